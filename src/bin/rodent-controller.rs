@@ -1,0 +1,2 @@
+//! The reference controller.
+fn main() {}

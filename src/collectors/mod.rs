@@ -1,0 +1,78 @@
+//! What sees things happen on the machine. One file or folder a domain, one line each in [`ALL`].
+//!
+//! A collector takes snapshots, compares them and emits what changed; on a change that is none it emits nothing. At
+//! first sight bad states are events and the rest is one inventory event; what changed while the agent was down is
+//! reported once, from its [`Memory`]. It names the [`Emitter`], the host and events, nothing else.
+
+use std::{future::Future, pin::Pin};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    host::Host,
+    pipeline::{EmitError, Emitter, Memory},
+    settings::Table,
+};
+
+/// Every collector, in alphabetical order.
+pub const ALL: &[Spec] = &[];
+
+/// What a collector is called and how it is made.
+pub struct Spec {
+    /// Key under `collectors:`, and `source` of its events.
+    pub name: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    /// Whether it runs when the configuration does not say.
+    pub enabled: bool,
+    /// Reads its settings and makes it.
+    pub build: fn(&mut Table) -> Box<dyn Collector>,
+}
+
+/// A running look at one domain.
+pub trait Collector: Send {
+    /// Looks until `context.shutdown` is cancelled. The supervisor starts it again, with back-off, when it fails.
+    fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>>;
+}
+
+/// What a collector is handed.
+pub struct Context {
+    /// Emits with the collector's name as source.
+    pub emitter: Emitter,
+    /// The machine.
+    pub host: Host,
+    /// What it remembered when the agent last ran.
+    pub memory: Memory,
+    /// Cancelled when it shall end.
+    pub shutdown: CancellationToken,
+}
+
+/// Why a collector ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// Nothing of its kind is on this machine: said quietly, tried again only after a restart of the agent.
+    #[error("{0}")]
+    Absent(String),
+    /// It will be started again.
+    #[error("{action}")]
+    Failed {
+        /// Verb first: `read /etc/passwd`.
+        action: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The log takes no more events.
+    #[error("emit an event")]
+    Emit(#[from] EmitError),
+}
+
+impl CollectError {
+    /// An error with what was attempted, verb first.
+    pub fn failed(
+        action: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> CollectError {
+        CollectError::Failed { action: action.into(), source: source.into() }
+    }
+}

@@ -1,0 +1,26 @@
+//! What an event is called, how much it matters, and how it looks in text and in JSON: all derived from the schema's
+//! descriptors, so that a new payload needs nothing here.
+//!
+//! Pure: no I/O, no clock, no tokio. Takes encoded events or typed ones, gives names and text.
+
+mod filter;
+pub mod json;
+pub mod kind;
+mod level;
+mod render;
+mod view;
+
+pub use filter::{Filter, FilterError};
+pub use kind::Kind;
+pub use level::Level;
+pub use render::Summary;
+pub use view::{DecodeError, EventView};
+
+/// Free text beside a payload. Keys that begin with [`RESERVED_PREFIX`] are the agent's own.
+pub type Metadata = std::collections::BTreeMap<String, String>;
+
+/// Metadata keys of the agent; a caller that sets one is refused.
+pub const RESERVED_PREFIX: &str = "rodent.";
+
+/// The largest encoded event that is accepted, bytes.
+pub const EVENT_BYTES_MAX: usize = 16 * 1024;

@@ -1,0 +1,62 @@
+//! Rodent, the event agent of a storage appliance: collects typed events of the machine it runs on, keeps them in a
+//! durable log and uploads them to a controller. No event is lost silently: each is delivered, stored, or counted
+//! in a loss record that is itself delivered.
+//!
+//! # The way of an event
+//!
+//! ```text
+//! 1 collectors        see something happen, emit a payload
+//! 2 pipeline          stamps identifier, time and source; filters by level and category     the producer waits
+//! 3 event_log         appends to a lane, makes it durable, answers with a sequence
+//! 4 sinks::delivery   reads from the cursor `uplink`, cuts a batch                          bounded by count and bytes
+//! 5 sinks::uplink     SendEvents, the same batch identifier on every retry
+//! ─────────────────── network ───────────────────
+//! 6 controller::ingest   authenticates, checks, drops what it already has
+//! 7 controller::store    keeps it; only then Ok
+//! ```
+//!
+//! Nothing calls back. What 5 returns, 4 turns into one cursor commit. Every consumer is a cursor over the same log: a
+//! slow one delays only itself.
+//!
+//! # Rooms
+//!
+//! - [`schema`], [`telemetry`], [`backoff`], [`settings`]: what every room may use.
+//! - [`event`]: what an event is called, how much it matters, how it looks in text and JSON. Pure.
+//! - [`event_log`]: the log. The only user of sled.
+//! - [`host`]: how the machine is looked at. Knows no events.
+//! - [`pipeline`]: the [`pipeline::Emitter`].
+//! - [`collectors`]: one file or folder a domain.
+//! - [`sinks`]: what reads the log on behalf of others.
+//! - [`client`], [`local_api`]: the two ends of the Unix socket.
+//! - [`controller`]: the reference controller; independent of the agent's rooms, so that it checks the wire.
+//! - [`agent`]: puts the rooms together. [`cli`]: the command line.
+//!
+//! Who may name whom is a test: `tests/tidy.rs`.
+//!
+//! # Glossary
+//!
+//! - **kind**: `category.subject.operation`, the name of what happened, derived from the schema.
+//! - **lane**: one of the log's two rows, `urgent` and `routine`, each with its own sequence.
+//! - **sequence**: the number of an event in its lane, from 1, without holes.
+//! - **epoch**: identity of a numbering; a new one begins when the tail of the old one cannot be proved.
+//! - **generation**: a small directory of the log, written once, sealed, read, and removed whole.
+//! - **frame**: many events in one checksummed, compressed block; what a generation consists of.
+//! - **cursor**: how far one consumer has come in each lane.
+//! - **batch**: the events of one upload.
+//! - **node**: the machine, as the controller knows it.
+
+pub mod agent;
+pub mod backoff;
+pub mod cli;
+pub mod client;
+pub mod collectors;
+pub mod controller;
+pub mod event;
+pub mod event_log;
+pub mod host;
+pub mod local_api;
+pub mod pipeline;
+pub mod schema;
+pub mod settings;
+pub mod sinks;
+pub mod telemetry;

@@ -1,0 +1,44 @@
+//! The wire as Rust types: generated from `proto/` at build time, with the descriptors that names, filters, JSON and
+//! text are derived from. Everyone may name this module; it names nobody.
+
+#![allow(missing_docs, unreachable_pub, reason = "generated: the comments stand in the .proto files")]
+#![allow(clippy::all, reason = "generated")]
+
+use std::sync::LazyLock;
+
+use prost_reflect::DescriptorPool;
+
+/// Package `rodent`: the service between node and controller.
+pub mod wire {
+    tonic::include_proto!("rodent");
+
+    /// Package `rodent.events`: the events.
+    pub mod events {
+        tonic::include_proto!("rodent.events");
+    }
+}
+
+pub use wire::events;
+
+/// Package `rodent.local`: the agent's Unix socket.
+pub mod local {
+    tonic::include_proto!("rodent.local");
+}
+
+/// The descriptors of every message above.
+pub static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin")).as_slice())
+        .expect("the descriptors are written by our own build")
+});
+
+/// A message that can be the payload of an event. Implemented by the build for every payload of the schema.
+pub trait Payload: prost::Message + Sized {
+    const CATEGORY: events::EventCategory;
+    /// Category and subject: the first two parts of the kind.
+    const SUBJECT: &'static str;
+    /// Full protobuf name of the message.
+    const MESSAGE: &'static str;
+    fn into_event_payload(self) -> events::event::EventPayload;
+}
+
+include!(concat!(env!("OUT_DIR"), "/payloads.rs"));

@@ -1,0 +1,5 @@
+//! How the program speaks about itself: logging, and errors with their causes.
+
+mod error_chain;
+
+pub use error_chain::ErrorChain;
