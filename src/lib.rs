@@ -28,6 +28,7 @@
 //! - [`collectors`]: one file or folder a domain.
 //! - [`sinks`]: what reads the log on behalf of others.
 //! - [`client`], [`local_api`]: the two ends of the Unix socket.
+//! - [`terminal`]: how the commands print: columns, colour, JSON lines, times and sizes in words.
 //! - [`controller`]: the reference controller; independent of the agent's rooms, so that it checks the wire.
 //! - [`agent`]: puts the rooms together. [`cli`]: the command line.
 //!
@@ -60,3 +61,4 @@ pub mod schema;
 pub mod settings;
 pub mod sinks;
 pub mod telemetry;
+pub mod terminal;

@@ -1,0 +1,29 @@
+//! How the commands speak to people and to pipes: columns, colour by importance, JSON lines, times and sizes in
+//! words. Taken by the command line and by the controller's commands; knows levels and nothing else of ours.
+//!
+//! What holds: text from outside reaches a terminal without control characters; a pipe gets no colour and nothing cut
+//! off; a reader that goes away ends the command quietly ([`quiet_end`]).
+//!
+//! ```no_run
+//! use rodent::terminal::{Cell, Column, Screen, Table, quiet_end};
+//!
+//! let print = || {
+//!     let mut screen = Screen::stdout();
+//!     let mut table = Table::new(&[Column::left("POOL"), Column::right("USED"), Column::left("STATE").elastic(10)]);
+//!     table.row([Cell::from("tank"), Cell::from("1.2 TiB"), Cell::from("online")]);
+//!     table.print(&mut screen)?;
+//!     screen.flush()
+//! };
+//! quiet_end(print())?;
+//! # std::io::Result::Ok(())
+//! ```
+
+mod output;
+mod screen;
+mod table;
+mod units;
+
+pub use output::Output;
+pub use screen::{Screen, quiet_end};
+pub use table::{Cell, Column, Table, Tone};
+pub use units::{human_bytes, human_duration, time_of_day, time_utc};

@@ -1,0 +1,125 @@
+//! Where a command's output goes: standard output, or a buffer in tests. Colour only on a terminal, and only where
+//! NO_COLOR and its relatives allow it. Lines are gathered: call [`Screen::flush`] when a reader shall see them.
+
+use std::{
+    env,
+    io::{self, BufWriter, IsTerminal, Write},
+};
+
+use anstyle::Style;
+use serde::Serialize;
+
+/// Columns of a terminal that does not tell its width.
+const WIDTH_DEFAULT: usize = 80;
+
+/// A place for lines.
+pub struct Screen {
+    out: Box<dyn Write + Send>,
+    colour: bool,
+    width: Option<usize>,
+}
+
+impl Screen {
+    /// Standard output.
+    pub fn stdout() -> Screen {
+        let stdout = io::stdout();
+        let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+        let width = stdout.is_terminal().then(terminal_width);
+        Screen { out: Box::new(BufWriter::new(stdout)), colour, width }
+    }
+
+    /// Any writer; `width` columns as of a terminal, or `None` as of a pipe. Without colour.
+    pub fn to(out: impl Write + Send + 'static, width: Option<usize>) -> Screen {
+        Screen { out: Box::new(out), colour: false, width }
+    }
+
+    /// Columns that fit in a line; `None` where nothing has to be cut, because no terminal shows it.
+    pub fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    /// Whether a person is looking: hints and progress are for them alone.
+    pub fn is_terminal(&self) -> bool {
+        self.width.is_some()
+    }
+
+    /// One line as it is.
+    ///
+    /// # Errors
+    /// When the reader is gone ([`quiet_end`]) or the write fails.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "{text}")
+    }
+
+    /// One value as JSON in one line.
+    ///
+    /// # Errors
+    /// As [`Screen::line`].
+    pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, value).map_err(io::Error::from)?;
+        self.out.write_all(b"\n")
+    }
+
+    /// One value as indented JSON.
+    ///
+    /// # Errors
+    /// As [`Screen::line`].
+    pub fn json_document(&mut self, value: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut self.out, value).map_err(io::Error::from)?;
+        self.out.write_all(b"\n")
+    }
+
+    /// Shows the reader all lines so far.
+    ///
+    /// # Errors
+    /// As [`Screen::line`].
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// The text in a style, where colour is allowed.
+    pub(super) fn paint(&self, style: Style, text: &str) -> String {
+        if self.colour && style != Style::new() { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+}
+
+/// Turns the end of a reader (`rodent events | head`) into a quiet success.
+///
+/// # Errors
+/// Every other error as it came.
+pub fn quiet_end(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+fn terminal_width() -> usize {
+    let said = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let asked = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    said.or_else(asked).filter(|width| *width > 0).unwrap_or(WIDTH_DEFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_ends_the_command_quietly() {
+        let mut screen = Screen::to(Gone, None);
+        quiet_end(screen.line("x")).expect("a quiet end");
+        quiet_end(screen.json(&1)).expect("a quiet end, through the JSON writer too");
+        quiet_end(Err(io::ErrorKind::StorageFull.into())).expect_err("any other error is one");
+    }
+}
