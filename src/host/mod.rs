@@ -4,6 +4,10 @@
 //! [`FILE_BYTES_MAX`], commands by time and output. No shell is ever between us and a program.
 
 pub mod clock;
+pub mod command;
+pub mod directory_watch;
+pub mod mount_watch;
+pub mod space;
 
 use std::{
     io::{self, Read as _},
@@ -30,7 +34,8 @@ impl Host {
         self.root.join(absolute.trim_start_matches('/'))
     }
 
-    /// Whether this is the running machine and not a fixture tree: only then commands, sockets and netlink are used.
+    /// Whether this is the running machine and not a fixture tree: only then sockets and netlink are used. Commands are
+    /// those below the root, so a fixture tree has none but its own.
     pub fn is_live(&self) -> bool {
         self.root == Path::new("/")
     }
@@ -49,5 +54,59 @@ impl Host {
             ));
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Does a look at files off the async threads.
+    ///
+    /// # Errors
+    /// Those of `look`, and when the runtime is ending.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Host) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let host = self.clone();
+        tokio::task::spawn_blocking(move || look(&host)).await.map_err(io::Error::other)?
+    }
+
+    /// The machine's name.
+    ///
+    /// # Errors
+    /// When the kernel does not tell it.
+    pub fn hostname(&self) -> io::Result<String> {
+        Ok(self.read("/proc/sys/kernel/hostname")?.trim().to_owned())
+    }
+
+    /// The installation's own identifier, 32 hexadecimal digits; none before it is first set up. It never leaves the
+    /// machine as it is: derive what is sent from it by a keyed hash.
+    pub fn machine_id(&self) -> Option<String> {
+        let text = self.read("/etc/machine-id").ok()?;
+        let id = text.trim();
+        (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_proper_identifier_has_none() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path());
+        assert_eq!(host.machine_id(), None);
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        std::fs::write(root.path().join("etc/machine-id"), "uninitialized\n").unwrap();
+        assert_eq!(host.machine_id(), None);
+        std::fs::write(root.path().join("etc/machine-id"), "0123456789abcdef0123456789abcdef\n").unwrap();
+        assert_eq!(host.machine_id().as_deref(), Some("0123456789abcdef0123456789abcdef"));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_too_long_is_an_error_and_not_cut_short() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::File::create(root.path().join("long")).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
+        let host = Host::at(root.path());
+        let error = host.look(|host| host.read("/long")).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
     }
 }

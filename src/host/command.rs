@@ -1,0 +1,252 @@
+//! Programs of the machine, run without a shell: a bounded time, a bounded output, an empty environment.
+//!
+//! A program that neither answers nor dies (stuck in the kernel behind a broken disk) is never started a second time:
+//! calls answer [`CommandError::Hanging`] until the first one has gone. Nothing is ever written to a program.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::Host;
+
+/// How long a killed program may take to be gone before it counts as hanging.
+const REAP_WAIT: Duration = Duration::from_secs(1);
+/// As much of a program's complaint as an error quotes, characters.
+const COMPLAINT_CHARS_MAX: usize = 200;
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+
+/// A program that was found on the machine.
+#[derive(Debug)]
+pub struct Program {
+    path: PathBuf,
+    timeout: Duration,
+    output_bytes_max: usize,
+    hanging: Option<Child>,
+}
+
+/// Why a program gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It has gone since it was found.
+    #[error("{} is no longer there", .0.display())]
+    Absent(PathBuf),
+    /// It cannot be started, or its output cannot be read.
+    #[error("run {}", program.display())]
+    Run {
+        /// Path of the program.
+        program: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// No answer in time; it was killed.
+    #[error("{} did not answer within {} s", program.display(), after.as_secs_f32())]
+    TimedOut {
+        /// Path of the program.
+        program: PathBuf,
+        /// The time it was given.
+        after: Duration,
+    },
+    /// An earlier run was killed and has not gone yet; no second one was started.
+    #[error("{} still hangs in an earlier call", .0.display())]
+    Hanging(PathBuf),
+    /// More output than expected; nothing of it is used.
+    #[error("{} wrote more than {max} bytes", program.display())]
+    TooLong {
+        /// Path of the program.
+        program: PathBuf,
+        /// The bound.
+        max: usize,
+    },
+    /// It says itself that it failed.
+    #[error("{} ended with {status}: {complaint}", program.display())]
+    Failed {
+        /// Path of the program.
+        program: PathBuf,
+        /// Exit code or signal.
+        status: ExitStatus,
+        /// The beginning of what it wrote to its standard error.
+        complaint: String,
+    },
+}
+
+impl Program {
+    /// The first of the candidates (absolute paths) that is an executable file on this machine. In a fixture tree only
+    /// the tree's own programs are found.
+    pub fn find(host: &Host, candidates: &[&str], timeout: Duration, output_bytes_max: usize) -> Option<Program> {
+        let path = candidates.iter().map(|candidate| host.path(candidate)).find(|path| is_executable(path))?;
+        Some(Program { path, timeout, output_bytes_max, hanging: None })
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs it and gives its standard output; bytes that are no UTF-8 become replacement characters. When the future is
+    /// dropped the program is killed.
+    ///
+    /// # Errors
+    /// When it gives no complete answer with exit status 0.
+    pub async fn run(&mut self, arguments: &[&str]) -> Result<String, CommandError> {
+        self.check_hanging()?;
+        let mut child = self.start(arguments)?;
+        let ended = timeout(self.timeout, self.answer(&mut child)).await;
+        match ended {
+            Ok(Ok(answer)) => answer.stdout_if_successful(&self.path),
+            Ok(Err(error)) => {
+                self.kill(child).await;
+                Err(error)
+            }
+            Err(_) => {
+                self.kill(child).await;
+                Err(CommandError::TimedOut { program: self.path.clone(), after: self.timeout })
+            }
+        }
+    }
+
+    fn check_hanging(&mut self) -> Result<(), CommandError> {
+        if let Some(child) = &mut self.hanging {
+            if matches!(child.try_wait(), Ok(None)) {
+                return Err(CommandError::Hanging(self.path.clone()));
+            }
+            self.hanging = None;
+        }
+        Ok(())
+    }
+
+    fn start(&self, arguments: &[&str]) -> Result<Child, CommandError> {
+        Command::new(&self.path)
+            .args(arguments)
+            .env_clear()
+            .env("LC_ALL", "C")
+            // Dates in its output are compared: they must not change with the machine's time zone.
+            .env("TZ", "UTC")
+            .env("PATH", SEARCH_PATH)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own, so that what it started dies with it.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => CommandError::Absent(self.path.clone()),
+                _ => self.failed(error),
+            })
+    }
+
+    async fn answer(&self, child: &mut Child) -> Result<Answer, CommandError> {
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdout, stderr) = tokio::try_join!(self.read(stdout), self.read(stderr))?;
+        let status = child.wait().await.map_err(|error| self.failed(error))?;
+        Ok(Answer { status, stdout, stderr })
+    }
+
+    async fn read(&self, pipe: Option<impl AsyncRead + Unpin>) -> Result<String, CommandError> {
+        let mut bytes = Vec::new();
+        if let Some(pipe) = pipe {
+            let limit = (self.output_bytes_max as u64).saturating_add(1);
+            pipe.take(limit).read_to_end(&mut bytes).await.map_err(|error| self.failed(error))?;
+        }
+        if bytes.len() > self.output_bytes_max {
+            return Err(CommandError::TooLong { program: self.path.clone(), max: self.output_bytes_max });
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn kill(&mut self, mut child: Child) {
+        if let Some(group) = child.id().and_then(|id| i32::try_from(id).ok()) {
+            // An error means that the group has gone by itself.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        if timeout(REAP_WAIT, child.wait()).await.is_err() {
+            self.hanging = Some(child);
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> CommandError {
+        CommandError::Run { program: self.path.clone(), source }
+    }
+}
+
+struct Answer {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl Answer {
+    fn stdout_if_successful(self, program: &Path) -> Result<String, CommandError> {
+        if self.status.success() {
+            return Ok(self.stdout);
+        }
+        let complaint = self.stderr.trim().chars().take(COMPLAINT_CHARS_MAX).collect();
+        Err(CommandError::Failed { program: program.to_owned(), status: self.status, complaint })
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.is_file() && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn shell(timeout: Duration, output_bytes_max: usize) -> Program {
+        Program::find(&Host::at("/"), &["/no/such/sh", "/bin/sh"], timeout, output_bytes_max).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_is_told_from_one_that_fails() {
+        assert!(Program::find(&Host::at("/"), &["/no/such/program", "/etc"], REAP_WAIT, 10).is_none());
+        let error = shell(REAP_WAIT, 100).run(&["-c", "echo broken >&2; exit 3"]).await.unwrap_err();
+        assert!(matches!(&error, CommandError::Failed { status, .. } if status.code() == Some(3)));
+        assert_eq!(error.to_string(), "/bin/sh ended with exit status: 3: broken");
+    }
+
+    #[tokio::test]
+    async fn the_environment_is_empty_but_for_locale_zone_and_path() {
+        let mut program = Program::find(&Host::at("/"), &["/usr/bin/env", "/bin/env"], REAP_WAIT, 1000).unwrap();
+        let output = program.run(&[]).await.unwrap();
+        let mut names: Vec<_> = output.lines().filter_map(|line| line.split('=').next()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["LC_ALL", "PATH", "TZ"]);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_sleeps_is_killed_with_all_that_it_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let mark = directory.path().join("mark");
+        let script = format!("(sleep 1; touch {}) & sleep 60", mark.display());
+        let began = Instant::now();
+        let error = shell(Duration::from_millis(200), 100).run(&["-c", &script]).await.unwrap_err();
+        assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        assert!(!mark.exists());
+    }
+
+    #[tokio::test]
+    async fn output_beyond_the_bound_is_an_error_and_not_cut_short() {
+        let error = shell(REAP_WAIT, 1000).run(&["-c", "while :; do echo y; done"]).await.unwrap_err();
+        assert!(matches!(error, CommandError::TooLong { max: 1000, .. }), "{error}");
+    }
+}
