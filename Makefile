@@ -1,0 +1,20 @@
+# Two ways to prove the tree: `make check` as anyone, `make test` (everything) as root. One feature set for all of it,
+# so that nothing is built twice.
+
+CARGO ?= cargo
+
+.PHONY: test check lint
+
+# Everything, end to end included. Needs root; installs the system packages it needs; fails where it cannot run.
+test:
+	tests/e2e/install.sh
+	$(CARGO) test --all-features --no-fail-fast
+
+# What needs no root.
+check:
+	$(CARGO) test --all-features --no-fail-fast --lib --bins --test it --test tidy
+	$(CARGO) test --all-features --doc
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-features --all-targets -- -D warnings
