@@ -1,11 +1,68 @@
 //! The event log: keeps encoded events in the order in which they were accepted and lets each consumer read at its own
 //! pace. The only user of sled.
 //!
-//! Stub interface for readers; the log itself follows.
+//! Takes from the pipeline, gives to sinks, the local socket and the command line. Nothing here knows what an event
+//! means: it sees bytes, a level, a category and a time.
+//!
+//! # Layout
+//!
+//! ```text
+//! log/meta/                  cursors, epoch, what each sealed generation holds
+//! log/routine/gen-0000000007/   sealed: written once, read, removed whole
+//! log/routine/gen-0000000008/   active: the writer appends frames to its slots
+//! log/urgent/…               the same for what must not wait
+//! ```
+//!
+//! Always holds: a sequence is given once and never for two events of an epoch; what readers see, and what a committed
+//! answer stands for, is durable (see `durable`); memory and descriptors do not depend on what is stored; what is
+//! removed before every consumer had it is recorded as lost, and that record is itself an event of the log.
 
+mod buffer;
+mod cursor;
+mod durable;
+mod error;
+mod frame;
+mod generation;
+mod loss;
+mod meta;
 mod reader;
+mod retention;
+mod row;
+mod status;
+mod summary;
+mod writer;
 
-pub use reader::{Gap, LogError, Read, Reader, Run, StoredEvent};
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use self::{
+    buffer::Buffer,
+    cursor::Cursors,
+    loss::Loss,
+    meta::Meta,
+    row::Row,
+    summary::Summary,
+    writer::{Tails, Writer},
+};
+pub use self::{
+    cursor::Cursor,
+    error::LogError,
+    reader::{Gap, Read, Reader, Run, StoredEvent},
+};
+use crate::{schema::events::event_loss_payload::EventLossOperation, telemetry::ErrorChain};
 
 /// One of the two rows of the log.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,25 +84,329 @@ impl Lane {
             Lane::Routine => "routine",
         }
     }
+
+    /// The opposite of [`Lane::name`].
+    pub fn from_name(name: &str) -> Option<Lane> {
+        Lane::ALL.into_iter().find(|lane| lane.name() == name)
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn number(self) -> u8 {
+        self as u8
+    }
+
+    fn from_number(number: u8) -> Option<Lane> {
+        Lane::ALL.into_iter().find(|lane| lane.number() == number)
+    }
+}
+
+/// Whether something kept the wall clock in step when an event was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockState {
+    /// Nobody has looked.
+    Unknown,
+    /// Something did.
+    Synchronised,
+    /// Nothing did: times may be off.
+    Unsynchronised,
+}
+
+impl ClockState {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            ClockState::Unknown => "unknown",
+            ClockState::Synchronised => "synchronised",
+            ClockState::Unsynchronised => "unsynchronised",
+        }
+    }
+
+    fn number(self) -> u8 {
+        self as u8
+    }
+
+    fn from_number(number: u8) -> ClockState {
+        match number {
+            1 => ClockState::Synchronised,
+            2 => ClockState::Unsynchronised,
+            _ => ClockState::Unknown,
+        }
+    }
+}
+
+/// An encoded event on its way into the log, with what the log notes of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    /// The encoded `rodent.events.Event`, at most [`crate::event::EVENT_BYTES_MAX`] bytes.
+    pub event: &'a [u8],
+    /// Its level's number on the wire.
+    pub level: i32,
+    /// Its category's number on the wire.
+    pub category: i32,
+    /// Unix milliseconds.
+    pub timestamp: i64,
+}
+
+impl Draft<'_> {
+    fn entry(&self, end: usize) -> frame::Entry {
+        frame::Entry {
+            end: u32::try_from(end).unwrap_or(u32::MAX),
+            time: self.timestamp,
+            level: u8::try_from(self.level).unwrap_or(15).min(15),
+            category: u8::try_from(self.category).unwrap_or(31).min(31),
+        }
+    }
+}
+
+/// Where the log lies, and its bounds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its directory; made when it is not there.
+    pub directory: PathBuf,
+    /// The most events that wait in memory.
+    pub buffer_size: usize,
+    /// Waiting events from which on they are written.
+    pub flush_threshold: usize,
+    /// How long an event may wait in memory.
+    pub flush_interval: Duration,
+    /// The most that the log takes on the disk, bytes; exceeded by less than one generation.
+    pub disk_bytes_max: u64,
+    /// How much of what every consumer has is kept, bytes; `None` for nothing.
+    pub history_bytes: Option<u64>,
+    /// The running boot.
+    pub boot_id: Uuid,
+}
+
+impl Settings {
+    fn bounds(&self) -> retention::Bounds {
+        // A generation that is being written may grow to a full one before retention looks again.
+        let margin = Lane::ALL.len() as u64 * generation::SEAL_BYTES;
+        retention::Bounds {
+            disk_bytes_max: self.disk_bytes_max.saturating_sub(margin),
+            history_bytes: self.history_bytes,
+        }
+    }
+}
+
+/// What the log's threads and handles have in common.
+struct Shared {
+    settings: Settings,
+    epoch: Uuid,
+    boot_id: Uuid,
+    clock: AtomicU8,
+    buffer: Buffer,
+    rows: [Row; 2],
+    cursors: Cursors,
+    /// Sequence after the last durable event of each lane.
+    durable: watch::Sender<[u64; 2]>,
+    lost: [AtomicU64; 2],
+    meta_bytes: AtomicU64,
+}
+
+impl Shared {
+    fn durable(&self, lane: Lane) -> u64 {
+        self.durable.borrow()[lane.index()]
+    }
+
+    fn set_durable(&self, lane: Lane, next: u64) {
+        self.durable.send_modify(|durable| durable[lane.index()] = next);
+    }
+
+    fn clock(&self) -> ClockState {
+        ClockState::from_number(self.clock.load(Ordering::Relaxed))
+    }
+
+    fn count_loss(&self, lane: Lane, events: u64) {
+        self.lost[lane.index()].fetch_add(events, Ordering::Relaxed);
+    }
 }
 
 /// The open log. Cheap to copy; every copy is the same log.
 #[derive(Clone)]
-pub struct EventLog {}
+pub struct EventLog {
+    shared: Arc<Shared>,
+    writer: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
 
 impl EventLog {
+    /// Opens the log, or makes it, and starts its writer. Blocking.
+    ///
+    /// After a process that did not close it, a loss record names what may be missing: events that were accepted but
+    /// not yet durable, at most those of one flush interval.
+    ///
+    /// # Errors
+    /// When the storage fails, is damaged, is used by another process, or cannot be made durable in this program.
+    pub fn open(settings: Settings) -> Result<EventLog, LogError> {
+        meta::make_root(&settings.directory).map_err(|e| LogError::io("create", &settings.directory, e))?;
+        let meta = Meta::open(&settings.directory)?;
+        let epoch = meta.epoch()?;
+        let rows = [
+            Row::load(&settings.directory, Lane::Urgent, &meta)?,
+            Row::load(&settings.directory, Lane::Routine, &meta)?,
+        ];
+        let tails = Tails::find(&rows, &meta)?;
+        let limits = buffer::Limits {
+            events_max: settings.buffer_size,
+            flush_threshold: settings.flush_threshold,
+            flush_interval: settings.flush_interval,
+        };
+        let shared = Arc::new(Shared {
+            epoch,
+            boot_id: settings.boot_id,
+            clock: AtomicU8::new(ClockState::Unknown.number()),
+            buffer: Buffer::new(limits, tails.next_sequences),
+            cursors: Cursors::load(&meta)?,
+            durable: watch::Sender::new(tails.next_sequences),
+            lost: [AtomicU64::new(0), AtomicU64::new(0)],
+            meta_bytes: AtomicU64::new(meta.disk_bytes()),
+            rows,
+            settings,
+        });
+        if !meta.take_clean()? {
+            shared.record_unclean_stop();
+        }
+        let writer = Writer::new(Arc::clone(&shared), meta, tails)?;
+        let handle = start(writer, Arc::clone(&shared))?;
+        Ok(EventLog { shared, writer: Arc::new(Mutex::new(Some(handle))) })
+    }
+
+    /// Appends events, all of them or none, behind each other. Answers when they are in memory, with the sequence after
+    /// the last; waits while the memory is full.
+    ///
+    /// # Errors
+    /// When the log is closed or its writer has ended.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, nothing has been appended.
+    pub async fn append(&self, lane: Lane, drafts: &[Draft<'_>]) -> Result<u64, LogError> {
+        self.shared.buffer.put(lane, drafts, self.shared.clock()).await
+    }
+
+    /// Makes durable, now, everything of a lane before `next`. Cancel safe.
+    ///
+    /// # Errors
+    /// When the writer ends before that.
+    pub async fn commit(&self, lane: Lane, next: u64) -> Result<(), LogError> {
+        if self.shared.durable(lane) < next {
+            self.shared.buffer.commit();
+        }
+        self.durable(lane, next).await
+    }
+
+    /// Waits until everything of a lane before `next` is durable, without hurrying it. Cancel safe.
+    ///
+    /// # Errors
+    /// When the writer ends before that.
+    pub async fn durable(&self, lane: Lane, next: u64) -> Result<(), LogError> {
+        let mut durable = self.shared.durable.subscribe();
+        loop {
+            if durable.borrow_and_update()[lane.index()] >= next {
+                return Ok(());
+            }
+            if let Some(reason) = self.shared.buffer.ended() {
+                return Err(LogError::Closed(reason));
+            }
+            // The writer touches the channel once more when it ends.
+            let _ = durable.changed().await;
+        }
+    }
+
+    /// Sequence after the last accepted event of a lane, durable or not.
+    pub fn next_sequence(&self, lane: Lane) -> u64 {
+        self.shared.buffer.next_sequence(lane)
+    }
+
     /// First sequence that is still stored, and the one after the last durable event. Equal when the lane is empty.
-    pub fn bounds(&self, _lane: Lane) -> (u64, u64) {
-        unimplemented!()
+    pub fn bounds(&self, lane: Lane) -> (u64, u64) {
+        let durable = self.shared.durable(lane);
+        (self.shared.rows[lane.index()].first_sequence().unwrap_or(durable).min(durable), durable)
     }
 
     /// A reader that begins at `from`. It holds no cursor: the log does not wait for it.
-    pub fn reader(&self, _lane: Lane, _from: u64) -> Reader {
-        unimplemented!()
+    pub fn reader(&self, lane: Lane, from: u64) -> Reader {
+        Reader::new(Arc::clone(&self.shared), lane, from)
     }
 
-    /// State for `status`.
-    pub fn status(&self) -> crate::schema::local::LogStatus {
-        unimplemented!()
+    /// The cursor of this name; a new one begins with the oldest stored events. `None` when there are too many.
+    pub fn cursor(&self, name: &str) -> Option<Cursor> {
+        let name: Arc<str> = Arc::from(name);
+        let registered = Lane::ALL.into_iter().all(|lane| {
+            let first = self.bounds(lane).0;
+            self.shared.cursors.register(&name, lane, first)
+        });
+        self.shared.buffer.cursor_moved();
+        registered.then(|| Cursor { shared: Arc::clone(&self.shared), name })
+    }
+
+    /// Tells the log whether the wall clock is in step; noted with every event from now on.
+    pub fn set_clock(&self, state: ClockState) {
+        self.shared.clock.store(state.number(), Ordering::Relaxed);
+    }
+
+    /// Identity of the numbering.
+    pub fn epoch(&self) -> Uuid {
+        self.shared.epoch
+    }
+
+    /// Waits until the writer has ended by itself, and says why. Cancel safe.
+    pub async fn ended(&self) -> String {
+        let mut durable = self.shared.durable.subscribe();
+        loop {
+            if let Some(reason) = self.shared.buffer.ended() {
+                return reason;
+            }
+            let _ = durable.changed().await;
+        }
+    }
+
+    /// Takes nothing more, makes everything durable and ends the writer. Blocking; waits as long as the disk does.
+    pub fn close(&self) {
+        self.shared.buffer.close();
+        let handle = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(handle) = handle {
+            // A panic of the writer has been reported by `start`'s guard.
+            let _ = handle.join();
+        }
+    }
+}
+
+/// Starts the writer's thread. However it ends, producers and waiting callers learn it.
+fn start(writer: Writer, shared: Arc<Shared>) -> Result<JoinHandle<()>, LogError> {
+    let directory = shared.settings.directory.clone();
+    std::thread::Builder::new()
+        .name("event-log".to_owned())
+        .spawn(move || {
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.run()));
+            let reason = match ended {
+                Ok(Ok(())) => "the log is closed".to_owned(),
+                Ok(Err(error)) => {
+                    let chain = ErrorChain(&error).to_string();
+                    tracing::error!(error = %chain, kind = error.kind(), "the event log has stopped");
+                    chain
+                }
+                Err(_) => "the event log's writer panicked".to_owned(),
+            };
+            shared.buffer.end(reason);
+            shared.durable.send_modify(|_| ());
+        })
+        .map_err(|e| LogError::io("start the writer of", &directory, e))
+}
+
+impl Shared {
+    fn record_unclean_stop(&self) {
+        let last = self.rows[Lane::Routine.index()].newest_time();
+        let window = i64::try_from(self.settings.flush_interval.as_millis()).unwrap_or(i64::MAX);
+        let summary = Summary { min_time: last, max_time: last.saturating_add(window), ..Summary::default() };
+        self.record(&Loss {
+            lane: Lane::Routine,
+            epoch: self.epoch,
+            cause: EventLossOperation::UncleanStop,
+            consumers: Vec::new(),
+            summary,
+            from: 0,
+        });
     }
 }

@@ -1,18 +1,38 @@
-//! Reads a lane in order.
+//! Reads a lane in order, frame by frame, handing on the events' bytes as they are stored.
+//!
+//! A reader sees only what is durable. It holds no cursor: when retention overtakes it, it gets a [`Gap`], never silence.
 
-use bytes::Bytes;
+use std::sync::Arc;
 
-use super::Lane;
+use bytes::{Bytes, BytesMut};
+use uuid::Uuid;
+
+use super::{
+    ClockState, Lane, LogError, Shared,
+    frame::{Frame, event_at},
+    generation::Generation,
+    row::Located,
+};
 
 /// Reads durable events of one lane in order. Blocking I/O: not on the async threads.
 pub struct Reader {
+    shared: Arc<Shared>,
     lane: Lane,
+    position: u64,
+    place: Option<Place>,
+}
+
+/// The frame that the position lies in.
+struct Place {
+    generation: Arc<Generation>,
+    slot: u32,
+    frame: Frame,
 }
 
 /// What a read gave.
 #[derive(Debug)]
 pub enum Read {
-    /// Events, at least one, without a hole, of one boot and one epoch.
+    /// Events, at least one, without a hole, of one boot, one epoch and one state of the clock.
     Run(Run),
     /// The next sequences are gone; the reader now stands behind them.
     Gap(Gap),
@@ -35,9 +55,11 @@ pub struct Run {
     /// Their lane.
     pub lane: Lane,
     /// Identity of the numbering.
-    pub epoch: uuid::Uuid,
+    pub epoch: Uuid,
     /// Boot in which they were accepted.
-    pub boot_id: uuid::Uuid,
+    pub boot_id: Uuid,
+    /// Whether the wall clock was in step when they were accepted.
+    pub clock: ClockState,
     /// Sequence of the first.
     pub first_sequence: u64,
     /// The events as fields 1 of an `EventBatch`: tag, length, bytes; again and again.
@@ -47,7 +69,7 @@ pub struct Run {
 }
 
 /// One event out of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Its number in the lane.
     pub sequence: u64,
@@ -56,37 +78,201 @@ pub struct StoredEvent {
 }
 
 impl Run {
+    /// Sequence after the last event.
+    pub fn next_sequence(&self) -> u64 {
+        self.first_sequence + self.count
+    }
+
     /// The events one by one.
     pub fn events(&self) -> impl Iterator<Item = StoredEvent> + '_ {
-        std::iter::empty()
+        let mut at = 0;
+        (self.first_sequence..self.next_sequence()).map_while(move |sequence| {
+            let (begin, end) = event_at(&self.fields, at)?;
+            at = end;
+            Some(StoredEvent { sequence, event: self.fields.slice(begin..end) })
+        })
     }
 }
 
-/// The log cannot be read or written.
-#[derive(Debug, thiserror::Error)]
-#[error("{action}")]
-pub struct LogError {
-    action: String,
-    #[source]
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
 impl Reader {
+    pub(super) fn new(shared: Arc<Shared>, lane: Lane, position: u64) -> Reader {
+        Reader { shared, lane, position: position.max(1), place: None }
+    }
+
     /// The sequence that the next read begins with.
     pub fn position(&self) -> u64 {
-        unimplemented!()
+        self.position
+    }
+
+    /// Goes to another place.
+    pub fn seek(&mut self, position: u64) {
+        self.position = position.max(1);
+    }
+
+    /// Durable events from the position on.
+    pub fn available(&self) -> u64 {
+        self.shared.durable(self.lane).saturating_sub(self.position)
+    }
+
+    /// Waits until something durable stands at the position. Cancel safe.
+    pub async fn ready(&self) {
+        self.ready_for(1).await;
+    }
+
+    /// Waits until at least `count` durable events stand from the position on. Cancel safe.
+    pub async fn ready_for(&self, count: u64) {
+        let index = self.lane.index();
+        let wanted = self.position.saturating_add(count.max(1));
+        let mut durable = self.shared.durable.subscribe();
+        if durable.wait_for(|next| next[index] >= wanted).await.is_err() {
+            // The log is closed: nothing will ever come.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Reads on: at most `events_max` events and about `bytes_max` bytes, but at least one event.
     ///
     /// # Errors
     /// When the storage fails or what it gives back is damaged.
-    pub fn read(&mut self, _events_max: usize, _bytes_max: usize) -> Result<Read, LogError> {
-        unimplemented!()
+    pub fn read(&mut self, events_max: usize, bytes_max: usize) -> Result<Read, LogError> {
+        let mut run: Option<(Run, Joined)> = None;
+        while self.position < self.shared.durable(self.lane) {
+            if let Some(gap) = self.find_frame()? {
+                if run.is_some() {
+                    break;
+                }
+                self.position = gap.to;
+                return Ok(Read::Gap(gap));
+            }
+            let Some(place) = &self.place else { break };
+            if run.as_ref().is_some_and(|(run, _)| !run.goes_on(&place.frame)) {
+                break;
+            }
+            let (run, joined) = run.get_or_insert_with(|| (Run::at(&place.frame, self.position), Joined::Nothing));
+            let room = (events_max.saturating_sub(run.count as usize), bytes_max.saturating_sub(joined.len()));
+            let (fields, count) = take(&place.frame, self.position, room, run.count == 0);
+            if count == 0 {
+                break;
+            }
+            joined.push(fields);
+            run.count += count;
+            self.position += count;
+        }
+        Ok(run.map_or(Read::End, |(mut run, joined)| {
+            run.fields = joined.into_bytes();
+            Read::Run(run)
+        }))
     }
 
-    /// Waits until something durable stands at the position. Cancel safe.
-    pub async fn ready(&self) {
-        unimplemented!()
+    /// Makes `place` the frame that holds the position, or tells that it is gone.
+    fn find_frame(&mut self) -> Result<Option<Gap>, LogError> {
+        if self.place.as_ref().is_some_and(|place| holds(&place.frame, self.position)) {
+            return Ok(None);
+        }
+        let (generation, slot) = match self.place.take() {
+            // The usual way: the next slot of the same generation.
+            Some(place)
+                if place.frame.header.next_sequence() == self.position
+                    && place.slot + 1 < place.generation.frames() =>
+            {
+                (place.generation, place.slot + 1)
+            }
+            _ => match self.shared.rows[self.lane.index()].locate(self.position)? {
+                Located::In(generation) => {
+                    let slot = generation.slot_of(self.position)?;
+                    (generation, slot)
+                }
+                Located::Gone(to) => return Ok(Some(Gap { from: self.position, to })),
+                Located::Ahead => return Ok(Some(Gap { from: self.position, to: self.shared.durable(self.lane) })),
+            },
+        };
+        let frame = generation.frame(slot)?;
+        let first = frame.header.first_sequence;
+        let found = holds(&frame, self.position);
+        self.place = Some(Place { generation, slot, frame });
+        if found {
+            return Ok(None);
+        }
+        // A hole between frames: never written by us, but what is on the disk is not always what we wrote.
+        let to = if first > self.position { first } else { self.shared.durable(self.lane) };
+        Ok(Some(Gap { from: self.position, to }))
+    }
+}
+
+fn holds(frame: &Frame, sequence: u64) -> bool {
+    (frame.header.first_sequence..frame.header.next_sequence()).contains(&sequence)
+}
+
+/// The events of a frame from `position` on, as many as there is room for; one at least if `force`.
+fn take(frame: &Frame, position: u64, room: (usize, usize), force: bool) -> (Bytes, u64) {
+    let skip = usize::try_from(position - frame.header.first_sequence).unwrap_or(usize::MAX);
+    let begin = skip.checked_sub(1).and_then(|before| frame.ends.get(before)).map_or(0, |end| *end as usize);
+    let rest = frame.ends.get(skip..).unwrap_or_default();
+    let mut count = rest.iter().take(room.0).take_while(|end| **end as usize - begin <= room.1).count();
+    if count == 0 && force {
+        count = 1.min(rest.len());
+    }
+    let end = count.checked_sub(1).and_then(|last| rest.get(last)).map_or(begin, |end| *end as usize);
+    (frame.fields.slice(begin..end), count as u64)
+}
+
+impl Run {
+    fn at(frame: &Frame, first_sequence: u64) -> Run {
+        let header = &frame.header;
+        Run {
+            lane: header.lane,
+            epoch: header.epoch,
+            boot_id: header.boot_id,
+            clock: header.clock,
+            first_sequence,
+            fields: Bytes::new(),
+            count: 0,
+        }
+    }
+
+    fn goes_on(&self, frame: &Frame) -> bool {
+        let header = &frame.header;
+        (header.epoch, header.boot_id, header.clock) == (self.epoch, self.boot_id, self.clock)
+    }
+}
+
+/// Pieces put together; copied only when there is more than one.
+enum Joined {
+    Nothing,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Joined {
+    fn len(&self) -> usize {
+        match self {
+            Joined::Nothing => 0,
+            Joined::One(bytes) => bytes.len(),
+            Joined::Many(bytes) => bytes.len(),
+        }
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        *self = match std::mem::replace(self, Joined::Nothing) {
+            Joined::Nothing => Joined::One(piece),
+            Joined::One(first) => {
+                let mut all = BytesMut::with_capacity(2 * (first.len() + piece.len()));
+                all.extend_from_slice(&first);
+                all.extend_from_slice(&piece);
+                Joined::Many(all)
+            }
+            Joined::Many(mut all) => {
+                all.extend_from_slice(&piece);
+                Joined::Many(all)
+            }
+        };
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Joined::Nothing => Bytes::new(),
+            Joined::One(bytes) => bytes,
+            Joined::Many(bytes) => bytes.freeze(),
+        }
     }
 }

@@ -1,0 +1,370 @@
+//! The memory in front of the disk: accepted events wait here until the writer takes them.
+//!
+//! Producers put, the writer takes. Bounded by events and bytes; a producer that finds it full waits. What the writer
+//! has taken still counts until it is durable. Sequences are given here, so their order is the order of acceptance.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    ClockState, Draft, Lane, LogError,
+    frame::{Entry, push_event},
+};
+
+/// The most bytes of events that wait in memory, whatever their number. A producer waits beyond it.
+pub(super) const BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What the writer takes at a time, bytes of events: about one flush.
+const STEP_BYTES: usize = 512 * 1024;
+
+/// How long a moved cursor may wait until it is durable. After a crash at most so much is delivered again.
+const CURSOR_DELAY: Duration = Duration::from_millis(200);
+
+/// Bounds and times of a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) events_max: usize,
+    /// Waiting events from which on the writer begins by itself.
+    pub(super) flush_threshold: usize,
+    /// How long an event may wait.
+    pub(super) flush_interval: Duration,
+}
+
+/// Consecutive events that are to become one frame.
+pub(super) struct Block {
+    pub(super) lane: Lane,
+    pub(super) first_sequence: u64,
+    pub(super) fields: Vec<u8>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) clock: ClockState,
+    /// Bytes of the events themselves.
+    pub(super) event_bytes: usize,
+    since: Instant,
+}
+
+impl Block {
+    fn next_sequence(&self) -> u64 {
+        self.first_sequence + self.entries.len() as u64
+    }
+}
+
+/// What the writer shall do next.
+pub(super) enum Work {
+    /// Write these.
+    Write(Vec<Block>),
+    /// Make the cursors durable.
+    Cursors,
+    /// Everything is written and nothing more will come.
+    Close,
+}
+
+/// What waits in a lane.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) events: u64,
+    pub(super) bytes: u64,
+    pub(super) oldest: Duration,
+}
+
+struct Queue {
+    next_sequence: u64,
+    blocks: VecDeque<Block>,
+    /// The writer goes on until everything before this sequence is taken.
+    target: u64,
+    /// Not yet durable: waiting or in the writer's hands.
+    events: usize,
+    bytes: usize,
+    in_hand_since: Option<Instant>,
+}
+
+struct State {
+    queues: [Queue; 2],
+    cursors_moved: Option<Instant>,
+    closing: bool,
+    ended: Option<String>,
+    /// Bytes of events at which a block is closed: what compresses to a frame, by the writer's experience.
+    block_bytes: usize,
+}
+
+/// The buffer.
+pub(super) struct Buffer {
+    state: Mutex<State>,
+    work: Condvar,
+    room: Notify,
+    limits: Limits,
+}
+
+impl Buffer {
+    pub(super) fn new(limits: Limits, next_sequences: [u64; 2]) -> Buffer {
+        let queue = |next_sequence| Queue {
+            next_sequence,
+            blocks: VecDeque::new(),
+            target: 0,
+            events: 0,
+            bytes: 0,
+            in_hand_since: None,
+        };
+        Buffer {
+            state: Mutex::new(State {
+                queues: next_sequences.map(queue),
+                cursors_moved: None,
+                closing: false,
+                ended: None,
+                block_bytes: 32 * 1024,
+            }),
+            work: Condvar::new(),
+            room: Notify::new(),
+            limits,
+        }
+    }
+
+    /// Puts events, all of them or none; gives the sequence after the last. Waits while there is no room.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, nothing has been put.
+    pub(super) async fn put(&self, lane: Lane, drafts: &[Draft<'_>], clock: ClockState) -> Result<u64, LogError> {
+        let bytes: usize = drafts.iter().map(|draft| draft.event.len()).sum();
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            // Registered before looking, so that room made in between is not missed.
+            room.as_mut().enable();
+            if let Some(next) = self.put_if_room(lane, drafts, bytes, clock)? {
+                return Ok(next);
+            }
+            room.await;
+        }
+    }
+
+    fn put_if_room(
+        &self,
+        lane: Lane,
+        drafts: &[Draft<'_>],
+        bytes: usize,
+        clock: ClockState,
+    ) -> Result<Option<u64>, LogError> {
+        let mut state = self.lock();
+        state.check_open()?;
+        let (events, held) = (state.events(), state.bytes());
+        // A request larger than the whole buffer is taken when it is alone.
+        let fits = events + drafts.len() <= self.limits.events_max && held + bytes <= BUFFER_BYTES_MAX;
+        if !fits && events > 0 {
+            state.aim_at_everything();
+            self.work.notify_one();
+            return Ok(None);
+        }
+        let next = state.push(lane, drafts, clock);
+        if events + drafts.len() >= self.limits.flush_threshold || held + bytes >= BUFFER_BYTES_MAX / 2 {
+            state.aim_at_everything();
+            self.work.notify_one();
+        } else if events == 0 {
+            // The writer sleeps without an alarm while nothing waits.
+            self.work.notify_one();
+        }
+        Ok(Some(next))
+    }
+
+    /// Puts an event of the log's own, whether there is room or not.
+    pub(super) fn put_own(&self, lane: Lane, draft: Draft<'_>, clock: ClockState) {
+        let mut state = self.lock();
+        state.push(lane, &[draft], clock);
+        self.work.notify_one();
+    }
+
+    /// Asks for everything put so far to be made durable now.
+    pub(super) fn commit(&self) {
+        self.lock().aim_at_everything();
+        self.work.notify_one();
+    }
+
+    /// Notes that a cursor has moved.
+    pub(super) fn cursor_moved(&self) {
+        let mut state = self.lock();
+        if state.cursors_moved.is_none() {
+            state.cursors_moved = Some(Instant::now());
+            self.work.notify_one();
+        }
+    }
+
+    /// Nothing more is taken in; the writer is to write what is there and end.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        state.aim_at_everything();
+        self.work.notify_one();
+        self.room.notify_waiters();
+    }
+
+    /// The writer has ended; producers learn the reason.
+    pub(super) fn end(&self, reason: String) {
+        self.lock().ended.get_or_insert(reason);
+        self.room.notify_waiters();
+    }
+
+    /// Why nothing is taken any more, if so.
+    pub(super) fn ended(&self) -> Option<String> {
+        self.lock().ended.clone()
+    }
+
+    /// Sequence after the last accepted event of a lane.
+    pub(super) fn next_sequence(&self, lane: Lane) -> u64 {
+        self.lock().queues[lane.index()].next_sequence
+    }
+
+    /// What is not yet durable.
+    pub(super) fn waiting(&self, lane: Lane) -> Waiting {
+        let state = self.lock();
+        let queue = &state.queues[lane.index()];
+        let since = queue.in_hand_since.or(queue.blocks.front().map(|block| block.since));
+        Waiting {
+            events: queue.events as u64,
+            bytes: queue.bytes as u64,
+            oldest: since.map_or(Duration::ZERO, |since| since.elapsed()),
+        }
+    }
+
+    /// Blocks until there is something to do. The writer's side, like the two below.
+    pub(super) fn next_work(&self) -> Work {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            if state.due(now, self.limits.flush_interval) {
+                state.aim_at_everything();
+            }
+            let blocks = state.take_step();
+            if !blocks.is_empty() {
+                return Work::Write(blocks);
+            }
+            if state.closing {
+                return Work::Close;
+            }
+            if state.cursors_moved.is_some_and(|since| now >= since + CURSOR_DELAY) {
+                state.cursors_moved = None;
+                return Work::Cursors;
+            }
+            state = self.sleep(state, now);
+        }
+    }
+
+    fn sleep<'a>(&self, state: MutexGuard<'a, State>, now: Instant) -> MutexGuard<'a, State> {
+        let alarms = [
+            state.oldest().map(|since| since + self.limits.flush_interval),
+            state.cursors_moved.map(|since| since + CURSOR_DELAY),
+        ];
+        match alarms.into_iter().flatten().min() {
+            Some(alarm) => self
+                .work
+                .wait_timeout(state, alarm.saturating_duration_since(now))
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state),
+            None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// What the writer took of a lane is durable: there is room again.
+    pub(super) fn release(&self, lane: Lane, events: usize, bytes: usize) {
+        let mut state = self.lock();
+        let queue = &mut state.queues[lane.index()];
+        queue.events = queue.events.saturating_sub(events);
+        queue.bytes = queue.bytes.saturating_sub(bytes);
+        queue.in_hand_since = None;
+        drop(state);
+        self.room.notify_waiters();
+    }
+
+    /// Sets the size at which blocks are closed.
+    pub(super) fn set_block_bytes(&self, bytes: usize) {
+        self.lock().block_bytes = bytes;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn check_open(&self) -> Result<(), LogError> {
+        match (&self.ended, self.closing) {
+            (Some(reason), _) => Err(LogError::Closed(reason.clone())),
+            (None, true) => Err(LogError::Closed("the agent is stopping".to_owned())),
+            (None, false) => Ok(()),
+        }
+    }
+
+    fn events(&self) -> usize {
+        self.queues.iter().map(|queue| queue.events).sum()
+    }
+
+    fn bytes(&self) -> usize {
+        self.queues.iter().map(|queue| queue.bytes).sum()
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.queues.iter().filter_map(|queue| queue.blocks.front()).map(|block| block.since).min()
+    }
+
+    fn due(&self, now: Instant, interval: Duration) -> bool {
+        self.oldest().is_some_and(|since| now >= since + interval)
+    }
+
+    fn aim_at_everything(&mut self) {
+        for queue in &mut self.queues {
+            queue.target = queue.next_sequence;
+        }
+    }
+
+    fn push(&mut self, lane: Lane, drafts: &[Draft<'_>], clock: ClockState) -> u64 {
+        let block_bytes = self.block_bytes;
+        let queue = &mut self.queues[lane.index()];
+        for draft in drafts {
+            let block = queue.open_block(lane, clock, block_bytes);
+            push_event(&mut block.fields, draft.event);
+            block.entries.push(draft.entry(block.fields.len()));
+            block.event_bytes += draft.event.len();
+            queue.next_sequence += 1;
+            queue.events += 1;
+            queue.bytes += draft.event.len();
+        }
+        queue.next_sequence
+    }
+
+    /// Takes blocks, urgent ones first, until a flush is full or the targets are reached.
+    fn take_step(&mut self) -> Vec<Block> {
+        let (mut blocks, mut bytes) = (Vec::new(), 0);
+        for queue in &mut self.queues {
+            while bytes < STEP_BYTES && queue.blocks.front().is_some_and(|block| block.first_sequence < queue.target) {
+                if let Some(block) = queue.blocks.pop_front() {
+                    bytes += block.fields.len();
+                    queue.in_hand_since.get_or_insert(block.since);
+                    blocks.push(block);
+                }
+            }
+        }
+        blocks
+    }
+}
+
+impl Queue {
+    /// The block that the next event goes into.
+    fn open_block(&mut self, lane: Lane, clock: ClockState, block_bytes: usize) -> &mut Block {
+        let goes_on = self.blocks.back().is_some_and(|block| block.fields.len() < block_bytes && block.clock == clock);
+        if !goes_on {
+            let first_sequence = self.next_sequence;
+            debug_assert!(self.blocks.back().is_none_or(|block| block.next_sequence() == first_sequence));
+            self.blocks.push_back(Block {
+                lane,
+                first_sequence,
+                fields: Vec::with_capacity(block_bytes.min(4096)),
+                entries: Vec::new(),
+                clock,
+                event_bytes: 0,
+                since: Instant::now(),
+            });
+        }
+        self.blocks.back_mut().expect("a block was pushed above if there was none")
+    }
+}

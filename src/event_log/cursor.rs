@@ -1,0 +1,139 @@
+//! How far each consumer has come. The log keeps what a cursor has not passed, as far as space allows.
+//!
+//! Consumers commit, the writer makes it durable a little later: after a crash a cursor may stand a little behind,
+//! never ahead.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{Lane, LogError, Shared, meta::Meta};
+
+/// A consumer's place in each lane.
+#[derive(Clone)]
+pub struct Cursor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: Arc<str>,
+}
+
+impl Cursor {
+    /// Sequence of the next event that the consumer has to take.
+    pub fn next(&self, lane: Lane) -> u64 {
+        self.shared.cursors.next(&self.name, lane)
+    }
+
+    /// Notes that everything before `next` has been taken. A cursor never moves back.
+    pub fn commit(&self, lane: Lane, next: u64) {
+        let next = next.min(self.shared.durable(lane));
+        if self.shared.cursors.advance(&self.name, lane, next) {
+            self.shared.buffer.cursor_moved();
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Position {
+    next: u64,
+    durable: u64,
+}
+
+/// All cursors of a log.
+pub(super) struct Cursors {
+    positions: Mutex<BTreeMap<(Arc<str>, Lane), Position>>,
+}
+
+impl Cursors {
+    /// Those that the log knew when it was last closed.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn load(meta: &Meta) -> Result<Cursors, LogError> {
+        let positions = meta
+            .cursors()?
+            .into_iter()
+            .map(|(name, lane, next)| ((Arc::from(name), lane), Position { next, durable: next }))
+            .collect();
+        Ok(Cursors { positions: Mutex::new(positions) })
+    }
+
+    /// Adds a cursor at `first` unless there is one of this name. Gives false when there are too many.
+    pub(super) fn register(&self, name: &Arc<str>, lane: Lane, first: u64) -> bool {
+        let mut positions = self.lock();
+        let full = positions.len() >= super::meta::CURSORS_MAX * Lane::ALL.len();
+        let key = (Arc::clone(name), lane);
+        if full && !positions.contains_key(&key) {
+            return false;
+        }
+        // Not durable yet: until it is, the cursor counts as standing at the beginning.
+        positions.entry(key).or_insert(Position { next: first, durable: 0 });
+        true
+    }
+
+    fn next(&self, name: &Arc<str>, lane: Lane) -> u64 {
+        self.lock().get(&(Arc::clone(name), lane)).map_or(1, |position| position.next)
+    }
+
+    fn advance(&self, name: &Arc<str>, lane: Lane, next: u64) -> bool {
+        match self.lock().get_mut(&(Arc::clone(name), lane)) {
+            Some(position) if position.next < next => {
+                position.next = next;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The place that every consumer has durably passed; `None` when there is no consumer.
+    pub(super) fn passed(&self, lane: Lane) -> Option<u64> {
+        self.lock().iter().filter(|((_, l), _)| *l == lane).map(|(_, position)| position.durable).min()
+    }
+
+    /// Moves every cursor that stands before `next` there, because what lies before is gone; gives their names.
+    pub(super) fn raise(&self, lane: Lane, next: u64) -> Vec<Arc<str>> {
+        let mut raised = Vec::new();
+        for ((name, l), position) in self.lock().iter_mut() {
+            if *l == lane && position.next < next {
+                position.next = next;
+                raised.push(Arc::clone(name));
+            }
+        }
+        raised
+    }
+
+    /// Makes all positions durable. The writer's side.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn persist(&self, meta: &Meta) -> Result<(), LogError> {
+        let moved: Vec<_> = self
+            .lock()
+            .iter()
+            .filter(|(_, position)| position.next != position.durable)
+            .map(|((name, lane), position)| (Arc::clone(name), *lane, position.next))
+            .collect();
+        if moved.is_empty() {
+            return Ok(());
+        }
+        for (name, lane, next) in &moved {
+            meta.set_cursor(name, *lane, *next)?;
+        }
+        meta.flush()?;
+        let mut positions = self.lock();
+        for (name, lane, next) in moved {
+            if let Some(position) = positions.get_mut(&(name, lane)) {
+                position.durable = next;
+            }
+        }
+        Ok(())
+    }
+
+    /// Name, lane and next sequence of each.
+    pub(super) fn list(&self) -> Vec<(String, Lane, u64)> {
+        self.lock().iter().map(|((name, lane), position)| (name.to_string(), *lane, position.next)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, Lane), Position>> {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,75 @@
+//! What can go wrong with the log.
+
+use std::{io, path::Path};
+
+/// The log cannot be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The file system refused.
+    #[error("{action}")]
+    Io {
+        /// Verb first, with the path.
+        action: String,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// sled refused.
+    #[error("{action}")]
+    Storage {
+        /// Verb first, with the path.
+        action: String,
+        /// The cause.
+        #[source]
+        source: Box<sled::Error>,
+    },
+    /// What is stored is not what was written.
+    #[error("{action}: the event log is damaged there")]
+    Damaged {
+        /// Verb first, with the place.
+        action: String,
+        /// What is wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The directory was written by a version that this one does not understand.
+    #[error(
+        "{path}: written by another version of rodent (format {found}, this one knows {known}); use that version, or move the directory away"
+    )]
+    Format {
+        /// The directory.
+        path: String,
+        /// Its format.
+        found: u64,
+        /// Ours.
+        known: u64,
+    },
+    /// The writer has ended; the reason was logged when it happened.
+    #[error("the event log takes nothing any more: {0}")]
+    Closed(String),
+}
+
+impl LogError {
+    pub(super) fn io(verb: &str, path: &Path, source: io::Error) -> LogError {
+        LogError::Io { action: format!("{verb} {}", path.display()), source }
+    }
+
+    pub(super) fn storage(verb: &str, path: &Path, source: sled::Error) -> LogError {
+        LogError::Storage { action: format!("{verb} {}", path.display()), source: Box::new(source) }
+    }
+
+    pub(super) fn damaged(action: String, source: impl std::error::Error + Send + Sync + 'static) -> LogError {
+        LogError::Damaged { action, source: Box::new(source) }
+    }
+
+    /// A word for labels.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            LogError::Io { .. } => "io",
+            LogError::Storage { .. } => "storage",
+            LogError::Damaged { .. } => "damaged",
+            LogError::Format { .. } => "format",
+            LogError::Closed(_) => "closed",
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The frame: many events in one checksummed, compressed block, the value that a slot of a generation holds.
+//!
+//! Written by the writer, read by readers and by whoever searches a damaged file: a frame describes itself. Its body
+//! is the events exactly as they stand in an `EventBatch` (field 1: tag, length, bytes), so that uploading is cutting
+//! and joining bytes. A frame never spans an epoch, a boot or a change of the clock's state, and is never longer than
+//! [`FRAME_BYTES_MAX`]. Nothing here decodes an event.
+//!
+//! Layout, little endian: magic 8 | version 1 | codec 1 | lane 1 | clock 1 | levels 2 | header bytes 2 | first sequence 8 |
+//! count 4 | raw bytes 4 | stored bytes 4 | categories 4 | min time 8 | max time 8 | boot id 16 | epoch 16 | body CRC32C 4 |
+//! header CRC32C 4 | body.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{ClockState, Lane};
+
+/// What every frame begins with; chosen so that it is not valid UTF-8 and unlikely in any body.
+pub(super) const MAGIC: [u8; 8] = *b"\xF7RODENT\x01";
+
+/// Format of header and body.
+const VERSION: u8 = 1;
+
+/// Bytes of the header.
+pub(super) const HEADER_BYTES: usize = 96;
+
+/// The most a frame may take, header included. sled puts a page of more than a quarter of a segment into a file of its
+/// own that it never syncs; ten frames of this size stay below that (see `generation`).
+pub(super) const FRAME_BYTES_MAX: usize = 24 * 1024;
+
+/// The most that a body may hold uncompressed: what a reader allocates for it.
+pub(super) const RAW_BYTES_MAX: usize = 256 * 1024;
+
+/// Tag of field 1, length-delimited: how an event stands in an `EventBatch`.
+pub(super) const EVENT_TAG: u8 = 0x0A;
+
+/// zstd's fastest ordinary level: a quarter of the CPU of level 3 for nearly its ratio.
+const ZSTD_LEVEL: i32 = 1;
+
+/// How the body is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Codec {
+    Plain,
+    Zstd,
+}
+
+/// What a frame says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) lane: Lane,
+    pub(super) clock: ClockState,
+    /// One bit for each level's number on the wire; bit 15 for numbers beyond.
+    pub(super) levels: u16,
+    /// One bit for each category's number; bit 31 for numbers beyond.
+    pub(super) categories: u32,
+    pub(super) first_sequence: u64,
+    pub(super) count: u32,
+    pub(super) raw_bytes: u32,
+    /// Unix milliseconds.
+    pub(super) min_time: i64,
+    pub(super) max_time: i64,
+    pub(super) boot_id: Uuid,
+    pub(super) epoch: Uuid,
+    codec: Codec,
+    stored_bytes: u32,
+    body_crc: u32,
+}
+
+impl Header {
+    /// Sequence after the last event.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.first_sequence.saturating_add(u64::from(self.count))
+    }
+
+    /// Bytes of the whole frame.
+    pub(super) fn frame_bytes(&self) -> usize {
+        HEADER_BYTES + self.stored_bytes as usize
+    }
+
+    /// Reads and checks the header at the beginning of `bytes`; the body may be cut off.
+    ///
+    /// # Errors
+    /// When this is no intact header of a version we know.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Header, FrameError> {
+        let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(FrameError::Short)?;
+        let mut fields = Fields(header);
+        if fields.array::<8>() != MAGIC {
+            return Err(FrameError::Magic);
+        }
+        if crc32c::crc32c(&header[..HEADER_BYTES - 4])
+            != u32::from_le_bytes(*header.last_chunk().ok_or(FrameError::Short)?)
+        {
+            return Err(FrameError::HeaderChecksum);
+        }
+        let [version] = fields.array();
+        let [codec] = fields.array();
+        let [lane] = fields.array();
+        let [clock] = fields.array();
+        if version != VERSION {
+            return Err(FrameError::Version(version));
+        }
+        let levels = u16::from_le_bytes(fields.array());
+        let _header_bytes = u16::from_le_bytes(fields.array());
+        let header = Header {
+            codec: match codec {
+                0 => Codec::Plain,
+                1 => Codec::Zstd,
+                other => return Err(FrameError::Codec(other)),
+            },
+            lane: Lane::from_number(lane).ok_or(FrameError::Lane(lane))?,
+            clock: ClockState::from_number(clock),
+            levels,
+            first_sequence: u64::from_le_bytes(fields.array()),
+            count: u32::from_le_bytes(fields.array()),
+            raw_bytes: u32::from_le_bytes(fields.array()),
+            stored_bytes: u32::from_le_bytes(fields.array()),
+            categories: u32::from_le_bytes(fields.array()),
+            min_time: i64::from_le_bytes(fields.array()),
+            max_time: i64::from_le_bytes(fields.array()),
+            boot_id: Uuid::from_bytes(fields.array()),
+            epoch: Uuid::from_bytes(fields.array()),
+            body_crc: u32::from_le_bytes(fields.array()),
+        };
+        if header.raw_bytes as usize > RAW_BYTES_MAX
+            || header.stored_bytes as usize > FRAME_BYTES_MAX
+            || header.count == 0
+        {
+            return Err(FrameError::Bounds);
+        }
+        Ok(header)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[VERSION, self.codec as u8, self.lane.number(), self.clock.number()]);
+        out.extend_from_slice(&self.levels.to_le_bytes());
+        out.extend_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
+        out.extend_from_slice(&self.first_sequence.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&self.raw_bytes.to_le_bytes());
+        out.extend_from_slice(&self.stored_bytes.to_le_bytes());
+        out.extend_from_slice(&self.categories.to_le_bytes());
+        out.extend_from_slice(&self.min_time.to_le_bytes());
+        out.extend_from_slice(&self.max_time.to_le_bytes());
+        out.extend_from_slice(self.boot_id.as_bytes());
+        out.extend_from_slice(self.epoch.as_bytes());
+        out.extend_from_slice(&self.body_crc.to_le_bytes());
+        let crc = crc32c::crc32c(&out[start..]);
+        out.extend_from_slice(&crc.to_le_bytes());
+        debug_assert_eq!(out.len() - start, HEADER_BYTES);
+    }
+}
+
+/// A header's fields, taken from the front.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    /// The next `N` bytes. The caller takes no more than [`HEADER_BYTES`] in all; beyond them are zeros.
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        let (head, rest) = self.0.split_first_chunk::<N>().map_or(([0; N], &self.0[..0]), |(h, r)| (*h, r));
+        self.0 = rest;
+        head
+    }
+}
+
+/// Why these bytes are not an intact frame.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FrameError {
+    #[error("shorter than a frame's header")]
+    Short,
+    #[error("does not begin like a frame")]
+    Magic,
+    #[error("the header's checksum is wrong")]
+    HeaderChecksum,
+    #[error("frame version {0} is not known")]
+    Version(u8),
+    #[error("codec {0} is not known")]
+    Codec(u8),
+    #[error("lane {0} is not known")]
+    Lane(u8),
+    #[error("the header's lengths are out of bounds")]
+    Bounds,
+    #[error("the body is cut short")]
+    Truncated,
+    #[error("the body's checksum is wrong")]
+    BodyChecksum,
+    #[error("the body cannot be decompressed")]
+    Decompress,
+    #[error("the body does not hold the events that the header counts")]
+    Count,
+}
+
+/// What the log notes of an event without decoding it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Where its field ends in the block.
+    pub(super) end: u32,
+    /// Unix milliseconds.
+    pub(super) time: i64,
+    /// Number of its level on the wire, at most 15.
+    pub(super) level: u8,
+    /// Number of its category, at most 31.
+    pub(super) category: u8,
+}
+
+/// What all events of a frame have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances {
+    pub(super) lane: Lane,
+    pub(super) epoch: Uuid,
+    pub(super) boot_id: Uuid,
+    pub(super) clock: ClockState,
+}
+
+/// Makes frames. Holds the compressor's memory from one to the next.
+pub(super) struct Encoder {
+    zstd: zstd::bulk::Compressor<'static>,
+    compressed: Vec<u8>,
+}
+
+/// A frame ready to be stored.
+pub(super) struct Encoded {
+    pub(super) header: Header,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Encoder {
+    /// # Errors
+    /// When zstd cannot allocate.
+    pub(super) fn new() -> std::io::Result<Encoder> {
+        Ok(Encoder { zstd: zstd::bulk::Compressor::new(ZSTD_LEVEL)?, compressed: Vec::new() })
+    }
+
+    /// Encodes events that lie one behind the other in `fields`, `start` being where the first begins; into several
+    /// frames when one would be too long.
+    ///
+    /// # Errors
+    /// When zstd cannot allocate.
+    pub(super) fn encode(
+        &mut self,
+        circumstances: Circumstances,
+        first_sequence: u64,
+        fields: &[u8],
+        start: u32,
+        entries: &[Entry],
+        out: &mut Vec<Encoded>,
+    ) -> std::io::Result<()> {
+        let Some(last) = entries.last() else { return Ok(()) };
+        let raw = &fields[start as usize..last.end as usize];
+        let fits = raw.len() <= RAW_BYTES_MAX && {
+            self.compress(raw)?;
+            self.compressed.len().min(raw.len()) + HEADER_BYTES <= FRAME_BYTES_MAX
+        };
+        if !fits && entries.len() > 1 {
+            let (left, right) = entries.split_at(entries.len() / 2);
+            let middle = left.last().map_or(start, |entry| entry.end);
+            self.encode(circumstances, first_sequence, fields, start, left, out)?;
+            return self.encode(circumstances, first_sequence + left.len() as u64, fields, middle, right, out);
+        }
+        let (codec, body) = if self.compressed.len() < raw.len() {
+            (Codec::Zstd, self.compressed.as_slice())
+        } else {
+            (Codec::Plain, raw)
+        };
+        let header = describe(circumstances, first_sequence, entries, codec, raw.len(), body);
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+        header.write(&mut bytes);
+        bytes.extend_from_slice(body);
+        out.push(Encoded { header, bytes });
+        Ok(())
+    }
+
+    fn compress(&mut self, raw: &[u8]) -> std::io::Result<()> {
+        self.compressed.clear();
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+        self.zstd.compress_to_buffer(raw, &mut self.compressed).map(|_| ())
+    }
+}
+
+fn describe(
+    with: Circumstances,
+    first_sequence: u64,
+    entries: &[Entry],
+    codec: Codec,
+    raw_bytes: usize,
+    body: &[u8],
+) -> Header {
+    Header {
+        lane: with.lane,
+        clock: with.clock,
+        levels: entries.iter().fold(0, |mask, e| mask | 1 << e.level.min(15)),
+        categories: entries.iter().fold(0, |mask, e| mask | 1 << e.category.min(31)),
+        first_sequence,
+        count: entries.len() as u32,
+        raw_bytes: raw_bytes as u32,
+        min_time: entries.iter().map(|e| e.time).min().unwrap_or(0),
+        max_time: entries.iter().map(|e| e.time).max().unwrap_or(0),
+        boot_id: with.boot_id,
+        epoch: with.epoch,
+        codec,
+        stored_bytes: body.len() as u32,
+        body_crc: crc32c::crc32c(body),
+    }
+}
+
+/// A frame's events, uncompressed.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    pub(super) header: Header,
+    /// Tag, length, bytes of each event, one behind the other.
+    pub(super) fields: Bytes,
+    /// Where each event's field ends in `fields`.
+    pub(super) ends: Vec<u32>,
+}
+
+impl Frame {
+    /// Reads and checks a frame.
+    ///
+    /// # Errors
+    /// When it is not intact.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
+        let header = Header::parse(bytes)?;
+        let body = bytes[HEADER_BYTES..].get(..header.stored_bytes as usize).ok_or(FrameError::Truncated)?;
+        if crc32c::crc32c(body) != header.body_crc {
+            return Err(FrameError::BodyChecksum);
+        }
+        let fields = match header.codec {
+            Codec::Plain => Bytes::copy_from_slice(body),
+            Codec::Zstd => zstd::bulk::decompress(body, header.raw_bytes as usize)
+                .map(Bytes::from)
+                .map_err(|_| FrameError::Decompress)?,
+        };
+        let ends = field_ends(&fields).ok_or(FrameError::Count)?;
+        if fields.len() != header.raw_bytes as usize || ends.len() != header.count as usize {
+            return Err(FrameError::Count);
+        }
+        Ok(Frame { header, fields, ends })
+    }
+}
+
+/// Where each event's field ends; `None` when the bytes are not a row of such fields.
+pub(super) fn field_ends(fields: &[u8]) -> Option<Vec<u32>> {
+    let mut ends = Vec::new();
+    let mut at = 0;
+    while at < fields.len() {
+        let (_, end) = event_at(fields, at)?;
+        ends.push(u32::try_from(end).ok()?);
+        at = end;
+    }
+    Some(ends)
+}
+
+/// Where the event whose field begins at `at` begins and ends.
+pub(super) fn event_at(fields: &[u8], at: usize) -> Option<(usize, usize)> {
+    let mut rest = fields.get(at..)?;
+    if *rest.first()? != EVENT_TAG {
+        return None;
+    }
+    rest = &rest[1..];
+    let length = usize::try_from(prost::encoding::decode_varint(&mut rest).ok()?).ok()?;
+    let begin = fields.len() - rest.len();
+    let end = begin.checked_add(length)?;
+    (end <= fields.len()).then_some((begin, end))
+}
+
+/// Appends an event as field 1 of an `EventBatch`.
+pub(super) fn push_event(fields: &mut Vec<u8>, event: &[u8]) {
+    fields.push(EVENT_TAG);
+    prost::encoding::encode_varint(event.len() as u64, fields);
+    fields.extend_from_slice(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encode(events: &[Vec<u8>]) -> Vec<Encoded> {
+        let mut fields = Vec::new();
+        let entries: Vec<_> = (0i64..)
+            .zip(events)
+            .map(|(time, event)| {
+                push_event(&mut fields, event);
+                Entry { end: fields.len() as u32, time, level: 1, category: 2 }
+            })
+            .collect();
+        let with = Circumstances {
+            lane: Lane::Routine,
+            epoch: Uuid::from_u128(7),
+            boot_id: Uuid::from_u128(8),
+            clock: ClockState::Synchronised,
+        };
+        let mut out = Vec::new();
+        Encoder::new().expect("memory").encode(with, 100, &fields, 0, &entries, &mut out).expect("memory");
+        out
+    }
+
+    fn decode(frames: &[Encoded]) -> Vec<Vec<u8>> {
+        let mut events = Vec::new();
+        for frame in frames {
+            let frame = Frame::decode(&frame.bytes).expect("an intact frame");
+            let mut at = 0;
+            for end in frame.ends {
+                let (begin, e) = event_at(&frame.fields, at).expect("an event");
+                assert_eq!(e, end as usize);
+                events.push(frame.fields[begin..e].to_vec());
+                at = e;
+            }
+        }
+        events
+    }
+
+    proptest! {
+        #[test]
+        fn events_come_back_as_they_went_in(events in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 1..60)) {
+            let frames = encode(&events);
+            let mut next = 100;
+            for frame in &frames {
+                prop_assert!(frame.bytes.len() <= FRAME_BYTES_MAX);
+                prop_assert_eq!(frame.header.first_sequence, next);
+                next = frame.header.next_sequence();
+            }
+            prop_assert_eq!(next, 100 + events.len() as u64);
+            prop_assert_eq!(decode(&frames), events);
+        }
+
+        #[test]
+        fn a_flipped_bit_is_noticed(byte in 0usize..1000, bit in 0u8..8) {
+            let mut frame = encode(&[vec![7; 500], (0..=255).collect()]).remove(0).bytes;
+            let byte = byte % frame.len();
+            frame[byte] ^= 1 << bit;
+            prop_assert!(Frame::decode(&frame).is_err());
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(Frame::decode(&bytes).is_err());
+            let mut behind_magic = MAGIC.to_vec();
+            behind_magic.extend(bytes);
+            prop_assert!(Frame::decode(&behind_magic).is_err());
+        }
+    }
+
+    #[test]
+    fn the_largest_event_fits_a_frame_even_if_it_cannot_be_compressed() {
+        let mut event = vec![0; crate::event::EVENT_BYTES_MAX];
+        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut event).expect("random bytes");
+        let frames = encode(&[event.clone(), event.clone()]);
+        assert!(frames.iter().all(|frame| frame.bytes.len() <= FRAME_BYTES_MAX));
+        assert_eq!(decode(&frames), [event.clone(), event]);
+    }
+
+    #[test]
+    fn every_truncation_is_noticed() {
+        let frame = encode(&[vec![1, 2, 3], vec![4; 300]]).remove(0).bytes;
+        assert!((0..frame.len()).all(|length| Frame::decode(&frame[..length]).is_err()));
+    }
+}

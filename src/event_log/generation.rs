@@ -1,0 +1,260 @@
+//! A generation: one small sled directory that is written once, slot by slot, sealed, read, and removed whole.
+//!
+//! The writer is the only one who puts; readers share the open handle. Nothing is ever updated or deleted inside.
+//!
+//! The layout makes sled write each frame once instead of four times. sled 0.34.7 rewrites a whole leaf when its tenth
+//! change is linked to it, and splits a leaf of more than sixteen keys. So keys are slot numbers, and empty
+//! placeholders are laid ahead of the writer: inserted in ascending order they split into leaves of nine keys, and each
+//! key is then set exactly once, well behind the last placeholder. A leaf thus never takes more than nine changes
+//! after its last split. Ten frames fit a quarter of a segment, so that no page becomes a file of its own, which sled
+//! would not sync. Holds for exactly this version of sled, which is why it is pinned; a test measures it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use super::{
+    LogError,
+    durable::{sync_directory, sync_tree},
+    frame::{FRAME_BYTES_MAX, Frame, Header},
+};
+
+/// Segment size of sled, bytes. See the file's head for the relation to a frame.
+const SEGMENT_BYTES: usize = 1024 * 1024;
+const _: () = assert!(10 * FRAME_BYTES_MAX * 4 <= SEGMENT_BYTES);
+
+/// Placeholders laid at a time.
+const PLACEHOLDERS: u32 = 96;
+
+/// How far the writer stays behind the last placeholder: two leaves.
+const PLACEHOLDER_DISTANCE: u32 = 18;
+
+/// A generation is sealed when this much is stored in it, bytes: just under a whole number of segments.
+pub(super) const SEAL_BYTES: u64 = 8080 * 1024;
+
+/// The most slots of a generation, for logs of many tiny frames: bounds what a search touches.
+pub(super) const SLOTS_MAX: u32 = 32_768;
+
+/// An open generation.
+pub(super) struct Generation {
+    path: PathBuf,
+    db: sled::Db,
+    slots: sled::Tree,
+    /// Slots that hold a frame; the first empty one is the next to be written.
+    filled: AtomicU32,
+    /// Slots that exist, placeholders included.
+    laid: AtomicU32,
+}
+
+/// Name of the tree that holds the slots.
+const TREE: &[u8] = b"frames";
+
+impl Generation {
+    /// Makes generation `number` of a lane, durably: under another name first, so that a directory named `gen-…` is
+    /// always complete.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn create(lane: &Path, number: u64) -> Result<Generation, LogError> {
+        let path = directory(lane, number);
+        let failed = |e: io::Error| LogError::io("create", &path, e);
+        let temporary = lane.join(format!("tmp-{number:010}"));
+        remove_if_there(&temporary).map_err(failed)?;
+        let mut generation = Generation::open_at(&temporary)?;
+        generation.lay(PLACEHOLDERS)?;
+        generation.flush()?;
+        sync_tree(&temporary).map_err(failed)?;
+        fs::rename(&temporary, &path).map_err(failed)?;
+        sync_directory(lane).map_err(failed)?;
+        generation.path = path;
+        Ok(generation)
+    }
+
+    /// Opens an existing generation.
+    ///
+    /// # Errors
+    /// When the storage fails or is damaged.
+    pub(super) fn open(lane: &Path, number: u64) -> Result<Generation, LogError> {
+        let generation = Generation::open_at(&directory(lane, number))?;
+        let laid = match generation.slots.last().map_err(|e| generation.failed("read", e))? {
+            Some((key, _)) => slot_number(&key).map_or(0, |slot| slot + 1),
+            None => 0,
+        };
+        generation.laid.store(laid, Ordering::Relaxed);
+        generation.filled.store(generation.first_empty(laid)?, Ordering::Release);
+        Ok(generation)
+    }
+
+    fn open_at(path: &Path) -> Result<Generation, LogError> {
+        let failed = |e: sled::Error| LogError::storage("open", path, e);
+        let db = sled::Config::new()
+            .path(path)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(64 * 1024)
+            // A background flusher would wake the disk twice a second for nothing.
+            .flush_every_ms(None)
+            .open()
+            .map_err(failed)?;
+        let slots = db.open_tree(TREE).map_err(failed)?;
+        Ok(Generation { path: path.to_owned(), db, slots, filled: AtomicU32::new(0), laid: AtomicU32::new(0) })
+    }
+
+    /// Number of frames.
+    pub(super) fn frames(&self) -> u32 {
+        self.filled.load(Ordering::Acquire)
+    }
+
+    /// Puts a frame into the next slot. Durable after [`Generation::flush`]. Only the writer calls it.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn put(&self, frame: &[u8]) -> Result<(), LogError> {
+        let slot = self.filled.load(Ordering::Relaxed);
+        if slot + PLACEHOLDER_DISTANCE > self.laid.load(Ordering::Relaxed) {
+            self.lay(PLACEHOLDERS)?;
+        }
+        self.slots.insert(slot.to_be_bytes(), frame).map_err(|e| self.failed("write", e))?;
+        self.filled.store(slot + 1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes everything put so far durable.
+    ///
+    /// # Errors
+    /// When the storage fails; what was put since the last flush may or may not be there.
+    pub(super) fn flush(&self) -> Result<(), LogError> {
+        self.db.flush().map(|_| ()).map_err(|e| self.failed("flush", e))
+    }
+
+    /// Makes durable what an earlier process may have left in the page cache only.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn sync(&self) -> Result<(), LogError> {
+        sync_tree(&self.path).map_err(|e| LogError::io("sync", &self.path, e))
+    }
+
+    /// The header of the frame in a slot.
+    ///
+    /// # Errors
+    /// When the storage fails or the slot holds no intact header.
+    pub(super) fn header(&self, slot: u32) -> Result<Header, LogError> {
+        Header::parse(&self.slot(slot)?).map_err(|e| self.damaged(slot, e))
+    }
+
+    /// The frame in a slot.
+    ///
+    /// # Errors
+    /// When the storage fails or the slot holds no intact frame.
+    pub(super) fn frame(&self, slot: u32) -> Result<Frame, LogError> {
+        Frame::decode(&self.slot(slot)?).map_err(|e| self.damaged(slot, e))
+    }
+
+    /// The slot whose frame holds `sequence`, or the last one before it.
+    ///
+    /// # Errors
+    /// As [`Generation::header`].
+    pub(super) fn slot_of(&self, sequence: u64) -> Result<u32, LogError> {
+        let (mut low, mut high) = (0, self.frames());
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if self.header(middle)?.first_sequence <= sequence { low = middle } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    fn slot(&self, slot: u32) -> Result<sled::IVec, LogError> {
+        self.slots.get(slot.to_be_bytes()).map_err(|e| self.failed("read", e)).map(Option::unwrap_or_default)
+    }
+
+    /// Slots are filled without holes, so the first empty one is found by halving.
+    fn first_empty(&self, laid: u32) -> Result<u32, LogError> {
+        let (mut low, mut high) = (0, laid);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.slot(middle)?.is_empty() { high = middle } else { low = middle + 1 }
+        }
+        Ok(low)
+    }
+
+    fn lay(&self, count: u32) -> Result<(), LogError> {
+        let laid = self.laid.load(Ordering::Relaxed);
+        for slot in laid..laid + count {
+            self.slots.insert(slot.to_be_bytes(), &[][..]).map_err(|e| self.failed("write", e))?;
+        }
+        self.laid.store(laid + count, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn failed(&self, action: &str, source: sled::Error) -> LogError {
+        LogError::storage(action, &self.path, source)
+    }
+
+    fn damaged(&self, slot: u32, source: super::frame::FrameError) -> LogError {
+        LogError::damaged(format!("read frame {slot} of {}", self.path.display()), source)
+    }
+}
+
+fn slot_number(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.try_into().ok()?))
+}
+
+/// Where generation `number` of a lane lies.
+pub(super) fn directory(lane: &Path, number: u64) -> PathBuf {
+    lane.join(format!("gen-{number:010}"))
+}
+
+/// The numbers of a lane's generations, ascending. Leftovers of ours (half made, half removed) are cleared away;
+/// what we do not know is left alone.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub(super) fn list(lane: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(lane)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if let Some(number) = name.strip_prefix("gen-").and_then(|digits| digits.parse().ok()) {
+            numbers.push(number);
+        } else if name.starts_with("tmp-") || name.starts_with("del-") {
+            remove_if_there(&entry.path())?;
+        }
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Removes a generation whole: renamed first, so that half a generation is never mistaken for one.
+///
+/// # Errors
+/// When the file system refuses.
+pub(super) fn remove(lane: &Path, number: u64) -> io::Result<()> {
+    let condemned = lane.join(format!("del-{number:010}"));
+    remove_if_there(&condemned)?;
+    fs::rename(directory(lane, number), &condemned)?;
+    sync_directory(lane)?;
+    fs::remove_dir_all(&condemned)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// What a directory takes on the disk, by its blocks. 0 where it cannot be read.
+pub(super) fn disk_bytes(directory: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    entries
+        .filter_map(|entry| {
+            let metadata = entry.ok()?.metadata().ok()?;
+            // One level is all that sled makes: `blobs`, which stays empty.
+            Some(metadata.blocks().saturating_mul(512))
+        })
+        .sum()
+}

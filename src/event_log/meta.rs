@@ -1,0 +1,200 @@
+//! The small store beside the lanes: format, epoch, cursors, and what each sealed generation holds.
+//!
+//! Written by the writer thread only. Values are tiny and updated in place, so this one is an ordinary sled store with
+//! small segments; everything that must survive is flushed explicitly.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use uuid::Uuid;
+
+use super::{Lane, LogError, durable, summary::Summary};
+
+/// The layout of the log's directory.
+const FORMAT: u64 = 1;
+
+/// Segment size of this store, bytes: 200,000 cursor updates leave a third of a megabyte.
+const SEGMENT_BYTES: usize = 64 * 1024;
+
+/// The most cursors that a log keeps.
+pub(super) const CURSORS_MAX: usize = 64;
+
+/// The open store.
+pub(super) struct Meta {
+    db: sled::Db,
+    path: PathBuf,
+}
+
+impl Meta {
+    /// Opens the store below `root`, makes it when it is not there, and checks that flushes are durable.
+    ///
+    /// # Errors
+    /// When the storage fails, is in use by another process, or was written by another format.
+    pub(super) fn open(root: &Path) -> Result<Meta, LogError> {
+        let path = root.join("meta");
+        let db = sled::Config::new()
+            .path(&path)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(1024 * 1024)
+            .flush_every_ms(None)
+            .open()
+            .map_err(|e| LogError::storage("open", &path, e))?;
+        let meta = Meta { db, path };
+        match meta.number(b"format")? {
+            None => meta.put(b"format", &FORMAT.to_be_bytes())?,
+            Some(FORMAT) => {}
+            Some(found) => {
+                return Err(LogError::Format { path: root.display().to_string(), found, known: FORMAT });
+            }
+        }
+        durable::verify(&meta.db).map_err(|e| LogError::io("flush", &meta.path, e))?;
+        durable::sync_tree(&meta.path).map_err(|e| LogError::io("sync", &meta.path, e))?;
+        Ok(meta)
+    }
+
+    /// The epoch, made when there is none.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn epoch(&self) -> Result<Uuid, LogError> {
+        if let Some(bytes) = self.get(b"epoch")?
+            && let Ok(epoch) = Uuid::from_slice(&bytes)
+        {
+            return Ok(epoch);
+        }
+        let epoch = Uuid::new_v4();
+        self.put(b"epoch", epoch.as_bytes())?;
+        self.flush()?;
+        Ok(epoch)
+    }
+
+    /// Whether the last process closed the log in good order; a new log counts as such. From now on it is open.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn take_clean(&self) -> Result<bool, LogError> {
+        let clean = self.get(b"open")?.is_none();
+        self.put(b"open", &[1])?;
+        self.flush()?;
+        Ok(clean)
+    }
+
+    /// Notes that the log is closed in good order.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn set_clean(&self) -> Result<(), LogError> {
+        self.db.remove(b"open").map_err(|e| self.failed("write", e))?;
+        self.flush()
+    }
+
+    /// Sequence that a lane's newest generation begins with: a floor for the next sequence, also when nothing of the
+    /// lane is stored any more.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn floor(&self, lane: Lane) -> Result<u64, LogError> {
+        Ok(self.number(&[b"floor/", lane.name().as_bytes()].concat())?.unwrap_or(1))
+    }
+
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn set_floor(&self, lane: Lane, sequence: u64) -> Result<(), LogError> {
+        self.put(&[b"floor/", lane.name().as_bytes()].concat(), &sequence.to_be_bytes())
+    }
+
+    /// Every cursor: name, lane, next sequence.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn cursors(&self) -> Result<Vec<(String, Lane, u64)>, LogError> {
+        let mut cursors = Vec::new();
+        for pair in self.db.scan_prefix(b"cursor/") {
+            let (key, value) = pair.map_err(|e| self.failed("read", e))?;
+            let Ok(key) = std::str::from_utf8(&key) else { continue };
+            let mut parts = key.splitn(3, '/').skip(1);
+            if let (Some(lane), Some(name), Ok(bytes)) =
+                (parts.next().and_then(Lane::from_name), parts.next(), <[u8; 8]>::try_from(&value[..]))
+            {
+                cursors.push((name.to_owned(), lane, u64::from_be_bytes(bytes)));
+            }
+        }
+        Ok(cursors)
+    }
+
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn set_cursor(&self, name: &str, lane: Lane, next: u64) -> Result<(), LogError> {
+        self.put(format!("cursor/{}/{name}", lane.name()).as_bytes(), &next.to_be_bytes())
+    }
+
+    /// What a sealed generation holds, as noted when it was sealed.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn summary(&self, lane: Lane, number: u64) -> Result<Option<Summary>, LogError> {
+        Ok(self.get(&summary_key(lane, number))?.and_then(|bytes| Summary::from_bytes(&bytes)))
+    }
+
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn set_summary(&self, lane: Lane, number: u64, summary: &Summary) -> Result<(), LogError> {
+        self.put(&summary_key(lane, number), &summary.to_bytes())
+    }
+
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn remove_summary(&self, lane: Lane, number: u64) -> Result<(), LogError> {
+        self.db.remove(summary_key(lane, number)).map(|_| ()).map_err(|e| self.failed("write", e))
+    }
+
+    /// Makes everything durable.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn flush(&self) -> Result<(), LogError> {
+        self.db.flush().map(|_| ()).map_err(|e| self.failed("flush", e))
+    }
+
+    /// What it takes on the disk.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        super::generation::disk_bytes(&self.path)
+    }
+
+    fn number(&self, key: &[u8]) -> Result<Option<u64>, LogError> {
+        Ok(self.get(key)?.and_then(|bytes| Some(u64::from_be_bytes(bytes[..].try_into().ok()?))))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, LogError> {
+        self.db.get(key).map_err(|e| self.failed("read", e))
+    }
+
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), LogError> {
+        self.db.insert(key, value).map(|_| ()).map_err(|e| self.failed("write", e))
+    }
+
+    fn failed(&self, action: &str, source: sled::Error) -> LogError {
+        LogError::storage(action, &self.path, source)
+    }
+}
+
+fn summary_key(lane: Lane, number: u64) -> Vec<u8> {
+    [b"generation/", lane.name().as_bytes(), b"/", &number.to_be_bytes()[..]].concat()
+}
+
+/// Makes the log's directory, for its owner only, and its entry durable.
+///
+/// # Errors
+/// As the file system says.
+pub(super) fn make_root(root: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if !root.is_dir() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        if let Some(parent) = root.parent() {
+            durable::sync_directory(parent)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! What may go, and what must: decides from the sealed generations of both lanes which are removed.
+//!
+//! Pure; the writer carries it out. Generations that every cursor has passed are history: kept up to a bound, removed
+//! silently and first. When the disk's share is used up and no history is left, the oldest routine generation goes, then
+//! the oldest urgent one; what consumers lose by it is recorded.
+
+use super::{Lane, row::Sealed};
+
+/// Bounds on the disk, bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) disk_bytes_max: u64,
+    /// `None` removes what every cursor has passed at once.
+    pub(super) history_bytes: Option<u64>,
+}
+
+/// A lane as retention sees it.
+#[derive(Clone, Debug)]
+pub(super) struct Candidates {
+    pub(super) lane: Lane,
+    /// Oldest first.
+    pub(super) sealed: Vec<Sealed>,
+    /// What every consumer has durably taken; `None` when there is no consumer, and all of it is history.
+    pub(super) passed: Option<u64>,
+}
+
+/// A generation that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Removal {
+    pub(super) lane: Lane,
+    pub(super) number: u64,
+    /// Whether somebody had not taken all of it.
+    pub(super) loses: bool,
+}
+
+/// Decides. `other_bytes` is what is not sealed: generations being written, cursors and the like.
+pub(super) fn decide(bounds: Bounds, lanes: &[Candidates], other_bytes: u64) -> Vec<Removal> {
+    let mut kept: Vec<(Lane, &Sealed, bool)> = lanes
+        .iter()
+        .flat_map(|lane| lane.sealed.iter().map(|sealed| (lane.lane, sealed, is_history(lane, sealed))))
+        .collect();
+    // In the order in which they go: history first, then routine before urgent, oldest first.
+    kept.sort_by_key(|(lane, sealed, history)| (!history, *lane == Lane::Urgent, sealed.number));
+    let mut history: u64 = kept.iter().filter(|k| k.2).map(|k| k.1.disk_bytes).sum();
+    let mut total = other_bytes + kept.iter().map(|k| k.1.disk_bytes).sum::<u64>();
+    let mut removals = Vec::new();
+    for (lane, sealed, passed) in kept {
+        let goes = total > bounds.disk_bytes_max || (passed && bounds.history_bytes.is_none_or(|max| history > max));
+        if goes {
+            total -= sealed.disk_bytes;
+            history -= if passed { sealed.disk_bytes } else { 0 };
+            removals.push(Removal { lane, number: sealed.number, loses: !passed });
+        }
+    }
+    removals
+}
+
+fn is_history(lane: &Candidates, sealed: &Sealed) -> bool {
+    lane.passed.is_none_or(|passed| sealed.summary.next_sequence <= passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_log::summary::Summary;
+
+    /// Generations of 10 bytes and 100 events each.
+    fn lane(lane: Lane, count: u64, passed: u64) -> Candidates {
+        let sealed = (0..count)
+            .map(|number| Sealed {
+                number,
+                summary: Summary {
+                    first_sequence: number * 100 + 1,
+                    next_sequence: number * 100 + 101,
+                    ..Summary::default()
+                },
+                disk_bytes: 10,
+            })
+            .collect();
+        Candidates { lane, sealed, passed: Some(passed) }
+    }
+
+    fn numbers(removals: &[Removal]) -> Vec<(Lane, u64, bool)> {
+        removals.iter().map(|r| (r.lane, r.number, r.loses)).collect()
+    }
+
+    #[test]
+    fn within_the_bounds_nothing_goes() {
+        let bounds = Bounds { disk_bytes_max: 100, history_bytes: Some(30) };
+        assert!(decide(bounds, &[lane(Lane::Routine, 9, 301)], 10).is_empty());
+    }
+
+    #[test]
+    fn history_beyond_its_bound_goes_silently_and_oldest_first() {
+        let bounds = Bounds { disk_bytes_max: 1000, history_bytes: Some(20) };
+        let removals = decide(bounds, &[lane(Lane::Routine, 9, 501)], 0);
+        assert_eq!(
+            numbers(&removals),
+            [(Lane::Routine, 0, false), (Lane::Routine, 1, false), (Lane::Routine, 2, false)]
+        );
+    }
+
+    #[test]
+    fn without_history_a_generation_goes_as_soon_as_every_cursor_has_passed_it() {
+        let bounds = Bounds { disk_bytes_max: 1000, history_bytes: None };
+        let removals = decide(bounds, &[lane(Lane::Routine, 3, 150)], 0);
+        assert_eq!(numbers(&removals), [(Lane::Routine, 0, false)]);
+    }
+
+    #[test]
+    fn over_the_cap_history_goes_first_then_routine_then_urgent() {
+        let bounds = Bounds { disk_bytes_max: 15, history_bytes: Some(1000) };
+        let removals = decide(bounds, &[lane(Lane::Urgent, 2, 0), lane(Lane::Routine, 3, 101)], 0);
+        assert_eq!(
+            numbers(&removals),
+            [(Lane::Routine, 0, false), (Lane::Routine, 1, true), (Lane::Routine, 2, true), (Lane::Urgent, 0, true)]
+        );
+    }
+
+    #[test]
+    fn without_consumers_everything_is_history() {
+        let mut all = lane(Lane::Routine, 3, 0);
+        all.passed = None;
+        assert_eq!(decide(Bounds { disk_bytes_max: 1000, history_bytes: None }, &[all], 0).len(), 3);
+    }
+}

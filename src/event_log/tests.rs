@@ -1,0 +1,320 @@
+//! Tests of the log as a whole.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::*;
+use crate::schema::events::{Event, event::EventPayload, system_event::EventType};
+
+fn settings(directory: &Path) -> Settings {
+    Settings {
+        directory: directory.join("log"),
+        buffer_size: 5000,
+        flush_threshold: 4000,
+        flush_interval: Duration::from_millis(50),
+        disk_bytes_max: 1 << 30,
+        history_bytes: Some(64 << 20),
+        boot_id: Uuid::from_u128(1),
+    }
+}
+
+fn draft(event: &[u8]) -> Draft<'_> {
+    Draft { event, level: 1, category: 2, timestamp: 1_700_000_000_000 }
+}
+
+/// Bytes that zstd cannot shrink, the same for the same number.
+fn noise(number: u64, length: usize) -> Vec<u8> {
+    let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect()
+}
+
+/// Everything a reader gets from `from` on: events with their sequences, and gaps.
+fn read_all(log: &EventLog, from: u64) -> (Vec<StoredEvent>, Vec<Gap>) {
+    let mut reader = log.reader(Lane::Routine, from);
+    let (mut events, mut gaps) = (Vec::new(), Vec::new());
+    loop {
+        match reader.read(700, 100_000).expect("a readable log") {
+            Read::Run(run) => events.extend(run.events()),
+            Read::Gap(gap) => gaps.push(gap),
+            Read::End => return (events, gaps),
+        }
+    }
+}
+
+async fn append(log: &EventLog, events: &[Vec<u8>]) -> u64 {
+    let drafts: Vec<_> = events.iter().map(|event| draft(event)).collect();
+    log.append(Lane::Routine, &drafts).await.expect("an open log")
+}
+
+#[tokio::test]
+async fn events_are_read_in_the_order_in_which_they_were_appended_also_after_reopening() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let events: Vec<Vec<u8>> = (0..3000).map(|n| format!("event {n}").into_bytes()).collect();
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    for part in events.chunks(171) {
+        append(&log, part).await;
+    }
+    log.commit(Lane::Routine, 3001).await.expect("durable");
+    log.close();
+    for _ in 0..2 {
+        let log = EventLog::open(settings(directory.path())).expect("a log");
+        let (read, gaps) = read_all(&log, 1);
+        assert!(gaps.is_empty());
+        assert_eq!(read.iter().map(|e| e.event.to_vec()).collect::<Vec<_>>(), events);
+        assert!(read.iter().zip(1..).all(|(event, sequence)| event.sequence == sequence));
+        assert_eq!(log.bounds(Lane::Routine), (1, 3001));
+        assert_eq!(log.next_sequence(Lane::Routine), 3001);
+        log.close();
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_seen_before_it_is_durable_and_a_commit_makes_it_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(Settings { flush_interval: Duration::from_secs(3600), ..settings(directory.path()) })
+        .expect("a log");
+    let next = append(&log, &[b"one".to_vec()]).await;
+    assert_eq!(read_all(&log, 1).0, []);
+    assert_eq!(log.status().lanes[1].waiting_events, 1);
+    let syncs = durable::syncs();
+    log.commit(Lane::Routine, next).await.expect("durable");
+    assert!(durable::syncs() > syncs, "a commit reaches the disk");
+    assert_eq!(read_all(&log, 1).0.len(), 1);
+    assert_eq!(log.status().lanes[1].waiting_events, 0);
+    log.close();
+}
+
+#[tokio::test]
+async fn an_event_is_written_out_after_the_flush_interval_without_anyone_waiting() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    append(&log, &[b"one".to_vec()]).await;
+    log.reader(Lane::Routine, 1).ready().await;
+    assert_eq!(read_all(&log, 1).0.len(), 1);
+    log.close();
+}
+
+#[tokio::test]
+async fn a_log_spans_generations_and_seals_each_at_its_size() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    let events: Vec<Vec<u8>> = (0..2200).map(|n| noise(n, 10_000)).collect();
+    for part in events.chunks(100) {
+        append(&log, part).await;
+    }
+    log.commit(Lane::Routine, 2201).await.expect("durable");
+    let lane = log.status().lanes[1].clone();
+    assert_eq!((lane.generations, lane.stored_events), (3, 2200));
+    for blobs in ["gen-0000000001", "gen-0000000002", "gen-0000000003"] {
+        let blobs = directory.path().join("log/routine").join(blobs).join("blobs");
+        assert_eq!(std::fs::read_dir(blobs).map_or(0, Iterator::count), 0, "no page became a file of its own");
+    }
+    let (read, gaps) = read_all(&log, 1);
+    assert!(gaps.is_empty() && read.iter().map(|e| &e.event[..]).eq(events.iter().map(|e| &e[..])));
+    let (tail, _) = read_all(&log, 1999);
+    assert_eq!(tail.first().map(|e| e.sequence), Some(1999));
+    log.close();
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    assert_eq!(read_all(&log, 1).0.len(), 2200);
+    log.close();
+}
+
+#[tokio::test]
+async fn a_producer_waits_while_the_memory_is_full_and_loses_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let small = Settings { buffer_size: 10, flush_threshold: 9, ..settings(directory.path()) };
+    let log = EventLog::open(small).expect("a log");
+    for n in 0..500u64 {
+        append(&log, &[noise(n, 50)]).await;
+        assert!(log.status().lanes[1].waiting_events <= 10);
+    }
+    // More at once than the memory holds: taken when it is alone.
+    let next = append(&log, &(0..30).map(|n| noise(n, 50)).collect::<Vec<_>>()).await;
+    log.commit(Lane::Routine, next).await.expect("durable");
+    assert_eq!(read_all(&log, 1).0.len(), 530);
+    log.close();
+}
+
+#[tokio::test]
+async fn a_cursor_stands_where_it_was_committed_and_never_ahead_of_what_is_durable() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    let cursor = log.cursor("uplink").expect("room for a cursor");
+    let next = append(&log, &[b"one".to_vec(), b"two".to_vec()]).await;
+    log.commit(Lane::Routine, next).await.expect("durable");
+    cursor.commit(Lane::Routine, 2);
+    cursor.commit(Lane::Routine, 1);
+    assert_eq!(cursor.next(Lane::Routine), 2);
+    cursor.commit(Lane::Routine, 99);
+    assert_eq!(cursor.next(Lane::Routine), 3);
+    log.close();
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    assert_eq!(log.cursor("uplink").expect("room").next(Lane::Routine), 3);
+    log.close();
+}
+
+#[tokio::test]
+async fn what_retention_removes_is_recorded_and_accounted_for_to_the_event() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tight = Settings { disk_bytes_max: 40 << 20, ..settings(directory.path()) };
+    let log = EventLog::open(tight).expect("a log");
+    let cursor = log.cursor("uplink").expect("room for a cursor");
+    for n in 0..80u64 {
+        append(&log, &(0..100).map(|m| noise(n * 100 + m, 8000)).collect::<Vec<_>>()).await;
+    }
+    log.commit(Lane::Routine, log.next_sequence(Lane::Routine)).await.expect("durable");
+    // Loss records are appended by the writer while it removes; they come last.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(log.status().disk_bytes <= 40 << 20, "{} bytes", log.status().disk_bytes);
+
+    let (read, gaps) = read_all(&log, 1);
+    let gone: u64 = gaps.iter().map(|gap| gap.to - gap.from).sum();
+    let mut recorded = 0;
+    let mut stored = 0;
+    for stored_event in &read {
+        match Event::decode(&stored_event.event[..]).ok().and_then(loss_of) {
+            Some(loss) => {
+                assert_eq!(loss.consumer, "uplink");
+                assert_eq!(loss.count, loss.last_sequence - loss.first_sequence + 1);
+                assert!(loss.count_exact);
+                recorded += loss.count;
+            }
+            None => stored += 1,
+        }
+    }
+    assert!(recorded > 0);
+    assert_eq!(gone, recorded, "what a reader misses is what the records say");
+    assert_eq!(stored + recorded, 8000, "accepted = stored + recorded lost");
+    assert_eq!(cursor.next(Lane::Routine), gaps.last().expect("a gap").to);
+    assert_eq!(log.status().lanes[1].lost_events, recorded);
+    log.close();
+}
+
+fn loss_of(event: Event) -> Option<crate::schema::events::EventLossPayload> {
+    match event.event_payload? {
+        EventPayload::SystemEvent(system) => match system.event_type? {
+            EventType::LossEvent(loss) => Some(loss),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn what_every_consumer_has_goes_without_a_record_when_no_history_is_kept() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(Settings { history_bytes: None, ..settings(directory.path()) }).expect("a log");
+    let cursor = log.cursor("uplink").expect("room for a cursor");
+    for n in 0..20u64 {
+        append(&log, &(0..100).map(|m| noise(n * 100 + m, 8000)).collect::<Vec<_>>()).await;
+    }
+    log.commit(Lane::Routine, 2001).await.expect("durable");
+    cursor.commit(Lane::Routine, 2001);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(log.status().lanes[1].generations, 1, "only the one being written is left");
+    assert_eq!(log.next_sequence(Lane::Routine), 2001, "nothing was recorded");
+    log.close();
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    assert_eq!(append(&log, &[b"next".to_vec()]).await, 2002, "no sequence is used twice");
+    log.close();
+}
+
+#[tokio::test]
+async fn a_process_that_did_not_close_the_log_leaves_a_record_with_the_next_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    append(&log, &[b"one".to_vec()]).await;
+    log.close();
+    Meta::open(&settings(directory.path()).directory).expect("meta").take_clean().expect("meta");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    log.reader(Lane::Routine, 2).ready().await;
+    let (read, _) = read_all(&log, 2);
+    let loss = loss_of(Event::decode(&read[0].event[..]).expect("an event")).expect("a loss record");
+    assert_eq!(loss.operation, EventLossOperation::UncleanStop as i32);
+    assert!(!loss.count_exact);
+    log.close();
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_that_the_log_is_in_use() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    assert!(EventLog::open(settings(directory.path())).is_err());
+    log.close();
+}
+
+#[tokio::test]
+async fn after_closing_producers_are_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    log.close();
+    assert!(matches!(log.append(Lane::Routine, &[draft(b"late")]).await, Err(LogError::Closed(_))));
+    assert!(log.commit(Lane::Routine, 99).await.is_err());
+    assert_eq!(log.ended().await, "the log is closed");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Vec<usize>),
+    Commit,
+    Take(u64),
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => prop::collection::vec(0usize..3000, 1..40).prop_map(Step::Append),
+        2 => Just(Step::Commit),
+        2 => (0u64..60).prop_map(Step::Take),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 1..25)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn the_log_agrees_with_a_list(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let directory = tempfile::tempdir().expect("a directory");
+            let open = || EventLog::open(settings(directory.path())).expect("a log");
+            let (mut log, mut model, mut taken) = (open(), Vec::<Vec<u8>>::new(), 1u64);
+            for step in steps {
+                match step {
+                    Step::Append(lengths) => {
+                        let events: Vec<_> = lengths.into_iter().map(|length| noise(model.len() as u64 + length as u64, length)).collect();
+                        model.extend(events.iter().cloned());
+                        assert_eq!(append(&log, &events).await, model.len() as u64 + 1);
+                    }
+                    Step::Commit => log.commit(Lane::Routine, model.len() as u64 + 1).await.expect("durable"),
+                    Step::Take(count) => {
+                        let cursor = log.cursor("c").expect("room");
+                        taken = taken.max((cursor.next(Lane::Routine) + count).min(log.bounds(Lane::Routine).1));
+                        cursor.commit(Lane::Routine, taken);
+                        assert_eq!(cursor.next(Lane::Routine), taken);
+                    }
+                    Step::Reopen => {
+                        log.close();
+                        log = open();
+                    }
+                }
+            }
+            log.commit(Lane::Routine, model.len() as u64 + 1).await.expect("durable");
+            assert_eq!(log.cursor("c").expect("room").next(Lane::Routine), taken);
+            let (read, gaps) = read_all(&log, 1);
+            assert!(gaps.is_empty());
+            assert!(read.iter().map(|e| &e.event[..]).eq(model.iter().map(|e| &e[..])));
+            log.close();
+        });
+    }
+}

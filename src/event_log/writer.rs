@@ -1,0 +1,286 @@
+//! The one thread that writes: takes events from the buffer, makes frames, puts them into the active generation of their
+//! lane, flushes, and only then lets readers and waiting producers see them. Seals, rotates and removes generations, and
+//! makes the cursors durable.
+//!
+//! Always holds: what readers see is durable. At most [`FLUSH_BYTES`] are handed to sled between two flushes, for sled has
+//! no back-pressure of its own. Without work there is no write and no sync: a sleeping disk stays asleep.
+
+use std::sync::Arc;
+
+use super::{
+    Lane, LogError, Shared,
+    buffer::{Block, Work},
+    frame::{Circumstances, Encoded, Encoder, FRAME_BYTES_MAX},
+    generation::{Generation, SEAL_BYTES, SLOTS_MAX},
+    loss::{self, Loss},
+    meta::Meta,
+    retention::{self, Candidates},
+    row::{Row, summarise},
+    summary::Summary,
+};
+use crate::schema::events::event_loss_payload::EventLossOperation;
+
+/// The most that is put between two flushes, bytes.
+const FLUSH_BYTES: usize = 256 * 1024;
+
+/// What a block should compress to: near the bound of a frame, so that few frames are needed, with a margin, so that
+/// few blocks must be compressed a second time.
+const FRAME_BYTES_AIM: usize = 20 * 1024;
+
+/// Bounds of a block's size, bytes of events.
+const BLOCK_BYTES: std::ops::RangeInclusive<usize> = 8 * 1024..=128 * 1024;
+
+/// The generation being written.
+struct Active {
+    number: u64,
+    generation: Arc<Generation>,
+    summary: Summary,
+}
+
+/// The writer's own state.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    meta: Meta,
+    encoder: Encoder,
+    /// Opened when the first event of the lane comes, or at the start when there is one.
+    active: [Option<Active>; 2],
+    /// How well events compress, stored bytes per byte, smoothed.
+    ratio: f64,
+}
+
+/// The last generations of the lanes as found at the start, and where numbering goes on.
+pub(super) struct Tails {
+    active: [Option<Active>; 2],
+    /// Sequence of the next event of each lane.
+    pub(super) next_sequences: [u64; 2],
+}
+
+impl Tails {
+    /// Opens the newest generation of each row and finds its end.
+    ///
+    /// # Errors
+    /// When the storage fails or is damaged.
+    pub(super) fn find(rows: &[Row; 2], meta: &Meta) -> Result<Tails, LogError> {
+        let mut tails = Tails { active: [None, None], next_sequences: [1, 1] };
+        for row in rows {
+            let floor = meta.floor(row.lane())?;
+            let next = &mut tails.next_sequences[row.lane().index()];
+            *next = floor;
+            let Some(number) = row.newest()? else { continue };
+            if row.is_sealed(number) {
+                let end = row.sealed().last().map_or(floor, |sealed| sealed.summary.next_sequence);
+                *next = floor.max(end);
+                continue;
+            }
+            let generation = Arc::new(Generation::open(row.path(), number)?);
+            // Frames that an earlier process wrote but never synced would otherwise be taken for durable.
+            generation.sync()?;
+            let summary = summarise(&generation, floor)?;
+            *next = floor.max(summary.next_sequence);
+            row.set_active(number, &generation, &summary);
+            tails.active[row.lane().index()] = Some(Active { number, generation, summary });
+        }
+        Ok(tails)
+    }
+}
+
+impl Writer {
+    /// # Errors
+    /// When zstd cannot allocate.
+    pub(super) fn new(shared: Arc<Shared>, meta: Meta, tails: Tails) -> Result<Writer, LogError> {
+        let encoder = Encoder::new().map_err(|e| LogError::io("compress for", &shared.settings.directory, e))?;
+        Ok(Writer { shared, meta, encoder, active: tails.active, ratio: 0.5 })
+    }
+
+    /// Works until the buffer is closed and empty.
+    ///
+    /// # Errors
+    /// When the storage fails. What is not durable by then is still in the buffer, or lost with the process and named
+    /// in the record of the next start.
+    pub(super) fn run(mut self) -> Result<(), LogError> {
+        self.retain()?;
+        loop {
+            match self.shared.buffer.next_work() {
+                Work::Write(blocks) => self.write(blocks)?,
+                Work::Cursors => {
+                    self.shared.cursors.persist(&self.meta)?;
+                    self.retain()?;
+                }
+                Work::Close => {
+                    self.shared.cursors.persist(&self.meta)?;
+                    return self.meta.set_clean();
+                }
+            }
+        }
+    }
+
+    /// Writes blocks, flushing whenever enough has been put. A flush never covers two lanes: each has its own store.
+    fn write(&mut self, blocks: Vec<Block>) -> Result<(), LogError> {
+        let mut group = Group::default();
+        for block in blocks {
+            if group.bytes > 0 && (group.lane != block.lane || group.bytes + FRAME_BYTES_MAX > FLUSH_BYTES) {
+                self.flush(&mut group)?;
+            }
+            group.lane = block.lane;
+            self.put(block, &mut group)?;
+        }
+        self.flush(&mut group)
+    }
+
+    fn put(&mut self, block: Block, group: &mut Group) -> Result<(), LogError> {
+        let shared = &self.shared;
+        let with = Circumstances { lane: block.lane, epoch: shared.epoch, boot_id: shared.boot_id, clock: block.clock };
+        let mut frames = Vec::with_capacity(1);
+        self.encoder
+            .encode(with, block.first_sequence, &block.fields, 0, &block.entries, &mut frames)
+            .map_err(|e| LogError::io("compress for", &shared.settings.directory, e))?;
+        let stored: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
+        self.learn(block.fields.len(), stored);
+        let mut entries = block.entries.as_slice();
+        for Encoded { header, bytes } in frames {
+            let active = self.active(block.lane, header.first_sequence)?;
+            active.generation.put(&bytes)?;
+            active.summary.add(&header, bytes.len());
+            let (of_this, rest) = entries.split_at(header.count as usize);
+            active.summary.count_levels(of_this);
+            entries = rest;
+            group.bytes += bytes.len();
+            if active.summary.stored_bytes >= SEAL_BYTES || active.generation.frames() >= SLOTS_MAX {
+                self.flush_active(block.lane)?;
+                self.show(block.lane);
+                self.seal(block.lane)?;
+            }
+        }
+        group.events += block.entries.len();
+        group.event_bytes += block.event_bytes;
+        Ok(())
+    }
+
+    /// Makes a group durable and shows it.
+    fn flush(&mut self, group: &mut Group) -> Result<(), LogError> {
+        if group.events > 0 {
+            self.flush_active(group.lane)?;
+            // Room first: who is woken by what is durable finds the memory free.
+            self.shared.buffer.release(group.lane, group.events, group.event_bytes);
+            self.show(group.lane);
+        }
+        *group = Group::default();
+        Ok(())
+    }
+
+    fn flush_active(&mut self, lane: Lane) -> Result<(), LogError> {
+        let Some(active) = &self.active[lane.index()] else { return Ok(()) };
+        active.generation.flush()?;
+        self.shared.rows[lane.index()].update_active(active.number, &active.summary);
+        Ok(())
+    }
+
+    /// Lets readers and waiting producers see what has been flushed.
+    fn show(&self, lane: Lane) {
+        if let Some(active) = &self.active[lane.index()] {
+            self.shared.set_durable(lane, active.summary.next_sequence);
+        }
+    }
+
+    /// The generation that takes the lane's next frame.
+    fn active(&mut self, lane: Lane, first_sequence: u64) -> Result<&mut Active, LogError> {
+        let slot = &mut self.active[lane.index()];
+        if slot.is_none() {
+            let row = &self.shared.rows[lane.index()];
+            let number = row.newest()?.map_or(1, |newest| newest + 1);
+            let generation = Arc::new(Generation::create(row.path(), number)?);
+            // Before anything can be removed: the sequence goes on even if every generation is gone.
+            self.meta.set_floor(lane, first_sequence)?;
+            self.meta.flush()?;
+            let summary = Summary::empty(first_sequence);
+            row.set_active(number, &generation, &summary);
+            *slot = Some(Active { number, generation, summary });
+        }
+        Ok(slot.as_mut().expect("set above"))
+    }
+
+    /// Closes the active generation of a lane for good. Everything in it is durable.
+    fn seal(&mut self, lane: Lane) -> Result<(), LogError> {
+        let Some(active) = self.active[lane.index()].take() else { return Ok(()) };
+        self.meta.set_summary(lane, active.number, &active.summary)?;
+        self.meta.set_floor(lane, active.summary.next_sequence)?;
+        self.meta.flush()?;
+        drop(active.generation);
+        self.shared.rows[lane.index()].seal(active.number);
+        self.retain()
+    }
+
+    /// Removes what may or must go.
+    fn retain(&mut self) -> Result<(), LogError> {
+        let shared = Arc::clone(&self.shared);
+        let lanes: Vec<_> = shared
+            .rows
+            .iter()
+            .map(|row| Candidates { lane: row.lane(), sealed: row.sealed(), passed: shared.cursors.passed(row.lane()) })
+            .collect();
+        let sealed_bytes: u64 = lanes.iter().flat_map(|lane| &lane.sealed).map(|sealed| sealed.disk_bytes).sum();
+        let other_bytes = (shared.rows.iter().map(Row::disk_bytes).sum::<u64>() + self.meta.disk_bytes())
+            .saturating_sub(sealed_bytes);
+        for removal in retention::decide(shared.settings.bounds(), &lanes, other_bytes) {
+            let row = &shared.rows[removal.lane.index()];
+            let Some(sealed) = row.sealed().into_iter().find(|sealed| sealed.number == removal.number) else {
+                continue;
+            };
+            if removal.loses {
+                self.lose(removal.lane, &sealed.summary)?;
+            }
+            row.remove(removal.number)?;
+            self.meta.remove_summary(removal.lane, removal.number)?;
+        }
+        Ok(())
+    }
+
+    /// Moves cursors past what is about to be removed, and records what they lose.
+    fn lose(&mut self, lane: Lane, summary: &Summary) -> Result<(), LogError> {
+        let shared = &self.shared;
+        let from = shared.cursors.passed(lane).unwrap_or(0).max(summary.first_sequence);
+        let consumers = shared.cursors.raise(lane, summary.next_sequence);
+        shared.count_loss(lane, summary.next_sequence.saturating_sub(from));
+        let loss = Loss {
+            lane,
+            epoch: shared.epoch,
+            cause: EventLossOperation::Retention,
+            consumers,
+            summary: summary.clone(),
+            from,
+        };
+        shared.record(&loss);
+        shared.cursors.persist(&self.meta)
+    }
+
+    fn learn(&mut self, raw: usize, stored: usize) {
+        if raw >= *BLOCK_BYTES.start() / 2 {
+            self.ratio = 0.8 * self.ratio + 0.2 * (stored as f64 / raw as f64);
+            let aim = (FRAME_BYTES_AIM as f64 / self.ratio.max(0.01)) as usize;
+            self.shared.buffer.set_block_bytes(aim.clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end()));
+        }
+    }
+}
+
+/// What has been put and not yet flushed.
+struct Group {
+    lane: Lane,
+    bytes: usize,
+    events: usize,
+    event_bytes: usize,
+}
+
+impl Default for Group {
+    fn default() -> Group {
+        Group { lane: Lane::Routine, bytes: 0, events: 0, event_bytes: 0 }
+    }
+}
+
+impl Shared {
+    /// Appends a loss record to the log.
+    pub(super) fn record(&self, loss: &Loss) {
+        let (event, timestamp) = loss.event();
+        let draft = super::Draft { event: &event, level: loss::LEVEL, category: loss::CATEGORY, timestamp };
+        self.buffer.put_own(Lane::Routine, draft, self.clock());
+    }
+}
