@@ -1,10 +1,16 @@
 //! From payload to log: an [`Emitter`] stamps identifier, time and source, filters by level and category, and appends.
 //!
 //! Takes from collectors and the local socket, gives to the event log. There is no queue here: the caller waits while
-//! the log's memory buffer is full. An event is refused whole or accepted whole.
+//! the log's memory is full. An event is refused whole or accepted whole, and what the gate leaves out is counted apart.
+//! The clock is handed in.
 
+mod counts;
 mod emitter;
+mod gate;
 mod memory;
+mod stamp;
 
+pub use counts::Counts;
 pub use emitter::{Durability, EmitError, Emitter, Origin, Outcome};
-pub use memory::Memory;
+pub use gate::Gate;
+pub use memory::{Memory, MemoryKeeper};
