@@ -4,6 +4,9 @@
 //! first sight bad states are events and the rest is one inventory event; what changed while the agent was down is
 //! reported once, from its [`Memory`]. It names the [`Emitter`], the host and events, nothing else.
 
+mod network;
+mod pattern;
+
 use std::{future::Future, pin::Pin};
 
 use tokio_util::sync::CancellationToken;
@@ -15,7 +18,7 @@ use crate::{
 };
 
 /// Every collector, in alphabetical order.
-pub const ALL: &[Spec] = &[];
+pub const ALL: &[Spec] = &[network::SPEC];
 
 /// What a collector is called and how it is made.
 pub struct Spec {

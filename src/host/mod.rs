@@ -7,6 +7,8 @@ pub mod clock;
 pub mod command;
 pub mod directory_watch;
 pub mod mount_watch;
+#[cfg(feature = "kernel")]
+pub mod netlink;
 pub mod space;
 
 use std::{

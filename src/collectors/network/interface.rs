@@ -1,0 +1,159 @@
+//! Every interface of the machine as last heard of: what changes are compared with. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::netlink::{Link, Message};
+
+/// The most interfaces that are followed; what comes beyond is not looked at.
+pub(super) const INTERFACES_MAX: usize = 4096;
+/// The most addresses of one interface that are followed; what comes beyond is not looked at.
+pub(super) const ADDRESSES_MAX: usize = 256;
+
+/// Whether packets can pass, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LinkState {
+    /// Not enabled by the administrator.
+    Disabled,
+    /// Enabled; no carrier.
+    NoCarrier,
+    /// Enabled, with carrier; still waits to be let in (802.1X).
+    Dormant,
+    /// Packets can pass.
+    Up,
+}
+
+impl LinkState {
+    fn of(link: &Link) -> LinkState {
+        match (link.enabled, link.carrier) {
+            (false, _) => LinkState::Disabled,
+            (true, true) if link.running => LinkState::Up,
+            (true, true) if link.dormant => LinkState::Dormant,
+            (true, _) => LinkState::NoCarrier,
+        }
+    }
+
+    /// For people.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            LinkState::Disabled => "disabled",
+            LinkState::NoCarrier => "no carrier",
+            LinkState::Dormant => "waiting for authentication",
+            LinkState::Up => "up",
+        }
+    }
+}
+
+/// One interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Interface {
+    pub(super) name: String,
+    /// Empty when it has none.
+    pub(super) mac: String,
+    /// Bytes.
+    pub(super) mtu: u32,
+    /// A real device, not one made by software.
+    pub(super) hardware: bool,
+    pub(super) state: LinkState,
+    /// The usable ones.
+    pub(super) addresses: BTreeSet<IpAddr>,
+}
+
+impl Interface {
+    fn new(link: &Link) -> Option<Interface> {
+        let mut interface = Interface {
+            name: link.name.clone()?,
+            mac: String::new(),
+            mtu: 0,
+            hardware: false,
+            state: LinkState::Disabled,
+            addresses: BTreeSet::new(),
+        };
+        interface.update(link);
+        Some(interface)
+    }
+
+    /// What a message does not say stays as it was.
+    fn update(&mut self, link: &Link) {
+        self.state = LinkState::of(link);
+        if let Some(name) = &link.name {
+            self.name.clone_from(name);
+        }
+        if let Some(mac) = &link.mac {
+            self.mac.clone_from(mac);
+        }
+        self.mtu = link.mtu.unwrap_or(self.mtu);
+        if let Some(kind) = &link.kind {
+            self.hardware = kind.is_empty() && !link.loopback;
+        }
+    }
+}
+
+/// All interfaces, by the kernel's index.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Interfaces(BTreeMap<u32, Interface>);
+
+impl Interfaces {
+    /// From a dump.
+    pub(super) fn from_dump(messages: &[Message]) -> Interfaces {
+        let mut interfaces = Interfaces::default();
+        for message in messages {
+            interfaces.apply(message);
+        }
+        interfaces
+    }
+
+    /// Takes a message in; gives the interface that it is about as it was before and as it is after.
+    pub(super) fn apply(&mut self, message: &Message) -> (Option<Interface>, Option<Interface>) {
+        let index = message.index();
+        let before = self.0.get(&index).cloned();
+        match message {
+            Message::Link(link) => self.apply_link(link),
+            Message::LinkGone(index) => _ = self.0.remove(index),
+            // Not usable yet, and perhaps never; or in use, and checked again after the link was down.
+            Message::Address(address) if address.tentative => {}
+            Message::Address(address) => {
+                if let Some(interface) = self.0.get_mut(&index)
+                    && interface.addresses.len() < ADDRESSES_MAX
+                {
+                    interface.addresses.insert(address.ip);
+                }
+            }
+            Message::AddressGone(address) => {
+                if let Some(interface) = self.0.get_mut(&index) {
+                    interface.addresses.remove(&address.ip);
+                }
+            }
+        }
+        (before, self.0.get(&index).cloned())
+    }
+
+    fn apply_link(&mut self, link: &Link) {
+        if let Some(interface) = self.0.get_mut(&link.index) {
+            interface.update(link);
+        } else if self.0.len() < INTERFACES_MAX
+            && let Some(interface) = Interface::new(link)
+        {
+            self.0.insert(link.index, interface);
+        }
+    }
+
+    pub(super) fn get(&self, index: u32) -> Option<&Interface> {
+        self.0.get(&index)
+    }
+
+    /// Of both, each once.
+    pub(super) fn indexes_with(&self, other: &Interfaces) -> BTreeSet<u32> {
+        self.0.keys().chain(other.0.keys()).copied().collect()
+    }
+
+    /// In the order of their names.
+    pub(super) fn by_name(&self) -> BTreeMap<&str, &Interface> {
+        self.0.values().map(|interface| (interface.name.as_str(), interface)).collect()
+    }
+}

@@ -1,0 +1,64 @@
+//! Network interfaces: links that appear, go, come up and go down, and their addresses.
+//!
+//! Takes every change from rtnetlink in the kernel's order, so that a carrier that is away for a millisecond is two
+//! events. At first sight an enabled hardware interface without carrier is an event and the rest is one inventory;
+//! after that the differences to what was remembered, by name, are reported once. Routes and name servers are not
+//! looked at.
+
+#[cfg(feature = "kernel")]
+mod change;
+#[cfg(feature = "kernel")]
+mod interface;
+#[cfg(feature = "kernel")]
+mod watch;
+
+use std::{future::Future, pin::Pin};
+
+use super::{CollectError, Collector, Context, Spec, pattern::Patterns};
+use crate::settings::Table;
+
+pub(super) const SPEC: Spec = Spec {
+    name: "network",
+    about: "network interfaces and their addresses",
+    enabled: true,
+    build: |table| Box::new(Network { settings: Settings::read(table) }),
+};
+
+/// What may be configured.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    /// Interfaces that nothing is said about.
+    exclude: Patterns,
+}
+
+impl Settings {
+    fn read(table: &mut Table) -> Settings {
+        // The loopback never changes, and each container brings a veth of its own with every start.
+        let exclude = table.strings("exclude", &["lo", "veth*"], "interfaces to leave out; * is any text");
+        Settings { exclude: Patterns::new(exclude) }
+    }
+}
+
+struct Network {
+    settings: Settings,
+}
+
+impl Collector for Network {
+    #[cfg(feature = "kernel")]
+    fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
+        Box::pin(async move {
+            let shutdown = context.shutdown.clone();
+            // Dropped wherever it stands: what was emitted and not yet remembered is found again at the next start.
+            tokio::select! {
+                () = shutdown.cancelled() => Ok(()),
+                ended = watch::watch(self.settings, context) => ended,
+            }
+        })
+    }
+
+    #[cfg(not(feature = "kernel"))]
+    fn run(self: Box<Self>, _: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
+        let _ = self.settings.exclude;
+        Box::pin(async { Err(CollectError::Absent("this build was made without the feature `kernel`".into())) })
+    }
+}
