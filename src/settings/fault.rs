@@ -1,0 +1,105 @@
+//! What is wrong with a configuration, in words one can act on.
+
+use std::fmt;
+
+/// The most faults that are printed; the rest is counted.
+const FAULTS_PRINTED_MAX: usize = 50;
+/// The most characters of an offending text that are shown.
+const EXCERPT_CHARACTERS_MAX: usize = 40;
+
+/// One thing that is wrong: `FILE:LINE:COLUMN: KEY: TEXT: what was expected`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file, as it was named; none for what is not in a file.
+    pub file: Option<String>,
+    /// Line and column from 1; none where the whole file is meant.
+    pub position: Option<(u32, u32)>,
+    /// The key in full, as written; none where no key is meant.
+    pub key: Option<String>,
+    /// What stands there, cut short and printable; none where there is nothing or it is secret.
+    pub found: Option<String>,
+    /// What was expected, or what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            f.write_str(file)?;
+            if let Some((line, column)) = self.position {
+                write!(f, ":{line}:{column}")?;
+            }
+            f.write_str(": ")?;
+        }
+        for part in [&self.key, &self.found].into_iter().flatten() {
+            write!(f, "{part}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Everything that is wrong, in the order of the files and their lines. Never empty. Displays one fault a line.
+#[derive(Debug)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// These faults, already in order; `None` when there are none.
+    pub(super) fn of(faults: Vec<Fault>) -> Option<Faults> {
+        (!faults.is_empty()).then_some(Faults(faults))
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
+        self.0.iter()
+    }
+
+    /// A configuration that is refused for what no key says.
+    pub fn one(message: impl Into<String>) -> Faults {
+        Faults(vec![Fault { file: None, position: None, key: None, found: None, message: message.into() }])
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, fault) in self.0.iter().take(FAULTS_PRINTED_MAX).enumerate() {
+            let separator = if number == 0 { "" } else { "\n" };
+            write!(f, "{separator}{fault}")?;
+        }
+        match self.0.len().checked_sub(FAULTS_PRINTED_MAX) {
+            Some(rest) if rest > 0 => write!(f, "\nand {rest} more"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// A text from a file as it may be shown: printable and not long.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut shown: String = text.chars().take(EXCERPT_CHARACTERS_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(EXCERPT_CHARACTERS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown.replace("\\\"", "\"").replace("\\'", "'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_printable_and_short() {
+        assert_eq!(excerpt("60000"), "60000");
+        assert_eq!(excerpt("it's \"x\""), "it's \"x\"");
+        assert_eq!(excerpt("a\u{1b}[31m\n"), "a\\u{1b}[31m\\n");
+        assert_eq!(excerpt(&"x".repeat(41)), format!("{}…", "x".repeat(40)));
+    }
+
+    #[test]
+    fn a_flood_of_faults_is_counted_and_not_printed() {
+        let fault = Faults::one("wrong").0.remove(0);
+        let text = Faults(vec![fault; FAULTS_PRINTED_MAX + 3]).to_string();
+        assert_eq!(text.lines().count(), FAULTS_PRINTED_MAX + 1);
+        assert!(text.ends_with("\nand 3 more"), "{text}");
+    }
+}
