@@ -1,18 +1,25 @@
 //! What an event is called, how much it matters, and how it looks in text and in JSON: all derived from the schema's
 //! descriptors, so that a new payload needs nothing here.
 //!
-//! Pure: no I/O, no clock, no tokio. Takes encoded events or typed ones, gives names and text.
+//! Pure: no I/O, no clock, no tokio. Takes encoded events or typed ones, gives names and text. What is deliberately
+//! absent: any list of payloads, categories or operations.
 
+mod catalogue;
+mod enumeration;
 mod filter;
 pub mod json;
 pub mod kind;
 mod level;
+mod redact;
 mod render;
+mod spelling;
+mod unit;
 mod view;
 
 pub use filter::{Filter, FilterError};
 pub use kind::Kind;
 pub use level::Level;
+pub use redact::{MASK, is_redacted};
 pub use render::Summary;
 pub use view::{DecodeError, EventView};
 

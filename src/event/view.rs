@@ -1,14 +1,21 @@
 //! An event decoded for looking at, through the descriptors and not through the generated types: fields that this
 //! version does not know are kept.
 
-use prost_reflect::{DynamicMessage, MessageDescriptor};
+use prost::Message;
+use prost_reflect::DynamicMessage;
 
-use super::{Kind, Level};
+use super::{
+    Kind, Level,
+    catalogue::{CATALOGUE, Subject, value},
+    kind,
+};
+use crate::schema::events::Event;
 
 /// An event as its readers see it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EventView {
     message: DynamicMessage,
+    subject: Option<&'static Subject>,
 }
 
 /// These bytes are no event.
@@ -21,45 +28,116 @@ impl EventView {
     ///
     /// # Errors
     /// When the bytes are not protobuf of that message.
-    pub fn decode(_bytes: &[u8]) -> Result<EventView, DecodeError> {
-        unimplemented!("H-event")
+    pub fn decode(bytes: &[u8]) -> Result<EventView, DecodeError> {
+        Ok(EventView::new(DynamicMessage::decode(CATALOGUE.event.clone(), bytes)?))
+    }
+
+    pub(super) fn new(message: DynamicMessage) -> EventView {
+        let subject = CATALOGUE.subject_of(&message);
+        EventView { message, subject }
     }
 
     /// Identifier; empty when the event has none.
     pub fn id(&self) -> &str {
-        unimplemented!()
+        self.text(&CATALOGUE.fields.id)
     }
+
     /// Unix milliseconds.
     pub fn timestamp(&self) -> i64 {
-        unimplemented!()
+        value(&self.message, &CATALOGUE.fields.timestamp).and_then(|v| v.as_i64()).unwrap_or(0)
     }
+
     /// Level; an unspecified or unknown number counts as info.
     pub fn level(&self) -> Level {
-        unimplemented!()
+        Level::from_wire(self.level_number()).unwrap_or(Level::Info)
     }
-    /// The name of what happened.
+
+    /// The level's number on the wire.
+    pub(super) fn level_number(&self) -> i32 {
+        value(&self.message, &CATALOGUE.fields.level).and_then(|v| v.as_enum_number()).unwrap_or(0)
+    }
+
+    /// The name of what happened. Cheap: known kinds are made once.
     pub fn kind(&self) -> Kind {
-        unimplemented!()
+        match self.subject.zip(self.payload()) {
+            Some((subject, payload)) => subject.kind(subject.operation_of(payload)),
+            None => kind::of_unnamed(self),
+        }
     }
+
     /// Collector, or `local`.
     pub fn source(&self) -> &str {
-        unimplemented!()
+        self.text(&CATALOGUE.fields.source)
     }
+
     /// One metadata value.
-    pub fn metadata(&self, _key: &str) -> Option<&str> {
-        unimplemented!()
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        let map = value(&self.message, &CATALOGUE.fields.metadata)?.as_map()?;
+        map.get(&prost_reflect::MapKey::String(key.to_owned()))?.as_str()
     }
+
     /// The payload's message (`StoragePoolPayload`, …), if one is set.
     pub fn payload(&self) -> Option<&DynamicMessage> {
-        unimplemented!()
+        self.subject?.payload(&self.message)
     }
+
     /// The whole event.
     pub fn message(&self) -> &DynamicMessage {
         &self.message
     }
+
+    /// The whole event, to be changed or encoded. What it encodes to holds every field that was decoded; the order of
+    /// map entries is not fixed.
+    pub fn into_message(self) -> DynamicMessage {
+        self.message
+    }
+
+    pub(super) fn subject(&self) -> Option<&'static Subject> {
+        self.subject
+    }
+
+    fn text(&self, field: &prost_reflect::FieldDescriptor) -> &str {
+        value(&self.message, field).and_then(|v| v.as_str()).unwrap_or_default()
+    }
 }
 
-/// The descriptor of `rodent.events.Event`.
-pub(super) fn event_descriptor() -> MessageDescriptor {
-    unimplemented!()
+/// Shows what the JSON form shows, so that redacted fields stay out of logs.
+impl std::fmt::Debug for EventView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EventView({})", super::json::to_value(self, None, None))
+    }
+}
+
+impl From<&Event> for EventView {
+    fn from(event: &Event) -> EventView {
+        EventView::decode(&event.encode_to_vec()).expect("an event decodes from its own encoding")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_this_version_does_not_know_are_kept() {
+        let mut bytes = Event { event_id: "a".into(), timestamp: 5, ..Event::default() }.encode_to_vec();
+        bytes.extend([0xf8, 0x07, 0x2a]); // field 127, varint 42
+        let view = EventView::decode(&bytes).expect("an event");
+        assert_eq!((view.id(), view.timestamp(), view.level(), view.source()), ("a", 5, Level::Info, ""));
+        assert_eq!(view.into_message().encode_to_vec(), bytes);
+    }
+
+    #[test]
+    fn metadata_is_found_by_key() {
+        let metadata = [("component".to_owned(), "zfs".to_owned())].into();
+        let view = EventView::from(&Event { metadata, ..Event::default() });
+        assert_eq!(view.metadata("component"), Some("zfs"));
+        assert_eq!(view.metadata("action"), None);
+    }
+
+    #[test]
+    fn bytes_that_are_no_event_are_refused() {
+        assert!(EventView::decode(&[0x0a, 0x05, b'x']).is_err());
+        assert!(EventView::decode(&[0x0a, 0x01, 0xff]).is_err(), "an identifier is UTF-8");
+    }
 }

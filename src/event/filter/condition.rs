@@ -1,0 +1,133 @@
+//! One condition: what is looked at, how it is compared, and with what.
+
+use std::cmp::Ordering;
+
+use super::{FilterError, Pattern, field::FieldPath};
+use crate::event::{EventView, Level, kind, spelling};
+
+/// `level>=warn`, `pool_name=tank`.
+#[derive(Clone, Debug)]
+pub(super) struct Condition {
+    subject: Subject,
+    comparison: Comparison,
+    value: Pattern,
+}
+
+/// What a condition looks at.
+#[derive(Clone, Debug)]
+enum Subject {
+    Level(Level),
+    Category,
+    Kind,
+    Source,
+    Id,
+    Metadata(String),
+    Field(FieldPath),
+}
+
+/// How it is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Comparison {
+    /// As written; the longer first, for `>=` begins with `>`.
+    const ALL: [(&'static str, Comparison); 6] = [
+        ("!=", Comparison::NotEqual),
+        ("<=", Comparison::LessOrEqual),
+        (">=", Comparison::GreaterOrEqual),
+        ("=", Comparison::Equal),
+        ("<", Comparison::Less),
+        (">", Comparison::Greater),
+    ];
+
+    /// Whether it needs an order, which only levels and numbers have.
+    pub(super) fn is_by_order(self) -> bool {
+        !matches!(self, Comparison::Equal | Comparison::NotEqual)
+    }
+
+    /// Whether it holds for a value that compares like this; `!=` is asked as `=` and turned round by the caller.
+    pub(super) fn accepts(self, ordering: Ordering) -> bool {
+        match self {
+            Comparison::Equal | Comparison::NotEqual => ordering == Ordering::Equal,
+            Comparison::Less => ordering == Ordering::Less,
+            Comparison::LessOrEqual => ordering != Ordering::Greater,
+            Comparison::Greater => ordering == Ordering::Greater,
+            Comparison::GreaterOrEqual => ordering != Ordering::Less,
+        }
+    }
+
+    pub(super) fn symbol(self) -> &'static str {
+        Comparison::ALL.iter().find(|(_, c)| *c == self).map_or("=", |(symbol, _)| symbol)
+    }
+}
+
+impl Condition {
+    /// `None` for a word without a comparison.
+    pub(super) fn parse(word: &str) -> Result<Option<Condition>, FilterError> {
+        let Some((key, comparison, value)) = divide(word) else { return Ok(None) };
+        let at_fault = |message: String| FilterError::new(format!("\"{word}\": {message}"));
+        let mut value = Pattern::new(value);
+        let subject = match key {
+            "" => return Err(at_fault("what is compared is missing".into())),
+            "level" => Subject::Level(value.text().parse().map_err(|e| at_fault(format!("{e}")))?),
+            "category" => {
+                value = Pattern::new(&value.text().to_lowercase());
+                check_category(&value).map_err(at_fault)?;
+                Subject::Category
+            }
+            "kind" => {
+                value = super::kind_pattern(value.text())?;
+                Subject::Kind
+            }
+            "source" => Subject::Source,
+            "id" => Subject::Id,
+            _ => match key.strip_prefix("meta.") {
+                Some(key) => Subject::Metadata(key.to_owned()),
+                None => Subject::Field(FieldPath::parse(key, comparison, &value).map_err(at_fault)?),
+            },
+        };
+        if comparison.is_by_order() && !matches!(subject, Subject::Level(_) | Subject::Field(_)) {
+            return Err(at_fault(format!("{key} is text: compare with = or !=, not {}", comparison.symbol())));
+        }
+        Ok(Some(Condition { subject, comparison, value }))
+    }
+
+    pub(super) fn holds(&self, event: &EventView) -> bool {
+        let is = match &self.subject {
+            Subject::Level(level) => self.comparison.accepts(event.level().cmp(level)),
+            Subject::Category => self.value.matches(event.kind().category()),
+            Subject::Kind => self.value.matches_at_dots(event.kind().as_str()),
+            Subject::Source => self.value.matches(event.source()),
+            Subject::Id => self.value.matches(event.id()),
+            Subject::Metadata(key) => event.metadata(key).is_some_and(|value| self.value.matches(value)),
+            Subject::Field(path) => {
+                event.payload().is_some_and(|payload| path.matches(payload, self.comparison, &self.value))
+            }
+        };
+        is != (self.comparison == Comparison::NotEqual)
+    }
+}
+
+/// Key, comparison and value, at the first comparison.
+fn divide(word: &str) -> Option<(&str, Comparison, &str)> {
+    let at = word.find(['=', '<', '>']).map(|at| if word[..at].ends_with('!') { at - 1 } else { at })?;
+    let (key, rest) = word.split_at(at);
+    let (symbol, comparison) = Comparison::ALL.iter().find(|(symbol, _)| rest.starts_with(symbol))?;
+    Some((key, *comparison, &rest[symbol.len()..]))
+}
+
+fn check_category(value: &Pattern) -> Result<(), String> {
+    if value.has_wildcard() || kind::categories().iter().any(|name| name == value.text()) {
+        return Ok(());
+    }
+    let nearest = spelling::nearest(value.text(), kind::categories().iter().map(String::as_str));
+    let all = kind::categories().join(", ");
+    Err(format!("no category is called \"{}\"{}; there are {all}", value.text(), spelling::suggestion(nearest)))
+}

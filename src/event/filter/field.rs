@@ -1,0 +1,182 @@
+//! A field of a payload in a condition: found in the schema when the filter is read, and in each event by name.
+
+use std::collections::BTreeSet;
+
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
+
+use super::{Pattern, condition::Comparison};
+use crate::event::{catalogue::CATALOGUE, enumeration, is_redacted, json, spelling, unit::Unit};
+
+/// What stands before a field's name where an event has something of that name too.
+const PREFIX: &str = "payload.";
+
+/// `pool_name`; `system_info.os`, an entry of a map; `part.size`, a field of a message inside.
+#[derive(Clone, Debug)]
+pub(super) struct FieldPath {
+    name: String,
+    rest: Option<String>,
+}
+
+impl FieldPath {
+    /// Finds the field in the payloads of the schema and checks that it can be compared so.
+    pub(super) fn parse(key: &str, comparison: Comparison, value: &Pattern) -> Result<FieldPath, String> {
+        let key = key.strip_prefix(PREFIX).unwrap_or(key);
+        let path = FieldPath::of(key);
+        let found: Vec<FieldDescriptor> =
+            CATALOGUE.subjects.iter().filter_map(|subject| path.leaf(&subject.message)).collect();
+        let open: Vec<&FieldDescriptor> = found.iter().filter(|field| !is_redacted(field)).collect();
+        match open.first() {
+            None if found.is_empty() => Err(unknown(key)),
+            None => Err(format!("{key} is redacted and cannot be asked for")),
+            Some(_) if open.iter().any(|field| fits(field, comparison, value)) => Ok(path),
+            Some(first) => Err(misfit(first, &open, comparison, value)),
+        }
+    }
+
+    fn of(key: &str) -> FieldPath {
+        match key.split_once('.') {
+            Some((name, rest)) => FieldPath { name: name.to_owned(), rest: Some(rest.to_owned()) },
+            None => FieldPath { name: key.to_owned(), rest: None },
+        }
+    }
+
+    /// Whether the payload has the field and one of its values compares so.
+    pub(super) fn matches(&self, message: &DynamicMessage, comparison: Comparison, value: &Pattern) -> bool {
+        let Some(field) = message.descriptor().get_field_by_name(&self.name).filter(|f| !is_redacted(f)) else {
+            return false;
+        };
+        let found = message.get_field(&field);
+        match (&*found, &self.rest) {
+            (Value::Map(map), Some(key)) => {
+                map.iter().any(|(k, v)| json::key_text(k) == *key && compares(&map_value(&field), v, comparison, value))
+            }
+            (Value::Map(map), None) => map.keys().any(|k: &MapKey| value.matches(&json::key_text(k))),
+            (Value::List(list), _) => list.iter().any(|v| self.element_matches(&field, v, comparison, value)),
+            (single, _) => self.element_matches(&field, single, comparison, value),
+        }
+    }
+
+    fn element_matches(&self, field: &FieldDescriptor, found: &Value, comparison: Comparison, value: &Pattern) -> bool {
+        match (found, &self.rest) {
+            (Value::Message(inner), Some(rest)) => FieldPath::of(rest).matches(inner, comparison, value),
+            (_, Some(_)) => false,
+            (found, None) => compares(field, found, comparison, value),
+        }
+    }
+
+    /// The field in which the path ends, if this message has it.
+    fn leaf(&self, message: &MessageDescriptor) -> Option<FieldDescriptor> {
+        let field = message.get_field_by_name(&self.name)?;
+        let kind = field.kind();
+        match (&self.rest, kind.as_message()) {
+            _ if is_redacted(&field) => Some(field),
+            (None, _) => Some(field),
+            (Some(_), Some(_)) if field.is_map() => Some(map_value(&field)),
+            (Some(rest), Some(inner)) => FieldPath::of(rest).leaf(inner),
+            (Some(_), None) => None,
+        }
+    }
+}
+
+fn map_value(field: &FieldDescriptor) -> FieldDescriptor {
+    let entry = field.kind().as_message().cloned().expect("a map is made of entries");
+    entry.map_entry_value_field()
+}
+
+fn compares(field: &FieldDescriptor, found: &Value, comparison: Comparison, value: &Pattern) -> bool {
+    let by_number = |ordering: Option<std::cmp::Ordering>| ordering.is_some_and(|o| comparison.accepts(o));
+    let integer = |n: i128| match value.has_wildcard() {
+        true => value.matches(&n.to_string()),
+        false => by_number(whole_or_float(field, value.text()).and_then(|wanted| wanted.order(n))),
+    };
+    match found {
+        Value::Bool(found) => value.matches(&found.to_string()),
+        Value::String(found) => value.matches(found),
+        Value::I32(n) => integer((*n).into()),
+        Value::I64(n) => integer((*n).into()),
+        Value::U32(n) => integer((*n).into()),
+        Value::U64(n) => integer((*n).into()),
+        // Read with the field's own precision, so that 0.1 equals 0.1.
+        Value::F32(n) => by_number(value.text().parse().ok().and_then(|wanted| n.partial_cmp(&wanted))),
+        Value::F64(n) => by_number(value.text().parse().ok().and_then(|wanted| n.partial_cmp(&wanted))),
+        Value::EnumNumber(n) => enum_is(field, *n, value),
+        Value::Bytes(_) | Value::Message(_) | Value::List(_) | Value::Map(_) => false,
+    }
+}
+
+fn enum_is(field: &FieldDescriptor, number: i32, value: &Pattern) -> bool {
+    let kind = field.kind();
+    let Some(enumeration) = kind.as_enum() else { return false };
+    let short = enumeration::short_name(enumeration, number);
+    let wanted = enumeration::number(enumeration, value.text()).or_else(|| value.text().parse().ok());
+    wanted == Some(number) || short.is_some_and(|name| value.has_wildcard() && value.matches(&name))
+}
+
+/// A number in a condition on an integer field.
+enum Wanted {
+    Whole(i128),
+    Float(f64),
+}
+
+impl Wanted {
+    #[expect(clippy::cast_precision_loss, reason = "beyond 2^53 a fraction in the condition decides nothing")]
+    fn order(&self, found: i128) -> Option<std::cmp::Ordering> {
+        match self {
+            Wanted::Whole(wanted) => Some(found.cmp(wanted)),
+            Wanted::Float(wanted) => (found as f64).partial_cmp(wanted),
+        }
+    }
+}
+
+fn whole_or_float(field: &FieldDescriptor, text: &str) -> Option<Wanted> {
+    let whole = text.parse().ok().or_else(|| Unit::of(field.name())?.parse(text));
+    whole.map(Wanted::Whole).or_else(|| text.parse().ok().map(Wanted::Float))
+}
+
+/// Whether a value of this field could ever compare so.
+fn fits(field: &FieldDescriptor, comparison: Comparison, value: &Pattern) -> bool {
+    if field.is_map() {
+        return !comparison.is_by_order();
+    }
+    let is_glob = value.has_wildcard() && !comparison.is_by_order();
+    match field.kind() {
+        Kind::String => !comparison.is_by_order(),
+        Kind::Bool => !comparison.is_by_order() && (is_glob || matches!(value.text(), "true" | "false")),
+        Kind::Enum(enumeration) => {
+            let known = enumeration::number(&enumeration, value.text()).is_some();
+            !comparison.is_by_order() && (is_glob || known || value.text().parse::<i32>().is_ok())
+        }
+        Kind::Float | Kind::Double => value.text().parse::<f64>().is_ok(),
+        Kind::Bytes | Kind::Message(_) => false,
+        _ => is_glob || whole_or_float(field, value.text()).is_some(),
+    }
+}
+
+fn misfit(field: &FieldDescriptor, all: &[&FieldDescriptor], comparison: Comparison, value: &Pattern) -> String {
+    let (name, text, symbol) = (field.name(), value.text(), comparison.symbol());
+    match field.kind() {
+        Kind::Enum(_) if !comparison.is_by_order() => {
+            let kinds = all.iter().map(|field| field.kind());
+            let names: BTreeSet<String> =
+                kinds.filter_map(|kind| kind.as_enum().map(enumeration::short_names)).flatten().collect();
+            let nearest = spelling::nearest(text, names.iter().map(String::as_str));
+            format!("{name} is never \"{text}\"{}", spelling::suggestion(nearest))
+        }
+        Kind::Bool if !comparison.is_by_order() => format!("{name} is true or false"),
+        Kind::Message(_) if !field.is_map() => format!("{name} has fields of its own: name one, as in {name}.FIELD"),
+        Kind::Bytes => format!("{name} holds bytes, which cannot be compared"),
+        Kind::String | Kind::Bool | Kind::Enum(_) | Kind::Message(_) => {
+            format!("{name} is no number: compare with = or !=, not {symbol}")
+        }
+        _ => format!("{name} is a number, and \"{text}\" is none"),
+    }
+}
+
+fn unknown(key: &str) -> String {
+    let mut names: BTreeSet<String> = ["level", "category", "kind", "source", "id"].map(str::to_owned).into();
+    for subject in &CATALOGUE.subjects {
+        names.extend(subject.message.fields().map(|field| field.name().to_owned()));
+    }
+    let suggestion = spelling::suggestion(spelling::nearest(key, names.iter().map(String::as_str)));
+    format!("no payload has a field \"{key}\"{suggestion}; metadata is asked for as meta.KEY")
+}

@@ -1,0 +1,178 @@
+//! Filters as people write them.
+
+use super::*;
+use crate::schema::{Payload, events::*};
+
+fn event(level: EventLevel, payload: impl Payload) -> EventView {
+    EventView::from(&Event {
+        event_id: "0199-a".into(),
+        level: level.into(),
+        source: "storage".into(),
+        metadata: [("component".to_owned(), "zfs".to_owned())].into(),
+        event_payload: Some(payload.into_event_payload()),
+        ..Event::default()
+    })
+}
+
+fn tank() -> EventView {
+    let payload = StoragePoolPayload {
+        pool_name: "tank".into(),
+        devices: vec!["sda".into(), "sdb".into()],
+        size_bytes: 1 << 40,
+        operation: 4,
+        ..Default::default()
+    };
+    event(EventLevel::Warn, payload)
+}
+
+#[track_caller]
+fn takes(filter: &str, event: &EventView) -> bool {
+    Filter::parse(&[filter]).expect("a filter").matches(event)
+}
+
+#[track_caller]
+fn refusal(filter: &str) -> String {
+    Filter::parse(&[filter]).expect_err("no filter").to_string()
+}
+
+#[test]
+fn the_empty_filter_takes_every_event() {
+    assert!(takes("", &tank()));
+    assert!(Filter::parse::<&str>(&[]).expect("a filter").is_empty());
+}
+
+#[test]
+fn patterns_are_alternatives_and_conditions_must_all_hold() {
+    assert!(takes("storage.pool.* level>=warn pool_name=tank", &tank()));
+    assert!(takes("network storage.pool", &tank()));
+    assert!(takes("storage.*_started", &tank()));
+    assert!(!takes("network service", &tank()));
+    assert!(!takes("storage.pool level>=error", &tank()));
+    assert!(!takes("storage.pool pool_name=tank pool_name=dozer", &tank()));
+    let words = Filter::parse(&["storage.pool", "pool_name=tank"]).expect("a filter");
+    assert!(words.matches(&tank()));
+}
+
+#[test]
+fn levels_compare_by_severity() {
+    for (filter, taken) in [
+        ("level=warn", true),
+        ("level=WARNING", true),
+        ("level!=warn", false),
+        ("level<error", true),
+        ("level<=info", false),
+        ("level>debug", true),
+    ] {
+        assert_eq!(takes(filter, &tank()), taken, "{filter}");
+    }
+    assert!(takes("level>=critical", &event(EventLevel::Essential, NetworkDnsPayload::default())));
+}
+
+#[test]
+fn what_every_event_has_can_be_asked_for() {
+    for filter in [
+        "category=storage",
+        "category=stor*",
+        "category!=network",
+        "kind=storage.pool.scrub_*",
+        "kind!=storage.disk",
+        "source=storage",
+        "id=0199-*",
+        "meta.component=zfs",
+        "meta.component!=md",
+        "meta.action!=x",
+    ] {
+        assert!(takes(filter, &tank()), "{filter}");
+    }
+    for filter in ["category!=storage", "source=local", "id=0199", "meta.action=*", "meta.component!=z*"] {
+        assert!(!takes(filter, &tank()), "{filter}");
+    }
+}
+
+#[test]
+fn fields_of_the_payload_can_be_asked_for() {
+    for filter in [
+        "pool_name=t*k",
+        "pool_name!=dozer",
+        "raid_type=",
+        "devices=sdb",
+        "devices!=sdc",
+        "size_bytes>=1099511627776",
+        "size_bytes>=1TiB",
+        "size_bytes<1.5TiB",
+        "size_bytes>0.5",
+        "size_bytes=1099*",
+        "used_bytes=0",
+        "operation=scrub_started",
+        "operation=STORAGE_POOL_OPERATION_SCRUB_STARTED",
+        "operation=4",
+        "operation!=created",
+        "payload.pool_name=tank",
+        "username!=root",
+    ] {
+        assert!(takes(filter, &tank()), "{filter}");
+    }
+    for filter in ["pool_name!=tank", "devices!=sda", "size_bytes>1TiB", "username=", "operation=created", "pid<1"] {
+        assert!(!takes(filter, &tank()), "{filter}");
+    }
+}
+
+#[test]
+fn floats_flags_and_map_entries_compare_in_their_own_way() {
+    let threshold = UsageThresholdPayload { current_value: 0.1, ..Default::default() };
+    assert!(takes("current_value=0.1 current_value<0.2", &event(EventLevel::Info, threshold)));
+    let shutdown = event(EventLevel::Info, SystemShutdownPayload::default());
+    assert!(takes("graceful=false", &shutdown));
+    assert!(!takes("graceful=true", &shutdown));
+    let system_info = [("os.name".to_owned(), "Debian".to_owned())].into();
+    let startup = event(EventLevel::Info, SystemStartupPayload { system_info, ..Default::default() });
+    assert!(takes("system_info.os.name=Deb*", &startup));
+    assert!(takes("system_info=os.name", &startup));
+    assert!(!takes("system_info.cpu=4", &startup));
+    let lost = EventLossPayload { count_by_level: [("error".to_owned(), 3)].into(), ..Default::default() };
+    assert!(takes("count_by_level.error>=3", &event(EventLevel::Essential, lost)));
+}
+
+#[test]
+fn a_field_named_like_one_of_the_event_is_asked_for_through_payload() {
+    let transfer = StorageTransferPayload { source: "/srv/a".into(), ..Default::default() };
+    let transfer = event(EventLevel::Info, transfer);
+    assert!(takes("payload.source=/srv/* source=storage", &transfer));
+    assert!(!takes("source=/srv/a", &transfer));
+}
+
+#[test]
+fn a_filter_that_can_take_nothing_is_refused_with_what_would_be_right() {
+    for (filter, message) in [
+        ("storage.pol", "no kind is called \"storage.pol\"; did you mean \"storage.pool\"?"),
+        ("storage.pool.craeted", "no kind is called \"storage.pool.craeted\"; did you mean \"storage.pool.created\"?"),
+        ("weather", "no kind is called \"weather\""),
+        (
+            "pol_name=tank",
+            "\"pol_name=tank\": no payload has a field \"pol_name\"; did you mean \"pool_name\"?; metadata is asked for as meta.KEY",
+        ),
+        (
+            "level>=loud",
+            "\"level>=loud\": no level is called `loud`; use trace, debug, info, warn, error, critical or essential",
+        ),
+        ("size_bytes>lots", "\"size_bytes>lots\": size_bytes is a number, and \"lots\" is none"),
+        ("pool_name>tank", "\"pool_name>tank\": pool_name is no number: compare with = or !=, not >"),
+        ("source<=a", "\"source<=a\": source is text: compare with = or !=, not <="),
+        ("graceful=maybe", "\"graceful=maybe\": graceful is true or false"),
+        ("=tank", "\"=tank\": what is compared is missing"),
+        ("pool_name=\"tank", "a quote is not closed: \" in: pool_name=\"tank"),
+    ] {
+        assert_eq!(refusal(filter), message);
+    }
+    assert!(refusal("category=storag").contains("did you mean \"storage\"?"));
+    assert!(refusal("operation=craeted").contains("did you mean \"created\"?"));
+    assert!(refusal(&"x".repeat(2000)).contains("at most 1024"));
+    assert!(Filter::parse(&["level=info"; 65]).expect_err("too long").to_string().contains("at most 64"));
+}
+
+#[test]
+fn a_kind_beyond_the_schema_can_be_asked_for() {
+    let unknown = StoragePoolPayload { operation: 9_107, ..Default::default() };
+    assert!(takes("storage.pool.op_9107", &event(EventLevel::Info, unknown)));
+    assert!(Filter::parse(&["plasma.*", "storage.event_102", "unknown"]).is_ok());
+}

@@ -1,0 +1,162 @@
+//! What the numbers of the schema count, told from the names of their fields, and how people read and write it.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytesize::ByteSize;
+
+/// Above this a time is in milliseconds, for in seconds it would lie past the year 5000.
+const UNIX_SECONDS_MAX: i128 = 100_000_000_000;
+/// Above this a number of seconds is a point in time, for as a duration it would pass 31 years.
+const DURATION_SECONDS_MAX: i128 = 1_000_000_000;
+/// The last millisecond that RFC 3339 can write: the end of the year 9999.
+const UNIX_MILLISECONDS_MAX: u64 = 253_402_300_799_999;
+
+/// What an integer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// `size_bytes`, `bytes_used`.
+    Bytes,
+    /// `uptime_seconds`.
+    Seconds,
+    /// `expiry_time` in Unix seconds, `first_time` and `started_at` in Unix milliseconds.
+    Time,
+}
+
+impl Unit {
+    /// The unit that a field's name tells.
+    pub(super) fn of(field: &str) -> Option<Unit> {
+        match field {
+            _ if field.split('_').any(|word| word == "bytes") => Some(Unit::Bytes),
+            _ if field.ends_with("_seconds") => Some(Unit::Seconds),
+            _ if field.ends_with("_time") || field.ends_with("_at") => Some(Unit::Time),
+            _ => None,
+        }
+    }
+
+    /// `1.5GiB`, `3d4h`, `2026-01-31T12:00:00Z`: one word. A value out of the unit's range stays a number.
+    pub(super) fn show(self, number: i128) -> String {
+        let shown = match self {
+            Unit::Bytes => u64::try_from(number).ok().map(bytes),
+            Unit::Seconds if number >= DURATION_SECONDS_MAX => time(number * 1000),
+            Unit::Seconds => u64::try_from(number).ok().map(duration),
+            Unit::Time if number >= UNIX_SECONDS_MAX => time(number),
+            Unit::Time => time(number * 1000),
+        };
+        shown.unwrap_or_else(|| number.to_string())
+    }
+
+    /// A number in words of this unit: `1GiB`, `90s`.
+    pub(super) fn parse(self, text: &str) -> Option<i128> {
+        match self {
+            Unit::Bytes => text.parse::<ByteSize>().ok().map(|size| size.as_u64().into()),
+            Unit::Seconds => humantime::parse_duration(text).ok().map(|duration| duration.as_secs().into()),
+            Unit::Time => None,
+        }
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds, where the time lies in the years 1970 to 9999.
+pub(super) fn rfc3339(milliseconds: i64) -> Option<String> {
+    let time = UNIX_EPOCH + Duration::from_millis(within(milliseconds.into())?);
+    Some(humantime::format_rfc3339_millis(time).to_string())
+}
+
+fn time(milliseconds: i128) -> Option<String> {
+    let time = UNIX_EPOCH + Duration::from_millis(within(milliseconds)?);
+    Some(humantime::format_rfc3339_seconds(time).to_string())
+}
+
+fn within(milliseconds: i128) -> Option<u64> {
+    u64::try_from(milliseconds).ok().filter(|m| *m <= UNIX_MILLISECONDS_MAX)
+}
+
+/// Unix milliseconds of an RFC 3339 time with `Z` or an offset, from 1970 on.
+pub(super) fn parse_rfc3339(text: &str) -> Option<i64> {
+    let (local, offset) = match text.strip_suffix(['Z', 'z']) {
+        Some(local) => (local, 0),
+        None => {
+            let (local, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+            (local, offset_milliseconds(offset)?)
+        }
+    };
+    let time = humantime::parse_rfc3339(&format!("{local}Z")).ok()?;
+    let milliseconds = i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()?;
+    milliseconds.checked_sub(offset)
+}
+
+/// `+02:00` or `-05:30`.
+fn offset_milliseconds(offset: &str) -> Option<i64> {
+    let sign = match offset.get(..1)? {
+        "+" => 1,
+        "-" => -1,
+        _ => return None,
+    };
+    let number = |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse::<i64>().ok())?;
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
+    (hours < 24 && minutes < 60).then_some(sign * (hours * 60 + minutes) * 60_000)
+}
+
+fn bytes(number: u64) -> String {
+    ByteSize(number).display().iec().to_string().replace(' ', "")
+}
+
+/// The two largest units.
+fn duration(seconds: u64) -> String {
+    let units = [("d", seconds / 86_400), ("h", seconds / 3600 % 24), ("m", seconds / 60 % 60), ("s", seconds % 60)];
+    let first = units.iter().position(|(_, count)| *count > 0).unwrap_or(units.len() - 1);
+    let shown = units.iter().enumerate().skip(first).take(2).filter(|(i, (_, count))| *count > 0 || *i == first);
+    shown.map(|(_, (unit, count))| format!("{count}{unit}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_field_tells_its_unit() {
+        assert_eq!(Unit::of("size_bytes"), Some(Unit::Bytes));
+        assert_eq!(Unit::of("bytes_used"), Some(Unit::Bytes));
+        assert_eq!(Unit::of("uptime_seconds"), Some(Unit::Seconds));
+        assert_eq!(Unit::of("expiry_time"), Some(Unit::Time));
+        assert_eq!(Unit::of("started_at"), Some(Unit::Time));
+        assert_eq!(Unit::of("pid"), None);
+    }
+
+    #[test]
+    fn numbers_are_shown_as_one_word() {
+        assert_eq!(Unit::Bytes.show(1 << 40), "1.0TiB");
+        assert_eq!(Unit::Bytes.show(-1), "-1");
+        assert_eq!(Unit::Seconds.show(0), "0s");
+        assert_eq!(Unit::Seconds.show(61), "1m1s");
+        assert_eq!(Unit::Seconds.show(3 * 86_400), "3d");
+        assert_eq!(Unit::Seconds.show(3 * 86_400 + 4 * 3600 + 5), "3d4h");
+        assert_eq!(Unit::Seconds.show(1_767_225_600), "2026-01-01T00:00:00Z");
+        assert_eq!(Unit::Time.show(1_767_225_600), "2026-01-01T00:00:00Z");
+        assert_eq!(Unit::Time.show(1_767_225_600_999), "2026-01-01T00:00:00Z");
+        assert_eq!(Unit::Time.show(i128::from(i64::MAX)), i64::MAX.to_string());
+        assert_eq!(Unit::Time.show(i128::from(i64::MIN)), i64::MIN.to_string());
+    }
+
+    #[test]
+    fn units_are_read_in_conditions() {
+        assert_eq!(Unit::Bytes.parse("1KiB"), Some(1024));
+        assert_eq!(Unit::Seconds.parse("2m"), Some(120));
+        assert_eq!(Unit::Bytes.parse("lots"), None);
+    }
+
+    #[test]
+    fn times_go_to_rfc_3339_and_back() {
+        let text = rfc3339(1_767_225_600_123).expect("in range");
+        assert_eq!(text, "2026-01-01T00:00:00.123Z");
+        assert_eq!(parse_rfc3339(&text), Some(1_767_225_600_123));
+        assert_eq!(parse_rfc3339("2026-01-01T02:00:00.123+02:00"), Some(1_767_225_600_123));
+        assert_eq!(parse_rfc3339("2025-12-31T19:30:00-04:30"), Some(1_767_225_600_000));
+        for wrong in ["", "Z", "yesterday", "2026-01-01", "2026-01-01T00:00:00", "2026-01-01T00:00:00+99:00", "ü+1:00"]
+        {
+            assert_eq!(parse_rfc3339(wrong), None, "{wrong}");
+        }
+        assert_eq!(rfc3339(-1), None);
+        assert_eq!(rfc3339(i64::MAX), None);
+    }
+}
