@@ -1,0 +1,279 @@
+//! The uplink: delivers batches to a controller over gRPC and moves the cursor when, and only when, one has arrived.
+//!
+//! Takes from [`Delivery`], gives to the network. One batch is in flight at a time, so the controller sees the lane in
+//! order. Everything that goes wrong ends in waiting and trying again, or in holding on until somebody acts; nothing
+//! is given up. While the controller is away nothing grows: one batch in memory, one timer, a log line for each change of
+//! state and none for a retry.
+
+mod answer;
+mod codec;
+mod connection;
+mod state;
+mod token;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use self::{
+    answer::{Answer, classify},
+    connection::Connection,
+    state::Phase,
+    token::{Token, TokenReader},
+};
+pub use self::{
+    connection::Tls,
+    state::{Registration, UplinkState},
+    token::{Claims, TokenError, TokenSource},
+};
+use super::{Batch, Delivery};
+use crate::{
+    backoff::{Backoff, random},
+    event_log::LogError,
+    schema::wire::SystemInfo,
+    telemetry::ErrorChain,
+};
+
+/// First and longest wait between attempts.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+
+/// Where to deliver to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `host:port`.
+    pub address: String,
+    /// The bearer token; none is sent when absent.
+    pub token: Option<TokenSource>,
+    /// How the connection is secured.
+    pub tls: Tls,
+    /// The node's name when the token has none.
+    pub node_id: String,
+}
+
+/// What the uplink asks of its surroundings.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Unix milliseconds.
+    pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// How the machine is doing, for `Register`. Blocking.
+    pub system_info: Arc<dyn Fn() -> SystemInfo + Send + Sync>,
+}
+
+/// The task.
+pub struct Uplink {
+    settings: Settings,
+    surroundings: Surroundings,
+    delivery: Delivery,
+    state: UplinkState,
+    token: Option<TokenReader>,
+    connection: Option<Connection>,
+    backoff: Backoff,
+}
+
+/// How the sending of one batch ended.
+enum Sent {
+    Delivered,
+    Halve,
+    /// The agent is stopping; the batch stays in the log.
+    GivenUp,
+}
+
+/// Why an attempt did not deliver, in words and in kind.
+struct Failure {
+    answer: Answer,
+    error: String,
+}
+
+impl Uplink {
+    /// Ready to run.
+    pub fn new(settings: Settings, surroundings: Surroundings, delivery: Delivery, state: UplinkState) -> Uplink {
+        let token = settings.token.clone().map(TokenReader::new);
+        let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        Uplink { settings, surroundings, delivery, state, token, connection: None, backoff }
+    }
+
+    /// Delivers until `shutdown`; then what is left, as long as the controller takes it at once. Ends early when
+    /// `abandon` is cancelled.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn run(mut self, shutdown: CancellationToken, abandon: CancellationToken) -> Result<(), LogError> {
+        tokio::select! {
+            result = self.deliver(&shutdown) => result,
+            () = abandon.cancelled() => Ok(()),
+        }
+    }
+
+    async fn deliver(&mut self, shutdown: &CancellationToken) -> Result<(), LogError> {
+        let mut events_max = usize::MAX;
+        while let Some(batch) = self.delivery.next(events_max, shutdown).await? {
+            match self.send(&batch, shutdown).await {
+                Sent::Delivered => {
+                    self.delivery.delivered(&batch);
+                    events_max = usize::MAX;
+                }
+                Sent::Halve => {
+                    self.delivery.put_back(&batch);
+                    events_max = usize::try_from(batch.count() / 2).unwrap_or(1).max(1);
+                }
+                Sent::GivenUp => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a batch until it has an answer that settles it.
+    async fn send(&mut self, batch: &Batch, shutdown: &CancellationToken) -> Sent {
+        let mut encoded: Option<(String, Bytes)> = None;
+        loop {
+            let failure = match self.attempt(batch, &mut encoded).await {
+                Ok(()) => return Sent::Delivered,
+                Err(failure) => failure,
+            };
+            let wait = match failure.answer {
+                Answer::Halve if batch.count() > 1 => return Sent::Halve,
+                Answer::Retry(after) => after.max(self.backoff.next(random())),
+                // A single event that is refused blocks its lane rather than being lost.
+                Answer::Halve | Answer::Hold | Answer::Delivered => BACKOFF.1,
+            };
+            self.note(&failure, wait);
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Sent::GivenUp,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// One attempt: token, connection, registration, batch.
+    async fn attempt(&mut self, batch: &Batch, encoded: &mut Option<(String, Bytes)>) -> Result<(), Failure> {
+        let token = self.read_token().await?;
+        let node_id =
+            token.as_ref().and_then(|token| token.claims.rid.clone()).unwrap_or_else(|| self.settings.node_id.clone());
+        // Encoded once for all attempts, unless a new token names another node.
+        let bytes = match encoded {
+            Some((node, bytes)) if *node == node_id => bytes.clone(),
+            _ => {
+                let bytes = batch.encode(&node_id, (self.surroundings.now)());
+                *encoded = Some((node_id, bytes.clone()));
+                bytes
+            }
+        };
+        let header = token.as_ref().map(|token| &token.header);
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect(token.as_ref()).await?,
+        };
+        let length = bytes.len() as u64;
+        let outcome = connection.send(header, bytes).await;
+        if !outcome.as_ref().is_err_and(is_broken) {
+            self.connection = Some(connection);
+        }
+        match classify(&outcome) {
+            Answer::Delivered => {
+                self.backoff.reset();
+                let now = (self.surroundings.now)();
+                self.state.delivered(batch.count(), length, now);
+                self.connected(now);
+                Ok(())
+            }
+            answer => Err(Failure { answer, error: describe(&outcome) }),
+        }
+    }
+
+    async fn connect(&mut self, token: Option<&Token>) -> Result<Connection, Failure> {
+        let connection = Connection::open(&self.settings.address, &self.settings.tls).await.map_err(|error| {
+            Failure { answer: Answer::Retry(Duration::ZERO), error: ErrorChain(&error).to_string() }
+        })?;
+        let system_info = Arc::clone(&self.surroundings.system_info);
+        let system_info = tokio::task::spawn_blocking(move || system_info()).await.unwrap_or_default();
+        match connection.register(token.map(|token| &token.header), system_info).await {
+            Ok(Some(response)) if !response.success => {
+                let error = format!("the controller does not register this node: {}", response.message);
+                Err(Failure { answer: Answer::Hold, error })
+            }
+            Ok(response) => {
+                let response = response.unwrap_or_default();
+                self.state.registered(Registration {
+                    claims: token.map(|token| token.claims.clone()).unwrap_or_default(),
+                    domain: response.domain,
+                    expires_on: response.expires_on,
+                    controller: self.settings.address.clone(),
+                });
+                Ok(connection)
+            }
+            Err(status) => {
+                let answer = match classify(&Err(status.clone())) {
+                    Answer::Retry(after) => Answer::Retry(after),
+                    _ => Answer::Hold,
+                };
+                Err(Failure { answer, error: format!("register: {}", describe_status(&status)) })
+            }
+        }
+    }
+
+    /// The token as it is now; the file is looked at off the async threads.
+    async fn read_token(&mut self) -> Result<Option<Token>, Failure> {
+        let Some(mut reader) = self.token.take() else { return Ok(None) };
+        let read = tokio::task::spawn_blocking(move || {
+            let token = reader.token();
+            (reader, token)
+        });
+        let hold = |error| Failure { answer: Answer::Hold, error };
+        let (reader, token) = read.await.map_err(|_| hold("reading the token panicked".to_owned()))?;
+        self.token = Some(reader);
+        token
+            .map(Some)
+            .map_err(|error| Failure { answer: Answer::Retry(Duration::ZERO), error: ErrorChain(&error).to_string() })
+    }
+
+    fn connected(&self, now: i64) {
+        if self.state.enter(Phase::Connected, now) {
+            tracing::info!(controller = self.settings.address, "events reach the controller");
+        }
+    }
+
+    fn note(&self, failure: &Failure, wait: Duration) {
+        let now = (self.surroundings.now)();
+        let phase = if matches!(failure.answer, Answer::Retry(_)) { Phase::Waiting } else { Phase::Held };
+        self.state.failed(&failure.error, wait);
+        if !self.state.enter(phase, now) {
+            return;
+        }
+        let (controller, error) = (&self.settings.address, &failure.error);
+        match phase {
+            Phase::Held => tracing::error!(controller, error, "the controller takes no events; they are kept"),
+            _ => tracing::warn!(controller, error, "the controller cannot be reached; events are kept and sent later"),
+        }
+    }
+}
+
+/// Whether the connection itself is in doubt, so that the next attempt makes a new one.
+fn is_broken(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::Unknown
+            | Code::Internal
+            | Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Unauthenticated
+    )
+}
+
+fn describe(outcome: &Result<crate::schema::wire::EventBatchResponse, Status>) -> String {
+    match outcome {
+        Ok(response) => format!("the controller did not store the batch: {}", response.message),
+        Err(status) => describe_status(status),
+    }
+}
+
+fn describe_status(status: &Status) -> String {
+    let cause = std::error::Error::source(status).map(|cause| format!(": {}", ErrorChain(cause))).unwrap_or_default();
+    match status.message() {
+        "" => format!("{:?}{cause}", status.code()),
+        message => format!("{message} ({:?}){cause}", status.code()),
+    }
+}

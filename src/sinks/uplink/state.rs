@@ -1,0 +1,126 @@
+//! How the uplink is doing, for `rodent status` and for whoever wants to know when the node is registered.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use super::Claims;
+use crate::schema::local::UplinkStatus;
+
+/// Shared between the uplink and those who ask. Cheap to copy.
+#[derive(Clone)]
+pub struct UplinkState {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    status: Mutex<Status>,
+    registration: watch::Sender<Option<Registration>>,
+}
+
+struct Status {
+    status: UplinkStatus,
+    next_attempt: Option<Instant>,
+}
+
+/// The controller took the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// What the token says.
+    pub claims: Claims,
+    /// The name that the controller gave.
+    pub domain: String,
+    /// When the certificate that it issued expires, RFC 3339; empty where it issued none.
+    pub expires_on: String,
+    /// `host:port`.
+    pub controller: String,
+}
+
+/// States of the uplink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Connected,
+    Waiting,
+    Held,
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Phase::Connected => "connected",
+            Phase::Waiting => "waiting",
+            Phase::Held => "held",
+        }
+    }
+}
+
+impl UplinkState {
+    /// Of an uplink to `controller`; empty when none is configured.
+    pub fn new(controller: &str) -> UplinkState {
+        let state = if controller.is_empty() { "off" } else { "connecting" };
+        let status =
+            UplinkStatus { state: state.to_owned(), controller: controller.to_owned(), ..UplinkStatus::default() };
+        UplinkState {
+            inner: Arc::new(Inner {
+                status: Mutex::new(Status { status, next_attempt: None }),
+                registration: watch::Sender::new(None),
+            }),
+        }
+    }
+
+    /// The state now.
+    pub fn status(&self) -> UplinkStatus {
+        let status = self.lock();
+        let wait = status.next_attempt.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        UplinkStatus {
+            next_attempt_milliseconds: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            ..status.status.clone()
+        }
+    }
+
+    /// Tells each registration.
+    pub fn registrations(&self) -> watch::Receiver<Option<Registration>> {
+        self.inner.registration.subscribe()
+    }
+
+    pub(super) fn registered(&self, registration: Registration) {
+        self.inner.registration.send_replace(Some(registration));
+    }
+
+    /// Enters a phase; gives whether it is another one than before.
+    pub(super) fn enter(&self, phase: Phase, now: i64) -> bool {
+        let mut status = self.lock();
+        if phase == Phase::Connected {
+            status.next_attempt = None;
+            status.status.last_error.clear();
+        }
+        if status.status.state == phase.name() {
+            return false;
+        }
+        status.status.state = phase.name().to_owned();
+        status.status.state_since = now;
+        true
+    }
+
+    pub(super) fn delivered(&self, events: u64, bytes: u64, now: i64) {
+        let mut status = self.lock();
+        status.status.last_success = now;
+        status.status.delivered_batches += 1;
+        status.status.delivered_events += events;
+        status.status.delivered_bytes += bytes;
+    }
+
+    pub(super) fn failed(&self, error: &str, next_attempt: Duration) {
+        let mut status = self.lock();
+        status.status.failed_attempts += 1;
+        error.clone_into(&mut status.status.last_error);
+        status.next_attempt = Some(Instant::now() + next_attempt);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Status> {
+        self.inner.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
