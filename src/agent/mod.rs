@@ -1,1 +1,3 @@
-//! Stub.
+//! Puts the rooms together.
+
+pub mod config;

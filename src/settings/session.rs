@@ -32,6 +32,8 @@ pub(super) struct Session {
     read: HashSet<Position>,
     /// Where the keys stand whose value was refused.
     refused: HashSet<Position>,
+    /// Where the keys stand whose value is secret.
+    hidden: HashSet<Position>,
     /// Tables that somebody opened, by their name as written.
     tables: BTreeMap<String, Opened>,
 }
@@ -67,6 +69,15 @@ impl Session {
 
     pub(super) fn is_refused(&self, key_at: Position) -> bool {
         self.refused.contains(&key_at)
+    }
+
+    /// Notes that the value of the key that stands here must not be shown.
+    pub(super) fn hide(&mut self, key_at: Position) {
+        self.hidden.insert(key_at);
+    }
+
+    pub(super) fn is_hidden(&self, key_at: Position) -> bool {
+        self.hidden.contains(&key_at)
     }
 
     pub(super) fn open(&mut self, written: &str, map: &Arc<Map>) {

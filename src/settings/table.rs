@@ -118,14 +118,14 @@ impl Table {
     }
 
     /// The same table; the defaults that are read through it follow from what is named, such as `profile minimal`.
-    pub fn defaults_from(&self, origin: &str) -> Table {
+    pub fn defaults_from(&self, origin: Option<String>) -> Table {
         Table {
             session: Arc::clone(&self.session),
             map: Arc::clone(&self.map),
             at: self.at,
             name: self.name.clone(),
             written: self.written.clone(),
-            defaults: Some(origin.to_owned()),
+            defaults: origin,
             aliases: self.aliases.clone(),
         }
     }
@@ -185,6 +185,7 @@ impl Table {
             _ => Err(vec![values::Wrong { at: None, found: None, message: format!("expected {expects}") }]),
         };
         let show = |secret: &Option<Secret>| secret.as_ref().map(|_| "(secret)").into();
+        self.find(key).inspect(|entry| lock(&self.session).hide(entry.key_at));
         let secret = self.read(key, expects.into(), about, None, parse, show);
         if let Some(entry) = self.find(key).filter(|_| secret.is_some()) {
             self.require_private(&entry);
@@ -335,7 +336,8 @@ impl Table {
             return;
         }
         let at = entry.as_ref().map(value_at).or(self.at);
-        let found = entry.as_ref().and_then(|entry| shown(&entry.node.value));
+        let visible = entry.as_ref().filter(|entry| !lock(&self.session).is_hidden(entry.key_at));
+        let found = visible.and_then(|entry| shown(&entry.node.value));
         let name = entry.as_ref().map_or(key, |entry| &entry.key);
         lock(&self.session).fault(at, &join(&self.written, name), found, message);
     }

@@ -24,11 +24,6 @@ fn faults(text: &str) -> Vec<String> {
     document.finish().err().map(|faults| faults.iter().map(ToString::to_string).collect()).unwrap_or_default()
 }
 
-fn fault(text: &str) -> String {
-    let all = faults(text);
-    assert_eq!(all.len(), 1, "{all:?}");
-    all.into_iter().next().expect("one fault")
-}
 
 #[test]
 fn an_empty_file_has_no_faults() {

@@ -37,12 +37,12 @@ pub(super) fn shown(value: &Value) -> Option<String> {
 
 /// Whether a value is the word `off`. YAML tools of the older standard write `false` for it, so that is taken too.
 pub(super) fn is_off(value: &Value) -> bool {
-    matches!(value, Value::Scalar { text, .. } if text == "off" || text == "false")
+    matches!(value, Value::Scalar { text, .. } if text.eq_ignore_ascii_case("off") || text == "false")
 }
 
 /// The same for `on` and `true`.
 pub(super) fn is_on(value: &Value) -> bool {
-    matches!(value, Value::Scalar { text, .. } if text == "on" || text == "true")
+    matches!(value, Value::Scalar { text, .. } if text.eq_ignore_ascii_case("on") || text == "true")
 }
 
 pub(super) fn text<'v>(value: &'v Value, expects: &str) -> Reading<&'v str> {
@@ -96,7 +96,7 @@ pub(super) fn path(value: &Value, expects: &str) -> Reading<PathBuf> {
 
 pub(super) fn one_of<T: Copy>(value: &Value, allowed: &[(&str, T)], expects: &str) -> Reading<T> {
     let word = text(value, expects)?;
-    match allowed.iter().find(|(name, _)| *name == word) {
+    match allowed.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)) {
         Some((_, meaning)) => Ok(*meaning),
         None => wrong(value, format!("expected {expects}")),
     }

@@ -99,7 +99,7 @@ impl Builder {
                 self.stack.push(Open::Map { at, map: Map::default(), key: Key::Awaited });
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.fault(at, "aliases (`*name`) are not supported here; write the value out");
+                self.fault(at, "a value that begins with `*` must stand in quotes (aliases are not taken here)");
                 self.place(Node { at, value: Value::Nothing });
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
@@ -171,10 +171,10 @@ impl Builder {
 
     fn refuse_extras(&mut self, at: Position, anchor: usize, tag: bool) {
         if anchor != 0 {
-            self.fault(at, "anchors (`&name`) are not supported here; write the value out where it is used");
+            self.fault(at, "a value that begins with `&` must stand in quotes (anchors are not taken here)");
         }
         if tag {
-            self.fault(at, "tags (`!name`) are not supported here; quote the value if it begins with `!`");
+            self.fault(at, "a value that begins with `!` must stand in quotes (tags are not taken here)");
         }
     }
 

@@ -1,0 +1,140 @@
+//! The agent's settings, out of `rodent.yml` and its drop-ins.
+//!
+//! Given by files, taken by the agent's composition and by `rodent config`. What holds: a [`Config`] is consistent as a
+//! whole; whatever is wrong is refused before anything is touched, all at once. What is deliberately absent: the
+//! collectors' own keys, which each collector reads itself, and secrets in messages.
+
+mod controller;
+mod events;
+mod files;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+pub use controller::{ControllerSettings, Tls, TokenSource};
+pub use events::{EventSettings, Profile};
+pub use files::STANDARD_FILE;
+
+use crate::{
+    collectors::{self, Collector, Spec},
+    settings::{Document, Faults, Part, Records, Table},
+};
+
+/// Where the agent keeps its log, unless the configuration says otherwise.
+pub const STATE_DIRECTORY: &str = "/var/lib/rodent";
+/// The socket that programs on this machine speak to, unless the configuration says otherwise.
+pub const SOCKET: &str = "/run/rodent/rodent.sock";
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where events are uploaded to; none to keep them here.
+    pub controller: Option<ControllerSettings>,
+    /// Which events are kept, and how.
+    pub events: EventSettings,
+    /// Where the event log and what collectors remember lie.
+    pub state_directory: PathBuf,
+    /// The local socket.
+    pub socket: PathBuf,
+    /// Every collector, in the order of [`collectors::ALL`].
+    pub collectors: Vec<CollectorSettings>,
+    /// The least important lines that the agent says about itself.
+    pub log_level: tracing::Level,
+}
+
+/// One collector and the keys that are its own.
+#[derive(Clone)]
+pub struct CollectorSettings {
+    /// What it is called and how it is made.
+    pub spec: &'static Spec,
+    /// Whether it runs.
+    pub enabled: bool,
+    settings: Part,
+}
+
+impl CollectorSettings {
+    /// Makes the collector, anew with each call.
+    pub fn build(&self) -> Box<dyn Collector> {
+        (self.spec.build)(&mut self.settings.open())
+    }
+}
+
+impl fmt::Debug for CollectorSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(self.spec.name).field("enabled", &self.enabled).finish_non_exhaustive()
+    }
+}
+
+/// A configuration that is valid, and where each of its values came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Each key with its effective value and origin.
+    pub records: Records,
+}
+
+impl Config {
+    /// Reads the file at `path`, which must be there. Without a path, reads the standard file below `root`, which may
+    /// be missing, and its drop-ins.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(path: Option<&Path>, root: &Path) -> Result<Loaded, Faults> {
+        let files = match path {
+            Some(path) => vec![path.to_path_buf()],
+            None => files::standard(root)?,
+        };
+        Config::read(Document::open(&files))
+    }
+
+    /// Reads a configuration from text; `name` stands for the file in messages.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(name: &str, text: &str) -> Result<Loaded, Faults> {
+        Config::read(Document::parse(name, text))
+    }
+
+    /// The defaults, with its own places and controller: for an agent that no file configures.
+    pub fn default_for(state_directory: PathBuf, socket: PathBuf, controller: Option<ControllerSettings>) -> Config {
+        let Loaded { config, .. } = Config::parse("", "").expect("the defaults are valid");
+        Config { controller, state_directory, socket, ..config }
+    }
+
+    fn read(document: Document) -> Result<Loaded, Faults> {
+        let mut root = document.root();
+        root.alias("controller", "toggle");
+        let config = Config {
+            controller: ControllerSettings::read(&mut root),
+            events: EventSettings::read(&mut root.table("events", "which events are kept, and how")),
+            state_directory: root.path("state_directory", STATE_DIRECTORY, "where events are kept"),
+            socket: root.path("socket", SOCKET, "the socket for programs on this machine"),
+            collectors: read_collectors(&mut root.table("collectors", "what is looked at")),
+            log_level: read_log_level(&mut root.table("log", "what the agent says about itself")),
+        };
+        drop(root);
+        document.finish().map(|records| Loaded { config, records })
+    }
+}
+
+fn read_collectors(table: &mut Table) -> Vec<CollectorSettings> {
+    let read = |spec: &'static Spec| {
+        let mut switch = table.switch(spec.name, spec.enabled, spec.about);
+        // Made once here, and dropped, so that its own keys are checked whether it runs or not.
+        drop((spec.build)(&mut switch.table));
+        CollectorSettings { spec, enabled: switch.on, settings: switch.table.part() }
+    };
+    collectors::ALL.iter().map(read).collect()
+}
+
+fn read_log_level(table: &mut Table) -> tracing::Level {
+    let levels = ["error", "warn", "info", "debug", "trace"];
+    let level = table.one_of("level", "info", &levels, "the least important lines in the agent's own log");
+    level.parse().unwrap_or(tracing::Level::INFO)
+}

@@ -1,0 +1,60 @@
+//! Which files make up the configuration: the standard one and its drop-ins.
+//!
+//! Drop-ins lie in three directories and are laid over the standard file in the order of their names, whichever
+//! directory they are in. Of two with one name the administrator's (`/etc`) counts, then the running system's (`/run`),
+//! then the package's (`/usr/lib`); a link to `/dev/null` turns one off.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::settings::{FILES_MAX, Faults};
+
+/// The configuration, unless another is named.
+pub const STANDARD_FILE: &str = "/etc/rodent/rodent.yml";
+
+/// Directories of drop-ins, the weakest first.
+const DROP_IN_DIRECTORIES: [&str; 3] = ["/usr/lib/rodent/rodent.d", "/run/rodent/rodent.d", "/etc/rodent/rodent.d"];
+
+/// The files that are there below `root`, the weakest first.
+///
+/// # Errors
+/// When a directory cannot be listed.
+pub(super) fn standard(root: &Path) -> Result<Vec<PathBuf>, Faults> {
+    let standard = below(root, STANDARD_FILE);
+    let is_missing = matches!(standard.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    let mut files: Vec<PathBuf> = if is_missing { Vec::new() } else { vec![standard] };
+    let mut drop_ins = BTreeMap::new();
+    for directory in DROP_IN_DIRECTORIES {
+        let directory = below(root, directory);
+        let listed = list(&directory).map_err(|error| Faults::one(format!("list {}: {error}", directory.display())))?;
+        drop_ins.extend(listed);
+    }
+    files.extend(drop_ins.into_values());
+    Ok(files)
+}
+
+/// Files named `*.yml` in a directory, by name. Stops one beyond what a document takes, which then refuses them.
+fn list(directory: &Path) -> io::Result<Vec<(OsString, PathBuf)>> {
+    let entries = match directory.read_dir() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let path = directory.join(&name);
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if !hidden && path.extension().is_some_and(|extension| extension == "yml") && files.len() <= FILES_MAX {
+            files.push((name, path));
+        }
+    }
+    Ok(files)
+}
+
+fn below(root: &Path, absolute: &str) -> PathBuf {
+    root.join(absolute.trim_start_matches('/'))
+}
