@@ -1,1 +1,3 @@
-//! Stub.
+//! Stub
+/// The agent's socket, if nothing else is said.
+pub const SOCKET: &str = "/run/rodent/rodent.sock";

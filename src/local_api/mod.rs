@@ -1,1 +1,132 @@
-//! Stub.
+//! The agent's end of the Unix socket: takes events from programs on the machine, answers questions about what is
+//! stored and how the agent is doing (`proto/local.proto`).
+//!
+//! Takes from [`crate::client`] and whatever else speaks gRPC on this machine; gives to the pipeline, reads the event
+//! log. Every call is checked against the credentials that the kernel reports for the peer, and these become the
+//! origin of the events. Readers hold no cursor, so that no client can hold the log back. Nothing here can change the
+//! agent's settings or run anything.
+
+mod connections;
+mod emission;
+mod gate;
+mod page;
+mod query;
+mod service;
+mod socket;
+mod tail;
+mod wanted;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+pub use socket::BindError;
+
+use crate::{
+    event_log::EventLog,
+    pipeline::Emitter,
+    schema::local::{StatusResponse, local_service_server::LocalServiceServer},
+};
+
+/// Calls at once on one connection; further ones wait at the client.
+const STREAMS_PER_CONNECTION_MAX: u32 = 16;
+
+/// A request that is larger is refused before it is decoded. Above [`emission::REQUEST_BYTES_MAX`], so that a slightly
+/// larger one gets our own sentence.
+const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// The longest that a call without a stream may take; it ends with CANCELLED after that.
+const CALL_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// After the stop is asked for, calls that are still running get this long.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Where the socket is and who may use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Path of the socket. Its directory is made if it is missing.
+    pub socket: PathBuf,
+    /// Members of this group may use the socket, besides root and the agent's own user. If no such group exists, only
+    /// those two may.
+    pub group: String,
+    /// Mode of the socket when the group exists.
+    pub mode: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { socket: PathBuf::from(crate::client::SOCKET), group: "rodent".to_owned(), mode: 0o660 }
+    }
+}
+
+/// Says how the agent is doing. May block for the time of a few file system calls.
+pub type StatusSource = Arc<dyn Fn() -> StatusResponse + Send + Sync>;
+
+/// What the socket gives access to.
+#[derive(Clone)]
+pub struct Rooms {
+    /// Takes what callers emit.
+    pub emitter: Emitter,
+    /// Is read by queries and tails.
+    pub log: EventLog,
+    /// Answers `status`.
+    pub status: StatusSource,
+}
+
+/// The socket stopped working.
+#[derive(Debug, thiserror::Error)]
+#[error("serve the local socket")]
+pub struct ServeError(#[from] tonic::transport::Error);
+
+/// A bound socket. Callers queue in the kernel until [`LocalApi::serve`] takes them.
+#[derive(Debug)]
+pub struct LocalApi {
+    socket: socket::Socket,
+}
+
+impl LocalApi {
+    /// Binds the socket.
+    ///
+    /// # Errors
+    /// When another agent answers on it, when something that is no socket stands there, or when the file system refuses.
+    pub async fn bind(settings: &Settings) -> Result<LocalApi, BindError> {
+        Ok(LocalApi { socket: socket::Socket::bind(settings).await? })
+    }
+
+    /// Where it is bound.
+    pub fn path(&self) -> &Path {
+        self.socket.path()
+    }
+
+    /// Answers calls until `shutdown`, then lets running calls end, ends tails, and removes the socket.
+    ///
+    /// # Errors
+    /// When the transport gives up.
+    pub async fn serve(self, rooms: Rooms, shutdown: CancellationToken) -> Result<(), ServeError> {
+        let service = service::Service::new(rooms, self.socket.gate(), shutdown.child_token());
+        let service = LocalServiceServer::new(service)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let serving = Server::builder()
+            .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+            .timeout(CALL_TIME_MAX)
+            .add_service(service)
+            .serve_with_incoming_shutdown(
+                connections::incoming(self.socket.listener()),
+                shutdown.clone().cancelled_owned(),
+            );
+        let overdue = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(DRAIN_TIME_MAX).await;
+        };
+        tokio::select! {
+            served = serving => Ok(served?),
+            () = overdue => Ok(()),
+        }
+    }
+}

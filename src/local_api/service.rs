@@ -1,0 +1,124 @@
+//! The methods of the service: each admits its caller, checks what is asked, and hands over to the file that does it.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
+
+use super::{
+    Rooms, emission,
+    gate::Gate,
+    query::{self, LIMIT_DEFAULT, LIMIT_MAX, Query},
+    tail::{self, Tail},
+    wanted::Wanted,
+};
+use crate::{
+    pipeline::EmitError,
+    schema::local::{
+        EmitRequest, EmitResponse, FlushRequest, FlushResponse, QueryRequest, QueryResponse, StatusRequest,
+        StatusResponse, TailRequest, local_service_server::LocalService,
+    },
+};
+
+/// Queries and tails at once; one more is refused, since each keeps a few hundred KiB and perhaps an open generation.
+const READERS_MAX: usize = 32;
+
+/// Of these, so many read the disk at the same moment; the others wait for their turn.
+const READS_MAX: usize = 4;
+
+pub(super) struct Service {
+    rooms: Rooms,
+    gate: Gate,
+    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+/// One of the [`READERS_MAX`] places.
+pub(super) struct ReaderPlace {
+    _place: OwnedSemaphorePermit,
+    /// To be asked for before each read.
+    pub(super) slots: Arc<Semaphore>,
+}
+
+impl Service {
+    pub(super) fn new(rooms: Rooms, gate: Gate, shutdown: CancellationToken) -> Service {
+        let (places, slots) = (Arc::new(Semaphore::new(READERS_MAX)), Arc::new(Semaphore::new(READS_MAX)));
+        Service { rooms, gate, places, slots, shutdown }
+    }
+
+    fn reader_place(&self) -> Result<ReaderPlace, Status> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!(
+                "{READERS_MAX} clients already query or follow the log; try again later"
+            ))
+        })?;
+        Ok(ReaderPlace { _place: place, slots: self.slots.clone() })
+    }
+}
+
+#[tonic::async_trait]
+impl LocalService for Service {
+    async fn emit(&self, request: Request<EmitRequest>) -> Result<Response<EmitResponse>, Status> {
+        let origin = self.gate.admit(&request).await?;
+        emission::emit(&self.rooms.emitter, request.into_inner(), origin).await.map(Response::new)
+    }
+
+    type EmitStreamStream = BoxStream<EmitResponse>;
+
+    async fn emit_stream(
+        &self,
+        request: Request<Streaming<EmitRequest>>,
+    ) -> Result<Response<Self::EmitStreamStream>, Status> {
+        let origin = self.gate.admit(&request).await?;
+        let (emitter, shutdown) = (self.rooms.emitter.clone(), self.shutdown.clone());
+        Ok(Response::new(Box::pin(emission::emit_stream(emitter, request.into_inner(), origin, shutdown))))
+    }
+
+    type QueryStream = BoxStream<QueryResponse>;
+
+    async fn query(&self, request: Request<QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
+        self.gate.admit(&request).await?;
+        let asked = request.into_inner();
+        let limit = if asked.limit == 0 { LIMIT_DEFAULT } else { asked.limit };
+        check_limit(limit)?;
+        let wanted = Wanted::parse(&asked.filter, asked.since, asked.until)?;
+        let query = Query::new(self.rooms.log.clone(), wanted, limit);
+        Ok(Response::new(Box::pin(query::pages(query, self.reader_place()?))))
+    }
+
+    type TailStream = BoxStream<QueryResponse>;
+
+    async fn tail(&self, request: Request<TailRequest>) -> Result<Response<Self::TailStream>, Status> {
+        self.gate.admit(&request).await?;
+        let asked = request.into_inner();
+        check_limit(asked.backlog)?;
+        let wanted = Wanted::parse(&asked.filter, 0, 0)?;
+        let tail = Tail::new(&self.rooms.log, wanted, asked.backlog);
+        Ok(Response::new(Box::pin(tail::pages(tail, self.reader_place()?, self.shutdown.clone()))))
+    }
+
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        self.gate.admit(&request).await?;
+        let status = self.rooms.status.clone();
+        let answer = tokio::task::spawn_blocking(move || status()).await;
+        answer.map(Response::new).map_err(|_| Status::internal("the agent could not describe itself"))
+    }
+
+    async fn flush(&self, request: Request<FlushRequest>) -> Result<Response<FlushResponse>, Status> {
+        self.gate.admit(&request).await?;
+        let flushed = self.rooms.emitter.flush().await;
+        flushed.map_err(|error: EmitError| Status::unavailable(error.to_string()))?;
+        Ok(Response::new(FlushResponse {}))
+    }
+}
+
+fn check_limit(limit: u32) -> Result<(), Status> {
+    if limit > LIMIT_MAX {
+        return Err(Status::invalid_argument(format!(
+            "{limit} events are asked for; at most {LIMIT_MAX} are given at once"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Events as they become durable, after a backlog of stored ones.
+//!
+//! A tail is a reader without a cursor that reads only when its client has taken the last page. The log does not wait
+//! for it: what retention removed before a slow client came to it is told as missed.
+
+use std::collections::VecDeque;
+
+use futures_util::{Stream, stream};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::{
+    page::{self, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, Step},
+    query::Query,
+    service::ReaderPlace,
+    wanted::Wanted,
+};
+use crate::{
+    event_log::{EventLog, LogError, Read, Reader},
+    schema::local::QueryResponse,
+};
+
+/// A tail in progress.
+pub(super) struct Tail {
+    /// Until it has been shown.
+    backlog: Option<Query>,
+    lanes: Vec<Following>,
+    wanted: Wanted,
+}
+
+struct Following {
+    reader: Reader,
+    ready: VecDeque<page::Item>,
+}
+
+/// The stream of pages; ends only with an error, or with `shutdown`. The place is held until then.
+pub(super) fn pages(
+    tail: Tail,
+    place: ReaderPlace,
+    shutdown: CancellationToken,
+) -> impl Stream<Item = Result<QueryResponse, Status>> {
+    stream::unfold(Some((tail, place, shutdown)), |state| async move {
+        let (mut tail, place, shutdown) = state?;
+        loop {
+            let step;
+            (tail, step) = match page::on_disk(&place.slots, tail, Tail::step).await {
+                Ok(done) => done,
+                Err(status) => return Some((Err(status), None)),
+            };
+            match step {
+                Step::Page(page) => return Some((Ok(page), Some((tail, place, shutdown)))),
+                Step::Again => {}
+                Step::End => tokio::select! {
+                    () = tail.ready() => {}
+                    () = shutdown.cancelled() => return Some((Err(Status::unavailable("the agent is stopping")), None)),
+                },
+            }
+        }
+    })
+}
+
+impl Tail {
+    /// The newest `backlog` events, then everything behind them.
+    pub(super) fn new(log: &EventLog, wanted: Wanted, backlog: u32) -> Tail {
+        let backlog = Query::new(log.clone(), wanted.clone(), backlog);
+        // From where the backlog ends, so that no event is shown twice or never.
+        let follow = |(lane, end)| Following { reader: log.reader(lane, end), ready: VecDeque::new() };
+        let lanes = backlog.ends().map(follow).collect();
+        Tail { backlog: Some(backlog), lanes, wanted }
+    }
+
+    /// One step of reading. Blocks on the disk.
+    fn step(&mut self) -> Result<Step, LogError> {
+        if let Some(backlog) = &mut self.backlog {
+            match backlog.step()? {
+                Step::End => self.backlog = None,
+                step => return Ok(step),
+            }
+        }
+        let (mut page, mut bytes, mut idle) = (QueryResponse::default(), 0, true);
+        for lane in self.lanes.iter_mut().filter(|lane| lane.ready.is_empty()) {
+            match lane.reader.read(PAGE_EVENTS_MAX, PAGE_BYTES_MAX)? {
+                Read::Run(run) => lane.ready.extend(page::items(&run, &self.wanted)),
+                Read::Gap(gap) => page.missed += gap.to.saturating_sub(gap.from),
+                Read::End => continue,
+            }
+            idle = false;
+        }
+        while let Some(item) =
+            page::first_of(self.lanes.iter_mut().map(|lane| &mut lane.ready)).and_then(VecDeque::pop_front)
+        {
+            if !page::add(&mut page, &mut bytes, item) {
+                break;
+            }
+        }
+        Ok(match page == QueryResponse::default() {
+            false => Step::Page(page),
+            true if idle => Step::End,
+            true => Step::Again,
+        })
+    }
+
+    /// Waits until one of the lanes has something new. Cancel safe.
+    async fn ready(&self) {
+        let mut lanes: Vec<_> = self.lanes.iter().map(|lane| Box::pin(lane.reader.ready())).collect();
+        std::future::poll_fn(|cx| match lanes.iter_mut().any(|lane| lane.as_mut().poll(cx).is_ready()) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        })
+        .await;
+    }
+}

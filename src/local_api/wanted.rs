@@ -1,0 +1,106 @@
+//! Which events a reader wants, and how cheaply that can be told: the time is read without decoding the rest, and an
+//! event is decoded through the descriptors only when a condition asks for it.
+
+use prost::Message as _;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::event::{EventView, Filter};
+
+/// Conditions of one call, and bytes of them.
+const CONDITIONS_MAX: usize = 64;
+const CONDITIONS_BYTES_MAX: usize = 4 * 1024;
+
+/// Conditions and a window of time.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// `None` when every event will do.
+    filter: Option<Filter>,
+    /// Unix milliseconds, inclusive.
+    since: i64,
+    until: i64,
+}
+
+/// By time, then by identifier: the order between the lanes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Order {
+    time: i64,
+    id: Uuid,
+}
+
+/// The two fields of `rodent.events.Event` that order it.
+#[derive(prost::Message)]
+struct Stamp {
+    #[prost(string, tag = "1")]
+    event_id: String,
+    #[prost(int64, tag = "5")]
+    timestamp: i64,
+}
+
+impl Wanted {
+    /// `since` and `until` in Unix milliseconds; 0 leaves the end open.
+    pub(super) fn parse(conditions: &[String], since: i64, until: i64) -> Result<Wanted, Status> {
+        if conditions.len() > CONDITIONS_MAX || conditions.iter().map(String::len).sum::<usize>() > CONDITIONS_BYTES_MAX
+        {
+            return Err(Status::invalid_argument(format!(
+                "at most {CONDITIONS_MAX} conditions and {CONDITIONS_BYTES_MAX} bytes of them are taken"
+            )));
+        }
+        let filter = Filter::parse(conditions).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        Ok(Wanted {
+            filter: (!conditions.is_empty()).then_some(filter),
+            since: if since == 0 { i64::MIN } else { since },
+            until: if until == 0 { i64::MAX } else { until },
+        })
+    }
+
+    /// The event's place in the order, if it is wanted.
+    pub(super) fn order_of(&self, event: &[u8]) -> Option<Order> {
+        // The log holds only what was an event when it was accepted; one that cannot be read comes first, and is shown.
+        let stamp = Stamp::decode(event).unwrap_or_default();
+        if !(self.since..=self.until).contains(&stamp.timestamp) {
+            return None;
+        }
+        let meets = |filter: &Filter| EventView::decode(event).is_ok_and(|event| filter.matches(&event));
+        self.filter
+            .as_ref()
+            .is_none_or(meets)
+            .then(|| Order { time: stamp.timestamp, id: Uuid::try_parse(&stamp.event_id).unwrap_or_default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::events::Event;
+
+    fn event(id: u128, timestamp: i64) -> Vec<u8> {
+        Event { event_id: Uuid::from_u128(id).to_string(), timestamp, ..Default::default() }.encode_to_vec()
+    }
+
+    fn wanted(since: i64, until: i64) -> Wanted {
+        Wanted::parse(&[], since, until).expect("no conditions")
+    }
+
+    #[test]
+    fn the_window_of_time_includes_both_its_ends() {
+        let (wanted, event) = (wanted(10, 20), |time| event(1, time));
+        assert!(wanted.order_of(&event(9)).is_none() && wanted.order_of(&event(21)).is_none());
+        assert!(wanted.order_of(&event(10)).is_some() && wanted.order_of(&event(20)).is_some());
+    }
+
+    #[test]
+    fn events_are_ordered_by_time_and_then_by_identifier() {
+        let order = |id, time| wanted(0, 0).order_of(&event(id, time)).expect("wanted");
+        assert!(order(9, 1) < order(1, 2));
+        assert!(order(1, 2) < order(2, 2));
+    }
+
+    #[test]
+    fn conditions_are_bounded() {
+        let many = vec!["level>=warn".to_owned(); CONDITIONS_MAX + 1];
+        assert_eq!(Wanted::parse(&many, 0, 0).expect_err("too many").code(), tonic::Code::InvalidArgument);
+        let long = ["x".repeat(CONDITIONS_BYTES_MAX + 1)];
+        assert_eq!(Wanted::parse(&long, 0, 0).expect_err("too long").code(), tonic::Code::InvalidArgument);
+    }
+}
