@@ -6,6 +6,7 @@
 
 mod network;
 mod pattern;
+mod storage;
 
 use std::{future::Future, pin::Pin};
 
@@ -18,7 +19,7 @@ use crate::{
 };
 
 /// Every collector, in alphabetical order.
-pub const ALL: &[Spec] = &[network::SPEC];
+pub const ALL: &[Spec] = &[network::SPEC, storage::SPEC];
 
 /// What a collector is called and how it is made.
 pub struct Spec {

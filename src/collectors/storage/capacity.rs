@@ -1,0 +1,258 @@
+//! How full things are, against two thresholds. A state is entered at its threshold and left only some points below
+//! it, so that a file system that hovers at a border tells of it once.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    finding::{About, Finding},
+    mount_rule::can_fill_up,
+    mounts::{Mounts, Place},
+};
+use crate::{
+    event::Level,
+    host::space::Space,
+    schema::events::{UsageThresholdPayload, usage_threshold_payload::UsageThresholdOperation as Operation},
+    settings::Table,
+};
+
+const COMPONENT: &str = "capacity";
+
+/// Percentages.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Thresholds {
+    pub(super) warn: f64,
+    pub(super) critical: f64,
+    pub(super) hysteresis: f64,
+}
+
+/// How full something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Fill {
+    #[default]
+    Normal,
+    Approached,
+    Exceeded,
+}
+
+/// The states by mount point; what is not in it is normal.
+pub(super) type Fills = BTreeMap<String, Fill>;
+
+impl Thresholds {
+    /// Reads the table `capacity`.
+    pub(super) fn read(table: &mut Table) -> Thresholds {
+        let warn = table.integer("warn", 80, 1..=100, "percent used from which a file system or pool is reported");
+        let critical = table.integer("critical", 90, 1..=100, "percent used from which it is an error");
+        let hysteresis = table.integer("hysteresis", 3, 0..=50, "points below a threshold at which it is left again");
+        if warn >= critical {
+            table.fault("warn", format!("{warn} is not below critical, {critical}"));
+        }
+        if hysteresis >= warn {
+            table.fault("hysteresis", format!("{hysteresis} is not below warn, {warn}: nothing would ever be cleared"));
+        }
+        let percent = |value: u64| f64::from(u32::try_from(value).unwrap_or(100));
+        Thresholds { warn: percent(warn), critical: percent(critical), hysteresis: percent(hysteresis) }
+    }
+
+    /// The state that follows.
+    pub(super) fn next(&self, fill: Fill, percent: f64) -> Fill {
+        let reaches = |threshold: f64, state: Fill| {
+            percent >= threshold || (fill >= state && percent >= threshold - self.hysteresis)
+        };
+        if reaches(self.critical, Fill::Exceeded) {
+            Fill::Exceeded
+        } else if reaches(self.warn, Fill::Approached) {
+            Fill::Approached
+        } else {
+            Fill::Normal
+        }
+    }
+
+    /// The threshold of a state; that of the normal one is the border that was left.
+    fn of(&self, fill: Fill) -> f64 {
+        if fill == Fill::Exceeded { self.critical } else { self.warn }
+    }
+}
+
+impl Fill {
+    /// How much it matters to be in this state.
+    pub(super) fn level(self) -> Level {
+        match self {
+            Fill::Normal => Level::Info,
+            Fill::Approached => Level::Warn,
+            Fill::Exceeded => Level::Error,
+        }
+    }
+
+    /// The word of the wire.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Fill::Normal => "cleared",
+            Fill::Approached => "approached",
+            Fill::Exceeded => "exceeded",
+        }
+    }
+
+    fn operation(self) -> Operation {
+        match self {
+            Fill::Normal => Operation::Cleared,
+            Fill::Approached => Operation::Approached,
+            Fill::Exceeded => Operation::Exceeded,
+        }
+    }
+}
+
+/// The mounts to measure: each device once, at its shortest mount point; images that are full by nature and data sets
+/// of ZFS, whose pool is measured, left out.
+pub(super) fn measured(mounts: &Mounts) -> Vec<&Place> {
+    let mut by_device: BTreeMap<&str, &Place> = BTreeMap::new();
+    for (place, mount) in mounts.iter().filter(|(place, _)| can_fill_up(&place.fstype) && place.fstype != "zfs") {
+        let chosen = by_device.entry(&mount.device).or_insert(place);
+        // The whole file system before a bind mount of a part of it, then the shorter path.
+        let rank = |place: &Place| (place.root != "/", place.mountpoint.len());
+        if rank(place) < rank(chosen) {
+            *chosen = place;
+        }
+    }
+    by_device.into_values().collect()
+}
+
+/// The states that follow from what was measured, and what to tell. A file system that gave no answer keeps its state;
+/// one that is no longer mounted loses it.
+pub(super) fn diff(
+    before: &Fills,
+    measured: &[&Place],
+    spaces: &BTreeMap<String, Space>,
+    thresholds: &Thresholds,
+) -> (Fills, Vec<Finding>) {
+    let (mut fills, mut findings) = (Fills::new(), Vec::new());
+    for place in measured {
+        let fill = before.get(&place.mountpoint).copied().unwrap_or_default();
+        let space = spaces.get(&place.mountpoint);
+        let percent = space.and_then(Space::used_percent);
+        let next = percent.map_or(fill, |percent| thresholds.next(fill, percent));
+        if let (true, Some(space), Some(percent)) = (next != fill, space, percent) {
+            findings.push(finding(place, space, percent, next, thresholds.of(next)));
+        }
+        if next != Fill::Normal {
+            fills.insert(place.mountpoint.clone(), next);
+        }
+    }
+    (fills, findings)
+}
+
+fn finding(place: &Place, space: &Space, percent: f64, fill: Fill, threshold: f64) -> Finding {
+    #[expect(clippy::cast_possible_truncation, reason = "the wire has percentages as float")]
+    let payload = UsageThresholdPayload {
+        threshold_name: format!("capacity:{}", place.mountpoint),
+        metric_name: "filesystem.used_percent".into(),
+        current_value: percent as f32,
+        threshold_value: threshold as f32,
+        operation: fill.operation().into(),
+    };
+    Finding::new(fill.level(), About::Threshold(payload), COMPONENT, fill.name())
+        .with("mountpoint", &place.mountpoint)
+        .with("source", &place.source)
+        .with("used_bytes", space.used_bytes.to_string())
+        .with("available_bytes", space.available_bytes.to_string())
+}
+
+#[cfg(test)]
+pub(super) const DEFAULT: Thresholds = Thresholds { warn: 80.0, critical: 90.0, hysteresis: 3.0 };
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::collectors::storage::{finding::lines, mount_rule::rule, mounts::parse};
+
+    const SRV: &str = "29 1 8:1 / /srv rw - ext4 /dev/sda1 rw";
+
+    fn at(percent: u64) -> BTreeMap<String, Space> {
+        let space = Space { total_bytes: 1000, used_bytes: percent * 10, available_bytes: 1000 - percent * 10 };
+        BTreeMap::from([("/srv".to_owned(), space)])
+    }
+
+    fn told(percents: &[u64]) -> Vec<String> {
+        let mounts = parse(SRV, &rule(&[], &[]));
+        let mut fills = Fills::new();
+        let mut told = Vec::new();
+        for &percent in percents {
+            let (next, findings) = diff(&fills, &measured(&mounts), &at(percent), &DEFAULT);
+            told.extend(findings.iter().map(|finding| format!("{percent} {}", finding.line())));
+            fills = next;
+        }
+        told
+    }
+
+    #[test]
+    fn each_threshold_is_told_once_on_the_way_up_and_once_on_the_way_down() {
+        assert_eq!(
+            told(&[10, 79, 80, 85, 89, 90, 99, 88, 87, 86, 79, 77, 76, 10]),
+            [
+                "80 warn usage.threshold.approached capacity:/srv",
+                "90 error usage.threshold.exceeded capacity:/srv",
+                "86 warn usage.threshold.approached capacity:/srv",
+                "76 info usage.threshold.cleared capacity:/srv"
+            ]
+        );
+    }
+
+    #[test]
+    fn hovering_at_a_border_is_told_once() {
+        assert_eq!(told(&[80, 79, 80, 78, 81, 79]).len(), 1);
+        assert_eq!(told(&[95, 89, 90, 88, 91]).len(), 1);
+    }
+
+    #[test]
+    fn a_fall_from_exceeded_to_empty_is_one_clearing() {
+        assert_eq!(
+            told(&[95, 5]),
+            ["95 error usage.threshold.exceeded capacity:/srv", "5 info usage.threshold.cleared capacity:/srv"]
+        );
+    }
+
+    #[test]
+    fn a_file_system_that_does_not_answer_keeps_its_state() {
+        let mounts = parse(SRV, &rule(&[], &[]));
+        let fills = Fills::from([("/srv".into(), Fill::Exceeded)]);
+        assert_eq!(diff(&fills, &measured(&mounts), &BTreeMap::new(), &DEFAULT), (fills.clone(), vec![]));
+        assert_eq!(diff(&fills, &[], &BTreeMap::new(), &DEFAULT), (Fills::new(), vec![]));
+    }
+
+    #[test]
+    fn a_device_is_measured_once_and_images_and_data_sets_never() {
+        let table = "1 1 8:1 /a /srv rw - ext4 /dev/sda1 rw\n2 1 8:1 / /mnt/whole rw - ext4 /dev/sda1 rw\n\
+                     3 1 8:1 /b /x rw - ext4 /dev/sda1 rw\n4 1 11:0 / /media/cd ro - iso9660 /dev/sr0 ro\n\
+                     5 1 0:40 / /tank rw - zfs tank rw";
+        let mounts = parse(table, &rule(&[], &[]));
+        let points: Vec<_> = measured(&mounts).iter().map(|place| place.mountpoint.as_str()).collect();
+        assert_eq!(points, ["/mnt/whole"]);
+    }
+
+    #[test]
+    fn a_cleared_event_names_the_threshold_that_was_left() {
+        let mounts = parse(SRV, &rule(&[], &[]));
+        let fills = Fills::from([("/srv".into(), Fill::Exceeded)]);
+        let (_, findings) = diff(&fills, &measured(&mounts), &at(10), &DEFAULT);
+        assert_eq!(lines(&findings), ["info usage.threshold.cleared capacity:/srv"]);
+        let About::Threshold(payload) = &findings[0].about else { panic!() };
+        assert_eq!((payload.current_value, payload.threshold_value), (10.0, 80.0));
+    }
+
+    proptest! {
+        #[test]
+        fn the_same_measurement_twice_tells_nothing_the_second_time(percents in proptest::collection::vec(0u64..=100, 1..20)) {
+            let mounts = parse(SRV, &rule(&[], &[]));
+            let mut fills = Fills::new();
+            for percent in percents {
+                fills = diff(&fills, &measured(&mounts), &at(percent), &DEFAULT).0;
+                let (again, findings) = diff(&fills, &measured(&mounts), &at(percent), &DEFAULT);
+                prop_assert_eq!(again, fills.clone());
+                prop_assert_eq!(findings, vec![]);
+            }
+        }
+    }
+}

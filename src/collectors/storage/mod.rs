@@ -1,0 +1,74 @@
+//! Storage: mounts that come and go, file systems and pools that fill up, ZFS pools and their disks.
+//!
+//! The table of mounts is read when the kernel says that it has changed, fill and pools are polled. At first sight
+//! what is wrong is an event and the rest one inventory. Asking a file system or zpool may hang behind broken hardware:
+//! both are bounded in time and number, and what does not answer keeps the state it had.
+
+mod capacity;
+mod finding;
+mod mount_rule;
+mod mounts;
+mod watch;
+mod zfs;
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use self::{capacity::Thresholds, mount_rule::MountRule, watch::Watch};
+use super::{CollectError, Collector, Context, Spec};
+use crate::settings::Table;
+
+pub(super) const SPEC: Spec = Spec {
+    name: "storage",
+    about: "mounts, how full file systems are, ZFS pools and their disks",
+    enabled: true,
+    build: |table| Box::new(Storage { settings: Settings::read(table) }),
+};
+
+/// What may be configured.
+#[derive(Clone, Debug)]
+struct Settings {
+    mounts: MountRule,
+    thresholds: Thresholds,
+    capacity_interval: Duration,
+    pools_interval: Duration,
+}
+
+impl Settings {
+    fn read(table: &mut Table) -> Settings {
+        const SHORTEST: Duration = Duration::from_secs(5);
+        const LONGEST: Duration = Duration::from_secs(3600);
+        let mounts = MountRule::read(&mut table.table("mounts", "which mounts are reported"));
+        let mut capacity = table.table("capacity", "when a file system or pool counts as full");
+        let capacity_interval = capacity.duration(
+            "interval",
+            Duration::from_secs(60),
+            SHORTEST..=LONGEST,
+            "how often file systems are asked how full they are",
+        );
+        let thresholds = Thresholds::read(&mut capacity);
+        let pools_interval = table.table("pools", "how ZFS pools are looked at").duration(
+            "interval",
+            Duration::from_secs(30),
+            SHORTEST..=LONGEST,
+            "how often zpool is asked; a change of a pool's state is seen earlier",
+        );
+        Settings { mounts, thresholds, capacity_interval, pools_interval }
+    }
+}
+
+struct Storage {
+    settings: Settings,
+}
+
+impl Collector for Storage {
+    fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
+        Box::pin(async move {
+            let shutdown = context.shutdown.clone();
+            // Dropped wherever it stands: what was emitted and not yet remembered is found again at the next start.
+            tokio::select! {
+                () = shutdown.cancelled() => Ok(()),
+                ended = Watch::new(self.settings, context).run() => ended,
+            }
+        })
+    }
+}

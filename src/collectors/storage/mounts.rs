@@ -1,0 +1,227 @@
+//! Mounts appearing and going, from the kernel's table of mounts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    finding::{About, Finding, bytes},
+    mount_rule::MountRule,
+};
+use crate::{
+    event::Level,
+    host::space::Space,
+    schema::events::{StorageDatasetPayload, storage_dataset_payload::StorageDatasetOperation as Operation},
+};
+
+const COMPONENT: &str = "mounts";
+/// How many mounts are kept; the rest of a longer table is not looked at, and that is logged.
+pub(super) const MOUNTS_MAX: usize = 4096;
+
+/// The mounts that matter. Two of the same place in the tree that show the same thing count as one.
+pub(super) type Mounts = BTreeMap<Place, Mount>;
+
+/// What makes a mount the same one after a restart: its number does not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(super) struct Place {
+    pub(super) mountpoint: String,
+    pub(super) source: String,
+    pub(super) fstype: String,
+    /// The directory of the file system that is seen at the mount point: not `/` for a bind mount.
+    pub(super) root: String,
+}
+
+/// What may change of a mount while it stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mount {
+    /// `major:minor`.
+    pub(super) device: String,
+    pub(super) read_only: bool,
+}
+
+/// Parses `/proc/self/mountinfo`; lines that make no sense are passed over.
+pub(super) fn parse(table: &str, rule: &MountRule) -> Mounts {
+    let taken = table.lines().filter_map(parse_line);
+    taken.filter(|(place, _)| rule.takes(&place.source, &place.mountpoint, &place.fstype)).take(MOUNTS_MAX).collect()
+}
+
+/// `36 35 98:0 /root /mount/point rw,noatime master:1 - ext3 /dev/source rw,errors=continue`
+fn parse_line(line: &str) -> Option<(Place, Mount)> {
+    let (own, super_block) = line.split_once(" - ")?;
+    let mut own = own.split(' ').skip(2);
+    let (device, root, mountpoint, options) = (own.next()?, own.next()?, own.next()?, own.next()?);
+    let mut super_block = super_block.split(' ');
+    let (fstype, source) = (super_block.next()?, super_block.next()?);
+    let super_options = super_block.next().unwrap_or_default();
+    let place = Place {
+        mountpoint: unescape(mountpoint),
+        source: unescape(source),
+        fstype: unescape(fstype),
+        root: unescape(root),
+    };
+    let read_only = options.split(',').chain(super_options.split(',')).any(forbids_writing);
+    Some((place, Mount { device: device.to_owned(), read_only }))
+}
+
+/// ext4 leaves `rw` standing when it has stopped writing after an error.
+fn forbids_writing(option: &str) -> bool {
+    matches!(option, "ro" | "emergency_ro" | "shutdown")
+}
+
+/// The kernel writes space, tab, newline, backslash and `#` as `\` and three octal digits.
+fn unescape(field: &str) -> String {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| first == b'\\').and_then(octal);
+        bytes.push(octal.unwrap_or(first));
+        rest = if octal.is_some() { after.get(3..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn octal(digits: &[u8]) -> Option<u8> {
+    u8::from_str_radix(std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?, 8).ok()
+}
+
+/// What has come and gone. `spaces` gives sizes by mount point, where they are known.
+pub(super) fn diff(before: &Mounts, after: &Mounts, spaces: &BTreeMap<String, Space>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // Going first: a file system that is mounted elsewhere is told in the order in which it happened.
+    for place in before.keys().filter(|place| !after.contains_key(place)) {
+        findings.push(finding(Level::Info, place, 0, Operation::Unmounted, "unmounted"));
+    }
+    for (place, mount) in after {
+        let size = spaces.get(&place.mountpoint).map_or(0, |space| space.total_bytes);
+        match before.get(place) {
+            None => findings.push(finding(Level::Info, place, size, Operation::Mounted, "mounted")),
+            Some(earlier) if earlier.read_only != mount.read_only => {
+                findings.push(writability(place, size, mount.read_only));
+            }
+            Some(_) => {}
+        }
+    }
+    findings
+}
+
+fn writability(place: &Place, size: u64, read_only: bool) -> Finding {
+    let (level, action, value) =
+        if read_only { (Level::Error, "became read-only", "on") } else { (Level::Info, "became writable", "off") };
+    finding(level, place, size, Operation::PropertyChanged, action).with("property", "readonly").with("value", value)
+}
+
+fn finding(level: Level, place: &Place, size: u64, operation: Operation, action: &str) -> Finding {
+    let pool = place.source.split('/').next().filter(|_| place.fstype == "zfs").unwrap_or_default();
+    let payload = StorageDatasetPayload {
+        dataset_name: place.source.clone(),
+        pool_name: pool.to_owned(),
+        r#type: place.fstype.clone(),
+        mountpoint: place.mountpoint.clone(),
+        size_bytes: bytes(size),
+        operation: operation.into(),
+    };
+    let finding = Finding::new(level, About::Dataset(payload), COMPONENT, action);
+    if place.root == "/" { finding } else { finding.with("root", &place.root) }
+}
+
+/// As a key of JSON: four names with what no path contains between them.
+impl From<Place> for String {
+    fn from(place: Place) -> String {
+        [place.mountpoint, place.source, place.fstype, place.root].join("\0")
+    }
+}
+
+impl TryFrom<String> for Place {
+    type Error = &'static str;
+
+    fn try_from(key: String) -> Result<Place, Self::Error> {
+        let mut names = key.split('\0').map(str::to_owned);
+        let mut next = || names.next().ok_or("a mount has four names");
+        Ok(Place { mountpoint: next()?, source: next()?, fstype: next()?, root: next()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::collectors::storage::{finding::lines, mount_rule::rule};
+
+    const TABLE: &str = include_str!("../../../tests/fixtures/mounts/mountinfo");
+
+    fn mounts(table: &str) -> Mounts {
+        parse(table, &rule(&[], &[]))
+    }
+
+    #[test]
+    fn a_real_table_gives_only_what_stores_something() {
+        let mounts = mounts(TABLE);
+        let seen: Vec<_> = mounts.keys().map(|place| format!("{} {}", place.mountpoint, place.fstype)).collect();
+        assert_eq!(seen, ["/ ext4", "/boot ext4", "/mnt/tape archive 1 xfs", "/tank zfs", "/tank/data zfs"]);
+        assert!(mounts.iter().all(|(place, mount)| mount.read_only == (place.mountpoint == "/boot")));
+    }
+
+    #[test]
+    fn a_mount_that_comes_and_goes_is_told_each_time_with_its_pool_and_size() {
+        let (none, all) = (Mounts::new(), mounts(TABLE));
+        let data: Mounts = all.clone().into_iter().filter(|(place, _)| place.mountpoint == "/tank/data").collect();
+        let spaces = BTreeMap::from([("/tank/data".into(), Space { total_bytes: 42, ..Space::default() })]);
+        let come = diff(&none, &data, &spaces);
+        assert_eq!(lines(&come), ["info storage.dataset.mounted /tank/data"]);
+        let About::Dataset(payload) = &come[0].about else { panic!() };
+        assert_eq!(
+            (payload.pool_name.as_str(), payload.dataset_name.as_str(), payload.size_bytes),
+            ("tank", "tank/data", 42)
+        );
+        assert_eq!(lines(&diff(&data, &none, &spaces)), ["info storage.dataset.unmounted /tank/data"]);
+    }
+
+    #[test]
+    fn a_file_system_that_turns_read_only_is_an_error_and_its_recovery_is_not() {
+        let rw = "29 1 8:1 / /srv rw,relatime shared:1 - ext4 /dev/sda1 rw,errors=remount-ro";
+        let ro = "29 1 8:1 / /srv rw,relatime shared:1 - ext4 /dev/sda1 ro,errors=remount-ro";
+        let emergency = "29 1 8:1 / /srv rw,relatime shared:1 - ext4 /dev/sda1 rw,emergency_ro";
+        for ro in [ro, emergency] {
+            let change = |a, b| lines(&diff(&mounts(a), &mounts(b), &BTreeMap::new()));
+            assert_eq!(change(rw, ro), ["error storage.dataset.property_changed /srv"]);
+            assert_eq!(change(ro, rw), ["info storage.dataset.property_changed /srv"]);
+        }
+    }
+
+    #[test]
+    fn a_new_mount_number_is_no_change() {
+        let a = "29 1 8:1 / /srv rw - ext4 /dev/sda1 rw";
+        let b = "77 30 8:1 / /srv rw,noatime shared:9 master:2 - ext4 /dev/sda1 rw";
+        assert_eq!(diff(&mounts(a), &mounts(b), &BTreeMap::new()), []);
+    }
+
+    #[test]
+    fn octal_escapes_are_decoded_and_other_backslashes_kept() {
+        assert_eq!(unescape(r"/mnt/tape\040archive\0111"), "/mnt/tape archive\t1");
+        assert_eq!(unescape(r"a\134040b\9\12"), r"a\040b\9\12");
+        assert_eq!(unescape(r"\777\+12"), r"\777\+12");
+    }
+
+    #[test]
+    fn mounts_are_remembered_as_they_were() {
+        let all = mounts(TABLE);
+        let text = serde_json::to_string(&all).unwrap();
+        assert_eq!(serde_json::from_str::<Mounts>(&text).unwrap(), all);
+        assert!(serde_json::from_str::<Place>("\"/srv\"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_without_a_panic_and_no_table_differs_from_itself(text in "(?s).{0,400}") {
+            let mounts = parse(&text, &rule(&["*"], &[]));
+            prop_assert_eq!(diff(&mounts, &mounts, &BTreeMap::new()), vec![]);
+        }
+
+        #[test]
+        fn any_table_like_text_is_parsed_without_a_panic(text in r"([a-z0-9/:,\\-]{0,4} ?){0,20}( - )?([a-z\\0-9 ]{0,20}\n?){0,9}") {
+            parse(&text, &rule(&["*"], &[]));
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The look at storage: read, compare, emit, remember.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+
+use super::{
+    Settings,
+    capacity::{self, Fills},
+    finding::{About, Finding, listed},
+    mounts::{self, Mounts},
+    zfs::{self, Pools, States, Zfs},
+};
+use crate::{
+    collectors::{CollectError, Context},
+    event::Level,
+    host::{
+        command::CommandError,
+        mount_watch::{MOUNT_TABLE, MountWatch},
+        space::{Space, SpaceError, SpaceProbe},
+    },
+    schema::events::{SystemHostPayload, system_host_payload::SystemHostOperation},
+    telemetry::ErrorChain,
+};
+
+/// A service that starts changes several mounts in a row: one look for all.
+const MOUNTS_QUIET: Duration = Duration::from_millis(100);
+/// How often the kernel's words for the pools are read.
+const STATES_INTERVAL: Duration = Duration::from_secs(5);
+
+pub(super) struct Watch {
+    settings: Settings,
+    context: Context,
+    zfs: Zfs,
+    probe: SpaceProbe,
+    known: Known,
+    states: States,
+    /// File systems that do not answer, so that it is logged once.
+    silent: BTreeSet<String>,
+    zpool_fails: bool,
+}
+
+/// What survives a restart of the agent; none where nothing has been seen yet.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Known {
+    mounts: Option<Mounts>,
+    fills: Fills,
+    pools: Option<Pools>,
+}
+
+impl Watch {
+    pub(super) fn new(settings: Settings, context: Context) -> Watch {
+        Watch {
+            settings,
+            context,
+            zfs: Zfs::default(),
+            probe: SpaceProbe::default(),
+            known: Known::default(),
+            states: States::new(),
+            silent: BTreeSet::new(),
+            zpool_fails: false,
+        }
+    }
+
+    /// Looks until dropped.
+    pub(super) async fn run(mut self) -> Result<(), CollectError> {
+        // Before the first look, so that nothing falls between.
+        let mut mount_watch = self.watch_mounts();
+        self.begin().await?;
+        let mut capacity = ticks(self.settings.capacity_interval);
+        let mut pools = ticks(self.settings.pools_interval);
+        let mut states = ticks(STATES_INTERVAL);
+        loop {
+            tokio::select! {
+                changed = mounts_changed(&mut mount_watch) => {
+                    changed?;
+                    sleep(MOUNTS_QUIET).await;
+                    self.look_at_mounts().await?;
+                }
+                _ = capacity.tick() => {
+                    self.look_at_mounts().await?;
+                    self.look_at_capacity().await?;
+                }
+                _ = pools.tick() => self.look_at_pools().await?,
+                _ = states.tick() => self.look_at_states().await?,
+            }
+        }
+    }
+
+    fn watch_mounts(&self) -> Option<MountWatch> {
+        MountWatch::open(&self.context.host)
+            .inspect_err(
+                |error| tracing::debug!(%error, "the table of mounts cannot be watched; it is read now and then"),
+            )
+            .ok()
+    }
+
+    /// First sight, or what changed since the agent last ran.
+    async fn begin(&mut self) -> Result<(), CollectError> {
+        self.known = self.recall();
+        let is_first_sight = self.known.mounts.is_none();
+        self.look_at_mounts().await?;
+        self.look_at_capacity().await?;
+        self.look_at_states().await?;
+        self.look_at_pools().await?;
+        if is_first_sight {
+            self.known.inventory().emit(&self.context.emitter).await?;
+        }
+        self.context.memory.remember(&self.known);
+        Ok(())
+    }
+
+    fn recall(&self) -> Known {
+        let mut known: Known = self.context.memory.recall().unwrap_or_default();
+        if let Some(mounts) = &mut known.mounts {
+            // What has been excluded since is not gone.
+            mounts.retain(|place, _| self.settings.mounts.takes(&place.source, &place.mountpoint, &place.fstype));
+        }
+        known
+    }
+
+    async fn look_at_mounts(&mut self) -> Result<(), CollectError> {
+        let table = self.context.host.look(|host| host.read(MOUNT_TABLE)).await;
+        let table = table.map_err(|error| CollectError::failed(format!("read {MOUNT_TABLE}"), error))?;
+        let after = mounts::parse(&table, &self.settings.mounts);
+        let findings = match self.known.mounts.clone() {
+            Some(before) => {
+                let spaces = self.measure(after.keys().filter(|place| !before.contains_key(place))).await;
+                mounts::diff(&before, &after, &spaces)
+            }
+            None => Vec::new(),
+        };
+        let known = Known { mounts: Some(after), ..self.known.clone() };
+        self.report(findings, known).await
+    }
+
+    async fn look_at_capacity(&mut self) -> Result<(), CollectError> {
+        let mounts = self.known.mounts.clone().unwrap_or_default();
+        let measured = capacity::measured(&mounts);
+        let spaces = self.measure(measured.iter().copied()).await;
+        let (fills, findings) = capacity::diff(&self.known.fills, &measured, &spaces, &self.settings.thresholds);
+        let known = Known { fills, ..self.known.clone() };
+        self.report(findings, known).await
+    }
+
+    async fn look_at_states(&mut self) -> Result<(), CollectError> {
+        let Ok(states) = self.context.host.look(zfs::states).await else { return Ok(()) };
+        if states != self.states {
+            self.states = states;
+            self.look_at_pools().await?;
+        }
+        Ok(())
+    }
+
+    async fn look_at_pools(&mut self) -> Result<(), CollectError> {
+        let looked = self.zfs.look(&self.context.host).await;
+        self.note_zpool(looked.as_ref().err());
+        let after = match looked {
+            Ok(Some(pools)) => pools,
+            Ok(None) => return Ok(()),
+            // The kernel's words are all that there is, and enough to tell of a pool that has been suspended.
+            Err(CommandError::TimedOut { .. } | CommandError::Hanging(_)) => {
+                zfs::with_states(self.known.pools.clone().unwrap_or_default(), &self.states)
+            }
+            Err(_) => return Ok(()),
+        };
+        let (pools, findings) = zfs::compare(self.known.pools.as_ref(), after, &self.settings.thresholds);
+        let known = Known { pools: Some(pools), ..self.known.clone() };
+        self.report(findings, known).await
+    }
+
+    fn note_zpool(&mut self, error: Option<&CommandError>) {
+        match error {
+            Some(error) if !self.zpool_fails => {
+                tracing::warn!(error = %ErrorChain(error), "zpool gives no answer; pools are not looked at meanwhile");
+            }
+            None if self.zpool_fails => tracing::info!("zpool answers again"),
+            _ => {}
+        }
+        self.zpool_fails = error.is_some();
+    }
+
+    /// Sizes by mount point; those that give none are left out.
+    async fn measure<'a>(&mut self, places: impl Iterator<Item = &'a mounts::Place>) -> BTreeMap<String, Space> {
+        let mut spaces = BTreeMap::new();
+        // The mount points of a fixture tree lie on the machine's own file system.
+        let is_live = self.context.host.is_live();
+        for place in places.filter(|_| is_live) {
+            let path = self.context.host.path(&place.mountpoint);
+            let looked = self.probe.look(&path).await;
+            match looked {
+                Ok(space) => {
+                    self.silent.remove(&place.mountpoint);
+                    spaces.insert(place.mountpoint.clone(), space);
+                }
+                Err(error) => self.note_silence(&place.mountpoint, &error),
+            }
+        }
+        spaces
+    }
+
+    fn note_silence(&mut self, mountpoint: &str, error: &SpaceError) {
+        if self.silent.insert(mountpoint.to_owned()) {
+            match error {
+                SpaceError::Refused { .. } => {
+                    tracing::debug!(error = %ErrorChain(error), "the file system does not tell how full it is");
+                }
+                _ => tracing::warn!(%error, "the file system is passed over until it answers"),
+            }
+        }
+    }
+
+    /// Emits what was found, and only then knows it.
+    async fn report(&mut self, findings: Vec<Finding>, known: Known) -> Result<(), CollectError> {
+        for finding in findings {
+            finding.emit(&self.context.emitter).await?;
+        }
+        if known != self.known {
+            self.known = known;
+            self.context.memory.remember(&self.known);
+        }
+        Ok(())
+    }
+}
+
+impl Known {
+    fn inventory(&self) -> Finding {
+        let mountpoints = self.mounts.iter().flat_map(|mounts| mounts.keys()).map(|place| place.mountpoint.clone());
+        let mountpoints: Vec<String> = mountpoints.collect::<BTreeSet<_>>().into_iter().collect();
+        let mut detail = counted(mountpoints, "file system");
+        if let Some(pools) = self.pools.as_ref().filter(|pools| !pools.is_empty()) {
+            let names = pools.keys().cloned().collect();
+            detail = format!("{detail}; {}; {} disks in pools", counted(names, "pool"), zfs::disks(pools));
+        }
+        let payload =
+            SystemHostPayload { subject: "storage".into(), detail, operation: SystemHostOperation::Inventory.into() };
+        Finding::new(Level::Info, About::Inventory(payload), "storage", "inventory")
+    }
+}
+
+/// `2 pools: backup, tank`
+fn counted(names: Vec<String>, noun: &str) -> String {
+    let (count, plural) = (names.len(), if names.len() == 1 { "" } else { "s" });
+    let names = listed(names.into_iter()).join(", ");
+    if count == 0 { format!("no {noun}s") } else { format!("{count} {noun}{plural}: {names}") }
+}
+
+/// The first one after a whole period, for the first look is taken at the start.
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.reset();
+    ticks
+}
+
+async fn mounts_changed(watch: &mut Option<MountWatch>) -> Result<(), CollectError> {
+    match watch {
+        Some(watch) => {
+            watch.changed().await.map_err(|error| CollectError::failed(format!("watch {MOUNT_TABLE}"), error))
+        }
+        None => std::future::pending().await,
+    }
+}

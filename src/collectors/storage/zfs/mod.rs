@@ -1,0 +1,140 @@
+//! ZFS pools, by the commands of the machine and, in between, by the one word that the kernel has for each.
+//!
+//! Gives snapshots and their differences to the storage collector. Text is read and not JSON: every version of zpool
+//! writes it. Where there is no zpool, or no module behind it, there are no pools and nothing is said.
+
+mod changes;
+mod scan;
+mod status;
+mod vdev;
+
+use std::{collections::BTreeMap, fs, io, time::Duration};
+
+pub(super) use self::status::Pools;
+use self::{
+    changes::{diff, faults},
+    status::{LIST_ARGUMENTS, STATUS_ARGUMENTS, add_sizes, parse_status},
+};
+use super::{capacity::Thresholds, finding::Finding};
+use crate::host::{
+    Host,
+    command::{CommandError, Program},
+};
+
+/// Programs to look for.
+const ZPOOL: &[&str] = &["/sbin/zpool", "/usr/sbin/zpool", "/usr/local/sbin/zpool"];
+/// What is there when the module is loaded.
+const MODULE: &[&str] = &["/dev/zfs", "/proc/spl"];
+/// One directory a pool, with a file `state`.
+const KSTAT: &str = "/proc/spl/kstat/zfs";
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Some hundred pools of some hundred disks.
+const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The kernel's word for each pool.
+pub(super) type States = BTreeMap<String, String>;
+
+/// The way to the pools of a machine.
+#[derive(Debug, Default)]
+pub(super) struct Zfs {
+    zpool: Option<Program>,
+}
+
+impl Zfs {
+    /// All pools with their sizes; none when the machine has no ZFS.
+    ///
+    /// # Errors
+    /// When zpool gives no answer.
+    pub(super) async fn look(&mut self, host: &Host) -> Result<Option<Pools>, CommandError> {
+        if !MODULE.iter().any(|path| host.path(path).exists()) {
+            return Ok(None);
+        }
+        if self.zpool.is_none() {
+            self.zpool = Program::find(host, ZPOOL, TIMEOUT, OUTPUT_BYTES_MAX);
+        }
+        let Some(zpool) = &mut self.zpool else { return Ok(None) };
+        let looked = look(zpool).await;
+        if matches!(looked, Err(CommandError::Absent(_))) {
+            self.zpool = None;
+            return Ok(None);
+        }
+        looked.map(Some)
+    }
+}
+
+async fn look(zpool: &mut Program) -> Result<Pools, CommandError> {
+    let mut pools = parse_status(&zpool.run(STATUS_ARGUMENTS).await?);
+    if !pools.is_empty() {
+        add_sizes(&mut pools, &zpool.run(LIST_ARGUMENTS).await?);
+    }
+    Ok(pools)
+}
+
+/// The kernel's words, at the price of a few small files: a change of one is a reason to look at once.
+pub(super) fn states(host: &Host) -> io::Result<States> {
+    let mut states = States::new();
+    let entries = match fs::read_dir(host.path(KSTAT)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(states),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if let Ok(state) = host.read(&format!("{KSTAT}/{name}/state")) {
+            states.insert(name, state.trim().to_owned());
+        }
+    }
+    Ok(states)
+}
+
+/// Puts the kernel's words in the place of zpool's, for when zpool itself does not answer.
+pub(super) fn with_states(mut pools: Pools, states: &States) -> Pools {
+    for (name, pool) in &mut pools {
+        if let Some(state) = states.get(name) {
+            pool.state.clone_from(state);
+        }
+    }
+    pools
+}
+
+/// Completes a look by what the one before knew, and tells what changed. Without one before, what is wrong.
+pub(super) fn compare(before: Option<&Pools>, mut after: Pools, thresholds: &Thresholds) -> (Pools, Vec<Finding>) {
+    for (name, pool) in &mut after {
+        pool.follow(before.and_then(|before| before.get(name)), thresholds);
+    }
+    let findings = before.map_or_else(|| faults(&after), |before| diff(before, &after));
+    (after, findings)
+}
+
+/// How many devices the pools have.
+pub(super) fn disks(pools: &Pools) -> usize {
+    pools.values().map(|pool| pool.disks.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collectors::storage::{capacity::DEFAULT, finding::lines};
+
+    #[test]
+    fn the_kernel_tells_of_a_suspended_pool_while_zpool_hangs() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::at(root.path());
+        assert_eq!(states(&host).unwrap(), States::new());
+        let kstat = root.path().join("proc/spl/kstat/zfs");
+        fs::create_dir_all(kstat.join("tank")).unwrap();
+        fs::write(kstat.join("tank/state"), "SUSPENDED\n").unwrap();
+        fs::write(kstat.join("arcstats"), "9 1 0x01\n").unwrap();
+        let states = states(&host).unwrap();
+        let pools = parse_status(include_str!("../../../../tests/fixtures/zfs/zpool-status.healthy.txt"));
+        let (pools, _) = compare(None, pools, &DEFAULT);
+        let (_, findings) = compare(Some(&pools), with_states(pools.clone(), &states), &DEFAULT);
+        assert_eq!(lines(&findings), ["critical storage.pool.suspended tank"]);
+    }
+
+    #[tokio::test]
+    async fn a_machine_without_the_module_has_no_pools() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(Zfs::default().look(&Host::at(root.path())).await.unwrap(), None);
+    }
+}
