@@ -1,0 +1,184 @@
+//! Who is calling: bearer tokens (JWT) whose claims name the node (`rid`), the organisation (`sub`) and whether it sits
+//! in a private network (`prv`). Taken by `ingest`; the command line, `try` and tests issue tokens here too.
+//!
+//! What holds: the algorithm is the key's, never the token's choice; `exp` and `nbf` are honoured where they stand (a
+//! token without `exp` is valid until the key changes); a token for an audience is refused, for none is ours; no
+//! secret and no token is ever part of a message.
+
+mod provider;
+mod secret;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use serde::{Deserialize, Serialize};
+
+pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
+
+/// A longer token is refused unread.
+const TOKEN_BYTES_MAX: usize = 8 * 1024;
+
+/// The longest node and organisation name, bytes.
+const NAME_BYTES_MAX: usize = 128;
+
+/// By how much the clocks of who issued a token and of the controller may differ, seconds.
+const CLOCK_SKEW_MAX: i64 = 60;
+
+/// Who a token speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The node: claim `rid`.
+    pub node: String,
+    /// The organisation: claim `sub`; empty where the token names none.
+    pub organisation: String,
+    /// Whether the node sits in a private network: claim `prv`.
+    pub private: bool,
+}
+
+/// Why a token is refused. The messages go to the caller.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TokenError {
+    /// Not three parts of base64 and JSON, too long, or claims of a wrong type.
+    #[error("the token is malformed")]
+    Malformed,
+    /// Signed with an algorithm that no key of ours has.
+    #[error("the token's algorithm is not accepted; sign it with HS256")]
+    Algorithm,
+    /// Signed with another key, or changed since.
+    #[error("the token's signature does not match")]
+    Signature,
+    /// Made for somebody else.
+    #[error("the token is meant for another audience")]
+    Audience,
+    /// `exp` lies behind.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` lies ahead.
+    #[error("the token is not valid yet; compare the clocks")]
+    NotYet,
+    /// `rid` is absent, too long, or not printable.
+    #[error("the token names no node: claim `rid` must be 1 to 128 printable characters")]
+    Node,
+}
+
+/// The keys that tokens are verified with, each pinned to its algorithm.
+#[derive(Clone)]
+pub struct Keys {
+    keys: Vec<Key>,
+}
+
+#[derive(Clone)]
+struct Key {
+    validation: Validation,
+    decoding: DecodingKey,
+}
+
+impl Keys {
+    /// Accepts tokens that were signed with this secret, by HS256.
+    pub fn hs256(secret: &Secret) -> Keys {
+        Keys { keys: vec![Key::new(Algorithm::HS256, DecodingKey::from_secret(secret.bytes()))] }
+    }
+
+    /// Verifies a token at `now` (Unix seconds).
+    ///
+    /// # Errors
+    /// When the token is not valid; the message may go to the caller.
+    pub fn verify(&self, token: &str, now: i64) -> Result<Identity, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Malformed);
+        }
+        provider::install();
+        let algorithm = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?.alg;
+        let mut refused = TokenError::Algorithm;
+        for key in self.keys.iter().filter(|key| key.validation.algorithms == [algorithm]) {
+            match jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation) {
+                Ok(verified) => return verified.claims.identity(now),
+                Err(error) => refused = TokenError::from_kind(error.kind()),
+            }
+        }
+        Err(refused)
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keys({})", self.keys.len())
+    }
+}
+
+impl Key {
+    fn new(algorithm: Algorithm, decoding: DecodingKey) -> Key {
+        let mut validation = Validation::new(algorithm);
+        // Times are checked by `Claims::identity`, against the clock that is handed in.
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
+        Key { validation, decoding }
+    }
+}
+
+impl TokenError {
+    fn from_kind(kind: &ErrorKind) -> TokenError {
+        match kind {
+            ErrorKind::InvalidSignature => TokenError::Signature,
+            ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => TokenError::Algorithm,
+            ErrorKind::InvalidAudience => TokenError::Audience,
+            _ => TokenError::Malformed,
+        }
+    }
+}
+
+/// Makes a token for a node, signed by HS256. `expires_at` is in Unix seconds; without it the token is valid until the
+/// secret changes.
+///
+/// # Errors
+/// When the node is no name that [`Keys::verify`] would accept.
+pub fn issue(secret: &Secret, identity: &Identity, expires_at: Option<i64>) -> Result<String, TokenError> {
+    if !is_name(&identity.node) {
+        return Err(TokenError::Node);
+    }
+    provider::install();
+    let claims = Claims {
+        rid: identity.node.clone(),
+        sub: identity.organisation.clone(),
+        prv: identity.private,
+        exp: expires_at.map(|seconds| seconds as f64),
+        nbf: None,
+    };
+    let key = EncodingKey::from_secret(secret.bytes());
+    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).expect("our claims are JSON, our key HMAC"))
+}
+
+/// The claims that we read. RFC 7519 allows fractions of a second.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    #[serde(default)]
+    rid: String,
+    #[serde(default)]
+    sub: String,
+    #[serde(default)]
+    prv: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exp: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<f64>,
+}
+
+impl Claims {
+    fn identity(self, now: i64) -> Result<Identity, TokenError> {
+        if self.exp.is_some_and(|end| now.saturating_sub(CLOCK_SKEW_MAX) as f64 >= end) {
+            return Err(TokenError::Expired);
+        }
+        if self.nbf.is_some_and(|start| start > now.saturating_add(CLOCK_SKEW_MAX) as f64) {
+            return Err(TokenError::NotYet);
+        }
+        if !is_name(&self.rid) || self.sub.len() > NAME_BYTES_MAX {
+            return Err(TokenError::Node);
+        }
+        Ok(Identity { node: self.rid, organisation: self.sub, private: self.prv })
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! The cryptography behind tokens: HMAC-SHA-256 of ring, as jsonwebtoken wants it. A key of another algorithm is
+//! another arm here and another constructor of `Keys`.
+
+use jsonwebtoken::{
+    Algorithm, AlgorithmFamily, DecodingKey, EncodingKey,
+    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
+    errors::{ErrorKind, Result, new_error},
+};
+use ring::hmac;
+use signature::{Error as SignatureError, Signer, Verifier};
+
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: signer,
+    verifier_factory: verifier,
+    // Only reading JWK files would call these.
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+/// Makes ring the process's provider. Called before each use, because jsonwebtoken panics without one.
+pub(super) fn install() {
+    // Err means that one is installed already: this one.
+    let _ = PROVIDER.install_default();
+}
+
+fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
+    match (algorithm, key.family()) {
+        (Algorithm::HS256, AlgorithmFamily::Hmac) => Ok(Box::new(Hs256::new(key.as_bytes()))),
+        _ => Err(new_error(ErrorKind::UnsupportedAlgorithm)),
+    }
+}
+
+fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
+    match (algorithm, key.family()) {
+        (Algorithm::HS256, AlgorithmFamily::Hmac) => Ok(Box::new(Hs256::new(key.try_get_as_bytes()?))),
+        _ => Err(new_error(ErrorKind::UnsupportedAlgorithm)),
+    }
+}
+
+struct Hs256(hmac::Key);
+
+impl Hs256 {
+    fn new(secret: &[u8]) -> Hs256 {
+        Hs256(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+}
+
+impl Signer<Vec<u8>> for Hs256 {
+    fn try_sign(&self, message: &[u8]) -> std::result::Result<Vec<u8>, SignatureError> {
+        Ok(hmac::sign(&self.0, message).as_ref().to_vec())
+    }
+}
+
+impl JwtSigner for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}
+
+impl Verifier<Vec<u8>> for Hs256 {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), SignatureError> {
+        hmac::verify(&self.0, message, signature).map_err(|_| SignatureError::new())
+    }
+}
+
+impl JwtVerifier for Hs256 {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::HS256
+    }
+}

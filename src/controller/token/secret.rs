@@ -1,0 +1,97 @@
+//! The secret that tokens are signed with, from a file. Never printed.
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+/// As many bytes as the hash has: a shorter secret could be guessed more easily than the signature.
+pub const SECRET_BYTES_MIN: usize = 32;
+
+/// A longer file is no secret but a mistake.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+/// A secret for HS256.
+#[derive(Clone)]
+pub struct Secret(Vec<u8>);
+
+/// Why there is no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file cannot be read.
+    #[error("read token secret {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Too little to be one.
+    #[error(
+        "token secret has {bytes} bytes, and at least {SECRET_BYTES_MIN} are needed; \
+         make one with: head -c 32 /dev/urandom | base64 > FILE"
+    )]
+    TooShort {
+        /// How many there are, without the line end.
+        bytes: usize,
+    },
+    /// Too much to be one.
+    #[error("token secret is larger than {SECRET_BYTES_MAX} bytes: is it the right file?")]
+    TooLong,
+    /// The operating system gives no randomness.
+    #[error("draw a random secret")]
+    Random,
+}
+
+impl Secret {
+    /// Reads a file: all of its bytes, less one line end at the end, which editors and `echo` leave.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is too short or too long for a secret.
+    pub fn read(path: &Path) -> Result<Secret, SecretError> {
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes))
+            .map_err(|source| SecretError::Read { path: path.to_owned(), source })?;
+        Secret::from_bytes(bytes)
+    }
+
+    /// The secret in these bytes, less one line end.
+    ///
+    /// # Errors
+    /// As [`Secret::read`].
+    pub fn from_bytes(mut bytes: Vec<u8>) -> Result<Secret, SecretError> {
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+            bytes.pop_if(|byte| *byte == b'\r');
+        }
+        match bytes.len() {
+            0..SECRET_BYTES_MIN => Err(SecretError::TooShort { bytes: bytes.len() }),
+            length if length as u64 > SECRET_BYTES_MAX => Err(SecretError::TooLong),
+            _ => Ok(Secret(bytes)),
+        }
+    }
+
+    /// A secret that nobody knows: for a controller that lives as long as its process.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn random() -> Result<Secret, SecretError> {
+        let mut bytes = vec![0; SECRET_BYTES_MIN];
+        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
+            .map_err(|_| SecretError::Random)?;
+        Ok(Secret(bytes))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
