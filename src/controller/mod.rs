@@ -12,4 +12,6 @@
 //! Independent of the agent's rooms, so that it checks the wire: it names `schema` and `event` only. Deliberately
 //! absent: TLS, more than one machine, and any command to an agent.
 
+mod batch;
+pub mod store;
 pub mod token;

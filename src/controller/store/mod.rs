@@ -1,0 +1,167 @@
+//! Where events rest: one trait, two stores. `ingest` gives batches that it has checked; the commands, `try` and
+//! tests read.
+//!
+//! What holds for both: a batch is stored whole or not at all; an event that is there already is a repeat, not an
+//! error; another event under the same (node, epoch, lane, sequence) is a fork, and nothing of its batch is stored.
+//! Bytes are kept as they came. Rows are numbered from 1 in the order of storing and never renumbered.
+
+mod arrival;
+mod memory;
+mod node;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod tail;
+
+use std::{io, path::PathBuf, sync::Arc};
+
+pub use arrival::{Arrival, Numbering, Record};
+pub use memory::{EVENTS_KEPT_MAX, MemoryStore};
+pub use node::{Node, Ranges, Stream};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{SqliteReader, SqliteStore};
+pub use tail::{Tail, Tailed};
+
+use crate::event::{DecodeError, EventView, Filter, json::Place};
+
+/// A place for events.
+#[tonic::async_trait]
+pub trait Store: Send + Sync {
+    /// Stores a batch; when this answers, it is as durable as the store is. A batch without events marks its node as
+    /// seen.
+    ///
+    /// # Errors
+    /// When another event stands where one of these belongs, or the store cannot write. Nothing of the batch is stored
+    /// then.
+    async fn store(&self, arrival: Arrival) -> Result<Receipt, StoreError>;
+
+    /// Stored events, the oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn query(&self, query: &Query) -> Result<Page, StoreError>;
+
+    /// Every node that was ever seen, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn nodes(&self) -> Result<Vec<Node>, StoreError>;
+
+    /// Events that are stored from now on.
+    fn tail(&self) -> Tail;
+
+    /// What the store is, in a few words for people.
+    fn about(&self) -> String;
+
+    /// Finishes what is under way and lets go of files. Batches that come later are refused.
+    async fn close(&self);
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// Events that are new.
+    pub stored: usize,
+    /// Events that were there already.
+    pub repeated: usize,
+}
+
+/// Which stored events somebody wants.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Conditions on the event.
+    pub filter: Filter,
+    /// Of this node alone.
+    pub node: Option<String>,
+    /// The first ones behind this row; without it the last ones of all.
+    pub since: Option<u64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Stored events, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// What matched.
+    pub events: Vec<StoredEvent>,
+    /// The last row that was looked at: where the next query begins.
+    pub last_row: u64,
+}
+
+/// One event as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Number in the order of storing.
+    pub row: u64,
+    /// Who sent it.
+    pub node: Arc<str>,
+    /// Lane and sequence; none from an agent that does not number.
+    pub place: Option<Place>,
+    /// When it was stored, Unix milliseconds.
+    pub received_at: i64,
+    /// The event as it came.
+    pub bytes: bytes::Bytes,
+}
+
+impl StoredEvent {
+    /// Decodes the event.
+    ///
+    /// # Errors
+    /// When the bytes are no event: the store was damaged, for what came in was checked.
+    pub fn view(&self) -> Result<EventView, DecodeError> {
+        EventView::decode(&self.bytes)
+    }
+}
+
+/// Why a store did not do as asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another event stands there already.
+    #[error("another event is stored as {lane} {sequence} of epoch {epoch}: this numbering has forked")]
+    Fork {
+        /// Epoch of the numbering.
+        epoch: String,
+        /// Its lane.
+        lane: String,
+        /// The first number with two events.
+        sequence: u64,
+    },
+    /// Shutting down.
+    #[error("the store is closed")]
+    Closed,
+    /// No database is there to be read.
+    #[error("there is no database at {path}; `rodent-controller serve` creates it")]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file belongs to another program or to a later version.
+    #[error("{path} is no event database of this version ({found})")]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// What it is instead.
+        found: String,
+    },
+    /// The file system refuses.
+    #[error("{action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why not.
+        source: Arc<io::Error>,
+    },
+    /// The database refuses.
+    #[cfg(feature = "sqlite")]
+    #[error("{action} the event database")]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        source: Arc<rusqlite::Error>,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! The tables, and how a connection to them is opened. The version stands in `user_version`; a file of a later version
+//! or of another program is refused, not touched.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{StoreError, refused};
+
+/// Version of the tables below; raised with every change, together with the step that leads there.
+const VERSION: i64 = 1;
+
+/// Marks the file as ours ("Rdnt").
+const APPLICATION: i64 = 0x5264_6e74;
+
+/// How long a connection waits for another process that writes.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Times are Unix milliseconds. An event without numbering has the stream with empty epoch and lane, and no sequence.
+const TABLES: &str = "
+CREATE TABLE node (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    organisation TEXT NOT NULL,
+    seen_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE stream (
+    id INTEGER PRIMARY KEY,
+    node INTEGER NOT NULL REFERENCES node,
+    epoch TEXT NOT NULL,
+    lane TEXT NOT NULL,
+    events INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (node, epoch, lane)
+) STRICT;
+CREATE TABLE received (
+    stream INTEGER NOT NULL REFERENCES stream,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    PRIMARY KEY (stream, first)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE event (
+    row INTEGER PRIMARY KEY,
+    stream INTEGER NOT NULL REFERENCES stream,
+    sequence INTEGER,
+    event_id TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    level TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    source TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX event_by_sequence ON event (stream, sequence) WHERE sequence IS NOT NULL;
+CREATE UNIQUE INDEX event_by_id ON event (stream, event_id) WHERE sequence IS NULL;
+CREATE VIEW events AS
+    SELECT e.row, n.name AS node, s.epoch, s.lane, e.sequence, e.event_id, e.time, e.level, e.kind, e.source,
+        e.received_at, e.bytes
+    FROM event e JOIN stream s ON s.id = e.stream JOIN node n ON n.id = s.node;
+";
+
+/// The one connection that writes; creates the tables in an empty file.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(refused("open"))?;
+    connection.busy_timeout(BUSY_WAIT_MAX).map_err(refused("open"))?;
+    check(&connection, path)?;
+    prepare(&mut connection).map_err(refused("prepare"))?;
+    Ok(connection)
+}
+
+/// A connection that only reads; the file must be there.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Missing { path: path.to_owned() });
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(refused("open"))?;
+    connection.busy_timeout(BUSY_WAIT_MAX).map_err(refused("open"))?;
+    if check(&connection, path)? == 0 {
+        return Err(StoreError::Missing { path: path.to_owned() });
+    }
+    Ok(connection)
+}
+
+/// The version of the tables, 0 for an empty file.
+fn check(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let foreign = |found: String| StoreError::Foreign { path: path.to_owned(), found };
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    let tables = match number("SELECT count(*) FROM sqlite_schema") {
+        Ok(tables) => tables,
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            return Err(foreign("not a database".to_owned()));
+        }
+        Err(error) => return Err(refused("read")(error)),
+    };
+    if tables == 0 {
+        return Ok(0);
+    }
+    let application = number("PRAGMA application_id").map_err(refused("read"))?;
+    let version = number("PRAGMA user_version").map_err(refused("read"))?;
+    match (application, version) {
+        (APPLICATION, VERSION) => Ok(version),
+        (APPLICATION, later) => Err(foreign(format!("version {later} of its tables; this program knows {VERSION}"))),
+        _ => Err(foreign("a database of another program".to_owned())),
+    }
+}
+
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // In WAL mode FULL syncs the log at every commit: what was answered survives a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")?;
+    // Pages of 4 KiB: a checkpoint every 16 MiB instead of 4, because each costs a sync of the whole database.
+    connection.pragma_update(None, "wal_autocheckpoint", 4096)?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    connection.pragma_update(None, "cache_size", -16 * 1024)?;
+    let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let version: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version == 0 {
+        tx.execute_batch(TABLES)?;
+        tx.pragma_update(None, "application_id", APPLICATION)?;
+        tx.pragma_update(None, "user_version", VERSION)?;
+    }
+    tx.commit()
+}

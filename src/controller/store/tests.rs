@@ -1,0 +1,267 @@
+//! What holds for every store, proved on each of them.
+
+use std::{future::Future, sync::Arc};
+
+use prost::Message;
+
+use super::*;
+use crate::{
+    event::Filter,
+    schema::{Payload, events},
+};
+
+const NOW: i64 = 1_800_000_000_000;
+
+/// Runs a test on every store that there is.
+async fn on_each<F: Future<Output = ()>>(test: impl Fn(Arc<dyn Store>) -> F) {
+    test(Arc::new(MemoryStore::default())).await;
+    #[cfg(feature = "sqlite")]
+    {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(SqliteStore::open(&directory.path().join("new/events.db")).expect("a database"));
+        test(Arc::clone(&store) as Arc<dyn Store>).await;
+        store.close().await;
+    }
+}
+
+fn record(id: &str) -> Record {
+    let pool = events::StoragePoolPayload { pool_name: format!("pool-{id}"), ..Default::default() };
+    let event = events::Event {
+        event_id: id.to_owned(),
+        level: events::EventLevel::Warn as i32,
+        timestamp: NOW,
+        event_payload: Some(pool.into_event_payload()),
+        ..Default::default()
+    };
+    Record::read(event.encode_to_vec().into()).expect("an event")
+}
+
+fn numbered(node: &str, first: u64, ids: &[&str]) -> Arrival {
+    let numbering = Numbering::new("epoch", "routine", first, first + ids.len() as u64 - 1).expect("a row of numbers");
+    Arrival { numbering: Some(numbering), ..unnumbered(node, ids) }
+}
+
+fn unnumbered(node: &str, ids: &[&str]) -> Arrival {
+    Arrival {
+        node: node.to_owned(),
+        organisation: "acme".to_owned(),
+        numbering: None,
+        records: ids.iter().map(|id| record(id)).collect(),
+        received_at: NOW,
+    }
+}
+
+async fn all(store: &dyn Store) -> Page {
+    let query = Query { filter: Filter::default(), node: None, since: None, limit: usize::MAX };
+    store.query(&query).await.expect("a page")
+}
+
+/// Identifiers of all that is stored, in order.
+async fn ids(store: &dyn Store) -> Vec<String> {
+    all(store).await.events.iter().map(|event| event.view().expect("an event").id().to_owned()).collect()
+}
+
+fn receipt(stored: usize, repeated: usize) -> Receipt {
+    Receipt { stored, repeated }
+}
+
+#[tokio::test]
+async fn what_is_stored_comes_back_in_order_with_its_place_and_its_bytes() {
+    on_each(|store| async move {
+        let arrival = numbered("n", 7, &["a", "b"]);
+        let bytes: Vec<_> = arrival.records.iter().map(|record| record.bytes.clone()).collect();
+        assert_eq!(store.store(arrival).await.expect("stored"), receipt(2, 0));
+        assert_eq!(store.store(unnumbered("m", &["c"])).await.expect("stored"), receipt(1, 0));
+        let page = all(&*store).await;
+        let place = |sequence| Some(Place { lane: "routine".into(), sequence });
+        let expected = [("n", place(7)), ("n", place(8)), ("m", None)];
+        let found: Vec<_> = page.events.iter().map(|event| (&*event.node, event.place.clone())).collect();
+        assert_eq!(found, expected);
+        assert_eq!(page.events[..2].iter().map(|event| event.bytes.clone()).collect::<Vec<_>>(), bytes);
+        assert_eq!(
+            page.events.iter().map(|event| (event.row, event.received_at)).collect::<Vec<_>>(),
+            [(1, NOW), (2, NOW), (3, NOW)]
+        );
+        assert_eq!(page.last_row, 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn repeats_are_dropped_whole_or_in_part() {
+    on_each(|store| async move {
+        store.store(numbered("n", 1, &["a", "b", "c"])).await.expect("stored");
+        assert_eq!(store.store(numbered("n", 1, &["a", "b", "c"])).await.expect("a repeat"), receipt(0, 3));
+        assert_eq!(store.store(numbered("n", 3, &["c", "d"])).await.expect("half a repeat"), receipt(1, 1));
+        assert_eq!(store.store(unnumbered("n", &["x", "y", "x"])).await.expect("stored"), receipt(2, 1));
+        assert_eq!(store.store(unnumbered("n", &["y", "z"])).await.expect("half a repeat"), receipt(1, 1));
+        assert_eq!(ids(&*store).await, ["a", "b", "c", "d", "x", "y", "z"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_same_identifier_is_another_event_for_another_node_lane_or_epoch() {
+    on_each(|store| async move {
+        let other = |epoch, lane| {
+            let numbering = Numbering::new(epoch, lane, 1, 1);
+            Arrival { numbering, ..unnumbered("n", &["a"]) }
+        };
+        let arrivals = [
+            numbered("n", 1, &["a"]),
+            numbered("n", 2, &["a"]),
+            numbered("m", 1, &["a"]),
+            other("epoch", "urgent"),
+            other("next", "routine"),
+            unnumbered("n", &["a"]),
+            unnumbered("m", &["a"]),
+        ];
+        for arrival in arrivals {
+            assert_eq!(store.store(arrival).await.expect("stored"), receipt(1, 0));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fork_is_refused_and_nothing_of_its_batch_is_stored() {
+    on_each(|store| async move {
+        store.store(numbered("n", 5, &["e"])).await.expect("stored");
+        let error = store.store(numbered("n", 3, &["c", "d", "other", "f"])).await.expect_err("a fork");
+        assert!(matches!(error, StoreError::Fork { sequence: 5, .. }), "{error}");
+        assert_eq!(ids(&*store).await, ["e"]);
+        let nodes = store.nodes().await.expect("nodes");
+        assert_eq!(nodes[0].streams[0].received.iter().collect::<Vec<_>>(), [5..=5]);
+        assert_eq!(store.store(numbered("n", 3, &["c", "d", "e", "f"])).await.expect("the true ones"), receipt(3, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nodes_tell_what_has_arrived_and_what_is_missing() {
+    on_each(|store| async move {
+        for arrival in [numbered("n", 1, &["a", "b"]), numbered("n", 6, &["f"]), numbered("n", 4, &["d", "e"])] {
+            store.store(arrival).await.expect("stored");
+        }
+        store.store(Arrival { received_at: NOW + 5, ..unnumbered("silent", &[]) }).await.expect("seen");
+        let nodes = store.nodes().await.expect("nodes");
+        assert_eq!(nodes.len(), 2);
+        assert_eq!((nodes[0].node.as_str(), nodes[0].events, nodes[0].organisation.as_str()), ("n", 5, "acme"));
+        let stream = &nodes[0].streams[0];
+        assert_eq!((stream.epoch.as_str(), stream.lane.as_str(), stream.events), ("epoch", "routine", 5));
+        assert_eq!(stream.received.iter().collect::<Vec<_>>(), [1..=2, 4..=6]);
+        assert_eq!(stream.received.missing(), 1);
+        let silent = Node {
+            node: "silent".into(),
+            organisation: "acme".into(),
+            seen_at: NOW + 5,
+            events: 0,
+            streams: Vec::new(),
+        };
+        assert_eq!(nodes[1], silent);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_highest_numbers_are_kept_too() {
+    on_each(|store| async move {
+        let top = i64::MAX as u64;
+        store.store(numbered("n", top - 1, &["a", "b"])).await.expect("stored");
+        assert_eq!(store.store(numbered("n", top, &["b"])).await.expect("a repeat"), receipt(0, 1));
+        let nodes = store.nodes().await.expect("nodes");
+        assert_eq!(nodes[0].streams[0].received.iter().collect::<Vec<_>>(), [top - 1..=top]);
+        assert_eq!(Numbering::new("e", "l", top, top + 1), None);
+        assert_eq!(Numbering::new("e", "l", 0, 1), None);
+        assert_eq!(Numbering::new("e", "l", 2, 1), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_query_finds_the_last_ones_and_goes_on_behind_a_row() {
+    on_each(|store| async move {
+        store.store(numbered("n", 1, &["a", "b", "c", "d"])).await.expect("stored");
+        store.store(numbered("m", 1, &["e"])).await.expect("stored");
+        let query = async |conditions: &[&str], node: Option<&str>, since, limit| {
+            let filter = Filter::parse(conditions).expect("a filter");
+            let query = Query { filter, node: node.map(str::to_owned), since, limit };
+            let page = store.query(&query).await.expect("a page");
+            let ids: Vec<_> = page.events.iter().map(|e| e.view().expect("an event").id().to_owned()).collect();
+            (ids.concat(), page.last_row)
+        };
+        assert_eq!(query(&[], None, None, 2).await, ("de".into(), 5));
+        assert_eq!(query(&[], Some("n"), None, 2).await, ("cd".into(), 5));
+        assert_eq!(query(&["pool_name=pool-b"], None, None, 2).await, ("b".into(), 5));
+        assert_eq!(query(&[], None, Some(1), 2).await, ("bc".into(), 3));
+        assert_eq!(query(&[], None, Some(3), 2).await, ("de".into(), 5));
+        assert_eq!(query(&["level>=error"], None, Some(1), 2).await, (String::new(), 5));
+        assert_eq!(query(&[], None, Some(5), 2).await, (String::new(), 5));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tail_tells_what_is_stored_and_how_much_it_missed() {
+    on_each(|store| async move {
+        let mut tail = store.tail();
+        store.store(numbered("n", 1, &["a"])).await.expect("stored");
+        store.store(numbered("n", 1, &["a", "b"])).await.expect("stored");
+        for row in [1, 2] {
+            let Some(Tailed::Event(event)) = tail.next().await else { panic!("an event") };
+            assert_eq!(event.row, row);
+        }
+        let ids: Vec<_> = (0..5000).map(|n| n.to_string()).collect();
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        store.store(numbered("n", 3, &ids)).await.expect("stored");
+        let Some(Tailed::Missed(missed)) = tail.next().await else { panic!("some were missed") };
+        let Some(Tailed::Event(event)) = tail.next().await else { panic!("and then it goes on") };
+        assert_eq!(event.row, 3 + missed);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn batches_that_come_at_once_are_all_stored_and_none_twice() {
+    on_each(|store| async move {
+        let senders = (0..8).map(|sender: u64| {
+            let store = Arc::clone(&store);
+            async move {
+                for batch in 0..20 {
+                    // Two senders each with the same numbers: one of them only repeats.
+                    let first = 1 + batch * 2;
+                    let ids = [first.to_string(), (first + 1).to_string()];
+                    let arrival = numbered(&format!("n{}", sender / 2), first, &[&ids[0], &ids[1]]);
+                    store.store(arrival).await.expect("stored");
+                }
+            }
+        });
+        futures_util::future::join_all(senders).await;
+        let nodes = store.nodes().await.expect("nodes");
+        assert_eq!(nodes.len(), 4);
+        for node in nodes {
+            assert_eq!((node.events, node.streams[0].received.missing()), (40, 0));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_closed_store_refuses_batches() {
+    on_each(|store| async move {
+        store.close().await;
+        assert!(matches!(store.store(numbered("n", 1, &["a"])).await, Err(StoreError::Closed)));
+        store.close().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_memory_store_lets_the_oldest_go_and_still_knows_their_numbers() {
+    let store = MemoryStore::bounded(2);
+    store.store(numbered("n", 1, &["a", "b", "c"])).await.expect("stored");
+    assert_eq!(ids(&store).await, ["b", "c"]);
+    assert_eq!(store.gone(), 1);
+    assert!(store.about().contains("1 older"), "{}", store.about());
+    assert_eq!(store.store(numbered("n", 1, &["a"])).await.expect("a repeat"), receipt(0, 1));
+}
