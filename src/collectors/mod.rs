@@ -6,6 +6,7 @@
 
 mod network;
 mod pattern;
+mod service;
 mod storage;
 
 use std::{future::Future, pin::Pin};
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Every collector, in alphabetical order.
-pub const ALL: &[Spec] = &[network::SPEC, storage::SPEC];
+pub const ALL: &[Spec] = &[network::SPEC, service::SPEC, storage::SPEC];
 
 /// What a collector is called and how it is made.
 pub struct Spec {

@@ -10,6 +10,8 @@ pub mod mount_watch;
 #[cfg(feature = "kernel")]
 pub mod netlink;
 pub mod space;
+#[cfg(feature = "systemd")]
+pub mod systemd_bus;
 
 use std::{
     io::{self, Read as _},

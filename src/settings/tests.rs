@@ -24,7 +24,6 @@ fn faults(text: &str) -> Vec<String> {
     document.finish().err().map(|faults| faults.iter().map(ToString::to_string).collect()).unwrap_or_default()
 }
 
-
 #[test]
 fn an_empty_file_has_no_faults() {
     for text in ["", "\n# only a comment\n", "---\n", "events:\n", "events:\n  # batch_size: 5\n", "\u{feff}name: x\n"]

@@ -53,8 +53,10 @@ pub(super) async fn watch(settings: Settings, context: Context) -> Result<(), Co
 impl Watch {
     /// First sight, or what changed since the agent last ran.
     async fn begin(&self) -> Result<(), CollectError> {
+        let memory = self.context.memory.clone();
+        let remembered = tokio::task::spawn_blocking(move || memory.recall::<Remembered>()).await.unwrap_or_default();
         let visible = self.visible();
-        let changes = match self.context.memory.recall::<Remembered>() {
+        let changes = match remembered {
             Some(remembered) => diff_by_name(&self.still_included(remembered.interfaces), &visible),
             None => {
                 let metadata =

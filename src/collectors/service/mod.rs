@@ -1,0 +1,70 @@
+//! Services of systemd: started, stopped, restarted, failed.
+//!
+//! Takes the states of `.service` units from the system bus, in systemd's order. At first sight failed services are
+//! events and the rest is one inventory; after that the differences to what was remembered are reported once. A service
+//! without a long-running process that ran and ended well is one event `stopped` at level debug: timers run dozens of
+//! those an hour. Only a failure of one is news. No service is ever started or stopped from here.
+
+#[cfg(feature = "systemd")]
+mod story;
+#[cfg(feature = "systemd")]
+mod unit;
+#[cfg(feature = "systemd")]
+mod watch;
+
+use std::{future::Future, pin::Pin};
+
+use super::{CollectError, Collector, Context, Spec, pattern::Patterns};
+use crate::settings::Table;
+
+pub(super) const SPEC: Spec = Spec {
+    name: "service",
+    about: "services of systemd",
+    enabled: true,
+    build: |table| Box::new(Service { settings: Settings::read(table) }),
+};
+
+/// What may be configured.
+#[derive(Clone, Debug)]
+struct Settings {
+    units: Patterns,
+    exclude: Patterns,
+}
+
+impl Settings {
+    fn read(table: &mut Table) -> Settings {
+        Settings {
+            units: Patterns::new(table.strings("units", &["*.service"], "services to follow; * is any text")),
+            exclude: Patterns::new(table.strings("exclude", &[], "services to leave out of them")),
+        }
+    }
+
+    #[cfg(feature = "systemd")]
+    fn include(&self, unit: &str) -> bool {
+        self.units.matches(unit) && !self.exclude.matches(unit)
+    }
+}
+
+struct Service {
+    settings: Settings,
+}
+
+impl Collector for Service {
+    #[cfg(feature = "systemd")]
+    fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
+        Box::pin(async move {
+            let shutdown = context.shutdown.clone();
+            // Dropped wherever it stands: what was emitted and not yet remembered is found again at the next start.
+            tokio::select! {
+                () = shutdown.cancelled() => Ok(()),
+                ended = watch::watch(self.settings, context) => ended,
+            }
+        })
+    }
+
+    #[cfg(not(feature = "systemd"))]
+    fn run(self: Box<Self>, _: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
+        let _ = (self.settings.units, self.settings.exclude);
+        Box::pin(async { Err(CollectError::Absent("this build was made without the feature `systemd`".into())) })
+    }
+}

@@ -1,0 +1,194 @@
+//! What is known of a service, and which events a new state of it makes. Pure.
+//!
+//! systemd joins quick changes into one signal, so a state is not read as one step: its times and its invocation tell
+//! what has happened since the last one, also what nobody saw.
+
+use serde::{Deserialize, Serialize};
+
+use super::unit::{Phase, UnitState};
+use crate::{
+    event::{Level, Metadata},
+    schema::events::{ServiceStatusPayload, service_status_payload::ServiceStatusOperation as Operation},
+};
+
+/// What has been told of a service. Also what survives a restart of the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    pub(super) condition: Condition,
+    /// Of the run that was told of last.
+    invocation: String,
+    /// When it last became active, microseconds of this boot.
+    started: i64,
+    /// When it last became inactive or failed, microseconds of this boot.
+    ended: i64,
+}
+
+/// The state that the events so far have told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Condition {
+    Running,
+    #[default]
+    Stopped,
+    Failed,
+}
+
+/// An event to be.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Change {
+    pub(super) level: Level,
+    pub(super) payload: ServiceStatusPayload,
+    pub(super) metadata: Metadata,
+}
+
+/// One operation of a change, before it is put into words.
+type Step = (Level, Operation);
+
+impl Known {
+    /// What a state amounts to, by itself.
+    pub(super) fn of(unit: &UnitState) -> Known {
+        let condition = match unit.phase() {
+            Phase::Running => Condition::Running,
+            Phase::Failed => Condition::Failed,
+            Phase::Ended | Phase::Changing => Condition::Stopped,
+        };
+        Known { condition, invocation: unit.invocation.clone(), started: unit.active_enter, ended: unit.inactive_enter }
+    }
+}
+
+/// What has happened to a known service.
+pub(super) fn observe(name: &str, known: &Known, unit: &UnitState) -> (Known, Vec<Change>) {
+    let phase = unit.phase();
+    // The end of a run whose restart is under way: told as one event when it is up again.
+    let between = phase == Phase::Ended && known.condition == Condition::Running && unit.job != 0;
+    if phase == Phase::Changing || between {
+        return (known.clone(), Vec::new());
+    }
+    let (told, mut steps) = unseen_start(known, unit);
+    steps.extend(last_step(known, told, unit));
+    let changes = steps.into_iter().map(|step| change(name, step, known, unit)).collect();
+    (Known::of(unit), changes)
+}
+
+/// At first sight: only what is bad.
+pub(super) fn first_sight(name: &str, unit: &UnitState) -> (Known, Vec<Change>) {
+    let failed = unit.phase() == Phase::Failed;
+    let step = failed.then_some((Level::Error, Operation::Failed));
+    (Known::of(unit), step.into_iter().map(|step| change(name, step, &Known::default(), unit)).collect())
+}
+
+/// A service that has been loaded since the last look.
+pub(super) fn appeared(name: &str, unit: &UnitState) -> (Known, Vec<Change>) {
+    // Its times may be of long ago: only the state counts.
+    let known = Known { started: unit.active_enter, ended: unit.inactive_enter, ..Known::default() };
+    match unit.phase() {
+        Phase::Running => observe(name, &known, unit),
+        _ => first_sight(name, unit),
+    }
+}
+
+/// After the machine was booted: clocks and invocations of the last boot say nothing any more, and that services were
+/// started is the boot's story, not theirs. `booted` is false while systemd still starts services.
+pub(super) fn after_boot(name: &str, known: &Known, unit: &UnitState, booted: bool) -> (Known, Vec<Change>) {
+    let step = match (known.condition, unit.phase()) {
+        (_, Phase::Failed) => Some((Level::Error, Operation::Failed)),
+        (Condition::Running, Phase::Ended) if booted => Some((Level::Info, Operation::Stopped)),
+        (Condition::Stopped | Condition::Failed, Phase::Running) => Some((Level::Info, Operation::Started)),
+        _ => None,
+    };
+    let before = Known::default();
+    (Known::of(unit), step.into_iter().map(|step| change(name, step, &before, unit)).collect())
+}
+
+/// A service that is no longer loaded, and was `known` when it was.
+pub(super) fn vanished(name: &str, known: &Known, unit: &UnitState) -> Option<Change> {
+    let running = known.condition == Condition::Running;
+    running.then(|| change(name, (Level::Info, Operation::Stopped), known, unit))
+}
+
+/// A start that was over before it could be seen; and the condition after it.
+fn unseen_start(known: &Known, unit: &UnitState) -> (Condition, Vec<Step>) {
+    if unit.phase() == Phase::Running || unit.active_enter <= known.started {
+        return (known.condition, Vec::new());
+    }
+    (Condition::Running, vec![start(known.condition, unit)])
+}
+
+/// From what has been told to the state that there is.
+fn last_step(known: &Known, told: Condition, unit: &UnitState) -> Option<Step> {
+    let ran = unit.inactive_enter != known.ended && unit.inactive_enter != 0;
+    match (told, unit.phase()) {
+        (Condition::Running, Phase::Running) => {
+            let same = unit.invocation == known.invocation || unit.invocation.is_empty();
+            (!same).then(|| start(told, unit))
+        }
+        (condition, Phase::Running) => Some(start(condition, unit)),
+        (Condition::Failed, Phase::Failed) if !ran => None,
+        (_, Phase::Failed) => Some((Level::Error, Operation::Failed)),
+        (Condition::Running, Phase::Ended) => Some((Level::Info, Operation::Stopped)),
+        (Condition::Stopped, Phase::Ended) => ran.then_some((Level::Debug, Operation::Stopped)),
+        // It ran again and ended well: that ends the failure. Without a run someone has only acknowledged it.
+        (Condition::Failed, Phase::Ended) => ran.then_some((Level::Info, Operation::Stopped)),
+        (_, Phase::Changing) => None,
+    }
+}
+
+fn start(before: Condition, unit: &UnitState) -> Step {
+    match before {
+        Condition::Running => (Level::Info, Operation::Restarted),
+        Condition::Failed if unit.restarts > 0 => (Level::Warn, Operation::Restarted),
+        Condition::Failed | Condition::Stopped => (Level::Info, Operation::Started),
+    }
+}
+
+fn change(name: &str, (level, operation): Step, known: &Known, unit: &UnitState) -> Change {
+    let ended = matches!(operation, Operation::Stopped | Operation::Failed);
+    let action = operation.as_str_name().trim_start_matches("SERVICE_STATUS_OPERATION_").to_lowercase();
+    let mut metadata = Metadata::from([("component".into(), "service".into()), ("action".into(), action)]);
+    if unit.restarts > 0 {
+        metadata.insert("restarts".into(), unit.restarts.to_string());
+    }
+    if let Some(exit) = exit_of(unit).filter(|_| ended) {
+        metadata.insert("exit".into(), exit.into());
+    }
+    let (uptime_seconds, exit_code, result) = if ended {
+        (uptime_seconds(known, unit), bounded(unit.exit_status), unit.result.clone())
+    } else {
+        Default::default()
+    };
+    let payload = ServiceStatusPayload {
+        service_name: name.into(),
+        status: format!("{}/{}", unit.active, unit.sub),
+        pid: bounded(if unit.main_pid == 0 { unit.last_pid } else { unit.main_pid }),
+        uptime_seconds,
+        operation: operation.into(),
+        exit_code,
+        result,
+    };
+    Change { level, payload, metadata }
+}
+
+/// What the exit code counts: an exit status, or a signal.
+fn exit_of(unit: &UnitState) -> Option<&'static str> {
+    match bounded(unit.exit_code) {
+        libc::CLD_EXITED => Some("exited"),
+        libc::CLD_KILLED => Some("killed"),
+        libc::CLD_DUMPED => Some("dumped"),
+        _ => None,
+    }
+}
+
+/// How long the run that has ended was up; of one that never was up, how long it ran.
+fn uptime_seconds(known: &Known, unit: &UnitState) -> i64 {
+    let was_up = known.condition == Condition::Running || unit.active_enter > known.started;
+    let (from, to) = match was_up {
+        true if unit.active_exit >= unit.active_enter => (unit.active_enter, unit.active_exit),
+        true => (unit.active_enter, unit.inactive_enter),
+        false => (unit.inactive_exit, unit.inactive_enter),
+    };
+    to.saturating_sub(from).max(0) / 1_000_000
+}
+
+fn bounded(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
