@@ -77,6 +77,8 @@ pub struct Loaded {
     pub config: Config,
     /// Each key with its effective value and origin.
     pub records: Records,
+    /// What was read, the weakest first.
+    pub files: Vec<PathBuf>,
 }
 
 impl Config {
@@ -90,7 +92,8 @@ impl Config {
             Some(path) => vec![path.to_path_buf()],
             None => files::standard(root)?,
         };
-        Config::read(Document::open(&files))
+        let (config, records) = Config::read(Document::open(&files))?;
+        Ok(Loaded { config, records, files })
     }
 
     /// Reads a configuration from text; `name` stands for the file in messages.
@@ -98,7 +101,8 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(name: &str, text: &str) -> Result<Loaded, Faults> {
-        Config::read(Document::parse(name, text))
+        let (config, records) = Config::read(Document::parse(name, text))?;
+        Ok(Loaded { config, records, files: Vec::new() })
     }
 
     /// The defaults, with its own places and controller: for an agent that no file configures.
@@ -107,7 +111,7 @@ impl Config {
         Config { controller, state_directory, socket, ..config }
     }
 
-    fn read(document: Document) -> Result<Loaded, Faults> {
+    fn read(document: Document) -> Result<(Config, Records), Faults> {
         let mut root = document.root();
         root.alias("controller", "toggle");
         let config = Config {
@@ -119,7 +123,7 @@ impl Config {
             log_level: read_log_level(&mut root.table("log", "what the agent says about itself")),
         };
         drop(root);
-        document.finish().map(|records| Loaded { config, records })
+        document.finish().map(|records| (config, records))
     }
 }
 

@@ -1,20 +1,18 @@
-//! A part of a configuration, open for typed reads.
+//! A part of a configuration, open for reading. What can be read of it is in [`reads`], what can be said of several keys
+//! at once in [`rules`].
 
-use std::{
-    ops::RangeInclusive,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+mod reads;
+mod rules;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value as Json;
 
 use super::{
-    Origin, Record, Secret,
-    quantity::{format_duration, format_size},
+    Origin, Record,
     session::{Session, join},
     tree::{Entry, Map, Position, Value},
-    values::{self, Reading, shown, wrong},
+    values::{self, Reading, wrong},
 };
 
 /// A part of the configuration, open for reading. A key that nobody reads is a fault when the document is closed; a
@@ -130,280 +128,6 @@ impl Table {
         }
     }
 
-    /// Takes `other` as another name of `key`. Both at once are a fault.
-    pub fn alias(&mut self, key: &'static str, other: &'static str) {
-        self.aliases.push((key, other));
-        let both = (self.map.get(key).cloned(), self.map.get(other).cloned());
-        if let (Some(first), Some(second)) = both {
-            let (first, second) = if first.key_at < second.key_at { (first, second) } else { (second, first) };
-            let line = self.line_of(first.key_at, second.key_at);
-            let mut session = lock(&self.session);
-            session.mark_read(first.key_at);
-            session.mark_read(second.key_at);
-            let message = format!("another name of `{}`, which is set in {line}; keep one of them", first.key);
-            session.fault(Some(second.key_at), &join(&self.written, &second.key), None, message);
-        }
-    }
-
-    /// Text.
-    pub fn string(&mut self, key: &'static str, default: &str, about: &'static str) -> String {
-        let parse = |value: &Value| values::text(value, "text").map(str::to_owned);
-        self.read(key, "text".into(), about, default.to_owned(), parse, |text| text.clone().into())
-    }
-
-    /// Text that may be absent.
-    pub fn optional_string(&mut self, key: &'static str, about: &'static str) -> Option<String> {
-        self.parsed(key, "text", about, |text| Ok(text.to_owned()))
-    }
-
-    /// Text of a form that only the caller knows, and that may be absent. The error says what was expected.
-    pub fn parsed<T>(
-        &mut self,
-        key: &'static str,
-        expects: &str,
-        about: &'static str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let parse = |value: &Value| {
-            let text = values::text(value, expects)?;
-            match parse(text) {
-                Ok(meaning) => Ok(Some((text.to_owned(), meaning))),
-                Err(message) => wrong(value, message),
-            }
-        };
-        let show = |read: &Option<(String, T)>| read.as_ref().map(|(text, _)| text.clone()).into();
-        self.read(key, expects.to_owned(), about, None, parse, show).map(|(_, meaning)| meaning)
-    }
-
-    /// A text that no message shows. The file that it stands in must not be readable by everyone.
-    pub fn secret(&mut self, key: &'static str, about: &'static str) -> Option<Secret> {
-        let expects = "text on one line";
-        let parse = |value: &Value| match value {
-            Value::Scalar { text, .. } if !text.is_empty() && !text.contains(char::is_control) => {
-                Ok(Some(Secret::new(text.clone())))
-            }
-            _ => Err(vec![values::Wrong { at: None, found: None, message: format!("expected {expects}") }]),
-        };
-        let show = |secret: &Option<Secret>| secret.as_ref().map(|_| "(secret)").into();
-        self.find(key).inspect(|entry| lock(&self.session).hide(entry.key_at));
-        let secret = self.read(key, expects.into(), about, None, parse, show);
-        if let Some(entry) = self.find(key).filter(|_| secret.is_some()) {
-            self.require_private(&entry);
-        }
-        secret
-    }
-
-    /// One of a closed set of words.
-    pub fn one_of(
-        &mut self,
-        key: &'static str,
-        default: &'static str,
-        allowed: &[&'static str],
-        about: &'static str,
-    ) -> &'static str {
-        let expects = alternatives(allowed);
-        let pairs: Vec<_> = allowed.iter().map(|word| (*word, *word)).collect();
-        let parse = |value: &Value| values::one_of(value, &pairs, &expects);
-        self.read(key, expects.clone(), about, default, parse, |word| (*word).into())
-    }
-
-    /// A list of texts.
-    pub fn strings(&mut self, key: &'static str, default: &[&str], about: &'static str) -> Vec<String> {
-        let expects = "a list of texts such as [a, b]";
-        let parse = |value: &Value| {
-            values::list(value, expects, |item| values::text(item, "text in a list").map(str::to_owned))
-        };
-        let default = default.iter().map(|text| (*text).to_owned()).collect();
-        self.read(key, expects.into(), about, default, parse, |items: &Vec<String>| items.clone().into())
-    }
-
-    /// A list of words out of a closed set, each at most once; an empty list is refused.
-    pub fn several_of(
-        &mut self,
-        key: &'static str,
-        default: &[&str],
-        allowed: &[&str],
-        about: &'static str,
-    ) -> Vec<String> {
-        let expects = format!("a list of one or more of {}, such as [{}]", allowed.join(", "), default.join(", "));
-        let item_expects = alternatives(allowed);
-        let pairs: Vec<_> = allowed.iter().map(|word| (*word, *word)).collect();
-        let parse = |value: &Value| {
-            let words = values::list(value, &expects, |item| values::one_of(item, &pairs, &item_expects))?;
-            match words.is_empty() {
-                true => wrong(value, format!("empty; expected {expects}")),
-                false => Ok(unique(&words)),
-            }
-        };
-        self.read(key, expects.clone(), about, unique(default), parse, |items: &Vec<String>| items.clone().into())
-    }
-
-    /// `true` or `false`.
-    pub fn boolean(&mut self, key: &'static str, default: bool, about: &'static str) -> bool {
-        let expects = "true or false";
-        self.read(key, expects.into(), about, default, |value| values::boolean(value, expects), |on| (*on).into())
-    }
-
-    /// A whole number within bounds.
-    pub fn integer(
-        &mut self,
-        key: &'static str,
-        default: u64,
-        bounds: RangeInclusive<u64>,
-        about: &'static str,
-    ) -> u64 {
-        let expects = values::integer_expected(&bounds);
-        let parse = |value: &Value| values::integer(value, &bounds, &expects);
-        self.read(key, expects.clone(), about, default, parse, |number| (*number).into())
-    }
-
-    /// `30s`, `5m`, or a bare number of seconds.
-    pub fn duration(
-        &mut self,
-        key: &'static str,
-        default: Duration,
-        bounds: RangeInclusive<Duration>,
-        about: &'static str,
-    ) -> Duration {
-        let expects = values::duration_expected(&bounds);
-        let parse = |value: &Value| values::duration(value, &bounds, &expects);
-        self.read(key, expects.clone(), about, default, parse, |duration| format_duration(*duration).into())
-    }
-
-    /// The same, or `off`/absent for none.
-    pub fn optional_duration(
-        &mut self,
-        key: &'static str,
-        bounds: RangeInclusive<Duration>,
-        about: &'static str,
-    ) -> Option<Duration> {
-        let expects = format!("off, or {}", values::duration_expected(&bounds));
-        let parse = |value: &Value| match values::is_off(value) {
-            true => Ok(None),
-            false => values::duration(value, &bounds, &expects).map(Some),
-        };
-        let show = |duration: &Option<Duration>| duration.map_or("off".into(), |it| format_duration(it).into());
-        self.read(key, expects.clone(), about, None, parse, show)
-    }
-
-    /// `64MiB`, `1GiB`, bytes.
-    pub fn size(&mut self, key: &'static str, default: u64, bounds: RangeInclusive<u64>, about: &'static str) -> u64 {
-        let expects = values::size_expected(&bounds);
-        let parse = |value: &Value| values::size(value, &bounds, &expects);
-        self.read(key, expects.clone(), about, default, parse, |bytes| format_size(*bytes).into())
-    }
-
-    /// The same, or `off` for none.
-    pub fn size_or_off(
-        &mut self,
-        key: &'static str,
-        default: Option<u64>,
-        bounds: RangeInclusive<u64>,
-        about: &'static str,
-    ) -> Option<u64> {
-        let expects = format!("off, or {}", values::size_expected(&bounds));
-        let parse = |value: &Value| match values::is_off(value) {
-            true => Ok(None),
-            false => values::size(value, &bounds, &expects).map(Some),
-        };
-        let show = |bytes: &Option<u64>| bytes.map_or("off".into(), |bytes| format_size(bytes).into());
-        self.read(key, expects.clone(), about, default, parse, show)
-    }
-
-    /// An absolute path.
-    pub fn path(&mut self, key: &'static str, default: &str, about: &'static str) -> PathBuf {
-        let expects = "an absolute path";
-        let parse = |value: &Value| values::path(value, expects);
-        self.read(key, expects.into(), about, default.into(), parse, |path| path.to_string_lossy().into())
-    }
-
-    /// An absolute path that may be absent.
-    pub fn optional_path(&mut self, key: &'static str, about: &'static str) -> Option<PathBuf> {
-        let expects = "an absolute path";
-        let parse = |value: &Value| values::path(value, expects).map(Some);
-        let show = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy()).into();
-        self.read(key, expects.into(), about, None, parse, show)
-    }
-}
-
-/// Rules between keys.
-impl Table {
-    /// Notes a fault at a key that was read: for rules that a single read cannot check. Where the key is not set, the
-    /// fault is at the table's own key. Nothing is noted for a key whose value was refused already.
-    pub fn fault(&mut self, key: &'static str, message: String) {
-        let entry = self.find(key);
-        if entry.as_ref().is_some_and(|entry| lock(&self.session).is_refused(entry.key_at)) {
-            return;
-        }
-        let at = entry.as_ref().map(value_at).or(self.at);
-        let visible = entry.as_ref().filter(|entry| !lock(&self.session).is_hidden(entry.key_at));
-        let found = visible.and_then(|entry| shown(&entry.node.value));
-        let name = entry.as_ref().map_or(key, |entry| &entry.key);
-        lock(&self.session).fault(at, &join(&self.written, name), found, message);
-    }
-
-    /// Notes that the value of `key` is more than that of `limit`, which must not be. The fault is at the one that is
-    /// set in a file, and names the other with its value and place.
-    pub fn exceeds(&mut self, key: &'static str, limit: &'static str) {
-        match (self.find(key), self.find(limit)) {
-            (None, Some(_)) => self.conflict(limit, key, "less than"),
-            _ => self.conflict(key, limit, "more than"),
-        }
-    }
-
-    /// Notes that the value of `key` cannot go with that of `other`: `KEY: VALUE: RELATION OTHER, which is …`.
-    pub fn conflict(&mut self, key: &'static str, other: &'static str, relation: &str) {
-        let entry = self.find(other);
-        if entry.as_ref().is_some_and(|entry| lock(&self.session).is_refused(entry.key_at)) {
-            return;
-        }
-        let place = match (&entry, self.find(key)) {
-            (Some(entry), Some(own)) => self.line_of(entry.key_at, own.key_at),
-            (Some(entry), None) => format!("line {}", entry.key_at.line),
-            (None, _) => self.origin_of(other),
-        };
-        let name = join(&self.name, other);
-        let value = lock(&self.session).records.get(&name).map(Record::text).unwrap_or_default();
-        self.fault(key, format!("{relation} `{other}`, which is {value} ({place}); change one of them"));
-    }
-
-    fn origin_of(&self, key: &str) -> String {
-        let session = lock(&self.session);
-        session.records.get(&join(&self.name, key)).map_or("default".into(), |record| record.origin.to_string())
-    }
-
-    /// `line 7`, or with its file where that is another than the one that it is seen from.
-    fn line_of(&self, at: Position, seen_from: Position) -> String {
-        match at.source == seen_from.source {
-            true => format!("line {}", at.line),
-            false => format!("{}:{}", lock(&self.session).file(at), at.line),
-        }
-    }
-}
-
-impl Table {
-    fn read<T>(
-        &mut self,
-        key: &'static str,
-        expects: String,
-        about: &'static str,
-        default: T,
-        parse: impl FnOnce(&Value) -> Reading<T>,
-        show: impl FnOnce(&T) -> Json,
-    ) -> T {
-        let read = self.find(key).map(|entry| (parse(&entry.node.value), entry));
-        let (value, origin) = match read {
-            None => (default, self.default_origin()),
-            Some((Ok(value), entry)) => (value, self.origin(&entry)),
-            Some((refused, entry)) => {
-                self.refuse(&entry, refused);
-                (default, self.default_origin())
-            }
-        };
-        self.record(key, show(&value), origin, expects, about);
-        value
-    }
-
     /// The entry of a key, under whichever of its names, which is herewith known and read.
     fn find(&self, key: &'static str) -> Option<Entry> {
         let mut session = lock(&self.session);
@@ -438,19 +162,6 @@ impl Table {
         }
     }
 
-    fn require_private(&self, entry: &Entry) {
-        const OTHERS_READ: u32 = 0o004;
-        let mut session = lock(&self.session);
-        let Some(source) = session.sources.get(usize::from(entry.node.at.source)) else { return };
-        if source.mode.is_some_and(|mode| mode & OTHERS_READ != 0) {
-            let message = format!(
-                "holds a secret, but everyone may read the file; `chmod o= {}`, or name a file that holds it",
-                source.name
-            );
-            session.fault(Some(entry.key_at), &join(&self.written, &entry.key), None, message);
-        }
-    }
-
     fn record(&self, key: &str, value: Json, origin: Origin, expects: String, about: &'static str) {
         let key = join(&self.name, key);
         lock(&self.session).records.push(Record { key, value, origin, expects, about });
@@ -472,24 +183,6 @@ fn value_at(entry: &Entry) -> Position {
         Value::Nothing => entry.key_at,
         _ => entry.node.at,
     }
-}
-
-fn alternatives(words: &[&str]) -> String {
-    match words {
-        [] => "nothing".to_owned(),
-        [one] => (*one).to_owned(),
-        [most @ .., last] => format!("{} or {last}", most.join(", ")),
-    }
-}
-
-fn unique(words: &[&str]) -> Vec<String> {
-    let mut all: Vec<String> = Vec::with_capacity(words.len());
-    for word in words {
-        if !all.iter().any(|own| own == word) {
-            all.push((*word).to_owned());
-        }
-    }
-    all
 }
 
 pub(super) fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {

@@ -1,0 +1,287 @@
+//! `rodent config`: whether a configuration is right, and what it comes to.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::{
+    agent::config::{Config, Loaded, STANDARD_FILE},
+    settings::{Faults, Origin, Record},
+    terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end},
+};
+
+/// EX_CONFIG of sysexits: the configuration is at fault.
+const EXIT_CONFIG: u8 = 78;
+/// EX_IOERR: what was found could not be printed.
+const EXIT_OUTPUT: u8 = 74;
+/// How far a key stands to the right of the one that it belongs to.
+const INDENT: &str = "  ";
+/// Where a list goes on in the next line, columns: leaves room for keys and origins in eighty.
+const VALUE_WIDTH: usize = 32;
+
+/// Arguments of `rodent config`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whether a configuration is right, or all that is wrong with it (exit code 78)
+    Check {
+        /// The file; without one, /etc/rodent/rodent.yml and its drop-ins
+        file: Option<PathBuf>,
+    },
+    /// Print every setting with its effective value and where that came from
+    Show {
+        /// The file; without one, /etc/rodent/rodent.yml and its drop-ins
+        file: Option<PathBuf>,
+        /// How to print it
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: ConfigArguments) -> ExitCode {
+    let (file, output) = match arguments.command {
+        Command::Check { file } => (file, None),
+        Command::Show { file, output } => (file, Some(output)),
+    };
+    let loaded = match Config::load(file.as_deref(), Path::new("/")) {
+        Ok(loaded) => loaded,
+        Err(faults) => return refuse(&faults),
+    };
+    let mut screen = Screen::stdout();
+    let printed = match output {
+        None => screen.line(&verdict(&loaded)),
+        Some(output) => show(&loaded, output, &mut screen),
+    };
+    match quiet_end(printed.and_then(|()| screen.flush())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(EXIT_OUTPUT),
+    }
+}
+
+fn refuse(faults: &Faults) -> ExitCode {
+    anstream::eprintln!("{faults}");
+    ExitCode::from(EXIT_CONFIG)
+}
+
+/// One line that says what was read and how much it sets.
+fn verdict(loaded: &Loaded) -> String {
+    let set = match loaded.records.set() {
+        1 => "1 key is set".to_owned(),
+        keys => format!("{keys} keys are set"),
+    };
+    match loaded.files.as_slice() {
+        [] => format!("{STANDARD_FILE} is not there: ok, the defaults are in force"),
+        [file] => format!("{}: ok, {set}", file.display()),
+        [file, rest @ ..] => format!("{} and {} more: ok, {set}", file.display(), rest.len()),
+    }
+}
+
+fn show(loaded: &Loaded, output: Output, screen: &mut Screen) -> io::Result<()> {
+    let rows = || loaded.records.iter().map(Row::of);
+    match output {
+        Output::Table => show_table(loaded, screen),
+        Output::Json => screen.json_document(&rows().collect::<Vec<_>>()),
+        Output::Jsonl => rows().try_for_each(|row| screen.json(&row)),
+    }
+}
+
+/// Into a pipe a line a key, in full; on a terminal as a tree, since keys in full leave no room for their values.
+fn show_table(loaded: &Loaded, screen: &mut Screen) -> io::Result<()> {
+    let mut table = Table::new(&[Column::left("KEY"), Column::left("VALUE").elastic(12), Column::left("FROM")]);
+    let mut above: Vec<&str> = Vec::new();
+    for record in loaded.records.iter() {
+        if screen.width().is_none() {
+            table.row(cells(&record.key, &text(record), record));
+            continue;
+        }
+        let (name, parents) = parted(&record.key);
+        let shared = parents.iter().zip(&above).take_while(|(one, other)| one == other).count();
+        for (depth, parent) in parents.iter().enumerate().skip(shared) {
+            table.row([Cell::from(format!("{}{parent}", INDENT.repeat(depth)))]);
+        }
+        let key = format!("{}{name}", INDENT.repeat(parents.len()));
+        for (number, line) in wrapped(&text(record)).iter().enumerate() {
+            match number {
+                0 => table.row(cells(&key, line, record)),
+                _ => table.row([Cell::default(), Cell::toned(line, tone(record))]),
+            }
+        }
+        above = parents;
+    }
+    table.print(screen)
+}
+
+/// The last part of a key, and those before it.
+fn parted(key: &str) -> (&str, Vec<&str>) {
+    let mut parts: Vec<&str> = key.split('.').collect();
+    (parts.pop().unwrap_or_default(), parts)
+}
+
+fn text(record: &Record) -> String {
+    match record.text() {
+        empty if empty.is_empty() => "-".to_owned(),
+        text => text,
+    }
+}
+
+/// A list on as many lines as it needs.
+fn wrapped(list: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for item in list.split_inclusive(", ") {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() || line.len() + item.trim_end().len() <= VALUE_WIDTH => line.push_str(item),
+            _ => lines.push(item.to_owned()),
+        }
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+fn cells(key: &str, value: &str, record: &Record) -> [Cell; 3] {
+    let tone = tone(record);
+    [Cell::from(key), Cell::toned(value, tone), Cell::toned(record.origin.to_string(), tone)]
+}
+
+/// What somebody set stands out against what is as it always is.
+fn tone(record: &Record) -> Tone {
+    match record.origin {
+        Origin::Default => Tone::Dim,
+        Origin::Derived(_) | Origin::File { .. } => Tone::Plain,
+    }
+}
+
+/// A setting in JSON.
+#[derive(Serialize)]
+struct Row<'a> {
+    key: &'a str,
+    value: &'a serde_json::Value,
+    from: String,
+    expects: &'a str,
+    about: &'a str,
+}
+
+impl Row<'_> {
+    fn of(record: &Record) -> Row<'_> {
+        Row {
+            key: &record.key,
+            value: &record.value,
+            from: record.origin.to_string(),
+            expects: &record.expects,
+            about: record.about,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("paper").write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn shown(text: &str, output: Output, width: Option<usize>) -> String {
+        let loaded = Config::parse("/etc/rodent/rodent.yml", text).unwrap_or_else(|faults| panic!("{faults}"));
+        let paper = Paper::default();
+        let mut screen = Screen::to(paper.clone(), width);
+        show(&loaded, output, &mut screen).and_then(|()| screen.flush()).expect("printed");
+        drop(screen);
+        String::from_utf8(paper.0.lock().expect("paper").clone()).expect("text")
+    }
+
+    const CONFIGURATION: &str = "\
+toggle:
+  rpcaddr: controller.example.com:443
+  jwt: hunter2
+events:
+  profile: minimal
+  batch_timeout: 5
+  categories: [storage, security, identity]
+";
+
+    #[test]
+    fn the_table_tells_values_and_origins_in_eighty_columns() {
+        let table = shown(CONFIGURATION, Output::Table, Some(80));
+        print!("{table}");
+        assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+        let line =
+            |key: &str| table.lines().find(|line| line.trim_start().starts_with(key)).unwrap_or_default().to_owned();
+        let words = |key: &str| line(key).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words("batch_timeout"), ["batch_timeout", "5s", "/etc/rodent/rodent.yml:6"]);
+        assert_eq!(words("batch_size"), ["batch_size", "25", "profile", "minimal"]);
+        assert_eq!(words("max_disk"), ["max_disk", "1GiB", "default"]);
+        assert_eq!(words("token_file"), ["token_file", "-", "default"]);
+    }
+
+    #[test]
+    fn a_long_value_is_wrapped_and_not_cut() {
+        let table = shown("", Output::Table, Some(80));
+        assert!(!table.contains('…'), "{table}");
+        assert_eq!(wrapped("[a, b]"), ["[a, b]"]);
+        assert_eq!(
+            wrapped(&format!("[{0}, {0}, b]", "x".repeat(25))),
+            [format!("[{},", "x".repeat(25)), format!("{},", "x".repeat(25)) + " b]"]
+        );
+    }
+
+    #[test]
+    fn a_pipe_gets_a_line_a_key() {
+        let table = shown(CONFIGURATION, Output::Table, None);
+        assert!(table.lines().any(|line| line.starts_with("events.categories ")), "{table}");
+        let keys = Config::parse("f", CONFIGURATION).expect("valid").records.iter().count();
+        assert_eq!(table.lines().count(), keys + 1);
+    }
+
+    #[test]
+    fn no_form_shows_a_token() {
+        for output in [Output::Table, Output::Json, Output::Jsonl] {
+            let text = shown(CONFIGURATION, output, None);
+            assert!(text.contains("(secret)") && !text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn json_has_typed_values() {
+        let rows: serde_json::Value = serde_json::from_str(&shown(CONFIGURATION, Output::Json, None)).expect("JSON");
+        let row = |key| rows.as_array().expect("rows").iter().find(|row| row["key"] == key).expect("a row").clone();
+        assert_eq!(row("events.batch_size")["value"], 25);
+        assert_eq!(row("events.batch_timeout")["value"], "5s");
+        assert_eq!(row("events.categories")["value"], serde_json::json!(["storage", "security", "identity"]));
+        assert_eq!(row("controller.tls.enabled")["value"], true);
+        assert_eq!(row("controller.token_file")["value"], serde_json::Value::Null);
+        assert_eq!(row("events.batch_timeout")["from"], "/etc/rodent/rodent.yml:6");
+    }
+
+    #[test]
+    fn a_verdict_says_what_was_read_and_how_much_it_sets() {
+        let mut loaded = Config::parse("/a.yml", CONFIGURATION).expect("valid");
+        assert_eq!(verdict(&loaded), "/etc/rodent/rodent.yml is not there: ok, the defaults are in force");
+        loaded.files = vec!["/a.yml".into()];
+        assert_eq!(verdict(&loaded), "/a.yml: ok, 5 keys are set");
+        loaded.files.push("/b.yml".into());
+        assert_eq!(verdict(&loaded), "/a.yml and 1 more: ok, 5 keys are set");
+    }
+}

@@ -1,0 +1,259 @@
+//! Typed reads. Each names its default and what it is about, notes a value that is none, and records what it gave.
+
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+
+use serde_json::Value as Json;
+
+use super::{Table, lock};
+use crate::settings::{
+    Secret,
+    quantity::{format_duration, format_size},
+    session::join,
+    tree::{Entry, Value},
+    values::{self, Reading, wrong},
+};
+
+/// Permission of everybody to read a file.
+const OTHERS_READ: u32 = 0o004;
+
+impl Table {
+    /// Text.
+    pub fn string(&mut self, key: &'static str, default: &str, about: &'static str) -> String {
+        let parse = |value: &Value| values::text(value, "text").map(str::to_owned);
+        self.read(key, "text".into(), about, default.to_owned(), parse, |text| text.clone().into())
+    }
+
+    /// Text that may be absent.
+    pub fn optional_string(&mut self, key: &'static str, about: &'static str) -> Option<String> {
+        self.parsed(key, "text", about, |text| Ok(text.to_owned()))
+    }
+
+    /// Text of a form that only the caller knows, and that may be absent. The error says what was expected.
+    pub fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        expects: &str,
+        about: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let parse = |value: &Value| {
+            let text = values::text(value, expects)?;
+            match parse(text) {
+                Ok(meaning) => Ok(Some((text.to_owned(), meaning))),
+                Err(message) => wrong(value, message),
+            }
+        };
+        let show = |read: &Option<(String, T)>| read.as_ref().map(|(text, _)| text.clone()).into();
+        self.read(key, expects.to_owned(), about, None, parse, show).map(|(_, meaning)| meaning)
+    }
+
+    /// A text that no message shows. The file that it stands in must not be readable by everyone.
+    pub fn secret(&mut self, key: &'static str, about: &'static str) -> Option<Secret> {
+        let expects = "text on one line";
+        let parse = |value: &Value| match value {
+            Value::Scalar { text, .. } if !text.is_empty() && !text.contains(char::is_control) => {
+                Ok(Some(Secret::new(text.clone())))
+            }
+            _ => Err(vec![values::Wrong { at: None, found: None, message: format!("expected {expects}") }]),
+        };
+        let show = |secret: &Option<Secret>| secret.as_ref().map(|_| "(secret)").into();
+        self.find(key).inspect(|entry| lock(&self.session).hide(entry.key_at));
+        let secret = self.read(key, expects.into(), about, None, parse, show);
+        if let Some(entry) = self.find(key).filter(|_| secret.is_some()) {
+            self.require_private(&entry);
+        }
+        secret
+    }
+
+    /// One of a closed set of words.
+    pub fn one_of(
+        &mut self,
+        key: &'static str,
+        default: &'static str,
+        allowed: &[&'static str],
+        about: &'static str,
+    ) -> &'static str {
+        let expects = alternatives(allowed);
+        let pairs: Vec<_> = allowed.iter().map(|word| (*word, *word)).collect();
+        let parse = |value: &Value| values::one_of(value, &pairs, &expects);
+        self.read(key, expects.clone(), about, default, parse, |word| (*word).into())
+    }
+
+    /// A list of texts.
+    pub fn strings(&mut self, key: &'static str, default: &[&str], about: &'static str) -> Vec<String> {
+        let expects = "a list of texts such as [a, b]";
+        let parse = |value: &Value| {
+            values::list(value, expects, |item| values::text(item, "text in a list").map(str::to_owned))
+        };
+        let default = default.iter().map(|text| (*text).to_owned()).collect();
+        self.read(key, expects.into(), about, default, parse, |items: &Vec<String>| items.clone().into())
+    }
+
+    /// Words out of a closed set, as a list or as the word `all`; each at most once, and never none.
+    pub fn several_of(
+        &mut self,
+        key: &'static str,
+        default: &[&str],
+        allowed: &[&str],
+        about: &'static str,
+    ) -> Vec<String> {
+        let item_expects = alternatives(allowed);
+        let expects = format!("all, or a list such as [{}] of {item_expects}", first(allowed, 2));
+        let pairs: Vec<_> = allowed.iter().map(|word| (*word, *word)).collect();
+        let parse = |value: &Value| {
+            if matches!(value, Value::Scalar { text, .. } if text == "all") {
+                return Ok(unique(allowed));
+            }
+            let words = values::list(value, &expects, |item| values::one_of(item, &pairs, &item_expects))?;
+            if words.is_empty() { wrong(value, format!("empty; expected {expects}")) } else { Ok(unique(&words)) }
+        };
+        let show = |words: &Vec<String>| match allowed.iter().all(|word| words.iter().any(|own| own == word)) {
+            true => "all".into(),
+            false => words.clone().into(),
+        };
+        self.read(key, expects.clone(), about, unique(default), parse, show)
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&mut self, key: &'static str, default: bool, about: &'static str) -> bool {
+        let expects = "true or false";
+        self.read(key, expects.into(), about, default, |value| values::boolean(value, expects), |on| (*on).into())
+    }
+
+    /// A whole number within bounds.
+    pub fn integer(
+        &mut self,
+        key: &'static str,
+        default: u64,
+        bounds: RangeInclusive<u64>,
+        about: &'static str,
+    ) -> u64 {
+        let expects = values::integer_expected(&bounds);
+        let parse = |value: &Value| values::integer(value, &bounds, &expects);
+        self.read(key, expects.clone(), about, default, parse, |number| (*number).into())
+    }
+
+    /// `30s`, `5m`, or a bare number of seconds.
+    pub fn duration(
+        &mut self,
+        key: &'static str,
+        default: Duration,
+        bounds: RangeInclusive<Duration>,
+        about: &'static str,
+    ) -> Duration {
+        let expects = values::duration_expected(&bounds);
+        let parse = |value: &Value| values::duration(value, &bounds, &expects);
+        self.read(key, expects.clone(), about, default, parse, |duration| format_duration(*duration).into())
+    }
+
+    /// The same, or `off`/absent for none.
+    pub fn optional_duration(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<Duration>,
+        about: &'static str,
+    ) -> Option<Duration> {
+        let expects = format!("off, or {}", values::duration_expected(&bounds));
+        let parse = |value: &Value| match values::is_off(value) {
+            true => Ok(None),
+            false => values::duration(value, &bounds, &expects).map(Some),
+        };
+        let show = |duration: &Option<Duration>| duration.map_or("off".into(), |it| format_duration(it).into());
+        self.read(key, expects.clone(), about, None, parse, show)
+    }
+
+    /// `64MiB`, `1GiB`, bytes.
+    pub fn size(&mut self, key: &'static str, default: u64, bounds: RangeInclusive<u64>, about: &'static str) -> u64 {
+        let expects = values::size_expected(&bounds);
+        let parse = |value: &Value| values::size(value, &bounds, &expects);
+        self.read(key, expects.clone(), about, default, parse, |bytes| format_size(*bytes).into())
+    }
+
+    /// The same, or `off` for none.
+    pub fn size_or_off(
+        &mut self,
+        key: &'static str,
+        default: Option<u64>,
+        bounds: RangeInclusive<u64>,
+        about: &'static str,
+    ) -> Option<u64> {
+        let expects = format!("off, or {}", values::size_expected(&bounds));
+        let parse = |value: &Value| match values::is_off(value) {
+            true => Ok(None),
+            false => values::size(value, &bounds, &expects).map(Some),
+        };
+        let show = |bytes: &Option<u64>| bytes.map_or("off".into(), |bytes| format_size(bytes).into());
+        self.read(key, expects.clone(), about, default, parse, show)
+    }
+
+    /// An absolute path.
+    pub fn path(&mut self, key: &'static str, default: &str, about: &'static str) -> PathBuf {
+        let expects = "an absolute path";
+        let parse = |value: &Value| values::path(value, expects);
+        self.read(key, expects.into(), about, default.into(), parse, |path| path.to_string_lossy().into())
+    }
+
+    /// An absolute path that may be absent.
+    pub fn optional_path(&mut self, key: &'static str, about: &'static str) -> Option<PathBuf> {
+        let expects = "an absolute path";
+        let parse = |value: &Value| values::path(value, expects).map(Some);
+        let show = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy()).into();
+        self.read(key, expects.into(), about, None, parse, show)
+    }
+
+    fn read<T>(
+        &mut self,
+        key: &'static str,
+        expects: String,
+        about: &'static str,
+        default: T,
+        parse: impl FnOnce(&Value) -> Reading<T>,
+        show: impl FnOnce(&T) -> Json,
+    ) -> T {
+        let read = self.find(key).map(|entry| (parse(&entry.node.value), entry));
+        let (value, origin) = match read {
+            None => (default, self.default_origin()),
+            Some((Ok(value), entry)) => (value, self.origin(&entry)),
+            Some((refused, entry)) => {
+                self.refuse(&entry, refused);
+                (default, self.default_origin())
+            }
+        };
+        self.record(key, show(&value), origin, expects, about);
+        value
+    }
+
+    fn require_private(&self, entry: &Entry) {
+        let mut session = lock(&self.session);
+        let Some(source) = session.sources.get(usize::from(entry.node.at.source)) else { return };
+        if source.mode.is_some_and(|mode| mode & OTHERS_READ != 0) {
+            let message = format!(
+                "holds a secret, but everyone may read the file; `chmod o= {}`, or name a file that holds it",
+                source.name
+            );
+            session.fault(Some(entry.key_at), &join(&self.written, &entry.key), None, message);
+        }
+    }
+}
+
+fn alternatives(words: &[&str]) -> String {
+    match words {
+        [] => "nothing".to_owned(),
+        [one] => (*one).to_owned(),
+        [most @ .., last] => format!("{} or {last}", most.join(", ")),
+    }
+}
+
+fn first(words: &[&str], count: usize) -> String {
+    words.get(..count).unwrap_or(words).join(", ")
+}
+
+fn unique(words: &[&str]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::with_capacity(words.len());
+    for word in words {
+        if !all.iter().any(|own| own == word) {
+            all.push((*word).to_owned());
+        }
+    }
+    all
+}
