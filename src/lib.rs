@@ -30,7 +30,7 @@
 //! - [`client`], [`local_api`]: the two ends of the Unix socket.
 //! - [`terminal`]: how the commands print: columns, colour, JSON lines, times and sizes in words.
 //! - [`controller`]: the reference controller; independent of the agent's rooms, so that it checks the wire.
-//! - [`agent`]: puts the rooms together. [`cli`]: the command line.
+//! - [`agent`]: puts the rooms together. [`cli`]: the command line. [`bench`]: measures the rooms.
 //!
 //! Who may name whom is a test: `tests/tidy.rs`.
 //!
@@ -48,6 +48,7 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod collectors;

@@ -1,0 +1,24 @@
+//! What systemd is told: ready, how it is going, stopping. Nothing happens where no one listens.
+
+use sd_notify::NotifyState;
+
+/// The log is open and events are taken.
+pub(super) fn ready() {
+    notify(&[NotifyState::Ready]);
+}
+
+/// One line for `systemctl status`.
+pub(super) fn status(line: &str) {
+    notify(&[NotifyState::Status(line)]);
+}
+
+/// The agent has begun to stop.
+pub(super) fn stopping() {
+    notify(&[NotifyState::Stopping]);
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "the service manager could not be told");
+    }
+}
