@@ -5,16 +5,16 @@ use std::{
     time::Duration,
 };
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::supervisor::Supervisor;
+use super::{config::CollectorSettings, supervisor::Supervisor};
 use crate::{
     backoff::{Backoff, random},
-    collectors::{CollectError, Context, Spec},
+    collectors::{CollectError, Context},
     host::Host,
     pipeline::{Emitter, MemoryKeeper},
     schema::local::CollectorStatus,
-    settings::Part,
     telemetry::ErrorChain,
 };
 
@@ -23,12 +23,6 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 
 /// A collector that ran this long before it failed begins with the first wait again.
 const STEADY: Duration = Duration::from_secs(600);
-
-/// A collector that is wanted, and its settings.
-pub(super) struct Wanted {
-    pub(super) spec: &'static Spec,
-    pub(super) settings: Part,
-}
 
 /// How the collectors are. Cheap to copy.
 #[derive(Clone)]
@@ -52,28 +46,32 @@ pub(super) struct Surroundings {
 }
 
 impl Collecting {
-    /// Starts the wanted ones out of `all`.
+    /// Starts those that are enabled; gives their tasks too.
     pub(super) fn start(
-        all: &'static [Spec],
-        wanted: Vec<Wanted>,
+        configured: &[CollectorSettings],
         with: &Surroundings,
         keeper: &MemoryKeeper,
         supervisor: &Supervisor,
-    ) -> Collecting {
-        let states = all.iter().map(|spec| State { name: spec.name, state: "off", detail: String::new(), emitter: None });
-        let collecting = Collecting { states: Arc::new(Mutex::new(states.collect())) };
-        for wanted in wanted {
-            let emitter = with.emitter.for_source(wanted.spec.name);
-            collecting.set(wanted.spec.name, |state| state.emitter = Some(emitter.clone()));
+    ) -> (Collecting, Vec<JoinHandle<Option<()>>>) {
+        let state = |settings: &CollectorSettings| State {
+            name: settings.spec.name,
+            state: "off",
+            detail: String::new(),
+            emitter: settings.enabled.then(|| with.emitter.for_source(settings.spec.name)),
+        };
+        let collecting = Collecting { states: Arc::new(Mutex::new(configured.iter().map(state).collect())) };
+        let mut tasks = Vec::new();
+        for settings in configured.iter().filter(|settings| settings.enabled) {
+            let name = settings.spec.name;
             let context = Context {
-                emitter,
+                emitter: collecting.emitter(name).unwrap_or_else(|| with.emitter.for_source(name)),
                 host: with.host.clone(),
-                memory: keeper.memory(wanted.spec.name),
+                memory: keeper.memory(name),
                 shutdown: with.shutdown.clone(),
             };
-            supervisor.start(wanted.spec.name, collecting.clone().keep(wanted, context, supervisor.clone()));
+            tasks.push(supervisor.start(name, collecting.clone().keep(settings.clone(), context, supervisor.clone())));
         }
-        collecting
+        (collecting, tasks)
     }
 
     /// For `rodent status`, in the order of the list.
@@ -90,14 +88,13 @@ impl Collecting {
     }
 
     /// Runs one collector until it is absent or the agent stops.
-    async fn keep(self, wanted: Wanted, context: Context, supervisor: Supervisor) {
+    async fn keep(self, wanted: CollectorSettings, context: Context, supervisor: Supervisor) {
         let name = wanted.spec.name;
         let mut backoff = Backoff::new(RESTART.0, RESTART.1);
         while !context.shutdown.is_cancelled() {
             self.set(name, |state| state.state = "running");
             let started = tokio::time::Instant::now();
-            let collector = (wanted.spec.build)(&mut wanted.settings.open());
-            let run = supervisor.start(name, collector.run(again(&context)));
+            let run = supervisor.start(name, wanted.build().run(again(&context)));
             let detail = match run.await.ok().flatten() {
                 Some(Ok(())) => break,
                 Some(Err(CollectError::Absent(why))) => {
@@ -119,6 +116,10 @@ impl Collecting {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    fn emitter(&self, name: &str) -> Option<Emitter> {
+        self.lock().iter().find(|state| state.name == name)?.emitter.clone()
     }
 
     fn set(&self, name: &str, change: impl FnOnce(&mut State)) {

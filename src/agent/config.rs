@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use controller::{ControllerSettings, Tls, TokenSource};
+pub use controller::ControllerSettings;
 pub use events::{EventSettings, Profile};
 pub use files::STANDARD_FILE;
 

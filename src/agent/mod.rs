@@ -1,3 +1,266 @@
-//! Puts the rooms together.
+//! The agent: puts the rooms together, keeps their tasks running and ends them in order.
+//!
+//! Takes a [`Config`], gives a running agent. Started in the order in which events flow back to front, so that whoever
+//! emits finds everything behind it ready: log, uplink, socket, collectors. Ended front to back: collectors, socket,
+//! what is remembered, uplink (with what is left of [`GRACE`]), log. A controller that is away or not configured does
+//! not keep the agent from being ready.
 
+mod collecting;
 pub mod config;
+mod node;
+mod registration;
+mod signals;
+mod status;
+mod supervisor;
+mod system_info;
+mod systemd;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use self::signals::stop_signal;
+use self::{
+    collecting::{Collecting, Surroundings},
+    config::{Config, EventSettings},
+    status::StatusParts,
+    supervisor::Supervisor,
+};
+use crate::{
+    event_log::{self, ClockState, EventLog, Lane},
+    host::{
+        Host,
+        clock::{Clock, Synchronisation},
+    },
+    local_api::{self, LocalApi, Rooms},
+    pipeline::{Emitter, Gate, MemoryKeeper},
+    sinks::{
+        Delivery, Threshold,
+        uplink::{self, Uplink, UplinkState},
+    },
+};
+
+/// How long stopping may take, all in all; below systemd's `TimeoutStopSec`. What is not delivered by then stays in the
+/// log.
+pub const GRACE: Duration = Duration::from_secs(4);
+
+/// How long the collectors may take out of it to say their last words.
+const COLLECTORS_GRACE: Duration = Duration::from_secs(1);
+
+/// How often the kernel is asked whether the wall clock is in step.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often the line that systemd shows is looked at; it is sent only when it has changed.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Name of the uplink's cursor.
+const UPLINK: &str = "uplink";
+
+/// Runs the agent until `shutdown`.
+///
+/// # Errors
+/// When the log cannot be opened, the socket cannot be bound, or the log's writer ends by itself.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let agent = Agent::start(config).await?;
+    systemd::ready();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), node = agent.node_id.as_str(), "the agent is ready");
+    let failed = tokio::select! {
+        () = shutdown.cancelled() => None,
+        reason = agent.log.ended() => Some(reason),
+    };
+    systemd::stopping();
+    agent.stop().await;
+    match failed {
+        Some(reason) => Err(anyhow::anyhow!(reason).context("keep the event log")),
+        None => Ok(()),
+    }
+}
+
+/// A running agent.
+struct Agent {
+    node_id: String,
+    log: EventLog,
+    supervisor: Supervisor,
+    stop: Stop,
+    collectors: Vec<JoinHandle<Option<()>>>,
+    keeper: JoinHandle<Option<()>>,
+    uplink: Option<JoinHandle<Option<()>>>,
+}
+
+/// Ends the parts one after the other.
+#[derive(Default)]
+struct Stop {
+    collectors: CancellationToken,
+    socket: CancellationToken,
+    keeper: CancellationToken,
+    uplink: CancellationToken,
+    /// The grace is over.
+    abandon: CancellationToken,
+}
+
+impl Agent {
+    async fn start(config: Config) -> anyhow::Result<Agent> {
+        let host = Host::at("/");
+        let clock = Clock::of(&host);
+        let (supervisor, stop) = (Supervisor::default(), Stop::default());
+        // Bound first: a second agent is told so before it touches the log.
+        let api = LocalApi::bind(&local_api::Settings { socket: config.socket.clone(), ..Default::default() })
+            .await
+            .context("listen for programs on this machine")?;
+        let (log, node_id) = open(&config, &host, &clock).await?;
+        let now = {
+            let clock = clock.clone();
+            move || clock.unix_milliseconds()
+        };
+        let emitter =
+            Emitter::new(log.clone(), Gate::new(&config.events.levels, &config.events.categories), now.clone());
+        let keeper = MemoryKeeper::new(config.state_directory.join("memory"), log.clone());
+        let cursor = log.cursor(UPLINK).context("too many cursors in the event log")?;
+
+        let uplink_state = UplinkState::new(config.controller.as_ref().map_or("", |controller| &controller.address));
+        let threshold = Threshold { batch_size: config.events.batch_size, batch_timeout: config.events.batch_timeout };
+        let delivery = Delivery::new(&log, cursor, Lane::Routine, threshold);
+        let uplink = configured_uplink(&config, delivery, &node_id, uplink_state.clone(), now)
+            .map(|uplink| supervisor.start(UPLINK, deliver(uplink, stop.uplink.clone(), stop.abandon.clone())));
+        supervisor.start(
+            "registration",
+            registration::report(
+                uplink_state.registrations(),
+                emitter.for_source("agent"),
+                keeper.memory("registration"),
+                stop.collectors.clone(),
+            ),
+        );
+        let with = Surroundings { emitter: emitter.clone(), host, shutdown: stop.collectors.clone() };
+        let (collecting, collectors) = Collecting::start(&config.collectors, &with, &keeper, &supervisor);
+        let keeper = supervisor.start("memory", keeper.run(stop.keeper.clone()));
+        let parts = Arc::new(StatusParts {
+            started_at: clock.unix_milliseconds(),
+            node_id: node_id.clone(),
+            state_directory: config.state_directory.display().to_string(),
+            profile: config.events.profile.name().to_owned(),
+            clock: clock.clone(),
+            log: log.clone(),
+            emitter: emitter.clone(),
+            uplink: uplink_state,
+            collecting,
+        });
+        let rooms = Rooms { emitter, log: log.clone(), status: Arc::clone(&parts).source() };
+        supervisor.start("socket", serve(api, rooms, stop.socket.clone()));
+        supervisor.start("clock", watch_clock(clock, log.clone(), stop.socket.clone()));
+        supervisor.start("status", tell_systemd(parts, stop.socket.clone()));
+        Ok(Agent { node_id, log, supervisor, stop, collectors, keeper, uplink })
+    }
+
+    /// Ends every task in order; returns when the log is closed.
+    async fn stop(self) {
+        let deadline = tokio::time::Instant::now() + GRACE;
+        self.stop.collectors.cancel();
+        let ended = tokio::time::timeout(COLLECTORS_GRACE, futures_util::future::join_all(self.collectors));
+        if ended.await.is_err() {
+            tracing::warn!("a collector does not stop; going on without it");
+        }
+        self.stop.socket.cancel();
+        self.stop.keeper.cancel();
+        let _ = tokio::time::timeout(COLLECTORS_GRACE, self.keeper).await;
+        self.stop.uplink.cancel();
+        if let Some(mut uplink) = self.uplink
+            && tokio::time::timeout_at(deadline, &mut uplink).await.is_err()
+        {
+            self.stop.abandon.cancel();
+            let _ = uplink.await;
+        }
+        self.supervisor.finished(COLLECTORS_GRACE).await;
+        let log = self.log;
+        // On a thread of its own; waits as long as the disk does.
+        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+    }
+}
+
+/// The task that delivers to the configured controller, if there is one.
+fn configured_uplink(
+    config: &Config,
+    delivery: Delivery,
+    node_id: &str,
+    state: UplinkState,
+    now: impl Fn() -> i64 + Send + Sync + 'static,
+) -> Option<Uplink> {
+    let controller = config.controller.clone()?;
+    let settings = uplink::Settings {
+        address: controller.address,
+        token: controller.token,
+        tls: controller.tls,
+        node_id: node_id.to_owned(),
+    };
+    let surroundings =
+        uplink::Surroundings { now: Arc::new(now), system_info: Arc::new(|| system_info::measure(&Host::at("/"))) };
+    Some(Uplink::new(settings, surroundings, delivery, state))
+}
+
+/// Opens the log and finds out who this node is.
+async fn open(config: &Config, host: &Host, clock: &Clock) -> anyhow::Result<(EventLog, String)> {
+    let settings = log_settings(config, clock);
+    let (host, state_directory) = (host.clone(), config.state_directory.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let log = EventLog::open(settings).context("open the event log")?;
+        let node_id =
+            node::node_id(host.machine_id().as_deref(), &state_directory).context("find out who this node is")?;
+        anyhow::Ok((log, node_id))
+    });
+    opened.await.context("open the event log")?
+}
+
+fn log_settings(config: &Config, clock: &Clock) -> event_log::Settings {
+    let EventSettings { buffer_size, flush_threshold, flush_interval, max_disk, history, .. } = config.events;
+    event_log::Settings {
+        directory: config.state_directory.join("log"),
+        buffer_size,
+        flush_threshold,
+        flush_interval,
+        disk_bytes_max: max_disk,
+        history_bytes: history,
+        boot_id: clock.boot_id(),
+    }
+}
+
+async fn deliver(uplink: Uplink, shutdown: CancellationToken, abandon: CancellationToken) {
+    if let Err(error) = uplink.run(shutdown, abandon).await {
+        tracing::error!(error = %crate::telemetry::ErrorChain(&error), "nothing is uploaded any more: the event log cannot be read");
+    }
+}
+
+async fn serve(api: LocalApi, rooms: Rooms, shutdown: CancellationToken) {
+    if let Err(error) = api.serve(rooms, shutdown).await {
+        tracing::error!(error = %crate::telemetry::ErrorChain(&error), "programs on this machine are not answered any more");
+    }
+}
+
+async fn watch_clock(clock: Clock, log: EventLog, shutdown: CancellationToken) {
+    loop {
+        log.set_clock(match clock.synchronisation() {
+            Synchronisation::Synchronised => ClockState::Synchronised,
+            Synchronisation::Unsynchronised => ClockState::Unsynchronised,
+        });
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(CLOCK_INTERVAL) => {}
+        }
+    }
+}
+
+async fn tell_systemd(parts: Arc<StatusParts>, shutdown: CancellationToken) {
+    let mut told = String::new();
+    loop {
+        let line = parts.line();
+        if line != told {
+            systemd::status(&line);
+            told = line;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(STATUS_INTERVAL) => {}
+        }
+    }
+}

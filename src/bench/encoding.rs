@@ -56,7 +56,8 @@ pub fn run(count: u64, out: &mut dyn Write) -> io::Result<()> {
     let (json_decode, _) = per_second(&text, |bytes| serde_json::from_slice::<JsonEvent>(bytes).ok());
 
     let size = |all: &[Vec<u8>]| all.iter().map(Vec::len).sum::<usize>() as f64 / all.len().max(1) as f64;
-    let packed = |all: &[Vec<u8>]| all.chunks(FRAME_EVENTS).map(compressed).sum::<usize>() as f64 / all.len().max(1) as f64;
+    let packed =
+        |all: &[Vec<u8>]| all.chunks(FRAME_EVENTS).map(compressed).sum::<usize>() as f64 / all.len().max(1) as f64;
     writeln!(out, "{:<30} {:>12} {:>12} {:>10}", "", "protobuf", "JSON", "ratio")?;
     line(out, "bytes an event", size(&protobuf), size(&text))?;
     line(out, "bytes, zstd, 256 together", packed(&protobuf), packed(&text))?;

@@ -60,7 +60,12 @@ pub async fn run(directory: &Path, plan: Plan, out: &mut (dyn Write + Send)) -> 
 
     let mut latencies = commits(directory, &events, plan.commits).await?;
     let p50 = latencies.milliseconds(50.0);
-    row(out, "event log: one event, one commit", Some(1000.0 / p50.max(1e-6)), Some((p50, latencies.milliseconds(99.0))))?;
+    row(
+        out,
+        "event log: one event, one commit",
+        Some(1000.0 / p50.max(1e-6)),
+        Some((p50, latencies.milliseconds(99.0))),
+    )?;
 
     writeln!(out)?;
     writeln!(out, "mean event                      {:>8} bytes", event_bytes / plan.events.max(1))?;

@@ -1,8 +1,9 @@
 //! Where events are uploaded to, and as whom.
 
-use std::path::PathBuf;
-
-use crate::settings::{Secret, Table};
+use crate::{
+    settings::Table,
+    sinks::uplink::{Tls, TokenSource},
+};
 
 /// The controller: where it is, and how the agent proves who it is.
 #[derive(Clone, Debug)]
@@ -13,33 +14,6 @@ pub struct ControllerSettings {
     pub token: TokenSource,
     /// How the connection is protected.
     pub tls: Tls,
-}
-
-/// Where the bearer token comes from.
-#[derive(Clone, Debug)]
-pub enum TokenSource {
-    /// A file that holds it, read again when it changes.
-    File(PathBuf),
-    /// The configuration itself.
-    Inline(Secret),
-}
-
-/// How the connection to the controller is protected.
-#[derive(Clone, Debug)]
-pub enum Tls {
-    /// Not at all: for a controller on this machine, or behind a tunnel.
-    Off,
-    /// With TLS.
-    On {
-        /// Certificates of the authorities that are trusted, PEM; none for those of the system.
-        ca_file: Option<PathBuf>,
-        /// The agent's own certificate, PEM; there with `key_file` or not at all.
-        cert_file: Option<PathBuf>,
-        /// Its key, PEM.
-        key_file: Option<PathBuf>,
-        /// The name that the controller's certificate must bear; none for the host of its address.
-        server_name: Option<String>,
-    },
 }
 
 impl ControllerSettings {

@@ -30,7 +30,7 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// How the connection is secured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
     /// Plain text; only because the configuration says so.
     Off,
@@ -105,7 +105,7 @@ impl Connection {
     /// What the controller answers.
     pub(super) async fn register(
         &self,
-        token: Option<&MetadataValue<Ascii>>,
+        token: &MetadataValue<Ascii>,
         system_info: SystemInfo,
     ) -> Result<Option<RegisterResponse>, Status> {
         let mut client = RodentServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
@@ -121,11 +121,7 @@ impl Connection {
     ///
     /// # Errors
     /// What the controller answers, or what became of the connection.
-    pub(super) async fn send(
-        &self,
-        token: Option<&MetadataValue<Ascii>>,
-        batch: Bytes,
-    ) -> Result<EventBatchResponse, Status> {
+    pub(super) async fn send(&self, token: &MetadataValue<Ascii>, batch: Bytes) -> Result<EventBatchResponse, Status> {
         let mut client = Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
         client.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
         let path = PathAndQuery::from_static("/rodent.RodentService/SendEvents");
@@ -133,11 +129,9 @@ impl Connection {
     }
 }
 
-fn with_token<T>(message: T, token: Option<&MetadataValue<Ascii>>) -> Request<T> {
+fn with_token<T>(message: T, token: &MetadataValue<Ascii>) -> Request<T> {
     let mut request = Request::new(message);
-    if let Some(token) = token {
-        request.metadata_mut().insert("authorization", token.clone());
-    }
+    request.metadata_mut().insert("authorization", token.clone());
     request
 }
 

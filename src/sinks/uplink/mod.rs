@@ -44,8 +44,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 pub struct Settings {
     /// `host:port`.
     pub address: String,
-    /// The bearer token; none is sent when absent.
-    pub token: Option<TokenSource>,
+    /// The bearer token.
+    pub token: TokenSource,
     /// How the connection is secured.
     pub tls: Tls,
     /// The node's name when the token has none.
@@ -67,6 +67,7 @@ pub struct Uplink {
     surroundings: Surroundings,
     delivery: Delivery,
     state: UplinkState,
+    /// Absent while it is being read.
     token: Option<TokenReader>,
     connection: Option<Connection>,
     backoff: Backoff,
@@ -89,7 +90,7 @@ struct Failure {
 impl Uplink {
     /// Ready to run.
     pub fn new(settings: Settings, surroundings: Surroundings, delivery: Delivery, state: UplinkState) -> Uplink {
-        let token = settings.token.clone().map(TokenReader::new);
+        let token = Some(TokenReader::new(settings.token.clone()));
         let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         Uplink { settings, surroundings, delivery, state, token, connection: None, backoff }
     }
@@ -150,8 +151,7 @@ impl Uplink {
     /// One attempt: token, connection, registration, batch.
     async fn attempt(&mut self, batch: &Batch, encoded: &mut Option<(String, Bytes)>) -> Result<(), Failure> {
         let token = self.read_token().await?;
-        let node_id =
-            token.as_ref().and_then(|token| token.claims.rid.clone()).unwrap_or_else(|| self.settings.node_id.clone());
+        let node_id = token.claims.rid.clone().unwrap_or_else(|| self.settings.node_id.clone());
         // Encoded once for all attempts, unless a new token names another node.
         let bytes = match encoded {
             Some((node, bytes)) if *node == node_id => bytes.clone(),
@@ -161,13 +161,12 @@ impl Uplink {
                 bytes
             }
         };
-        let header = token.as_ref().map(|token| &token.header);
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.connect(token.as_ref()).await?,
+            None => self.connect(&token).await?,
         };
         let length = bytes.len() as u64;
-        let outcome = connection.send(header, bytes).await;
+        let outcome = connection.send(&token.header, bytes).await;
         if !outcome.as_ref().is_err_and(is_broken) {
             self.connection = Some(connection);
         }
@@ -183,13 +182,13 @@ impl Uplink {
         }
     }
 
-    async fn connect(&mut self, token: Option<&Token>) -> Result<Connection, Failure> {
+    async fn connect(&mut self, token: &Token) -> Result<Connection, Failure> {
         let connection = Connection::open(&self.settings.address, &self.settings.tls).await.map_err(|error| {
             Failure { answer: Answer::Retry(Duration::ZERO), error: ErrorChain(&error).to_string() }
         })?;
         let system_info = Arc::clone(&self.surroundings.system_info);
         let system_info = tokio::task::spawn_blocking(move || system_info()).await.unwrap_or_default();
-        match connection.register(token.map(|token| &token.header), system_info).await {
+        match connection.register(&token.header, system_info).await {
             Ok(Some(response)) if !response.success => {
                 let error = format!("the controller does not register this node: {}", response.message);
                 Err(Failure { answer: Answer::Hold, error })
@@ -197,7 +196,7 @@ impl Uplink {
             Ok(response) => {
                 let response = response.unwrap_or_default();
                 self.state.registered(Registration {
-                    claims: token.map(|token| token.claims.clone()).unwrap_or_default(),
+                    claims: token.claims.clone(),
                     domain: response.domain,
                     expires_on: response.expires_on,
                     controller: self.settings.address.clone(),
@@ -215,8 +214,8 @@ impl Uplink {
     }
 
     /// The token as it is now; the file is looked at off the async threads.
-    async fn read_token(&mut self) -> Result<Option<Token>, Failure> {
-        let Some(mut reader) = self.token.take() else { return Ok(None) };
+    async fn read_token(&mut self) -> Result<Token, Failure> {
+        let mut reader = self.token.take().unwrap_or_else(|| TokenReader::new(self.settings.token.clone()));
         let read = tokio::task::spawn_blocking(move || {
             let token = reader.token();
             (reader, token)
@@ -224,9 +223,7 @@ impl Uplink {
         let hold = |error| Failure { answer: Answer::Hold, error };
         let (reader, token) = read.await.map_err(|_| hold("reading the token panicked".to_owned()))?;
         self.token = Some(reader);
-        token
-            .map(Some)
-            .map_err(|error| Failure { answer: Answer::Retry(Duration::ZERO), error: ErrorChain(&error).to_string() })
+        token.map_err(|error| Failure { answer: Answer::Retry(Duration::ZERO), error: ErrorChain(&error).to_string() })
     }
 
     fn connected(&self, now: i64) {

@@ -5,25 +5,18 @@ use std::{fs, io, os::unix::fs::MetadataExt as _, path::PathBuf};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tonic::metadata::{Ascii, MetadataValue};
 
+use crate::settings::Secret;
+
 /// The longest token that is read, bytes.
 const TOKEN_BYTES_MAX: u64 = 16 * 1024;
 
 /// Where the token comes from.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum TokenSource {
-    /// A file that holds nothing else.
+    /// A file that holds nothing else, read again when it changes.
     File(PathBuf),
     /// The configuration itself.
-    Inline(String),
-}
-
-impl std::fmt::Debug for TokenSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            TokenSource::File(path) => write!(f, "File({})", path.display()),
-            TokenSource::Inline(_) => f.write_str("Inline(…)"),
-        }
-    }
+    Inline(Secret),
 }
 
 /// What the controller put into the token. Read without a check of the signature: the controller checks it, the node only
@@ -85,7 +78,7 @@ impl TokenReader {
     /// When the file cannot be read or holds no token.
     pub(super) fn token(&mut self) -> Result<Token, TokenError> {
         let path = match &self.source {
-            TokenSource::Inline(token) => return Token::parse(token, || "the configured token".to_owned()),
+            TokenSource::Inline(token) => return Token::parse(token.reveal(), || "the configured token".to_owned()),
             TokenSource::File(path) => path.clone(),
         };
         let failed = |source| TokenError::Read { path: path.display().to_string(), source };
@@ -136,15 +129,16 @@ mod tests {
 
     #[test]
     fn the_node_is_named_by_the_token() {
-        let mut reader =
-            TokenReader::new(TokenSource::Inline(jwt(r#"{"rid":"nas-7","sub":"acme","prv":true,"exp":1}"#)));
+        let mut reader = TokenReader::new(TokenSource::Inline(Secret::new(jwt(
+            r#"{"rid":"nas-7","sub":"acme","prv":true,"exp":1}"#,
+        ))));
         let claims = reader.token().expect("a token").claims;
         assert_eq!(claims, Claims { rid: Some("nas-7".into()), sub: Some("acme".into()), prv: Some(true) });
     }
 
     #[test]
     fn an_opaque_token_is_sent_all_the_same() {
-        let token = TokenReader::new(TokenSource::Inline("s3cret".into())).token().expect("a token");
+        let token = TokenReader::new(TokenSource::Inline(Secret::new("s3cret"))).token().expect("a token");
         assert_eq!(token.claims, Claims::default());
         assert_eq!(token.header.to_str().ok(), Some("Bearer s3cret"));
         assert!(!format!("{:?}", token.header).contains("s3cret"));

@@ -1,0 +1,67 @@
+//! Answers `rodent status`: asks each room for its part.
+
+use std::sync::Arc;
+
+use super::collecting::Collecting;
+use crate::{
+    event_log::EventLog,
+    host::clock::{Clock, Synchronisation},
+    local_api::StatusSource,
+    pipeline::Emitter,
+    schema::local::StatusResponse,
+    sinks::uplink::UplinkState,
+};
+
+/// Whom to ask, and what does not change.
+pub(super) struct StatusParts {
+    pub(super) started_at: i64,
+    pub(super) node_id: String,
+    pub(super) state_directory: String,
+    pub(super) profile: String,
+    pub(super) clock: Clock,
+    pub(super) log: EventLog,
+    pub(super) emitter: Emitter,
+    pub(super) uplink: UplinkState,
+    pub(super) collecting: Collecting,
+}
+
+impl StatusParts {
+    /// For the socket.
+    pub(super) fn source(self: Arc<Self>) -> StatusSource {
+        Arc::new(move || self.status())
+    }
+
+    /// One line for the service manager.
+    pub(super) fn line(&self) -> String {
+        let uplink = self.uplink.status();
+        let log = self.log.status();
+        let waiting: u64 = log.cursors.iter().map(|cursor| cursor.lag_events).sum();
+        match uplink.state.as_str() {
+            "off" => format!("No controller configured; keeping {waiting} events"),
+            state => format!("Controller {}: {state}; {waiting} events to deliver", uplink.controller),
+        }
+    }
+
+    fn status(&self) -> StatusResponse {
+        // Once the controller has named the node, that name counts.
+        let named =
+            self.uplink.registrations().borrow().as_ref().and_then(|registration| registration.claims.rid.clone());
+        StatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node_id: named.unwrap_or_else(|| self.node_id.clone()),
+            started_at: self.started_at,
+            state_directory: self.state_directory.clone(),
+            profile: self.profile.clone(),
+            log: Some(self.log.status()),
+            uplink: Some(self.uplink.status()),
+            collectors: self.collecting.status(),
+            pipeline: Some(self.emitter.counts().status()),
+            boot_id: self.clock.boot_id().to_string(),
+            clock_state: match self.clock.synchronisation() {
+                Synchronisation::Synchronised => "synchronised",
+                Synchronisation::Unsynchronised => "unsynchronised",
+            }
+            .to_owned(),
+        }
+    }
+}
