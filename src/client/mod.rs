@@ -1,3 +1,147 @@
-//! Stub
-/// The agent's socket, if nothing else is said.
+//! The local socket's client: what the command line and other programs on the machine use to give events to the agent
+//! and to ask it things.
+//!
+//! Takes typed or encoded events, gives answers as the types of [`crate::schema::local`]. Every wait has an end; what
+//! is in flight is bounded. It does not wait for an agent that is not there: the caller decides about trying again.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use rodent::{
+//!     client::{Client, Durability, SOCKET},
+//!     event::Level,
+//!     schema::{Payload as _, events::{Event, StoragePoolPayload}},
+//! };
+//!
+//! # async fn example() -> Result<(), rodent::client::ClientError> {
+//! let agent = Client::connect(Path::new(SOCKET)).await?;
+//! let pool = StoragePoolPayload { pool_name: "tank".to_owned(), ..Default::default() };
+//! let event = Event {
+//!     level: Level::Warn.to_wire().into(),
+//!     event_payload: Some(pool.into_event_payload()),
+//!     ..Default::default()
+//! };
+//! // Answers when the event is durable.
+//! agent.emit(&[event], Durability::Committed).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod channel;
+mod emission;
+mod error;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tonic::{Streaming, transport::Channel};
+
+pub use emission::{Emission, Refusal, Totals};
+pub use error::ClientError;
+
+pub use crate::schema::local::{
+    EmitResponse, QueryRequest, QueryResponse, StatusResponse, StoredEvent, TailRequest, emit_request::Durability,
+};
+use crate::schema::{
+    events::Event,
+    local::{EmitRequest, FlushRequest, StatusRequest, local_service_client::LocalServiceClient},
+};
+
+/// The agent's socket, unless its configuration says otherwise.
 pub const SOCKET: &str = "/run/rodent/rodent.sock";
+
+/// A connection to the agent. Cheap to copy; copies share it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    service: LocalServiceClient<Channel>,
+}
+
+impl Client {
+    /// Connects to the agent's socket.
+    ///
+    /// # Errors
+    /// [`ClientError::NotRunning`] when nothing answers there, [`ClientError::NoPermission`] when the socket is not for
+    /// this user, [`ClientError::Connect`] otherwise.
+    pub async fn connect(socket: &Path) -> Result<Client, ClientError> {
+        Ok(Client { service: LocalServiceClient::new(channel::open(socket).await?) })
+    }
+
+    /// Gives events to the log, all of them or none: at most 1,000 and 1 MiB. For more, see [`Client::emission`].
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] says which event is at fault and why; nothing has been stored then.
+    pub async fn emit(&self, events: &[Event], durability: Durability) -> Result<EmitResponse, ClientError> {
+        self.emit_encoded(events.iter().map(|event| event.encode_to_vec().into()).collect(), durability).await
+    }
+
+    /// As [`Client::emit`], with events that are encoded already: fields that this version does not know are kept.
+    ///
+    /// # Errors
+    /// As [`Client::emit`].
+    pub async fn emit_encoded(&self, events: Vec<Bytes>, durability: Durability) -> Result<EmitResponse, ClientError> {
+        let request = EmitRequest { events, durability: durability.into() };
+        Ok(self.service.clone().emit(request).await?.into_inner())
+    }
+
+    /// Begins to give any number of events to the log, in their order.
+    ///
+    /// # Errors
+    /// When the agent is gone or refuses this caller.
+    pub async fn emission(&self, durability: Durability) -> Result<Emission, ClientError> {
+        Emission::begin(self.clone(), durability).await
+    }
+
+    /// Stored events, oldest first.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when a condition is not understood or too much is asked for.
+    pub async fn query(&self, query: QueryRequest) -> Result<Events, ClientError> {
+        Ok(Events { pages: self.service.clone().query(query).await?.into_inner() })
+    }
+
+    /// Events as they become durable, without end. A caller that is slower than retention misses events, and is told
+    /// how many.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub async fn tail(&self, tail: TailRequest) -> Result<Events, ClientError> {
+        Ok(Events { pages: self.service.clone().tail(tail).await?.into_inner() })
+    }
+
+    /// How the agent is doing.
+    ///
+    /// # Errors
+    /// When the agent is gone or refuses this caller.
+    pub async fn status(&self) -> Result<StatusResponse, ClientError> {
+        Ok(self.service.clone().status(StatusRequest {}).await?.into_inner())
+    }
+
+    /// Makes durable what the agent has accepted so far.
+    ///
+    /// # Errors
+    /// When the log cannot write.
+    pub async fn flush(&self) -> Result<(), ClientError> {
+        self.service.clone().flush(FlushRequest {}).await?;
+        Ok(())
+    }
+}
+
+/// Pages of events.
+#[derive(Debug)]
+pub struct Events {
+    pages: Streaming<QueryResponse>,
+}
+
+impl Events {
+    /// The next page; `None` at the end.
+    ///
+    /// # Errors
+    /// When the agent stops or cannot read its log.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, no page is lost.
+    pub async fn next(&mut self) -> Result<Option<QueryResponse>, ClientError> {
+        Ok(self.pages.message().await?)
+    }
+}
