@@ -8,6 +8,7 @@ mod network;
 mod pattern;
 mod service;
 mod storage;
+mod system;
 
 use std::{future::Future, pin::Pin};
 
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Every collector, in alphabetical order.
-pub const ALL: &[Spec] = &[network::SPEC, service::SPEC, storage::SPEC];
+pub const ALL: &[Spec] = &[network::SPEC, service::SPEC, storage::SPEC, system::SPEC];
 
 /// What a collector is called and how it is made.
 pub struct Spec {

@@ -153,13 +153,24 @@ impl Table {
         bounds: RangeInclusive<Duration>,
         about: &'static str,
     ) -> Option<Duration> {
+        self.duration_or_off(key, None, bounds, about)
+    }
+
+    /// The same with a default of its own.
+    pub fn duration_or_off(
+        &mut self,
+        key: &'static str,
+        default: Option<Duration>,
+        bounds: RangeInclusive<Duration>,
+        about: &'static str,
+    ) -> Option<Duration> {
         let expects = format!("off, or {}", values::duration_expected(&bounds));
         let parse = |value: &Value| match values::is_off(value) {
             true => Ok(None),
             false => values::duration(value, &bounds, &expects).map(Some),
         };
         let show = |duration: &Option<Duration>| duration.map_or("off".into(), |it| format_duration(it).into());
-        self.read(key, expects.clone(), about, None, parse, show)
+        self.read(key, expects.clone(), about, default, parse, show)
     }
 
     /// `64MiB`, `1GiB`, bytes.

@@ -1,0 +1,252 @@
+//! What changed among the accounts, as events.
+
+use std::collections::BTreeSet;
+
+use super::{
+    accounts::{Accounts, Group, Password, User},
+    finding::{About, Finding},
+};
+use crate::{
+    event::Level,
+    schema::events::{
+        IdentityGroupPayload, SystemUserPayload, identity_group_payload::IdentityGroupOperation as GroupOperation,
+        system_host_payload::SystemHostOperation, system_user_payload::SystemUserOperation as UserOperation,
+    },
+};
+
+const COMPONENT: &str = "accounts";
+/// How many names a payload lists: thousands would not fit into an event.
+const LISTED_MAX: usize = 100;
+
+/// What has changed. Renaming is a deletion and a creation: that is how the files have it.
+pub(super) fn diff(before: &Accounts, after: &Accounts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    user_changes(before, after, &mut findings);
+    group_changes(before, after, &mut findings);
+    findings
+}
+
+/// What there is, at first sight.
+pub(super) fn inventory(accounts: &Accounts) -> Finding {
+    let usable = accounts.users.values().filter(|user| user.password == Password::Usable).count();
+    let knows = accounts.users.values().any(|user| user.password != Password::Unknown);
+    let mut detail = format!("{} users, {} groups", accounts.users.len(), accounts.groups.len());
+    if knows {
+        detail.push_str(&format!(", {usable} with a password"));
+    }
+    Finding::host(Level::Info, SystemHostOperation::Inventory, COMPONENT, detail, COMPONENT, "inventory")
+}
+
+fn user_changes(before: &Accounts, after: &Accounts, findings: &mut Vec<Finding>) {
+    for (name, user) in before.users.iter().filter(|(name, _)| !after.users.contains_key(*name)) {
+        findings.push(user_finding(Level::Info, before, name, user, UserOperation::Deleted, "deleted"));
+    }
+    for (name, user) in &after.users {
+        match before.users.get(name) {
+            None => {
+                // A second name for root is how a way back in is left.
+                let level = if user.uid == 0 || user.password == Password::Empty { Level::Warn } else { Level::Info };
+                findings.push(user_finding(level, after, name, user, UserOperation::Created, "created"));
+            }
+            Some(earlier) => one_user_changes(after, name, earlier, user, findings),
+        }
+    }
+}
+
+fn one_user_changes(accounts: &Accounts, name: &str, before: &User, after: &User, findings: &mut Vec<Finding>) {
+    let changed = changed_fields(before, after);
+    if !changed.is_empty() {
+        let is_opened = after.password == Password::Empty && before.password != Password::Empty;
+        let is_root_now = after.uid == 0 && before.uid != 0;
+        let level = if is_opened || is_root_now { Level::Warn } else { Level::Info };
+        let finding = user_finding(level, accounts, name, after, UserOperation::Modified, "modified");
+        findings.push(finding.with("changed", changed.join(" ")));
+    }
+    let could = matches!(before.password, Password::Usable | Password::Empty);
+    let can = matches!(after.password, Password::Usable | Password::Empty);
+    if could && after.password == Password::Locked {
+        findings.push(user_finding(Level::Info, accounts, name, after, UserOperation::Locked, "locked"));
+    }
+    if before.password == Password::Locked && can {
+        findings.push(user_finding(Level::Info, accounts, name, after, UserOperation::Unlocked, "unlocked"));
+    }
+}
+
+fn changed_fields(before: &User, after: &User) -> Vec<&'static str> {
+    let knows = before.password != Password::Unknown && after.password != Password::Unknown;
+    let is_emptied = after.password == Password::Empty && before.password != Password::Empty;
+    [
+        ("uid", before.uid != after.uid),
+        ("gid", before.gid != after.gid),
+        ("display_name", before.display_name != after.display_name),
+        ("home", before.home != after.home),
+        ("shell", before.shell != after.shell),
+        ("password", knows && (before.changed_day != after.changed_day || is_emptied)),
+        ("expiry", knows && before.expiry_day != after.expiry_day),
+    ]
+    .into_iter()
+    .filter_map(|(field, differs)| differs.then_some(field))
+    .collect()
+}
+
+fn group_changes(before: &Accounts, after: &Accounts, findings: &mut Vec<Finding>) {
+    for (name, group) in before.groups.iter().filter(|(name, _)| !after.groups.contains_key(*name)) {
+        findings.push(group_finding(name, group, &group.members, GroupOperation::Deleted, "deleted"));
+    }
+    for (name, group) in &after.groups {
+        let Some(earlier) = before.groups.get(name) else {
+            findings.push(group_finding(name, group, &group.members, GroupOperation::Created, "created"));
+            continue;
+        };
+        if earlier.gid != group.gid {
+            let finding = group_finding(name, group, &group.members, GroupOperation::Modified, "modified");
+            findings.push(finding.with("changed", "gid"));
+        }
+        let (gone, come) = (&earlier.members - &group.members, &group.members - &earlier.members);
+        if !gone.is_empty() {
+            findings.push(group_finding(name, group, &gone, GroupOperation::MemberRemoved, "member removed"));
+        }
+        if !come.is_empty() {
+            findings.push(group_finding(name, group, &come, GroupOperation::MemberAdded, "member added"));
+        }
+    }
+}
+
+fn user_finding(
+    level: Level,
+    accounts: &Accounts,
+    name: &str,
+    user: &User,
+    operation: UserOperation,
+    action: &str,
+) -> Finding {
+    let payload = SystemUserPayload {
+        username: name.to_owned(),
+        display_name: user.display_name.clone(),
+        // The wire is signed; the highest numbers come out negative, as in many tools.
+        uid: user.uid.cast_signed(),
+        groups: listed(accounts.groups_of(name, user)),
+        operation: operation.into(),
+    };
+    Finding::new(level, About::User(payload), COMPONENT, action)
+}
+
+/// `members` are those it is about: the ones added or removed, or all.
+fn group_finding(
+    name: &str,
+    group: &Group,
+    members: &BTreeSet<String>,
+    operation: GroupOperation,
+    action: &str,
+) -> Finding {
+    let payload = IdentityGroupPayload {
+        group_name: name.to_owned(),
+        description: format!("local group {}", group.gid),
+        members: listed(members.iter().cloned().collect()),
+        domain: String::new(),
+        operation: operation.into(),
+    };
+    Finding::new(Level::Info, About::Group(payload), COMPONENT, action)
+}
+
+fn listed(mut names: Vec<String>) -> Vec<String> {
+    let more = names.len().saturating_sub(LISTED_MAX);
+    if more > 0 {
+        names.truncate(LISTED_MAX);
+        names.push(format!("and {more} more"));
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::collectors::system::{
+        accounts::{
+            parse,
+            tests::{GROUP, PASSWD, SHADOW},
+        },
+        finding::lines,
+    };
+
+    fn told(before: [&str; 3], after: [&str; 3]) -> Vec<String> {
+        let read = |[passwd, group, shadow]: [&str; 3]| parse(passwd, group, shadow);
+        lines(&diff(&read(before), &read(after)))
+    }
+
+    const NOW: [&str; 3] = [PASSWD, GROUP, SHADOW];
+
+    #[test]
+    fn a_user_who_comes_and_goes_is_told_with_the_group() {
+        let passwd = format!("{PASSWD}bob:x:1001:1001::/home/bob:/bin/sh\n");
+        let group = format!("{GROUP}bob:x:1001:\n");
+        let shadow = format!("{SHADOW}bob:!:20010:0:99999:7:::\n");
+        let with_bob = [passwd.as_str(), group.as_str(), shadow.as_str()];
+        assert_eq!(told(NOW, with_bob), ["info system.user.created bob", "info identity.group.created bob"]);
+        assert_eq!(told(with_bob, NOW), ["info system.user.deleted bob", "info identity.group.deleted bob"]);
+    }
+
+    #[test]
+    fn locking_and_unlocking_are_told_and_accounts_that_never_could_log_in_are_not() {
+        let locked = SHADOW.replace("alice:$y", "alice:!$y");
+        let starred = SHADOW.replace("daemon:*", "daemon:!*");
+        let with = |shadow| [PASSWD, GROUP, shadow];
+        assert_eq!(told(NOW, with(&locked)), ["info system.user.locked alice"]);
+        assert_eq!(told(with(&locked), NOW), ["info system.user.unlocked alice"]);
+        assert_eq!(told(NOW, with(&starred)), Vec::<String>::new());
+        assert_eq!(told(with(""), NOW), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_new_password_shell_or_name_is_a_modification() {
+        let passwd = PASSWD.replace("/bin/sh", "/bin/zsh").replace("Alice Doe", "Alice Roe");
+        let shadow = SHADOW.replace("20001", "20444");
+        let read = parse(&passwd, GROUP, &shadow);
+        let findings = diff(&parse(PASSWD, GROUP, SHADOW), &read);
+        assert_eq!(lines(&findings), ["info system.user.modified alice"]);
+        assert_eq!(findings[0].metadata["changed"], "display_name shell password");
+    }
+
+    #[test]
+    fn an_account_without_a_password_or_with_the_rights_of_root_is_a_warning() {
+        let shadow = SHADOW.replace("alice:$y$j9T$def", "alice:");
+        assert_eq!(told(NOW, [PASSWD, GROUP, &shadow]), ["warn system.user.modified alice"]);
+        let passwd = format!("{PASSWD}toor:x:0:0::/:/bin/sh\n");
+        assert_eq!(told(NOW, [&passwd, GROUP, SHADOW]), ["warn system.user.created toor"]);
+        let passwd = PASSWD.replace("alice:x:1000", "alice:x:0");
+        assert_eq!(told(NOW, [&passwd, GROUP, SHADOW]), ["warn system.user.modified alice"]);
+    }
+
+    #[test]
+    fn members_that_come_and_go_are_named() {
+        let group = GROUP.replace("sudo:x:27:alice", "sudo:x:27:daemon,bob");
+        let findings = diff(&parse(PASSWD, GROUP, SHADOW), &parse(PASSWD, &group, SHADOW));
+        assert_eq!(
+            lines(&findings),
+            ["info identity.group.member_removed sudo", "info identity.group.member_added sudo"]
+        );
+        let About::Group(payload) = &findings[1].about else { panic!() };
+        assert_eq!((payload.members.join(","), payload.domain.as_str()), ("bob,daemon".into(), ""));
+    }
+
+    #[test]
+    fn the_inventory_counts() {
+        let About::Host(payload) = inventory(&parse(PASSWD, GROUP, SHADOW)).about else { panic!() };
+        assert_eq!(
+            (payload.subject.as_str(), payload.detail.as_str()),
+            ("accounts", "3 users, 3 groups, 2 with a password")
+        );
+        let About::Host(payload) = inventory(&parse(PASSWD, GROUP, "")).about else { panic!() };
+        assert_eq!(payload.detail, "3 users, 3 groups");
+    }
+
+    proptest! {
+        #[test]
+        fn no_accounts_differ_from_themselves(passwd in "([a-c]:x:[0-2]:[0-2]:[a-z]{0,2}:/:/\n){0,5}", shadow in "([a-c]:[!*x]{0,2}:[0-9]{0,2}::::[0-9]?:\n){0,4}") {
+            let accounts = parse(&passwd, GROUP, &shadow);
+            prop_assert_eq!(diff(&accounts, &accounts), vec![]);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The machine as a whole: boots, starts and stops of the agent, local users and groups, the host's name and clock, and
+//! the heartbeat that makes silence mean health.
+//!
+//! Emits at its end too: when the agent is told to stop, that is its last event. A change of the agent's configuration
+//! is told by the agent, which knows of it.
+
+mod account_changes;
+mod accounts;
+mod finding;
+mod host_state;
+mod lifecycle;
+mod watch;
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use self::watch::Watch;
+use super::{CollectError, Collector, Context, Spec};
+use crate::settings::Table;
+
+pub(super) const SPEC: Spec = Spec {
+    name: "system",
+    about: "boots and stops, users and groups, host name and clock, heartbeat",
+    enabled: true,
+    build: |table| Box::new(System { settings: Settings::read(table) }),
+};
+
+/// What may be configured.
+#[derive(Clone, Debug)]
+struct Settings {
+    heartbeat: Option<Duration>,
+}
+
+impl Settings {
+    fn read(table: &mut Table) -> Settings {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let heartbeat = table.duration_or_off(
+            "heartbeat",
+            Some(15 * MINUTE),
+            MINUTE..=24 * 60 * MINUTE,
+            "how often the agent says that it is alive",
+        );
+        Settings { heartbeat }
+    }
+}
+
+struct System {
+    settings: Settings,
+}
+
+impl Collector for System {
+    fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
+        Box::pin(Watch::new(self.settings, context).run())
+    }
+}
