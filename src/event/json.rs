@@ -64,7 +64,7 @@ pub fn to_value(event: &EventView, node: Option<&str>, place: Option<&Place>) ->
 /// When the text is not JSON, the kind is unknown (the nearest is suggested), a field is unknown or has the wrong
 /// type, or kind and payload name different operations.
 pub fn from_str(text: &str) -> Result<Event, JsonError> {
-    Ok(typed(&view_from_str(text)?))
+    typed(&view_from_str(text)?)
 }
 
 /// Parses one event and keeps the fields that this version does not know, as they were printed.
@@ -75,6 +75,7 @@ pub fn view_from_str(text: &str) -> Result<EventView, JsonError> {
     read::event(document::parse(text)?)
 }
 
-fn typed(event: &EventView) -> Event {
-    event.message().transcode_to().expect("the generated types and the descriptors are of one schema")
+/// Only unknown fields nested deeper than one of the two decoders follows can fail here.
+fn typed(event: &EventView) -> Result<Event, JsonError> {
+    event.message().transcode_to().map_err(|e| JsonError::new(format!("the event cannot be encoded: {e}")))
 }

@@ -8,7 +8,7 @@ mod payloads;
 use std::path::PathBuf;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
-use rodent::schema::DESCRIPTORS;
+use rodent::{event::is_redacted, schema::DESCRIPTORS};
 
 /// A file of the repository.
 fn path(file: &str) -> PathBuf {
@@ -59,6 +59,15 @@ impl Subject {
     /// The payload with every field set.
     fn full(&self) -> DynamicMessage {
         filled(&self.message)
+    }
+
+    /// The payload with every field set that may be shown: redacted ones do not come back from JSON.
+    fn shown(&self) -> DynamicMessage {
+        let mut payload = self.full();
+        for field in self.message.fields().filter(is_redacted) {
+            payload.clear_field(&field);
+        }
+        payload
     }
 }
 

@@ -129,5 +129,5 @@ fn check_category(value: &Pattern) -> Result<(), String> {
     }
     let nearest = spelling::nearest(value.text(), kind::categories().iter().map(String::as_str));
     let all = kind::categories().join(", ");
-    Err(format!("no category is called \"{}\"{}; there are {all}", value.text(), spelling::suggestion(nearest)))
+    Err(format!("no category is called \"{}\" among {all}{}", value.text(), spelling::suggestion(nearest)))
 }

@@ -178,5 +178,5 @@ fn unknown(key: &str) -> String {
         names.extend(subject.message.fields().map(|field| field.name().to_owned()));
     }
     let suggestion = spelling::suggestion(spelling::nearest(key, names.iter().map(String::as_str)));
-    format!("no payload has a field \"{key}\"{suggestion}; metadata is asked for as meta.KEY")
+    format!("no payload has a field \"{key}\" (metadata is asked for as meta.KEY){suggestion}")
 }

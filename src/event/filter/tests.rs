@@ -149,7 +149,7 @@ fn a_filter_that_can_take_nothing_is_refused_with_what_would_be_right() {
         ("weather", "no kind is called \"weather\""),
         (
             "pol_name=tank",
-            "\"pol_name=tank\": no payload has a field \"pol_name\"; did you mean \"pool_name\"?; metadata is asked for as meta.KEY",
+            "\"pol_name=tank\": no payload has a field \"pol_name\" (metadata is asked for as meta.KEY); did you mean \"pool_name\"?",
         ),
         (
             "level>=loud",

@@ -27,7 +27,7 @@ pub fn from_pairs(
         }
     }
     let document = json!({ "kind": kind, "level": level.name(), "payload": payload, "metadata": metadata });
-    Ok(typed(&read::event(document)?))
+    typed(&read::event(document)?)
 }
 
 /// Puts a value where the path leads, as the JSON that the field takes.

@@ -158,7 +158,7 @@ fn check_key(key: &str) -> Result<(), JsonError> {
     let fields: Vec<FieldDescriptor> = CATALOGUE.event.fields().collect();
     let nearest = spelling::nearest(key, KEYS.into_iter().chain(fields.iter().map(FieldDescriptor::name)));
     let (nearest, known) = (spelling::suggestion(nearest), KEYS[..8].join(", "));
-    Err(JsonError::new(format!("an event has no \"{key}\"{nearest}; it has {known}")))
+    Err(JsonError::new(format!("an event has no \"{key}\" among {known}{nearest}")))
 }
 
 /// `id` and `event_id` in one event would be two answers to one question.
@@ -288,7 +288,7 @@ fn unknown_kind(name: &str) -> JsonError {
 pub(super) fn unknown_field(descriptor: &MessageDescriptor, key: &str, at: &str) -> JsonError {
     let fields: Vec<FieldDescriptor> = descriptor.fields().collect();
     let nearest = spelling::suggestion(spelling::nearest(key, fields.iter().map(FieldDescriptor::name)));
-    JsonError::new(format!("{at}: there is no field \"{key}\"{nearest}; there are {}", names(descriptor)))
+    JsonError::new(format!("{at}: there is no field \"{key}\" among {}{nearest}", names(descriptor)))
 }
 
 fn names(descriptor: &MessageDescriptor) -> String {

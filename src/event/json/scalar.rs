@@ -133,6 +133,6 @@ fn read_enum(enumeration: &EnumDescriptor, json: &Json, at: &str) -> Result<Valu
     enumeration::number(enumeration, name).map(Value::EnumNumber).ok_or_else(|| {
         let names = enumeration::short_names(enumeration);
         let nearest = spelling::suggestion(spelling::nearest(name, names.iter().map(String::as_str)));
-        JsonError::new(format!("{at}: there is no \"{name}\"{nearest}; it is one of {}", names.join(", ")))
+        JsonError::new(format!("{at}: there is no \"{name}\" among {}{nearest}", names.join(", ")))
     })
 }

@@ -3,11 +3,11 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use proptest::prelude::*;
 use prost::Message;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, Value};
 
 use super::*;
 use crate::{
-    event::{Level, Metadata, catalogue::CATALOGUE},
+    event::{Level, Metadata, catalogue::CATALOGUE, is_redacted},
     schema::{DESCRIPTORS, Payload, events::*},
 };
 
@@ -119,11 +119,11 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         ),
         (
             r#"{"kind": "system.host", "levle": "warn"}"#,
-            "an event has no \"levle\"; did you mean \"level\"?; it has kind, payload, id, time, level, category, source, metadata",
+            "an event has no \"levle\" among kind, payload, id, time, level, category, source, metadata; did you mean \"level\"?",
         ),
         (
             r#"{"kind": "system.host", "payload": {"detial": "x"}}"#,
-            "payload: there is no field \"detial\"; did you mean \"detail\"?; there are subject, detail, operation",
+            "payload: there is no field \"detial\" among subject, detail, operation; did you mean \"detail\"?",
         ),
         (r#"{"kind": "system.host", "payload": []}"#, "payload: [] is a list, where an object is expected"),
         (
@@ -148,7 +148,7 @@ fn what_is_wrong_is_named_with_what_would_be_right() {
         ),
         (
             r#"{"kind": "storage.pool", "payload": {"operation": "craeted"}}"#,
-            "payload.operation: there is no \"craeted\"; did you mean \"created\"?; it is one of created, ",
+            "payload.operation: there is no \"craeted\" among created, ",
         ),
         (
             r#"{"kind": "system.shutdown", "payload": {"graceful": 1}}"#,
@@ -288,6 +288,8 @@ fn pairs_make_an_event() {
     assert!(refusal("storage.pool.created", &[("operation", "deleted")]).contains("storage.pool.deleted"));
 }
 
+const EDGES: [f32; 6] = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE, f32::MAX];
+
 /// Any value that the field can hold.
 fn any_value(kind: &Kind) -> BoxedStrategy<Value> {
     match kind {
@@ -297,14 +299,14 @@ fn any_value(kind: &Kind) -> BoxedStrategy<Value> {
         Kind::Uint32 | Kind::Fixed32 => any::<u32>().prop_map(Value::U32).boxed(),
         Kind::Uint64 | Kind::Fixed64 => any::<u64>().prop_map(Value::U64).boxed(),
         // Every bit pattern; of the many that are no number JSON knows one.
-        Kind::Float => any::<u32>()
-            .prop_map(f32::from_bits)
+        Kind::Float => prop_oneof![any::<u32>().prop_map(f32::from_bits), proptest::sample::select(&EDGES[..])]
             .prop_map(|f| Value::F32(if f.is_nan() { f32::NAN } else { f }))
             .boxed(),
-        Kind::Double => any::<u64>()
-            .prop_map(f64::from_bits)
-            .prop_map(|f| Value::F64(if f.is_nan() { f64::NAN } else { f }))
-            .boxed(),
+        Kind::Double => {
+            prop_oneof![any::<u64>().prop_map(f64::from_bits), proptest::sample::select(&EDGES[..]).prop_map(f64::from)]
+                .prop_map(|f| Value::F64(if f.is_nan() { f64::NAN } else { f }))
+                .boxed()
+        }
         Kind::String => any::<String>().prop_map(Value::String).boxed(),
         Kind::Bytes => any::<Vec<u8>>().prop_map(|bytes| Value::Bytes(bytes.into())).boxed(),
         Kind::Enum(enumeration) => {
@@ -324,10 +326,12 @@ fn any_field(field: FieldDescriptor) -> BoxedStrategy<Option<(FieldDescriptor, V
     let value = if field.is_map() {
         let entry = field.kind().as_message().cloned().expect("a map is made of entries");
         let key = any_value(&entry.map_entry_key_field().kind());
-        let entries =
-            proptest::collection::hash_map(any::<String>(), any_value(&entry.map_entry_value_field().kind()), 0..4);
-        (key, entries)
-            .prop_map(|(_, entries)| Value::Map(entries.into_iter().map(|(k, v)| (MapKey::String(k), v)).collect()))
+        let entries = (key, any_value(&entry.map_entry_value_field().kind()));
+        proptest::collection::vec(entries, 0..4)
+            .prop_map(|entries| {
+                let entries = entries.into_iter().map(|(key, value)| (key.into_map_key().expect("a key"), value));
+                Value::Map(entries.collect())
+            })
             .boxed()
     } else if field.is_list() {
         proptest::collection::vec(any_value(&field.kind()), 0..4).prop_map(Value::List).boxed()
@@ -338,7 +342,8 @@ fn any_field(field: FieldDescriptor) -> BoxedStrategy<Option<(FieldDescriptor, V
 }
 
 fn any_message(fields: Vec<FieldDescriptor>) -> BoxedStrategy<Vec<Option<(FieldDescriptor, Value)>>> {
-    fields.into_iter().map(any_field).collect::<Vec<_>>().boxed()
+    // Redacted ones do not come back.
+    fields.into_iter().filter(|field| !is_redacted(field)).map(any_field).collect::<Vec<_>>().boxed()
 }
 
 fn filled(mut message: DynamicMessage, fields: Vec<Option<(FieldDescriptor, Value)>>) -> DynamicMessage {
@@ -383,6 +388,18 @@ proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in any::<String>()) {
         let _ = from_str(&text);
+    }
+
+    #[test]
+    fn no_damage_to_an_event_makes_a_reader_panic(event in any_event(), at in any::<usize>(), byte in any::<u8>()) {
+        let mut bytes = event.encode_to_vec();
+        if let Some(i) = at.checked_rem(bytes.len()) {
+            bytes[i] = byte;
+        }
+        if let Ok(event) = EventView::decode(&bytes) {
+            let _ = crate::event::Summary::of(&event);
+            let _ = from_str(&to_value(&event, None, None).to_string());
+        }
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //! a line of code that names it.
 
 use prost::Message;
-use prost_reflect::Value;
-use rodent::event::{EventView, Filter, Summary, is_redacted, json, kind};
+use prost_reflect::{DynamicMessage, Value};
+use rodent::event::{EventView, Filter, MASK, Summary, is_redacted, json, kind};
 
 use super::{Subject, subjects};
 
-fn view(subject: &Subject) -> EventView {
-    EventView::decode(&subject.event(subject.full()).encode_to_vec()).expect("an event")
+fn view(subject: &Subject, payload: DynamicMessage) -> EventView {
+    EventView::decode(&subject.event(payload).encode_to_vec()).expect("an event")
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn every_payload_and_every_operation_has_a_kind() {
         for value in values.as_enum().expect("an operation is an enum").values().filter(|v| v.number() != 0) {
             let mut payload = subject.full();
             payload.set_field(&operation, Value::EnumNumber(value.number()));
-            let event = EventView::decode(&subject.event(payload).encode_to_vec()).expect("an event");
+            let event = view(&subject, payload);
             let (kind, ending) = (event.kind(), value.name().to_lowercase());
             let operation = kind.as_str().strip_prefix(&format!("{}.", subject.name)).expect("in three parts");
             assert!(ending.ends_with(&format!("_{operation}")), "{kind} is made of {ending}");
@@ -33,7 +33,7 @@ fn every_payload_and_every_operation_has_a_kind() {
 #[test]
 fn every_payload_has_a_summary_that_tells_all_its_fields() {
     for subject in subjects() {
-        let Summary { subject: name, text } = Summary::of(&view(&subject));
+        let Summary { subject: name, text } = Summary::of(&view(&subject, subject.full()));
         for (field, _) in subject.full().fields().filter(|(field, _)| field.name() != "operation") {
             let told = text.contains(&format!("{}=", field.name())) || text.contains(&format!("{}.", field.name()));
             let is_prose = field.name() == "detail" && text.contains("detail");
@@ -45,10 +45,10 @@ fn every_payload_has_a_summary_that_tells_all_its_fields() {
 #[test]
 fn every_field_of_every_payload_can_be_filtered_by() {
     for subject in subjects() {
-        let event = view(&subject);
+        let event = view(&subject, subject.full());
         for (field, value) in subject.full().fields().filter(|(field, _)| !is_redacted(field)) {
             let value = match value {
-                Value::Map(_) => "key".to_owned(),
+                Value::Map(map) => map.keys().map(|key| text(&key.clone().into())).collect(),
                 Value::List(list) => text(&list[0]),
                 value => text(value),
             };
@@ -80,11 +80,27 @@ fn text(value: &Value) -> String {
 }
 
 #[test]
+fn no_redacted_field_of_any_payload_is_shown() {
+    for subject in subjects() {
+        let event = view(&subject, subject.full());
+        let (printed, Summary { subject: name, text }) = (json::to_value(&event, None, None), Summary::of(&event));
+        for field in subject.message.fields().filter(is_redacted) {
+            assert_eq!(printed["payload"][field.name()], MASK, "{printed}");
+            let is_masked = text.contains(&format!("{}={MASK}", field.name())) || name == MASK;
+            assert!(is_masked, "{name} {text}");
+            let condition = format!("payload.{}=*", field.name());
+            assert!(Filter::parse(&[&condition]).is_err(), "{condition} would find out what it holds");
+        }
+    }
+}
+
+#[test]
 fn every_payload_goes_through_json_and_needs_no_more_than_its_kind() {
     for subject in subjects() {
-        let printed = json::to_value(&view(&subject), None, None);
-        let read = json::from_str(&printed.to_string()).unwrap_or_else(|e| panic!("{printed}: {e}"));
-        assert_eq!(json::to_value(&EventView::from(&read), None, None)["payload"], printed["payload"]);
+        let event = view(&subject, subject.shown());
+        let printed = json::to_value(&event, None, None).to_string();
+        let read = json::from_str(&printed).unwrap_or_else(|e| panic!("{printed}: {e}"));
+        assert_eq!(EventView::from(&read).payload(), event.payload(), "{printed}");
         let empty = format!(r#"{{"kind": "{}"}}"#, subject.name);
         assert!(json::from_str(&empty).is_ok(), "{empty}");
     }
@@ -101,7 +117,7 @@ fn fields_that_this_version_does_not_know_survive_the_view_and_json_in_every_pay
     ];
     for subject in subjects() {
         for unknown in unknown {
-            let mut payload = subject.full();
+            let mut payload = subject.shown();
             payload.merge(unknown).expect("an unknown field");
             let bytes = subject.event(payload).encode_to_vec();
             let event = EventView::decode(&bytes).expect("an event");
