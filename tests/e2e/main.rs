@@ -2,3 +2,6 @@
 //! where it cannot run. `make test` installs what it needs first.
 
 mod container;
+mod foreign;
+#[path = "../it/process.rs"]
+mod process;
