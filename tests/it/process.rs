@@ -1,5 +1,5 @@
-//! A program under test that runs beside the test. Killed by its number when the test lets go of it, also by a panic, and
-//! then what it said on standard error is printed.
+//! A program under test that runs beside the test. Dropping it is SIGKILL, to its number; after a panic, what it said on
+//! standard error is printed.
 
 use std::{
     fs::File,
@@ -33,12 +33,6 @@ impl Process {
     /// The lines of its standard output, when the command was given `Stdio::piped()`.
     pub(crate) fn lines(&mut self) -> Lines<BufReader<ChildStdout>> {
         BufReader::new(self.child.stdout.take().expect("standard output is piped")).lines()
-    }
-
-    /// Ends it without a chance to say goodbye.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("kill a program");
-        self.child.wait().expect("wait for a killed program");
     }
 
     /// Asks it to end by SIGTERM; false when it has not, or with an error, after `patience`.

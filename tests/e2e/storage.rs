@@ -1,0 +1,57 @@
+//! A real file system: mounted, filled, emptied, unmounted.
+
+use std::process::Command;
+
+use crate::{appliance::Appliance, container::workshop};
+
+#[test]
+fn a_file_system_is_told_when_it_is_mounted_fills_up_and_goes() {
+    let disk = Disk::new("storage");
+    let appliance = Appliance::start("storage", &[&format!("--bind={}", disk.device)]);
+    appliance.run(&format!("mkdir /srv/tank && mount {} /srv/tank", disk.device));
+    let mounted = appliance.wait_for_event("the mount", |event| event["kind"] == "storage.dataset.mounted");
+    assert_eq!(mounted["payload"]["mountpoint"], "/srv/tank", "{mounted}");
+
+    appliance.run("head -c 55M /dev/zero > /srv/tank/data");
+    let exceeded = appliance.wait_for_event("a full file system", |event| event["kind"] == "usage.threshold.exceeded");
+    assert_eq!(exceeded["level"], "error", "{exceeded}");
+    appliance.run("rm /srv/tank/data");
+    appliance.wait_for_event("room again", |event| event["kind"] == "usage.threshold.cleared");
+
+    // A start sees the mount again, and within the unit's own view of the file systems.
+    appliance.run("systemctl restart rodent");
+    appliance.run("umount /srv/tank");
+    let kinds = appliance.kinds(2, |event| event["payload"]["mountpoint"] == "/srv/tank");
+    assert_eq!(kinds, ["storage.dataset.mounted", "storage.dataset.unmounted"]);
+}
+
+/// A small ext4 on a loop device, gone when dropped.
+struct Disk {
+    device: String,
+}
+
+impl Disk {
+    fn new(name: &str) -> Disk {
+        let image = workshop().join(format!("{name}-{}.img", std::process::id()));
+        let image = image.to_str().expect("the target directory's name is UTF-8");
+        host(&["truncate", "-s", "64M", image]);
+        host(&["mkfs.ext4", "-q", "-m", "0", image]);
+        let device = host(&["losetup", "--find", "--show", image]);
+        // The device keeps it open; the name is not needed.
+        host(&["rm", image]);
+        Disk { device }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").args(["-d", &self.device]).status();
+    }
+}
+
+fn host(command: &[&str]) -> String {
+    let output = Command::new(command[0]).args(&command[1..]).output();
+    let output = output.unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}

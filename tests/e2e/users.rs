@@ -1,0 +1,41 @@
+//! Local users and groups, changed by the machine's own tools.
+
+use serde_json::Value;
+
+use crate::appliance::Appliance;
+
+#[test]
+fn users_and_groups_are_told_as_they_come_change_and_go() {
+    let appliance = Appliance::start("users", &[]);
+    for step in [
+        "useradd --no-user-group -m alice",
+        "usermod -L alice",
+        "usermod -U -p '$6$x$y' alice",
+        "groupadd backup-operators",
+        "gpasswd -a alice backup-operators",
+        "gpasswd -d alice backup-operators",
+        "groupdel backup-operators",
+        "userdel alice",
+    ] {
+        appliance.run(&format!("{step} && sleep 1"));
+    }
+
+    let users = appliance.kinds(4, |event| event["payload"]["username"] == "alice" && is_of(event, "system.user."));
+    assert_eq!(users.first().map(String::as_str), Some("system.user.created"));
+    assert_eq!(users.last().map(String::as_str), Some("system.user.deleted"));
+    assert!(users.contains(&"system.user.unlocked".to_owned()), "{users:?}");
+    let groups = appliance.kinds(4, |event| event["payload"]["group_name"] == "backup-operators");
+    assert_eq!(
+        groups,
+        [
+            "identity.group.created",
+            "identity.group.member_added",
+            "identity.group.member_removed",
+            "identity.group.deleted"
+        ]
+    );
+}
+
+fn is_of(event: &Value, kind: &str) -> bool {
+    event["kind"].as_str().is_some_and(|name| name.starts_with(kind))
+}
