@@ -1,1 +1,96 @@
-//! Stub.
+//! The command line: one file a command, each with its arguments and `run`.
+//!
+//! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events` and
+//! `status` are thin clients of the agent's socket. Always holds: results go to standard output and everything else to
+//! standard error, one line each; a reader that goes away ends a command quietly.
+
+mod emit;
+mod events;
+mod failure;
+mod moment;
+mod status;
+
+use std::{future::Future, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+pub use failure::Failure;
+
+/// The event agent of a storage appliance: collects events of this machine, keeps them durably and uploads them.
+#[derive(Debug, Parser)]
+#[command(name = "rodent", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Arguments {
+    /// The agent's socket
+    #[arg(long, global = true, env = "RODENT_SOCKET", hide_env_values = true, value_name = "PATH")]
+    #[arg(default_value = crate::client::SOCKET)]
+    socket: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Emit(emit::Arguments),
+    Events(events::Arguments),
+    Status(status::Arguments),
+}
+
+/// Parses the words of the command line and does what they say.
+pub fn main() -> ExitCode {
+    match Arguments::try_parse() {
+        Ok(arguments) => arguments.command.run(arguments.socket).unwrap_or_else(|failure| failure.report()),
+        Err(error) => usage(&error),
+    }
+}
+
+impl Command {
+    fn run(self, socket: PathBuf) -> Result<ExitCode, Failure> {
+        match self {
+            Command::Emit(arguments) => wait_for(emit::run(arguments, &socket)),
+            Command::Events(arguments) => wait_for(events::run(arguments, &socket)),
+            Command::Status(arguments) => wait_for(status::run(arguments, &socket)),
+        }
+    }
+}
+
+/// Runs a client of the socket.
+fn wait_for<F: Future<Output = Result<ExitCode, Failure>>>(command: F) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(command);
+    // A thread that still waits for standard input must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// Prints help or version, or what is wrong with the words.
+fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let text = error.render().to_string();
+        anstream::eprint!("rodent: {}", text.strip_prefix("error: ").unwrap_or(&text));
+        return failure::Code::Usage.into();
+    }
+    // Nobody is left to be told when the help cannot be printed.
+    let _ = error.print();
+    if error.use_stderr() { failure::Code::Usage.into() } else { ExitCode::SUCCESS }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_all_commands_agree_with_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_examples() {
+        for command in Arguments::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let shown = command.get_after_help().is_some_and(|text| text.to_string().contains("Examples"));
+            assert!(shown, "{} has no examples", command.get_name());
+        }
+    }
+}

@@ -26,4 +26,4 @@ mod units;
 pub use output::Output;
 pub use screen::{Screen, quiet_end};
 pub use table::{Cell, Column, Table, Tone};
-pub use units::{human_bytes, human_duration, time_of_day, time_utc};
+pub use units::{grouped, human_bytes, human_duration, time_of_day, time_utc};

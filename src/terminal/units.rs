@@ -24,6 +24,19 @@ pub fn time_of_day(unix_ms: i64) -> String {
     time.get(11..19).map(str::to_owned).unwrap_or(time)
 }
 
+/// `1,234,567`.
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// `412 B`, `1.5 MiB`: powers of 1024.
 pub fn human_bytes(bytes: u64) -> String {
     if bytes < 1024 {
@@ -71,6 +84,14 @@ mod tests {
         assert_eq!(time_utc(i64::MAX), "9223372036854775807ms");
         assert_eq!(time_of_day(1_762_767_000_999), "09:30:00");
         assert_eq!(time_of_day(-5), "-5ms");
+    }
+
+    #[test]
+    fn counts_are_grouped_by_thousands() {
+        let cases = [(0, "0"), (999, "999"), (1_000, "1,000"), (99_999, "99,999"), (1_234_567, "1,234,567")];
+        for (count, words) in cases {
+            assert_eq!(grouped(count), words);
+        }
     }
 
     #[test]

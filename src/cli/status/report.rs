@@ -1,0 +1,282 @@
+//! What a status means to a person: the facts in words, and first of all whether something needs attention.
+//!
+//! Pure: the time is handed in.
+
+use std::time::SystemTime;
+
+use super::super::moment::ago;
+use crate::{
+    client::StatusResponse,
+    schema::local::{LaneStatus, LogStatus, UplinkStatus},
+    terminal::{Tone, grouped, human_bytes, human_duration, time_utc},
+};
+
+/// From this share of its bound on, the log of a machine that has a controller is worth a word, percent.
+const FULL_PERCENT: u64 = 90;
+
+/// One line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fact {
+    pub(super) label: &'static str,
+    pub(super) text: String,
+    pub(super) tone: Tone,
+}
+
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) headline: Fact,
+    pub(super) facts: Vec<Fact>,
+}
+
+impl Report {
+    pub(super) fn of(status: &StatusResponse, now: SystemTime) -> Report {
+        let (log, uplink) = (status.log.clone().unwrap_or_default(), status.uplink.clone().unwrap_or_default());
+        let mut facts = problems(status, &log, &uplink, now);
+        let headline = headline(status, &facts);
+        facts.extend([
+            fact("agent", agent(status, now)),
+            fact("log", stored(&log, now)),
+            fact("at risk", at_risk(&log)),
+            fact("lost", lost(&log)),
+            fact("controller", reached(&uplink, now)),
+        ]);
+        if uplink.state != "off" {
+            facts.push(fact("", delivered(&uplink, &log)));
+        }
+        facts.push(fact("taken", taken(status)));
+        Report { headline, facts }
+    }
+}
+
+fn fact(label: &'static str, text: String) -> Fact {
+    Fact { label, text, tone: Tone::Plain }
+}
+
+fn headline(status: &StatusResponse, problems: &[Fact]) -> Fact {
+    let (words, tone) = match problems.len() {
+        0 => ("healthy".to_owned(), Tone::Good),
+        1 => ("one thing needs attention".to_owned(), Tone::Warn),
+        count => (format!("{count} things need attention"), Tone::Warn),
+    };
+    Fact { label: "rodent", text: format!("{} {words}", status.version).trim().to_owned(), tone }
+}
+
+fn problems(status: &StatusResponse, log: &LogStatus, uplink: &UplinkStatus, now: SystemTime) -> Vec<Fact> {
+    let mut problems = Vec::new();
+    let mut add = |tone, text| problems.push(Fact { label: "!", text, tone });
+    if !log.degraded.is_empty() {
+        add(Tone::Bad, format!("events are not durable: {}", log.degraded));
+    }
+    let error = if uplink.last_error.is_empty() { "no reason given" } else { uplink.last_error.as_str() };
+    match uplink.state.as_str() {
+        "held" => add(Tone::Bad, format!("the controller refuses, everything is kept: {error}")),
+        "waiting" => {
+            let long = ago(uplink.state_since, now).map(|d| format!(" for {}", human_duration(d))).unwrap_or_default();
+            add(Tone::Warn, format!("the controller is out of reach{long}: {error}"));
+        }
+        _ => {}
+    }
+    let percent = percent(log);
+    if uplink.state != "off" && percent >= FULL_PERCENT {
+        add(Tone::Warn, format!("the log is {percent}% full: the oldest events will be removed"));
+    }
+    let removed = sum(log, |lane| lane.lost_events);
+    if removed > 0 {
+        add(Tone::Warn, format!("{} events were removed before everyone had them", grouped(removed)));
+    }
+    for collector in status.collectors.iter().filter(|collector| collector.state == "failed") {
+        add(Tone::Warn, format!("the collector {} has failed: {}", collector.name, collector.detail));
+    }
+    problems
+}
+
+fn agent(status: &StatusResponse, now: SystemTime) -> String {
+    let mut words = ago(status.started_at, now).map(|up| format!("up {}", human_duration(up))).unwrap_or_default();
+    for (what, value) in [("profile", &status.profile), ("node", &status.node_id), ("clock", &status.clock_state)] {
+        if !value.is_empty() {
+            let comma = if words.is_empty() { "" } else { ", " };
+            words.push_str(&format!("{comma}{what} {value}"));
+        }
+    }
+    words
+}
+
+fn stored(log: &LogStatus, now: SystemTime) -> String {
+    let events = sum(log, |lane| lane.stored_events);
+    let mut words =
+        format!("{} stored, {} of {}", counted(events), human_bytes(log.disk_bytes), human_bytes(log.disk_bytes_max));
+    let oldest = log.lanes.iter().map(|lane| lane.oldest_time).filter(|time| *time > 0).min();
+    if let Some(since) = oldest.and_then(|time| ago(time, now)) {
+        words.push_str(&format!(", the oldest {} ago", human_duration(since)));
+    }
+    words
+}
+
+fn at_risk(log: &LogStatus) -> String {
+    let (events, bytes) = (sum(log, |lane| lane.waiting_events), sum(log, |lane| lane.waiting_bytes));
+    match events {
+        0 => "nothing: all that was taken is on the disk".to_owned(),
+        _ => {
+            let longest = log.lanes.iter().map(|lane| lane.waiting_milliseconds).max().unwrap_or_default();
+            let longest = human_duration(std::time::Duration::from_millis(longest));
+            format!("{} ({}, for {longest}) if the power failed now", counted(events), human_bytes(bytes))
+        }
+    }
+}
+
+fn lost(log: &LogStatus) -> String {
+    match sum(log, |lane| lane.lost_events) {
+        0 => "nothing".to_owned(),
+        events => counted(events),
+    }
+}
+
+fn reached(uplink: &UplinkStatus, now: SystemTime) -> String {
+    if uplink.state.is_empty() || uplink.state == "off" {
+        return "none configured: events are kept on this machine".to_owned();
+    }
+    let mut words = format!("{} {}", uplink.state, uplink.controller).trim().to_owned();
+    match ago(uplink.last_success, now) {
+        Some(since) => {
+            let (since, at) = (human_duration(since), time_utc(uplink.last_success));
+            words.push_str(&format!(", last reached {since} ago ({at})"));
+        }
+        None => words.push_str(", not reached yet"),
+    }
+    if uplink.state == "waiting" && uplink.next_attempt_milliseconds > 0 {
+        let next = std::time::Duration::from_millis(uplink.next_attempt_milliseconds);
+        words.push_str(&format!(", next attempt in {}", human_duration(next)));
+    }
+    words
+}
+
+fn delivered(uplink: &UplinkStatus, log: &LogStatus) -> String {
+    let lag: u64 = log.cursors.iter().filter(|cursor| cursor.name == "uplink").map(|cursor| cursor.lag_events).sum();
+    format!(
+        "{} delivered in {} batches ({}), {} to go",
+        counted(uplink.delivered_events),
+        grouped(uplink.delivered_batches),
+        human_bytes(uplink.delivered_bytes),
+        grouped(lag)
+    )
+}
+
+fn taken(status: &StatusResponse) -> String {
+    let pipeline = status.pipeline.clone().unwrap_or_default();
+    let (filtered, refused) = (grouped(pipeline.filtered_events), grouped(pipeline.refused_events));
+    format!("{} since the start, {filtered} filtered, {refused} refused", counted(pipeline.accepted_events))
+}
+
+fn counted(events: u64) -> String {
+    if events == 1 { "1 event".to_owned() } else { format!("{} events", grouped(events)) }
+}
+
+fn sum(log: &LogStatus, part: fn(&LaneStatus) -> u64) -> u64 {
+    log.lanes.iter().map(part).fold(0, u64::saturating_add)
+}
+
+fn percent(log: &LogStatus) -> u64 {
+    log.disk_bytes.saturating_mul(100).checked_div(log.disk_bytes_max).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::schema::local::{CollectorStatus, CursorStatus};
+
+    const NOW_MS: i64 = 1_762_767_000_000;
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(NOW_MS as u64)
+    }
+
+    fn status() -> StatusResponse {
+        StatusResponse {
+            version: "0.1.0".to_owned(),
+            started_at: NOW_MS - 12_000_000,
+            profile: "default".to_owned(),
+            log: Some(LogStatus {
+                lanes: vec![LaneStatus {
+                    lane: "routine".to_owned(),
+                    stored_events: 12_345,
+                    oldest_time: NOW_MS - 60_000,
+                    ..Default::default()
+                }],
+                cursors: vec![CursorStatus { name: "uplink".to_owned(), lag_events: 3, ..Default::default() }],
+                disk_bytes: 1 << 20,
+                disk_bytes_max: 1 << 30,
+                ..Default::default()
+            }),
+            uplink: Some(UplinkStatus {
+                state: "connected".to_owned(),
+                controller: "ctl:8443".to_owned(),
+                last_success: NOW_MS - 2_000,
+                delivered_events: 12_342,
+                delivered_batches: 124,
+                ..Default::default()
+            }),
+            collectors: vec![CollectorStatus {
+                name: "system".to_owned(),
+                state: "running".to_owned(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    }
+
+    fn text(report: &Report, label: &str) -> String {
+        report.facts.iter().find(|fact| fact.label == label).map(|fact| fact.text.clone()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_healthy_agent_has_no_problem_and_every_fact() {
+        let report = Report::of(&status(), now());
+        assert_eq!(report.headline.text, "0.1.0 healthy");
+        assert_eq!(text(&report, "agent"), "up 3h 20m, profile default");
+        assert_eq!(text(&report, "log"), "12,345 events stored, 1.0 MiB of 1.0 GiB, the oldest 1m ago");
+        assert_eq!(text(&report, "at risk"), "nothing: all that was taken is on the disk");
+        assert_eq!(text(&report, "controller"), "connected ctl:8443, last reached 2s ago (2025-11-10T09:29:58Z)");
+        assert_eq!(text(&report, ""), "12,342 events delivered in 124 batches (0 B), 3 to go");
+    }
+
+    #[test]
+    fn what_needs_attention_stands_first() {
+        let mut status = status();
+        let uplink = status.uplink.as_mut().expect("set above");
+        (uplink.state, uplink.last_error) = ("held".to_owned(), "the token has expired".to_owned());
+        status.collectors[0].state = "failed".to_owned();
+        status.log.as_mut().expect("set above").lanes[0].lost_events = 7;
+        let report = Report::of(&status, now());
+        assert_eq!(report.headline.text, "0.1.0 3 things need attention");
+        assert_eq!(report.facts[0].text, "the controller refuses, everything is kept: the token has expired");
+        assert_eq!(text(&report, "lost"), "7 events");
+    }
+
+    #[test]
+    fn without_a_controller_a_full_log_is_as_it_should_be() {
+        let mut status = status();
+        status.uplink = Some(UplinkStatus { state: "off".to_owned(), ..Default::default() });
+        status.log.as_mut().expect("set above").disk_bytes = 1 << 30;
+        let report = Report::of(&status, now());
+        assert_eq!(report.headline.text, "0.1.0 healthy");
+        assert_eq!(text(&report, "controller"), "none configured: events are kept on this machine");
+    }
+
+    #[test]
+    fn an_agent_that_says_nothing_is_still_shown() {
+        let report = Report::of(&StatusResponse::default(), now());
+        assert_eq!(report.headline.text, "healthy");
+        assert_eq!(text(&report, "log"), "0 events stored, 0 B of 0 B");
+    }
+
+    #[test]
+    fn what_would_be_lost_now_is_named() {
+        let mut status = status();
+        let lane = &mut status.log.as_mut().expect("set above").lanes[0];
+        (lane.waiting_events, lane.waiting_bytes, lane.waiting_milliseconds) = (12, 3_174, 350);
+        let report = Report::of(&status, now());
+        assert_eq!(text(&report, "at risk"), "12 events (3.1 KiB, for 350ms) if the power failed now");
+    }
+}
