@@ -4,6 +4,7 @@
 //! `status` are thin clients of the agent's socket. Always holds: results go to standard output and everything else to
 //! standard error, one line each; a reader that goes away ends a command quietly.
 
+mod config;
 mod emit;
 mod events;
 mod failure;
@@ -15,6 +16,12 @@ use std::{future::Future, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand, error::ErrorKind};
 
 pub use failure::Failure;
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  rodent config check                    the one in force: /etc/rodent/rodent.yml and its drop-ins
+  rodent config check ./rodent.yml       before it is put there
+  rodent config show                     every setting, its value, and where that came from";
 
 /// The event agent of a storage appliance: collects events of this machine, keeps them durably and uploads them.
 #[derive(Debug, Parser)]
@@ -34,6 +41,9 @@ enum Command {
     Emit(emit::Arguments),
     Events(events::Arguments),
     Status(status::Arguments),
+    /// Check the configuration, or show what it comes to
+    #[command(after_help = CONFIG_EXAMPLES)]
+    Config(config::ConfigArguments),
 }
 
 /// Parses the words of the command line and does what they say.
@@ -50,6 +60,7 @@ impl Command {
             Command::Emit(arguments) => wait_for(emit::run(arguments, &socket)),
             Command::Events(arguments) => wait_for(events::run(arguments, &socket)),
             Command::Status(arguments) => wait_for(status::run(arguments, &socket)),
+            Command::Config(arguments) => Ok(config::run(arguments)),
         }
     }
 }
