@@ -83,14 +83,15 @@ pub struct Loaded {
 
 impl Config {
     /// Reads the file at `path`, which must be there. Without a path, reads the standard file below `root`, which may
-    /// be missing, and its drop-ins.
+    /// be missing, and its drop-ins. The drop-ins belong to the standard file also when that is named.
     ///
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: Option<&Path>, root: &Path) -> Result<Loaded, Faults> {
         let files = match path {
+            Some(path) if path == files::standard_file(root) => files::with_drop_ins(vec![path.to_path_buf()], root)?,
             Some(path) => vec![path.to_path_buf()],
-            None => files::standard(root)?,
+            None => files::with_drop_ins(files::standard_if_there(root), root)?,
         };
         let (config, records) = Config::read(Document::open(&files))?;
         Ok(Loaded { config, records, files })

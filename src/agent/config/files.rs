@@ -19,14 +19,25 @@ pub const STANDARD_FILE: &str = "/etc/rodent/rodent.yml";
 /// Directories of drop-ins, the weakest first.
 const DROP_IN_DIRECTORIES: [&str; 3] = ["/usr/lib/rodent/rodent.d", "/run/rodent/rodent.d", "/etc/rodent/rodent.d"];
 
-/// The files that are there below `root`, the weakest first.
+/// The standard file of the machine below `root`.
+pub(super) fn standard_file(root: &Path) -> PathBuf {
+    below(root, STANDARD_FILE)
+}
+
+/// The standard file unless it is missing; one that cannot be looked at is there, and a fault later.
+pub(super) fn standard_if_there(root: &Path) -> Vec<PathBuf> {
+    let file = standard_file(root);
+    match file.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        _ => vec![file],
+    }
+}
+
+/// These files, then the drop-ins that are there below `root`.
 ///
 /// # Errors
 /// When a directory cannot be listed.
-pub(super) fn standard(root: &Path) -> Result<Vec<PathBuf>, Faults> {
-    let standard = below(root, STANDARD_FILE);
-    let is_missing = matches!(standard.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
-    let mut files: Vec<PathBuf> = if is_missing { Vec::new() } else { vec![standard] };
+pub(super) fn with_drop_ins(mut files: Vec<PathBuf>, root: &Path) -> Result<Vec<PathBuf>, Faults> {
     let mut drop_ins = BTreeMap::new();
     for directory in DROP_IN_DIRECTORIES {
         let directory = below(root, directory);

@@ -3,7 +3,11 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use super::*;
-use crate::{event::Level, settings::Origin};
+use crate::{
+    event::Level,
+    settings::Origin,
+    sinks::uplink::{Tls, TokenSource},
+};
 
 fn config(text: &str) -> Config {
     Config::parse("rodent.yml", text).unwrap_or_else(|faults| panic!("{faults}")).config
@@ -223,6 +227,8 @@ fn drop_ins_are_laid_over_by_name_and_the_administrators_beats_its_namesakes() {
         ("/etc/rodent/rodent.d/.50-editor.yml", "not: [yaml"),
     ]);
     let loaded = Config::load(None, root.path()).unwrap_or_else(|faults| panic!("{faults}"));
+    let named = Config::load(Some(&root.path().join("etc/rodent/rodent.yml")), root.path()).expect("the same");
+    assert_eq!((named.files, named.config.events), (loaded.files.clone(), loaded.config.events.clone()));
     let config = loaded.config;
     assert_eq!((config.events.profile, config.events.batch_size), (Profile::Minimal, 3));
     assert_eq!((config.events.batch_timeout, config.events.max_disk), (Duration::from_secs(1), 2 << 30));
