@@ -13,5 +13,9 @@
 //! absent: TLS, more than one machine, and any command to an agent.
 
 mod batch;
+mod connect;
+mod ingest;
+pub mod server;
+mod service;
 pub mod store;
 pub mod token;

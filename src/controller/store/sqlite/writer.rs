@@ -10,6 +10,7 @@ use super::{Job, refused};
 use crate::{
     controller::store::{Arrival, Numbering, Receipt, Record, StoreError, StoredEvent, tail::TailSender},
     event::json::Place,
+    telemetry::ErrorChain,
 };
 
 /// Events in one transaction; a batch that comes later waits for the next, so that no answer waits for long.
@@ -20,6 +21,8 @@ type Answer = oneshot::Sender<Result<Receipt, StoreError>>;
 pub(super) struct Writer {
     connection: Connection,
     tail: Arc<TailSender>,
+    /// Whether the last transaction failed: the log gets the change, not every retry.
+    failing: bool,
 }
 
 /// What became of a batch before its transaction was committed.
@@ -27,7 +30,7 @@ type Outcome = Result<Written, StoreError>;
 
 impl Writer {
     pub(super) fn new(connection: Connection, tail: Arc<TailSender>) -> Writer {
-        Writer { connection, tail }
+        Writer { connection, tail, failing: false }
     }
 
     /// Writes until it is told to close or nobody can ask any more.
@@ -60,13 +63,18 @@ impl Writer {
         let (arrivals, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
         match self.commit(arrivals) {
             Ok(outcomes) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the event database takes batches again");
+                }
                 for (outcome, answer) in outcomes.into_iter().zip(answers) {
                     self.settle(outcome, answer);
                 }
             }
             Err(error) => {
                 let error = refused("write")(error);
-                tracing::error!(error = %crate::telemetry::ErrorChain(&error), "batches are refused");
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(error = %ErrorChain(&error), "batches are refused until this ends");
+                }
                 for answer in answers {
                     // Err: who asked has gone, and will ask again.
                     let _ = answer.send(Err(error.clone()));

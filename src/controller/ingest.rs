@@ -1,0 +1,164 @@
+//! What agents send, checked and stored. Gets requests from `service`, gives batches to the store, and answers Ok only
+//! when the store has them.
+//!
+//! Answers to a batch: UNAUTHENTICATED without a valid token; PERMISSION_DENIED when the batch names another node than
+//! the token; INVALID_ARGUMENT when the batch is at fault, and the message says what; FAILED_PRECONDITION when its
+//! numbers are taken by other events; UNAVAILABLE when the store cannot write now. Nothing of a batch that is not
+//! answered with success is stored — or all of it is, and the answer was lost: the repeat will be dropped.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use tonic::{Status, codegen::http::HeaderMap};
+
+use super::{
+    batch::Batch,
+    store::{Arrival, Numbering, Record, Store, StoreError},
+    token::{Identity, Keys},
+};
+use crate::{
+    schema::wire::{EventBatch, EventBatchResponse, RegisterRequest, RegisterResponse},
+    telemetry::ErrorChain,
+};
+
+/// What this controller understands beyond the published contract: it sorts by sequence, so that batches may overlap.
+const DIALECT: u32 = 1;
+
+const LANES: [&str; 2] = ["urgent", "routine"];
+
+/// The entrance to a store.
+pub(super) struct Ingest {
+    keys: Keys,
+    store: Arc<dyn Store>,
+}
+
+impl Ingest {
+    pub(super) fn new(keys: Keys, store: Arc<dyn Store>) -> Ingest {
+        Ingest { keys, store }
+    }
+
+    /// Who calls, by the bearer token among the headers.
+    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Identity, Status> {
+        let header = headers.get("authorization").and_then(|value| value.to_str().ok());
+        let scheme_and_token = header.and_then(|value| value.split_once(' '));
+        let token =
+            scheme_and_token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
+        let token =
+            token.ok_or_else(|| Status::unauthenticated("a call needs metadata `authorization: Bearer TOKEN`"))?;
+        self.keys.verify(token.trim(), unix_ms() / 1000).map_err(|error| Status::unauthenticated(error.to_string()))
+    }
+
+    /// Notes that a node has introduced itself.
+    pub(super) async fn register(
+        &self,
+        identity: &Identity,
+        request: RegisterRequest,
+    ) -> Result<RegisterResponse, Status> {
+        self.seen(identity).await?;
+        let troubles = request.system_info.map_or(0, |system| system.warnings.len() + system.errors.len());
+        tracing::info!(node = identity.node, organisation = identity.organisation, troubles, "node registered");
+        let message = format!("node {} is registered", identity.node);
+        Ok(RegisterResponse { success: true, message, ..RegisterResponse::default() })
+    }
+
+    /// Notes that a node was heard of.
+    pub(super) async fn seen(&self, identity: &Identity) -> Result<(), Status> {
+        self.store(arrival(identity, None, Vec::new())).await.map(|_| ())
+    }
+
+    /// Stores a batch.
+    pub(super) async fn take(&self, identity: &Identity, batch: Batch) -> Result<EventBatchResponse, Status> {
+        let Batch { head, events } = batch;
+        check_sender(identity, &head)?;
+        let numbering = check_numbering(&head, events.len())?;
+        // Decoding ten thousand events takes longer than an async thread may be held.
+        let records = tokio::task::spawn_blocking(move || read_records(events))
+            .await
+            .map_err(|_| Status::internal("reading the events was interrupted"))??;
+        if numbering.is_none() {
+            check_identifiers(&records)?;
+        }
+        let message = self.store(arrival(identity, numbering, records)).await?;
+        Ok(EventBatchResponse { success: true, message, retry_after_ms: 0, dialect: DIALECT })
+    }
+
+    async fn store(&self, arrival: Arrival) -> Result<String, Status> {
+        let node = arrival.node.clone();
+        let receipt = self.store.store(arrival).await.map_err(|error| refused(&node, &error))?;
+        Ok(format!("{} stored, {} repeated", receipt.stored, receipt.repeated))
+    }
+}
+
+fn arrival(identity: &Identity, numbering: Option<Numbering>, records: Vec<Record>) -> Arrival {
+    let Identity { node, organisation, .. } = identity.clone();
+    Arrival { node, organisation, numbering, records, received_at: unix_ms() }
+}
+
+fn refused(node: &str, error: &StoreError) -> Status {
+    match error {
+        StoreError::Fork { .. } => {
+            tracing::warn!(node, error = %error, "batch refused");
+            Status::failed_precondition(error.to_string())
+        }
+        StoreError::Closed => Status::unavailable("the controller is shutting down"),
+        // The caller gets no paths of this machine; the store has told its own log.
+        _ => {
+            tracing::debug!(node, error = %ErrorChain(error), "batch refused");
+            Status::unavailable("the controller's store cannot write now")
+        }
+    }
+}
+
+fn check_sender(identity: &Identity, head: &EventBatch) -> Result<(), Status> {
+    if head.node_id.is_empty() || head.node_id == identity.node {
+        return Ok(());
+    }
+    let message = format!("the batch is of node {:?}, the token of node {:?}", head.node_id, identity.node);
+    Err(Status::permission_denied(message))
+}
+
+/// The numbers of the batch; none when it carries no epoch.
+fn check_numbering(head: &EventBatch, count: usize) -> Result<Option<Numbering>, Status> {
+    let EventBatch { lane, log_epoch, first_sequence: first, last_sequence: last, .. } = head;
+    let numbered = !log_epoch.is_empty();
+    if !LANES.contains(&lane.as_str()) && (numbered || !lane.is_empty()) {
+        return Err(Status::invalid_argument(format!("lane {lane:?} is neither `urgent` nor `routine`")));
+    }
+    if (*first, *last) == (0, 0) && (count == 0 || !numbered) {
+        return Ok(None);
+    }
+    let numbering = Numbering::new(log_epoch, lane, *first, *last).filter(|n| n.count() == count as u64);
+    match numbering {
+        Some(numbering) => Ok(numbered.then_some(numbering)),
+        None => {
+            let message = format!("sequences {first} to {last} do not number {count} events from 1 upwards");
+            Err(Status::invalid_argument(message))
+        }
+    }
+}
+
+fn read_records(events: Vec<Bytes>) -> Result<Vec<Record>, Status> {
+    let read = |(index, bytes)| {
+        Record::read(bytes)
+            .map_err(|error| Status::invalid_argument(format!("event {index} of the batch: {}", ErrorChain(&error))))
+    };
+    events.into_iter().enumerate().map(read).collect()
+}
+
+fn check_identifiers(records: &[Record]) -> Result<(), Status> {
+    match records.iter().position(|record| record.id.is_empty()) {
+        None => Ok(()),
+        Some(index) => Err(Status::invalid_argument(format!(
+            "event {index} of the batch has no event_id, and the batch no log_epoch: a repeat of it could not be told"
+        ))),
+    }
+}
+
+/// Unix milliseconds by this machine's clock; 0 before 1970.
+fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
