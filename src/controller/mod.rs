@@ -13,6 +13,8 @@
 //! absent: TLS, more than one machine, and any command to an agent.
 
 mod batch;
+#[cfg(feature = "sqlite")]
+pub mod command;
 mod connect;
 mod ingest;
 pub mod server;

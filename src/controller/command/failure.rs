@@ -1,0 +1,80 @@
+//! How a command ends badly: one line, and a code of sysexits.
+
+use std::{fmt, io, process::ExitCode};
+
+use crate::{
+    controller::{server::ServeError, store::StoreError, token::SecretError},
+    telemetry::ErrorChain,
+};
+
+/// The command line was wrong.
+pub(super) const USAGE: u8 = 64;
+const DATA: u8 = 65;
+const NO_INPUT: u8 = 66;
+const IO: u8 = 74;
+const CONFIG: u8 = 78;
+
+/// Why a command ends without having done what was asked.
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// The arguments do not go together, or one of them is not understood.
+    pub(super) fn usage(message: impl fmt::Display) -> Failure {
+        Failure { code: USAGE, message: message.to_string() }
+    }
+
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+
+    fn new(code: u8, error: &(dyn std::error::Error + 'static)) -> Failure {
+        Failure { code, message: ErrorChain(error).to_string() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        let code = match &error {
+            StoreError::Missing { .. } => NO_INPUT,
+            StoreError::Foreign { .. } => DATA,
+            _ => IO,
+        };
+        Failure::new(code, &error)
+    }
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Failure {
+        let code = match &error {
+            SecretError::Read { .. } => NO_INPUT,
+            _ => CONFIG,
+        };
+        Failure::new(code, &error)
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Failure {
+        let code = match &error {
+            ServeError::Listen { .. } => CONFIG,
+            ServeError::Serve(_) => IO,
+        };
+        Failure::new(code, &error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::new(IO, &error)
+    }
+}

@@ -1,0 +1,68 @@
+//! `rodent-controller token`.
+
+use std::{
+    path::PathBuf,
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use clap::Args;
+
+use super::Failure;
+use crate::{
+    controller::token::{Identity, Secret, issue},
+    terminal::{Screen, quiet_end},
+};
+
+/// Print a token for a node
+///
+/// The agent sends it with every call; it names the node and cannot be used for
+/// another. Give it to the agent as its `token_file`, readable by nobody else.
+#[derive(Args)]
+#[command(after_help = "Example:
+  (umask 077; rodent-controller token --secret-file secret --node nas-1 > token)")]
+pub(super) struct Arguments {
+    /// File with the secret that `serve` was given as --token-secret
+    #[arg(long, value_name = "FILE")]
+    secret_file: PathBuf,
+    /// Name of the node, without blanks
+    #[arg(long, value_name = "NODE")]
+    node: String,
+    /// Whose the node is
+    #[arg(long, value_name = "NAME", default_value = "")]
+    organisation: String,
+    /// The node sits in a private network
+    #[arg(long)]
+    private: bool,
+    /// For how long: `30d`, `12h`, or `forever`
+    #[arg(long, value_name = "TIME", default_value = "365d")]
+    valid_for: Validity,
+}
+
+/// How long a token is valid; `None` as long as the secret.
+#[derive(Clone, Copy)]
+struct Validity(Option<Duration>);
+
+impl FromStr for Validity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Validity, String> {
+        if text == "forever" {
+            return Ok(Validity(None));
+        }
+        let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+        Ok(Validity(Some(duration)))
+    }
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { secret_file, node, organisation, private, valid_for } = arguments;
+    let secret = Secret::read(&secret_file)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let expires_at =
+        valid_for.0.map(|duration| i64::try_from(now.saturating_add(duration).as_secs()).unwrap_or(i64::MAX));
+    let identity = Identity { node, organisation, private };
+    let token = issue(&secret, &identity, expires_at).map_err(Failure::usage)?;
+    let mut screen = Screen::stdout();
+    Ok(quiet_end(screen.line(&token).and_then(|()| screen.flush()))?)
+}
