@@ -1,4 +1,5 @@
 //! The integration tests: one binary, so that it links once.
 
 mod config;
+mod local_socket;
 mod wire;

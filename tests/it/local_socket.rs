@@ -1,0 +1,336 @@
+//! The local socket with everything behind it: the client, gRPC over a real Unix socket, the pipeline and a log on disk.
+
+use std::{
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::PathBuf,
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use prost::Message as _;
+use rodent::{
+    client::{
+        Client, ClientError, Durability, EmitResponse, Events, QueryRequest, StatusResponse, StoredEvent, TailRequest,
+        Totals,
+    },
+    event::{EventView, Level, json},
+    event_log::{self, EventLog},
+    local_api::{LocalApi, Rooms, ServeError, Settings},
+    pipeline::{Emitter, Gate},
+    schema::events::Event,
+};
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+const NOW: i64 = 1_762_767_000_000;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An agent's rooms behind a socket, and a client of it.
+struct Site {
+    client: Client,
+    log: EventLog,
+    socket: PathBuf,
+    shutdown: CancellationToken,
+    serving: JoinSet<Result<(), ServeError>>,
+    _directory: TempDir,
+}
+
+impl Site {
+    async fn new() -> Site {
+        Site::with(Gate::OPEN, 1 << 30).await
+    }
+
+    async fn with(gate: Gate, disk_bytes_max: u64) -> Site {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = EventLog::open(event_log::Settings {
+            directory: directory.path().join("log"),
+            buffer_size: 5_000,
+            flush_threshold: 4_000,
+            flush_interval: Duration::from_millis(50),
+            disk_bytes_max,
+            history_bytes: Some(64 << 20),
+            boot_id: uuid::Uuid::from_u128(1),
+        })
+        .expect("a log");
+        let emitter = Emitter::new(log.clone(), gate, || NOW);
+        let status = Arc::new(|| StatusResponse { node_id: "nas-1".to_owned(), ..Default::default() });
+        let socket = directory.path().join("rodent.sock");
+        let settings = Settings { socket: socket.clone(), ..Settings::default() };
+        let api = LocalApi::bind(&settings).await.expect("a free place");
+        let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
+        serving.spawn(api.serve(Rooms { emitter, log: log.clone(), status }, shutdown.clone()));
+        let client = Client::connect(&socket).await.expect("the agent answers");
+        Site { client, log, socket, shutdown, serving, _directory: directory }
+    }
+
+    async fn emit(&self, events: &[Event]) -> Result<EmitResponse, ClientError> {
+        self.client.emit(events, Durability::Committed).await
+    }
+
+    async fn query(&self, query: QueryRequest) -> Vec<StoredEvent> {
+        let mut events = self.client.query(query).await.expect("an answer");
+        let mut all = Vec::new();
+        while let Some(page) = events.next().await.expect("a page") {
+            assert_eq!(page.missed, 0);
+            all.extend(page.events);
+        }
+        all
+    }
+
+    async fn newest(&self, limit: u32) -> Vec<String> {
+        names(&self.query(QueryRequest { limit, ..Default::default() }).await)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.log.close();
+    }
+}
+
+fn pool(name: &str) -> Event {
+    json::from_str(&format!(r#"{{"kind": "storage.pool.created", "payload": {{"pool_name": "{name}"}}}}"#))
+        .expect("JSON")
+}
+
+fn view(stored: &StoredEvent) -> EventView {
+    EventView::decode(&stored.event).expect("an event")
+}
+
+fn names(events: &[StoredEvent]) -> Vec<String> {
+    let name = |event: &StoredEvent| {
+        let payload =
+            view(event).payload().expect("a payload").get_field_by_name("pool_name").expect("its field").into_owned();
+        payload.as_str().expect("text").to_owned()
+    };
+    events.iter().map(name).collect()
+}
+
+/// Pages until so many events and missed ones have come.
+async fn collect(events: &mut Events, wanted: u64) -> (Vec<StoredEvent>, u64) {
+    let (mut all, mut missed) = (Vec::new(), 0);
+    while all.len() as u64 + missed < wanted {
+        let page = tokio::time::timeout(PATIENCE, events.next()).await.expect("in time").expect("a page");
+        let page = page.expect("a tail does not end");
+        missed += page.missed;
+        all.extend(page.events);
+    }
+    (all, missed)
+}
+
+#[tokio::test]
+async fn what_was_emitted_comes_back_stamped_with_its_origin() {
+    let site = Site::new().await;
+    let answer = site.emit(&[pool("tank")]).await.expect("taken");
+    assert_eq!((answer.accepted, answer.filtered, answer.event_ids.len()), (1, 0, 1));
+
+    let stored = site.query(QueryRequest::default()).await;
+    assert_eq!((stored.len(), stored[0].lane.as_str(), stored[0].sequence), (1, "routine", 1));
+    let event = view(&stored[0]);
+    assert_eq!((event.id(), event.timestamp(), event.source()), (answer.event_ids[0].as_str(), NOW, "local"));
+    assert_eq!(event.metadata("rodent.uid"), Some(nix::unistd::geteuid().to_string().as_str()));
+    assert_eq!(event.metadata("rodent.gid"), Some(nix::unistd::getegid().to_string().as_str()));
+}
+
+#[tokio::test]
+async fn an_origin_cannot_be_forged() {
+    let site = Site::new().await;
+    let mut forged = pool("tank");
+    forged.metadata.insert("rodent.uid".to_owned(), "0".to_owned());
+    let error = site.emit(&[forged]).await.expect_err("refused");
+    assert!(matches!(&error, ClientError::Refused(why) if why.contains("rodent.uid")), "{error}");
+
+    site.emit(&[Event { source: "system".to_owned(), ..pool("tank") }]).await.expect("taken");
+    assert_eq!(view(&site.query(QueryRequest::default()).await[0]).source(), "local");
+}
+
+#[tokio::test]
+async fn a_request_with_one_bad_event_is_refused_whole() {
+    let site = Site::new().await;
+    let error = site.emit(&[pool("a"), pool("b"), Event::default()]).await.expect_err("refused");
+    assert!(matches!(&error, ClientError::Refused(why) if why.starts_with("event 3 of 3")), "{error}");
+    assert_eq!(site.newest(10).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_the_gate_leaves_out_is_counted_and_has_no_identifier() {
+    let site = Site::with(Gate::new(&[Level::Error], &[]), 1 << 30).await;
+    let error = Event { level: Level::Error.to_wire().into(), ..pool("tank") };
+    let answer = site.emit(&[pool("left out"), error]).await.expect("taken");
+    assert_eq!((answer.accepted, answer.filtered), (1, 1));
+    assert!(answer.event_ids[0].is_empty() && !answer.event_ids[1].is_empty());
+    assert_eq!(site.newest(10).await, ["tank"]);
+}
+
+#[tokio::test]
+async fn an_emission_keeps_the_order_and_names_each_event_that_is_refused() {
+    let site = Site::new().await;
+    let bad = [0, 700, 701, 2_999];
+    let mut emission = site.client.emission(Durability::Committed).await.expect("a stream");
+    for number in 0..3_000_u64 {
+        let mut event = pool(&number.to_string());
+        if bad.contains(&number) {
+            event.metadata.insert("rodent.forged".to_owned(), String::new());
+        }
+        emission.add(number, event.encode_to_vec().into()).await.expect("taken or refused by name");
+    }
+    emission.settle().await.expect("all answered");
+    let refused: Vec<u64> = emission.take_refusals().iter().map(|refusal| refusal.place).collect();
+    assert_eq!(refused, bad);
+    assert_eq!(emission.totals(), Totals { accepted: 2_996, filtered: 0, refused: 4 });
+    let expected: Vec<String> = (0..3_000).filter(|n| !bad.contains(n)).map(|n| n.to_string()).collect();
+    assert_eq!(site.newest(10_000).await, expected);
+}
+
+#[tokio::test]
+async fn a_query_gives_the_newest_that_match_however_far_back_they_are() {
+    let site = Site::new().await;
+    let mut emission = site.client.emission(Durability::Buffered).await.expect("a stream");
+    for number in 0..20_000_u64 {
+        let name = if number % 4_000 == 17 { format!("rare{number}") } else { "common".to_owned() };
+        let event = Event { timestamp: NOW + i64::try_from(number).expect("small"), ..pool(&name) };
+        emission.add(number, event.encode_to_vec().into()).await.expect("taken");
+    }
+    emission.settle().await.expect("all answered");
+    site.client.flush().await.expect("durable");
+
+    let rare = |limit, since, until| QueryRequest { filter: vec!["pool_name=rare*".to_owned()], limit, since, until };
+    assert_eq!(names(&site.query(rare(2, 0, 0)).await), ["rare12017", "rare16017"]);
+    assert_eq!(names(&site.query(rare(0, 0, 0)).await), ["rare17", "rare4017", "rare8017", "rare12017", "rare16017"]);
+    assert_eq!(names(&site.query(rare(0, NOW + 4_017, NOW + 8_017)).await), ["rare4017", "rare8017"]);
+    assert_eq!(site.newest(0).await.len(), 20);
+    let sequences: Vec<u64> =
+        site.query(QueryRequest { limit: 1_000, ..Default::default() }).await.iter().map(|e| e.sequence).collect();
+    assert_eq!(sequences, (19_001..=20_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_condition_that_is_not_understood_is_told() {
+    let site = Site::new().await;
+    let query = QueryRequest { filter: vec!["level>=loud".to_owned()], ..Default::default() };
+    let error = site.client.query(query).await.expect_err("refused");
+    assert!(matches!(&error, ClientError::Refused(why) if why.contains("loud")), "{error}");
+    let query = QueryRequest { limit: 10_001, ..Default::default() };
+    assert!(matches!(site.client.query(query).await, Err(ClientError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_tail_begins_with_the_backlog_and_goes_on_with_each_event_once() {
+    let site = Site::new().await;
+    site.emit(&[pool("a"), pool("b"), pool("c")]).await.expect("taken");
+    let tail = TailRequest { filter: vec!["storage.*".to_owned()], backlog: 2 };
+    let mut events = site.client.tail(tail).await.expect("a tail");
+    assert_eq!(names(&collect(&mut events, 2).await.0), ["b", "c"]);
+    for name in ["d", "e"] {
+        site.emit(&[pool(name)]).await.expect("taken");
+        assert_eq!(names(&collect(&mut events, 1).await.0), [name]);
+    }
+}
+
+#[tokio::test]
+async fn a_tail_that_retention_overtakes_is_told_how_much_it_missed() {
+    // Retention leaves out two generations that may still grow, so these bounds hold about one sealed generation.
+    let site = Site::with(Gate::OPEN, 28 << 20).await;
+    let mut events = site.client.tail(TailRequest::default()).await.expect("a tail");
+    let total = 4_000;
+    let mut emission = site.client.emission(Durability::Committed).await.expect("a stream");
+    for number in 0..total {
+        let mut event = pool(&number.to_string());
+        event.metadata.insert("noise".to_owned(), noise(number));
+        emission.add(number, event.encode_to_vec().into()).await.expect("taken");
+    }
+    emission.settle().await.expect("all answered");
+    let lost = site.log.bounds(event_log::Lane::Routine).0 - 1;
+    assert!(lost > 0, "retention has removed something");
+
+    let (seen, missed) = collect(&mut events, total).await;
+    assert!(missed > 0, "the tail was slower");
+    let routine = seen.iter().filter(|event| view(event).kind().as_str() == "storage.pool.created").count() as u64;
+    assert_eq!(routine + missed, total);
+}
+
+/// Text that hardly shrinks, 12 KiB of it.
+fn noise(seed: u64) -> String {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut letter = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'0' + u8::try_from(state % 75).expect("small"))
+    };
+    (0..12 * 1024).map(|_| letter()).collect()
+}
+
+#[tokio::test]
+async fn status_is_what_the_agent_says_and_a_flush_answers() {
+    let site = Site::new().await;
+    assert_eq!(site.client.status().await.expect("a status").node_id, "nas-1");
+    site.client.emit(&[pool("tank")], Durability::Buffered).await.expect("taken");
+    site.client.flush().await.expect("durable");
+    assert_eq!(site.newest(1).await, ["tank"]);
+}
+
+#[tokio::test]
+async fn readers_are_bounded() {
+    let site = Site::new().await;
+    let mut tails = Vec::new();
+    // More than one connection, since one carries only so many calls.
+    for _ in 0..4 {
+        let client = Client::connect(&site.socket).await.expect("the agent answers");
+        for _ in 0..8 {
+            tails.push(client.tail(TailRequest::default()).await.expect("a tail"));
+        }
+    }
+    let error = site.client.tail(TailRequest::default()).await.expect_err("one too many");
+    assert!(matches!(&error, ClientError::Unavailable(why) if why.contains("32")), "{error}");
+    tails.pop();
+    let query = QueryRequest::default();
+    let again = async {
+        while site.client.query(query.clone()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("the place is free again");
+}
+
+#[tokio::test]
+async fn the_socket_closes_in_order_although_a_tail_is_open() {
+    let mut site = Site::new().await;
+    let mut events = site.client.tail(TailRequest::default()).await.expect("a tail");
+    site.shutdown.cancel();
+    let end = tokio::time::timeout(PATIENCE, events.next()).await.expect("in time");
+    assert!(matches!(end, Err(ClientError::Unavailable(_))), "{end:?}");
+    drop(events);
+    let served = tokio::time::timeout(PATIENCE, site.serving.join_next()).await.expect("in time");
+    served.expect("one task").expect("no panic").expect("no error");
+    assert!(!site.socket.exists());
+    assert!(matches!(Client::connect(&site.socket).await, Err(ClientError::NotRunning(_))));
+}
+
+/// Needs root to become somebody else; `make test` runs as root.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_user_is_refused_even_where_the_socket_can_be_reached() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let site = Site::new().await;
+    let directory = site.socket.parent().expect("a directory");
+    let open = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+    };
+    // The file system would let anybody in: only the kernel's word on the peer is left.
+    open(directory, 0o755);
+    open(&site.socket, 0o666);
+    // The place of the build may be closed to others.
+    let program = directory.join("rodent");
+    std::fs::copy(env!("CARGO_BIN_EXE_rodent"), &program).expect("a copy of the program");
+    let mut command = Command::new(program);
+    command.uid(65_534).gid(65_534).arg("--socket").arg(&site.socket).arg("status");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(77), "{said}");
+    assert!(said.starts_with("rodent: user 65534 may not use the agent's socket"), "{said}");
+    assert_eq!(said.lines().count(), 1);
+}
