@@ -49,11 +49,11 @@ fn a_refused_configuration_stops_the_service_with_78_and_is_not_tried_again() {
 #[test]
 fn what_changed_while_the_agent_was_down_is_told_once() {
     let appliance = Appliance::start("restart", &[]);
-    appliance.run("systemctl stop rodent && useradd --no-user-group bob && ip link add dummy8 type dummy");
+    appliance.run("systemctl stop rodent && useradd --no-user-group bob && ip link add lan8 type bridge");
     appliance.run("systemctl start rodent && sleep 3 && systemctl restart rodent && sleep 3");
     let users = appliance.kinds(1, |event| event["payload"]["username"] == "bob");
     assert_eq!(users, ["system.user.created"]);
-    let links = appliance.kinds(1, |event| event["payload"]["interface_name"] == "dummy8");
+    let links = appliance.kinds(1, |event| event["payload"]["interface_name"] == "lan8");
     assert_eq!(links, ["network.interface.added"]);
 }
 
