@@ -50,7 +50,7 @@ pub(super) fn parse(table: &str, rule: &MountRule) -> Mounts {
 fn parse_line(line: &str) -> Option<(Place, Mount)> {
     let (own, super_block) = line.split_once(" - ")?;
     let mut own = own.split(' ').skip(2);
-    let (device, root, mountpoint, options) = (own.next()?, own.next()?, own.next()?, own.next()?);
+    let (device, root, mountpoint) = (own.next()?, own.next()?, own.next()?);
     let mut super_block = super_block.split(' ');
     let (fstype, source) = (super_block.next()?, super_block.next()?);
     let super_options = super_block.next().unwrap_or_default();
@@ -60,7 +60,8 @@ fn parse_line(line: &str) -> Option<(Place, Mount)> {
         fstype: unescape(fstype),
         root: unescape(root),
     };
-    let read_only = options.split(',').chain(super_options.split(',')).any(forbids_writing);
+    // Not the mount's own options: a service that may not write (ProtectSystem=) sees every mount as read-only.
+    let read_only = super_options.split(',').any(forbids_writing);
     Some((place, Mount { device: device.to_owned(), read_only }))
 }
 
@@ -195,6 +196,13 @@ mod tests {
         let a = "29 1 8:1 / /srv rw - ext4 /dev/sda1 rw";
         let b = "77 30 8:1 / /srv rw,noatime shared:9 master:2 - ext4 /dev/sda1 rw";
         assert_eq!(diff(&mounts(a), &mounts(b), &BTreeMap::new()), []);
+    }
+
+    #[test]
+    fn what_only_the_agents_own_sandbox_may_not_write_is_not_read_only() {
+        let host = "29 1 7:0 / /srv rw,relatime shared:1 - ext4 /dev/loop0 rw";
+        let sandbox = "47 9 7:0 / /srv ro,relatime shared:58 master:1 - ext4 /dev/loop0 rw";
+        assert_eq!(diff(&mounts(host), &mounts(sandbox), &BTreeMap::new()), []);
     }
 
     #[test]
