@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use serde_saphyr::granit_parser::{self, Event, Options, Parser, ScalarStyle, ScanError, Span};
+use serde_saphyr::granit_parser::{self, ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span};
 
 use super::tree::{Entry, Map, Node, Position, Value};
 
@@ -100,7 +100,7 @@ impl Builder {
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 self.fault(at, "a value that begins with `*` must stand in quotes (aliases are not taken here)");
-                self.place(Node { at, value: Value::Nothing });
+                self.pass_over(at);
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::DocumentStart(..) if self.root.is_some() => {
@@ -140,6 +140,16 @@ impl Builder {
                 Key::Named(name, key_at) => self.set(Entry { key: name, key_at, node }),
                 Key::Refused => {}
             },
+        }
+    }
+
+    /// A value that was refused already: its key counts as absent.
+    fn pass_over(&mut self, at: Position) {
+        match self.stack.last_mut() {
+            Some(Open::Map { key: key @ (Key::Named(..) | Key::Refused), .. }) => *key = Key::Awaited,
+            Some(Open::Map { key: key @ Key::Awaited, .. }) => *key = Key::Refused,
+            Some(Open::List { .. }) => {}
+            None => self.root = Some(Node { at, value: Value::Nothing }),
         }
     }
 
@@ -201,13 +211,19 @@ impl Builder {
 
     fn syntax(&self, error: &ScanError) -> Stop {
         let at = self.position(error.marker().line(), error.marker().col());
-        (at, format!("not valid YAML: {}", error.info()))
+        let message = match (error.kind(), advice(error.kind())) {
+            (ErrorKind::RecursionLimitExceeded, _) => format!("nested more than {NESTING_MAX} deep"),
+            (_, Some(advice)) => format!("not valid YAML: {}; {advice}", error.info()),
+            (_, None) => format!("not valid YAML: {}", error.info()),
+        };
+        (at, message)
     }
 
     fn finish(mut self, broken: bool) -> Parsed {
         let map = match self.root.take() {
             Some(Node { value: Value::Map(map), .. }) => Arc::unwrap_or_clone(map),
             Some(Node { value: Value::Nothing, .. }) | None => Map::default(),
+            Some(_) if broken => Map::default(),
             Some(Node { at, .. }) => {
                 self.fault(at, "expected keys with values, such as `events:` on a line of its own");
                 Map::default()
@@ -215,6 +231,24 @@ impl Builder {
         };
         Parsed { map, faults: self.faults, broken }
     }
+}
+
+/// What to do about the mistakes that people make most.
+fn advice(kind: &ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::TabNotAllowed
+        | ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabInIndentation
+        | ErrorKind::TabInPlainScalar => "indent with blanks, not with tabs",
+        ErrorKind::MappingValueNotAllowed => {
+            "a blank must follow `key:`, and a value with `: ` in it must stand in quotes"
+        }
+        ErrorKind::ExpectedBlockMappingKey => "keys that belong together must begin in the same column",
+        ErrorKind::UnexpectedCharacter { .. } | ErrorKind::MissingAnchorOrAliasName => {
+            "a value that begins with a special character must stand in quotes"
+        }
+        _ => return None,
+    })
 }
 
 fn scalar(text: &str, style: ScalarStyle) -> Value {
