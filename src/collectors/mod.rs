@@ -9,6 +9,8 @@ mod pattern;
 mod service;
 mod storage;
 mod system;
+#[cfg(test)]
+mod tests;
 
 use std::{future::Future, pin::Pin};
 

@@ -84,38 +84,22 @@ pub(super) fn bytes(size: u64) -> i64 {
 impl Finding {
     /// `warn storage.pool.degraded tank`: what the tests compare.
     pub(super) fn line(&self) -> String {
-        use crate::schema::{Payload, events::*};
-        fn operation(name: &str, prefix: &str) -> String {
-            name.trim_start_matches(prefix).to_lowercase()
-        }
-        let (subject, operation, name) = match &self.about {
-            About::Pool(p) => (
-                StoragePoolPayload::SUBJECT,
-                operation(p.operation().as_str_name(), "STORAGE_POOL_OPERATION_"),
-                &p.pool_name,
-            ),
-            About::Disk(p) => (
-                StorageDiskPayload::SUBJECT,
-                operation(p.operation().as_str_name(), "STORAGE_DISK_OPERATION_"),
-                &p.device_id,
-            ),
-            About::Dataset(p) => (
-                StorageDatasetPayload::SUBJECT,
-                operation(p.operation().as_str_name(), "STORAGE_DATASET_OPERATION_"),
-                &p.mountpoint,
-            ),
-            About::Threshold(p) => (
-                UsageThresholdPayload::SUBJECT,
-                operation(p.operation().as_str_name(), "USAGE_THRESHOLD_OPERATION_"),
-                &p.threshold_name,
-            ),
-            About::Inventory(p) => (
-                SystemHostPayload::SUBJECT,
-                operation(p.operation().as_str_name(), "SYSTEM_HOST_OPERATION_"),
-                &p.subject,
-            ),
+        use prost::Message as _;
+
+        use crate::{
+            event::EventView,
+            schema::{Payload, events::Event},
         };
-        format!("{} {subject}.{operation} {name}", self.level.name())
+        let (payload, name) = match self.about.clone() {
+            About::Pool(payload) => (payload.clone().into_event_payload(), payload.pool_name),
+            About::Disk(payload) => (payload.clone().into_event_payload(), payload.device_id),
+            About::Dataset(payload) => (payload.clone().into_event_payload(), payload.mountpoint),
+            About::Threshold(payload) => (payload.clone().into_event_payload(), payload.threshold_name),
+            About::Inventory(payload) => (payload.clone().into_event_payload(), payload.subject),
+        };
+        let event = Event { event_payload: Some(payload), ..Event::default() };
+        let kind = EventView::decode(&event.encode_to_vec()).unwrap().kind();
+        format!("{} {kind} {name}", self.level.name())
     }
 }
 

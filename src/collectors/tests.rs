@@ -1,0 +1,307 @@
+//! Whole collectors on fixture trees: files in, events out of a real log.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::{ALL, Context};
+use crate::{
+    event::{EventView, Summary},
+    event_log::{EventLog, Lane, Read, Reader, Settings},
+    host::Host,
+    pipeline::{Emitter, Gate, MemoryKeeper},
+    settings::Table,
+};
+
+/// How long an expected event may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long nothing may come after the last expected one.
+const QUIET: Duration = Duration::from_millis(400);
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\nalice:x:1000:1000:Alice:/home/alice:/bin/sh\n";
+const GROUP: &str = "root:x:0:\nalice:x:1000:\n";
+const SHADOW: &str = "root:*:20000:0:99999:7:::\nalice:$y$j9T$def:20001:0:99999:7:::\n";
+
+/// A machine made of files, and an agent's state.
+struct Machine {
+    root: TempDir,
+    state: TempDir,
+}
+
+/// How a run of the collector ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Clean,
+    Killed,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        Machine { root: tempfile::tempdir().unwrap(), state: tempfile::tempdir().unwrap() }
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// As editors do it.
+    fn replace(&self, path: &str, text: &str) {
+        self.write(&format!("{path}+"), text);
+        std::fs::rename(self.root.path().join(format!("{path}+")), self.root.path().join(path)).unwrap();
+    }
+
+    /// Runs a collector while `script` plays; gives every event of this run.
+    async fn run(&self, name: &str, end: End, script: impl AsyncFnOnce(&mut Told)) -> Vec<String> {
+        let state = self.state.path().to_owned();
+        let log = tokio::task::spawn_blocking(move || EventLog::open(log_settings(&state)).unwrap()).await.unwrap();
+        let mut told = Told { reader: log.reader(Lane::Routine, log.next_sequence(Lane::Routine)), lines: Vec::new() };
+        let keeper = MemoryKeeper::new(self.state.path().join("memory"), log.clone());
+        let (shutdown, killed, collected) = <(CancellationToken, CancellationToken, CancellationToken)>::default();
+        let spec = ALL.iter().find(|spec| spec.name == name).unwrap();
+        let context = Context {
+            emitter: Emitter::new(log.clone(), Gate::OPEN, now).for_source(name),
+            host: Host::at(self.root.path()),
+            memory: keeper.memory(spec.name),
+            shutdown: shutdown.clone(),
+        };
+        let collector = (spec.build)(&mut Table::empty());
+        let collect = async {
+            tokio::select! {
+                ended = collector.run(context) => ended.unwrap(),
+                () = killed.cancelled() => {}
+            }
+            collected.cancel();
+        };
+        let play = async {
+            script(&mut told).await;
+            if end == End::Clean { shutdown.cancel() } else { killed.cancel() }
+        };
+        tokio::join!(collect, play, keeper.run(collected.clone()));
+        told.rest(log.next_sequence(Lane::Routine)).await;
+        tokio::task::spawn_blocking(move || log.close()).await.unwrap();
+        told.lines
+    }
+}
+
+/// What has come into the log.
+struct Told {
+    reader: Reader,
+    lines: Vec<String>,
+}
+
+impl Told {
+    /// Waits until this many events have come in all, and for a while after.
+    async fn reaches(&mut self, count: usize) {
+        while self.lines.len() < count {
+            tokio::time::timeout(PATIENCE, self.reader.ready())
+                .await
+                .unwrap_or_else(|_| panic!("{count} events expected, and only these came: {:#?}", self.lines));
+            self.take();
+        }
+        tokio::time::sleep(QUIET).await;
+        self.take();
+    }
+
+    async fn rest(&mut self, next: u64) {
+        while self.reader.position() < next {
+            self.reader.ready().await;
+            self.take();
+        }
+    }
+
+    fn take(&mut self) {
+        while let Read::Run(run) = self.reader.read(1000, 1 << 20).unwrap() {
+            self.lines.extend(run.events().map(|stored| line(&stored.event)));
+        }
+    }
+}
+
+/// `warn storage.pool.degraded tank`
+fn line(event: &[u8]) -> String {
+    let event = EventView::decode(event).unwrap();
+    assert!(event.metadata("component").is_some() && event.metadata("action").is_some(), "{}", event.kind());
+    format!("{} {} {}", event.level().name(), event.kind(), Summary::of(&event).subject)
+}
+
+fn log_settings(state: &Path) -> Settings {
+    Settings {
+        directory: state.join("log"),
+        buffer_size: 1000,
+        flush_threshold: 900,
+        flush_interval: Duration::from_millis(20),
+        disk_bytes_max: 1 << 30,
+        history_bytes: Some(1 << 26),
+        boot_id: uuid::Uuid::nil(),
+    }
+}
+
+fn now() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+fn nas() -> Machine {
+    let machine = Machine::new();
+    machine.write("etc/passwd", PASSWD);
+    machine.write("etc/group", GROUP);
+    machine.write("etc/shadow", SHADOW);
+    machine.write("etc/os-release", "PRETTY_NAME=\"Appliance 1\"\n");
+    machine.write("proc/sys/kernel/hostname", "nas\n");
+    machine.write("proc/sys/kernel/random/boot_id", "11111111-1111-4111-8111-111111111111\n");
+    machine.write("proc/self/stat", &stat(100));
+    machine.write("proc/self/mountinfo", include_str!("../../tests/fixtures/mounts/mountinfo"));
+    machine
+}
+
+fn stat(started: u32) -> String {
+    format!("1 (ro dent)) S {}{started} 0 0\n", "0 ".repeat(18))
+}
+
+fn with_zpool(status: &str) -> Machine {
+    let machine = nas();
+    machine.write("dev/zfs", "");
+    machine.write("sbin/zpool-status.txt", status);
+    machine.write("sbin/zpool-list.txt", "pool1\t503316480\t84410368\n");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/zfs/zpool");
+    std::os::unix::fs::symlink(fixture, machine.root.path().join("sbin/zpool")).unwrap();
+    machine
+}
+
+/// Less what depends on the clocks of the machine that the test runs on.
+fn without_clocks(lines: Vec<String>) -> Vec<String> {
+    let depends = |line: &String| line.contains("system.host.clock_") || line.contains("startup.cold_boot");
+    lines.into_iter().filter(|line| !depends(line)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn storage_tells_faults_at_first_sight_and_after_a_restart_only_what_has_changed() {
+    let faulted = include_str!("../../tests/fixtures/zfs/zpool-status-p.disk-faulted.txt");
+    let machine = with_zpool(faulted);
+    let first = machine.run("storage", End::Clean, async |told| told.reaches(4).await).await;
+    assert_eq!(
+        first,
+        [
+            "error storage.pool.degraded pool1",
+            "error storage.disk.state_changed zc",
+            "error storage.pool.errors pool1",
+            "info system.host.inventory storage",
+        ]
+    );
+    let again = machine.run("storage", End::Clean, async |told| told.reaches(0).await).await;
+    assert_eq!(again, Vec::<String>::new());
+
+    machine.write("sbin/zpool-status.txt", include_str!("../../tests/fixtures/zfs/zpool-status.repaired.txt"));
+    let table = include_str!("../../tests/fixtures/mounts/mountinfo");
+    let without_tape: Vec<_> = table.lines().filter(|line| !line.contains("tape")).collect();
+    machine.write("proc/self/mountinfo", &without_tape.join("\n"));
+    let repaired = machine.run("storage", End::Clean, async |told| told.reaches(4).await).await;
+    assert_eq!(
+        repaired,
+        [
+            "info storage.dataset.unmounted /dev/sdb1",
+            "info storage.pool.online pool1",
+            "info storage.disk.state_changed zc",
+            "info storage.pool.errors_cleared pool1",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn storage_sees_a_suspended_pool_by_the_kernels_word() {
+    let healthy = include_str!("../../tests/fixtures/zfs/zpool-status.repaired.txt");
+    let machine = with_zpool(healthy);
+    machine.write("proc/spl/kstat/zfs/pool1/state", "ONLINE\n");
+    let told = machine
+        .run("storage", End::Clean, async |told| {
+            told.reaches(1).await;
+            machine.write("sbin/zpool-status.txt", &healthy.replacen("ONLINE", "SUSPENDED", 1));
+            machine.write("proc/spl/kstat/zfs/pool1/state", "SUSPENDED\n");
+            told.reaches(2).await;
+        })
+        .await;
+    assert_eq!(told, ["info system.host.inventory storage", "critical storage.pool.suspended pool1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_are_seen_as_they_change_and_half_written_files_are_waited_out() {
+    let machine = nas();
+    let told = machine
+        .run("system", End::Clean, async |told| {
+            while !told.lines.iter().any(|line| line.contains("inventory")) {
+                told.reaches(told.lines.len() + 1).await;
+            }
+            told.lines.clear();
+            machine.write("etc/passwd", "");
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            machine.replace("etc/shadow", &format!("{SHADOW}bob:!:20010:0:99999:7:::\n"));
+            machine.replace("etc/group", &format!("{GROUP}bob:x:1001:alice\n"));
+            machine.replace("etc/passwd", &format!("{PASSWD}bob:x:1001:1001::/home/bob:/bin/sh\n"));
+            told.reaches(2).await;
+            machine.replace("etc/shadow", &SHADOW.replace("alice:$y", "alice:!$y"));
+            told.reaches(3).await;
+        })
+        .await;
+    assert_eq!(
+        told,
+        [
+            "info system.user.created bob",
+            "info identity.group.created bob",
+            "info system.user.locked alice",
+            "info system.shutdown.shutdown system",
+        ]
+    );
+    let remembered = std::fs::read_to_string(machine.state.path().join("memory/system.json")).unwrap();
+    assert!(remembered.contains("alice") && !remembered.contains("$y$") && !remembered.contains("j9T"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn starts_and_stops_are_told_for_what_they_were() {
+    let machine = nas();
+    let start = async |end| without_clocks(machine.run("system", end, async |told| told.reaches(1).await).await);
+    assert_eq!(
+        start(End::Clean).await,
+        [
+            "info system.startup.started system",
+            "info system.host.inventory accounts",
+            "info system.shutdown.shutdown system"
+        ]
+    );
+
+    machine.write("proc/self/stat", &stat(200));
+    machine.replace("etc/passwd", &PASSWD.replace("/bin/sh", "/bin/zsh"));
+    assert_eq!(
+        start(End::Killed).await,
+        ["info system.startup.service_restart system", "info system.user.modified alice"]
+    );
+
+    machine.write("proc/self/stat", &stat(300));
+    assert_eq!(
+        start(End::Killed).await,
+        ["warn system.shutdown.emergency system", "info system.startup.service_restart system"]
+    );
+
+    machine.write("proc/self/stat", &stat(400));
+    machine.write("proc/sys/kernel/random/boot_id", "22222222-2222-4222-8222-222222222222\n");
+    assert_eq!(
+        start(End::Clean).await,
+        [
+            "warn system.shutdown.emergency system",
+            "info system.startup.started system",
+            "info system.shutdown.shutdown system"
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_starts_again_in_the_same_process_tells_no_new_start() {
+    let machine = nas();
+    let first = machine.run("system", End::Killed, async |told| told.reaches(2).await).await;
+    assert!(first.iter().any(|line| line.contains("startup.started")));
+    let second = machine.run("system", End::Killed, async |told| told.reaches(0).await).await;
+    assert_eq!(without_clocks(second), Vec::<String>::new());
+}
