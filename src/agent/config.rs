@@ -107,9 +107,9 @@ impl Config {
     }
 
     /// The defaults, with its own places and controller: for an agent that no file configures.
-    pub fn default_for(state_directory: PathBuf, socket: PathBuf, controller: Option<ControllerSettings>) -> Config {
-        let Loaded { config, .. } = Config::parse("", "").expect("the defaults are valid");
-        Config { controller, state_directory, socket, ..config }
+    pub fn default_for(state_directory: PathBuf, socket: PathBuf, controller: Option<ControllerSettings>) -> Loaded {
+        let defaults = Config::parse("", "").expect("the defaults are valid");
+        Loaded { config: Config { controller, state_directory, socket, ..defaults.config }, ..defaults }
     }
 
     fn read(document: Document) -> Result<(Config, Records), Faults> {

@@ -1,12 +1,13 @@
 //! The agent: puts the rooms together, keeps their tasks running and ends them in order.
 //!
-//! Takes a [`Config`], gives a running agent. Started in the order in which events flow back to front, so that whoever
+//! Takes a [`Loaded`] configuration, gives a running agent. Started in the order in which events flow back to front, so that whoever
 //! emits finds everything behind it ready: log, uplink, socket, collectors. Ended front to back: collectors, socket,
 //! what is remembered, uplink (with what is left of [`GRACE`]), log. A controller that is away or not configured does
 //! not keep the agent from being ready.
 
 mod collecting;
 pub mod config;
+mod config_change;
 mod node;
 mod registration;
 mod signals;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::signals::stop_signal;
 use self::{
     collecting::{Collecting, Surroundings},
-    config::{Config, EventSettings},
+    config::{Config, EventSettings, Loaded},
     status::StatusParts,
     supervisor::Supervisor,
 };
@@ -62,8 +63,8 @@ const UPLINK: &str = "uplink";
 ///
 /// # Errors
 /// When the log cannot be opened, the socket cannot be bound, or the log's writer ends by itself.
-pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let agent = Agent::start(config).await?;
+pub async fn run(loaded: Loaded, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let agent = Agent::start(loaded).await?;
     systemd::ready();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node = agent.node_id.as_str(), "the agent is ready");
     let failed = tokio::select! {
@@ -101,7 +102,7 @@ struct Stop {
 }
 
 impl Agent {
-    async fn start(config: Config) -> anyhow::Result<Agent> {
+    async fn start(Loaded { config, records, .. }: Loaded) -> anyhow::Result<Agent> {
         let host = Host::at("/");
         let clock = Clock::of(&host);
         let (supervisor, stop) = (Supervisor::default(), Stop::default());
@@ -133,6 +134,8 @@ impl Agent {
                 stop.collectors.clone(),
             ),
         );
+        supervisor
+            .start("config", config_change::report(records, emitter.for_source("agent"), keeper.memory("config")));
         let with = Surroundings { emitter: emitter.clone(), host, shutdown: stop.collectors.clone() };
         let (collecting, collectors) = Collecting::start(&config.collectors, &with, &keeper, &supervisor);
         let keeper = supervisor.start("memory", keeper.run(stop.keeper.clone()));

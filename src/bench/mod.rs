@@ -7,3 +7,7 @@ pub mod encoding;
 pub mod log;
 mod machine;
 mod sample;
+mod scratch;
+pub mod uplink;
+
+pub use scratch::Scratch;

@@ -4,12 +4,15 @@
 //! `status` are thin clients of the agent's socket. Always holds: results go to standard output and everything else to
 //! standard error, one line each; a reader that goes away ends a command quietly.
 
+mod agent;
+mod bench;
 mod config;
 mod emit;
 mod events;
 mod failure;
 mod moment;
 mod status;
+mod try_out;
 
 use std::{future::Future, path::PathBuf, process::ExitCode};
 
@@ -28,22 +31,25 @@ Examples:
 #[command(name = "rodent", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 struct Arguments {
-    /// The agent's socket
+    /// The agent's socket [default: /run/rodent/rodent.sock]
     #[arg(long, global = true, env = "RODENT_SOCKET", hide_env_values = true, value_name = "PATH")]
-    #[arg(default_value = crate::client::SOCKET)]
-    socket: PathBuf,
+    socket: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Agent(agent::Arguments),
+    Try(try_out::Arguments),
     Emit(emit::Arguments),
     Events(events::Arguments),
     Status(status::Arguments),
     /// Check the configuration, or show what it comes to
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(config::ConfigArguments),
+    #[command(hide = true)]
+    Bench(bench::Arguments),
 }
 
 /// Parses the words of the command line and does what they say.
@@ -55,12 +61,16 @@ pub fn main() -> ExitCode {
 }
 
 impl Command {
-    fn run(self, socket: PathBuf) -> Result<ExitCode, Failure> {
+    fn run(self, named: Option<PathBuf>) -> Result<ExitCode, Failure> {
+        let socket = named.clone().unwrap_or_else(|| PathBuf::from(crate::client::SOCKET));
         match self {
+            Command::Agent(arguments) => agent::run(&arguments, named),
+            Command::Try(arguments) => try_out::run(&arguments),
             Command::Emit(arguments) => wait_for(emit::run(arguments, &socket)),
             Command::Events(arguments) => wait_for(events::run(arguments, &socket)),
             Command::Status(arguments) => wait_for(status::run(arguments, &socket)),
             Command::Config(arguments) => Ok(config::run(arguments)),
+            Command::Bench(arguments) => bench::run(arguments),
         }
     }
 }

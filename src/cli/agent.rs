@@ -1,0 +1,58 @@
+//! `rodent agent`: the agent itself, in the foreground, as systemd runs it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::Failure;
+use crate::{
+    agent::{self, config::Config},
+    telemetry::logging,
+};
+
+/// Run the agent in the foreground
+///
+/// Collects events of this machine, keeps them and uploads them to the configured controller. Ends in order at SIGTERM
+/// or Ctrl-C.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  rodent agent
+  rodent agent --config ./rodent.yml
+  RODENT_LOG=debug rodent agent --config ./rodent.yml")]
+pub(super) struct Arguments {
+    /// The configuration; without it /etc/rodent/rodent.yml and its drop-ins
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments, socket: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let mut loaded = Config::load(arguments.config.as_deref(), Path::new("/"))
+        .map_err(|faults| Failure::config(faults.to_string()))?;
+    logging::start(loaded.config.log_level);
+    if let Some(socket) = socket {
+        loaded.config.socket = socket;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        let running = agent::run(loaded, shutdown.clone());
+        tokio::pin!(running);
+        tokio::select! {
+            ended = &mut running => return ended,
+            signal = agent::stop_signal() => signal?,
+        }
+        shutdown.cancel();
+        tokio::select! {
+            ended = &mut running => ended,
+            // Whoever asks twice does not want to wait.
+            signal = agent::stop_signal() => Ok(signal?),
+        }
+    });
+    // A thread that is stuck in the kernel must not keep the process.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::other(format!("{error:#}")))
+}
