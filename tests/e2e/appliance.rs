@@ -51,17 +51,15 @@ impl Appliance {
         machine.install("systemd/rodent.service", "/usr/lib/systemd/system/rodent.service");
         machine.install("systemd/rodent-controller.service", "/usr/lib/systemd/system/rodent-controller.service");
         machine.write("/etc/rodent/rodent.yml", SETTINGS);
-        machine.run("systemd-sysusers && head -c 32 /dev/urandom | base64 > /etc/rodent/controller.secret");
-        machine.run("rodent-controller token --secret-file /etc/rodent/controller.secret --node nas-1 --organisation acme > /etc/rodent/token");
+        machine.run("systemd-sysusers && mkdir /etc/rodent-controller && head -c 32 /dev/urandom | base64 > /etc/rodent-controller/secret");
+        machine.run("rodent-controller token --secret-file /etc/rodent-controller/secret --node nas-1 --organisation acme > /etc/rodent/token");
         machine.run("systemd-tmpfiles --create rodent.conf && systemctl daemon-reload");
         Appliance(machine)
     }
 
     /// What the controller has stored, oldest first.
     pub(crate) fn stored(&self) -> Vec<Value> {
-        let output = self.run(
-            "rodent-controller events --store sqlite:/var/lib/rodent-controller/events.sqlite -n 1000000 -o jsonl",
-        );
+        let output = self.run("rodent-controller events -n 1000000 -o jsonl");
         output.lines().map(|line| serde_json::from_str(line).expect("every line is an event")).collect()
     }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
+    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -25,6 +26,8 @@ const EVENTS: usize = 250;
 /// Calls of the server that are waited to be read; more than a test makes.
 const CALLS_MAX: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What the agent promises.
+const STOP_MAX: Duration = Duration::from_secs(5);
 /// Header `{"alg":"none"}`, claims `{"rid":"node-7","sub":"acme"}`: the foreign server asks for no signature.
 const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJyaWQiOiJub2RlLTciLCJzdWIiOiJhY21lIn0.";
 
@@ -32,9 +35,10 @@ const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJyaWQiOiJub2RlLTciLCJzdWIiOiJhY21lIn0
 fn a_controller_built_from_the_published_contract_receives_valid_batches_in_order() {
     let directory = tempfile::tempdir().expect("make a directory");
     let server = Server::start(directory.path(), 2);
-    let agent = Agent::start(directory.path(), server.port);
+    let mut agent = Agent::start(directory.path(), server.port);
     agent.emit((0..EVENTS).map(numbered_event));
     let calls = server.calls_until_all_events_are_there();
+    assert!(agent.process.terminate(STOP_MAX), "the agent stops within {STOP_MAX:?}");
 
     let register = calls.iter().find(|call| call["call"] == "Register").expect("the node registers");
     assert_eq!(register["metadata"]["authorization"], format!("Bearer {TOKEN}"));
@@ -103,11 +107,11 @@ impl Server {
         // Nothing of a developer's own Python, and no compiled files beside the sources.
         command.env_remove("PYTHONPATH").env("PYTHONDONTWRITEBYTECODE", "1");
         let mut process = Process::start(&mut command, &directory.join("server.log"));
-        let lines = process.lines();
+        let output = process.child.stdout.take().expect("standard output is piped");
         let (sender, calls) = sync_channel(CALLS_MAX);
         // Ends with the server's standard output.
         thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let call = serde_json::from_str(&line).expect("the server prints JSON");
                 if sender.send(call).is_err() {
                     return;
@@ -139,7 +143,7 @@ impl Server {
 /// The agent, collecting nothing by itself.
 struct Agent {
     socket: PathBuf,
-    _process: Process,
+    process: Process,
 }
 
 impl Agent {
@@ -155,7 +159,7 @@ impl Agent {
         fs::write(&config, settings).expect("write the configuration");
         let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
         command.arg("agent").arg("--config").arg(config).env_remove("NOTIFY_SOCKET");
-        let agent = Agent { socket, _process: Process::start(&mut command, &directory.join("agent.log")) };
+        let agent = Agent { socket, process: Process::start(&mut command, &directory.join("agent.log")) };
         wait("the agent answers", PATIENCE, || agent.rodent("status").output().ok()?.status.success().then_some(()));
         agent
     }
@@ -164,7 +168,7 @@ impl Agent {
         let mut child = self.rodent("emit").args(["--json", "-"]).stdin(Stdio::piped()).spawn().expect("start rodent");
         let lines: String = events.map(|event| format!("{event}\n")).collect();
         let mut input = child.stdin.take().expect("standard input is piped");
-        std::io::Write::write_all(&mut input, lines.as_bytes()).expect("write to rodent emit");
+        input.write_all(lines.as_bytes()).expect("write to rodent emit");
         drop(input);
         assert!(child.wait().expect("wait for rodent emit").success(), "rodent emit takes every event");
     }

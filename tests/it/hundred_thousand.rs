@@ -16,6 +16,8 @@ use crate::process::{Process, wait};
 
 const EVENTS: u64 = 100_000;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What the agent promises.
+const STOP_MAX: Duration = Duration::from_secs(5);
 /// A build without optimisation, on a busy machine.
 const DRAIN: Duration = Duration::from_secs(300);
 
@@ -28,10 +30,11 @@ fn a_hundred_thousand_events_survive_a_kill_and_arrive_once_each_in_order() {
     site.emit_numbers();
     // SIGKILL.
     drop(agent);
-    let _agent = site.start_agent();
+    let mut agent = site.start_agent();
     let _controller = site.start_controller();
 
     wait("every event is delivered", DRAIN, || (site.lag() == 0).then_some(()));
+    assert!(agent.terminate(STOP_MAX), "the agent stops within {STOP_MAX:?}");
     let numbers = site.stored_numbers();
     let first_wrong = (0..).zip(&numbers).find(|(expected, found)| expected != *found);
     assert_eq!((numbers.len() as u64, first_wrong), (EVENTS, None));
@@ -76,7 +79,7 @@ impl Site {
     fn start_controller(&self) -> Process {
         let mut command = self.controller("serve");
         command.args(["--listen", &self.address, "--store", &self.store()]).env_remove("NOTIFY_SOCKET");
-        command.arg("--secret-file").arg(self.path("secret"));
+        command.arg("--token-secret").arg(self.path("secret"));
         Process::start(&mut command, &self.path("controller.log"))
     }
 
@@ -112,7 +115,10 @@ impl Site {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let number = |line: &str| -> u64 {
             let event: Value = serde_json::from_str(line).expect("every line is an event");
-            event["metadata"]["number"].as_str().and_then(|number| number.parse().ok()).expect("every event is numbered")
+            event["metadata"]["number"]
+                .as_str()
+                .and_then(|number| number.parse().ok())
+                .expect("every event is numbered")
         };
         String::from_utf8_lossy(&output.stdout).lines().map(number).collect()
     }
@@ -130,7 +136,7 @@ impl Site {
     }
 
     fn store(&self) -> String {
-        format!("sqlite:{}", self.path("events.sqlite").display())
+        format!("sqlite:{}", self.path("events.db").display())
     }
 
     fn path(&self, name: &str) -> PathBuf {

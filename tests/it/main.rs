@@ -1,5 +1,7 @@
 //! The integration tests: one binary, so that it links once.
 
 mod config;
+mod hundred_thousand;
 mod local_socket;
+mod process;
 mod wire;

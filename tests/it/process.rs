@@ -3,9 +3,8 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, Lines},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +16,8 @@ use nix::{
 
 /// A started program.
 pub(crate) struct Process {
-    child: Child,
+    /// For its standard output, where the command was given `Stdio::piped()`.
+    pub(crate) child: Child,
     log: PathBuf,
 }
 
@@ -28,11 +28,6 @@ impl Process {
         let child = command.stdin(Stdio::null()).stderr(file).spawn();
         let child = child.unwrap_or_else(|error| panic!("start {command:?}: {error}"));
         Process { child, log: log.to_owned() }
-    }
-
-    /// The lines of its standard output, when the command was given `Stdio::piped()`.
-    pub(crate) fn lines(&mut self) -> Lines<BufReader<ChildStdout>> {
-        BufReader::new(self.child.stdout.take().expect("standard output is piped")).lines()
     }
 
     /// Asks it to end by SIGTERM; false when it has not, or with an error, after `patience`.
