@@ -13,7 +13,7 @@ fn both_services_become_ready_say_their_status_and_stop_within_five_seconds() {
         assert_eq!(appliance.run(&format!("systemctl show -P User {unit}")).trim(), unit);
     }
     let status = appliance.run("systemctl show -P StatusText rodent");
-    assert!(status.contains("controller"), "the agent tells systemd how it is doing: {status:?}");
+    assert!(status.contains("127.0.0.1:7443"), "the agent tells systemd how it is doing: {status:?}");
     for unit in ["rodent", "rodent-controller"] {
         let start = Instant::now();
         appliance.run(&format!("systemctl stop {unit}"));
