@@ -29,12 +29,16 @@ pub(super) enum LinkState {
 }
 
 impl LinkState {
-    fn of(link: &Link) -> LinkState {
+    /// `before` stands while the kernel, which has noticed a carrier, has yet to say what it makes of it: some
+    /// milliseconds on the way up.
+    fn of(link: &Link, before: LinkState) -> LinkState {
         match (link.enabled, link.carrier) {
             (false, _) => LinkState::Disabled,
+            (true, false) => LinkState::NoCarrier,
             (true, true) if link.running => LinkState::Up,
             (true, true) if link.dormant => LinkState::Dormant,
-            (true, _) => LinkState::NoCarrier,
+            (true, true) if before == LinkState::Up => LinkState::NoCarrier,
+            (true, true) => before,
         }
     }
 
@@ -71,7 +75,7 @@ impl Interface {
             mac: String::new(),
             mtu: 0,
             hardware: false,
-            state: LinkState::Disabled,
+            state: if link.enabled { LinkState::NoCarrier } else { LinkState::Disabled },
             addresses: BTreeSet::new(),
         };
         interface.update(link);
@@ -80,7 +84,7 @@ impl Interface {
 
     /// What a message does not say stays as it was.
     fn update(&mut self, link: &Link) {
-        self.state = LinkState::of(link);
+        self.state = LinkState::of(link, self.state);
         if let Some(name) = &link.name {
             self.name.clone_from(name);
         }

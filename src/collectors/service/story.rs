@@ -59,9 +59,8 @@ impl Known {
 /// What has happened to a known service.
 pub(super) fn observe(name: &str, known: &Known, unit: &UnitState) -> (Known, Vec<Change>) {
     let phase = unit.phase();
-    // The end of a run whose restart is under way: told as one event when it is up again.
-    let between = phase == Phase::Ended && known.condition == Condition::Running && unit.job != 0;
-    if phase == Phase::Changing || between {
+    // A job that is not done may stop a service only to start it again: that is told as one event when it is up.
+    if phase == Phase::Changing || (phase == Phase::Ended && unit.job != 0) {
         return (known.clone(), Vec::new());
     }
     let (told, mut steps) = unseen_start(known, unit);
@@ -137,6 +136,8 @@ fn start(before: Condition, unit: &UnitState) -> Step {
     match before {
         Condition::Running => (Level::Info, Operation::Restarted),
         Condition::Failed if unit.restarts > 0 => (Level::Warn, Operation::Restarted),
+        // It ended by itself, and systemd has started it again.
+        Condition::Stopped if unit.restarts > 0 => (Level::Info, Operation::Restarted),
         Condition::Failed | Condition::Stopped => (Level::Info, Operation::Started),
     }
 }
@@ -192,3 +193,6 @@ fn uptime_seconds(known: &Known, unit: &UnitState) -> i64 {
 fn bounded(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
