@@ -4,4 +4,5 @@ mod config;
 mod hundred_thousand;
 mod local_socket;
 mod process;
+mod controller;
 mod wire;

@@ -26,7 +26,7 @@ const ABOUT: &str = "The reference controller of Rodent: takes events from agent
 An agent's event is answered for only when it is on disk. Repeats are dropped.";
 
 const EXAMPLES: &str = "Examples:
-  head -c 32 /dev/urandom | base64 > secret
+  (umask 077; head -c 32 /dev/urandom | base64 > secret)
   rodent-controller serve --store sqlite:events.db --token-secret secret
   rodent-controller token --secret-file secret --node nas-1 > nas-1.token
   rodent-controller events --store sqlite:events.db 'storage.*' 'level>=warn'
@@ -93,7 +93,7 @@ mod tests {
         for sub in command.get_subcommands_mut() {
             helps.push(sub.clone().max_term_width(80).render_long_help().to_string());
         }
-        assert_eq!(helps.len(), 5);
+        assert!(helps.len() > 4, "the program and its commands");
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 80, "{line}");
         }

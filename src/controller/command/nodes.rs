@@ -125,9 +125,9 @@ mod tests {
         let text = String::from_utf8(page.0.lock().expect("no panic while writing").clone()).expect("UTF-8");
         assert_eq!(
             text,
-            "NODE   SEEN                 LANE     EPOCH     EVENTS  LAST  MISSING\n\
-             nas-1  1h 58m ago, late     -                       3     -        -\n\
-             nas-1  1h 58m ago, late     routine  0192ab34     899   900        1\n\
+            "NODE   SEEN              LANE     EPOCH     EVENTS  LAST  MISSING\n\
+             nas-1  1h 58m ago, late  -                       3     -        -\n\
+             nas-1  1h 58m ago, late  routine  0192ab34     899   900        1\n\
              old    2h ago, late\n"
         );
     }

@@ -1,0 +1,8 @@
+//! The reference controller over a real connection on the loopback: every answer that an agent may get, on both
+//! stores; and what survives when its process is killed.
+
+mod answers;
+mod cases;
+mod peer;
+#[cfg(feature = "sqlite")]
+mod process;

@@ -1,0 +1,183 @@
+//! The program itself: what it has answered for is there after SIGKILL, its commands look into the database while it
+//! serves, and its exit codes tell what was wrong.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Output, Stdio},
+};
+
+use rodent::schema::wire::EventBatch;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::peer::{Agent, SECRET, batch, token};
+
+/// A directory with a secret, in which a controller keeps its database.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("secret"), format!("{SECRET}\n")).expect("a file");
+        Place { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn store(&self) -> String {
+        format!("sqlite:{}", self.path("events.db").display())
+    }
+
+    fn serve(&self) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rodent-controller"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--store", &self.store(), "--token-secret"])
+            .arg(self.path("secret"))
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program is built");
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        log.read_line(&mut line).expect("a line of log");
+        let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).expect(&line);
+        Process { address: address.parse().expect(&line), child, _log: log }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_rodent-controller"))
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .output()
+            .expect("the program is built")
+    }
+
+    /// The lines that a command prints as JSON.
+    fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.run(&[arguments, &["-o", "jsonl", "--store", &self.store()]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+}
+
+/// A controller in a process of its own; killed when dropped.
+struct Process {
+    address: SocketAddr,
+    child: Child,
+    /// Kept open, so that the program may go on logging.
+    _log: BufReader<ChildStderr>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Err: it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+#[tokio::test]
+async fn what_was_answered_for_is_there_after_sigkill() {
+    let place = Place::new();
+    for round in 0..3 {
+        let process = place.serve();
+        let agent = Agent::connect(process.address, &token("nas-1")).await;
+        for first in 0..20 {
+            agent.send(&batch(1 + round * 1000 + first * 50, 50)).await.expect("stored");
+        }
+        drop(process);
+    }
+    let sequences: Vec<_> = place.lines(&["events", "-n", "10000"]).iter().map(|e| e["sequence"].as_u64()).collect();
+    assert_eq!(sequences, (1..=3000).map(Some).collect::<Vec<_>>());
+    let nodes = place.lines(&["nodes"]);
+    assert_eq!(nodes[0]["streams"][0]["received"], serde_json::json!([[1, 3000]]));
+}
+
+#[tokio::test]
+async fn the_database_can_be_looked_into_while_it_is_written() {
+    let place = Place::new();
+    let process = place.serve();
+    let agent = Agent::connect(process.address, &token("nas-1")).await;
+    let mut storing = batch(1, 3);
+    storing.events[1].level = 3;
+    agent.send(&storing).await.expect("stored");
+    agent.send(&EventBatch { lane: "urgent".into(), ..batch(1, 1) }).await.expect("stored");
+    let found = place.lines(&["events", "level>=error"]);
+    assert_eq!((found.len(), &found[0]["id"], &found[0]["node"]), (1, &"n2".into(), &"nas-1".into()));
+    assert_eq!(place.lines(&["events", "--node", "nas-2"]), [Value::Null; 0]);
+    let table = text(&place.run(&["events", "-n", "1", "--store", &place.store()]).stdout);
+    let row: Vec<_> = table.lines().nth(1).expect("a row").split_whitespace().take(5).collect();
+    assert_eq!(row, ["2027-01-15T08:00:00Z", "nas-1", "info", "storage.pool", "tank"]);
+    let lanes: Vec<_> = place.lines(&["nodes"])[0]["streams"].as_array().expect("a list").clone();
+    assert_eq!(lanes.iter().map(|lane| lane["lane"].clone()).collect::<Vec<_>>(), ["routine", "urgent"]);
+}
+
+#[tokio::test]
+async fn events_that_come_are_followed() {
+    let place = Place::new();
+    let process = place.serve();
+    let agent = Agent::connect(process.address, &token("nas-1")).await;
+    agent.send(&batch(1, 2)).await.expect("stored");
+    let mut follower = Command::new(env!("CARGO_BIN_EXE_rodent-controller"))
+        .args(["events", "-f", "-n", "1", "-o", "jsonl", "--store", &place.store()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program is built");
+    let mut lines = BufReader::new(follower.stdout.take().expect("piped")).lines();
+    let mut next = || {
+        let line = lines.next().expect("a line").expect("readable");
+        serde_json::from_str::<Value>(&line).expect("JSON")["sequence"].as_u64()
+    };
+    assert_eq!(next(), Some(2));
+    agent.send(&batch(3, 2)).await.expect("stored");
+    assert_eq!([next(), next()], [Some(3), Some(4)]);
+    follower.kill().expect("it follows until it is stopped");
+    follower.wait().expect("it has ended");
+}
+
+#[tokio::test]
+async fn a_token_of_the_command_opens_the_controller() {
+    let place = Place::new();
+    let process = place.serve();
+    let output = place.run(&["token", "--secret-file", "secret", "--node", "nas-9", "--valid-for", "1h"]);
+    let agent = Agent::connect(process.address, text(&output.stdout).trim()).await;
+    agent.send(&batch(1, 1)).await.expect("stored");
+    assert_eq!(place.lines(&["nodes"])[0]["node"], "nas-9");
+}
+
+#[test]
+fn wrong_use_gets_a_clear_line_and_the_code_of_its_kind() {
+    let place = Place::new();
+    fs::write(place.path("short"), "too short\n").expect("a file");
+    fs::write(place.path("notes.txt"), "x".repeat(5000)).expect("a file");
+    let cases: [(&[&str], i32, &str); 12] = [
+        (&["events", "--store", "sqlite:none.db"], 66, "there is no database at none.db"),
+        (&["events", "--store", "sqlite:notes.txt"], 65, "not a database"),
+        (&["events", "--store", "memory"], 64, "cannot be read from outside"),
+        (&["events", "--store", "postgres:x"], 64, "use sqlite:PATH or memory"),
+        (&["events", "--store", "sqlite:none.db", "level>=loud"], 64, "loud"),
+        (&["events", "-f", "-o", "json"], 64, "jsonl"),
+        (&["nodes", "--store", "sqlite:none.db"], 66, "no database"),
+        (&["serve", "--token-secret", "none"], 66, "read token secret none"),
+        (&["serve", "--token-secret", "short"], 78, "at least 32 are needed"),
+        (&["serve", "--token-secret", "secret", "--store", "memory", "--listen", "192.0.2.1:1"], 78, "192.0.2.1:1"),
+        (&["token", "--secret-file", "secret", "--node", "a b"], 64, "printable"),
+        (&["reboot"], 64, "reboot"),
+    ];
+    for (arguments, code, part) in cases {
+        let output = place.run(arguments);
+        let told = text(&output.stderr);
+        assert_eq!((output.status.code(), told.contains(part)), (Some(code), true), "{arguments:?}: {told}");
+    }
+    assert!(!Path::new(&place.path("none.db")).exists(), "looking creates nothing");
+    assert_eq!(fs::read(place.path("notes.txt")).expect("still there").len(), 5000);
+}
