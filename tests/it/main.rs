@@ -1,8 +1,8 @@
 //! The integration tests: one binary, so that it links once.
 
 mod config;
+mod controller;
 mod hundred_thousand;
 mod local_socket;
 mod process;
-mod controller;
 mod wire;

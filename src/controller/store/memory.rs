@@ -60,8 +60,9 @@ impl Store for MemoryStore {
             return Err(StoreError::Closed);
         }
         let receipt = held.store(arrival)?;
-        for row in held.rows.range(held.rows.len() - receipt.stored..) {
-            self.tail.send(Arc::clone(&row.event));
+        if self.tail.is_followed() {
+            let fresh = held.rows.range(held.rows.len() - receipt.stored..);
+            fresh.for_each(|row| self.tail.send(Arc::clone(&row.event)));
         }
         held.trim(self.events_max);
         Ok(receipt)
