@@ -31,7 +31,9 @@ fn settings(directory: &Path) -> Settings {
         flush_interval: Duration::from_secs(1),
         disk_bytes_max: 1 << 30,
         history_bytes: Some(1 << 29),
+        age_max: None,
         boot_id: uuid::Uuid::nil(),
+        since_boot: || Duration::ZERO,
     }
 }
 

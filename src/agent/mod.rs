@@ -32,7 +32,7 @@ use self::{
 use crate::{
     event_log::{self, ClockState, EventLog, Lane},
     host::{
-        Host,
+        self, Host,
         clock::{Clock, Synchronisation},
     },
     local_api::{self, LocalApi, Rooms},
@@ -216,7 +216,7 @@ async fn open(config: &Config, host: &Host, clock: &Clock) -> anyhow::Result<(Ev
 }
 
 fn log_settings(config: &Config, clock: &Clock) -> event_log::Settings {
-    let EventSettings { buffer_size, flush_threshold, flush_interval, max_disk, history, .. } = config.events;
+    let EventSettings { buffer_size, flush_threshold, flush_interval, max_disk, max_age, history, .. } = config.events;
     event_log::Settings {
         directory: config.state_directory.join("log"),
         buffer_size,
@@ -224,7 +224,9 @@ fn log_settings(config: &Config, clock: &Clock) -> event_log::Settings {
         flush_interval,
         disk_bytes_max: max_disk,
         history_bytes: history,
+        age_max: max_age,
         boot_id: clock.boot_id(),
+        since_boot: host::clock::since_boot,
     }
 }
 

@@ -89,7 +89,9 @@ fn settings(directory: &Path) -> Settings {
         flush_interval: Duration::from_secs(1),
         disk_bytes_max: u64::MAX / 2,
         history_bytes: Some(u64::MAX / 2),
+        age_max: None,
         boot_id: uuid::Uuid::nil(),
+        since_boot: || Duration::ZERO,
     }
 }
 

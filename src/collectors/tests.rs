@@ -137,7 +137,9 @@ fn log_settings(state: &Path) -> Settings {
         flush_interval: Duration::from_millis(20),
         disk_bytes_max: 1 << 30,
         history_bytes: Some(1 << 26),
+        age_max: None,
         boot_id: uuid::Uuid::nil(),
+        since_boot: || Duration::ZERO,
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Limits {
     pub(super) flush_threshold: usize,
     /// How long an event may wait.
     pub(super) flush_interval: Duration,
+    /// How often the writer is to look for what is too old.
+    pub(super) age_interval: Option<Duration>,
 }
 
 /// Consecutive events that are to become one frame.
@@ -59,6 +61,8 @@ pub(super) enum Work {
     Write(Vec<Block>),
     /// Make the cursors durable.
     Cursors,
+    /// Look for what is too old.
+    Age,
     /// Everything is written and nothing more will come.
     Close,
 }
@@ -231,6 +235,7 @@ impl Buffer {
     /// Blocks until there is something to do. The writer's side, like the two below.
     pub(super) fn next_work(&self) -> Work {
         let mut state = self.lock();
+        let look = self.limits.age_interval.map(|interval| Instant::now() + interval);
         loop {
             let now = Instant::now();
             if state.due(now, self.limits.flush_interval) {
@@ -247,14 +252,18 @@ impl Buffer {
                 state.cursors_moved = None;
                 return Work::Cursors;
             }
-            state = self.sleep(state, now);
+            if look.is_some_and(|look| now >= look) {
+                return Work::Age;
+            }
+            state = self.sleep(state, now, look);
         }
     }
 
-    fn sleep<'a>(&self, state: MutexGuard<'a, State>, now: Instant) -> MutexGuard<'a, State> {
+    fn sleep<'a>(&self, state: MutexGuard<'a, State>, now: Instant, look: Option<Instant>) -> MutexGuard<'a, State> {
         let alarms = [
             state.oldest().map(|since| since + self.limits.flush_interval),
             state.cursors_moved.map(|since| since + CURSOR_DELAY),
+            look,
         ];
         match alarms.into_iter().flatten().min() {
             Some(alarm) => self

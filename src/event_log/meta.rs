@@ -10,7 +10,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Lane, LogError, durable, summary::Summary};
+use super::{Lane, LogError, age::Noted, durable, summary::Summary};
 
 /// The layout of the log's directory.
 const FORMAT: u64 = 1;
@@ -68,6 +68,20 @@ impl Meta {
         self.put(b"epoch", epoch.as_bytes())?;
         self.flush()?;
         Ok(epoch)
+    }
+
+    /// The log's age as noted last.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn age(&self) -> Result<Option<Noted>, LogError> {
+        Ok(self.get(b"age")?.and_then(|bytes| Noted::from_bytes(&bytes)))
+    }
+
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn set_age(&self, noted: Noted) -> Result<(), LogError> {
+        self.put(b"age", &noted.to_bytes())
     }
 
     /// Whether the last process closed the log in good order; a new log counts as such. From now on it is open.

@@ -17,6 +17,7 @@
 //! answer stands for, is durable (see `durable`); memory and descriptors do not depend on what is stored; what is
 //! removed before every consumer had it is recorded as lost, and that record is itself an event of the log.
 
+mod age;
 mod buffer;
 mod cursor;
 mod durable;
@@ -176,20 +177,38 @@ pub struct Settings {
     pub disk_bytes_max: u64,
     /// How much of what every consumer has is kept, bytes; `None` for nothing.
     pub history_bytes: Option<u64>,
+    /// How long an event is kept at the most, in time that the machine is on; `None` for as long as there is room.
+    /// Exceeded by a tenth and never fallen short of.
+    pub age_max: Option<Duration>,
     /// The running boot.
     pub boot_id: Uuid,
+    /// The boot clock.
+    pub since_boot: fn() -> Duration,
 }
 
 impl Settings {
-    fn bounds(&self) -> retention::Bounds {
+    fn bounds(&self, age: Duration) -> retention::Bounds {
+        let expired_before = self.age_max.map_or(Duration::ZERO, |age_max| age.saturating_sub(age_max));
         // A generation that is being written may grow to a full one before retention looks again.
         let margin = Lane::ALL.len() as u64 * generation::SEAL_BYTES;
         retention::Bounds {
             disk_bytes_max: self.disk_bytes_max.saturating_sub(margin),
             history_bytes: self.history_bytes,
+            expired_before: u64::try_from(expired_before.as_millis()).unwrap_or(u64::MAX),
         }
     }
+
+    /// How often retention looks for what has become too old.
+    fn age_interval(&self) -> Option<Duration> {
+        self.age_max.map(|age_max| (age_max / AGE_STEPS).max(AGE_INTERVAL_MIN))
+    }
 }
+
+/// Into how many steps the longest age is divided: a generation is sealed after one of them, so that it can expire.
+const AGE_STEPS: u32 = 10;
+
+/// The shortest interval at which retention looks for what is too old.
+const AGE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// What the log's threads and handles have in common.
 struct Shared {
@@ -252,6 +271,7 @@ impl EventLog {
             events_max: settings.buffer_size,
             flush_threshold: settings.flush_threshold,
             flush_interval: settings.flush_interval,
+            age_interval: settings.age_interval(),
         };
         let shared = Arc::new(Shared {
             epoch,

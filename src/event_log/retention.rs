@@ -1,7 +1,7 @@
 //! What may go, and what must: decides from the sealed generations of both lanes which are removed.
 //!
 //! Pure; the writer carries it out. Generations that every cursor has passed are history: kept up to a bound, removed
-//! silently and first. When the disk's share is used up and no history is left, the oldest routine generation goes, then
+//! silently and first. What has become too old goes in any case. When the disk's share is used up and no history is left, the oldest routine generation goes, then
 //! the oldest urgent one; what consumers lose by it is recorded.
 
 use super::{Lane, row::Sealed};
@@ -12,6 +12,8 @@ pub(super) struct Bounds {
     pub(super) disk_bytes_max: u64,
     /// `None` removes what every cursor has passed at once.
     pub(super) history_bytes: Option<u64>,
+    /// What was sealed before this age of the log, in milliseconds, has expired.
+    pub(super) expired_before: u64,
 }
 
 /// A lane as retention sees it.
@@ -45,7 +47,9 @@ pub(super) fn decide(bounds: Bounds, lanes: &[Candidates], other_bytes: u64) -> 
     let mut total = other_bytes + kept.iter().map(|k| k.1.disk_bytes).sum::<u64>();
     let mut removals = Vec::new();
     for (lane, sealed, passed) in kept {
-        let goes = total > bounds.disk_bytes_max || (passed && bounds.history_bytes.is_none_or(|max| history > max));
+        let goes = total > bounds.disk_bytes_max
+            || sealed.summary.sealed_at < bounds.expired_before
+            || (passed && bounds.history_bytes.is_none_or(|max| history > max));
         if goes {
             total -= sealed.disk_bytes;
             history -= if passed { sealed.disk_bytes } else { 0 };
@@ -72,6 +76,7 @@ mod tests {
                 summary: Summary {
                     first_sequence: number * 100 + 1,
                     next_sequence: number * 100 + 101,
+                    sealed_at: number * 1000,
                     ..Summary::default()
                 },
                 disk_bytes: 10,
@@ -86,13 +91,13 @@ mod tests {
 
     #[test]
     fn within_the_bounds_nothing_goes() {
-        let bounds = Bounds { disk_bytes_max: 100, history_bytes: Some(30) };
+        let bounds = Bounds { disk_bytes_max: 100, history_bytes: Some(30), expired_before: 0 };
         assert!(decide(bounds, &[lane(Lane::Routine, 9, 301)], 10).is_empty());
     }
 
     #[test]
     fn history_beyond_its_bound_goes_silently_and_oldest_first() {
-        let bounds = Bounds { disk_bytes_max: 1000, history_bytes: Some(20) };
+        let bounds = Bounds { disk_bytes_max: 1000, history_bytes: Some(20), expired_before: 0 };
         let removals = decide(bounds, &[lane(Lane::Routine, 9, 501)], 0);
         assert_eq!(
             numbers(&removals),
@@ -102,14 +107,14 @@ mod tests {
 
     #[test]
     fn without_history_a_generation_goes_as_soon_as_every_cursor_has_passed_it() {
-        let bounds = Bounds { disk_bytes_max: 1000, history_bytes: None };
+        let bounds = Bounds { disk_bytes_max: 1000, history_bytes: None, expired_before: 0 };
         let removals = decide(bounds, &[lane(Lane::Routine, 3, 150)], 0);
         assert_eq!(numbers(&removals), [(Lane::Routine, 0, false)]);
     }
 
     #[test]
     fn over_the_cap_history_goes_first_then_routine_then_urgent() {
-        let bounds = Bounds { disk_bytes_max: 15, history_bytes: Some(1000) };
+        let bounds = Bounds { disk_bytes_max: 15, history_bytes: Some(1000), expired_before: 0 };
         let removals = decide(bounds, &[lane(Lane::Urgent, 2, 0), lane(Lane::Routine, 3, 101)], 0);
         assert_eq!(
             numbers(&removals),
@@ -118,9 +123,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_old_goes_and_says_whether_somebody_loses_by_it() {
+        let bounds = Bounds { disk_bytes_max: 1000, history_bytes: Some(1000), expired_before: 1500 };
+        let removals = decide(bounds, &[lane(Lane::Routine, 3, 101)], 0);
+        assert_eq!(numbers(&removals), [(Lane::Routine, 0, false), (Lane::Routine, 1, true)]);
+    }
+
+    #[test]
     fn without_consumers_everything_is_history() {
         let mut all = lane(Lane::Routine, 3, 0);
         all.passed = None;
-        assert_eq!(decide(Bounds { disk_bytes_max: 1000, history_bytes: None }, &[all], 0).len(), 3);
+        assert_eq!(decide(Bounds { disk_bytes_max: 1000, history_bytes: None, expired_before: 0 }, &[all], 0).len(), 3);
     }
 }

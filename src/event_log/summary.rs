@@ -20,6 +20,9 @@ pub(super) struct Summary {
     /// Unix milliseconds; 0 while there is none.
     pub(super) min_time: i64,
     pub(super) max_time: i64,
+    /// The log's age when the generation was begun, and when it was sealed, milliseconds.
+    pub(super) begun_at: u64,
+    pub(super) sealed_at: u64,
     /// How many of each level, by its number on the wire. Not exact (all zero) for a generation that was not sealed by the
     /// process that wrote it.
     pub(super) levels: [u64; LEVELS],
@@ -60,12 +63,15 @@ impl Summary {
 
     /// Fixed width, big endian, in the order of the fields.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(8 * (7 + LEVELS));
+        let mut bytes = Vec::with_capacity(8 * (9 + LEVELS));
         for number in [self.first_sequence, self.next_sequence, self.frames, self.stored_bytes, self.raw_bytes] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
         bytes.extend_from_slice(&self.min_time.to_be_bytes());
         bytes.extend_from_slice(&self.max_time.to_be_bytes());
+        for number in [self.begun_at, self.sealed_at] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
         for number in self.levels {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
@@ -75,7 +81,7 @@ impl Summary {
     /// The opposite; `None` when these are not such bytes.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Summary> {
         let (words, []) = bytes.as_chunks::<8>() else { return None };
-        let [first, next, frames, stored, raw, min, max, levels @ ..] = words else { return None };
+        let [first, next, frames, stored, raw, min, max, begun, sealed, levels @ ..] = words else { return None };
         let levels: &[[u8; 8]; LEVELS] = levels.try_into().ok()?;
         Some(Summary {
             first_sequence: u64::from_be_bytes(*first),
@@ -85,6 +91,8 @@ impl Summary {
             raw_bytes: u64::from_be_bytes(*raw),
             min_time: i64::from_be_bytes(*min),
             max_time: i64::from_be_bytes(*max),
+            begun_at: u64::from_be_bytes(*begun),
+            sealed_at: u64::from_be_bytes(*sealed),
             levels: levels.map(u64::from_be_bytes),
         })
     }

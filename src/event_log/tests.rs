@@ -16,8 +16,14 @@ fn settings(directory: &Path) -> Settings {
         flush_interval: Duration::from_millis(50),
         disk_bytes_max: 1 << 30,
         history_bytes: Some(64 << 20),
+        age_max: None,
         boot_id: Uuid::from_u128(1),
+        since_boot: boot_clock,
     }
+}
+
+fn boot_clock() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).expect("a boot clock")
 }
 
 fn draft(event: &[u8]) -> Draft<'_> {
@@ -196,6 +202,26 @@ async fn what_retention_removes_is_recorded_and_accounted_for_to_the_event() {
     assert_eq!(stored + recorded, 8000, "accepted = stored + recorded lost");
     assert_eq!(cursor.next(Lane::Routine), gaps.last().expect("a gap").to);
     assert_eq!(log.status().lanes[1].lost_events, recorded);
+    log.close();
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_with_a_record_and_not_before_its_time() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let age_max = Some(Duration::from_millis(1500));
+    let log = EventLog::open(Settings { age_max, ..settings(directory.path()) }).expect("a log");
+    let _cursor = log.cursor("uplink").expect("room for a cursor");
+    let accepted = std::time::Instant::now();
+    append(&log, &[b"old".to_vec()]).await;
+    let mut reader = log.reader(Lane::Routine, 2);
+    // The next event is the record of the loss.
+    reader.ready().await;
+    assert!(accepted.elapsed() >= Duration::from_millis(1500), "{:?}", accepted.elapsed());
+    let Read::Run(run) = reader.read(1, 1).expect("readable") else { panic!("an event was there") };
+    let event = run.events().next().expect("an event").event;
+    let loss = loss_of(Event::decode(&event[..]).expect("an event")).expect("a loss record");
+    assert_eq!((loss.first_sequence, loss.last_sequence, loss.count), (1, 1, 1));
+    assert_eq!(log.bounds(Lane::Routine).0, 2);
     log.close();
 }
 

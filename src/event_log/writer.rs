@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{
     Lane, LogError, Shared,
+    age::AgeClock,
     buffer::{Block, Work},
     frame::{Circumstances, Encoded, Encoder, FRAME_BYTES_MAX},
     generation::{Generation, SEAL_BYTES, SLOTS_MAX},
@@ -44,6 +45,7 @@ pub(super) struct Writer {
     encoder: Encoder,
     /// Opened when the first event of the lane comes, or at the start when there is one.
     active: [Option<Active>; 2],
+    age: AgeClock,
     /// How well events compress, stored bytes per byte, smoothed.
     ratio: f64,
 }
@@ -89,7 +91,8 @@ impl Writer {
     /// When zstd cannot allocate.
     pub(super) fn new(shared: Arc<Shared>, meta: Meta, tails: Tails) -> Result<Writer, LogError> {
         let encoder = Encoder::new().map_err(|e| LogError::io("compress for", &shared.settings.directory, e))?;
-        Ok(Writer { shared, meta, encoder, active: tails.active, ratio: 0.5 })
+        let age = AgeClock::new(meta.age()?, shared.boot_id, shared.settings.since_boot);
+        Ok(Writer { shared, meta, encoder, active: tails.active, age, ratio: 0.5 })
     }
 
     /// Works until the buffer is closed and empty.
@@ -103,10 +106,16 @@ impl Writer {
             match self.shared.buffer.next_work() {
                 Work::Write(blocks) => self.write(blocks)?,
                 Work::Cursors => {
+                    self.meta.set_age(self.age.note())?;
                     self.shared.cursors.persist(&self.meta)?;
                     self.retain()?;
                 }
+                Work::Age => {
+                    self.seal_old()?;
+                    self.retain()?;
+                }
                 Work::Close => {
+                    self.meta.set_age(self.age.note())?;
                     self.shared.cursors.persist(&self.meta)?;
                     return self.meta.set_clean();
                 }
@@ -192,7 +201,7 @@ impl Writer {
             // Before anything can be removed: the sequence goes on even if every generation is gone.
             self.meta.set_floor(lane, first_sequence)?;
             self.meta.flush()?;
-            let summary = Summary::empty(first_sequence);
+            let summary = Summary { begun_at: self.age.milliseconds(), ..Summary::empty(first_sequence) };
             row.set_active(number, &generation, &summary);
             *slot = Some(Active { number, generation, summary });
         }
@@ -201,13 +210,29 @@ impl Writer {
 
     /// Closes the active generation of a lane for good. Everything in it is durable.
     fn seal(&mut self, lane: Lane) -> Result<(), LogError> {
-        let Some(active) = self.active[lane.index()].take() else { return Ok(()) };
+        let Some(mut active) = self.active[lane.index()].take() else { return Ok(()) };
+        active.summary.sealed_at = self.age.milliseconds();
+        self.shared.rows[lane.index()].update_active(active.number, &active.summary);
+        self.meta.set_age(self.age.note())?;
         self.meta.set_summary(lane, active.number, &active.summary)?;
         self.meta.set_floor(lane, active.summary.next_sequence)?;
         self.meta.flush()?;
         drop(active.generation);
         self.shared.rows[lane.index()].seal(active.number);
         self.retain()
+    }
+
+    /// Seals what has been written to for so long that its oldest events would be kept too long.
+    fn seal_old(&mut self) -> Result<(), LogError> {
+        let Some(interval) = self.shared.settings.age_interval() else { return Ok(()) };
+        let began_before = self.age.now().saturating_sub(interval).as_millis();
+        for lane in Lane::ALL {
+            let old = |active: &Active| active.summary.frames > 0 && u128::from(active.summary.begun_at) < began_before;
+            if self.active[lane.index()].as_ref().is_some_and(old) {
+                self.seal(lane)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what may or must go.
@@ -221,7 +246,7 @@ impl Writer {
         let sealed_bytes: u64 = lanes.iter().flat_map(|lane| &lane.sealed).map(|sealed| sealed.disk_bytes).sum();
         let other_bytes = (shared.rows.iter().map(Row::disk_bytes).sum::<u64>() + self.meta.disk_bytes())
             .saturating_sub(sealed_bytes);
-        for removal in retention::decide(shared.settings.bounds(), &lanes, other_bytes) {
+        for removal in retention::decide(shared.settings.bounds(self.age.now()), &lanes, other_bytes) {
             let row = &shared.rows[removal.lane.index()];
             let Some(sealed) = row.sealed().into_iter().find(|sealed| sealed.number == removal.number) else {
                 continue;

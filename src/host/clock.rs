@@ -38,7 +38,7 @@ impl Clock {
 
     /// Time since the machine booted, suspended time included. Never jumps.
     pub fn since_boot(&self) -> Duration {
-        clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+        since_boot()
     }
 
     /// The kernel's random identifier of this boot.
@@ -61,4 +61,9 @@ impl Clock {
             Synchronisation::Unsynchronised
         }
     }
+}
+
+/// The boot clock: suspended time included, never jumps.
+pub fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
 }

@@ -51,7 +51,9 @@ impl Site {
             flush_interval: Duration::from_millis(50),
             disk_bytes_max,
             history_bytes: Some(64 << 20),
+            age_max: None,
             boot_id: uuid::Uuid::from_u128(1),
+            since_boot: || Duration::ZERO,
         })
         .expect("a log");
         let emitter = Emitter::new(log.clone(), gate, || NOW);
