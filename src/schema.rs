@@ -23,6 +23,9 @@ pub use wire::events;
 /// Package `rodent.local`: the agent's Unix socket.
 pub mod local {
     tonic::include_proto!("rodent.local");
+
+    /// Where it lies, unless the configuration says otherwise.
+    pub const SOCKET: &str = "/run/rodent/rodent.sock";
 }
 
 /// The descriptors of every message above.

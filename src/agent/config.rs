@@ -20,15 +20,16 @@ pub use controller::ControllerSettings;
 pub use events::{EventSettings, Profile};
 pub use files::STANDARD_FILE;
 
+// What the controller's settings are made of; whoever writes them need not know who takes them.
+pub use crate::sinks::uplink::{Tls, TokenSource};
 use crate::{
     collectors::{self, Collector, Spec},
+    schema::local::SOCKET,
     settings::{Document, Faults, Part, Records, Table},
 };
 
 /// Where the agent keeps its log, unless the configuration says otherwise.
 pub const STATE_DIRECTORY: &str = "/var/lib/rodent";
-/// The socket that programs on this machine speak to, unless the configuration says otherwise.
-pub const SOCKET: &str = "/run/rodent/rodent.sock";
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ use super::Failure;
 use crate::{
     agent::{
         self,
-        config::{Config, ControllerSettings},
+        config::{Config, ControllerSettings, Tls, TokenSource},
     },
     bench::Scratch,
     controller::{
@@ -29,7 +29,6 @@ use crate::{
     },
     event::Summary,
     settings::Secret,
-    sinks::uplink::{Tls, TokenSource},
     telemetry::{ErrorChain, logging},
     terminal::{Cell, Column, Screen, Table, Tone, time_of_day},
 };

@@ -41,15 +41,13 @@ pub use emission::{Emission, Refusal, Totals};
 pub use error::ClientError;
 
 pub use crate::schema::local::{
-    EmitResponse, QueryRequest, QueryResponse, StatusResponse, StoredEvent, TailRequest, emit_request::Durability,
+    EmitResponse, QueryRequest, QueryResponse, SOCKET, StatusResponse, StoredEvent, TailRequest,
+    emit_request::Durability,
 };
 use crate::schema::{
     events::Event,
     local::{EmitRequest, FlushRequest, StatusRequest, local_service_client::LocalServiceClient},
 };
-
-/// The agent's socket, unless its configuration says otherwise.
-pub const SOCKET: &str = "/run/rodent/rodent.sock";
 
 /// A connection to the agent. Cheap to copy; copies share it.
 #[derive(Clone, Debug)]

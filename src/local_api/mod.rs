@@ -30,7 +30,7 @@ pub use socket::BindError;
 use crate::{
     event_log::EventLog,
     pipeline::Emitter,
-    schema::local::{StatusResponse, local_service_server::LocalServiceServer},
+    schema::local::{SOCKET, StatusResponse, local_service_server::LocalServiceServer},
 };
 
 /// Calls at once on one connection; further ones wait at the client.
@@ -60,7 +60,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { socket: PathBuf::from(crate::client::SOCKET), group: "rodent".to_owned(), mode: 0o660 }
+        Settings { socket: PathBuf::from(SOCKET), group: "rodent".to_owned(), mode: 0o660 }
     }
 }
 

@@ -51,7 +51,7 @@ fn is_setting(line: &str) -> bool {
     let indent = line.len() - setting.len();
     let key = setting.split(':').next().unwrap_or_default();
     let follows = setting.get(key.len()..).unwrap_or_default();
-    indent % 2 == 0
+    indent.is_multiple_of(2)
         && !key.is_empty()
         && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
         && (follows == ":" || follows.starts_with(": "))

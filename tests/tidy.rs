@@ -1,0 +1,264 @@
+//! The order of the house as a test: who may name whom, which crate belongs where, what no file may hold.
+//!
+//! Every rule is a pure function over a file's text and is shown to fail below. What a rule allows as an exception
+//! stands in a table here with its reason.
+
+#[path = "tidy/code.rs"]
+mod code;
+#[path = "tidy/rules.rs"]
+mod rules;
+
+use std::{fs, path::Path};
+
+use rules::Breach;
+
+/// Which rooms a room may name, besides its own and those of [`EVERYONE`].
+const LAYERS: &[(&str, &[&str])] = &[
+    ("backoff", &[]),
+    ("schema", &[]),
+    ("settings", &[]),
+    ("telemetry", &[]),
+    ("terminal", &["event"]),
+    ("event", &[]),
+    ("event_log", &["event"]),
+    ("host", &[]),
+    ("pipeline", &["event_log", "event"]),
+    ("collectors", &["pipeline", "host", "event"]),
+    ("sinks", &["event_log", "event"]),
+    ("client", &["event"]),
+    ("local_api", &["pipeline", "event_log", "event"]),
+    ("controller", &["event"]),
+    ("agent", &["event", "event_log", "host", "pipeline", "collectors", "sinks", "client", "local_api"]),
+    ("bench", &["event", "event_log", "sinks", "controller"]),
+    ("cli", &["event", "event_log", "client", "agent", "controller", "bench"]),
+];
+/// Rooms that everyone may name.
+const EVERYONE: &[&str] = &["schema", "settings", "telemetry", "backoff", "terminal"];
+
+/// Crates that only some rooms may name, and which.
+const CRATES: &[(&str, &[&str])] = &[
+    ("sled", &["event_log/"]),
+    ("zbus", &["host/"]),
+    ("netlink_packet", &["host/"]),
+    ("rusqlite", &["controller/"]),
+    ("serde_saphyr", &["settings/yaml.rs"]),
+    ("tonic", &["schema.rs", "sinks/", "client/", "local_api/", "controller/", "agent/", "cli/", "bench/"]),
+];
+
+/// The most lines of a file.
+const LINES_MAX: usize = 500;
+/// Files that are longer, and why.
+const LONG: &[(&str, &str)] = &[];
+
+/// A source file: its path below a directory, and its text.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// Whether it holds tests only.
+    fn is_test(&self) -> bool {
+        self.path.ends_with("tests.rs") || self.path.contains("/tests/")
+    }
+}
+
+fn sources(directory: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let text = |path: &Path| fs::read_to_string(path).expect("a source file is text");
+    let below = |path: &Path| path.strip_prefix(&root).expect("it is below").to_string_lossy().into_owned();
+    let files = files(&root).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    files.map(|path| Source { path: below(&path), text: text(&path) }).collect()
+}
+
+fn files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).expect("the directory is there") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// Fails with every breach of a rule, as `FILE:LINE: WHAT`.
+fn hold<'a>(sources: impl IntoIterator<Item = &'a Source>, rule: impl Fn(&Source) -> Vec<Breach>) {
+    let breaches: Vec<String> = sources
+        .into_iter()
+        .flat_map(|source| rule(source).into_iter().map(|(line, what)| format!("{}:{line}: {what}", source.path)))
+        .collect();
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+#[test]
+fn rooms_name_only_the_rooms_below_them() {
+    let sources = sources("src");
+    let production = || sources.iter().filter(|source| !source.is_test());
+    assert!(production().count() > 50, "the sources are found");
+    hold(production(), |source| rules::layers(&source.path, &source.text, LAYERS, EVERYONE));
+    hold(production(), |source| rules::supers(&source.path, &source.text));
+}
+
+#[test]
+fn the_table_of_layers_has_no_cycle_and_no_room_that_is_not_there() {
+    let sources = sources("src");
+    for (room, allowed) in LAYERS {
+        assert!(sources.iter().any(|source| rules::room_of(&source.path) == Some(room)), "`{room}` is no room");
+        for other in *allowed {
+            let (_, back) = LAYERS.iter().find(|(own, _)| own == other).expect("a room in the table");
+            assert!(!back.contains(room), "`{room}` and `{other}` may name each other");
+        }
+    }
+}
+
+#[test]
+fn crates_stay_in_their_rooms() {
+    hold(&sources("src"), |source| rules::crates(&source.path, &source.text, CRATES));
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    hold(&sources("src"), |source| rules::unfinished(&source.text));
+    hold(sources("tests").iter().filter(|source| !source.path.starts_with("tidy")), |source| {
+        rules::unfinished(&source.text)
+    });
+}
+
+#[test]
+fn production_code_has_no_unwrap() {
+    hold(sources("src").iter().filter(|source| !source.is_test()), |source| rules::unwraps(&source.text));
+}
+
+#[test]
+fn every_file_says_what_it_is_and_is_named_for_it() {
+    for directory in ["src", "tests"] {
+        // A `tests.rs` is what its name says, of the file beside it.
+        let sources = sources(directory);
+        hold(sources.iter().filter(|source| !source.path.ends_with("/tests.rs")), |source| rules::head(&source.text));
+        hold(&sources, |source| rules::name(&source.path));
+    }
+}
+
+#[test]
+fn files_are_short_but_for_those_with_a_reason() {
+    for directory in ["src", "tests"] {
+        let is_long = |source: &Source| LONG.iter().any(|(path, _)| *path == source.path);
+        hold(sources(directory).iter().filter(|source| !is_long(source)), |source| {
+            rules::length(&source.text, LINES_MAX)
+        });
+    }
+    let all: Vec<_> = ["src", "tests"].into_iter().flat_map(sources).collect();
+    for (path, reason) in LONG {
+        let source = all.iter().find(|source| source.path == *path).unwrap_or_else(|| panic!("{path} is gone"));
+        assert!(source.text.lines().count() > LINES_MAX, "{path} needs no reason any more: {reason}");
+    }
+}
+
+#[test]
+fn every_fixture_is_used() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let sources: Vec<_> = ["src", "tests"].into_iter().flat_map(sources).collect();
+    let is_named = |name: &str| sources.iter().any(|source| source.text.contains(name));
+    // A directory that is read whole is named with nothing behind it; where a macro makes the name, its end is.
+    let is_used = |path: &Path| {
+        let (file, stem) = (path.file_name().expect("a name"), path.file_stem().expect("a name").to_string_lossy());
+        let directory = path.parent().expect("a parent").strip_prefix(&fixtures).expect("it is below");
+        is_named(&file.to_string_lossy())
+            || is_named(&format!("fixtures/{}\"", directory.display()))
+            || stem.char_indices().any(|(at, _)| at + 4 < stem.len() && is_named(&format!("\"{}\"", &stem[at..])))
+    };
+    let unused: Vec<_> = files(&fixtures).into_iter().filter(|path| !is_used(path)).collect();
+    assert!(unused.is_empty(), "{unused:#?}");
+}
+
+mod each_rule_can_fail {
+    use super::*;
+
+    const TABLE: &[(&str, &[&str])] = &[("event", &[]), ("pipeline", &["event"])];
+
+    fn layers(path: &str, source: &str) -> Vec<String> {
+        let breaches = rules::layers(path, source, TABLE, &["schema"]);
+        breaches.into_iter().map(|(line, what)| format!("{line}: {what}")).collect()
+    }
+
+    #[test]
+    fn a_room_that_names_one_above_it() {
+        assert_eq!(layers("event/view.rs", "use crate::pipeline::Emitter;"), ["1: `event` names `pipeline`"]);
+        assert_eq!(layers("event/view.rs", "\nfn a() { crate::pipeline::b() }"), ["2: `event` names `pipeline`"]);
+        assert!(
+            layers("pipeline/mod.rs", "use crate::event::Level; use crate::schema::X; use crate::pipeline::Y;")
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_room_that_names_one_in_a_group() {
+        let group =
+            "use crate::{\n    event::{Level, kind},\n    host::{Host, clock::{self}},\n    schema,\n    sinks,\n};";
+        assert_eq!(layers("pipeline.rs", group), ["3: `pipeline` names `host`", "5: `pipeline` names `sinks`"]);
+    }
+
+    #[test]
+    fn a_room_may_name_any_in_its_tests_and_its_words() {
+        let source = "//! See [`crate::host::Host`].\nconst A: &str = \"crate::host\";\n#[cfg(test)]\nmod tests { use crate::host::Host; }";
+        assert!(layers("event/view.rs", source).is_empty());
+    }
+
+    #[test]
+    fn a_room_that_nobody_has_put_in_the_table() {
+        assert_eq!(layers("moon/mod.rs", ""), ["1: `moon` is not in the table of layers"]);
+        assert!(layers("bin/rodent.rs", "use crate::anything;").is_empty());
+    }
+
+    #[test]
+    fn a_chain_of_super_that_leaves_its_room() {
+        assert_eq!(rules::supers("event/mod.rs", "use super::host;").len(), 1);
+        assert_eq!(rules::supers("event/view/part.rs", "use super::super::super::host;").len(), 1);
+        assert_eq!(rules::supers("backoff.rs", "use super::host;").len(), 1);
+        assert!(rules::supers("event/view/part.rs", "use super::super::Level;").is_empty());
+    }
+
+    #[test]
+    fn a_crate_in_a_room_that_it_does_not_belong_to() {
+        let found = |path, source| {
+            rules::crates(path, source, &[("sled", &["event_log/"]), ("netlink_packet", &["host/"])]).len()
+        };
+        assert_eq!(found("pipeline/mod.rs", "fn a(tree: sled::Tree) {}"), 1);
+        assert_eq!(found("pipeline/mod.rs", "use sled;"), 1);
+        assert_eq!(found("pipeline/mod.rs", "use netlink_packet_core::X;"), 1);
+        assert_eq!(found("event_log/generation.rs", "use sled::Db;"), 0);
+        assert_eq!(found("pipeline/mod.rs", "// sled::Db\nlet unsled::x = \"sled::Db\";"), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_not_finished() {
+        assert_eq!(rules::unfinished("fn a() { todo!() }\nfn b() { unimplemented!(\"x\") }").len(), 2);
+        assert_eq!(rules::unfinished("// FIXME: later\n/* TODO */").len(), 2);
+        assert!(rules::unfinished("let todo = \"todo!\"; // the MAX_TODOS of them").is_empty());
+    }
+
+    #[test]
+    fn a_file_with_an_unwrap() {
+        assert_eq!(rules::unwraps("a\n  .unwrap()").len(), 1);
+        assert!(
+            rules::unwraps("a.unwrap_or(b) // .unwrap()\n#[cfg(test)]\nmod tests { fn a() { b.unwrap() } }").is_empty()
+        );
+    }
+
+    #[test]
+    fn a_file_that_does_not_say_what_it_is() {
+        for source in ["use x;", "", "// A comment.", "//! Stub.\n", "//!\n"] {
+            assert_eq!(rules::head(source).len(), 1, "{source:?}");
+        }
+        assert!(rules::head("//! Says it.\n").is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_long_or_named_for_nothing() {
+        assert_eq!(rules::length("a\nb\nc", 2).len(), 1);
+        assert!(rules::length("a\nb", 2).is_empty());
+        assert_eq!(rules::name("event/utils.rs").len(), 1);
+        assert_eq!(rules::name("common/mod.rs").len(), 1);
+        assert!(rules::name("event/view.rs").is_empty());
+    }
+}
