@@ -271,7 +271,7 @@ fn each_collector_can_be_turned_off_and_is_made_anew_with_each_call() {
 fn an_agent_that_no_file_configures_has_its_own_places() {
     let config = Config::default_for("/tmp/a".into(), "/tmp/a/socket".into(), None).config;
     assert_eq!(
-        (config.config.state_directory.as_path(), config.config.socket.as_path()),
+        (config.state_directory.as_path(), config.socket.as_path()),
         (Path::new("/tmp/a"), Path::new("/tmp/a/socket"))
     );
 }
