@@ -18,12 +18,13 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   rodent emit storage.pool.created pool_name=tank
-  rodent emit service.status.failed service_name=smbd --level error --meta ticket=4711
-  echo '{\"kind\": \"storage.pool.created\", \"payload\": {\"pool_name\": \"tank\"}}' | rodent emit --json -
-  rodent events -o jsonl -n 100 | rodent --socket /run/other.sock emit --json -
+  rodent emit service.status.failed service_name=smbd -l error -m ticket=4711
+  echo '{\"kind\": \"storage.pool.created\"}' | rodent emit --json -
+  rodent events -o jsonl | rodent --socket /run/other.sock emit --json -
 
-JSON is read one event a line, or as values one after another; arrays are opened. An event that is no event is
-reported with its line, and the others are stored.
+JSON is read one event a line, or as values one after another; arrays are opened. What is no event is reported with its \
+line, and the rest is stored. What `rodent events` has printed is taken as it is.
+
 Exit codes: 0 all taken, 65 something was refused, 69 no agent, 77 no permission.";
 
 /// Give events to the agent

@@ -18,15 +18,21 @@ use crate::{
 /// Events that one question may ask for.
 const LIMIT_MAX: i64 = 10_000;
 
+/// Columns of a terminal that has room for texts beside names, and the least that a text has there.
+const WIDE: usize = 120;
+const TEXT_MIN: usize = 40;
+
 const EXAMPLES: &str = "\
 Examples:
   rodent events                                  the last 20
-  rodent events -f 'storage.*' 'level>=warn'     problems of the storage, as they come
+  rodent events -f 'storage.*' 'level>=warn'     trouble with storage, live
   rodent events pool_name=tank --since 2days -n 1000
-  rodent events 'service.status.failed' -o jsonl | jq .payload
+  rodent events service.status.failed -o jsonl | jq .payload
 
-A condition is a pattern of kinds (`*` stands for anything), `level>=warn`, or a field and a value; all must hold.
-Times are UTC. What -o jsonl prints is what `rodent emit --json` takes.";
+A condition is a pattern of kinds (`*` stands for anything), `level>=warn`, or a field and a value; all must hold. Times \
+are UTC. What -o jsonl prints is what `rodent emit --json` takes.
+
+Exit codes: 0 done, 64 a condition is not understood, 69 no agent, 77 no permission.";
 
 /// Show stored events, and follow new ones
 #[derive(Debug, clap::Args)]
@@ -48,8 +54,8 @@ pub(super) struct Arguments {
     /// Not after
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t)]
+    /// How to print: table, json (one document) or jsonl (an object a line)
+    #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
     output: Output,
 }
 
@@ -110,12 +116,13 @@ enum Form {
 impl Printer {
     /// A document never ends while we follow, so it becomes lines.
     async fn new(output: Output, follow: bool, client: &Client) -> Result<Printer, ClientError> {
+        let screen = Screen::stdout();
         let form = match output {
-            Output::Table => Form::Table(table()),
+            Output::Table => Form::Table(table(screen.width())),
             Output::Json if !follow => Form::Document { node: client.status().await?.node_id, values: Vec::new() },
             Output::Json | Output::Jsonl => Form::Lines { node: client.status().await?.node_id },
         };
-        Ok(Printer { screen: Screen::stdout(), form })
+        Ok(Printer { screen, form })
     }
 
     /// Prints a page. Returns false when nobody reads any more.
@@ -158,13 +165,16 @@ impl Printer {
     }
 }
 
-fn table() -> Table {
+/// On a narrow terminal a text goes below its row; on a wide one a long text is cut before the names are.
+fn table(width: Option<usize>) -> Table {
+    let text = Column::left("TEXT");
+    let wide = width.is_some_and(|width| width >= WIDE);
     Table::new(&[
         Column::left("TIME").at_least(20),
         Column::left("LEVEL").at_least(5),
         Column::left("KIND").at_least(24).elastic(20),
         Column::left("SUBJECT").at_least(12).elastic(10),
-        Column::left("TEXT"),
+        if wide { text.elastic(TEXT_MIN) } else { text },
     ])
 }
 

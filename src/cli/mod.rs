@@ -14,22 +14,30 @@ mod moment;
 mod status;
 mod try_out;
 
-use std::{future::Future, path::PathBuf, process::ExitCode};
+use std::{env, future::Future, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 pub use failure::Failure;
 
+const EXAMPLES: &str = "\
+Examples:
+  rodent status                              is all well?
+  rodent events -f 'level>=warn'             trouble, as it comes
+  rodent emit storage.pool.created pool_name=tank
+
+Every command has its own --help, with examples.";
+
 const CONFIG_EXAMPLES: &str = "\
 Examples:
-  rodent config check                    the one in force: /etc/rodent/rodent.yml and its drop-ins
+  rodent config check                    the one in force, with its drop-ins
   rodent config check ./rodent.yml       before it is put there
-  rodent config show                     every setting, its value, and where that came from";
+  rodent config show                     every setting, and where it came from";
 
 /// The event agent of a storage appliance: collects events of this machine, keeps them durably and uploads them.
 #[derive(Debug, Parser)]
 #[command(name = "rodent", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(subcommand_required = true, arg_required_else_help = true)]
+#[command(subcommand_required = true, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Arguments {
     /// The agent's socket [default: /run/rodent/rodent.sock]
     #[arg(long, global = true, env = "RODENT_SOCKET", hide_env_values = true, value_name = "PATH")]
@@ -86,20 +94,28 @@ fn wait_for<F: Future<Output = Result<ExitCode, Failure>>>(command: F) -> Result
 
 /// Prints help or version, or what is wrong with the words.
 fn usage(error: &clap::Error) -> ExitCode {
-    if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let text = error.render().to_string();
-        anstream::eprint!("rodent: {}", text.strip_prefix("error: ").unwrap_or(&text));
-        return failure::Code::Usage.into();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nobody is left to be told when the help cannot be printed.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        ErrorKind::MissingSubcommand if env::args_os().len() == 1 => {
+            anstream::eprint!("{}", Arguments::command().render_help().ansi());
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            anstream::eprint!("{}", error.render().ansi());
+        }
+        _ => {
+            let text = error.render().to_string();
+            anstream::eprint!("rodent: {}", text.strip_prefix("error: ").unwrap_or(&text));
+        }
     }
-    // Nobody is left to be told when the help cannot be printed.
-    let _ = error.print();
-    if error.use_stderr() { failure::Code::Usage.into() } else { ExitCode::SUCCESS }
+    failure::Code::Usage.into()
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

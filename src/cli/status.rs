@@ -8,6 +8,7 @@ use std::{io, path::Path, process::ExitCode, time::SystemTime};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr as _;
 
 use self::report::Report;
 use super::Failure;
@@ -16,6 +17,9 @@ use crate::{
     schema::DESCRIPTORS,
     terminal::{Cell, Column, Output, Screen, Table, Tone, grouped, quiet_end},
 };
+
+/// Columns of the longest label and the gap behind it.
+const LABEL_WIDTH: usize = 12;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,8 +32,8 @@ Exit codes: 0 the agent answers, 69 it does not, 77 no permission.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t)]
+    /// How to print: table, json (one document) or jsonl (one line)
+    #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
     output: Output,
 }
 
@@ -58,14 +62,34 @@ fn json(status: &StatusResponse) -> Value {
 fn print(status: &StatusResponse, screen: &mut Screen) -> io::Result<()> {
     let report = Report::of(status, SystemTime::now());
     let mut facts = Table::new(&[Column::left(""), Column::left("")]).without_header();
+    let room = screen.width().map_or(usize::MAX, |width| width.saturating_sub(LABEL_WIDTH));
     for fact in [&report.headline].into_iter().chain(&report.facts) {
-        facts.row([Cell::toned(fact.label, Tone::Dim), Cell::toned(fact.text.as_str(), fact.tone)]);
+        for (number, line) in wrapped(&fact.text, room).into_iter().enumerate() {
+            let label = if number == 0 { fact.label } else { "" };
+            facts.row([Cell::toned(label, Tone::Dim), Cell::toned(line, fact.tone)]);
+        }
     }
     facts.print(screen)?;
     if !status.collectors.is_empty() {
         screen.line("")?;
     }
     collectors(status).print(screen)
+}
+
+/// The text in lines of at most `room` columns where its words allow it: what is wrong is never cut off.
+fn wrapped(text: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.width() + 1 + word.width() <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn collectors(status: &StatusResponse) -> Table {
@@ -95,6 +119,13 @@ fn collectors(status: &StatusResponse) -> Table {
 mod tests {
     use super::*;
     use crate::schema::local::{LogStatus, UplinkStatus};
+
+    #[test]
+    fn long_facts_go_on_in_the_next_line() {
+        assert_eq!(wrapped("the log is full", 10), ["the log is", "full"]);
+        assert_eq!(wrapped("incomprehensible", 10), ["incomprehensible"]);
+        assert_eq!(wrapped("the log is full", usize::MAX), ["the log is full"]);
+    }
 
     #[test]
     fn json_has_every_field_under_its_name_and_numbers_as_numbers() {

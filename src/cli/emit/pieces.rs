@@ -9,6 +9,10 @@ use serde::de::IgnoredAny;
 /// The longest value, bytes. An encoded event has at most 16 KiB.
 pub(super) const VALUE_BYTES_MAX: usize = 128 * 1024;
 
+/// A value that is longer is not tried anew with each of its lines, but when it has grown by an eighth: trying costs
+/// as much as is held.
+const EAGER_BYTES_MAX: usize = 4 * 1024;
+
 /// What a line completed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Piece {
@@ -24,17 +28,25 @@ pub(super) struct Pieces {
     text: String,
     /// Where the text begins.
     line: u64,
+    /// How much of the text was known not to be a value yet, bytes.
+    tried: usize,
 }
 
 impl Pieces {
     pub(super) fn new() -> Pieces {
-        Pieces { text: String::new(), line: 1 }
+        Pieces { text: String::new(), line: 1, tried: 0 }
     }
 
     /// Adds a line, with the line break that it has, and gives what that completes.
     pub(super) fn add(&mut self, line: &str) -> Vec<Piece> {
         self.text.push_str(line);
-        self.cut(false)
+        // Where values are indented, only their ends begin a line so.
+        if self.text.len() <= EAGER_BYTES_MAX || self.text.len() >= self.tried + self.tried / 8 || line.starts_with('}')
+        {
+            self.cut(false)
+        } else {
+            Vec::new()
+        }
     }
 
     /// A line that could not even be read as text: it ends what was begun.
@@ -64,7 +76,10 @@ impl Pieces {
                     let line = self.line;
                     pieces.push(Piece::Value { line, text: self.take(end) });
                 }
-                Some(Err(error)) if error.is_eof() && !at_end && self.text.len() <= VALUE_BYTES_MAX => return pieces,
+                Some(Err(error)) if error.is_eof() && !at_end && self.text.len() <= VALUE_BYTES_MAX => {
+                    self.tried = self.text.len();
+                    return pieces;
+                }
                 Some(Err(error)) => pieces.push(self.give_up_line(&error)),
                 None => return pieces,
             }
@@ -77,6 +92,7 @@ impl Pieces {
     }
 
     fn take(&mut self, bytes: usize) -> String {
+        self.tried = 0;
         let taken: String = self.text.drain(..bytes).collect();
         self.line += taken.matches('\n').count() as u64;
         taken
@@ -175,6 +191,13 @@ mod tests {
         }
         let first = given_up.first().expect("given up");
         assert!(matches!(first, Piece::Malformed { line: 1, reason } if reason.contains("longer")), "{first:?}");
+    }
+
+    #[test]
+    fn a_long_value_over_many_lines_is_a_value() {
+        let lines: String = (0..20_000).map(|number| format!("  {},\n", number % 10)).collect();
+        let text = format!("{{\"a\":[\n{lines}0]\n}}\n{{\"b\":2}}\n");
+        assert_eq!(outline(&text), ["1", "20004"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::super::moment::ago;
 use crate::{
     client::StatusResponse,
     schema::local::{LaneStatus, LogStatus, UplinkStatus},
-    terminal::{Tone, grouped, human_bytes, human_duration, time_utc},
+    terminal::{Tone, grouped, human_bytes, human_duration},
 };
 
 /// From this share of its bound on, the log of a machine that has a controller is worth a word, percent.
@@ -34,6 +34,7 @@ impl Report {
         let mut facts = problems(status, &log, &uplink, now);
         let headline = headline(status, &facts);
         facts.extend([
+            fact("node", or_unknown(&status.node_id)),
             fact("agent", agent(status, now)),
             fact("log", stored(&log, now)),
             fact("at risk", at_risk(&log)),
@@ -90,9 +91,13 @@ fn problems(status: &StatusResponse, log: &LogStatus, uplink: &UplinkStatus, now
     problems
 }
 
+fn or_unknown(text: &str) -> String {
+    if text.is_empty() { "not known yet".to_owned() } else { text.to_owned() }
+}
+
 fn agent(status: &StatusResponse, now: SystemTime) -> String {
     let mut words = ago(status.started_at, now).map(|up| format!("up {}", human_duration(up))).unwrap_or_default();
-    for (what, value) in [("profile", &status.profile), ("node", &status.node_id), ("clock", &status.clock_state)] {
+    for (what, value) in [("profile", &status.profile), ("clock", &status.clock_state)] {
         if !value.is_empty() {
             let comma = if words.is_empty() { "" } else { ", " };
             words.push_str(&format!("{comma}{what} {value}"));
@@ -138,8 +143,7 @@ fn reached(uplink: &UplinkStatus, now: SystemTime) -> String {
     let mut words = format!("{} {}", uplink.state, uplink.controller).trim().to_owned();
     match ago(uplink.last_success, now) {
         Some(since) => {
-            let (since, at) = (human_duration(since), time_utc(uplink.last_success));
-            words.push_str(&format!(", last reached {since} ago ({at})"));
+            words.push_str(&format!(", last reached {} ago", human_duration(since)));
         }
         None => words.push_str(", not reached yet"),
     }
@@ -237,7 +241,7 @@ mod tests {
         assert_eq!(text(&report, "agent"), "up 3h 20m, profile default");
         assert_eq!(text(&report, "log"), "12,345 events stored, 1.0 MiB of 1.0 GiB, the oldest 1m ago");
         assert_eq!(text(&report, "at risk"), "nothing: all that was taken is on the disk");
-        assert_eq!(text(&report, "controller"), "connected ctl:8443, last reached 2s ago (2025-11-10T09:29:58Z)");
+        assert_eq!(text(&report, "controller"), "connected ctl:8443, last reached 2s ago");
         assert_eq!(text(&report, ""), "12,342 events delivered in 124 batches (0 B), 3 to go");
     }
 
