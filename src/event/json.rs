@@ -1,8 +1,8 @@
 //! Events as JSON, in and out.
 //!
 //! Out, the short form: `id`, `time` (RFC 3339, UTC, milliseconds), `node`, `lane`, `sequence`, `kind`, `level`, `category`,
-//! `source`, `payload` (snake_case, 64-bit integers as numbers, enums by their short names), `metadata`. What is not
-//! set is not printed. The payload's `operation` stands in the kind alone.
+//! `source`, `payload` (snake_case, 64-bit integers as numbers, enums by their short names), `metadata`, `origin` (who
+//! sent it, as the kernel says). What is not set is not printed. The payload's `operation` stands in the kind alone.
 //!
 //! In: what came out, or the protobuf JSON of `rodent.events.Event` in snake_case or lowerCamelCase. What is printed reads
 //! back as the same event, with these exceptions:

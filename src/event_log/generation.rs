@@ -19,6 +19,7 @@ use super::{
     LogError,
     durable::{sync_directory, sync_tree},
     frame::{FRAME_BYTES_MAX, Frame, Header},
+    store,
 };
 
 /// Segment size of sled, bytes. See the file's head for the relation to a frame.
@@ -89,14 +90,13 @@ impl Generation {
 
     fn open_at(path: &Path) -> Result<Generation, LogError> {
         let failed = |e: sled::Error| LogError::storage("open", path, e);
-        let db = sled::Config::new()
+        let config = sled::Config::new()
             .path(path)
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(64 * 1024)
             // A background flusher would wake the disk twice a second for nothing.
-            .flush_every_ms(None)
-            .open()
-            .map_err(failed)?;
+            .flush_every_ms(None);
+        let db = store::open(&config).map_err(failed)?;
         let slots = db.open_tree(TREE).map_err(failed)?;
         Ok(Generation { path: path.to_owned(), db, slots, filled: AtomicU32::new(0), laid: AtomicU32::new(0) })
     }

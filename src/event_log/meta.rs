@@ -10,7 +10,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Lane, LogError, age::Noted, durable, summary::Summary};
+use super::{Lane, LogError, age::Noted, durable, store, summary::Summary};
 
 /// The layout of the log's directory.
 const FORMAT: u64 = 1;
@@ -34,13 +34,12 @@ impl Meta {
     /// When the storage fails, is in use by another process, or was written by another format.
     pub(super) fn open(root: &Path) -> Result<Meta, LogError> {
         let path = root.join("meta");
-        let db = sled::Config::new()
+        let config = sled::Config::new()
             .path(&path)
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(1024 * 1024)
-            .flush_every_ms(None)
-            .open()
-            .map_err(|e| LogError::storage("open", &path, e))?;
+            .flush_every_ms(None);
+        let db = store::open(&config).map_err(|e| LogError::storage("open", &path, e))?;
         let meta = Meta { db, path };
         match meta.number(b"format")? {
             None => meta.put(b"format", &FORMAT.to_be_bytes())?,

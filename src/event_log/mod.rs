@@ -30,6 +30,7 @@ mod reader;
 mod retention;
 mod row;
 mod status;
+mod store;
 mod summary;
 mod writer;
 

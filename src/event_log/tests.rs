@@ -26,6 +26,17 @@ fn boot_clock() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).expect("a boot clock")
 }
 
+/// Waits for what another thread is about to bring about; far longer than it takes, for it must be seen to fail.
+async fn eventually(holds: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("did not come about within 30 s");
+}
+
 fn draft(event: &[u8]) -> Draft<'_> {
     Draft { event, level: 1, category: 2, timestamp: 1_700_000_000_000 }
 }
@@ -178,9 +189,9 @@ async fn what_retention_removes_is_recorded_and_accounted_for_to_the_event() {
         append(&log, &(0..100).map(|m| noise(n * 100 + m, 8000)).collect::<Vec<_>>()).await;
     }
     log.commit(Lane::Routine, log.next_sequence(Lane::Routine)).await.expect("durable");
-    // Loss records are appended by the writer while it removes; they come last.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert!(log.status().disk_bytes <= 40 << 20, "{} bytes", log.status().disk_bytes);
+    // The writer removes and records after it has answered.
+    eventually(|| log.status().disk_bytes <= 40 << 20).await;
+    log.commit(Lane::Routine, log.next_sequence(Lane::Routine)).await.expect("durable");
 
     let (read, gaps) = read_all(&log, 1);
     let gone: u64 = gaps.iter().map(|gap| gap.to - gap.from).sum();
@@ -245,8 +256,8 @@ async fn what_every_consumer_has_goes_without_a_record_when_no_history_is_kept()
     }
     log.commit(Lane::Routine, 2001).await.expect("durable");
     cursor.commit(Lane::Routine, 2001);
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(log.status().lanes[1].generations, 1, "only the one being written is left");
+    // Only the one being written is left.
+    eventually(|| log.status().lanes[1].generations == 1).await;
     assert_eq!(log.next_sequence(Lane::Routine), 2001, "nothing was recorded");
     log.close();
     let log = EventLog::open(settings(directory.path())).expect("a log");

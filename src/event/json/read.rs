@@ -10,8 +10,9 @@ use crate::event::{
     is_redacted, kind, spelling, unit,
 };
 
-/// Keys that the short form knows; the last three say where an event was found and are not of the event.
-const KEYS: [&str; 12] = [
+/// Keys that the short form knows; the last four say where an event was found and who sent it: the agent's to say, and so
+/// read past.
+const KEYS: [&str; 13] = [
     "kind",
     "payload",
     "id",
@@ -24,6 +25,7 @@ const KEYS: [&str; 12] = [
     "node",
     "lane",
     "sequence",
+    "origin",
 ];
 
 pub(super) fn event(document: Json) -> Result<EventView, JsonError> {

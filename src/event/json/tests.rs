@@ -409,3 +409,14 @@ proptest! {
         prop_assert!(!line.chars().any(char::is_control), "{}", line);
     }
 }
+
+#[test]
+fn what_the_agent_noted_of_the_sender_is_printed_apart_and_not_taken_from_the_next_one() {
+    let metadata = [("rodent.uid", "1000"), ("ticket", "7")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let event = Event { metadata: metadata.into(), ..degraded() };
+    let printed = to_value(&EventView::from(&event), None, None);
+    assert_eq!(printed["origin"], serde_json::json!({"uid": "1000"}));
+    assert_eq!(printed["metadata"], serde_json::json!({"ticket": "7"}));
+    let read = from_str(&printed.to_string()).expect("what is printed is accepted");
+    assert_eq!(read.metadata, [("ticket".to_owned(), "7".to_owned())].into());
+}

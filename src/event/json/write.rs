@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value as Json, json};
 
 use super::{Place, unknown};
 use crate::event::{
-    EventView, Level, MASK,
+    EventView, Level, MASK, RESERVED_PREFIX,
     catalogue::{CATALOGUE, value},
     enumeration, is_redacted, unit,
 };
@@ -35,12 +35,23 @@ pub(super) fn event(event: &EventView, node: Option<&str>, place: Option<&Place>
         set("payload", message(payload, subject.operation.as_ref()));
     }
     if let Some(metadata) = value(event.message(), &CATALOGUE.fields.metadata) {
-        set("metadata", field_value(&CATALOGUE.fields.metadata, metadata));
+        let (own, given) = split_metadata(field_value(&CATALOGUE.fields.metadata, metadata));
+        set("metadata", given);
+        set("origin", own);
     }
     if let Some(unknown) = unknown::encode(event.message()) {
         set(unknown::KEY, unknown.into());
     }
     out.into()
+}
+
+/// What the agent itself has set, without its prefix, and the rest.
+fn split_metadata(metadata: Json) -> (Json, Json) {
+    let Json::Object(metadata) = metadata else { return (json!({}), metadata) };
+    let (own, given): (Map<_, _>, Map<_, _>) =
+        metadata.into_iter().partition(|(key, _)| key.starts_with(RESERVED_PREFIX));
+    let bare = |(key, value): (String, Json)| (key[RESERVED_PREFIX.len()..].to_owned(), value);
+    (own.into_iter().map(bare).collect::<Map<_, _>>().into(), given.into())
 }
 
 /// By name; 0 is `unspecified`, and what this version does not know is a number.
