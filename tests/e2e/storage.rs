@@ -12,7 +12,7 @@ fn a_file_system_is_told_when_it_is_mounted_fills_up_and_goes() {
     let mounted = appliance.wait_for_event("the mount", |event| event["kind"] == "storage.dataset.mounted");
     assert_eq!(mounted["payload"]["mountpoint"], "/srv/tank", "{mounted}");
 
-    appliance.run("head -c 55M /dev/zero > /srv/tank/data");
+    appliance.run("head -c 52M /dev/zero > /srv/tank/data");
     let exceeded = appliance.wait_for_event("a full file system", |event| event["kind"] == "usage.threshold.exceeded");
     assert_eq!(exceeded["level"], "error", "{exceeded}");
     appliance.run("rm /srv/tank/data");

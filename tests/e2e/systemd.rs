@@ -62,6 +62,9 @@ fn a_killed_agent_comes_back_and_tells_of_its_unclean_stop_once() {
     let appliance = Appliance::start("killed", &[]);
     let unclean = |event: &serde_json::Value| event["kind"] == "system.shutdown.emergency";
     appliance.run("systemctl restart rodent");
+    appliance.wait_for_event("the restart", |event| event["kind"] == "system.startup.service_restart");
+    // What is remembered of a run follows its events.
+    appliance.run("sleep 2");
     appliance.run("systemctl kill --signal=KILL rodent");
     appliance.wait("the agent is started again", Duration::from_secs(20), |machine| {
         machine.attempt("rodent status").status.success().then_some(())

@@ -8,9 +8,9 @@ use crate::appliance::Appliance;
 fn users_and_groups_are_told_as_they_come_change_and_go() {
     let appliance = Appliance::start("users", &[]);
     for step in [
-        "useradd --no-user-group -m alice",
+        "useradd --no-user-group -p '$6$salt$hash' alice",
         "usermod -L alice",
-        "usermod -U -p '$6$x$y' alice",
+        "usermod -U alice",
         "groupadd backup-operators",
         "gpasswd -a alice backup-operators",
         "gpasswd -d alice backup-operators",
