@@ -91,7 +91,7 @@ impl Site {
             let payload = r#"{"share_name":"home","protocol":"smb","client_ip":"192.0.2.7"}"#;
             writeln!(
                 input,
-                r#"{{"kind":"sharing.connection.established","payload":{payload},"metadata":{{"number":"{number}"}}}}"#
+                r#"{{"kind":"sharing.connection.connected","payload":{payload},"metadata":{{"number":"{number}"}}}}"#
             )
             .expect("rodent emit reads on");
         }
