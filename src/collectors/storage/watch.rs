@@ -79,7 +79,12 @@ impl Watch {
                 changed = mounts_changed(&mut mount_watch) => {
                     changed?;
                     sleep(MOUNTS_QUIET).await;
+                    let before = self.known.mounts.clone();
                     self.look_at_mounts().await?;
+                    // What has just been plugged in may be full already.
+                    if self.known.mounts != before {
+                        self.look_at_capacity().await?;
+                    }
                 }
                 _ = capacity.tick() => {
                     self.look_at_mounts().await?;
@@ -134,7 +139,10 @@ impl Watch {
             }
             None => Vec::new(),
         };
-        let known = Known { mounts: Some(after), ..self.known.clone() };
+        let mut fills = self.known.fills.clone();
+        // Another file system at the same place begins with a state of its own.
+        fills.retain(|mountpoint, _| after.keys().any(|place| place.mountpoint == *mountpoint));
+        let known = Known { mounts: Some(after), fills, ..self.known.clone() };
         self.report(findings, known).await
     }
 

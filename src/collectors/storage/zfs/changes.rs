@@ -423,6 +423,33 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_is_named_shortly_and_its_path_is_told_in_full() {
+        let told = told(&[fixture!("-LP.healthy"), fixture!("-P.replacing-in-progress")]);
+        assert_eq!(told[1][0], "info storage.disk.added_to_pool vdd1");
+        let after = parse_status(fixture!("-P.replacing-in-progress"));
+        let findings = diff(&parse_status(fixture!("-LP.healthy")), &after);
+        let About::Disk(payload) = &findings[0].about else { panic!() };
+        assert_eq!((payload.device_path.as_str(), payload.pool_name.as_str()), ("/dev/vdd1", "tank"));
+    }
+
+    #[test]
+    fn a_second_scrub_that_has_ended_since_is_told_by_its_date() {
+        let done = fixture!(".scrub-done");
+        let later = done.replace("Nov 20 23:00:38", "Nov 27 23:00:38");
+        assert_eq!(told(&[done, &later])[1], ["info storage.pool.scrub_completed tank"]);
+    }
+
+    #[test]
+    fn a_broken_cache_is_a_broken_disk_and_no_degraded_pool() {
+        let with_cache = |state: &str| {
+            let cache = format!("\tcache\n\t  vde       {state}     0     0     0\n\nerrors: No");
+            fixture!(".healthy").replace("\nerrors: No", &cache)
+        };
+        let told = told(&[&with_cache("ONLINE"), &with_cache("FAULTED")]);
+        assert_eq!(told[1], ["error storage.disk.state_changed vde"]);
+    }
+
+    #[test]
     fn pools_that_come_and_go_are_told_with_what_is_wrong_with_them() {
         let told = told(&["no pools available\n", fixture!("-v.data-loss"), "no pools available\n"]);
         assert_eq!(told[1], ["info storage.pool.imported lossy", "critical storage.pool.errors lossy"]);
