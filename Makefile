@@ -12,7 +12,7 @@ test:
 
 # What needs no root.
 check:
-	$(CARGO) test --all-features --no-fail-fast --lib --bins --test it --test tidy
+	$(CARGO) test --all-features --no-fail-fast --lib --bins --test it --test log_writes --test tidy
 	$(CARGO) test --all-features --doc
 
 lint:

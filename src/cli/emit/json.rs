@@ -9,7 +9,6 @@ use std::{
 
 use bytes::Bytes;
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, MapKey};
 use tokio::sync::mpsc;
 
 use super::{
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     client::{Client, Durability, Emission, Totals},
-    event::{EventView, RESERVED_PREFIX, json::view_from_str},
+    event::json::view_from_str,
     terminal::grouped,
 };
 
@@ -100,31 +99,10 @@ fn parse(piece: Piece) -> Found {
     match piece {
         Piece::Malformed { line, reason } => Found::Malformed { line, reason },
         Piece::Value { line, text } => match view_from_str(&text) {
-            Ok(event) => Found::Event { line, event: to_send(event, &text).encode_to_vec().into() },
+            Ok(event) => Found::Event { line, event: event.message().encode_to_vec().into() },
             Err(error) => Found::Malformed { line, reason: error.to_string() },
         },
     }
-}
-
-/// What `rodent events` has printed may be given again: the keys that an agent set then stay behind, for the agent will
-/// set its own. Anyone else who sets them is refused by the agent.
-fn to_send(event: EventView, text: &str) -> DynamicMessage {
-    let mut message = event.into_message();
-    let reserved = |key: &MapKey| key.as_str().is_some_and(|key| key.starts_with(RESERVED_PREFIX));
-    let metadata = message.get_field_by_name_mut("metadata").and_then(|metadata| metadata.as_map_mut());
-    if let Some(metadata) = metadata.filter(|metadata| metadata.keys().any(reserved) && was_printed(text)) {
-        metadata.retain(|key, _| !reserved(key));
-    }
-    message
-}
-
-/// Whether a JSON text says where in a log its event lies.
-fn was_printed(text: &str) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Printed {
-        sequence: Option<u64>,
-    }
-    serde_json::from_str(text).is_ok_and(|printed: Printed| printed.sequence.is_some())
 }
 
 struct Sending {
@@ -184,23 +162,11 @@ fn summary(totals: Totals) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::events::Event;
 
     #[test]
     fn the_summary_names_only_what_happened() {
         assert_eq!(summary(Totals { accepted: 99_999, filtered: 0, refused: 1 }), "99,999 accepted, 1 refused");
         assert_eq!(summary(Totals { accepted: 5, ..Totals::default() }), "5 accepted");
-    }
-
-    #[test]
-    fn what_was_printed_may_be_given_again_and_nothing_else_carries_the_agents_own_keys() {
-        let metadata = r#""kind": "storage.pool.created", "metadata": {"rodent.uid": "0", "ticket": "1"}"#;
-        let keys = |text: String| {
-            let Found::Event { event, .. } = parse(Piece::Value { line: 1, text }) else { panic!("no event") };
-            Event::decode(event).expect("an event").metadata.into_keys().collect::<Vec<_>>()
-        };
-        assert_eq!(keys(format!(r#"{{"lane": "routine", "sequence": 7, {metadata}}}"#)), ["ticket"]);
-        assert_eq!(keys(format!("{{{metadata}}}")), ["rodent.uid", "ticket"]);
     }
 
     #[test]
