@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::Failure;
+use super::{Failure, failure::tell};
 use crate::{
     client::{Client, Durability, EmitResponse},
     event::{Level, Metadata, json::from_pairs},
@@ -75,7 +75,7 @@ async fn one(kind: &str, arguments: &Arguments, socket: &Path, durability: Durab
         .map_err(|error| Failure::data(error.to_string()))?;
     let answer = Client::connect(socket).await?.emit(&[event], durability).await?;
     if stderr().is_terminal() {
-        anstream::eprintln!("{}", words(&answer, arguments.level));
+        tell(&words(&answer, arguments.level));
     }
     Ok(ExitCode::SUCCESS)
 }

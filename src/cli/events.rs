@@ -5,7 +5,7 @@ use std::{io, path::Path, process::ExitCode, time::SystemTime};
 use clap::value_parser;
 use serde_json::Value;
 
-use super::{Failure, moment};
+use super::{Failure, failure::tell, moment};
 use crate::{
     client::{Client, ClientError, Events, QueryRequest, QueryResponse, StoredEvent, TailRequest},
     event::{
@@ -129,9 +129,7 @@ impl Printer {
     fn page(&mut self, page: &QueryResponse) -> io::Result<bool> {
         if page.missed > 0 {
             let missed = grouped(page.missed);
-            anstream::eprintln!(
-                "rodent: {missed} events are missing here: they were removed before they could be shown"
-            );
+            tell(&format!("rodent: {missed} events are missing here: they were removed before they could be shown"));
         }
         match self.print(page).and_then(|()| self.screen.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -142,7 +140,7 @@ impl Printer {
     fn print(&mut self, page: &QueryResponse) -> io::Result<()> {
         for stored in &page.events {
             let Ok(event) = EventView::decode(&stored.event) else {
-                anstream::eprintln!("rodent: {} {} cannot be decoded", stored.lane, stored.sequence);
+                tell(&format!("rodent: {} {} cannot be decoded", stored.lane, stored.sequence));
                 continue;
             };
             match &mut self.form {

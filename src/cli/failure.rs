@@ -1,6 +1,9 @@
 //! Why a command did not do its work, and with which exit code of sysexits it says so.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use crate::{client::ClientError, telemetry::ErrorChain};
 
@@ -29,6 +32,11 @@ impl From<Code> for ExitCode {
     fn from(code: Code) -> ExitCode {
         ExitCode::from(code as u8)
     }
+}
+
+/// A line on standard error. Who has closed that does not want to be told.
+pub(super) fn tell(line: &str) {
+    let _ = writeln!(anstream::stderr(), "{line}");
 }
 
 /// Why a command did not do its work: one line for people, and an exit code.
@@ -77,7 +85,7 @@ impl Failure {
     /// Says it on standard error and gives the exit code.
     pub fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
-            anstream::eprintln!("rodent: {}", self.message);
+            tell(&format!("rodent: {}", self.message));
         }
         self.code.into()
     }

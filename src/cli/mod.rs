@@ -22,6 +22,7 @@ pub use failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
+  rodent try                                 see it work here; nothing stays
   rodent status                              is all well?
   rodent events -f 'level>=warn'             trouble, as it comes
   rodent emit storage.pool.created pool_name=tank

@@ -28,17 +28,17 @@ const NOW: i64 = 1_762_767_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An agent's rooms behind a socket, and a client of it.
-struct Site {
+pub(crate) struct Site {
     client: Client,
     log: EventLog,
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
     shutdown: CancellationToken,
     serving: JoinSet<Result<(), ServeError>>,
     _directory: TempDir,
 }
 
 impl Site {
-    async fn new() -> Site {
+    pub(crate) async fn new() -> Site {
         Site::with(Gate::OPEN, 1 << 30).await
     }
 
@@ -81,7 +81,7 @@ impl Site {
         all
     }
 
-    async fn newest(&self, limit: u32) -> Vec<String> {
+    pub(crate) async fn newest(&self, limit: u32) -> Vec<String> {
         names(&self.query(QueryRequest { limit, ..Default::default() }).await)
     }
 }

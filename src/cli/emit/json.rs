@@ -12,7 +12,10 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 
 use super::{
-    super::{Failure, failure::Code},
+    super::{
+        Failure,
+        failure::{Code, tell},
+    },
     pieces::{Piece, Pieces, VALUE_BYTES_MAX},
 };
 use crate::{
@@ -41,7 +44,7 @@ pub(super) async fn run(file: &Path, socket: &Path, durability: Durability) -> R
     sending.report_refusals(&mut emission);
     let totals = Totals { refused: emission.totals().refused + sending.malformed, ..emission.totals() };
     if totals.refused > 0 || totals.filtered > 0 || sent.is_err() || stderr().is_terminal() {
-        anstream::eprintln!("{}", summary(totals));
+        tell(&summary(totals));
     }
     sent?;
     match sending.broken {
@@ -144,7 +147,7 @@ impl Sending {
     }
 
     fn report(&self, line: u64, reason: &str) {
-        anstream::eprintln!("{}:{line}: {reason}", self.name);
+        tell(&format!("{}:{line}: {reason}", self.name));
     }
 }
 
