@@ -6,4 +6,5 @@ mod controller;
 mod hundred_thousand;
 mod local_socket;
 mod process;
+mod uplink;
 mod wire;

@@ -1,0 +1,249 @@
+//! The uplink against a server that answers by script: the generated service and a real connection, only the answers are
+//! made up.
+
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use prost::Message as _;
+use rodent::{
+    event_log::{Cursor, Draft, EventLog, Lane, Settings},
+    schema::{
+        events::Event,
+        wire::{
+            EventBatch, EventBatchResponse, RegisterRequest, RegisterResponse, RodentRequest, ToggleRequest,
+            rodent_service_server::{RodentService, RodentServiceServer},
+        },
+    },
+    settings::Secret,
+    sinks::{
+        Delivery, Threshold,
+        uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
+    },
+};
+use tokio::{net::TcpListener, sync::Notify};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming, transport::Server};
+
+type Script = Box<dyn Fn(&EventBatch) -> Result<EventBatchResponse, Status> + Send>;
+
+/// What came in, and what is answered: one step for each batch, then success.
+#[derive(Clone, Default)]
+struct Controller {
+    seen: Arc<Mutex<Vec<EventBatch>>>,
+    registered: Arc<Mutex<u32>>,
+    script: Arc<Mutex<VecDeque<Script>>>,
+    arrived: Arc<Notify>,
+}
+
+#[tonic::async_trait]
+impl RodentService for Controller {
+    async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
+        assert_eq!(request.metadata().get("authorization").and_then(|token| token.to_str().ok()), Some("Bearer t0ken"));
+        *self.registered.lock().unwrap() += 1;
+        Ok(Response::new(RegisterResponse { success: true, ..RegisterResponse::default() }))
+    }
+
+    type ConnectStream = tokio_stream::Empty<Result<ToggleRequest, Status>>;
+
+    async fn connect(&self, _: Request<Streaming<RodentRequest>>) -> Result<Response<Self::ConnectStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn send_events(&self, request: Request<EventBatch>) -> Result<Response<EventBatchResponse>, Status> {
+        let batch = request.into_inner();
+        let step = self.script.lock().unwrap().pop_front();
+        let answer = step.map_or_else(stored, |step| step(&batch));
+        self.seen.lock().unwrap().push(batch);
+        self.arrived.notify_one();
+        answer.map(Response::new)
+    }
+}
+
+fn stored() -> Result<EventBatchResponse, Status> {
+    Ok(EventBatchResponse { success: true, ..EventBatchResponse::default() })
+}
+
+/// A log with events `0..count`, an uplink that runs, and the server behind it.
+struct Scene {
+    controller: Controller,
+    log: EventLog,
+    cursor: Cursor,
+    state: UplinkState,
+    shutdown: CancellationToken,
+    _directory: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn new(count: u64, batch_size: usize, script: Vec<Script>) -> Scene {
+        let directory = tempfile::tempdir().unwrap();
+        let log = EventLog::open(log_settings(directory.path())).unwrap();
+        let cursor = log.cursor("uplink").unwrap();
+        let controller = Controller { script: Arc::new(Mutex::new(script.into())), ..Controller::default() };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let shutdown = CancellationToken::new();
+        let service = RodentServiceServer::new(controller.clone());
+        start(
+            Server::builder()
+                .add_service(service)
+                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned()),
+        );
+        let state = UplinkState::new(&address);
+        let uplink = Uplink::new(
+            UplinkSettings {
+                address,
+                token: TokenSource::Inline(Secret::new("t0ken")),
+                tls: Tls::Off,
+                node_id: "node".to_owned(),
+            },
+            Surroundings { now: Arc::new(|| 1), system_info: Arc::new(Default::default) },
+            Delivery::new(
+                &log,
+                cursor.clone(),
+                Lane::Routine,
+                Threshold { batch_size, batch_timeout: Duration::from_millis(50) },
+            ),
+            state.clone(),
+        );
+        start(uplink.run(shutdown.clone(), shutdown.clone()));
+        let scene = Scene { controller, log, cursor, state, shutdown, _directory: directory };
+        scene.append(0..count).await;
+        scene
+    }
+
+    async fn append(&self, numbers: std::ops::Range<u64>) {
+        let events: Vec<_> = numbers
+            .map(|n| Event { event_id: format!("event-{n}"), timestamp: 1, ..Event::default() }.encode_to_vec())
+            .collect();
+        let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 1, category: 1, timestamp: 1 }).collect();
+        let next = self.log.append(Lane::Routine, &drafts).await.unwrap();
+        self.log.commit(Lane::Routine, next).await.unwrap();
+    }
+
+    /// Waits until the cursor stands at `next`.
+    async fn delivered(&self, next: u64) {
+        for _ in 0..2000 {
+            if self.cursor.next(Lane::Routine) >= next {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("delivered up to {} only: {:?}", self.cursor.next(Lane::Routine), self.state.status());
+    }
+
+    fn seen(&self) -> Vec<EventBatch> {
+        self.controller.seen.lock().unwrap().clone()
+    }
+
+    async fn end(self) {
+        self.shutdown.cancel();
+        self.log.close();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test owns its tasks until the runtime ends")]
+fn start<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) {
+    tokio::spawn(task);
+}
+
+fn log_settings(directory: &Path) -> Settings {
+    Settings {
+        directory: directory.join("log"),
+        buffer_size: 5000,
+        flush_threshold: 4000,
+        flush_interval: Duration::from_millis(20),
+        disk_bytes_max: 1 << 30,
+        history_bytes: None,
+        age_max: None,
+        boot_id: uuid::Uuid::from_u128(5),
+        since_boot: || Duration::ZERO,
+    }
+}
+
+fn identifiers(batches: &[EventBatch]) -> Vec<String> {
+    batches.iter().flat_map(|batch| &batch.events).map(|event| event.event_id.clone()).collect()
+}
+
+fn numbered(numbers: std::ops::Range<u64>) -> Vec<String> {
+    numbers.map(|n| format!("event-{n}")).collect()
+}
+
+#[tokio::test]
+async fn events_arrive_in_order_in_batches_of_the_configured_size() {
+    let scene = Scene::new(25, 10, Vec::new()).await;
+    scene.delivered(26).await;
+    let seen = scene.seen();
+    assert_eq!(identifiers(&seen), numbered(0..25));
+    assert_eq!(seen.iter().map(|batch| batch.events.len()).collect::<Vec<_>>(), [10, 10, 5]);
+    assert_eq!((seen[1].first_sequence, seen[1].last_sequence, seen[1].lane.as_str()), (11, 20, "routine"));
+    assert_eq!(seen[1].boot_id, uuid::Uuid::from_u128(5).to_string());
+    assert_eq!(*scene.controller.registered.lock().unwrap(), 1, "once for the connection");
+    assert_eq!(scene.state.status().state, "connected");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_failed_is_sent_again_with_the_same_identifier_and_borders() {
+    let unavailable: Script = Box::new(|_| Err(Status::unavailable("busy")));
+    let later: Script = Box::new(|_| Ok(EventBatchResponse { retry_after_ms: 10, ..EventBatchResponse::default() }));
+    let scene = Scene::new(3, 10, vec![unavailable, later]).await;
+    scene.delivered(4).await;
+    let seen = scene.seen();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.iter().all(|batch| batch.batch_id == seen[0].batch_id && batch.events == seen[0].events));
+    let status = scene.state.status();
+    assert_eq!((status.failed_attempts, status.delivered_events), (2, 3));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_refused_batch_is_halved_until_the_good_events_are_through_and_the_bad_one_holds() {
+    let poisoned = |batch: &EventBatch| batch.events.iter().any(|event| event.event_id == "event-5");
+    let refuse = move || -> Script {
+        Box::new(move |batch| if poisoned(batch) { Err(Status::invalid_argument("event-5")) } else { stored() })
+    };
+    let scene = Scene::new(8, 8, (0..50).map(|_| refuse()).collect()).await;
+    scene.delivered(6).await;
+    for _ in 0..500 {
+        if scene.state.status().state == "held" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(scene.state.status().state, "held");
+    assert!(scene.state.status().last_error.contains("event-5"));
+    assert_eq!(
+        scene.cursor.next(Lane::Routine),
+        6,
+        "everything before the bad event is delivered, nothing behind it is lost"
+    );
+    let good: Vec<_> = scene.seen().into_iter().filter(|batch| !poisoned(batch)).collect();
+    assert_eq!(identifiers(&good), numbered(0..5));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_refusal_of_success_is_no_delivery() {
+    let refused: Script = Box::new(|_| Ok(EventBatchResponse::default()));
+    let scene = Scene::new(1, 10, vec![refused]).await;
+    scene.controller.arrived.notified().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(scene.cursor.next(Lane::Routine), 1);
+    assert_eq!(scene.state.status().state, "held");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn fewer_events_than_a_batch_wait_for_the_timeout_and_no_longer() {
+    let scene = Scene::new(1, 1000, Vec::new()).await;
+    scene.delivered(2).await;
+    scene.append(1..2).await;
+    scene.delivered(3).await;
+    assert_eq!(identifiers(&scene.seen()), numbered(0..2));
+    scene.end().await;
+}
