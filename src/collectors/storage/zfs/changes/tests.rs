@@ -1,0 +1,216 @@
+//! Sequences of real answers of zpool, and exactly what is told of them.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::collectors::storage::{
+    capacity::DEFAULT,
+    finding::lines,
+    zfs::status::{add_sizes, parse_status},
+};
+
+macro_rules! fixture {
+    ($name:literal) => {
+        include_str!(concat!("../../../../../tests/fixtures/zfs/zpool-status", $name, ".txt"))
+    };
+}
+
+/// What is told when the pools look like this one after the other, from the second on.
+fn told(looks: &[&str]) -> Vec<Vec<String>> {
+    let mut before: Option<Pools> = None;
+    let mut told = Vec::new();
+    for look in looks {
+        let mut after = parse_status(look);
+        for (name, pool) in &mut after {
+            pool.follow(before.as_ref().and_then(|before| before.get(name)), &DEFAULT);
+        }
+        told.push(lines(&before.as_ref().map_or_else(|| faults(&after), |before| diff(before, &after))));
+        before = Some(after);
+    }
+    told
+}
+
+#[test]
+fn a_scrub_is_told_when_it_starts_and_when_it_has_ended() {
+    let told = told(&[fixture!(".healthy"), fixture!(".scrub-in-progress"), fixture!(".scrub-done")]);
+    assert_eq!(told[0], Vec::<String>::new());
+    assert_eq!(told[1], ["info storage.pool.scrub_started tank"]);
+    assert_eq!(told[2], ["info storage.pool.scrub_completed tank"]);
+}
+
+#[test]
+fn a_scrub_that_is_paused_resumed_and_cancelled_is_told_each_time() {
+    let told = told(&[
+        fixture!(".scrub-in-progress"),
+        fixture!(".scrub-paused"),
+        fixture!(".scrub-in-progress"),
+        fixture!(".scrub-canceled"),
+    ]);
+    assert_eq!(told[0], Vec::<String>::new());
+    assert_eq!(told[1], ["info storage.pool.scrub_paused tank"]);
+    assert_eq!(told[2], ["info storage.pool.scrub_started tank"]);
+    assert_eq!(told[3], ["info storage.pool.scrub_cancelled tank"]);
+}
+
+#[test]
+fn a_disk_taken_offline_and_back_is_a_degraded_pool_and_a_resilver() {
+    let told = told(&[
+        fixture!(".scrub-done"),
+        fixture!(".degraded-offline"),
+        fixture!(".resilver-in-progress"),
+        fixture!(".resilver-online"),
+    ]);
+    assert_eq!(told[1], ["error storage.pool.degraded tank", "warn storage.disk.state_changed vdc"]);
+    assert_eq!(
+        told[2],
+        [
+            "info storage.pool.online tank",
+            "info storage.disk.state_changed vdc",
+            "info storage.pool.resilver_started tank"
+        ]
+    );
+    assert_eq!(told[3], ["info storage.pool.resilver_completed tank"]);
+}
+
+#[test]
+fn a_disk_that_is_replaced_leaves_the_pool_when_the_resilver_has_ended() {
+    let told = told(&[fixture!(".healthy"), fixture!(".replacing-in-progress"), fixture!(".replaced")]);
+    assert_eq!(told[1], ["info storage.disk.added_to_pool vdd", "info storage.pool.resilver_started tank"]);
+    assert_eq!(told[2], ["info storage.disk.removed_from_pool vdc", "info storage.pool.resilver_completed tank"]);
+}
+
+#[test]
+fn a_faulted_disk_degrades_a_pool_that_still_calls_itself_online() {
+    let told = told(&[fixture!(".repaired"), fixture!("-p.disk-faulted"), fixture!(".repaired")]);
+    assert_eq!(
+        told[1],
+        ["error storage.pool.degraded pool1", "error storage.disk.state_changed zc", "error storage.pool.errors pool1"]
+    );
+    assert_eq!(
+        told[2],
+        [
+            "info storage.pool.online pool1",
+            "info storage.disk.state_changed zc",
+            "info storage.pool.errors_cleared pool1"
+        ]
+    );
+}
+
+#[test]
+fn at_first_sight_faults_are_told_and_health_is_not() {
+    assert_eq!(
+        told(&[fixture!("-p.disk-faulted")])[0],
+        ["error storage.pool.degraded pool1", "error storage.disk.state_changed zc", "error storage.pool.errors pool1"]
+    );
+    assert_eq!(told(&[fixture!("-v.data-loss")])[0], ["critical storage.pool.errors lossy"]);
+    assert_eq!(told(&[fixture!(".scrub-in-progress")])[0], Vec::<String>::new());
+}
+
+#[test]
+fn errors_that_were_repaired_are_told_once_and_their_clearing_too() {
+    let healthy = fixture!(".after-clear");
+    let told = told(&[healthy, fixture!("-v.checksum-repaired"), fixture!("-v.checksum-repaired"), healthy]);
+    assert_eq!(told[1], ["error storage.pool.errors tank", "info storage.pool.scrub_completed tank"]);
+    assert_eq!(told[2], Vec::<String>::new());
+    assert_eq!(told[3][0], "info storage.pool.errors_cleared tank");
+}
+
+#[test]
+fn errors_that_go_on_are_told_again_when_they_have_doubled() {
+    let faulted = |count: &str| fixture!("-p.disk-faulted").replace("200", count);
+    let looks = [faulted("10"), faulted("15"), faulted("22"), faulted("23"), faulted("46")];
+    let told = told(&looks.each_ref().map(String::as_str));
+    let telling: Vec<_> = told.iter().map(|told| told.iter().any(|line| line.contains("errors"))).collect();
+    // 13, 18, 25, 26, 49 errors.
+    assert_eq!(telling, [true, false, false, true, false]);
+}
+
+#[test]
+fn a_trim_is_told_at_its_start_and_end() {
+    let done = fixture!("-t.trim");
+    let running = done.replace("100% trimmed, completed at", "40% trimmed, started at");
+    let before = done.replace("(100% trimmed, completed at Fri Nov 20 23:02:57 2026)", "(untrimmed)");
+    let told = told(&[&before, &running, &running, done, done]);
+    assert_eq!(told[1], ["info storage.pool.trim_started tank"]);
+    assert_eq!(told[2], Vec::<String>::new());
+    assert_eq!(told[3], ["info storage.pool.trim_completed tank"]);
+    assert_eq!(told[4], Vec::<String>::new());
+}
+
+#[test]
+fn a_disk_is_named_shortly_and_its_path_is_told_in_full() {
+    let told = told(&[fixture!("-LP.healthy"), fixture!("-P.replacing-in-progress")]);
+    assert_eq!(told[1][0], "info storage.disk.added_to_pool vdd1");
+    let after = parse_status(fixture!("-P.replacing-in-progress"));
+    let findings = diff(&parse_status(fixture!("-LP.healthy")), &after);
+    let About::Disk(payload) = &findings[0].about else { panic!() };
+    assert_eq!((payload.device_path.as_str(), payload.pool_name.as_str()), ("/dev/vdd1", "tank"));
+}
+
+#[test]
+fn a_second_scrub_that_has_ended_since_is_told_by_its_date() {
+    let done = fixture!(".scrub-done");
+    let later = done.replace("Nov 20 23:00:38", "Nov 27 23:00:38");
+    assert_eq!(told(&[done, &later])[1], ["info storage.pool.scrub_completed tank"]);
+}
+
+#[test]
+fn a_broken_cache_is_a_broken_disk_and_no_degraded_pool() {
+    let with_cache = |state: &str| {
+        let cache = format!("\tcache\n\t  vde       {state}     0     0     0\n\nerrors: No");
+        fixture!(".healthy").replace("\nerrors: No", &cache)
+    };
+    let told = told(&[&with_cache("ONLINE"), &with_cache("FAULTED")]);
+    assert_eq!(told[1], ["error storage.disk.state_changed vde"]);
+}
+
+#[test]
+fn pools_that_come_and_go_are_told_with_what_is_wrong_with_them() {
+    let told = told(&["no pools available\n", fixture!("-v.data-loss"), "no pools available\n"]);
+    assert_eq!(told[1], ["info storage.pool.imported lossy", "critical storage.pool.errors lossy"]);
+    assert_eq!(told[2], ["info storage.pool.exported lossy"]);
+}
+
+#[test]
+fn suspended_and_faulted_pools_are_critical() {
+    let state = |state: &str| fixture!(".healthy").replacen("ONLINE", state, 1);
+    let told = told(&[fixture!(".healthy"), &state("SUSPENDED"), &state("UNAVAIL"), fixture!(".healthy")]);
+    assert_eq!(told[1], ["critical storage.pool.suspended tank"]);
+    assert_eq!(told[2], ["critical storage.pool.faulted tank"]);
+    assert_eq!(told[3], ["info storage.pool.online tank"]);
+}
+
+#[test]
+fn a_pool_that_grows_or_fills_up_is_told() {
+    let look = |list: &str, before: Option<&Pool>| {
+        let mut pools = parse_status(fixture!(".healthy"));
+        add_sizes(&mut pools, list);
+        pools.values_mut().for_each(|pool| pool.follow(before, &DEFAULT));
+        pools
+    };
+    let small = look("tank\t1000\t500\n", None);
+    let full = look("tank\t1000\t920\n", small.get("tank"));
+    assert_eq!(lines(&diff(&small, &full)), ["error storage.pool.capacity tank"]);
+    let unknown = look("", full.get("tank"));
+    assert_eq!(lines(&diff(&full, &unknown)), Vec::<String>::new());
+    let grown = look("tank\t2000\t920\n", unknown.get("tank"));
+    assert_eq!(lines(&diff(&unknown, &grown)), ["info storage.pool.expanded tank", "info storage.pool.capacity tank"]);
+}
+
+proptest! {
+    #[test]
+    fn no_pools_differ_from_themselves(index in 0usize..6, cut in 0usize..900) {
+        let text = [
+            fixture!(".healthy"), fixture!("-p.disk-faulted"), fixture!("-v.data-loss"), fixture!("-t.trim"),
+            fixture!(".scrub-paused"), fixture!(".replacing-in-progress"),
+        ][index];
+        let text: String = text.chars().take(cut).collect();
+        let mut pools = parse_status(&text);
+        pools.values_mut().for_each(|pool| pool.follow(None, &DEFAULT));
+        let mut again = pools.clone();
+        for (name, pool) in &mut again {
+            pool.follow(pools.get(name), &DEFAULT);
+        }
+        prop_assert_eq!(diff(&pools, &again), vec![]);
+    }
+}
