@@ -48,7 +48,8 @@ const CRATES: &[(&str, &[&str])] = &[
 /// The most lines of a file.
 const LINES_MAX: usize = 500;
 /// Files that are longer, and why.
-const LONG: &[(&str, &str)] = &[];
+const LONG: &[(&str, &str)] =
+    &[("collectors/storage/zfs/changes.rs", "half of it are tests on what real pools printed in turn")];
 
 /// A source file: its path below a directory, and its text.
 struct Source {
@@ -167,7 +168,8 @@ fn every_fixture_is_used() {
             || is_named(&format!("fixtures/{}\"", directory.display()))
             || stem.char_indices().any(|(at, _)| at + 4 < stem.len() && is_named(&format!("\"{}\"", &stem[at..])))
     };
-    let unused: Vec<_> = files(&fixtures).into_iter().filter(|path| !is_used(path)).collect();
+    let unused: Vec<_> =
+        files(&fixtures).into_iter().filter(|path| !path.ends_with("README.md") && !is_used(path)).collect();
     assert!(unused.is_empty(), "{unused:#?}");
 }
 

@@ -77,6 +77,7 @@ fn refuse(faults: &Faults) -> ExitCode {
 /// One line that says what was read and how much it sets.
 fn verdict(loaded: &Loaded) -> String {
     let set = match loaded.records.set() {
+        0 => "no key is set".to_owned(),
         1 => "1 key is set".to_owned(),
         keys => format!("{keys} keys are set"),
     };

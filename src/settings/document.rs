@@ -66,11 +66,6 @@ impl Document {
     pub fn finish(self) -> Result<Records, Faults> {
         std::mem::take(&mut *lock(&self.session)).finish()
     }
-
-    /// Whether a file could not be read to its end, so that reading its keys would say nothing.
-    pub fn is_broken(&self) -> bool {
-        lock(&self.session).broken
-    }
 }
 
 impl Session {
