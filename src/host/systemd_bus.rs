@@ -101,6 +101,16 @@ pub enum Signal {
     Reloaded,
 }
 
+impl Signal {
+    /// Name of the unit that it is about.
+    pub fn unit(&self) -> Option<&str> {
+        match self {
+            Signal::Changed { unit, .. } | Signal::Removed { unit } => Some(unit),
+            Signal::Reloading | Signal::Reloaded => None,
+        }
+    }
+}
+
 /// A connection to systemd.
 #[derive(Debug)]
 pub struct SystemdBus {

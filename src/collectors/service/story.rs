@@ -76,7 +76,7 @@ pub(super) fn first_sight(name: &str, unit: &UnitState) -> (Known, Vec<Change>) 
     (Known::of(unit), step.into_iter().map(|step| change(name, step, &Known::default(), unit)).collect())
 }
 
-/// A service that has been loaded since the last look.
+/// A service that was not loaded, or not followed, when the agent last ran.
 pub(super) fn appeared(name: &str, unit: &UnitState) -> (Known, Vec<Change>) {
     // Its times may be of long ago: only the state counts.
     let known = Known { started: unit.active_enter, ended: unit.inactive_enter, ..Known::default() };
@@ -159,7 +159,7 @@ fn change(name: &str, (level, operation): Step, known: &Known, unit: &UnitState)
     };
     let payload = ServiceStatusPayload {
         service_name: name.into(),
-        status: format!("{}/{}", unit.active, unit.sub),
+        status: if unit.active.is_empty() { "unloaded".into() } else { format!("{}/{}", unit.active, unit.sub) },
         pid: bounded(if unit.main_pid == 0 { unit.last_pid } else { unit.main_pid }),
         uptime_seconds,
         operation: operation.into(),

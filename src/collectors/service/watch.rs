@@ -1,11 +1,12 @@
 //! The look at systemd: connect, list, compare, follow; and all of it again when the bus has gone.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    convert::Infallible,
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -30,6 +31,8 @@ use crate::{
 const UNITS_MAX: usize = 4096;
 /// Questions to systemd at a time: enough to keep it busy, few enough to let others through.
 const QUESTIONS_MAX: usize = 8;
+/// The most signals that are taken in before a list; the rest is taken in after it, where it may be old news.
+const SIGNALS_MAX: usize = 16 * 1024;
 /// The bus drops signals in silence for a reader that stops for long. After that we list anew.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// When systemd has not said by then that it has read its units anew, we list all the same.
@@ -60,8 +63,10 @@ enum Since {
         /// Whether systemd has started what it wants to start.
         complete: bool,
     },
-    /// What was known a while ago.
-    Last,
+    /// What was known when the agent last ran.
+    Down,
+    /// What was known a moment ago.
+    Now,
 }
 
 struct Watch {
@@ -72,6 +77,30 @@ struct Watch {
     /// Of every service that is loaded, and of no other.
     known: BTreeMap<String, Known>,
     states: HashMap<String, UnitState>,
+    /// Whether the services have been listed since signals may have been missed.
+    listed: bool,
+    /// Whether systemd reads its units anew.
+    reloading: bool,
+}
+
+/// Why a session with systemd has ended.
+enum Ended {
+    /// Begin another one.
+    Bus(BusError),
+    /// The collector ends, too.
+    Collector(CollectError),
+}
+
+impl From<BusError> for Ended {
+    fn from(error: BusError) -> Ended {
+        Ended::Bus(error)
+    }
+}
+
+impl From<CollectError> for Ended {
+    fn from(error: CollectError) -> Ended {
+        Ended::Collector(error)
+    }
 }
 
 /// Looks until dropped.
@@ -86,7 +115,11 @@ pub(super) async fn watch(settings: Settings, context: Context) -> Result<(), Co
         let error = match SystemdBus::connect(None, ".service").await {
             Ok(bus) => {
                 seen = true;
-                watch.session(bus, &mut backoff).await?
+                match watch.session(bus, &mut backoff).await {
+                    Ok(never) => match never {},
+                    Err(Ended::Bus(error)) => error,
+                    Err(Ended::Collector(error)) => return Err(error),
+                }
             }
             Err(error @ BusError::Absent(_)) if !seen => return Err(CollectError::Absent(error.to_string())),
             Err(error) => error,
@@ -104,69 +137,83 @@ impl Watch {
         let (boot_id, remembered) = read.await.unwrap_or_default();
         let (since, known) = match remembered {
             None => (Since::Ever, BTreeMap::new()),
-            Some(last) if last.boot_id == boot_id => (Since::Last, last.services),
+            Some(last) if last.boot_id == boot_id => (Since::Down, last.services),
             Some(last) => (Since::Boot { complete: false }, last.services),
         };
-        Watch { settings, context, boot_id, since, known, states: HashMap::new() }
+        Watch { settings, context, boot_id, since, known, states: HashMap::new(), listed: false, reloading: false }
     }
 
-    /// Follows one connection to its end, and gives the reason of the end.
-    async fn session(&mut self, mut bus: SystemdBus, backoff: &mut Backoff) -> Result<BusError, CollectError> {
-        let mut listed = false;
-        let mut reloading = false;
+    /// Follows one connection to its end.
+    async fn session(&mut self, mut bus: SystemdBus, backoff: &mut Backoff) -> Result<Infallible, Ended> {
+        (self.listed, self.reloading) = (false, false);
         loop {
-            if !listed {
-                match Listing::of(&bus, &self.settings).await {
-                    Ok(listing) => self.compare(listing).await?,
-                    Err(error) => return Ok(error),
-                }
+            if !self.listed {
+                self.list(&mut bus).await?;
                 backoff.reset();
             }
-            let patience = if reloading { RELOAD_TIME_MAX } else { Duration::MAX };
-            let signal = match timeout(patience, bus.next()).await {
-                Ok(Ok(signal)) => signal,
-                Ok(Err(error)) => return Ok(error),
-                Err(_elapsed) => Signal::Reloaded,
-            };
-            let start = Instant::now();
-            // While all units are read anew they seem to go: the list that follows tells what has become of them.
-            let reloaded = signal == Signal::Reloaded;
-            match signal {
-                Signal::Reloading => reloading = true,
-                Signal::Reloaded => reloading = false,
-                _ if reloading => {}
-                Signal::Changed { unit, properties, complete } => self.follow(unit, &properties, complete).await?,
-                Signal::Removed { unit } => self.forget(&unit).await?,
-            }
-            listed = !reloaded && start.elapsed() < PAUSE_MAX;
+            let patience = if self.reloading { RELOAD_TIME_MAX } else { Duration::MAX };
+            let signal = timeout(patience, bus.next()).await.unwrap_or(Ok(Signal::Reloaded))?;
+            self.take(signal).await?;
         }
     }
 
-    /// Compares a whole list with what is known.
-    async fn compare(&mut self, listing: Listing) -> Result<(), CollectError> {
+    /// Lists all services and compares them with what is known.
+    async fn list(&mut self, bus: &mut SystemdBus) -> Result<(), Ended> {
+        let listing = Listing::of(bus, &self.settings).await?;
+        self.listed = true;
+        let mut told = HashSet::new();
+        if self.since == Since::Now {
+            // What was signalled meanwhile tells the same step by step, so it goes first.
+            for _ in 0..SIGNALS_MAX {
+                let Some(signal) = bus.next().now_or_never() else { break };
+                let signal = signal?;
+                told.extend(signal.unit().map(str::to_owned));
+                self.take(signal).await?;
+            }
+        }
+        self.compare(listing, &told).await?;
+        Ok(())
+    }
+
+    async fn take(&mut self, signal: Signal) -> Result<(), CollectError> {
+        let start = Instant::now();
+        match signal {
+            Signal::Reloading => self.reloading = true,
+            Signal::Reloaded => (self.reloading, self.listed) = (false, false),
+            // While all units are read anew they seem to go: the list that follows tells what has become of them.
+            _ if self.reloading => {}
+            Signal::Changed { unit, properties, complete } => self.follow(unit, &properties, complete).await?,
+            Signal::Removed { unit } => self.forget(&unit).await?,
+        }
+        if start.elapsed() > PAUSE_MAX {
+            self.listed = false;
+        }
+        Ok(())
+    }
+
+    /// Compares a list with what is known. `told` are the services that signals have told of since it was made.
+    async fn compare(&mut self, listing: Listing, told: &HashSet<String>) -> Result<(), CollectError> {
         if let Since::Boot { complete } = &mut self.since {
             *complete = listing.booted;
         }
         if self.since == Since::Ever {
             self.emit_inventory(&listing.states).await?;
         }
-        let mut known = BTreeMap::new();
-        for (name, state) in &listing.states {
-            let (now, changes) = self.judge(name, state);
-            self.emit(changes).await?;
-            known.insert(name.clone(), now);
+        let gone = self.known.keys().filter(|name| !listing.states.contains_key(*name) && !told.contains(*name));
+        for name in gone.cloned().collect::<Vec<_>>() {
+            self.forget(&name).await?;
         }
-        let gone = self.known.iter().filter(|(name, _)| !known.contains_key(*name) && self.settings.include(name));
-        if self.since == Since::Last {
-            let nothing = UnitState::default();
-            for (name, before) in gone {
-                let last = self.states.get(name).unwrap_or(&nothing);
-                self.emit(story::vanished(name, before, last)).await?;
+        for (name, state) in listing.states {
+            let newer = self.states.get(&name).is_none_or(|known| known.changed_at < state.changed_at);
+            if told.contains(&name) && !(newer && self.known.contains_key(&name)) {
+                continue;
             }
+            let (known, changes) = self.judge(&name, &state);
+            self.emit(changes).await?;
+            self.known.insert(name.clone(), known);
+            self.states.insert(name, state);
         }
-        self.known = known;
-        self.states = listing.states;
-        self.since = Since::Last;
+        self.since = Since::Now;
         self.remember();
         Ok(())
     }
@@ -177,8 +224,10 @@ impl Watch {
             (Since::Boot { complete }, before) => {
                 story::after_boot(name, before.unwrap_or(&Known::default()), state, complete)
             }
-            (Since::Last, Some(before)) => story::observe(name, before, state),
-            (Since::Last, None) => story::appeared(name, state),
+            (Since::Down, None) => story::appeared(name, state),
+            // One that was not there is new, and so are all its times.
+            (Since::Now, None) => story::observe(name, &Known::default(), state),
+            (_, Some(before)) => story::observe(name, before, state),
         }
     }
 
@@ -198,7 +247,7 @@ impl Watch {
         if !complete {
             return Ok(());
         }
-        // One that was not there is new: had it run before it was loaded, its times would be another object's.
+        // One that was not there is new, and so are all its times.
         let before = self.known.get(&unit).cloned().unwrap_or_default();
         let (known, changes) = story::observe(&unit, &before, &next);
         self.emit(changes).await?;
@@ -212,8 +261,11 @@ impl Watch {
     /// A service is no longer loaded, which systemd does with those that have ended.
     async fn forget(&mut self, unit: &str) -> Result<(), CollectError> {
         let (known, state) = (self.known.remove(unit), self.states.remove(unit));
+        // Of one that has been excluded since, and of one before the boot, nothing can be said.
+        let tell = self.settings.include(unit) && matches!(self.since, Since::Down | Since::Now);
         if let Some(known) = known {
-            self.emit(story::vanished(unit, &known, &state.unwrap_or_default())).await?;
+            let last = state.unwrap_or_default();
+            self.emit(story::vanished(unit, &known, &last).filter(|_| tell)).await?;
             self.remember();
         }
         Ok(())
