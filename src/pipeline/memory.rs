@@ -51,6 +51,10 @@ impl Memory {
     /// What was remembered last, if it can be read as `T`. Blocking, one small file.
     pub fn recall<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
         let path = self.shared.path(self.name);
+        // A collector that starts again within one run may find that its last state is not written yet.
+        if let Some(pending) = self.shared.lock().get(self.name) {
+            return serde_json::from_slice(&pending.json).ok();
+        }
         let text = match fs::read(&path) {
             Ok(text) if text.len() <= Memory::BYTES_MAX => text,
             Ok(_) => return None,
