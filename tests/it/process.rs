@@ -1,5 +1,6 @@
 //! A program under test that runs beside the test. Dropping it is SIGKILL, to its number; after a panic, what it said on
 //! standard error is printed.
+#![expect(clippy::print_stdout, reason = "what a program said is printed when its test fails")]
 
 use std::{
     fs::File,
