@@ -2,6 +2,8 @@
 # so that nothing is built twice.
 
 CARGO ?= cargo
+# Every test binary but e2e.
+checked := it $(basename $(notdir $(wildcard tests/*.rs)))
 
 .PHONY: test check lint
 
