@@ -6,3 +6,4 @@ mod cases;
 mod peer;
 #[cfg(feature = "sqlite")]
 mod process;
+mod shutdown;

@@ -56,8 +56,11 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut printer = Printer::new(arguments.output);
     let mut query = Query { filter, node: arguments.node, since: None, limit: arguments.lines };
     let mut more = print_page(&reader, &mut query, &mut printer)?;
+    if !arguments.follow {
+        return Ok(quiet_end(printer.say_if_nothing())?);
+    }
     query.limit = FOLLOW_PAGE_MAX;
-    while arguments.follow && more {
+    while more {
         thread::sleep(FOLLOW_PAUSE);
         more = print_page(&reader, &mut query, &mut printer)?;
     }
@@ -78,14 +81,24 @@ struct Printer {
     screen: Screen,
     table: Table,
     output: Output,
+    printed: bool,
 }
 
 impl Printer {
     fn new(output: Output) -> Printer {
-        Printer { screen: Screen::stdout(), table: event_table(), output }
+        Printer { screen: Screen::stdout(), table: event_table(), output, printed: false }
+    }
+
+    /// Tells a person that there was nothing; a pipe gets nothing then.
+    fn say_if_nothing(&mut self) -> std::io::Result<()> {
+        if self.output == Output::Table && !self.printed && self.screen.is_terminal() {
+            self.screen.line("No stored event matches.")?;
+        }
+        self.screen.flush()
     }
 
     fn print(&mut self, events: &[StoredEvent]) -> std::io::Result<()> {
+        self.printed |= !events.is_empty();
         // What was checked when it came in is an event; if the file was damaged, the others are still worth printing.
         let views = events.iter().filter_map(|event| Some((event, event.view().ok()?)));
         match self.output {

@@ -35,6 +35,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut screen = Screen::stdout();
     let printed = match arguments.output {
+        Output::Table if nodes.is_empty() && screen.is_terminal() => screen.line("No node has been seen yet."),
         Output::Table => table(&nodes, now).print(&mut screen),
         Output::Json => screen.json_document(&nodes),
         Output::Jsonl => nodes.iter().try_for_each(|node| screen.json(node)),
