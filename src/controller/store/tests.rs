@@ -265,3 +265,20 @@ async fn the_memory_store_lets_the_oldest_go_and_still_knows_their_numbers() {
     assert!(store.about().contains("1 older"), "{}", store.about());
     assert_eq!(store.store(numbered("n", 1, &["a"])).await.expect("a repeat"), receipt(0, 1));
 }
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn ranges_that_touch_are_one_row_of_the_database() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("events.db");
+    let store = SqliteStore::open(&path).expect("a database");
+    for first in [1, 2, 9, 8, 5, 3, 4, 6, 7, 12] {
+        store.store(numbered("n", first, &["x"])).await.expect("stored");
+    }
+    store.close().await;
+    let database = rusqlite::Connection::open(&path).expect("a database");
+    let mut statement = database.prepare("SELECT first, last FROM received ORDER BY first").expect("SQL");
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
+    let rows: Vec<(i64, i64)> = rows.map(|row| row.expect("a row")).collect();
+    assert_eq!(rows, [(1, 9), (12, 12)]);
+}
