@@ -199,6 +199,8 @@ mod tests {
             // Its lifetime is renewed.
             Message::Address(address("fe80::1", false)),
             Message::AddressGone(address("fe80::1", false)),
+            // The check finds that another machine has it.
+            Message::Address(address("fe80::2", true)),
             Message::AddressGone(address("fe80::2", true)),
         ]);
         let expected = [
