@@ -1,7 +1,7 @@
 //! The service manager's units, as systemd tells them over the system bus.
 //!
 //! Two connections: one for signals, in systemd's order, and one for questions, so that a burst of signals cannot keep
-//! an answer waiting. Signals that nobody reads wait in a queue of [`SIGNALS_QUEUED_MAX`], behind it in the socket and
+//! an answer waiting. Signals that nobody reads wait in a queue of `SIGNALS_QUEUED_MAX`, behind it in the socket and
 //! in the bus; a bus that loses patience disconnects. Whoever gets [`BusError::Lost`] connects and lists anew. No unit
 //! is ever started, stopped or changed from here.
 
