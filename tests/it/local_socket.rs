@@ -311,28 +311,30 @@ async fn the_socket_closes_in_order_although_a_tail_is_open() {
     assert!(matches!(Client::connect(&site.socket).await, Err(ClientError::NotRunning(_))));
 }
 
-/// Needs root to become somebody else; `make test` runs as root.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_user_is_refused_even_where_the_socket_can_be_reached() {
-    if !nix::unistd::geteuid().is_root() {
-        return;
+/// What only root can try; `make check` leaves this module out by its name, `make test` runs it.
+mod as_root {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_foreign_user_is_refused_even_where_the_socket_can_be_reached() {
+        assert!(nix::unistd::geteuid().is_root(), "only root can become somebody else: run `make test` as root");
+        let site = Site::new().await;
+        let directory = site.socket.parent().expect("a directory");
+        let open = |path: &std::path::Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+        };
+        // The file system would let anybody in: only the kernel's word on the peer is left.
+        open(directory, 0o755);
+        open(&site.socket, 0o666);
+        // The place of the build may be closed to others.
+        let program = directory.join("rodent");
+        std::fs::copy(env!("CARGO_BIN_EXE_rodent"), &program).expect("a copy of the program");
+        let mut command = Command::new(program);
+        command.uid(65_534).gid(65_534).arg("--socket").arg(&site.socket).arg("status");
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(77), "{said}");
+        assert!(said.starts_with("rodent: user 65534 may not use the agent's socket"), "{said}");
+        assert_eq!(said.lines().count(), 1);
     }
-    let site = Site::new().await;
-    let directory = site.socket.parent().expect("a directory");
-    let open = |path: &std::path::Path, mode| {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
-    };
-    // The file system would let anybody in: only the kernel's word on the peer is left.
-    open(directory, 0o755);
-    open(&site.socket, 0o666);
-    // The place of the build may be closed to others.
-    let program = directory.join("rodent");
-    std::fs::copy(env!("CARGO_BIN_EXE_rodent"), &program).expect("a copy of the program");
-    let mut command = Command::new(program);
-    command.uid(65_534).gid(65_534).arg("--socket").arg(&site.socket).arg("status");
-    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("started");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(77), "{said}");
-    assert!(said.starts_with("rodent: user 65534 may not use the agent's socket"), "{said}");
-    assert_eq!(said.lines().count(), 1);
 }

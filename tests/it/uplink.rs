@@ -44,7 +44,7 @@ struct Controller {
 impl RodentService for Controller {
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<RegisterResponse>, Status> {
         assert_eq!(request.metadata().get("authorization").and_then(|token| token.to_str().ok()), Some("Bearer t0ken"));
-        *self.registered.lock().unwrap() += 1;
+        *self.registered.lock().expect("no panic under the lock") += 1;
         Ok(Response::new(RegisterResponse { success: true, ..RegisterResponse::default() }))
     }
 
@@ -56,9 +56,9 @@ impl RodentService for Controller {
 
     async fn send_events(&self, request: Request<EventBatch>) -> Result<Response<EventBatchResponse>, Status> {
         let batch = request.into_inner();
-        let step = self.script.lock().unwrap().pop_front();
+        let step = self.script.lock().expect("no panic under the lock").pop_front();
         let answer = step.map_or_else(stored, |step| step(&batch));
-        self.seen.lock().unwrap().push(batch);
+        self.seen.lock().expect("no panic under the lock").push(batch);
         self.arrived.notify_one();
         answer.map(Response::new)
     }
@@ -80,12 +80,12 @@ struct Scene {
 
 impl Scene {
     async fn new(count: u64, batch_size: usize, script: Vec<Script>) -> Scene {
-        let directory = tempfile::tempdir().unwrap();
-        let log = EventLog::open(log_settings(directory.path())).unwrap();
-        let cursor = log.cursor("uplink").unwrap();
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = EventLog::open(log_settings(directory.path())).expect("a log");
+        let cursor = log.cursor("uplink").expect("room for a cursor");
         let controller = Controller { script: Arc::new(Mutex::new(script.into())), ..Controller::default() };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound").to_string();
         let shutdown = CancellationToken::new();
         let service = RodentServiceServer::new(controller.clone());
         start(
@@ -121,8 +121,8 @@ impl Scene {
             .map(|n| Event { event_id: format!("event-{n}"), timestamp: 1, ..Event::default() }.encode_to_vec())
             .collect();
         let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 1, category: 1, timestamp: 1 }).collect();
-        let next = self.log.append(Lane::Routine, &drafts).await.unwrap();
-        self.log.commit(Lane::Routine, next).await.unwrap();
+        let next = self.log.append(Lane::Routine, &drafts).await.expect("appended");
+        self.log.commit(Lane::Routine, next).await.expect("durable");
     }
 
     /// Waits until the cursor stands at `next`.
@@ -137,7 +137,7 @@ impl Scene {
     }
 
     fn seen(&self) -> Vec<EventBatch> {
-        self.controller.seen.lock().unwrap().clone()
+        self.controller.seen.lock().expect("no panic under the lock").clone()
     }
 
     async fn end(self) {
