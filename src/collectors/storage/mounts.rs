@@ -1,6 +1,6 @@
 //! Mounts appearing and going, from the kernel's table of mounts.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -42,8 +42,23 @@ pub(super) struct Mount {
 
 /// Parses `/proc/self/mountinfo`; lines that make no sense are passed over.
 pub(super) fn parse(table: &str, rule: &MountRule) -> Mounts {
-    let taken = table.lines().filter_map(parse_line);
-    taken.filter(|(place, _)| rule.takes(&place.source, &place.mountpoint, &place.fstype)).take(MOUNTS_MAX).collect()
+    let all: Vec<_> = table.lines().filter_map(parse_line).collect();
+    // Of several at one mount point the last is seen.
+    let seen: BTreeMap<_, _> =
+        all.iter().map(|(place, mount)| (Path::new(&place.mountpoint), (place, mount))).collect();
+    let taken = all.iter().filter(|(place, _)| rule.takes(&place.source, &place.mountpoint, &place.fstype));
+    taken.filter(|(place, mount)| !shows_nothing_new(&seen, place, mount)).take(MOUNTS_MAX).cloned().collect()
+}
+
+/// Whether the mount below shows the same files at this place. So are the mounts of which a sandbox is made (a service's
+/// own, with `ProtectSystem=`), and they say nothing of the machine.
+fn shows_nothing_new(seen: &BTreeMap<&Path, (&Place, &Mount)>, place: &Place, mount: &Mount) -> bool {
+    let mountpoint = Path::new(&place.mountpoint);
+    let below = mountpoint.ancestors().skip(1).find_map(|above| Some((above, seen.get(above)?)));
+    below.is_some_and(|(above, (lower, lower_mount))| {
+        let shown = mountpoint.strip_prefix(above).map(|rest| Path::new(&lower.root).join(rest));
+        lower_mount.device == mount.device && shown.is_ok_and(|shown| shown == Path::new(&place.root))
+    })
 }
 
 /// `36 35 98:0 /root /mount/point rw,noatime master:1 - ext3 /dev/source rw,errors=continue`
@@ -203,6 +218,17 @@ mod tests {
         let host = "29 1 7:0 / /srv rw,relatime shared:1 - ext4 /dev/loop0 rw";
         let sandbox = "47 9 7:0 / /srv ro,relatime shared:58 master:1 - ext4 /dev/loop0 rw";
         assert_eq!(diff(&mounts(host), &mounts(sandbox), &BTreeMap::new()), []);
+    }
+
+    #[test]
+    fn a_mount_that_shows_what_is_there_without_it_is_none() {
+        let host = "29 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 29 8:2 / /var rw - xfs /dev/sda2 rw";
+        let sandbox =
+            "40 29 8:1 /usr /usr ro - ext4 /dev/sda1 rw\n41 30 8:2 /lib/rodent /var/lib/rodent rw - xfs /dev/sda2 rw";
+        assert_eq!(mounts(&format!("{host}\n{sandbox}")), mounts(host));
+        let elsewhere =
+            "40 29 8:1 /usr /srv/usr ro - ext4 /dev/sda1 rw\n41 30 8:1 /var/lib /var/lib rw - ext4 /dev/sda1 rw";
+        assert_eq!(mounts(&format!("{host}\n{elsewhere}")).len(), 4);
     }
 
     #[test]
