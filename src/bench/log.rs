@@ -3,14 +3,14 @@
 use std::{
     io::{self, Write},
     path::Path,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
     machine::{Latencies, anonymous_kib, append_to, sync_latency, written_bytes},
     sample,
 };
-use crate::event_log::{Draft, EventLog, Lane, LogError, Settings};
+use crate::event_log::{Draft, EventLog, Lane, LogError};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -113,23 +113,9 @@ fn plain_file(directory: &Path, events: &[Vec<u8>]) -> io::Result<f64> {
     Ok(rate)
 }
 
-fn settings(directory: &Path) -> Settings {
-    Settings {
-        directory: directory.join("log"),
-        buffer_size: 20_000,
-        flush_threshold: 18_000,
-        flush_interval: Duration::from_secs(1),
-        disk_bytes_max: u64::MAX / 2,
-        history_bytes: Some(u64::MAX / 2),
-        age_max: None,
-        boot_id: uuid::Uuid::nil(),
-        since_boot: || Duration::ZERO,
-    }
-}
-
 /// Events a second until the last one is durable, and what is stored and on the disk then, bytes.
 async fn throughput(directory: &Path, events: &[Vec<u8>]) -> Result<(f64, u64, u64), BenchError> {
-    let log = EventLog::open(settings(directory))?;
+    let log = EventLog::open(sample::log_settings(directory))?;
     let started = Instant::now();
     let mut next = 1;
     for some in events.chunks(APPEND) {
@@ -144,7 +130,7 @@ async fn throughput(directory: &Path, events: &[Vec<u8>]) -> Result<(f64, u64, u
 }
 
 async fn commits(directory: &Path, events: &[Vec<u8>], count: usize) -> Result<Latencies, BenchError> {
-    let log = EventLog::open(settings(directory))?;
+    let log = EventLog::open(sample::log_settings(directory))?;
     let mut latencies = Latencies::default();
     for event in events.iter().cycle().take(count) {
         let started = Instant::now();

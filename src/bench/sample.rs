@@ -1,10 +1,13 @@
-//! Events like those that a NAS makes, as many as wanted, the same for the same number.
+//! What is measured with: events like those that a NAS makes, the same for the same number, and a log to put them in.
+
+use std::{path::Path, time::Duration};
 
 use prost::Message as _;
 use uuid::Uuid;
 
 use crate::{
     event::Level,
+    event_log::Settings,
     schema::{
         Payload,
         events::{
@@ -31,6 +34,21 @@ pub(super) fn event(n: u64) -> Event {
 /// Events `from..to`, encoded.
 pub(super) fn encoded(from: u64, to: u64) -> Vec<Vec<u8>> {
     (from..to).map(|n| event(n).encode_to_vec()).collect()
+}
+
+/// A log with the default profile's knobs and room for everything.
+pub(super) fn log_settings(directory: &Path) -> Settings {
+    Settings {
+        directory: directory.join("log"),
+        buffer_size: 20_000,
+        flush_threshold: 18_000,
+        flush_interval: Duration::from_secs(1),
+        disk_bytes_max: u64::MAX / 2,
+        history_bytes: Some(u64::MAX / 2),
+        age_max: None,
+        boot_id: Uuid::nil(),
+        since_boot: || Duration::ZERO,
+    }
 }
 
 fn with<P: Payload>(n: u64, source: &str, payload: P) -> Event {

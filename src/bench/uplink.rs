@@ -17,7 +17,7 @@ use crate::{
         store::{MemoryStore, Store},
         token,
     },
-    event_log::{Draft, EventLog, Lane, LogError, Settings},
+    event_log::{Draft, EventLog, Lane, LogError},
     schema::wire::SystemInfo,
     settings::Secret,
     sinks::{
@@ -57,7 +57,7 @@ const EVENTS_KEPT: usize = 10_000;
 /// # Errors
 /// When the log or a controller does not work here.
 pub async fn run(directory: &Path, plan: Plan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
-    let log = EventLog::open(settings(directory))?;
+    let log = EventLog::open(sample::log_settings(directory))?;
     let bytes = fill(&log, plan.events).await?;
     writeln!(out, "{} events of {} bytes, batches of {}", plan.events, bytes / plan.events.max(1), plan.batch_size)?;
     writeln!(out, "{:<34} {:>12} {:>22}", "", "events/s", "sent per event byte")?;
@@ -79,20 +79,6 @@ pub async fn run(directory: &Path, plan: Plan, out: &mut (dyn Write + Send)) -> 
 fn sqlite(directory: &Path) -> Result<Arc<dyn Store>, BenchError> {
     let store = crate::controller::store::SqliteStore::open(&directory.join("events.db")).map_err(controller_error)?;
     Ok(Arc::new(store))
-}
-
-fn settings(directory: &Path) -> Settings {
-    Settings {
-        directory: directory.join("log"),
-        buffer_size: 20_000,
-        flush_threshold: 18_000,
-        flush_interval: Duration::from_secs(1),
-        disk_bytes_max: u64::MAX / 2,
-        history_bytes: Some(u64::MAX / 2),
-        age_max: None,
-        boot_id: uuid::Uuid::nil(),
-        since_boot: || Duration::ZERO,
-    }
 }
 
 /// Appends events durably; gives their bytes.

@@ -4,6 +4,7 @@
 //! first sight bad states are events and the rest is one inventory event; what changed while the agent was down is
 //! reported once, from its [`Memory`]. It names the [`Emitter`], the host and events, nothing else.
 
+mod finding;
 mod network;
 mod pattern;
 mod service;

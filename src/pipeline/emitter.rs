@@ -13,7 +13,10 @@ use super::{Counts, Gate, stamp::stamp};
 use crate::{
     event::{EVENT_BYTES_MAX, Level, Metadata},
     event_log::{Draft, EventLog, Lane, LogError},
-    schema::{Payload, events::Event},
+    schema::{
+        Payload,
+        events::{Event, EventCategory, event::EventPayload},
+    },
     telemetry::ErrorChain,
 };
 
@@ -105,7 +108,21 @@ impl Emitter {
     /// # Cancel safety
     /// Dropped before it is ready, the event has not been taken.
     pub async fn emit<P: Payload>(&self, level: Level, payload: P, metadata: Metadata) -> Result<Outcome, EmitError> {
-        let category = P::CATEGORY as i32;
+        self.emit_payload(level, P::CATEGORY, payload.into_event_payload(), metadata).await
+    }
+
+    /// Emits a payload whose type is not known here any more. Otherwise as [`Emitter::emit`].
+    ///
+    /// # Errors
+    /// As [`Emitter::emit`].
+    pub async fn emit_payload(
+        &self,
+        level: Level,
+        category: EventCategory,
+        payload: EventPayload,
+        metadata: Metadata,
+    ) -> Result<Outcome, EmitError> {
+        let category = category as i32;
         if !self.passes(level, category) {
             return Ok(Outcome::Filtered);
         }
@@ -117,14 +134,14 @@ impl Emitter {
             source: self.source.to_string(),
             timestamp: (self.pipeline.now)(),
             metadata,
-            event_payload: Some(payload.into_event_payload()),
+            event_payload: Some(payload),
         };
         let bytes = event.encode_to_vec();
         if bytes.len() > EVENT_BYTES_MAX {
             self.pipeline.counts.refused();
             return Err(EmitError::Refused(format!(
                 "an event of {} is {} bytes long; at most {EVENT_BYTES_MAX} are taken",
-                P::SUBJECT,
+                self.source,
                 bytes.len()
             )));
         }

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    finding::{About, Finding},
     mount_rule::can_fill_up,
     mounts::{Mounts, Place},
 };
 use crate::{
+    collectors::finding::Finding,
     event::Level,
     host::space::Space,
     schema::events::{UsageThresholdPayload, usage_threshold_payload::UsageThresholdOperation as Operation},
@@ -151,7 +151,7 @@ fn finding(place: &Place, space: &Space, percent: f64, fill: Fill, threshold: f6
         threshold_value: threshold as f32,
         operation: fill.operation().into(),
     };
-    Finding::new(fill.level(), About::Threshold(payload), COMPONENT, fill.name())
+    Finding::new(fill.level(), payload, COMPONENT, fill.name())
         .with("mountpoint", &place.mountpoint)
         .with("source", &place.source)
         .with("used_bytes", space.used_bytes.to_string())
@@ -166,7 +166,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collectors::storage::{finding::lines, mount_rule::rule, mounts::parse};
+    use crate::collectors::{
+        finding::lines,
+        storage::{mount_rule::rule, mounts::parse},
+    };
 
     const SRV: &str = "29 1 8:1 / /srv rw - ext4 /dev/sda1 rw";
 
@@ -238,7 +241,7 @@ mod tests {
         let fills = Fills::from([("/srv".into(), Fill::Exceeded)]);
         let (_, findings) = diff(&fills, &measured(&mounts), &at(10), &DEFAULT);
         assert_eq!(lines(&findings), ["info usage.threshold.cleared capacity:/srv"]);
-        let About::Threshold(payload) = &findings[0].about else { panic!() };
+        let payload: UsageThresholdPayload = findings[0].payload();
         assert_eq!((payload.current_value, payload.threshold_value), (10.0, 80.0));
     }
 

@@ -5,7 +5,7 @@
 //! both are bounded in time and number, and what does not answer keeps the state it had.
 
 mod capacity;
-mod finding;
+mod listing;
 mod mount_rule;
 mod mounts;
 mod watch;

@@ -4,11 +4,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    finding::{About, Finding, bytes},
-    mount_rule::MountRule,
-};
+use super::{listing::bytes, mount_rule::MountRule};
 use crate::{
+    collectors::finding::Finding,
     event::Level,
     host::space::Space,
     schema::events::{StorageDatasetPayload, storage_dataset_payload::StorageDatasetOperation as Operation},
@@ -137,7 +135,7 @@ fn finding(level: Level, place: &Place, size: u64, operation: Operation, action:
         size_bytes: bytes(size),
         operation: operation.into(),
     };
-    let finding = Finding::new(level, About::Dataset(payload), COMPONENT, action);
+    let finding = Finding::new(level, payload, COMPONENT, action);
     if place.root == "/" { finding } else { finding.with("root", &place.root) }
 }
 
@@ -163,7 +161,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collectors::storage::{finding::lines, mount_rule::rule};
+    use crate::collectors::{finding::lines, storage::mount_rule::rule};
 
     const TABLE: &str = include_str!("../../../tests/fixtures/mounts/mountinfo");
 
@@ -186,7 +184,7 @@ mod tests {
         let spaces = BTreeMap::from([("/tank/data".into(), Space { total_bytes: 42, ..Space::default() })]);
         let come = diff(&none, &data, &spaces);
         assert_eq!(lines(&come), ["info storage.dataset.mounted /tank/data"]);
-        let About::Dataset(payload) = &come[0].about else { panic!() };
+        let payload: StorageDatasetPayload = come[0].payload();
         assert_eq!(
             (payload.pool_name.as_str(), payload.dataset_name.as_str(), payload.size_bytes),
             ("tank", "tank/data", 42)

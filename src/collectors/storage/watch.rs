@@ -11,12 +11,12 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use super::{
     Settings,
     capacity::{self, Fills},
-    finding::{About, Finding, listed},
+    listing::listed,
     mounts::{self, Mounts},
     zfs::{self, Pools, States, Zfs},
 };
 use crate::{
-    collectors::{CollectError, Context},
+    collectors::{CollectError, Context, finding::Finding},
     event::Level,
     host::{
         command::CommandError,
@@ -246,7 +246,7 @@ impl Known {
         }
         let payload =
             SystemHostPayload { subject: "storage".into(), detail, operation: SystemHostOperation::Inventory.into() };
-        Finding::new(Level::Info, About::Inventory(payload), "storage", "inventory")
+        Finding::new(Level::Info, payload, "storage", "inventory")
     }
 }
 

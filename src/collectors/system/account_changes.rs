@@ -2,11 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    accounts::{Accounts, Group, Password, User},
-    finding::{About, Finding},
-};
+use super::accounts::{Accounts, Group, Password, User};
 use crate::{
+    collectors::finding::Finding,
     event::Level,
     schema::events::{
         IdentityGroupPayload, SystemUserPayload, identity_group_payload::IdentityGroupOperation as GroupOperation,
@@ -128,7 +126,7 @@ fn user_finding(
         groups: listed(accounts.groups_of(name, user)),
         operation: operation.into(),
     };
-    Finding::new(level, About::User(payload), COMPONENT, action)
+    Finding::new(level, payload, COMPONENT, action)
 }
 
 /// `members` are those it is about: the ones added or removed, or all.
@@ -146,7 +144,7 @@ fn group_finding(
         domain: String::new(),
         operation: operation.into(),
     };
-    Finding::new(Level::Info, About::Group(payload), COMPONENT, action)
+    Finding::new(Level::Info, payload, COMPONENT, action)
 }
 
 fn listed(mut names: Vec<String>) -> Vec<String> {
@@ -163,13 +161,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collectors::system::{
-        accounts::{
-            parse,
-            tests::{GROUP, PASSWD, SHADOW},
-        },
-        finding::lines,
+    use crate::collectors::system::accounts::{
+        parse,
+        tests::{GROUP, PASSWD, SHADOW},
     };
+    use crate::{collectors::finding::lines, schema::events::SystemHostPayload};
 
     fn told(before: [&str; 3], after: [&str; 3]) -> Vec<String> {
         let read = |[passwd, group, shadow]: [&str; 3]| parse(passwd, group, shadow);
@@ -227,18 +223,18 @@ mod tests {
             lines(&findings),
             ["info identity.group.member_removed sudo", "info identity.group.member_added sudo"]
         );
-        let About::Group(payload) = &findings[1].about else { panic!() };
+        let payload: IdentityGroupPayload = findings[1].payload();
         assert_eq!((payload.members.join(","), payload.domain.as_str()), ("bob,daemon".into(), ""));
     }
 
     #[test]
     fn the_inventory_counts() {
-        let About::Host(payload) = inventory(&parse(PASSWD, GROUP, SHADOW)).about else { panic!() };
+        let payload: SystemHostPayload = inventory(&parse(PASSWD, GROUP, SHADOW)).payload();
         assert_eq!(
             (payload.subject.as_str(), payload.detail.as_str()),
             ("accounts", "3 users, 3 groups, 2 with a password")
         );
-        let About::Host(payload) = inventory(&parse(PASSWD, GROUP, "")).about else { panic!() };
+        let payload: SystemHostPayload = inventory(&parse(PASSWD, GROUP, "")).payload();
         assert_eq!(payload.detail, "3 users, 3 groups");
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::finding::Finding;
+use crate::collectors::finding::Finding;
 use crate::{
     event::Level,
     host::{
@@ -131,7 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collectors::system::finding::{About, lines};
+    use crate::{collectors::finding::lines, schema::events::SystemHostPayload};
 
     fn state(hostname: &str, synchronised: Option<bool>, reboot_required: bool) -> HostState {
         HostState { hostname: hostname.into(), synchronised, reboot_required }
@@ -171,16 +171,16 @@ mod tests {
     fn a_clock_that_is_set_is_told_and_one_that_is_disciplined_is_not() {
         assert_eq!(clock_step(10_000, 12_000), None);
         assert_eq!(clock_step(12_000, 10_000), None);
-        let Some(Finding { about: About::Host(forward), .. }) = clock_step(10_000, 12_001) else { panic!() };
+        let forward: SystemHostPayload = clock_step(10_000, 12_001).expect("a step").payload();
         assert_eq!(forward.detail, "the wall clock was set forward by 2.001 s");
-        let Some(Finding { about: About::Host(back), .. }) = clock_step(0, -3_600_000) else { panic!() };
+        let back: SystemHostPayload = clock_step(0, -3_600_000).expect("a step").payload();
         assert_eq!(back.detail, "the wall clock was set back by 3600.000 s");
     }
 
     #[test]
     fn a_heartbeat_tells_the_uptime() {
         let finding = heartbeat("nas", Duration::from_millis(93_784_500));
-        let About::Host(payload) = &finding.about else { panic!() };
+        let payload: SystemHostPayload = finding.payload();
         assert_eq!((payload.subject.as_str(), payload.detail.as_str()), ("nas", "up 1day 2h 3m 4s"));
         assert_eq!(finding.metadata["uptime_seconds"], "93784");
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::finding::{About, Finding};
+use crate::collectors::finding::Finding;
 use crate::{
     event::Level,
     host::{Host, clock::Clock},
@@ -82,7 +82,7 @@ impl Start {
             operation: operation.into(),
             ..SystemStartupPayload::default()
         };
-        Finding::new(Level::Info, About::Startup(payload), component, startup_type)
+        Finding::new(Level::Info, payload, component, startup_type)
             .with("boot_time", rfc3339(self.boot_time_seconds().saturating_mul(1000)))
     }
 
@@ -109,7 +109,7 @@ pub(super) fn clean_stop() -> Finding {
 fn shutdown(level: Level, operation: SystemShutdownOperation, reason: &str, graceful: bool) -> Finding {
     let payload = SystemShutdownPayload { operation: operation.into(), reason: reason.to_owned(), graceful };
     let action = if graceful { "stopped" } else { "unclean stop found" };
-    Finding::new(level, About::Shutdown(payload), COMPONENT, action)
+    Finding::new(level, payload, COMPONENT, action)
 }
 
 fn process(host: &Host) -> String {
@@ -154,7 +154,7 @@ fn rfc3339(unix_milliseconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collectors::system::finding::lines;
+    use crate::collectors::finding::lines;
 
     fn start(boot_id: &str, process: &str, up: u64) -> Start {
         Start {
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn the_boot_is_dated() {
         let findings = start("b", "2:2", 100).findings(Some(&run("a", true)));
-        let About::Startup(payload) = &findings[0].about else { panic!() };
+        let payload: SystemStartupPayload = findings[0].payload();
         assert_eq!(payload.boot_time_seconds, 1_795_219_100);
         assert_eq!(payload.startup_time, "2026-11-21T00:00:00Z");
         assert_eq!(findings[0].metadata["boot_time"], "2026-11-20T23:58:20Z");

@@ -6,7 +6,6 @@
 
 mod account_changes;
 mod accounts;
-mod finding;
 mod host_state;
 mod lifecycle;
 mod watch;

@@ -8,12 +8,11 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use super::{
     Settings, account_changes,
     accounts::{self, Accounts, DIRECTORY, FILES, Unready},
-    finding::Finding,
     host_state::{HostState, clock_offset, clock_step, heartbeat},
     lifecycle::{Run, Start, clean_stop},
 };
 use crate::{
-    collectors::{CollectError, Context},
+    collectors::{CollectError, Context, finding::Finding},
     host::{
         Host,
         clock::Clock,

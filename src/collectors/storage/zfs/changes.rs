@@ -9,9 +9,12 @@ use super::{
     vdev::{Class, Trim},
 };
 use crate::{
-    collectors::storage::{
-        capacity::{Fill, Thresholds},
-        finding::{About, Finding, bytes, listed},
+    collectors::{
+        finding::Finding,
+        storage::{
+            capacity::{Fill, Thresholds},
+            listing::{bytes, listed},
+        },
     },
     event::Level,
     schema::events::{
@@ -233,7 +236,7 @@ impl PoolView<'_> {
             used_bytes: bytes(self.pool.used_bytes.unwrap_or_default()),
             operation: operation.into(),
         };
-        Finding::new(level, About::Pool(payload), COMPONENT, action)
+        Finding::new(level, payload, COMPONENT, action)
     }
 
     fn disk_finding(&self, level: Level, device: &str, disk: &Disk, operation: DiskOperation, action: &str) -> Finding {
@@ -247,7 +250,7 @@ impl PoolView<'_> {
             operation: operation.into(),
             ..StorageDiskPayload::default()
         };
-        Finding::new(level, About::Disk(payload), COMPONENT, action)
+        Finding::new(level, payload, COMPONENT, action)
     }
 }
 

@@ -15,7 +15,8 @@ use self::{
     changes::{diff, faults},
     status::{LIST_ARGUMENTS, STATUS_ARGUMENTS, add_sizes, parse_status},
 };
-use super::{capacity::Thresholds, finding::Finding};
+use super::capacity::Thresholds;
+use crate::collectors::finding::Finding;
 use crate::host::{
     Host,
     command::{CommandError, Program},
@@ -114,7 +115,7 @@ pub(super) fn disks(pools: &Pools) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collectors::storage::{capacity::DEFAULT, finding::lines};
+    use crate::collectors::{finding::lines, storage::capacity::DEFAULT};
 
     #[test]
     fn the_kernel_tells_of_a_suspended_pool_while_zpool_hangs() {

@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::collectors::finding::lines;
 use crate::collectors::storage::{
     capacity::DEFAULT,
-    finding::lines,
     zfs::status::{add_sizes, parse_status},
 };
 
@@ -143,7 +143,7 @@ fn a_disk_is_named_shortly_and_its_path_is_told_in_full() {
     assert_eq!(told[1][0], "info storage.disk.added_to_pool vdd1");
     let after = parse_status(fixture!("-P.replacing-in-progress"));
     let findings = diff(&parse_status(fixture!("-LP.healthy")), &after);
-    let About::Disk(payload) = &findings[0].about else { panic!() };
+    let payload: StorageDiskPayload = findings[0].payload();
     assert_eq!((payload.device_path.as_str(), payload.pool_name.as_str()), ("/dev/vdd1", "tank"));
 }
 

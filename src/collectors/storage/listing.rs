@@ -1,0 +1,19 @@
+//! Names and sizes as payloads carry them.
+
+/// How many names a payload lists: beside long paths it must stay below the size of an event.
+pub(super) const LISTED_MAX: usize = 100;
+
+/// The first of many names, and how many more there are.
+pub(super) fn listed(names: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let more = names.len().saturating_sub(LISTED_MAX);
+    let mut listed: Vec<String> = names.take(LISTED_MAX).collect();
+    if more > 0 {
+        listed.push(format!("and {more} more"));
+    }
+    listed
+}
+
+/// A size as the wire has it.
+pub(super) fn bytes(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
