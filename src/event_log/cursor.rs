@@ -89,16 +89,21 @@ impl Cursors {
         self.lock().iter().filter(|((_, l), _)| *l == lane).map(|(_, position)| position.durable).min()
     }
 
-    /// Moves every cursor that stands before `next` there, because what lies before is gone; gives their names.
-    pub(super) fn raise(&self, lane: Lane, next: u64) -> Vec<Arc<str>> {
-        let mut raised = Vec::new();
-        for ((name, l), position) in self.lock().iter_mut() {
+    /// Names of the cursors that stand before `next`.
+    pub(super) fn behind(&self, lane: Lane, next: u64) -> Vec<Arc<str>> {
+        let behind = |((name, l), position): (&(Arc<str>, Lane), &Position)| {
+            (*l == lane && position.next < next).then(|| Arc::clone(name))
+        };
+        self.lock().iter().filter_map(behind).collect()
+    }
+
+    /// Moves every cursor that stands before `next` there, because what lies before goes.
+    pub(super) fn raise(&self, lane: Lane, next: u64) {
+        for ((_, l), position) in self.lock().iter_mut() {
             if *l == lane && position.next < next {
                 position.next = next;
-                raised.push(Arc::clone(name));
             }
         }
-        raised
     }
 
     /// Makes all positions durable. The writer's side.

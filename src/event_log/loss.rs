@@ -6,13 +6,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::{Lane, summary::Summary};
+use super::{Lane, LogError, frame::event_at, generation::Generation, summary::Summary};
 use crate::schema::{
     Payload as _,
-    events::{self, Event, EventLevel, EventLossPayload, event_loss_payload::EventLossOperation},
+    events::{
+        self, Event, EventLevel, EventLossPayload, event::EventPayload, event_loss_payload::EventLossOperation,
+        system_event::EventType,
+    },
 };
 
 /// Source of the log's own events.
@@ -29,6 +33,8 @@ pub(super) struct Loss {
     pub(super) summary: Summary,
     /// First sequence that somebody had not taken yet.
     pub(super) from: u64,
+    /// How many of them were records of losses and are kept: those are not lost.
+    pub(super) carried: u64,
 }
 
 impl Loss {
@@ -59,7 +65,7 @@ impl Loss {
             log_epoch: self.epoch.to_string(),
             first_sequence: if numbered { self.from } else { 0 },
             last_sequence: if numbered { summary.next_sequence - 1 } else { 0 },
-            count: if numbered { summary.next_sequence - self.from } else { 0 },
+            count: if numbered { (summary.next_sequence - self.from).saturating_sub(self.carried) } else { 0 },
             count_exact: numbered,
             // Of a part of a generation only the whole's levels are known: better none than wrong ones.
             count_by_level: if whole { levels(summary) } else { Default::default() },
@@ -68,6 +74,44 @@ impl Loss {
             operation: self.cause.into(),
         }
     }
+}
+
+/// A loss record as it is stored.
+pub(super) struct Record {
+    pub(super) event: Bytes,
+    pub(super) timestamp: i64,
+}
+
+/// The loss records of a generation from a sequence on.
+///
+/// # Errors
+/// When a frame cannot be read.
+pub(super) fn records_in(generation: &Generation, from: u64) -> Result<Vec<Record>, LogError> {
+    let mut records = Vec::new();
+    for slot in 0..generation.frames() {
+        let header = generation.header(slot)?;
+        if header.levels & 1 << LEVEL == 0 || header.next_sequence() <= from {
+            continue;
+        }
+        let frame = generation.frame(slot)?;
+        let mut at = 0;
+        for sequence in header.first_sequence..header.next_sequence() {
+            let Some((begin, end)) = event_at(&frame.fields, at) else { break };
+            at = end;
+            let event = frame.fields.slice(begin..end);
+            if let (true, Some(timestamp)) = (sequence >= from, time_of_record(&event)) {
+                records.push(Record { event, timestamp });
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// When the event was recorded, if it is a loss record of the log's own.
+fn time_of_record(event: &Bytes) -> Option<i64> {
+    let event = Event::decode(event.clone()).ok()?;
+    let Some(EventPayload::SystemEvent(system)) = event.event_payload else { return None };
+    (event.source == SOURCE && matches!(system.event_type, Some(EventType::LossEvent(_)))).then_some(event.timestamp)
 }
 
 fn levels(summary: &Summary) -> std::collections::BTreeMap<String, u64> {

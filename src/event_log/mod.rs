@@ -428,6 +428,7 @@ impl Shared {
             consumers: Vec::new(),
             summary,
             from: 0,
+            carried: 0,
         });
     }
 }

@@ -18,6 +18,8 @@ struct Volume {
     /// Measured when it was sealed; 0 for the one being written.
     disk_bytes: u64,
     sealed: bool,
+    /// Recorded as lost, and to be removed as soon as that record is durable.
+    condemned: bool,
     open: Weak<Generation>,
 }
 
@@ -65,7 +67,7 @@ impl Row {
                 None => summarise(&Generation::open(&path, number)?, 1)?,
             };
             let disk_bytes = generation::disk_bytes(&generation::directory(&path, number));
-            volumes.insert(number, Volume { summary, disk_bytes, sealed: true, open: Weak::new() });
+            volumes.insert(number, Volume { summary, disk_bytes, sealed: true, condemned: false, open: Weak::new() });
         }
         Ok(Row { lane, path, volumes: Mutex::new(volumes) })
     }
@@ -123,7 +125,13 @@ impl Row {
     pub(super) fn set_active(&self, number: u64, generation: &Arc<Generation>, summary: &Summary) {
         self.lock().insert(
             number,
-            Volume { summary: summary.clone(), disk_bytes: 0, sealed: false, open: Arc::downgrade(generation) },
+            Volume {
+                summary: summary.clone(),
+                disk_bytes: 0,
+                sealed: false,
+                condemned: false,
+                open: Arc::downgrade(generation),
+            },
         );
     }
 
@@ -143,11 +151,23 @@ impl Row {
         }
     }
 
-    /// The sealed generations, oldest first.
+    /// Marks a sealed generation as one that will be removed.
+    pub(super) fn condemn(&self, number: u64) {
+        if let Some(volume) = self.lock().get_mut(&number) {
+            volume.condemned = true;
+        }
+    }
+
+    /// What is about to be removed takes on the disk.
+    pub(super) fn condemned_bytes(&self) -> u64 {
+        self.lock().values().filter(|volume| volume.condemned).map(|volume| volume.disk_bytes).sum()
+    }
+
+    /// The sealed generations that stay for now, oldest first.
     pub(super) fn sealed(&self) -> Vec<Sealed> {
         self.lock()
             .iter()
-            .filter(|(_, volume)| volume.sealed)
+            .filter(|(_, volume)| volume.sealed && !volume.condemned)
             .map(|(&number, volume)| Sealed { number, summary: volume.summary.clone(), disk_bytes: volume.disk_bytes })
             .collect()
     }

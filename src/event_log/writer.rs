@@ -16,7 +16,7 @@ use super::{
     loss::{self, Loss},
     meta::Meta,
     retention::{self, Candidates},
-    row::{Row, summarise},
+    row::{Located, Row, summarise},
     summary::Summary,
 };
 use crate::schema::events::event_loss_payload::EventLossOperation;
@@ -38,6 +38,18 @@ struct Active {
     summary: Summary,
 }
 
+/// A generation that goes as soon as the record of it is durable.
+struct Condemned {
+    lane: Lane,
+    number: u64,
+    next_sequence: u64,
+    /// Sequence after the record.
+    recorded: u64,
+}
+
+/// The lane that loss records go to.
+const RECORDS: Lane = Lane::Routine;
+
 /// The writer's own state.
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -46,6 +58,7 @@ pub(super) struct Writer {
     /// Opened when the first event of the lane comes, or at the start when there is one.
     active: [Option<Active>; 2],
     age: AgeClock,
+    condemned: Vec<Condemned>,
     /// How well events compress, stored bytes per byte, smoothed.
     ratio: f64,
 }
@@ -92,7 +105,7 @@ impl Writer {
     pub(super) fn new(shared: Arc<Shared>, meta: Meta, tails: Tails) -> Result<Writer, LogError> {
         let encoder = Encoder::new().map_err(|e| LogError::io("compress for", &shared.settings.directory, e))?;
         let age = AgeClock::new(meta.age()?, shared.boot_id, shared.settings.since_boot);
-        Ok(Writer { shared, meta, encoder, active: tails.active, age, ratio: 0.5 })
+        Ok(Writer { shared, meta, encoder, active: tails.active, age, condemned: Vec::new(), ratio: 0.5 })
     }
 
     /// Works until the buffer is closed and empty.
@@ -104,7 +117,10 @@ impl Writer {
         self.retain()?;
         loop {
             match self.shared.buffer.next_work() {
-                Work::Write(blocks) => self.write(blocks)?,
+                Work::Write(blocks) => {
+                    self.write(blocks)?;
+                    self.remove_condemned()?;
+                }
                 Work::Cursors => {
                     self.meta.set_age(self.age.note())?;
                     self.shared.cursors.persist(&self.meta)?;
@@ -115,6 +131,7 @@ impl Writer {
                     self.retain()?;
                 }
                 Work::Close => {
+                    self.remove_condemned()?;
                     self.meta.set_age(self.age.note())?;
                     self.shared.cursors.persist(&self.meta)?;
                     return self.meta.set_clean();
@@ -235,8 +252,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes what may or must go.
+    /// Removes what may go, and condemns what must: that is recorded as lost now and removed when the record is durable,
+    /// so that a crash in between counts events twice rather than not at all.
     fn retain(&mut self) -> Result<(), LogError> {
+        self.remove_condemned()?;
         let shared = Arc::clone(&self.shared);
         let lanes: Vec<_> = shared
             .rows
@@ -244,38 +263,68 @@ impl Writer {
             .map(|row| Candidates { lane: row.lane(), sealed: row.sealed(), passed: shared.cursors.passed(row.lane()) })
             .collect();
         let sealed_bytes: u64 = lanes.iter().flat_map(|lane| &lane.sealed).map(|sealed| sealed.disk_bytes).sum();
-        let other_bytes = (shared.rows.iter().map(Row::disk_bytes).sum::<u64>() + self.meta.disk_bytes())
-            .saturating_sub(sealed_bytes);
+        let rows_bytes: u64 =
+            shared.rows.iter().map(|row| row.disk_bytes().saturating_sub(row.condemned_bytes())).sum();
+        let other_bytes = (rows_bytes + self.meta.disk_bytes()).saturating_sub(sealed_bytes);
         for removal in retention::decide(shared.settings.bounds(self.age.now()), &lanes, other_bytes) {
-            let row = &shared.rows[removal.lane.index()];
-            let Some(sealed) = row.sealed().into_iter().find(|sealed| sealed.number == removal.number) else {
-                continue;
-            };
+            let sealed = lanes.iter().filter(|lane| lane.lane == removal.lane).flat_map(|lane| &lane.sealed);
+            let Some(sealed) = sealed.into_iter().find(|sealed| sealed.number == removal.number) else { continue };
             if removal.loses {
-                self.lose(removal.lane, &sealed.summary)?;
+                self.condemn(removal.lane, sealed.number, &sealed.summary)?;
+            } else {
+                self.remove(removal.lane, sealed.number)?;
             }
-            row.remove(removal.number)?;
-            self.meta.remove_summary(removal.lane, removal.number)?;
         }
         Ok(())
     }
 
-    /// Moves cursors past what is about to be removed, and records what they lose.
-    fn lose(&mut self, lane: Lane, summary: &Summary) -> Result<(), LogError> {
+    /// Records what consumers lose by the removal of a generation. Loss records in it that somebody has not taken are
+    /// not lost with it: they are appended again.
+    fn condemn(&mut self, lane: Lane, number: u64, summary: &Summary) -> Result<(), LogError> {
         let shared = &self.shared;
         let from = shared.cursors.passed(lane).unwrap_or(0).max(summary.first_sequence);
-        let consumers = shared.cursors.raise(lane, summary.next_sequence);
-        shared.count_loss(lane, summary.next_sequence.saturating_sub(from));
-        let loss = Loss {
+        let records = match shared.rows[lane.index()].locate(summary.first_sequence)? {
+            Located::In(generation) => loss::records_in(&generation, from)?,
+            Located::Gone(_) | Located::Ahead => Vec::new(),
+        };
+        let carried = records.len() as u64;
+        for record in records {
+            shared.put_record(&record.event, record.timestamp);
+        }
+        shared.count_loss(lane, summary.next_sequence.saturating_sub(from).saturating_sub(carried));
+        shared.record(&Loss {
             lane,
             epoch: shared.epoch,
             cause: EventLossOperation::Retention,
-            consumers,
+            consumers: shared.cursors.behind(lane, summary.next_sequence),
             summary: summary.clone(),
             from,
-        };
-        shared.record(&loss);
-        shared.cursors.persist(&self.meta)
+            carried,
+        });
+        shared.buffer.commit();
+        shared.rows[lane.index()].condemn(number);
+        let recorded = shared.buffer.next_sequence(RECORDS);
+        self.condemned.push(Condemned { lane, number, next_sequence: summary.next_sequence, recorded });
+        Ok(())
+    }
+
+    /// Removes the generations whose loss is durably recorded, after moving the cursors past them.
+    fn remove_condemned(&mut self) -> Result<(), LogError> {
+        let durable = self.shared.durable(RECORDS);
+        let (due, rest) =
+            std::mem::take(&mut self.condemned).into_iter().partition(|c: &Condemned| c.recorded <= durable);
+        self.condemned = rest;
+        for Condemned { lane, number, next_sequence, .. } in due {
+            self.shared.cursors.raise(lane, next_sequence);
+            self.shared.cursors.persist(&self.meta)?;
+            self.remove(lane, number)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, lane: Lane, number: u64) -> Result<(), LogError> {
+        self.shared.rows[lane.index()].remove(number)?;
+        self.meta.remove_summary(lane, number)
     }
 
     fn learn(&mut self, raw: usize, stored: usize) {
@@ -305,7 +354,11 @@ impl Shared {
     /// Appends a loss record to the log.
     pub(super) fn record(&self, loss: &Loss) {
         let (event, timestamp) = loss.event();
-        let draft = super::Draft { event: &event, level: loss::LEVEL, category: loss::CATEGORY, timestamp };
-        self.buffer.put_own(Lane::Routine, draft, self.clock());
+        self.put_record(&event, timestamp);
+    }
+
+    fn put_record(&self, event: &[u8], timestamp: i64) {
+        let draft = super::Draft { event, level: loss::LEVEL, category: loss::CATEGORY, timestamp };
+        self.buffer.put_own(RECORDS, draft, self.clock());
     }
 }
