@@ -24,17 +24,7 @@ fn noise(state: &mut u64, length: usize) -> Vec<u8> {
 }
 
 fn settings(directory: &Path) -> Settings {
-    Settings {
-        directory: directory.join("log"),
-        buffer_size: 20_000,
-        flush_threshold: 18_000,
-        flush_interval: Duration::from_secs(1),
-        disk_bytes_max: 1 << 30,
-        history_bytes: Some(1 << 29),
-        age_max: None,
-        boot_id: uuid::Uuid::nil(),
-        since_boot: || Duration::ZERO,
-    }
+    Settings { history_bytes: Some(1 << 29), ..Settings::new(directory.join("log")) }
 }
 
 /// Sums the sizes of everything below a directory named `blobs`.

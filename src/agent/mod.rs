@@ -207,9 +207,10 @@ async fn open(config: &Config, host: &Host, clock: &Clock) -> anyhow::Result<(Ev
     let settings = log_settings(config, clock);
     let (host, state_directory) = (host.clone(), config.state_directory.clone());
     let opened = tokio::task::spawn_blocking(move || {
-        let log = EventLog::open(settings).context("open the event log")?;
         let node_id =
             node::node_id(host.machine_id().as_deref(), &state_directory).context("find out who this node is")?;
+        let settings = event_log::Settings { owner: node_id.clone(), ..settings };
+        let log = EventLog::open(settings).context("open the event log")?;
         anyhow::Ok((log, node_id))
     });
     opened.await.context("open the event log")?
@@ -218,7 +219,6 @@ async fn open(config: &Config, host: &Host, clock: &Clock) -> anyhow::Result<(Ev
 fn log_settings(config: &Config, clock: &Clock) -> event_log::Settings {
     let EventSettings { buffer_size, flush_threshold, flush_interval, max_disk, max_age, history, .. } = config.events;
     event_log::Settings {
-        directory: config.state_directory.join("log"),
         buffer_size,
         flush_threshold,
         flush_interval,
@@ -227,6 +227,7 @@ fn log_settings(config: &Config, clock: &Clock) -> event_log::Settings {
         age_max: max_age,
         boot_id: clock.boot_id(),
         since_boot: host::clock::since_boot,
+        ..event_log::Settings::new(config.state_directory.join("log"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is measured with: events like those that a NAS makes, the same for the same number, and a log to put them in.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use prost::Message as _;
 use uuid::Uuid;
@@ -38,17 +38,7 @@ pub(super) fn encoded(from: u64, to: u64) -> Vec<Vec<u8>> {
 
 /// A log with the default profile's knobs and room for everything.
 pub(super) fn log_settings(directory: &Path) -> Settings {
-    Settings {
-        directory: directory.join("log"),
-        buffer_size: 20_000,
-        flush_threshold: 18_000,
-        flush_interval: Duration::from_secs(1),
-        disk_bytes_max: u64::MAX / 2,
-        history_bytes: Some(u64::MAX / 2),
-        age_max: None,
-        boot_id: Uuid::nil(),
-        since_boot: || Duration::ZERO,
-    }
+    Settings { disk_bytes_max: u64::MAX / 2, history_bytes: Some(u64::MAX / 2), ..Settings::new(directory.join("log")) }
 }
 
 fn with<P: Payload>(n: u64, source: &str, payload: P) -> Event {

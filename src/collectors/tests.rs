@@ -131,15 +131,10 @@ fn line(event: &[u8]) -> String {
 
 fn log_settings(state: &Path) -> Settings {
     Settings {
-        directory: state.join("log"),
         buffer_size: 1000,
         flush_threshold: 900,
         flush_interval: Duration::from_millis(20),
-        disk_bytes_max: 1 << 30,
-        history_bytes: Some(1 << 26),
-        age_max: None,
-        boot_id: uuid::Uuid::nil(),
-        since_boot: || Duration::ZERO,
+        ..Settings::new(state.join("log"))
     }
 }
 

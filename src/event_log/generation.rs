@@ -32,8 +32,8 @@ const PLACEHOLDERS: u32 = 96;
 /// How far the writer stays behind the last placeholder: two leaves.
 const PLACEHOLDER_DISTANCE: u32 = 18;
 
-/// A generation is sealed when this much is stored in it, bytes: just under a whole number of segments.
-pub(super) const SEAL_BYTES: u64 = 8080 * 1024;
+/// What is stored in a generation before it is sealed, bytes, unless told otherwise: just under a whole number of segments.
+pub const GENERATION_BYTES: u64 = 8080 * 1024;
 
 /// The most slots of a generation, for logs of many tiny frames: bounds what a search touches.
 pub(super) const SLOTS_MAX: u32 = 32_768;

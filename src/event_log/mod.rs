@@ -62,6 +62,7 @@ use self::{
 pub use self::{
     cursor::Cursor,
     error::LogError,
+    generation::GENERATION_BYTES,
     reader::{Gap, Read, Reader, Run, StoredEvent},
 };
 use crate::{schema::events::event_loss_payload::EventLossOperation, telemetry::ErrorChain};
@@ -181,6 +182,13 @@ pub struct Settings {
     /// How long an event is kept at the most, in time that the machine is on; `None` for as long as there is room.
     /// Exceeded by a tenth and never fallen short of.
     pub age_max: Option<Duration>,
+    /// The share of `disk_bytes_max` that routine events leave to urgent ones, percent, at most 90.
+    pub urgent_share: u8,
+    /// How much is stored in a generation before it is sealed, bytes: what retention removes at a time.
+    pub generation_bytes: u64,
+    /// Whose log it is: the machine and the node. A log that was written under another name is a copy or was moved; it
+    /// goes on in a new epoch.
+    pub owner: String,
     /// The running boot.
     pub boot_id: Uuid,
     /// The boot clock.
@@ -188,10 +196,28 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// A log in `directory`, with the values of the default profile; no machine, no boot, and a clock that stands still.
+    pub fn new(directory: PathBuf) -> Settings {
+        Settings {
+            directory,
+            buffer_size: 20_000,
+            flush_threshold: 18_000,
+            flush_interval: Duration::from_secs(1),
+            disk_bytes_max: 1 << 30,
+            history_bytes: Some(64 << 20),
+            age_max: None,
+            urgent_share: 25,
+            generation_bytes: GENERATION_BYTES,
+            owner: String::new(),
+            boot_id: Uuid::nil(),
+            since_boot: || Duration::ZERO,
+        }
+    }
+
     fn bounds(&self, age: Duration) -> retention::Bounds {
         let expired_before = self.age_max.map_or(Duration::ZERO, |age_max| age.saturating_sub(age_max));
         // A generation that is being written may grow to a full one before retention looks again.
-        let margin = Lane::ALL.len() as u64 * generation::SEAL_BYTES;
+        let margin = Lane::ALL.len() as u64 * self.generation_bytes;
         retention::Bounds {
             disk_bytes_max: self.disk_bytes_max.saturating_sub(margin),
             history_bytes: self.history_bytes,

@@ -10,15 +10,12 @@ use crate::schema::events::{Event, event::EventPayload, system_event::EventType}
 
 fn settings(directory: &Path) -> Settings {
     Settings {
-        directory: directory.join("log"),
         buffer_size: 5000,
         flush_threshold: 4000,
         flush_interval: Duration::from_millis(50),
-        disk_bytes_max: 1 << 30,
-        history_bytes: Some(64 << 20),
-        age_max: None,
         boot_id: Uuid::from_u128(1),
         since_boot: boot_clock,
+        ..Settings::new(directory.join("log"))
     }
 }
 

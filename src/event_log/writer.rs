@@ -12,7 +12,7 @@ use super::{
     age::AgeClock,
     buffer::{Block, Work},
     frame::{Circumstances, Encoded, Encoder, FRAME_BYTES_MAX},
-    generation::{Generation, SEAL_BYTES, SLOTS_MAX},
+    generation::{Generation, SLOTS_MAX},
     loss::{self, Loss},
     meta::Meta,
     retention::{self, Candidates},
@@ -162,6 +162,7 @@ impl Writer {
             .map_err(|e| LogError::io("compress for", &shared.settings.directory, e))?;
         let stored: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
         self.learn(block.fields.len(), stored);
+        let generation_bytes = self.shared.settings.generation_bytes;
         let mut entries = block.entries.as_slice();
         for Encoded { header, bytes } in frames {
             let active = self.active(block.lane, header.first_sequence)?;
@@ -171,7 +172,7 @@ impl Writer {
             active.summary.count_levels(of_this);
             entries = rest;
             group.bytes += bytes.len();
-            if active.summary.stored_bytes >= SEAL_BYTES || active.generation.frames() >= SLOTS_MAX {
+            if active.summary.stored_bytes >= generation_bytes || active.generation.frames() >= SLOTS_MAX {
                 self.flush_active(block.lane)?;
                 self.show(block.lane);
                 self.seal(block.lane)?;

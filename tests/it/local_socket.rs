@@ -45,15 +45,12 @@ impl Site {
     async fn with(gate: Gate, disk_bytes_max: u64) -> Site {
         let directory = tempfile::tempdir().expect("a directory");
         let log = EventLog::open(event_log::Settings {
-            directory: directory.path().join("log"),
             buffer_size: 5_000,
             flush_threshold: 4_000,
             flush_interval: Duration::from_millis(50),
             disk_bytes_max,
-            history_bytes: Some(64 << 20),
-            age_max: None,
             boot_id: uuid::Uuid::from_u128(1),
-            since_boot: || Duration::ZERO,
+            ..event_log::Settings::new(directory.path().join("log"))
         })
         .expect("a log");
         let emitter = Emitter::new(log.clone(), gate, || NOW);

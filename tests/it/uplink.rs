@@ -153,15 +153,12 @@ fn start<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) {
 
 fn log_settings(directory: &Path) -> Settings {
     Settings {
-        directory: directory.join("log"),
         buffer_size: 5000,
         flush_threshold: 4000,
         flush_interval: Duration::from_millis(20),
-        disk_bytes_max: 1 << 30,
         history_bytes: None,
-        age_max: None,
         boot_id: uuid::Uuid::from_u128(5),
-        since_boot: || Duration::ZERO,
+        ..Settings::new(directory.join("log"))
     }
 }
 
