@@ -32,6 +32,7 @@ mod row;
 mod status;
 mod store;
 mod summary;
+mod tail;
 mod writer;
 
 #[cfg(test)]
@@ -51,13 +52,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::{
-    buffer::Buffer,
-    cursor::Cursors,
-    loss::Loss,
-    meta::Meta,
-    row::Row,
-    summary::Summary,
-    writer::{Tails, Writer},
+    buffer::Buffer, cursor::Cursors, loss::Loss, meta::Meta, row::Row, summary::Summary, tail::Tails, writer::Writer,
 };
 pub use self::{
     cursor::Cursor,

@@ -16,8 +16,9 @@ use super::{
     loss::{self, Loss},
     meta::Meta,
     retention::{self, Candidates},
-    row::{Located, Row, summarise},
+    row::Located,
     summary::Summary,
+    tail::Tails,
 };
 use crate::schema::events::event_loss_payload::EventLossOperation;
 
@@ -32,10 +33,10 @@ const FRAME_BYTES_AIM: usize = 20 * 1024;
 const BLOCK_BYTES: std::ops::RangeInclusive<usize> = 8 * 1024..=128 * 1024;
 
 /// The generation being written.
-struct Active {
-    number: u64,
-    generation: Arc<Generation>,
-    summary: Summary,
+pub(super) struct Active {
+    pub(super) number: u64,
+    pub(super) generation: Arc<Generation>,
+    pub(super) summary: Summary,
 }
 
 /// A generation that goes as soon as the record of it is durable.
@@ -61,42 +62,6 @@ pub(super) struct Writer {
     condemned: Vec<Condemned>,
     /// How well events compress, stored bytes per byte, smoothed.
     ratio: f64,
-}
-
-/// The last generations of the lanes as found at the start, and where numbering goes on.
-pub(super) struct Tails {
-    active: [Option<Active>; 2],
-    /// Sequence of the next event of each lane.
-    pub(super) next_sequences: [u64; 2],
-}
-
-impl Tails {
-    /// Opens the newest generation of each row and finds its end.
-    ///
-    /// # Errors
-    /// When the storage fails or is damaged.
-    pub(super) fn find(rows: &[Row; 2], meta: &Meta) -> Result<Tails, LogError> {
-        let mut tails = Tails { active: [None, None], next_sequences: [1, 1] };
-        for row in rows {
-            let floor = meta.floor(row.lane())?;
-            let next = &mut tails.next_sequences[row.lane().index()];
-            *next = floor;
-            let Some(number) = row.newest()? else { continue };
-            if row.is_sealed(number) {
-                let end = row.sealed().last().map_or(floor, |sealed| sealed.summary.next_sequence);
-                *next = floor.max(end);
-                continue;
-            }
-            let generation = Arc::new(Generation::open(row.path(), number)?);
-            // Frames that an earlier process wrote but never synced would otherwise be taken for durable.
-            generation.sync()?;
-            let summary = summarise(&generation, floor)?;
-            *next = floor.max(summary.next_sequence);
-            row.set_active(number, &generation, &summary);
-            tails.active[row.lane().index()] = Some(Active { number, generation, summary });
-        }
-        Ok(tails)
-    }
 }
 
 impl Writer {
