@@ -19,9 +19,6 @@ use super::{
 /// The most bytes of events that wait in memory, whatever their number. A producer waits beyond it.
 pub(super) const BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What the writer takes at a time, bytes of events: about one flush.
-const STEP_BYTES: usize = 512 * 1024;
-
 /// How long a moved cursor may wait until it is durable. After a crash at most so much is delivered again.
 const CURSOR_DELAY: Duration = Duration::from_millis(200);
 
@@ -33,6 +30,8 @@ pub(super) struct Limits {
     pub(super) flush_threshold: usize,
     /// How long an event may wait.
     pub(super) flush_interval: Duration,
+    /// How many blocks the writer takes at a time: what becomes one flush. At least one is taken.
+    pub(super) step_blocks: usize,
     /// How often the writer is to look for what is too old.
     pub(super) age_interval: Option<Duration>,
 }
@@ -241,7 +240,7 @@ impl Buffer {
             if state.due(now, self.limits.flush_interval) {
                 state.aim_at_everything();
             }
-            let blocks = state.take_step();
+            let blocks = state.take_step(self.limits.step_blocks.max(1));
             if !blocks.is_empty() {
                 return Work::Write(blocks);
             }
@@ -341,13 +340,14 @@ impl State {
         queue.next_sequence
     }
 
-    /// Takes blocks, urgent ones first, until a flush is full or the targets are reached.
-    fn take_step(&mut self) -> Vec<Block> {
-        let (mut blocks, mut bytes) = (Vec::new(), 0);
+    /// Takes blocks, urgent ones first, until there are `step_blocks` of them or the targets are reached.
+    fn take_step(&mut self, step_blocks: usize) -> Vec<Block> {
+        let mut blocks = Vec::new();
         for queue in &mut self.queues {
-            while bytes < STEP_BYTES && queue.blocks.front().is_some_and(|block| block.first_sequence < queue.target) {
+            while blocks.len() < step_blocks
+                && queue.blocks.front().is_some_and(|block| block.first_sequence < queue.target)
+            {
                 if let Some(block) = queue.blocks.pop_front() {
-                    bytes += block.fields.len();
                     queue.in_hand_since.get_or_insert(block.since);
                     blocks.push(block);
                 }

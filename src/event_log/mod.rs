@@ -170,6 +170,8 @@ pub struct Settings {
     pub flush_threshold: usize,
     /// How long an event may wait in memory.
     pub flush_interval: Duration,
+    /// The most that is handed to the storage between two flushes, bytes. A flush is at least one frame, whatever this says.
+    pub flush_bytes: usize,
     /// The most that the log takes on the disk, bytes; exceeded by less than one generation.
     pub disk_bytes_max: u64,
     /// How much of what every consumer has is kept, bytes; `None` for nothing.
@@ -198,6 +200,7 @@ impl Settings {
             buffer_size: 20_000,
             flush_threshold: 18_000,
             flush_interval: Duration::from_secs(1),
+            flush_bytes: writer::FLUSH_BYTES,
             disk_bytes_max: 1 << 30,
             history_bytes: Some(64 << 20),
             age_max: None,
@@ -293,6 +296,7 @@ impl EventLog {
             events_max: settings.buffer_size,
             flush_threshold: settings.flush_threshold,
             flush_interval: settings.flush_interval,
+            step_blocks: settings.flush_bytes / writer::FRAME_BYTES_AIM,
             age_interval: settings.age_interval(),
         };
         let shared = Arc::new(Shared {

@@ -2,7 +2,7 @@
 //! lane, flushes, and only then lets readers and waiting producers see them. Seals, rotates and removes generations, and
 //! makes the cursors durable.
 //!
-//! Always holds: what readers see is durable. At most [`FLUSH_BYTES`] are handed to sled between two flushes, for sled has
+//! Always holds: what readers see is durable. At most `flush_bytes` are handed to sled between two flushes, for sled has
 //! no back-pressure of its own. Without work there is no write and no sync: a sleeping disk stays asleep.
 
 use std::sync::Arc;
@@ -22,12 +22,12 @@ use super::{
 };
 use crate::schema::events::event_loss_payload::EventLossOperation;
 
-/// The most that is put between two flushes, bytes.
-const FLUSH_BYTES: usize = 256 * 1024;
+/// The most that is put between two flushes, bytes, unless told otherwise.
+pub(super) const FLUSH_BYTES: usize = 256 * 1024;
 
 /// What a block should compress to: near the bound of a frame, so that few frames are needed, with a margin, so that
 /// few blocks must be compressed a second time.
-const FRAME_BYTES_AIM: usize = 20 * 1024;
+pub(super) const FRAME_BYTES_AIM: usize = 20 * 1024;
 
 /// Bounds of a block's size, bytes of events.
 const BLOCK_BYTES: std::ops::RangeInclusive<usize> = 8 * 1024..=128 * 1024;
@@ -107,9 +107,10 @@ impl Writer {
 
     /// Writes blocks, flushing whenever enough has been put. A flush never covers two lanes: each has its own store.
     fn write(&mut self, blocks: Vec<Block>) -> Result<(), LogError> {
+        let flush_bytes = self.shared.settings.flush_bytes;
         let mut group = Group::default();
         for block in blocks {
-            if group.bytes > 0 && (group.lane != block.lane || group.bytes + FRAME_BYTES_MAX > FLUSH_BYTES) {
+            if group.bytes > 0 && (group.lane != block.lane || group.bytes + FRAME_BYTES_MAX > flush_bytes) {
                 self.flush(&mut group)?;
             }
             group.lane = block.lane;
