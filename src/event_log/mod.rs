@@ -25,6 +25,7 @@ mod error;
 mod frame;
 mod generation;
 mod loss;
+mod manifest;
 mod meta;
 mod reader;
 mod retention;

@@ -9,7 +9,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use super::{Lane, LogError, generation, generation::Generation, meta::Meta, summary::Summary};
+use uuid::Uuid;
+
+use super::{Lane, LogError, generation, generation::Generation, manifest::Manifest, meta::Meta, summary::Summary};
 
 /// One generation of the row.
 #[derive(Clone)]
@@ -61,7 +63,8 @@ impl Row {
         let mut volumes = BTreeMap::new();
         for number in numbers {
             // The newest one is opened by the writer, which then tells what it holds.
-            let summary = match meta.summary(lane, number)? {
+            let noted = || Some(Manifest::read(&generation::directory(&path, number), lane, number)?.summary);
+            let summary = match meta.summary(lane, number)?.or_else(noted) {
                 Some(summary) => summary,
                 None if Some(number) == newest => continue,
                 None => summarise(&Generation::open(&path, number)?, 1)?,
@@ -148,6 +151,14 @@ impl Row {
         if let Some(volume) = self.lock().get_mut(&number) {
             volume.sealed = true;
             volume.disk_bytes = disk_bytes;
+        }
+    }
+
+    /// Notes beside the frames of a sealed generation what it holds. When that fails `meta` still knows.
+    pub(super) fn write_manifest(&self, number: u64, summary: &Summary, epoch: Uuid) {
+        let directory = generation::directory(&self.path, number);
+        if let Err(error) = Manifest::new(self.lane, number, epoch, summary.clone()).write(&directory) {
+            tracing::warn!(directory = %directory.display(), %error, "the manifest cannot be written");
         }
     }
 

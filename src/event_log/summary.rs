@@ -29,6 +29,9 @@ pub(super) struct Summary {
 }
 
 impl Summary {
+    /// Length of [`Summary::to_bytes`].
+    pub(super) const BYTES: usize = 8 * (9 + LEVELS);
+
     /// Of a generation without events.
     pub(super) fn empty(first_sequence: u64) -> Summary {
         Summary { first_sequence, next_sequence: first_sequence, ..Summary::default() }
@@ -63,7 +66,7 @@ impl Summary {
 
     /// Fixed width, big endian, in the order of the fields.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(8 * (9 + LEVELS));
+        let mut bytes = Vec::with_capacity(Summary::BYTES);
         for number in [self.first_sequence, self.next_sequence, self.frames, self.stored_bytes, self.raw_bytes] {
             bytes.extend_from_slice(&number.to_be_bytes());
         }

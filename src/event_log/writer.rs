@@ -201,6 +201,8 @@ impl Writer {
         self.meta.set_summary(lane, active.number, &active.summary)?;
         self.meta.set_floor(lane, active.summary.next_sequence)?;
         self.meta.flush()?;
+        // After `meta`: a manifest that knows more than `meta` proves that `meta` has gone back.
+        self.shared.rows[lane.index()].write_manifest(active.number, &active.summary, self.shared.epoch);
         drop(active.generation);
         self.shared.rows[lane.index()].seal(active.number);
         self.retain()

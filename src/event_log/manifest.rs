@@ -1,0 +1,167 @@
+//! What a sealed generation holds, noted beside its frames in a plain file, so that it is known when `meta` is lost and
+//! what is found can be checked against it.
+//!
+//! Written by the writer when a generation is sealed, and again when the loss of frames in it has been recorded, so that it
+//! is not recorded twice. Written under another name first: there is an old one or a new one, never half of one.
+//!
+//! Layout, big endian: magic 8 | lane 1 | number 8 | epoch 16 | summary | ranges 4 | from 8, to 8 of each | CRC32C 4.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write as _},
+    ops::Range,
+    path::Path,
+};
+
+use uuid::Uuid;
+
+use super::{Lane, durable::sync_directory, summary::Summary};
+
+/// Its name in the generation's directory, and the one that it is written under.
+pub(super) const NAME: &str = "manifest";
+pub(super) const NAME_NEW: &str = "manifest.new";
+
+const MAGIC: [u8; 8] = *b"RODENTM\x01";
+
+/// Bytes before the summary.
+const HEAD_BYTES: usize = 8 + 1 + 8 + 16;
+
+/// The most ranges that are noted; beyond, the last one takes in what follows.
+pub(super) const RANGES_MAX: usize = 256;
+
+/// More than any manifest has, bytes.
+const BYTES_MAX: u64 = 16 * 1024;
+
+/// What a generation holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Manifest {
+    pub(super) lane: Lane,
+    pub(super) number: u64,
+    /// Epoch that was in force when it was sealed.
+    pub(super) epoch: Uuid,
+    pub(super) summary: Summary,
+    /// Sequences that the summary counts, that are gone and recorded as lost. Ascending.
+    pub(super) missing: Vec<Range<u64>>,
+}
+
+impl Manifest {
+    /// Of a generation in which nothing is missing.
+    pub(super) fn new(lane: Lane, number: u64, epoch: Uuid, summary: Summary) -> Manifest {
+        Manifest { lane, number, epoch, summary, missing: Vec::new() }
+    }
+
+    /// The manifest in a generation's directory; `None` when there is no intact one of this lane and number.
+    pub(super) fn read(generation: &Path, lane: Lane, number: u64) -> Option<Manifest> {
+        let mut bytes = Vec::new();
+        File::open(generation.join(NAME)).ok()?.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        Manifest::from_bytes(&bytes).filter(|manifest| (manifest.lane, manifest.number) == (lane, number))
+    }
+
+    /// Puts it into a generation's directory, durably, in place of an older one.
+    ///
+    /// # Errors
+    /// As the file system says; an older one is then still there.
+    pub(super) fn write(&self, generation: &Path) -> io::Result<()> {
+        let new = generation.join(NAME_NEW);
+        let mut file = File::create(&new)?;
+        file.write_all(&self.to_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, generation.join(NAME))?;
+        sync_directory(generation)
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.push(self.lane.number());
+        bytes.extend_from_slice(&self.number.to_be_bytes());
+        bytes.extend_from_slice(self.epoch.as_bytes());
+        bytes.extend_from_slice(&self.summary.to_bytes());
+        let missing = bounded(&self.missing);
+        bytes.extend_from_slice(&(missing.len() as u32).to_be_bytes());
+        for range in missing {
+            bytes.extend_from_slice(&range.start.to_be_bytes());
+            bytes.extend_from_slice(&range.end.to_be_bytes());
+        }
+        let crc = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&crc.to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Manifest> {
+        let (bytes, crc) = bytes.split_last_chunk::<4>()?;
+        if crc32c::crc32c(bytes) != u32::from_be_bytes(*crc) {
+            return None;
+        }
+        let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let (magic, head) = head.split_first_chunk::<8>()?;
+        let (lane, head) = head.split_first()?;
+        let (number, epoch) = head.split_first_chunk::<8>()?;
+        let (summary, rest) = rest.split_first_chunk::<{ Summary::BYTES }>()?;
+        let (count, rest) = rest.split_first_chunk::<4>()?;
+        let (ranges, []) = rest.as_chunks::<16>() else { return None };
+        if *magic != MAGIC || ranges.len() != u32::from_be_bytes(*count) as usize {
+            return None;
+        }
+        Some(Manifest {
+            lane: Lane::from_number(*lane)?,
+            number: u64::from_be_bytes(*number),
+            epoch: Uuid::from_slice(epoch).ok()?,
+            summary: Summary::from_bytes(summary)?,
+            missing: ranges.iter().map(range).collect::<Option<_>>()?,
+        })
+    }
+}
+
+fn range(bytes: &[u8; 16]) -> Option<Range<u64>> {
+    let (from, to) = bytes.split_first_chunk::<8>()?;
+    Some(u64::from_be_bytes(*from)..u64::from_be_bytes(*to.first_chunk()?))
+}
+
+/// At most [`RANGES_MAX`] ranges that take in all of these.
+fn bounded(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut bounded: Vec<_> = ranges.iter().take(RANGES_MAX).cloned().collect();
+    if let (Some(last), Some(end)) = (bounded.last_mut(), ranges.last()) {
+        last.end = last.end.max(end.end);
+    }
+    bounded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(missing: Vec<Range<u64>>) -> Manifest {
+        let summary = Summary { first_sequence: 5, next_sequence: 900, frames: 3, ..Summary::default() };
+        Manifest { missing, ..Manifest::new(Lane::Urgent, 7, Uuid::from_u128(9), summary) }
+    }
+
+    #[test]
+    fn a_manifest_is_read_as_it_was_written_and_replaces_the_one_before() {
+        let directory = tempfile::tempdir().expect("a directory");
+        manifest(Vec::new()).write(directory.path()).expect("written");
+        let noted = manifest(vec![5..7, 100..200]);
+        noted.write(directory.path()).expect("written");
+        assert_eq!(Manifest::read(directory.path(), Lane::Urgent, 7), Some(noted));
+        assert_eq!(Manifest::read(directory.path(), Lane::Routine, 7), None, "of another lane");
+        assert_eq!(Manifest::read(directory.path(), Lane::Urgent, 8), None, "of another generation");
+    }
+
+    #[test]
+    fn a_manifest_with_one_bit_flipped_or_cut_short_is_none() {
+        let mut bytes = manifest(vec![5..7]).to_bytes();
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Manifest::from_bytes(&bytes), None, "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        assert!((0..bytes.len()).all(|length| Manifest::from_bytes(&bytes[..length]).is_none()));
+    }
+
+    #[test]
+    fn ranges_beyond_the_bound_are_taken_into_the_last() {
+        let many: Vec<_> = (0..1000).map(|n| n * 10..n * 10 + 5).collect();
+        let read = Manifest::from_bytes(&manifest(many).to_bytes()).expect("intact");
+        assert_eq!(read.missing.len(), RANGES_MAX);
+        assert_eq!(read.missing.last(), Some(&(2550..9995)));
+    }
+}
