@@ -1,9 +1,15 @@
-//! What the machine does: written bytes, memory, and how long its disk takes to make a write durable.
+//! What the machine tells: bytes written, memory, blocks on the disk; and rows of durations.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write as _},
-    path::Path,
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -34,21 +40,6 @@ impl Latencies {
     }
 }
 
-/// Appends `bytes` to a file and makes it durable, `times` over.
-///
-/// # Errors
-/// As the file system says.
-pub(super) fn sync_latency(directory: &Path, bytes: usize, times: usize) -> io::Result<Latencies> {
-    let path = directory.join("plain");
-    let mut file = append_to(&path)?;
-    let (mut latencies, block) = (Latencies::default(), vec![0xA5; bytes]);
-    for _ in 0..times {
-        latencies.time(|| file.write_all(&block).and_then(|()| file.sync_data()))?;
-    }
-    std::fs::remove_file(path)?;
-    Ok(latencies)
-}
-
 /// A file to append to.
 ///
 /// # Errors
@@ -67,8 +58,86 @@ pub(super) fn anonymous_kib() -> Option<u64> {
     number_after("/proc/self/status", "RssAnon:")
 }
 
+/// The highest anonymous memory of this process from now on, looked at by a thread of its own.
+pub(super) struct Peak {
+    watched: Arc<Watched>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Watched {
+    kib: AtomicU64,
+    ended: AtomicBool,
+}
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(5);
+
+impl Peak {
+    /// # Errors
+    /// When there can be no more threads.
+    pub(super) fn watch() -> io::Result<Peak> {
+        let watched = Arc::new(Watched { kib: AtomicU64::new(0), ended: AtomicBool::new(false) });
+        let watching = Arc::clone(&watched);
+        let thread = thread::Builder::new().name("memory".to_owned()).spawn(move || {
+            while !watching.ended.load(Ordering::Relaxed) {
+                watching.look();
+                thread::sleep(LOOK);
+            }
+        })?;
+        Ok(Peak { watched, thread: Some(thread) })
+    }
+
+    /// The highest since the last time, KiB.
+    pub(super) fn take(&self) -> u64 {
+        self.watched.look();
+        self.watched.kib.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Watched {
+    fn look(&self) {
+        self.kib.fetch_max(anonymous_kib().unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Peak {
+    fn drop(&mut self) {
+        self.watched.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It does nothing that could fail.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Bytes written so far, by anyone, to the device that holds `path`. `None` where there is no such device or no count.
+pub(super) fn device_written_bytes(path: &Path) -> Option<u64> {
+    let device = fs::metadata(path).ok()?.dev();
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let text = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    let sectors: u64 = text.split_whitespace().nth(6)?.parse().ok()?;
+    Some(sectors * 512)
+}
+
+/// What a file, or a directory with everything in it, takes on the disk, by its blocks. What goes meanwhile does not count.
+pub(super) fn disk_bytes(path: &Path) -> u64 {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
+    metadata.blocks() * 512 + entries(path).iter().map(|entry| disk_bytes(entry)).sum::<u64>()
+}
+
+/// The regular files of a directory and those below it. What goes meanwhile is left out.
+pub(super) fn files(directory: &Path) -> Vec<PathBuf> {
+    let (files, others): (Vec<_>, Vec<_>) = entries(directory).into_iter().partition(|path| path.is_file());
+    files.into_iter().chain(others.iter().flat_map(|other| self::files(other))).collect()
+}
+
+/// What a directory holds; nothing when it is none.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
 fn number_after(path: &str, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(path).ok()?;
+    let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }

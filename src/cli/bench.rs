@@ -1,16 +1,20 @@
 //! `rodent bench`: what the machine at hand gives. Hidden from the main help; documented in the README.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 
 use super::Failure;
-use crate::{bench, telemetry::ErrorChain};
+use crate::{
+    bench::{self, log::Part},
+    telemetry::ErrorChain,
+};
 
 /// Measure the event log, the encoding or the uplink on this machine
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rodent bench log --directory /var/tmp
+  rodent bench log memory open --stored 1000000,10000000
   rodent bench encoding
   rodent bench uplink --events 1000000")]
 pub(super) struct Arguments {
@@ -20,17 +24,29 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Durable events a second and commit latency, beside a plain file in the same run
+    /// What the event log gives and takes, beside a plain file in the same run
     Log {
+        /// What to measure
+        #[arg(value_enum, value_name = "WHAT", default_values_t = [Part::Throughput, Part::Latency, Part::Space])]
+        parts: Vec<Part>,
         /// A directory on the disk in question; removed afterwards what was made in it
         #[arg(long, value_name = "DIR", default_value = ".")]
         directory: PathBuf,
-        /// Events for the throughput figures
-        #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+        /// Events of a round
+        #[arg(long, value_name = "N", default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1..))]
         events: u64,
-        /// Single commits for the latency figures
-        #[arg(long, value_name = "N", default_value_t = 1000)]
-        commits: usize,
+        /// Rounds, and kills for `open`; their median is shown
+        #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// Commits of each size, for `latency`
+        #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+        commits: u32,
+        /// Stored events, for `memory` and `open`
+        #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1_000_000, 10_000_000])]
+        stored: Vec<u64>,
+        /// How long after draining `space` looks at the disk
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s")]
+        wait: Duration,
     },
     /// Size and speed of protobuf events beside the same events as JSON
     Encoding {
@@ -50,19 +66,25 @@ enum What {
         #[arg(long, value_name = "N", default_value_t = 500)]
         batch_size: usize,
     },
+    /// A piece of measuring in a process of its own
+    #[command(hide = true)]
+    Job { job: String },
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut out = io::stdout();
     match arguments.what {
-        What::Log { directory, events, commits } => {
+        What::Log { parts, directory, events, rounds, commits, stored, wait } => {
             let scratch = bench::Scratch::below(&directory)?;
-            let plan = bench::log::Plan { events, commits };
+            let plan = bench::log::Plan { events, rounds, commits, stored, wait };
             runtime
-                .block_on(bench::log::run(scratch.path(), plan, &mut out))
+                .block_on(bench::log::run(scratch.path(), &parts, &plan, &mut out))
                 .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?;
         }
+        What::Job { job } => runtime
+            .block_on(bench::log::answer(&job, &mut out))
+            .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?,
         What::Encoding { events } => bench::encoding::run(events, &mut out)?,
         What::Uplink { directory, events, batch_size } => {
             let scratch = bench::Scratch::below(&directory)?;

@@ -18,6 +18,7 @@
 //! removed before every consumer had it is recorded as lost, and that record is itself an event of the log.
 
 mod age;
+mod allocator;
 mod buffer;
 mod cursor;
 mod durable;
@@ -52,14 +53,15 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use self::{
-    buffer::Buffer, cursor::Cursors, loss::Loss, meta::Meta, row::Row, summary::Summary, tail::Tails, writer::Writer,
-};
 pub use self::{
+    allocator::return_freed_frames,
     cursor::Cursor,
     error::LogError,
     generation::GENERATION_BYTES,
     reader::{Gap, Read, Reader, Run, StoredEvent},
+};
+use self::{
+    buffer::Buffer, cursor::Cursors, loss::Loss, meta::Meta, row::Row, summary::Summary, tail::Tails, writer::Writer,
 };
 use crate::{schema::events::event_loss_payload::EventLossOperation, telemetry::ErrorChain};
 
