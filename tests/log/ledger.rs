@@ -1,0 +1,254 @@
+//! What was promised and what was given, over the whole of a trial; and what must hold between the two.
+//!
+//! Takes reports of children and readings of the reopened log. Always holds, or [`Ledger`] panics: what was acknowledged
+//! is there, was taken by the consumer, or is in a loss record; order is kept, nothing is there twice; a place
+//! (lane, sequence) holds one event for ever, under one epoch; a cursor is never ahead of its consumer; there is no hole without a
+//! Gap, and no Gap without a loss record, unless everybody had taken what is gone.
+
+use std::collections::BTreeMap;
+
+use rodent::{
+    event_log::{EventLog, Gap, Lane, Read},
+    schema::events::event_loss_payload::EventLossOperation,
+};
+use uuid::Uuid;
+
+use crate::{
+    ranges::Ranges,
+    report::Report,
+    writer::{CONSUMER, describe},
+};
+
+/// Both lanes' accounts.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    accounts: [Account; 2],
+    /// Whether a child opened the log since it was last closed in good order.
+    opened: bool,
+    /// Records of unclean stops that were seen for the first time.
+    unclean_stops: u64,
+    pub(crate) tally: Tally,
+}
+
+/// What a trial has seen: shows that it tried what it claims to try.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) acknowledged: u64,
+    pub(crate) read_back: u64,
+    pub(crate) lost: u64,
+    pub(crate) committed: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Account {
+    lane: Lane,
+    /// Where each event stood that somebody was shown: epoch, and number unless it is the log's own. Pruned below
+    /// what is stored.
+    places: BTreeMap<u64, (Uuid, Option<u64>)>,
+    pruned: u64,
+    /// Sequences that producers were told, with the events' numbers.
+    accepted: BTreeMap<u64, u64>,
+    /// Everything before was acknowledged.
+    durable: u64,
+    taken: Ranges,
+    /// In records of retention.
+    lost: Ranges,
+    committed: u64,
+    gaps: Vec<Gap>,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Ledger {
+        let account = |lane| Account {
+            lane,
+            places: BTreeMap::new(),
+            pruned: 1,
+            accepted: BTreeMap::new(),
+            durable: 1,
+            taken: Ranges::default(),
+            lost: Ranges::default(),
+            committed: 1,
+            gaps: Vec::new(),
+        };
+        Ledger { accounts: Lane::ALL.map(account), opened: false, unclean_stops: 0, tally: Tally::default() }
+    }
+
+    fn account(&mut self, lane: Lane) -> &mut Account {
+        &mut self.accounts[lane as usize]
+    }
+
+    /// Whether anything was acknowledged, after which nothing may be missing.
+    pub(crate) fn note_all(&mut self, reports: Vec<Report>) -> bool {
+        let acknowledges = reports.iter().any(|report| matches!(report, Report::Durable { .. }));
+        reports.into_iter().for_each(|report| self.note(report));
+        acknowledges
+    }
+
+    fn note(&mut self, report: Report) {
+        match report {
+            Report::Opening => {}
+            Report::Open => {
+                self.opened = true;
+                // What was not acknowledged may be gone, and its sequences may be given again.
+                self.accounts.iter_mut().for_each(|account| _ = account.accepted.split_off(&account.durable));
+            }
+            Report::Accepted { lane, first_number, count, next } => self.account(lane).accept(first_number, count, next),
+            Report::Durable { lane, next } => {
+                let account = self.account(lane);
+                let news = next.saturating_sub(account.durable);
+                account.durable = account.durable.max(next);
+                self.tally.acknowledged += news;
+            }
+            Report::Commit { lane, next } => {
+                let account = self.account(lane);
+                account.committed = account.committed.max(next);
+                self.tally.committed += 1;
+            }
+            Report::Gap { lane, from, to } => self.account(lane).gaps.push(Gap { from, to }),
+            taken => {
+                let (lane, from, to) = self.see(&taken);
+                self.account(lane).taken.add(from, to);
+            }
+        }
+    }
+
+    /// Notes where events stand; gives their lane and places.
+    fn see(&mut self, report: &Report) -> (Lane, u64, u64) {
+        match *report {
+            Report::Read { lane, epoch, sequence, first_number, count } => {
+                for at in 0..count {
+                    self.account(lane).place(sequence + at, epoch, Some(first_number + at));
+                }
+                (lane, sequence, sequence + count)
+            }
+            Report::Record { lane, epoch, sequence, of, operation, first, last } => {
+                if self.account(lane).place(sequence, epoch, None) && operation == UNCLEAN_STOP {
+                    self.unclean_stops += 1;
+                }
+                match operation {
+                    RETENTION => self.account(of).lost.add(first, last + 1),
+                    UNCLEAN_STOP => assert_eq!((first, last), (0, 0), "an unclean stop names no acknowledged event"),
+                    other => panic!("nothing but retention and kills takes events here: {other}"),
+                }
+                (lane, sequence, sequence + 1)
+            }
+            _ => unreachable!("only what was read is seen"),
+        }
+    }
+
+    /// Reads the whole reopened log and holds it against everything that was promised.
+    pub(crate) fn check(&mut self, log: &EventLog) {
+        let unclean_stops = self.unclean_stops;
+        for lane in Lane::ALL {
+            let present = self.read(log, lane);
+            let cursor = log.cursor(CONSUMER).expect("room for a cursor").next(lane);
+            let end = log.bounds(lane).1;
+            let account = self.account(lane);
+            account.pruned = present.first().unwrap_or(end);
+            assert!(end >= account.durable, "{lane:?}: {} was acknowledged, the log ends at {end}", account.durable);
+            account.check_promises(&present);
+            account.check_cursor(cursor);
+            self.tally.read_back += present.count();
+        }
+        for account in &mut self.accounts {
+            // After both lanes: the records of one may lie in the other.
+            account.check_gaps();
+            account.prune();
+        }
+        self.tally.lost = self.accounts.iter().map(|account| account.lost.count()).sum();
+        let recorded = self.unclean_stops > unclean_stops;
+        assert!(recorded || !self.opened, "the log was not closed, and no record says so");
+    }
+
+    /// The log was closed in good order.
+    pub(crate) fn closed(&mut self) {
+        self.opened = false;
+    }
+
+    fn read(&mut self, log: &EventLog, lane: Lane) -> Ranges {
+        let mut reader = log.reader(lane, 1);
+        let (mut present, mut position) = (Ranges::default(), 1);
+        loop {
+            match reader.read(1000, 1 << 20).expect("the log can be read") {
+                Read::Run(run) => {
+                    assert_eq!(run.first_sequence, position, "{lane:?}: no hole without a gap");
+                    let mut counted = 0;
+                    for line in describe(&run) {
+                        let (_, from, to) = self.see(&line);
+                        counted += to - from;
+                    }
+                    assert_eq!(counted, run.count, "{lane:?}: a run holds what it counts");
+                    present.add(position, run.next_sequence());
+                    position = run.next_sequence();
+                }
+                Read::Gap(gap) => {
+                    assert_eq!(gap.from, position, "{lane:?}: a gap begins where reading stopped");
+                    assert!(gap.to > gap.from, "{lane:?}: {gap:?} is empty");
+                    self.account(lane).gaps.push(gap);
+                    position = gap.to;
+                }
+                Read::End => return present,
+            }
+        }
+    }
+}
+
+const RETENTION: i32 = EventLossOperation::Retention as i32;
+const UNCLEAN_STOP: i32 = EventLossOperation::UncleanStop as i32;
+
+impl Account {
+    fn accept(&mut self, first_number: u64, count: u64, next: u64) {
+        let first = next - count;
+        assert!(first >= self.durable, "{:?}: {first} is given again after {} was acknowledged", self.lane, self.durable);
+        self.accepted.extend((first..next).zip(first_number..));
+    }
+
+    /// Notes what stands at a place; true when nobody had seen it before.
+    fn place(&mut self, sequence: u64, epoch: Uuid, number: Option<u64>) -> bool {
+        let lane = self.lane;
+        assert!(sequence >= self.pruned, "{lane:?} {sequence} is back after it was removed");
+        if let Some(known) = self.places.get(&sequence) {
+            assert_eq!(*known, (epoch, number), "{lane:?} {sequence} stands for two events");
+            return false;
+        }
+        if let Some(number) = number {
+            let before = self.places.range(..sequence).rev().find_map(|(_, (_, number))| *number);
+            let behind = self.places.range(sequence..).find_map(|(_, (_, number))| *number);
+            assert!(before.is_none_or(|before| before < number), "{lane:?} {sequence}: {number} after {before:?}");
+            assert!(behind.is_none_or(|behind| number < behind), "{lane:?} {sequence}: {number} before {behind:?}");
+        }
+        self.places.insert(sequence, (epoch, number));
+        true
+    }
+
+    fn check_promises(&self, present: &Ranges) {
+        for (sequence, number) in self.accepted.range(..self.durable) {
+            let lane = self.lane;
+            if let Some((_, found)) = self.places.get(sequence) {
+                assert_eq!(*found, Some(*number), "{lane:?} {sequence} holds another event than was acknowledged");
+            }
+            let kept = present.contains(*sequence) || self.taken.contains(*sequence) || self.lost.contains(*sequence);
+            assert!(kept, "{lane:?} {sequence} was acknowledged, and is neither there, nor taken, nor recorded as lost");
+        }
+    }
+
+    fn check_cursor(&self, cursor: u64) {
+        let missing = self.lost.first_missing(self.committed, cursor);
+        assert!(missing.is_none(), "{:?}: the cursor is at {cursor}, committed was {}", self.lane, self.committed);
+    }
+
+    fn check_gaps(&mut self) {
+        let mut accounted = self.lost.clone();
+        self.taken.each(|from, to| accounted.add(from, to));
+        for gap in self.gaps.drain(..) {
+            let silent = accounted.first_missing(gap.from, gap.to);
+            assert!(silent.is_none(), "{:?}: {gap:?}, and of {silent:?} no record says so", self.lane);
+        }
+    }
+
+    /// Forgets what is gone for good.
+    fn prune(&mut self) {
+        self.places = self.places.split_off(&self.pruned);
+        self.accepted = self.accepted.split_off(&self.pruned);
+    }
+}

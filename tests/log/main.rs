@@ -1,0 +1,13 @@
+//! Trials of the event log as a library: kills, power cuts, full disks, months offline. One binary, so that it links once.
+//!
+//! Each is sized for every change; the README tells how to run them at full size. What needs root stands in modules
+//! `as_root`.
+
+mod child;
+mod dice;
+mod kill;
+mod ledger;
+mod numbered;
+mod ranges;
+mod report;
+mod writer;
