@@ -3,13 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use rodent::event_log::EventLog;
-
 use crate::{
     child::{Order, Writer},
     dice::{self, Dice},
-    ledger::Ledger,
-    writer::{CONSUMER, settings},
+    ledger::{self, Ledger},
 };
 
 const KILLS: u64 = 120;
@@ -24,7 +21,7 @@ fn what_was_acknowledged_outlives_a_kill_at_any_moment() {
     let (log, errors) = (directory.path().join("log"), directory.path().join("errors"));
     let mut dice = Dice::of_this_run();
     let mut ledger = Ledger::new();
-    begin(&log);
+    ledger::begin(&log);
     for run in 1..=dice::trials(KILLS) {
         let order = Order { directory: log.clone(), run, seed: dice.throw() };
         let mut writer = Writer::start("kill::what_was_acknowledged_outlives_a_kill_at_any_moment", &order, &errors);
@@ -36,39 +33,16 @@ fn what_was_acknowledged_outlives_a_kill_at_any_moment() {
         ledger.note_all(writer.kill());
         // Otherwise the next child is the one that finds what the kill left.
         if !dice.once_in(4) {
-            reopen(&log, &mut ledger);
+            ledger::reopen(&log, &mut ledger);
         }
     }
-    reopen(&log, &mut ledger);
-    show(&ledger);
+    ledger::reopen(&log, &mut ledger);
     let tally = &ledger.tally;
+    tally.show();
     assert!(tally.acknowledged > 0 && tally.lost > 0 && tally.committed > 0, "{tally:?}: the trial tried nothing");
-}
-
-/// A log with its consumer's cursor.
-fn begin(directory: &std::path::Path) {
-    let log = EventLog::open(settings(directory)).expect("a new log");
-    log.cursor(CONSUMER).expect("room for a cursor");
-    log.close();
 }
 
 fn moment(dice: &mut Dice) -> Duration {
     let longest = if dice.once_in(4) { OPENING_MAX } else { WRITING_MAX };
     Duration::from_micros(dice.below(longest.as_micros() as u64))
-}
-
-fn reopen(directory: &std::path::Path, ledger: &mut Ledger) {
-    let log = EventLog::open(settings(directory)).expect("the log opens after a kill");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    for lane in rodent::event_log::Lane::ALL {
-        runtime.block_on(log.commit(lane, log.next_sequence(lane))).expect("the log writes after a kill");
-    }
-    ledger.check(&log);
-    log.close();
-    ledger.closed();
-}
-
-#[expect(clippy::print_stderr, reason = "what the trial has tried")]
-fn show(ledger: &Ledger) {
-    eprintln!("{:?}", ledger.tally);
 }

@@ -5,7 +5,7 @@
 //! (lane, sequence) holds one event for ever, under one epoch; a cursor is never ahead of its consumer; there is no hole without a
 //! Gap, and no Gap without a loss record, unless everybody had taken what is gone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use rodent::{
     event_log::{EventLog, Gap, Lane, Read},
@@ -16,8 +16,27 @@ use uuid::Uuid;
 use crate::{
     ranges::Ranges,
     report::Report,
-    writer::{CONSUMER, describe},
+    writer::{CONSUMER, describe, settings},
 };
+
+/// Makes a log with its consumer's cursor.
+pub(crate) fn begin(directory: &Path) {
+    let log = EventLog::open(settings(directory)).expect("a new log");
+    log.cursor(CONSUMER).expect("room for a cursor");
+    log.close();
+}
+
+/// Opens the log after what was done to it, checks everything, and closes it in good order.
+pub(crate) fn reopen(directory: &Path, ledger: &mut Ledger) {
+    let log = EventLog::open(settings(directory)).expect("the log opens again");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for lane in Lane::ALL {
+        runtime.block_on(log.commit(lane, log.next_sequence(lane))).expect("the log writes again");
+    }
+    ledger.check(&log);
+    log.close();
+    ledger.opened = false;
+}
 
 /// Both lanes' accounts.
 #[derive(Clone, Debug)]
@@ -37,6 +56,13 @@ pub(crate) struct Tally {
     pub(crate) read_back: u64,
     pub(crate) lost: u64,
     pub(crate) committed: u64,
+}
+
+impl Tally {
+    #[expect(clippy::print_stderr, reason = "what a trial has tried")]
+    pub(crate) fn show(&self) {
+        eprintln!("{self:?}");
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -92,7 +118,9 @@ impl Ledger {
                 // What was not acknowledged may be gone, and its sequences may be given again.
                 self.accounts.iter_mut().for_each(|account| _ = account.accepted.split_off(&account.durable));
             }
-            Report::Accepted { lane, first_number, count, next } => self.account(lane).accept(first_number, count, next),
+            Report::Accepted { lane, first_number, count, next } => {
+                self.account(lane).accept(first_number, count, next)
+            }
             Report::Durable { lane, next } => {
                 let account = self.account(lane);
                 let news = next.saturating_sub(account.durable);
@@ -160,11 +188,6 @@ impl Ledger {
         assert!(recorded || !self.opened, "the log was not closed, and no record says so");
     }
 
-    /// The log was closed in good order.
-    pub(crate) fn closed(&mut self) {
-        self.opened = false;
-    }
-
     fn read(&mut self, log: &EventLog, lane: Lane) -> Ranges {
         let mut reader = log.reader(lane, 1);
         let (mut present, mut position) = (Ranges::default(), 1);
@@ -199,7 +222,12 @@ const UNCLEAN_STOP: i32 = EventLossOperation::UncleanStop as i32;
 impl Account {
     fn accept(&mut self, first_number: u64, count: u64, next: u64) {
         let first = next - count;
-        assert!(first >= self.durable, "{:?}: {first} is given again after {} was acknowledged", self.lane, self.durable);
+        assert!(
+            first >= self.durable,
+            "{:?}: {first} is given again after {} was acknowledged",
+            self.lane,
+            self.durable
+        );
         self.accepted.extend((first..next).zip(first_number..));
     }
 
@@ -228,7 +256,10 @@ impl Account {
                 assert_eq!(*found, Some(*number), "{lane:?} {sequence} holds another event than was acknowledged");
             }
             let kept = present.contains(*sequence) || self.taken.contains(*sequence) || self.lost.contains(*sequence);
-            assert!(kept, "{lane:?} {sequence} was acknowledged, and is neither there, nor taken, nor recorded as lost");
+            assert!(
+                kept,
+                "{lane:?} {sequence} was acknowledged, and is neither there, nor taken, nor recorded as lost"
+            );
         }
     }
 

@@ -5,9 +5,11 @@
 
 mod child;
 mod dice;
+mod disk;
 mod kill;
 mod ledger;
 mod numbered;
+mod power;
 mod ranges;
 mod report;
 mod writer;

@@ -4,14 +4,7 @@
 //! Limits are small, so that within a second generations are sealed, retention removes what nobody has read, and
 //! cursors move.
 
-use std::{
-    io::Write as _,
-    panic,
-    path::Path,
-    process,
-    thread,
-    time::Duration,
-};
+use std::{io::Write as _, panic, path::Path, process, thread, time::Duration};
 
 use rodent::event_log::{Draft, EventLog, Lane, LogError, Read, Reader, Run, Settings};
 
@@ -61,7 +54,11 @@ pub(crate) fn run(order: &Order) -> ! {
             scope.spawn(move || produce(log, lane, base, dice));
         }
         let dice = Dice::with_seed(dice.throw());
-        scope.spawn(|| if !consumer_rests { consume(&log, dice) });
+        scope.spawn(|| {
+            if !consumer_rests {
+                consume(&log, dice)
+            }
+        });
     });
     process::exit(1)
 }

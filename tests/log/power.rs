@@ -1,0 +1,81 @@
+//! A power cut right after an acknowledgement: the writer is frozen, what has reached the device is copied, and the copy
+//! is the disk from then on.
+//!
+//! The log lies on ext4 on a loop device. The device is its backing file as the kernel shows it; the page cache of the ext4
+//! above is what a power cut loses, and it is lost because only the copy goes on. A drive's own cache and reordering
+//! are not modelled.
+
+/// What only root can try; `make check` leaves this module out by its name, `make test` runs it.
+mod as_root {
+    use std::{
+        path::Path,
+        time::{Duration, Instant},
+    };
+
+    use crate::{
+        child::{Order, Writer},
+        dice::{self, Dice},
+        disk::{Mounted, copy_image, make_image},
+        ledger::{self, Ledger},
+    };
+
+    const CUTS: u64 = 30;
+    /// The device's size; the log's own limit is a fifth of it.
+    const IMAGE_MEGABYTES: u64 = 64;
+    /// The longest that a writer works before the cut.
+    const WRITING_MAX: Duration = Duration::from_millis(400);
+    /// A disk may be slow, but a writer that is never acknowledged anything is none.
+    const PATIENCE: Duration = Duration::from_secs(60);
+    const NAME: &str = "power::as_root::what_was_acknowledged_outlives_a_power_cut";
+
+    #[test]
+    fn what_was_acknowledged_outlives_a_power_cut() {
+        Order::carry_out_if_given();
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let (point, errors) = (directory.path().join("disk"), directory.path().join("errors"));
+        let images = [directory.path().join("device-0"), directory.path().join("device-1")];
+        let mut dice = Dice::of_this_run();
+        let mut ledger = Ledger::new();
+        make_image(&images[0], IMAGE_MEGABYTES);
+        let mut disk = Mounted::image(&images[0], &point);
+        ledger::begin(&point.join("log"));
+        for run in 1..=dice::trials(CUTS) {
+            let order = Order { directory: point.join("log"), run, seed: dice.throw() };
+            let mut writer = Writer::start(NAME, &order, &errors);
+            let earliest = Duration::from_micros(dice.below(WRITING_MAX.as_micros() as u64));
+            write_until_acknowledged(&mut writer, &mut ledger, earliest);
+            let [before, after] = [(run - 1) % 2, run % 2].map(|which| images[which as usize].as_path());
+            disk = cut(disk, writer, before, after);
+            if !dice.once_in(4) {
+                ledger::reopen(&point.join("log"), &mut ledger);
+            }
+        }
+        ledger::reopen(&point.join("log"), &mut ledger);
+        ledger.tally.show();
+        assert!(ledger.tally.acknowledged > 0 && ledger.tally.lost > 0, "{:?}: nothing was tried", ledger.tally);
+        drop(disk);
+    }
+
+    /// Lets it write for a while, then up to its next acknowledgement, and freezes it there.
+    fn write_until_acknowledged(writer: &mut Writer, ledger: &mut Ledger, earliest: Duration) {
+        ledger.note_all(writer.wait_until_opening());
+        let (earliest, latest) = (Instant::now() + earliest, Instant::now() + PATIENCE);
+        loop {
+            let acknowledged = ledger.note_all(writer.reports(latest));
+            if acknowledged && Instant::now() >= earliest {
+                break;
+            }
+            assert!(Instant::now() < latest, "the writer was acknowledged nothing within {PATIENCE:?}");
+        }
+        ledger.note_all(writer.freeze());
+    }
+
+    /// Puts the copy in the place of the disk.
+    fn cut(disk: Mounted, writer: Writer, before: &Path, after: &Path) -> Mounted {
+        copy_image(before, after);
+        drop(writer);
+        let point = disk.point.clone();
+        drop(disk);
+        Mounted::image(after, &point)
+    }
+}
