@@ -77,8 +77,10 @@ struct Account {
     /// Everything before was acknowledged.
     durable: u64,
     taken: Ranges,
-    /// In records of retention.
-    lost: Ranges,
+    /// In records of retention that the consumer was given.
+    told: Ranges,
+    /// In records of retention that are stored.
+    recorded: Ranges,
     committed: u64,
     gaps: Vec<Gap>,
 }
@@ -92,7 +94,8 @@ impl Ledger {
             accepted: BTreeMap::new(),
             durable: 1,
             taken: Ranges::default(),
-            lost: Ranges::default(),
+            told: Ranges::default(),
+            recorded: Ranges::default(),
             committed: 1,
             gaps: Vec::new(),
         };
@@ -136,6 +139,9 @@ impl Ledger {
             taken => {
                 let (lane, from, to) = self.see(&taken);
                 self.account(lane).taken.add(from, to);
+                if let Report::Record { of, operation: RETENTION, first, last, .. } = taken {
+                    self.account(of).told.add(first, last + 1);
+                }
             }
         }
     }
@@ -154,7 +160,7 @@ impl Ledger {
                     self.unclean_stops += 1;
                 }
                 match operation {
-                    RETENTION => self.account(of).lost.add(first, last + 1),
+                    RETENTION => self.account(of).recorded.add(first, last + 1),
                     UNCLEAN_STOP => assert_eq!((first, last), (0, 0), "an unclean stop names no acknowledged event"),
                     other => panic!("nothing but retention and kills takes events here: {other}"),
                 }
@@ -167,8 +173,10 @@ impl Ledger {
     /// Reads the whole reopened log and holds it against everything that was promised.
     pub(crate) fn check(&mut self, log: &EventLog) {
         let unclean_stops = self.unclean_stops;
-        for lane in Lane::ALL {
-            let present = self.read(log, lane);
+        // A record that went before the consumer had it is as good as none.
+        self.accounts.iter_mut().for_each(|account| account.recorded = account.told.clone());
+        let presences = Lane::ALL.map(|lane| self.read(log, lane));
+        for (lane, present) in Lane::ALL.into_iter().zip(presences) {
             let cursor = log.cursor(CONSUMER).expect("room for a cursor").next(lane);
             let end = log.bounds(lane).1;
             let account = self.account(lane);
@@ -176,14 +184,11 @@ impl Ledger {
             assert!(end >= account.durable, "{lane:?}: {} was acknowledged, the log ends at {end}", account.durable);
             account.check_promises(&present);
             account.check_cursor(cursor);
-            self.tally.read_back += present.count();
-        }
-        for account in &mut self.accounts {
-            // After both lanes: the records of one may lie in the other.
             account.check_gaps();
             account.prune();
+            self.tally.read_back += present.count();
         }
-        self.tally.lost = self.accounts.iter().map(|account| account.lost.count()).sum();
+        self.tally.lost = self.accounts.iter().map(|account| account.recorded.count()).sum();
         let recorded = self.unclean_stops > unclean_stops;
         assert!(recorded || !self.opened, "the log was not closed, and no record says so");
     }
@@ -255,7 +260,8 @@ impl Account {
             if let Some((_, found)) = self.places.get(sequence) {
                 assert_eq!(*found, Some(*number), "{lane:?} {sequence} holds another event than was acknowledged");
             }
-            let kept = present.contains(*sequence) || self.taken.contains(*sequence) || self.lost.contains(*sequence);
+            let kept =
+                present.contains(*sequence) || self.taken.contains(*sequence) || self.recorded.contains(*sequence);
             assert!(
                 kept,
                 "{lane:?} {sequence} was acknowledged, and is neither there, nor taken, nor recorded as lost"
@@ -264,12 +270,12 @@ impl Account {
     }
 
     fn check_cursor(&self, cursor: u64) {
-        let missing = self.lost.first_missing(self.committed, cursor);
+        let missing = self.recorded.first_missing(self.committed, cursor);
         assert!(missing.is_none(), "{:?}: the cursor is at {cursor}, committed was {}", self.lane, self.committed);
     }
 
     fn check_gaps(&mut self) {
-        let mut accounted = self.lost.clone();
+        let mut accounted = self.recorded.clone();
         self.taken.each(|from, to| accounted.add(from, to));
         for gap in self.gaps.drain(..) {
             let silent = accounted.first_missing(gap.from, gap.to);
