@@ -36,7 +36,7 @@ use crate::{
         clock::{Clock, Synchronisation},
     },
     local_api::{self, LocalApi, Rooms},
-    pipeline::{Emitter, Gate, MemoryKeeper},
+    pipeline::{Emitter, Gate, Memory, MemoryKeeper},
     sinks::{
         Delivery, Threshold,
         uplink::{self, Uplink, UplinkState},
@@ -118,6 +118,7 @@ impl Agent {
         let emitter =
             Emitter::new(log.clone(), Gate::new(&config.events.levels, &config.events.categories), now.clone());
         let keeper = MemoryKeeper::new(config.state_directory.join("memory"), log.clone());
+        remember_urgent_states(&emitter, keeper.memory("urgent_states")).await;
         let cursor = log.cursor(UPLINK).context("too many cursors in the event log")?;
 
         let uplink_state = UplinkState::new(config.controller.as_ref().map_or("", |controller| &controller.address));
@@ -214,6 +215,13 @@ async fn open(config: &Config, host: &Host, clock: &Clock) -> anyhow::Result<(Ev
         anyhow::Ok((log, node_id))
     });
     opened.await.context("open the event log")?
+}
+
+/// Before anything is emitted: what was urgent when the agent last ran may end now.
+async fn remember_urgent_states(emitter: &Emitter, memory: Memory) {
+    let emitter = emitter.clone();
+    // What cannot be read is not remembered: then an end travels as its level says.
+    let _ = tokio::task::spawn_blocking(move || emitter.remember_in(memory)).await;
 }
 
 fn log_settings(config: &Config, clock: &Clock) -> event_log::Settings {

@@ -1,6 +1,7 @@
 //! Whole collectors on fixture trees: files in, events out of a real log.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -60,7 +61,7 @@ impl Machine {
     async fn run(&self, name: &str, end: End, script: impl AsyncFnOnce(&mut Told)) -> Vec<String> {
         let state = self.state.path().to_owned();
         let log = tokio::task::spawn_blocking(move || EventLog::open(log_settings(&state)).unwrap()).await.unwrap();
-        let mut told = Told { reader: log.reader(Lane::Routine, log.next_sequence(Lane::Routine)), lines: Vec::new() };
+        let mut told = Told::new(&log);
         let keeper = MemoryKeeper::new(self.state.path().join("memory"), log.clone());
         let (shutdown, killed, collected) = <(CancellationToken, CancellationToken, CancellationToken)>::default();
         let spec = ALL.iter().find(|spec| spec.name == name).unwrap();
@@ -83,50 +84,68 @@ impl Machine {
             if end == End::Clean { shutdown.cancel() } else { killed.cancel() }
         };
         tokio::join!(collect, play, keeper.run(collected.clone()));
-        told.rest(log.next_sequence(Lane::Routine)).await;
+        told.rest(&log).await;
         tokio::task::spawn_blocking(move || log.close()).await.unwrap();
-        told.lines
+        told.lines()
     }
 }
 
-/// What has come into the log.
+/// What has come into the log: lines by time and identifier, for the lanes have no common order.
 struct Told {
-    reader: Reader,
-    lines: Vec<String>,
+    readers: [Reader; 2],
+    events: BTreeMap<(i64, String), String>,
 }
 
 impl Told {
+    fn new(log: &EventLog) -> Told {
+        Told { readers: Lane::ALL.map(|lane| log.reader(lane, log.next_sequence(lane))), events: BTreeMap::new() }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.events.values().cloned().collect()
+    }
+
     /// Waits until this many events have come in all, and for a while after.
     async fn reaches(&mut self, count: usize) {
-        while self.lines.len() < count {
-            tokio::time::timeout(PATIENCE, self.reader.ready())
-                .await
-                .unwrap_or_else(|_| panic!("{count} events expected, and only these came: {:#?}", self.lines));
+        while self.events.len() < count {
+            let [urgent, routine] = &self.readers;
+            let ready = async {
+                tokio::select! {
+                    () = urgent.ready() => {}
+                    () = routine.ready() => {}
+                }
+            };
+            let in_time = tokio::time::timeout(PATIENCE, ready).await;
+            in_time.unwrap_or_else(|_| panic!("{count} events expected, and only these came: {:#?}", self.events));
             self.take();
         }
         tokio::time::sleep(QUIET).await;
         self.take();
     }
 
-    async fn rest(&mut self, next: u64) {
-        while self.reader.position() < next {
-            self.reader.ready().await;
-            self.take();
+    async fn rest(&mut self, log: &EventLog) {
+        for lane in Lane::ALL {
+            log.commit(lane, log.next_sequence(lane)).await.unwrap();
         }
+        self.take();
     }
 
     fn take(&mut self) {
-        while let Read::Run(run) = self.reader.read(1000, 1 << 20).unwrap() {
-            self.lines.extend(run.events().map(|stored| line(&stored.event)));
+        for reader in &mut self.readers {
+            while let Read::Run(run) = reader.read(1000, 1 << 20).unwrap() {
+                for stored in run.events() {
+                    let event = EventView::decode(&stored.event).unwrap();
+                    self.events.insert((event.timestamp(), event.id().to_owned()), line(&event));
+                }
+            }
         }
     }
 }
 
 /// `warn storage.pool.degraded tank`
-fn line(event: &[u8]) -> String {
-    let event = EventView::decode(event).unwrap();
+fn line(event: &EventView) -> String {
     assert!(event.metadata("component").is_some() && event.metadata("action").is_some(), "{}", event.kind());
-    format!("{} {} {}", event.level().name(), event.kind(), Summary::of(&event).subject)
+    format!("{} {} {}", event.level().name(), event.kind(), Summary::of(event).subject)
 }
 
 fn log_settings(state: &Path) -> Settings {
@@ -229,10 +248,10 @@ async fn accounts_are_seen_as_they_change_and_half_written_files_are_waited_out(
     let machine = nas();
     let told = machine
         .run("system", End::Clean, async |told| {
-            while !told.lines.iter().any(|line| line.contains("inventory")) {
-                told.reaches(told.lines.len() + 1).await;
+            while !told.lines().iter().any(|line| line.contains("inventory")) {
+                told.reaches(told.events.len() + 1).await;
             }
-            told.lines.clear();
+            told.events.clear();
             machine.write("etc/passwd", "");
             tokio::time::sleep(Duration::from_millis(1500)).await;
             machine.replace("etc/shadow", &format!("{SHADOW}bob:!:20010:0:99999:7:::\n"));

@@ -1,7 +1,7 @@
 //! The front door of the pipeline.
 
 use std::sync::{
-    Arc, PoisonError, RwLock,
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -9,9 +9,13 @@ use bytes::Bytes;
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::{Counts, Gate, stamp::stamp};
+use super::{
+    Counts, Gate, Memory,
+    lane::{Facts, Sorted, UrgentStates},
+    stamp::{Stamped, stamp},
+};
 use crate::{
-    event::{EVENT_BYTES_MAX, Level, Metadata},
+    event::{EVENT_BYTES_MAX, EventView, Level, Metadata},
     event_log::{Draft, EventLog, Lane, LogError},
     schema::{
         Payload,
@@ -32,6 +36,9 @@ struct Pipeline {
     log: EventLog,
     gate: RwLock<Gate>,
     counts: Counts,
+    urgent: Mutex<UrgentStates>,
+    /// Where the urgent states are written down.
+    memory: OnceLock<Memory>,
     /// Unix milliseconds.
     now: Box<dyn Fn() -> i64 + Send + Sync>,
 }
@@ -88,11 +95,20 @@ impl Emitter {
                 log,
                 gate: RwLock::new(gate),
                 counts: Counts::default(),
+                urgent: Mutex::default(),
+                memory: OnceLock::new(),
                 now: Box::new(now),
             }),
             source: Arc::from("agent"),
             emitted: Arc::default(),
         }
+    }
+
+    /// Goes on with the urgent states of the last run, and writes them down from now on. Before the first event; blocking,
+    /// one small file.
+    pub fn remember_in(&self, memory: Memory) {
+        *self.urgent() = UrgentStates::from_names(memory.recall().unwrap_or_default());
+        let _ = self.pipeline.memory.set(memory);
     }
 
     /// The same pipeline under another source, with a counter of its own.
@@ -122,15 +138,13 @@ impl Emitter {
         payload: EventPayload,
         metadata: Metadata,
     ) -> Result<Outcome, EmitError> {
-        let category = category as i32;
-        if !self.passes(level, category) {
+        if !self.passes(level, category as i32) {
             return Ok(Outcome::Filtered);
         }
-        let id = Uuid::now_v7().to_string();
         let event = Event {
-            event_id: id.clone(),
+            event_id: Uuid::now_v7().to_string(),
             level: level.to_wire().into(),
-            category,
+            category: category.into(),
             source: self.source.to_string(),
             timestamp: (self.pipeline.now)(),
             metadata,
@@ -139,20 +153,21 @@ impl Emitter {
         let bytes = event.encode_to_vec();
         if bytes.len() > EVENT_BYTES_MAX {
             self.pipeline.counts.refused();
-            return Err(EmitError::Refused(format!(
-                "an event of {} is {} bytes long; at most {EVENT_BYTES_MAX} are taken",
-                self.source,
-                bytes.len()
-            )));
+            let (source, length) = (&self.source, bytes.len());
+            let why = format!("an event of {source} is {length} bytes long; at most {EVENT_BYTES_MAX} are taken");
+            return Err(EmitError::Refused(why));
         }
-        let draft = Draft { event: &bytes, level: event.level, category, timestamp: event.timestamp };
-        self.pipeline.log.append(Lane::Routine, &[draft]).await?;
-        self.count(level, category);
-        Ok(Outcome::Accepted(id))
+        let draft = Draft { event: &bytes, level: event.level, category: event.category, timestamp: event.timestamp };
+        let (lane, sorted) = self.lane_of(&bytes, level, event.category);
+        self.pipeline.log.append(lane, &[draft]).await?;
+        self.remember(sorted);
+        self.count(level, event.category);
+        Ok(Outcome::Accepted(event.event_id))
     }
 
-    /// Takes encoded events from a caller outside the agent: all of them or none. Checks each (size, payload, category,
-    /// reserved metadata keys), stamps what is absent and the origin, keeps fields it does not know. Outcomes in order.
+    /// Takes encoded events from a caller outside the agent: all of them or none, as long as the log takes events. Checks
+    /// each (size, payload, category, reserved metadata keys), stamps what is absent and the origin, keeps fields it does
+    /// not know. Those of one lane stay in their order. Outcomes in order.
     ///
     /// # Errors
     /// [`EmitError::Refused`] names the first event at fault by its place in `events`, from 1.
@@ -162,48 +177,56 @@ impl Emitter {
         origin: Origin,
         durability: Durability,
     ) -> Result<Vec<Outcome>, EmitError> {
-        let now = (self.pipeline.now)();
-        let mut stamped = Vec::with_capacity(events.len());
-        for (place, event) in (1..).zip(&events) {
-            match stamp(event, origin, now) {
-                Ok(event) => stamped.push(event),
-                Err(error) => {
-                    self.pipeline.counts.refused();
-                    return Err(at_place(error, place, events.len()));
-                }
-            }
-        }
+        let stamped = self.stamp_all(&events, origin)?;
         let gate = self.gate();
-        let taken: Vec<_> = stamped.iter().filter(|event| gate.passes(event.level, event.category)).collect();
-        let drafts: Vec<_> = taken
-            .iter()
-            .map(|event| Draft {
-                event: &event.bytes,
-                level: event.level.to_wire().into(),
-                category: event.category,
-                timestamp: event.timestamp,
-            })
-            .collect();
-        if !drafts.is_empty() {
-            let next = self.pipeline.log.append(Lane::Routine, &drafts).await?;
-            for event in &taken {
-                self.count(event.level, event.category);
+        let passes = |event: &Stamped| gate.passes(event.level, event.category);
+        let taken: Vec<_> = stamped.iter().filter(|event| passes(event)).collect();
+        let sorted = self.urgent().sort(taken.iter().map(|event| &event.facts));
+        let next = self.append(&taken, &sorted.lanes).await?;
+        self.remember(sorted);
+        for event in &taken {
+            self.count(event.level, event.category);
+        }
+        if durability == Durability::Committed {
+            self.commit(next).await?;
+        }
+        let outcome = |event: Stamped| {
+            if passes(&event) {
+                return Outcome::Accepted(event.id);
             }
-            if durability == Durability::Committed {
-                self.pipeline.log.commit(Lane::Routine, next).await?;
+            self.pipeline.counts.filtered();
+            Outcome::Filtered
+        };
+        Ok(stamped.into_iter().map(outcome).collect())
+    }
+
+    fn stamp_all(&self, events: &[Bytes], origin: Origin) -> Result<Vec<Stamped>, EmitError> {
+        let now = (self.pipeline.now)();
+        let stamp_one =
+            |(place, event)| stamp(event, origin, now).map_err(|error| at_place(error, place, events.len()));
+        let stamped: Result<Vec<_>, _> = (1..).zip(events).map(stamp_one).collect();
+        stamped.inspect_err(|_| self.pipeline.counts.refused())
+    }
+
+    /// Appends events to their lanes, the urgent ones first; gives the sequence after the last of each lane that took any.
+    async fn append(&self, events: &[&Stamped], lanes: &[Lane]) -> Result<[Option<u64>; 2], EmitError> {
+        let mut next = [None; 2];
+        for (lane, next) in Lane::ALL.into_iter().zip(&mut next) {
+            let of_lane = events.iter().zip(lanes).filter(|(_, its)| **its == lane).map(|(event, _)| event);
+            let drafts: Vec<_> = of_lane.map(|event| event.draft()).collect();
+            if !drafts.is_empty() {
+                *next = Some(self.pipeline.log.append(lane, &drafts).await?);
             }
         }
-        Ok(stamped
-            .into_iter()
-            .map(|event| {
-                if gate.passes(event.level, event.category) {
-                    Outcome::Accepted(event.id)
-                } else {
-                    self.pipeline.counts.filtered();
-                    Outcome::Filtered
-                }
-            })
-            .collect())
+        Ok(next)
+    }
+
+    /// Makes each lane durable up to a sequence; both at once.
+    async fn commit(&self, next: [Option<u64>; 2]) -> Result<(), EmitError> {
+        let log = &self.pipeline.log;
+        let lanes = Lane::ALL.into_iter().zip(next).filter_map(|(lane, next)| Some((lane, next?)));
+        futures_util::future::try_join_all(lanes.map(|(lane, next)| log.commit(lane, next))).await?;
+        Ok(())
     }
 
     /// Makes durable what has been accepted so far.
@@ -211,10 +234,7 @@ impl Emitter {
     /// # Errors
     /// When the log cannot write.
     pub async fn flush(&self) -> Result<(), EmitError> {
-        for lane in Lane::ALL {
-            self.pipeline.log.commit(lane, self.pipeline.log.next_sequence(lane)).await?;
-        }
-        Ok(())
+        self.commit(Lane::ALL.map(|lane| Some(self.pipeline.log.next_sequence(lane)))).await
     }
 
     /// Replaces the gate, for every source.
@@ -230,6 +250,27 @@ impl Emitter {
     /// Events that this source has got into the log.
     pub fn emitted(&self) -> u64 {
         self.emitted.load(Ordering::Relaxed)
+    }
+
+    /// The lane of one event of the agent's own.
+    fn lane_of(&self, event: &[u8], level: Level, category: i32) -> (Lane, Sorted) {
+        let view = EventView::decode(event).expect("an event decodes from its own encoding");
+        let sorted = self.urgent().sort([&Facts::of(&view, level, category)]);
+        (sorted.lanes.first().copied().unwrap_or(Lane::Routine), sorted)
+    }
+
+    /// After the log has taken the events: what is written down is so after them.
+    fn remember(&self, sorted: Sorted) {
+        let mut states = self.urgent();
+        if states.apply(sorted)
+            && let Some(memory) = self.pipeline.memory.get()
+        {
+            memory.remember(&states.names().collect::<Vec<_>>());
+        }
+    }
+
+    fn urgent(&self) -> MutexGuard<'_, UrgentStates> {
+        self.pipeline.urgent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn gate(&self) -> Gate {

@@ -1,4 +1,5 @@
-//! From payload to log: an [`Emitter`] stamps identifier, time and source, filters by level and category, and appends.
+//! From payload to log: an [`Emitter`] stamps identifier, time and source, filters by level and category, and appends
+//! to the lane that the event belongs to.
 //!
 //! Takes from collectors and the local socket, gives to the event log. There is no queue here: the caller waits while
 //! the log's memory is full. An event is refused whole or accepted whole, and what the gate leaves out is counted apart.
@@ -7,8 +8,11 @@
 mod counts;
 mod emitter;
 mod gate;
+mod lane;
 mod memory;
 mod stamp;
+#[cfg(test)]
+mod tests;
 
 pub use counts::Counts;
 pub use emitter::{Durability, EmitError, Emitter, Origin, Outcome};

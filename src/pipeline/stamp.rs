@@ -7,9 +7,10 @@ use bytes::Bytes;
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::{EmitError, Origin};
+use super::{EmitError, Origin, lane::Facts};
 use crate::{
     event::{EVENT_BYTES_MAX, EventView, Level, RESERVED_PREFIX, kind},
+    event_log::Draft,
     schema::events::Event,
 };
 
@@ -27,6 +28,19 @@ pub(super) struct Stamped {
     pub(super) level: Level,
     pub(super) category: i32,
     pub(super) timestamp: i64,
+    pub(super) facts: Facts,
+}
+
+impl Stamped {
+    /// For the log.
+    pub(super) fn draft(&self) -> Draft<'_> {
+        Draft {
+            event: &self.bytes,
+            level: self.level.to_wire().into(),
+            category: self.category,
+            timestamp: self.timestamp,
+        }
+    }
 }
 
 /// Checks and completes one event.
@@ -60,7 +74,8 @@ pub(super) fn stamp(event: &Bytes, origin: Origin, now: i64) -> Result<Stamped, 
     }
     let id = if stamp.event_id.is_empty() { view.id().to_owned() } else { stamp.event_id };
     let timestamp = if stamp.timestamp == 0 { view.timestamp() } else { stamp.timestamp };
-    Ok(Stamped { bytes, id, level: view.level(), category, timestamp })
+    let facts = Facts::of(&view, view.level(), category);
+    Ok(Stamped { bytes, id, level: view.level(), category, timestamp, facts })
 }
 
 /// What must be so whatever the payload; gives the kind.

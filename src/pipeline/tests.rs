@@ -1,0 +1,91 @@
+//! The pipeline with a log behind it: which lane events come to lie in, and what of it outlives the agent.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{Durability, EmitError, Emitter, Gate, MemoryKeeper, Origin};
+use crate::{
+    event::{EventView, Level, Metadata, json},
+    event_log::{EventLog, Lane, Read, Settings},
+    schema::events::{ServiceStatusPayload, service_status_payload::ServiceStatusOperation as Operation},
+};
+
+const ORIGIN: Origin = Origin { uid: 7, gid: 8 };
+
+fn open(directory: &Path) -> (EventLog, Emitter) {
+    let log = EventLog::open(Settings::new(directory.join("log"))).expect("a log");
+    let emitter = Emitter::new(log.clone(), Gate::OPEN, || 1);
+    (log, emitter)
+}
+
+fn service(level: &str, name: &str) -> Bytes {
+    let text =
+        format!(r#"{{"level": "{level}", "kind": "service.status.stopped", "payload": {{"service_name": "{name}"}}}}"#);
+    json::from_str(&text).expect("an event").encode_to_vec().into()
+}
+
+/// Names of the services that the durable events of a lane are about.
+fn names(log: &EventLog, lane: Lane) -> Vec<String> {
+    let mut reader = log.reader(lane, 1);
+    let mut names = Vec::new();
+    while let Read::Run(run) = reader.read(100, 1 << 20).expect("readable") {
+        for stored in run.events() {
+            let event = EventView::decode(&stored.event).expect("an event");
+            names.extend(event.payload().and_then(|p| Some(p.get_field_by_name("service_name")?.as_str()?.to_owned())));
+        }
+    }
+    names
+}
+
+#[tokio::test]
+async fn a_request_for_both_lanes_is_durable_in_both_when_it_is_answered_and_in_order_in_each() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, emitter) = open(directory.path());
+    let events = ["info a", "error b", "info c", "critical d", "info d"].map(|line| {
+        let (level, name) = line.split_once(' ').expect("two words");
+        service(level, name)
+    });
+    let outcomes = emitter.submit(events.into(), ORIGIN, Durability::Committed).await.expect("taken");
+    assert_eq!(outcomes.len(), 5);
+    assert_eq!(names(&log, Lane::Urgent), ["b", "d", "d"]);
+    assert_eq!(names(&log, Lane::Routine), ["a", "c"]);
+    log.close();
+}
+
+#[tokio::test]
+async fn a_request_with_a_bad_event_leaves_nothing_in_either_lane() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, emitter) = open(directory.path());
+    let events = vec![service("error", "a"), service("info", "b"), Bytes::from_static(b"\x0a\x05x")];
+    let refused = emitter.submit(events, ORIGIN, Durability::Committed).await;
+    assert!(matches!(refused, Err(EmitError::Refused(why)) if why.contains("event 3 of 3")));
+    assert_eq!(Lane::ALL.map(|lane| log.next_sequence(lane)), [1, 1]);
+    // Nor is it remembered as something that may end.
+    emitter.submit(vec![service("info", "a")], ORIGIN, Durability::Committed).await.expect("taken");
+    assert_eq!(names(&log, Lane::Routine), ["a"]);
+    log.close();
+}
+
+#[tokio::test]
+async fn a_service_that_recovers_after_a_restart_of_the_agent_is_urgent() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let run = async |level, operation: Operation| {
+        let (log, emitter) = open(directory.path());
+        let keeper = MemoryKeeper::new(directory.path().join("memory"), log.clone());
+        emitter.remember_in(keeper.memory("urgent_states"));
+        let payload =
+            ServiceStatusPayload { service_name: "smbd".to_owned(), operation: operation.into(), ..Default::default() };
+        emitter.emit(level, payload, Metadata::new()).await.expect("taken");
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        keeper.run(shutdown).await;
+        log.close();
+        Lane::ALL.map(|lane| log.next_sequence(lane) - 1)
+    };
+    assert_eq!(run(Level::Error, Operation::Failed).await, [1, 0]);
+    assert_eq!(run(Level::Info, Operation::Started).await, [2, 0], "the end of the failure");
+    assert_eq!(run(Level::Info, Operation::Stopped).await, [2, 1], "which is over");
+}
