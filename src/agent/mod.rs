@@ -30,7 +30,7 @@ use self::{
     supervisor::Supervisor,
 };
 use crate::{
-    event_log::{self, ClockState, EventLog, Lane},
+    event_log::{self, ClockState, EventLog},
     host::{
         self, Host,
         clock::{Clock, Synchronisation},
@@ -123,7 +123,7 @@ impl Agent {
 
         let uplink_state = UplinkState::new(config.controller.as_ref().map_or("", |controller| &controller.address));
         let threshold = Threshold { batch_size: config.events.batch_size, batch_timeout: config.events.batch_timeout };
-        let delivery = Delivery::new(&log, cursor, Lane::Routine, threshold);
+        let delivery = Delivery::new(&log, &cursor, threshold);
         let uplink = configured_uplink(&config, delivery, &node_id, uplink_state.clone(), now)
             .map(|uplink| supervisor.start(UPLINK, deliver(uplink, stop.uplink.clone(), stop.abandon.clone())));
         supervisor.start(

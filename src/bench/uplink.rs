@@ -122,12 +122,7 @@ async fn drain(
             node_id: "bench".to_owned(),
         },
         Surroundings { now: Arc::new(|| 0), system_info: Arc::new(SystemInfo::default) },
-        Delivery::new(
-            log,
-            cursor,
-            Lane::Routine,
-            Threshold { batch_size: plan.batch_size, batch_timeout: Duration::from_secs(1) },
-        ),
+        Delivery::new(log, &cursor, Threshold { batch_size: plan.batch_size, batch_timeout: Duration::from_secs(1) }),
         state.clone(),
     );
     let (drain_and_end, stop) = (CancellationToken::new(), CancellationToken::new());

@@ -24,6 +24,8 @@ pub struct Batch {
     /// Sequence of the last.
     pub last_sequence: u64,
     run: Run,
+    /// For which node, and the bytes.
+    encoded: Option<(String, Bytes)>,
 }
 
 impl Batch {
@@ -31,7 +33,7 @@ impl Batch {
     pub fn new(run: Run) -> Batch {
         let last_sequence = run.next_sequence() - 1;
         let id = format!("{}/{}/{}-{}", run.epoch, run.lane.name(), run.first_sequence, last_sequence);
-        Batch { id, lane: run.lane, first_sequence: run.first_sequence, last_sequence, run }
+        Batch { id, lane: run.lane, first_sequence: run.first_sequence, last_sequence, run, encoded: None }
     }
 
     /// Number of events.
@@ -39,8 +41,20 @@ impl Batch {
         self.run.count
     }
 
-    /// The encoded `rodent.EventBatch` of a node, cut at `now` (Unix milliseconds).
-    pub fn encode(&self, node_id: &str, now: i64) -> Bytes {
+    /// The encoded `rodent.EventBatch` of a node. Cut at `now` (Unix milliseconds) when it is asked for first; the same
+    /// bytes from then on, unless the node has another name.
+    pub fn encoded(&mut self, node_id: &str, now: i64) -> Bytes {
+        match &self.encoded {
+            Some((node, bytes)) if node == node_id => bytes.clone(),
+            _ => {
+                let bytes = self.encode(node_id, now);
+                self.encoded = Some((node_id.to_owned(), bytes.clone()));
+                bytes
+            }
+        }
+    }
+
+    fn encode(&self, node_id: &str, now: i64) -> Bytes {
         let head = EventBatch {
             events: Vec::new(),
             batch_timestamp: now,
@@ -70,7 +84,7 @@ mod tests {
         let events: Vec<_> =
             ["a", "b"].map(|id| Event { event_id: id.to_owned(), timestamp: 5, ..Event::default() }).into();
         let fields = EventBatch { events: events.clone(), ..EventBatch::default() }.encode_to_vec();
-        let batch = Batch::new(Run {
+        let mut batch = Batch::new(Run {
             lane: Lane::Routine,
             epoch: uuid::Uuid::from_u128(1),
             boot_id: uuid::Uuid::from_u128(2),
@@ -79,7 +93,7 @@ mod tests {
             fields: fields.into(),
             count: 2,
         });
-        let decoded = EventBatch::decode(batch.encode("node", 77)).expect("a batch");
+        let decoded = EventBatch::decode(batch.encoded("node", 77)).expect("a batch");
         assert_eq!(decoded.events, events);
         assert_eq!((decoded.first_sequence, decoded.last_sequence), (41, 42));
         assert_eq!(
@@ -87,6 +101,8 @@ mod tests {
             ("node", "routine", "synchronised")
         );
         assert_eq!(decoded.batch_timestamp, 77);
+        assert_eq!(batch.encoded("node", 78), batch.encode("node", 77), "the same bytes on a retry");
+        assert_eq!(EventBatch::decode(batch.encoded("other", 79)).expect("a batch").node_id, "other");
         assert_eq!(decoded.batch_id, batch.id);
         assert!(batch.id.ends_with("/routine/41-42") && batch.id.starts_with(&decoded.log_epoch));
     }

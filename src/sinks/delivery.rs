@@ -1,111 +1,105 @@
-//! From cursor to batch: waits until it is time to send, reads on, and commits what was delivered.
+//! From cursor to batches: waits until it is time to send, reads on, and commits what was delivered.
 //!
-//! A batch is due when enough events wait or the oldest of them has waited long enough. The cursor moves only when the
-//! sink says that a batch is delivered.
+//! Given a cursor, gives batches of both lanes. An urgent event is due at once and goes before everything routine; a
+//! routine batch is due when enough events wait or the oldest of them has waited long enough. A batch that was given back
+//! keeps its borders and its identifier, and lets what is urgent go first. The cursor moves only when the sink says that a
+//! batch is delivered.
+//!
+//! Always holds: each lane is delivered in its order, and what blocks one does not block the other. At most one batch of
+//! each is in memory.
+
+mod outgoing;
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::outgoing::Outgoing;
 use super::Batch;
-use crate::event_log::{Cursor, EventLog, Lane, LogError, Read, Reader};
-
-/// The most bytes of events in a batch: leaves room for the head within what a gRPC server takes by default (4 MiB).
-const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
+use crate::event_log::{Cursor, EventLog, Lane, LogError};
 
 /// When a batch is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Threshold {
-    /// Events that make a batch; also the most that one holds.
+    /// Events that make a routine batch; also the most that any batch holds.
     pub batch_size: usize,
-    /// How long the first of fewer events waits.
+    /// How long the first of fewer routine events waits.
     pub batch_timeout: Duration,
 }
 
-/// One consumer's way through one lane.
+/// One consumer's way through the log.
 pub struct Delivery {
-    reader: Option<Reader>,
-    cursor: Cursor,
-    lane: Lane,
-    threshold: Threshold,
+    urgent: Outgoing,
+    routine: Outgoing,
 }
 
 impl Delivery {
     /// Goes on where the cursor stands.
-    pub fn new(log: &EventLog, cursor: Cursor, lane: Lane, threshold: Threshold) -> Delivery {
-        let reader = log.reader(lane, cursor.next(lane));
-        Delivery { reader: Some(reader), cursor, lane, threshold }
+    pub fn new(log: &EventLog, cursor: &Cursor, threshold: Threshold) -> Delivery {
+        let outgoing = |lane| Outgoing::new(log, cursor.clone(), lane, threshold);
+        Delivery { urgent: outgoing(Lane::Urgent), routine: outgoing(Lane::Routine) }
     }
 
-    /// The next batch, as soon as it is due; at once while `hurry` is cancelled. `None` when `hurry` is cancelled and
-    /// nothing is left. At most `events_max` events, and never more than the threshold's batch size.
+    /// The next batch, as soon as one is due; at once while `hurry` is cancelled. `None` when `hurry` is cancelled and
+    /// nothing is left that may be tried. The batch is to be given back: [`Delivery::delivered`], [`Delivery::keep`],
+    /// [`Delivery::halve`] or [`Delivery::hold`].
     ///
     /// # Errors
     /// When the log cannot be read.
     ///
     /// # Cancel safety
     /// Not cancel safe: a read that is dropped half-way has to be started with a new `Delivery`.
-    pub async fn next(&mut self, events_max: usize, hurry: &CancellationToken) -> Result<Option<Batch>, LogError> {
-        let events_max = events_max.clamp(1, self.threshold.batch_size);
+    pub async fn next(&mut self, hurry: &CancellationToken) -> Result<Option<Batch>, LogError> {
         loop {
-            self.follow_cursor();
-            self.due(hurry).await;
-            match self.read(events_max).await? {
-                Read::Run(run) => return Ok(Some(Batch::new(run))),
-                // What is gone was recorded as lost by the log when it removed it.
-                Read::Gap(gap) => self.cursor.commit(self.lane, gap.to),
-                Read::End if hurry.is_cancelled() => return Ok(None),
-                Read::End => {}
+            let hurried = hurry.is_cancelled();
+            for outgoing in [&mut self.urgent, &mut self.routine] {
+                if outgoing.is_due(Instant::now(), hurried)
+                    && let Some(batch) = outgoing.take().await?
+                {
+                    return Ok(Some(batch));
+                }
+            }
+            if hurried {
+                return Ok(None);
+            }
+            tokio::select! {
+                () = self.urgent.changed() => {}
+                () = self.routine.changed() => {}
+                () = hurry.cancelled() => {}
             }
         }
     }
 
     /// The batch has arrived: the log need not keep it for this consumer.
     pub fn delivered(&mut self, batch: &Batch) {
-        self.cursor.commit(self.lane, batch.last_sequence + 1);
+        self.of(batch.lane).delivered(batch);
     }
 
-    /// The batch has not been delivered and its events are to be cut anew.
-    pub fn put_back(&mut self, batch: &Batch) {
-        if let Some(reader) = &mut self.reader {
-            reader.seek(batch.first_sequence);
-        }
+    /// The batch has not been delivered and is to be tried again as it is, after what is urgent.
+    pub fn keep(&mut self, batch: Batch) {
+        self.of(batch.lane).keep(batch);
     }
 
-    /// Retention may have moved the cursor past the reader.
-    fn follow_cursor(&mut self) {
-        let next = self.cursor.next(self.lane);
-        if let Some(reader) = &mut self.reader
-            && reader.position() < next
-        {
-            reader.seek(next);
-        }
+    /// The batch has not been delivered and its events are to be cut anew, into batches of half its size.
+    pub fn halve(&mut self, batch: &Batch) {
+        self.of(batch.lane).halve(batch);
     }
 
-    async fn due(&self, hurry: &CancellationToken) {
-        let Some(reader) = &self.reader else { return };
-        tokio::select! {
-            () = reader.ready() => {}
-            () = hurry.cancelled() => return,
-        }
-        tokio::select! {
-            () = reader.ready_for(self.threshold.batch_size as u64) => {}
-            () = tokio::time::sleep(self.threshold.batch_timeout) => {}
-            () = hurry.cancelled() => {}
-        }
+    /// The batch is refused for what is in it: its lane waits so long until it is tried again, the other goes on.
+    pub fn hold(&mut self, batch: Batch, wait: Duration, reason: String) {
+        self.of(batch.lane).hold(batch, Instant::now() + wait, reason);
     }
 
-    async fn read(&mut self, events_max: usize) -> Result<Read, LogError> {
-        let Some(mut reader) = self.reader.take() else {
-            return Err(LogError::Closed("a read was interrupted".to_owned()));
-        };
-        let (reader, read) = tokio::task::spawn_blocking(move || {
-            let read = reader.read(events_max, BATCH_BYTES_MAX);
-            (reader, read)
-        })
-        .await
-        .map_err(|_| LogError::Closed("a read of the log panicked".to_owned()))?;
-        self.reader = Some(reader);
-        read
+    /// Why a lane waits, if one does.
+    pub fn held(&self) -> Option<&str> {
+        self.urgent.held().or(self.routine.held())
+    }
+
+    fn of(&mut self, lane: Lane) -> &mut Outgoing {
+        match lane {
+            Lane::Urgent => &mut self.urgent,
+            Lane::Routine => &mut self.routine,
+        }
     }
 }

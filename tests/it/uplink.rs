@@ -24,16 +24,20 @@ use rodent::{
         uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
     },
 };
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, RwLock},
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 type Script = Box<dyn Fn(&EventBatch) -> Result<EventBatchResponse, Status> + Send>;
 
-/// What came in, and what is answered: one step for each batch, then success.
+/// What came in, and what is answered: one step for each batch, then success. No answer is given while the gate is shut.
 #[derive(Clone, Default)]
 struct Controller {
+    gate: Arc<RwLock<()>>,
     seen: Arc<Mutex<Vec<EventBatch>>>,
     registered: Arc<Mutex<u32>>,
     script: Arc<Mutex<VecDeque<Script>>>,
@@ -60,6 +64,7 @@ impl RodentService for Controller {
         let answer = step.map_or_else(stored, |step| step(&batch));
         self.seen.lock().expect("no panic under the lock").push(batch);
         self.arrived.notify_one();
+        let _open = self.gate.read().await;
         answer.map(Response::new)
     }
 }
@@ -80,6 +85,13 @@ struct Scene {
 
 impl Scene {
     async fn new(count: u64, batch_size: usize, script: Vec<Script>) -> Scene {
+        let threshold = Threshold { batch_size, batch_timeout: Duration::from_millis(50) };
+        let scene = Scene::empty(threshold, script).await;
+        scene.append(Lane::Routine, 0..count).await;
+        scene
+    }
+
+    async fn empty(threshold: Threshold, script: Vec<Script>) -> Scene {
         let directory = tempfile::tempdir().expect("a directory");
         let log = EventLog::open(log_settings(directory.path())).expect("a log");
         let cursor = log.cursor("uplink").expect("room for a cursor");
@@ -102,38 +114,46 @@ impl Scene {
                 node_id: "node".to_owned(),
             },
             Surroundings { now: Arc::new(|| 1), system_info: Arc::new(Default::default) },
-            Delivery::new(
-                &log,
-                cursor.clone(),
-                Lane::Routine,
-                Threshold { batch_size, batch_timeout: Duration::from_millis(50) },
-            ),
+            Delivery::new(&log, &cursor, threshold),
             state.clone(),
         );
         start(uplink.run(shutdown.clone(), shutdown.clone()));
-        let scene = Scene { controller, log, cursor, state, shutdown, _directory: directory };
-        scene.append(0..count).await;
-        scene
+        Scene { controller, log, cursor, state, shutdown, _directory: directory }
     }
 
-    async fn append(&self, numbers: std::ops::Range<u64>) {
+    async fn append(&self, lane: Lane, numbers: std::ops::Range<u64>) {
         let events: Vec<_> = numbers
             .map(|n| Event { event_id: format!("event-{n}"), timestamp: 1, ..Event::default() }.encode_to_vec())
             .collect();
         let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 1, category: 1, timestamp: 1 }).collect();
-        let next = self.log.append(Lane::Routine, &drafts).await.expect("appended");
-        self.log.commit(Lane::Routine, next).await.expect("durable");
+        let next = self.log.append(lane, &drafts).await.expect("appended");
+        self.log.commit(lane, next).await.expect("durable");
     }
 
-    /// Waits until the cursor stands at `next`.
+    /// Waits until the cursor stands at `next` in the routine lane.
     async fn delivered(&self, next: u64) {
+        self.delivered_of(Lane::Routine, next).await;
+    }
+
+    async fn delivered_of(&self, lane: Lane, next: u64) {
         for _ in 0..2000 {
-            if self.cursor.next(Lane::Routine) >= next {
+            if self.cursor.next(lane) >= next {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("delivered up to {} only: {:?}", self.cursor.next(Lane::Routine), self.state.status());
+        panic!("delivered up to {} only: {:?}", self.cursor.next(lane), self.state.status());
+    }
+
+    /// Waits until the uplink says that it is held.
+    async fn held(&self) {
+        for _ in 0..2000 {
+            if self.state.status().state == "held" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("not held: {:?}", self.state.status());
     }
 
     fn seen(&self) -> Vec<EventBatch> {
@@ -206,13 +226,7 @@ async fn a_refused_batch_is_halved_until_the_good_events_are_through_and_the_bad
     };
     let scene = Scene::new(8, 8, (0..50).map(|_| refuse()).collect()).await;
     scene.delivered(6).await;
-    for _ in 0..500 {
-        if scene.state.status().state == "held" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert_eq!(scene.state.status().state, "held");
+    scene.held().await;
     assert!(scene.state.status().last_error.contains("event-5"));
     assert_eq!(
         scene.cursor.next(Lane::Routine),
@@ -239,8 +253,64 @@ async fn a_refusal_of_success_is_no_delivery() {
 async fn fewer_events_than_a_batch_wait_for_the_timeout_and_no_longer() {
     let scene = Scene::new(1, 1000, Vec::new()).await;
     scene.delivered(2).await;
-    scene.append(1..2).await;
+    scene.append(Lane::Routine, 1..2).await;
     scene.delivered(3).await;
     assert_eq!(identifiers(&scene.seen()), numbered(0..2));
+    scene.end().await;
+}
+
+/// Batches that fill, or never go: only what is urgent goes before it is due.
+const FULL_ONLY: Threshold = Threshold { batch_size: 10, batch_timeout: Duration::from_secs(3600) };
+
+/// Lane and first event of each batch.
+fn told(batches: &[EventBatch]) -> Vec<String> {
+    batches.iter().map(|batch| format!("{} {}", batch.lane, batch.events[0].event_id)).collect()
+}
+
+#[tokio::test]
+async fn what_is_urgent_overtakes_a_backlog_and_waits_for_nothing() {
+    let scene = Scene::empty(FULL_ONLY, Vec::new()).await;
+    let shut = scene.controller.gate.write().await;
+    scene.append(Lane::Routine, 0..30).await;
+    scene.controller.arrived.notified().await;
+    scene.append(Lane::Urgent, 100..101).await;
+    drop(shut);
+    scene.delivered(31).await;
+    scene.delivered_of(Lane::Urgent, 2).await;
+    let order = ["routine event-0", "urgent event-100", "routine event-10", "routine event-20"];
+    assert_eq!(told(&scene.seen()), order);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn after_a_failed_attempt_what_is_urgent_goes_first_and_the_failed_batch_keeps_its_borders() {
+    let unavailable: Script = Box::new(|_| Err(Status::unavailable("busy")));
+    let scene = Scene::empty(FULL_ONLY, vec![unavailable]).await;
+    let shut = scene.controller.gate.write().await;
+    scene.append(Lane::Routine, 0..10).await;
+    scene.controller.arrived.notified().await;
+    scene.append(Lane::Routine, 10..15).await;
+    scene.append(Lane::Urgent, 100..101).await;
+    drop(shut);
+    scene.delivered(11).await;
+    let seen = scene.seen();
+    assert_eq!(told(&seen), ["routine event-0", "urgent event-100", "routine event-0"]);
+    assert_eq!(seen[0], seen[2], "the same batch to the last byte");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_refused_holds_its_own_lane_only_and_is_told_until_it_is_settled() {
+    let refuse = || -> Script {
+        Box::new(|batch| if batch.lane == "routine" { Err(Status::invalid_argument("bad event")) } else { stored() })
+    };
+    let scene = Scene::new(1, 1, (0..50).map(|_| refuse()).collect()).await;
+    scene.held().await;
+    scene.append(Lane::Urgent, 100..103).await;
+    scene.delivered_of(Lane::Urgent, 4).await;
+    let status = scene.state.status();
+    assert_eq!((status.state.as_str(), status.delivered_events), ("held", 3));
+    assert!(status.last_error.contains("bad event"), "{status:?}");
+    assert_eq!(scene.cursor.next(Lane::Routine), 1, "nothing is given up");
     scene.end().await;
 }

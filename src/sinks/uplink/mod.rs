@@ -1,9 +1,9 @@
 //! The uplink: delivers batches to a controller over gRPC and moves the cursor when, and only when, one has arrived.
 //!
-//! Takes from [`Delivery`], gives to the network. One batch is in flight at a time, so the controller sees the lane in
-//! order. Everything that goes wrong ends in waiting and trying again, or in holding on until somebody acts; nothing
-//! is given up. While the controller is away nothing grows: one batch in memory, one timer, a log line for each change of
-//! state and none for a retry.
+//! Takes from [`Delivery`], gives to the network. One batch is in flight at a time, so the controller sees each lane in
+//! order; after a failed attempt what is urgent goes first. Everything that goes wrong ends in waiting and trying again,
+//! or in holding on until somebody acts; nothing is given up. While the controller is away nothing grows: a batch of each
+//! lane in memory, one timer, a log line for each change of state and none for a retry.
 
 mod answer;
 mod codec;
@@ -13,7 +13,6 @@ mod token;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -38,6 +37,9 @@ use crate::{
 
 /// First and longest wait between attempts.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+
+/// The wait until something that is refused is tried again.
+const HOLD: Duration = BACKOFF.1;
 
 /// Where to deliver to.
 #[derive(Clone, Debug)]
@@ -73,14 +75,6 @@ pub struct Uplink {
     backoff: Backoff,
 }
 
-/// How the sending of one batch ended.
-enum Sent {
-    Delivered,
-    Halve,
-    /// The agent is stopping; the batch stays in the log.
-    GivenUp,
-}
-
 /// Why an attempt did not deliver, in words and in kind.
 struct Failure {
     answer: Answer,
@@ -108,59 +102,59 @@ impl Uplink {
     }
 
     async fn deliver(&mut self, shutdown: &CancellationToken) -> Result<(), LogError> {
-        let mut events_max = usize::MAX;
-        while let Some(batch) = self.delivery.next(events_max, shutdown).await? {
-            match self.send(&batch, shutdown).await {
-                Sent::Delivered => {
-                    self.delivery.delivered(&batch);
-                    events_max = usize::MAX;
+        while let Some(mut batch) = self.delivery.next(shutdown).await? {
+            let wait = match self.attempt(&mut batch).await {
+                Ok(()) => {
+                    self.arrived(&batch);
+                    continue;
                 }
-                Sent::Halve => {
-                    self.delivery.put_back(&batch);
-                    events_max = usize::try_from(batch.count() / 2).unwrap_or(1).max(1);
-                }
-                Sent::GivenUp => return Ok(()),
+                Err(failure) => self.settle(batch, failure),
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled(), if !wait.is_zero() => return Ok(()),
+                () = tokio::time::sleep(wait) => {}
             }
         }
         Ok(())
     }
 
-    /// Sends a batch until it has an answer that settles it.
-    async fn send(&mut self, batch: &Batch, shutdown: &CancellationToken) -> Sent {
-        let mut encoded: Option<(String, Bytes)> = None;
-        loop {
-            let failure = match self.attempt(batch, &mut encoded).await {
-                Ok(()) => return Sent::Delivered,
-                Err(failure) => failure,
-            };
-            let wait = match failure.answer {
-                Answer::Halve if batch.count() > 1 => return Sent::Halve,
-                Answer::Retry(after) => after.max(self.backoff.next(random())),
-                // A single event that is refused blocks its lane rather than being lost.
-                Answer::Halve | Answer::Hold | Answer::Delivered => BACKOFF.1,
-            };
-            self.note(&failure, wait);
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return Sent::GivenUp,
-                () = tokio::time::sleep(wait) => {}
-            }
+    fn arrived(&mut self, batch: &Batch) {
+        self.backoff.reset();
+        self.delivery.delivered(batch);
+        let now = (self.surroundings.now)();
+        match self.delivery.held() {
+            None => self.connected(now),
+            Some(reason) => self.state.still_held(reason, now),
         }
     }
 
-    /// One attempt: token, connection, registration, batch.
-    async fn attempt(&mut self, batch: &Batch, encoded: &mut Option<(String, Bytes)>) -> Result<(), Failure> {
-        let token = self.read_token().await?;
-        let node_id = token.claims.rid.clone().unwrap_or_else(|| self.settings.node_id.clone());
-        // Encoded once for all attempts, unless a new token names another node.
-        let bytes = match encoded {
-            Some((node, bytes)) if *node == node_id => bytes.clone(),
-            _ => {
-                let bytes = batch.encode(&node_id, (self.surroundings.now)());
-                *encoded = Some((node_id, bytes.clone()));
-                bytes
+    /// Puts a batch back that was not delivered; gives how long nothing is to be tried.
+    fn settle(&mut self, batch: Batch, failure: Failure) -> Duration {
+        let wait = match failure.answer {
+            Answer::Halve if batch.count() > 1 => {
+                self.delivery.halve(&batch);
+                return Duration::ZERO;
             }
+            Answer::Halve => {
+                // A single event that is refused blocks its lane rather than being lost.
+                self.note(&failure, HOLD);
+                self.delivery.hold(batch, HOLD, failure.error);
+                return Duration::ZERO;
+            }
+            Answer::Retry(after) => after.max(self.backoff.next(random())),
+            Answer::Hold | Answer::Delivered => HOLD,
         };
+        self.note(&failure, wait);
+        self.delivery.keep(batch);
+        wait
+    }
+
+    /// One attempt: token, connection, registration, batch.
+    async fn attempt(&mut self, batch: &mut Batch) -> Result<(), Failure> {
+        let token = self.read_token().await?;
+        let node_id = token.claims.rid.as_deref().unwrap_or(&self.settings.node_id);
+        let bytes = batch.encoded(node_id, (self.surroundings.now)());
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect(&token).await?,
@@ -172,10 +166,7 @@ impl Uplink {
         }
         match classify(&outcome) {
             Answer::Delivered => {
-                self.backoff.reset();
-                let now = (self.surroundings.now)();
-                self.state.delivered(batch.count(), length, now);
-                self.connected(now);
+                self.state.delivered(batch.count(), length, (self.surroundings.now)());
                 Ok(())
             }
             answer => Err(Failure { answer, error: describe(&outcome) }),

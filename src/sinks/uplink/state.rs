@@ -113,6 +113,12 @@ impl UplinkState {
         status.status.delivered_bytes += bytes;
     }
 
+    /// Batches arrive, but something is still refused.
+    pub(super) fn still_held(&self, reason: &str, now: i64) {
+        self.enter(Phase::Held, now);
+        reason.clone_into(&mut self.lock().status.last_error);
+    }
+
     pub(super) fn failed(&self, error: &str, next_attempt: Duration) {
         let mut status = self.lock();
         status.status.failed_attempts += 1;
