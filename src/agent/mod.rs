@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::signals::stop_signal;
 use self::{
     collecting::{Collecting, Surroundings},
-    config::{Config, EventSettings, Loaded},
+    config::{Config, Loaded},
     status::StatusParts,
     supervisor::Supervisor,
 };
@@ -225,14 +225,15 @@ async fn remember_urgent_states(emitter: &Emitter, memory: Memory) {
 }
 
 fn log_settings(config: &Config, clock: &Clock) -> event_log::Settings {
-    let EventSettings { buffer_size, flush_threshold, flush_interval, max_disk, max_age, history, .. } = config.events;
+    let events = &config.events;
     event_log::Settings {
-        buffer_size,
-        flush_threshold,
-        flush_interval,
-        disk_bytes_max: max_disk,
-        history_bytes: history,
-        age_max: max_age,
+        buffer_size: events.buffer_size,
+        flush_threshold: events.flush_threshold,
+        flush_interval: events.flush_interval,
+        disk_bytes_max: events.max_disk,
+        history_bytes: events.history,
+        age_max: events.max_age,
+        urgent_share: events.urgent_share,
         boot_id: clock.boot_id(),
         since_boot: host::clock::since_boot,
         ..event_log::Settings::new(config.state_directory.join("log"))

@@ -70,6 +70,16 @@ pub(super) fn integer(value: &Value, bounds: &RangeInclusive<u64>, expects: &str
     }
 }
 
+/// `25%`, or the number alone.
+pub(super) fn percent(value: &Value, bounds: &RangeInclusive<u8>, expects: &str) -> Reading<u8> {
+    let written = text(value, expects)?;
+    let digits = written.strip_suffix('%').unwrap_or(written);
+    match digits.parse::<u8>() {
+        Ok(percent) if bounds.contains(&percent) && !digits.starts_with('+') => Ok(percent),
+        _ => wrong(value, format!("expected {expects}")),
+    }
+}
+
 pub(super) fn duration(value: &Value, bounds: &RangeInclusive<Duration>, expects: &str) -> Reading<Duration> {
     match parse_duration(text(value, expects)?) {
         Ok(duration) if bounds.contains(&duration) => Ok(duration),
@@ -123,6 +133,10 @@ pub(super) fn list<T>(value: &Value, expects: &str, item: impl Fn(&Value) -> Rea
 
 pub(super) fn integer_expected(bounds: &RangeInclusive<u64>) -> String {
     format!("a whole number from {} to {}", bounds.start(), bounds.end())
+}
+
+pub(super) fn percent_expected(bounds: &RangeInclusive<u8>) -> String {
+    format!("a whole number of percent from {}% to {}%", bounds.start(), bounds.end())
 }
 
 pub(super) fn duration_expected(bounds: &RangeInclusive<Duration>) -> String {

@@ -23,6 +23,8 @@ const FLUSH_INTERVAL_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10
 const BATCH_TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 /// Below this a few generations of the log would not fit; above is no appliance.
 const DISK_BOUNDS: RangeInclusive<u64> = 64 * MIB..=64 << 40;
+/// At 0 urgent events have no room of their own; beyond 90 little would be left for the others.
+const URGENT_SHARE_BOUNDS: RangeInclusive<u8> = 0..=90;
 /// Below an hour events would go before a person has seen them.
 const AGE_BOUNDS: RangeInclusive<Duration> = HOUR..=Duration::from_secs(3650 * 86_400);
 /// One generation at least.
@@ -45,6 +47,8 @@ pub struct EventSettings {
     pub batch_timeout: Duration,
     /// The most that the log takes on the disk, bytes.
     pub max_disk: u64,
+    /// The share of `max_disk` that routine events leave to urgent ones, percent.
+    pub urgent_share: u8,
     /// How long events are kept that nobody has taken; none for as long as there is room.
     pub max_age: Option<Duration>,
     /// How much is kept of what is delivered, bytes, at most `max_disk`; none for nothing.
@@ -102,6 +106,7 @@ impl Profile {
             batch_size,
             batch_timeout: batch_timeout * SECOND,
             max_disk: 1024 * MIB,
+            urgent_share: 25,
             max_age: None,
             history: Some(64 * MIB),
             levels: match self {
@@ -151,6 +156,12 @@ impl EventSettings {
             levels: read_levels(&mut knobs, &levels),
             categories: read_categories(table),
             max_disk: table.size("max_disk", default.max_disk, DISK_BOUNDS, "the most disk space for events"),
+            urgent_share: table.percent(
+                "urgent_share",
+                default.urgent_share,
+                URGENT_SHARE_BOUNDS,
+                "the part of max_disk that is kept free for urgent events",
+            ),
             max_age: table.optional_duration("max_age", AGE_BOUNDS, "events older than this go, delivered or not"),
             history: table.size_or_off("history", default.history, HISTORY_BOUNDS, "delivered events kept for queries"),
         };

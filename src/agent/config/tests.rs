@@ -160,6 +160,20 @@ fn impossible_combinations_name_both_keys_and_both_places() {
 }
 
 #[test]
+fn the_share_of_urgent_events_is_a_percentage_with_or_without_its_sign() {
+    let share = |text: &str| config(&format!("events: {{urgent_share: {text}}}")).events.urgent_share;
+    assert_eq!((share("0"), share("40%"), share("'90%'"), config("").events.urgent_share), (0, 40, 90, 25));
+    for wrong in ["91%", "-1", "+5%", "5.5%", "half", "'%'"] {
+        let told = faults(&format!("events: {{urgent_share: {wrong}}}"));
+        let wrong = wrong.trim_matches('\'');
+        let expected = "expected a whole number of percent from 0% to 90%";
+        assert_eq!(told, [format!("rodent.yml:1:24: events.urgent_share: {wrong}: {expected}")]);
+    }
+    let loaded = Config::parse("rodent.yml", "events: {urgent_share: 30}").expect("valid");
+    assert_eq!(loaded.records.get("events.urgent_share").map(|record| record.text()).as_deref(), Some("30%"));
+}
+
+#[test]
 fn a_value_that_was_refused_is_not_refused_again_by_a_rule() {
     assert_eq!(
         faults("events: {buffer_size: few, flush_threshold: 30000}"),

@@ -133,6 +133,13 @@ impl Table {
         self.read(key, expects.clone(), about, default, parse, |number| (*number).into())
     }
 
+    /// `25%`, or a bare number of percent.
+    pub fn percent(&mut self, key: &'static str, default: u8, bounds: RangeInclusive<u8>, about: &'static str) -> u8 {
+        let expects = values::percent_expected(&bounds);
+        let parse = |value: &Value| values::percent(value, &bounds, &expects);
+        self.read(key, expects.clone(), about, default, parse, |percent| format!("{percent}%").into())
+    }
+
     /// `30s`, `5m`, or a bare number of seconds.
     pub fn duration(
         &mut self,
