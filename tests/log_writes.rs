@@ -1,7 +1,7 @@
 //! What the log writes to the disk for each byte it stores. A program of its own, because it counts what its whole
 //! process writes.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path};
 
 use rodent::event_log::{Draft, EventLog, Lane, Settings};
 

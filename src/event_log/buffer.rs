@@ -2,6 +2,10 @@
 //!
 //! Producers put, the writer takes. Bounded by events and bytes; a producer that finds it full waits. What the writer
 //! has taken still counts until it is durable. Sequences are given here, so their order is the order of acceptance.
+//!
+//! Routine events wait for company: for a number of them, for a time, or until somebody waits for a commit. Urgent ones
+//! do not: each asks for a commit at once, and what comes while the writer is busy goes with the next one. Only a storm
+//! of them is grouped.
 
 use std::{
     collections::VecDeque,
@@ -22,6 +26,12 @@ pub(super) const BUFFER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a moved cursor may wait until it is durable. After a crash at most so much is delivered again.
 const CURSOR_DELAY: Duration = Duration::from_millis(200);
 
+/// Commits of urgent events that may follow each other at once; so many come back each second.
+const URGENT_COMMITS: f64 = 20.0;
+
+/// How long urgent events wait for each other when there were more commits than that.
+const URGENT_GROUPING: Duration = Duration::from_millis(50);
+
 /// Bounds and times of a buffer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -32,8 +42,6 @@ pub(super) struct Limits {
     pub(super) flush_interval: Duration,
     /// How many blocks the writer takes at a time: what becomes one flush. At least one is taken.
     pub(super) step_blocks: usize,
-    /// How often the writer is to look for what is too old.
-    pub(super) age_interval: Option<Duration>,
 }
 
 /// Consecutive events that are to become one frame.
@@ -60,8 +68,8 @@ pub(super) enum Work {
     Write(Vec<Block>),
     /// Make the cursors durable.
     Cursors,
-    /// Look for what is too old.
-    Age,
+    /// The time that it asked to be woken at has come.
+    Alarm,
     /// Everything is written and nothing more will come.
     Close,
 }
@@ -85,8 +93,32 @@ struct Queue {
     in_hand_since: Option<Instant>,
 }
 
+/// Lets commits of urgent events through one by one, until there are too many.
+struct UrgentPace {
+    /// Commits that may follow at once.
+    left: f64,
+    since: Instant,
+}
+
+impl UrgentPace {
+    /// When the next commit may be.
+    fn next(&mut self, now: Instant) -> Instant {
+        let back = now.saturating_duration_since(self.since).as_secs_f64() * URGENT_COMMITS;
+        self.left = (self.left + back).min(URGENT_COMMITS);
+        self.since = now;
+        if self.left < 1.0 {
+            return now + URGENT_GROUPING;
+        }
+        self.left -= 1.0;
+        now
+    }
+}
+
 struct State {
     queues: [Queue; 2],
+    urgent_pace: UrgentPace,
+    /// When the urgent events that wait are to be written.
+    urgent_due: Option<Instant>,
     cursors_moved: Option<Instant>,
     closing: bool,
     ended: Option<String>,
@@ -115,6 +147,8 @@ impl Buffer {
         Buffer {
             state: Mutex::new(State {
                 queues: next_sequences.map(queue),
+                urgent_pace: UrgentPace { left: URGENT_COMMITS, since: Instant::now() },
+                urgent_due: None,
                 cursors_moved: None,
                 closing: false,
                 ended: None,
@@ -165,6 +199,9 @@ impl Buffer {
         if events + drafts.len() >= self.limits.flush_threshold || held + bytes >= BUFFER_BYTES_MAX / 2 {
             state.aim_at_everything();
             self.work.notify_one();
+        } else if lane == Lane::Urgent {
+            state.hurry();
+            self.work.notify_one();
         } else if events == 0 {
             // The writer sleeps without an alarm while nothing waits.
             self.work.notify_one();
@@ -176,12 +213,13 @@ impl Buffer {
     pub(super) fn put_own(&self, lane: Lane, draft: Draft<'_>, clock: ClockState) {
         let mut state = self.lock();
         state.push(lane, &[draft], clock);
+        state.hurry();
         self.work.notify_one();
     }
 
-    /// Asks for everything put so far to be made durable now.
-    pub(super) fn commit(&self) {
-        self.lock().aim_at_everything();
+    /// Asks for everything put so far into a lane to be made durable now.
+    pub(super) fn commit(&self, lane: Lane) {
+        self.lock().aim_at(lane);
         self.work.notify_one();
     }
 
@@ -231,14 +269,15 @@ impl Buffer {
         }
     }
 
-    /// Blocks until there is something to do. The writer's side, like the two below.
-    pub(super) fn next_work(&self) -> Work {
+    /// Blocks until there is something to do; at the latest until `alarm`. The writer's side, like the two below.
+    pub(super) fn next_work(&self, alarm: Option<Instant>) -> Work {
         let mut state = self.lock();
-        let look = self.limits.age_interval.map(|interval| Instant::now() + interval);
         loop {
             let now = Instant::now();
             if state.due(now, self.limits.flush_interval) {
                 state.aim_at_everything();
+            } else if state.urgent_due.is_some_and(|due| now >= due) {
+                state.aim_at(Lane::Urgent);
             }
             let blocks = state.take_step(self.limits.step_blocks.max(1));
             if !blocks.is_empty() {
@@ -251,18 +290,19 @@ impl Buffer {
                 state.cursors_moved = None;
                 return Work::Cursors;
             }
-            if look.is_some_and(|look| now >= look) {
-                return Work::Age;
+            if alarm.is_some_and(|alarm| now >= alarm) {
+                return Work::Alarm;
             }
-            state = self.sleep(state, now, look);
+            state = self.sleep(state, now, alarm);
         }
     }
 
-    fn sleep<'a>(&self, state: MutexGuard<'a, State>, now: Instant, look: Option<Instant>) -> MutexGuard<'a, State> {
+    fn sleep<'a>(&self, state: MutexGuard<'a, State>, now: Instant, alarm: Option<Instant>) -> MutexGuard<'a, State> {
         let alarms = [
             state.oldest().map(|since| since + self.limits.flush_interval),
             state.cursors_moved.map(|since| since + CURSOR_DELAY),
-            look,
+            state.urgent_due,
+            alarm,
         ];
         match alarms.into_iter().flatten().min() {
             Some(alarm) => self
@@ -320,8 +360,23 @@ impl State {
     }
 
     fn aim_at_everything(&mut self) {
-        for queue in &mut self.queues {
-            queue.target = queue.next_sequence;
+        for lane in Lane::ALL {
+            self.aim_at(lane);
+        }
+    }
+
+    fn aim_at(&mut self, lane: Lane) {
+        let queue = &mut self.queues[lane.index()];
+        queue.target = queue.next_sequence;
+        if lane == Lane::Urgent {
+            self.urgent_due = None;
+        }
+    }
+
+    /// Urgent events have come: says when they are written, unless that is said already.
+    fn hurry(&mut self) {
+        if self.urgent_due.is_none() {
+            self.urgent_due = Some(self.urgent_pace.next(Instant::now()));
         }
     }
 

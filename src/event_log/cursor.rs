@@ -25,7 +25,7 @@ impl Cursor {
 
     /// Notes that everything before `next` has been taken. A cursor never moves back.
     pub fn commit(&self, lane: Lane, next: u64) {
-        let next = next.min(self.shared.durable(lane));
+        let next = next.min(self.shared.visible(lane));
         if self.shared.cursors.advance(&self.name, lane, next) {
             self.shared.buffer.cursor_moved();
         }
@@ -84,9 +84,24 @@ impl Cursors {
         }
     }
 
-    /// The place that every consumer has durably passed; `None` when there is no consumer.
-    pub(super) fn passed(&self, lane: Lane) -> Option<u64> {
-        self.lock().iter().filter(|((_, l), _)| *l == lane).map(|(_, position)| position.durable).min()
+    /// The places that every consumer has passed; `None` when there is no consumer.
+    pub(super) fn passed(&self) -> Option<[u64; 2]> {
+        self.least(|position| position.next)
+    }
+
+    /// The places that every consumer has durably passed: a crash does not bring them back.
+    pub(super) fn durably_passed(&self) -> Option<[u64; 2]> {
+        self.least(|position| position.durable)
+    }
+
+    fn least(&self, place: impl Fn(&Position) -> u64) -> Option<[u64; 2]> {
+        let positions = self.lock();
+        let least =
+            Lane::ALL.map(|lane| positions.iter().filter(|((_, l), _)| *l == lane).map(|(_, p)| place(p)).min());
+        match least {
+            [Some(urgent), Some(routine)] => Some([urgent, routine]),
+            _ => None,
+        }
     }
 
     /// Names of the cursors that stand before `next`.

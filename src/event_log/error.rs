@@ -62,6 +62,19 @@ impl LogError {
         LogError::Damaged { action, source: Box::new(source) }
     }
 
+    /// Whether the disk has no room for what was to be written.
+    pub(super) fn is_out_of_space(&self) -> bool {
+        let kind = match self {
+            LogError::Io { source, .. } => source.kind(),
+            LogError::Storage { source, .. } => match &**source {
+                sled::Error::Io(error) => error.kind(),
+                _ => return false,
+            },
+            _ => return false,
+        };
+        matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
     /// A word for labels.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -76,6 +76,15 @@ impl Header {
         HEADER_BYTES + self.stored_bytes as usize
     }
 
+    /// Puts the events under another epoch; gives the frame anew from its old bytes.
+    pub(super) fn renumber(&mut self, epoch: Uuid, frame: &[u8]) -> Vec<u8> {
+        self.epoch = epoch;
+        let mut bytes = Vec::with_capacity(frame.len());
+        self.write(&mut bytes);
+        bytes.extend_from_slice(frame.get(HEADER_BYTES..).unwrap_or_default());
+        bytes
+    }
+
     /// Reads and checks the header at the beginning of `bytes`; the body may be cut off.
     ///
     /// # Errors

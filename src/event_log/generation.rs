@@ -1,6 +1,7 @@
 //! A generation: one small sled directory that is written once, slot by slot, sealed, read, and removed whole.
 //!
-//! The writer is the only one who puts; readers share the open handle. Nothing is ever updated or deleted inside.
+//! The writer is the only one who puts; readers share the open handle. Nothing is ever updated or deleted inside. While
+//! the disk cannot be written a generation lies in memory instead: the same slots, and a flush that promises nothing.
 //!
 //! The layout makes sled write each frame once instead of four times. sled 0.34.7 rewrites a whole leaf when its tenth
 //! change is linked to it, and splits a leaf of more than sixteen keys. So keys are slot numbers, and empty
@@ -12,8 +13,13 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
+
+use sled::IVec;
 
 use super::{
     LogError,
@@ -38,11 +44,16 @@ pub const GENERATION_BYTES: u64 = 8080 * 1024;
 /// The most slots of a generation, for logs of many tiny frames: bounds what a search touches.
 pub(super) const SLOTS_MAX: u32 = 32_768;
 
+/// Where the slots are.
+enum Slots {
+    Disk { db: sled::Db, tree: sled::Tree },
+    Memory(RwLock<Vec<IVec>>),
+}
+
 /// An open generation.
 pub(super) struct Generation {
     path: PathBuf,
-    db: sled::Db,
-    slots: sled::Tree,
+    slots: Slots,
     /// Slots that hold a frame; the first empty one is the next to be written.
     filled: AtomicU32,
     /// Slots that exist, placeholders included.
@@ -73,16 +84,28 @@ impl Generation {
         Ok(generation)
     }
 
+    /// A generation in memory. Its path is only a name for messages.
+    pub(super) fn in_memory(lane: &Path) -> Generation {
+        Generation {
+            path: lane.join("memory"),
+            slots: Slots::Memory(RwLock::default()),
+            filled: AtomicU32::new(0),
+            laid: AtomicU32::new(u32::MAX),
+        }
+    }
+
+    /// Whether it lies in memory.
+    pub(super) fn is_in_memory(&self) -> bool {
+        matches!(self.slots, Slots::Memory(_))
+    }
+
     /// Opens an existing generation.
     ///
     /// # Errors
     /// When the storage fails or is damaged.
     pub(super) fn open(lane: &Path, number: u64) -> Result<Generation, LogError> {
         let generation = Generation::open_at(&directory(lane, number))?;
-        let laid = match generation.slots.last().map_err(|e| generation.failed("read", e))? {
-            Some((key, _)) => slot_number(&key).map_or(0, |slot| slot + 1),
-            None => 0,
-        };
+        let laid = generation.count_laid()?;
         generation.laid.store(laid, Ordering::Relaxed);
         generation.filled.store(generation.first_empty(laid)?, Ordering::Release);
         Ok(generation)
@@ -97,8 +120,9 @@ impl Generation {
             // A background flusher would wake the disk twice a second for nothing.
             .flush_every_ms(None);
         let db = store::open(&config).map_err(failed)?;
-        let slots = db.open_tree(TREE).map_err(failed)?;
-        Ok(Generation { path: path.to_owned(), db, slots, filled: AtomicU32::new(0), laid: AtomicU32::new(0) })
+        let tree = db.open_tree(TREE).map_err(failed)?;
+        let slots = Slots::Disk { db, tree };
+        Ok(Generation { path: path.to_owned(), slots, filled: AtomicU32::new(0), laid: AtomicU32::new(0) })
     }
 
     /// Number of frames.
@@ -110,12 +134,17 @@ impl Generation {
     ///
     /// # Errors
     /// When the storage fails.
-    pub(super) fn put(&self, frame: &[u8]) -> Result<(), LogError> {
+    pub(super) fn put(&self, frame: IVec) -> Result<(), LogError> {
         let slot = self.filled.load(Ordering::Relaxed);
-        if slot + PLACEHOLDER_DISTANCE > self.laid.load(Ordering::Relaxed) {
-            self.lay(PLACEHOLDERS)?;
+        match &self.slots {
+            Slots::Memory(frames) => frames.write().unwrap_or_else(PoisonError::into_inner).push(frame),
+            Slots::Disk { tree, .. } => {
+                if slot + PLACEHOLDER_DISTANCE > self.laid.load(Ordering::Relaxed) {
+                    self.lay(PLACEHOLDERS)?;
+                }
+                tree.insert(slot.to_be_bytes(), frame).map_err(|e| self.failed("write", e))?;
+            }
         }
-        self.slots.insert(slot.to_be_bytes(), frame).map_err(|e| self.failed("write", e))?;
         self.filled.store(slot + 1, Ordering::Release);
         Ok(())
     }
@@ -125,7 +154,10 @@ impl Generation {
     /// # Errors
     /// When the storage fails; what was put since the last flush may or may not be there.
     pub(super) fn flush(&self) -> Result<(), LogError> {
-        self.db.flush().map(|_| ()).map_err(|e| self.failed("flush", e))
+        match &self.slots {
+            Slots::Memory(_) => Ok(()),
+            Slots::Disk { db, .. } => db.flush().map(|_| ()).map_err(|e| self.failed("flush", e)),
+        }
     }
 
     /// Makes durable what an earlier process may have left in the page cache only.
@@ -165,8 +197,22 @@ impl Generation {
         Ok(low)
     }
 
-    fn slot(&self, slot: u32) -> Result<sled::IVec, LogError> {
-        self.slots.get(slot.to_be_bytes()).map_err(|e| self.failed("read", e)).map(Option::unwrap_or_default)
+    /// The bytes in a slot; empty when there are none.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn slot(&self, slot: u32) -> Result<IVec, LogError> {
+        let found = match &self.slots {
+            Slots::Memory(frames) => frames.read().unwrap_or_else(PoisonError::into_inner).get(slot as usize).cloned(),
+            Slots::Disk { tree, .. } => tree.get(slot.to_be_bytes()).map_err(|e| self.failed("read", e))?,
+        };
+        Ok(found.unwrap_or_default())
+    }
+
+    fn count_laid(&self) -> Result<u32, LogError> {
+        let Slots::Disk { tree, .. } = &self.slots else { return Ok(u32::MAX) };
+        let last = tree.last().map_err(|e| self.failed("read", e))?;
+        Ok(last.and_then(|(key, _)| slot_number(&key)).map_or(0, |slot| slot.saturating_add(1)))
     }
 
     /// Slots are filled without holes, so the first empty one is found by halving.
@@ -180,9 +226,10 @@ impl Generation {
     }
 
     fn lay(&self, count: u32) -> Result<(), LogError> {
+        let Slots::Disk { tree, .. } = &self.slots else { return Ok(()) };
         let laid = self.laid.load(Ordering::Relaxed);
         for slot in laid..laid + count {
-            self.slots.insert(slot.to_be_bytes(), &[][..]).map_err(|e| self.failed("write", e))?;
+            tree.insert(slot.to_be_bytes(), &[][..]).map_err(|e| self.failed("write", e))?;
         }
         self.laid.store(laid + count, Ordering::Relaxed);
         Ok(())

@@ -22,6 +22,9 @@ use crate::schema::{
 /// Source of the log's own events.
 const SOURCE: &str = "event_log";
 
+/// The lane that the records go to: they overtake what is routine, and are the last to go.
+pub(super) const RECORDS: Lane = Lane::Urgent;
+
 /// What is lost, and why.
 pub(super) struct Loss {
     pub(super) lane: Lane,

@@ -8,9 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use uuid::Uuid;
-
-use super::{Lane, LogError, age::Noted, durable, store, summary::Summary};
+use super::{Lane, LogError, age::Noted, durable, numbering::Numbers, store, summary::Summary};
 
 /// The layout of the log's directory.
 const FORMAT: u64 = 1;
@@ -23,7 +21,8 @@ pub(super) const CURSORS_MAX: usize = 64;
 
 /// The open store.
 pub(super) struct Meta {
-    db: sled::Db,
+    /// Absent after it could not be opened anew.
+    db: Option<sled::Db>,
     path: PathBuf,
 }
 
@@ -34,39 +33,79 @@ impl Meta {
     /// When the storage fails, is in use by another process, or was written by another format.
     pub(super) fn open(root: &Path) -> Result<Meta, LogError> {
         let path = root.join("meta");
-        let config = sled::Config::new()
-            .path(&path)
-            .segment_size(SEGMENT_BYTES)
-            .cache_capacity(1024 * 1024)
-            .flush_every_ms(None);
-        let db = store::open(&config).map_err(|e| LogError::storage("open", &path, e))?;
+        let db = Some(open_store(&path)?);
         let meta = Meta { db, path };
+        meta.check()?;
+        Ok(meta)
+    }
+
+    /// Opens the store anew: after an error sled refuses everything until then.
+    ///
+    /// # Errors
+    /// As [`Meta::open`]; until it has worked once, everything is refused.
+    pub(super) fn reopen(&mut self) -> Result<(), LogError> {
+        // The lock goes with the handle.
+        self.db = None;
+        self.db = Some(open_store(&self.path)?);
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), LogError> {
+        let meta = self;
         match meta.number(b"format")? {
             None => meta.put(b"format", &FORMAT.to_be_bytes())?,
             Some(FORMAT) => {}
             Some(found) => {
-                return Err(LogError::Format { path: root.display().to_string(), found, known: FORMAT });
+                return Err(LogError::Format { path: meta.path.display().to_string(), found, known: FORMAT });
             }
         }
-        durable::verify(&meta.db).map_err(|e| LogError::io("flush", &meta.path, e))?;
-        durable::sync_tree(&meta.path).map_err(|e| LogError::io("sync", &meta.path, e))?;
-        Ok(meta)
+        durable::verify(meta.db()?).map_err(|e| LogError::io("flush", &meta.path, e))?;
+        durable::sync_tree(&meta.path).map_err(|e| LogError::io("sync", &meta.path, e))
     }
 
-    /// The epoch, made when there is none.
+    /// Epoch and renumbered stretches; `None` in a new log.
     ///
     /// # Errors
     /// When the storage fails.
-    pub(super) fn epoch(&self) -> Result<Uuid, LogError> {
-        if let Some(bytes) = self.get(b"epoch")?
-            && let Ok(epoch) = Uuid::from_slice(&bytes)
-        {
-            return Ok(epoch);
-        }
-        let epoch = Uuid::new_v4();
-        self.put(b"epoch", epoch.as_bytes())?;
-        self.flush()?;
-        Ok(epoch)
+    pub(super) fn numbers(&self) -> Result<Option<Numbers>, LogError> {
+        Ok(self.get(b"epoch")?.and_then(|bytes| Numbers::from_bytes(&bytes)))
+    }
+
+    /// Durable when it returns.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn set_numbers(&self, numbers: &Numbers) -> Result<(), LogError> {
+        self.put(b"epoch", &numbers.to_bytes())?;
+        self.flush()
+    }
+
+    /// Whose log it is; `None` when that was never said.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn owner(&self) -> Result<Option<String>, LogError> {
+        Ok(self.get(b"owner")?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn set_owner(&self, owner: &str) -> Result<(), LogError> {
+        self.put(b"owner", owner.as_bytes())
+    }
+
+    /// Events of a lane that were lost so far, by the log's own count.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn lost(&self, lane: Lane) -> Result<u64, LogError> {
+        Ok(self.number(&[b"lost/", lane.name().as_bytes()].concat())?.unwrap_or(0))
+    }
+
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn set_lost(&self, lane: Lane, events: u64) -> Result<(), LogError> {
+        self.put(&[b"lost/", lane.name().as_bytes()].concat(), &events.to_be_bytes())
     }
 
     /// The log's age as noted last.
@@ -99,7 +138,7 @@ impl Meta {
     /// # Errors
     /// When the storage fails.
     pub(super) fn set_clean(&self) -> Result<(), LogError> {
-        self.db.remove(b"open").map_err(|e| self.failed("write", e))?;
+        self.db()?.remove(b"open").map_err(|e| self.failed("write", e))?;
         self.flush()
     }
 
@@ -124,7 +163,7 @@ impl Meta {
     /// When the storage fails.
     pub(super) fn cursors(&self) -> Result<Vec<(String, Lane, u64)>, LogError> {
         let mut cursors = Vec::new();
-        for pair in self.db.scan_prefix(b"cursor/") {
+        for pair in self.db()?.scan_prefix(b"cursor/") {
             let (key, value) = pair.map_err(|e| self.failed("read", e))?;
             let Ok(key) = std::str::from_utf8(&key) else { continue };
             let mut parts = key.splitn(3, '/').skip(1);
@@ -160,7 +199,7 @@ impl Meta {
     /// # Errors
     /// When the storage fails.
     pub(super) fn remove_summary(&self, lane: Lane, number: u64) -> Result<(), LogError> {
-        self.db.remove(summary_key(lane, number)).map(|_| ()).map_err(|e| self.failed("write", e))
+        self.db()?.remove(summary_key(lane, number)).map(|_| ()).map_err(|e| self.failed("write", e))
     }
 
     /// Makes everything durable.
@@ -168,7 +207,7 @@ impl Meta {
     /// # Errors
     /// When the storage fails.
     pub(super) fn flush(&self) -> Result<(), LogError> {
-        self.db.flush().map(|_| ()).map_err(|e| self.failed("flush", e))
+        self.db()?.flush().map(|_| ()).map_err(|e| self.failed("flush", e))
     }
 
     /// What it takes on the disk.
@@ -176,21 +215,31 @@ impl Meta {
         super::generation::disk_bytes(&self.path)
     }
 
+    fn db(&self) -> Result<&sled::Db, LogError> {
+        self.db.as_ref().ok_or_else(|| LogError::io("use", &self.path, io::Error::from(io::ErrorKind::NotConnected)))
+    }
+
     fn number(&self, key: &[u8]) -> Result<Option<u64>, LogError> {
         Ok(self.get(key)?.and_then(|bytes| Some(u64::from_be_bytes(bytes[..].try_into().ok()?))))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, LogError> {
-        self.db.get(key).map_err(|e| self.failed("read", e))
+        self.db()?.get(key).map_err(|e| self.failed("read", e))
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> Result<(), LogError> {
-        self.db.insert(key, value).map(|_| ()).map_err(|e| self.failed("write", e))
+        self.db()?.insert(key, value).map(|_| ()).map_err(|e| self.failed("write", e))
     }
 
     fn failed(&self, action: &str, source: sled::Error) -> LogError {
         LogError::storage(action, &self.path, source)
     }
+}
+
+fn open_store(path: &Path) -> Result<sled::Db, LogError> {
+    let config =
+        sled::Config::new().path(path).segment_size(SEGMENT_BYTES).cache_capacity(1024 * 1024).flush_every_ms(None);
+    store::open(&config).map_err(|e| LogError::storage("open", path, e))
 }
 
 fn summary_key(lane: Lane, number: u64) -> Vec<u8> {

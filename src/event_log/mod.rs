@@ -19,6 +19,7 @@
 
 mod age;
 mod allocator;
+mod ballast;
 mod buffer;
 mod cursor;
 mod durable;
@@ -28,6 +29,9 @@ mod generation;
 mod loss;
 mod manifest;
 mod meta;
+mod numbering;
+mod pending;
+mod progress;
 mod reader;
 mod retention;
 mod row;
@@ -58,10 +62,20 @@ pub use self::{
     cursor::Cursor,
     error::LogError,
     generation::GENERATION_BYTES,
+    progress::Progress,
     reader::{Gap, Read, Reader, Run, StoredEvent},
 };
 use self::{
-    buffer::Buffer, cursor::Cursors, loss::Loss, meta::Meta, row::Row, summary::Summary, tail::Tails, writer::Writer,
+    buffer::Buffer,
+    cursor::Cursors,
+    loss::Loss,
+    meta::Meta,
+    numbering::{Numbering, Numbers, Stretch},
+    progress::Signs,
+    row::Row,
+    summary::Summary,
+    tail::Tails,
+    writer::Writer,
 };
 use crate::{schema::events::event_loss_payload::EventLossOperation, telemetry::ErrorChain};
 
@@ -219,8 +233,10 @@ impl Settings {
         let expired_before = self.age_max.map_or(Duration::ZERO, |age_max| age.saturating_sub(age_max));
         // A generation that is being written may grow to a full one before retention looks again.
         let margin = Lane::ALL.len() as u64 * self.generation_bytes;
+        let disk_bytes_max = self.disk_bytes_max.saturating_sub(margin);
         retention::Bounds {
-            disk_bytes_max: self.disk_bytes_max.saturating_sub(margin),
+            disk_bytes_max,
+            routine_bytes_max: disk_bytes_max / 100 * u64::from(100 - self.urgent_share.min(90)),
             history_bytes: self.history_bytes,
             expired_before: u64::try_from(expired_before.as_millis()).unwrap_or(u64::MAX),
         }
@@ -238,28 +254,66 @@ const AGE_STEPS: u32 = 10;
 /// The shortest interval at which retention looks for what is too old.
 const AGE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
+/// How far the lanes reach: the sequences after the last events.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    /// That readers see.
+    visible: [u64; 2],
+    /// That survive a loss of power; behind `visible` only while the disk cannot be written.
+    durable: [u64; 2],
+}
+
 /// What the log's threads and handles have in common.
 struct Shared {
     settings: Settings,
-    epoch: Uuid,
+    numbering: Numbering,
     boot_id: Uuid,
     clock: AtomicU8,
     buffer: Buffer,
     rows: [Row; 2],
     cursors: Cursors,
-    /// Sequence after the last durable event of each lane.
-    durable: watch::Sender<[u64; 2]>,
+    reach: watch::Sender<Reach>,
     lost: [AtomicU64; 2],
     meta_bytes: AtomicU64,
+    ballast_bytes: AtomicU64,
+    /// Why events are not durable; empty when they are.
+    degraded: Mutex<String>,
+    signs: Signs,
 }
 
 impl Shared {
     fn durable(&self, lane: Lane) -> u64 {
-        self.durable.borrow()[lane.index()]
+        self.reach.borrow().durable[lane.index()]
     }
 
-    fn set_durable(&self, lane: Lane, next: u64) {
-        self.durable.send_modify(|durable| durable[lane.index()] = next);
+    fn visible(&self, lane: Lane) -> u64 {
+        self.reach.borrow().visible[lane.index()]
+    }
+
+    /// Lets readers see everything before `next`, and if it is durable waiting producers too.
+    fn show(&self, lane: Lane, next: u64, durable: bool) {
+        self.reach.send_modify(|reach| {
+            reach.visible[lane.index()] = next;
+            if durable {
+                reach.durable[lane.index()] = next;
+            }
+        });
+    }
+
+    fn set_degraded(&self, reason: String) {
+        *self.degraded.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    fn ballast_bytes(&self) -> u64 {
+        self.ballast_bytes.load(Ordering::Relaxed)
+    }
+
+    fn set_ballast(&self, bytes: u64) {
+        self.ballast_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn lost(&self, lane: Lane) -> u64 {
+        self.lost[lane.index()].load(Ordering::Relaxed)
     }
 
     fn clock(&self) -> ClockState {
@@ -289,7 +343,6 @@ impl EventLog {
     pub fn open(settings: Settings) -> Result<EventLog, LogError> {
         meta::make_root(&settings.directory).map_err(|e| LogError::io("create", &settings.directory, e))?;
         let meta = Meta::open(&settings.directory)?;
-        let epoch = meta.epoch()?;
         let rows = [
             Row::load(&settings.directory, Lane::Urgent, &meta)?,
             Row::load(&settings.directory, Lane::Routine, &meta)?,
@@ -300,17 +353,21 @@ impl EventLog {
             flush_threshold: settings.flush_threshold,
             flush_interval: settings.flush_interval,
             step_blocks: settings.flush_bytes / writer::FRAME_BYTES_AIM,
-            age_interval: settings.age_interval(),
         };
+        let cursors = Cursors::load(&meta)?;
+        let numbers = numbers(&settings, &meta, &cursors, &tails)?;
         let shared = Arc::new(Shared {
-            epoch,
+            numbering: Numbering::new(numbers),
             boot_id: settings.boot_id,
             clock: AtomicU8::new(ClockState::Unknown.number()),
             buffer: Buffer::new(limits, tails.next_sequences),
-            cursors: Cursors::load(&meta)?,
-            durable: watch::Sender::new(tails.next_sequences),
-            lost: [AtomicU64::new(0), AtomicU64::new(0)],
+            cursors,
+            reach: watch::Sender::new(Reach { visible: tails.next_sequences, durable: tails.next_sequences }),
+            lost: [AtomicU64::new(meta.lost(Lane::Urgent)?), AtomicU64::new(meta.lost(Lane::Routine)?)],
             meta_bytes: AtomicU64::new(meta.disk_bytes()),
+            ballast_bytes: AtomicU64::new(0),
+            degraded: Mutex::default(),
+            signs: Signs::new(),
             rows,
             settings,
         });
@@ -340,7 +397,7 @@ impl EventLog {
     /// When the writer ends before that.
     pub async fn commit(&self, lane: Lane, next: u64) -> Result<(), LogError> {
         if self.shared.durable(lane) < next {
-            self.shared.buffer.commit();
+            self.shared.buffer.commit(lane);
         }
         self.durable(lane, next).await
     }
@@ -350,16 +407,16 @@ impl EventLog {
     /// # Errors
     /// When the writer ends before that.
     pub async fn durable(&self, lane: Lane, next: u64) -> Result<(), LogError> {
-        let mut durable = self.shared.durable.subscribe();
+        let mut reach = self.shared.reach.subscribe();
         loop {
-            if durable.borrow_and_update()[lane.index()] >= next {
+            if reach.borrow_and_update().durable[lane.index()] >= next {
                 return Ok(());
             }
             if let Some(reason) = self.shared.buffer.ended() {
                 return Err(LogError::Closed(reason));
             }
             // The writer touches the channel once more when it ends.
-            let _ = durable.changed().await;
+            let _ = reach.changed().await;
         }
     }
 
@@ -368,10 +425,10 @@ impl EventLog {
         self.shared.buffer.next_sequence(lane)
     }
 
-    /// First sequence that is still stored, and the one after the last durable event. Equal when the lane is empty.
+    /// First sequence that is still there, and the one after the last event that can be read. Equal when the lane is empty.
     pub fn bounds(&self, lane: Lane) -> (u64, u64) {
-        let durable = self.shared.durable(lane);
-        (self.shared.rows[lane.index()].first_sequence().unwrap_or(durable).min(durable), durable)
+        let end = self.shared.visible(lane);
+        (self.shared.rows[lane.index()].first_sequence().unwrap_or(end).min(end), end)
     }
 
     /// A reader that begins at `from`. It holds no cursor: the log does not wait for it.
@@ -395,19 +452,55 @@ impl EventLog {
         self.shared.clock.store(state.number(), Ordering::Relaxed);
     }
 
-    /// Identity of the numbering.
+    /// Identity of the numbering of new events.
     pub fn epoch(&self) -> Uuid {
-        self.shared.epoch
+        self.shared.numbering.epoch()
+    }
+
+    /// Gives everything that `cursor` has not passed numbers that nobody has seen: a new epoch, also for what is stored.
+    /// For a consumer to whom the old numbers stand for other events, as after a rolled-back or copied disk. Durable a
+    /// moment later; a crash before that only makes it necessary again. Readers must be placed anew.
+    pub fn renumber(&self, cursor: &Cursor) -> Uuid {
+        let (shared, epoch) = (&self.shared, Uuid::new_v4());
+        // First, so that whatever is accepted beyond the stretches bears the new epoch by itself.
+        shared.numbering.begin(epoch);
+        for lane in Lane::ALL {
+            let (from, to) = (cursor.next(lane), shared.buffer.next_sequence(lane));
+            if from < to {
+                shared.numbering.renumber(Stretch { lane, from, to, epoch });
+            }
+        }
+        shared.buffer.cursor_moved();
+        epoch
+    }
+
+    /// Why events are not durable at the moment; `None` when they are.
+    pub fn degraded(&self) -> Option<String> {
+        if let Some(reason) = self.shared.buffer.ended() {
+            return Some(reason);
+        }
+        let reason = self.shared.degraded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.progress() {
+            _ if !reason.is_empty() => Some(reason),
+            Progress::Fine => None,
+            Progress::Hung(since) => Some(format!("the disk has not answered for {} s", since.as_secs())),
+            Progress::Stuck(since) => Some(format!("the event log's writer has not moved for {} s", since.as_secs())),
+        }
+    }
+
+    /// How the writer is doing, for a watchdog: to be asked every few seconds.
+    pub fn progress(&self) -> Progress {
+        self.shared.signs.progress()
     }
 
     /// Waits until the writer has ended by itself, and says why. Cancel safe.
     pub async fn ended(&self) -> String {
-        let mut durable = self.shared.durable.subscribe();
+        let mut reach = self.shared.reach.subscribe();
         loop {
             if let Some(reason) = self.shared.buffer.ended() {
                 return reason;
             }
-            let _ = durable.changed().await;
+            let _ = reach.changed().await;
         }
     }
 
@@ -420,6 +513,32 @@ impl EventLog {
             let _ = handle.join();
         }
     }
+}
+
+/// The numbering that the log goes on with. A log that was written for another owner is a copy, or has been moved: there may
+/// be another one that goes on with the same numbers, so here what is not delivered and what comes gets others.
+fn numbers(settings: &Settings, meta: &Meta, cursors: &Cursors, tails: &Tails) -> Result<Numbers, LogError> {
+    let stored = meta.numbers()?;
+    let (is_new, numbering) = (stored.is_none(), Numbering::new(stored.unwrap_or_else(Numbers::fresh)));
+    let owner = meta.owner()?;
+    let foreign = owner.as_ref().is_some_and(|owner| *owner != settings.owner);
+    if foreign {
+        let epoch = Uuid::new_v4();
+        numbering.begin(epoch);
+        let passed = cursors.durably_passed().unwrap_or([1, 1]);
+        for lane in Lane::ALL {
+            let (from, to) = (passed[lane.index()], tails.next_sequences[lane.index()]);
+            if from < to {
+                numbering.renumber(Stretch { lane, from, to, epoch });
+            }
+        }
+        tracing::warn!("the event log was written on another machine or for another node; it goes on in a new epoch");
+    }
+    if is_new || foreign || owner.is_none() {
+        meta.set_owner(&settings.owner)?;
+        meta.set_numbers(&numbering.numbers())?;
+    }
+    Ok(numbering.numbers())
 }
 
 /// Starts the writer's thread. However it ends, producers and waiting callers learn it.
@@ -439,7 +558,7 @@ fn start(writer: Writer, shared: Arc<Shared>) -> Result<JoinHandle<()>, LogError
                 Err(_) => "the event log's writer panicked".to_owned(),
             };
             shared.buffer.end(reason);
-            shared.durable.send_modify(|_| ());
+            shared.reach.send_modify(|_| ());
         })
         .map_err(|e| LogError::io("start the writer of", &directory, e))
 }
@@ -451,7 +570,7 @@ impl Shared {
         let summary = Summary { min_time: last, max_time: last.saturating_add(window), ..Summary::default() };
         self.record(&Loss {
             lane: Lane::Routine,
-            epoch: self.epoch,
+            epoch: self.numbering.epoch(),
             cause: EventLossOperation::UncleanStop,
             consumers: Vec::new(),
             summary,

@@ -1,6 +1,6 @@
 //! Reads a lane in order, frame by frame, handing on the events' bytes as they are stored.
 //!
-//! A reader sees only what is durable. It holds no cursor: when retention overtakes it, it gets a [`Gap`], never silence.
+//! A reader sees only what is durable, or what is kept in memory while the disk cannot be written. It holds no cursor: when retention overtakes it, it gets a [`Gap`], never silence.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     ClockState, Lane, LogError, Shared,
-    frame::{Frame, event_at},
+    frame::{Frame, Header, event_at},
     generation::Generation,
     row::Located,
 };
@@ -111,7 +111,7 @@ impl Reader {
 
     /// Durable events from the position on.
     pub fn available(&self) -> u64 {
-        self.shared.durable(self.lane).saturating_sub(self.position)
+        self.shared.visible(self.lane).saturating_sub(self.position)
     }
 
     /// Waits until something durable stands at the position. Cancel safe.
@@ -123,8 +123,8 @@ impl Reader {
     pub async fn ready_for(&self, count: u64) {
         let index = self.lane.index();
         let wanted = self.position.saturating_add(count.max(1));
-        let mut durable = self.shared.durable.subscribe();
-        if durable.wait_for(|next| next[index] >= wanted).await.is_err() {
+        let mut reach = self.shared.reach.subscribe();
+        if reach.wait_for(|reach| reach.visible[index] >= wanted).await.is_err() {
             // The log is closed: nothing will ever come.
             std::future::pending::<()>().await;
         }
@@ -136,7 +136,7 @@ impl Reader {
     /// When the storage fails or what it gives back is damaged.
     pub fn read(&mut self, events_max: usize, bytes_max: usize) -> Result<Read, LogError> {
         let mut run: Option<(Run, Joined)> = None;
-        while self.position < self.shared.durable(self.lane) {
+        while self.position < self.shared.visible(self.lane) {
             if let Some(gap) = self.find_frame()? {
                 if run.is_some() {
                     break;
@@ -145,11 +145,17 @@ impl Reader {
                 return Ok(Read::Gap(gap));
             }
             let Some(place) = &self.place else { break };
-            if run.as_ref().is_some_and(|(run, _)| !run.goes_on(&place.frame)) {
+            let header = &place.frame.header;
+            let (epoch, border) = self.shared.numbering.resolve(self.lane, self.position, header.epoch);
+            if run.as_ref().is_some_and(|(run, _)| !run.goes_on(header, epoch)) {
                 break;
             }
-            let (run, joined) = run.get_or_insert_with(|| (Run::at(&place.frame, self.position), Joined::Nothing));
-            let room = (events_max.saturating_sub(run.count as usize), bytes_max.saturating_sub(joined.len()));
+            let (run, joined) = run.get_or_insert_with(|| (Run::at(header, epoch, self.position), Joined::Nothing));
+            let events = events_max.saturating_sub(run.count as usize);
+            let room = (
+                events.min(usize::try_from(border - self.position).unwrap_or(usize::MAX)),
+                bytes_max.saturating_sub(joined.len()),
+            );
             let (fields, count) = take(&place.frame, self.position, room, run.count == 0);
             if count == 0 {
                 break;
@@ -183,7 +189,7 @@ impl Reader {
                     (generation, slot)
                 }
                 Located::Gone(to) => return Ok(Some(Gap { from: self.position, to })),
-                Located::Ahead => return Ok(Some(Gap { from: self.position, to: self.shared.durable(self.lane) })),
+                Located::Ahead => return Ok(Some(Gap { from: self.position, to: self.shared.visible(self.lane) })),
             },
         };
         let frame = generation.frame(slot)?;
@@ -194,7 +200,7 @@ impl Reader {
             return Ok(None);
         }
         // A hole between frames: never written by us, but what is on the disk is not always what we wrote.
-        let to = if first > self.position { first } else { self.shared.durable(self.lane) };
+        let to = if first > self.position { first } else { self.shared.visible(self.lane) };
         Ok(Some(Gap { from: self.position, to }))
     }
 }
@@ -217,11 +223,10 @@ fn take(frame: &Frame, position: u64, room: (usize, usize), force: bool) -> (Byt
 }
 
 impl Run {
-    fn at(frame: &Frame, first_sequence: u64) -> Run {
-        let header = &frame.header;
+    fn at(header: &Header, epoch: Uuid, first_sequence: u64) -> Run {
         Run {
             lane: header.lane,
-            epoch: header.epoch,
+            epoch,
             boot_id: header.boot_id,
             clock: header.clock,
             first_sequence,
@@ -230,9 +235,8 @@ impl Run {
         }
     }
 
-    fn goes_on(&self, frame: &Frame) -> bool {
-        let header = &frame.header;
-        (header.epoch, header.boot_id, header.clock) == (self.epoch, self.boot_id, self.clock)
+    fn goes_on(&self, header: &Header, epoch: Uuid) -> bool {
+        (epoch, header.boot_id, header.clock) == (self.epoch, self.boot_id, self.clock)
     }
 }
 

@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use uuid::Uuid;
@@ -23,6 +26,8 @@ struct Volume {
     /// Recorded as lost, and to be removed as soon as that record is durable.
     condemned: bool,
     open: Weak<Generation>,
+    /// The generation itself, when it lies in memory.
+    memory: Option<Arc<Generation>>,
 }
 
 /// A sealed generation, for deciding what may go.
@@ -38,6 +43,8 @@ pub(super) struct Row {
     lane: Lane,
     path: PathBuf,
     volumes: Mutex<BTreeMap<u64, Volume>>,
+    /// The highest number that was ever given to a generation.
+    highest: AtomicU64,
 }
 
 /// Where a sequence is to be found.
@@ -70,9 +77,13 @@ impl Row {
                 None => summarise(&Generation::open(&path, number)?, 1)?,
             };
             let disk_bytes = generation::disk_bytes(&generation::directory(&path, number));
-            volumes.insert(number, Volume { summary, disk_bytes, sealed: true, condemned: false, open: Weak::new() });
+            volumes.insert(
+                number,
+                Volume { summary, disk_bytes, sealed: true, condemned: false, open: Weak::new(), memory: None },
+            );
         }
-        Ok(Row { lane, path, volumes: Mutex::new(volumes) })
+        let highest = AtomicU64::new(newest.unwrap_or(0));
+        Ok(Row { lane, path, volumes: Mutex::new(volumes), highest })
     }
 
     /// The lane's directory.
@@ -83,6 +94,11 @@ impl Row {
     /// The lane.
     pub(super) fn lane(&self) -> Lane {
         self.lane
+    }
+
+    /// The number of a new generation: above all others.
+    pub(super) fn next_number(&self) -> u64 {
+        self.highest.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Number of the newest generation on the disk, sealed or not.
@@ -134,6 +150,7 @@ impl Row {
                 sealed: false,
                 condemned: false,
                 open: Arc::downgrade(generation),
+                memory: generation.is_in_memory().then(|| Arc::clone(generation)),
             },
         );
     }
@@ -178,9 +195,44 @@ impl Row {
     pub(super) fn sealed(&self) -> Vec<Sealed> {
         self.lock()
             .iter()
-            .filter(|(_, volume)| volume.sealed && !volume.condemned)
+            .filter(|(_, volume)| volume.sealed && !volume.condemned && volume.memory.is_none())
             .map(|(&number, volume)| Sealed { number, summary: volume.summary.clone(), disk_bytes: volume.disk_bytes })
             .collect()
+    }
+
+    /// The same of those that lie in memory; what they take is what is stored in them.
+    pub(super) fn sealed_in_memory(&self) -> Vec<Sealed> {
+        self.lock()
+            .iter()
+            .filter(|(_, volume)| volume.sealed && !volume.condemned && volume.memory.is_some())
+            .map(|(&number, Volume { summary, .. })| Sealed {
+                number,
+                disk_bytes: summary.stored_bytes,
+                summary: summary.clone(),
+            })
+            .collect()
+    }
+
+    /// Every generation in memory, less those that are recorded as lost.
+    pub(super) fn in_memory(&self) -> Vec<(Summary, Arc<Generation>)> {
+        let volumes = self.lock();
+        let kept = volumes.values().filter(|volume| !volume.condemned);
+        kept.filter_map(|volume| Some((volume.summary.clone(), Arc::clone(volume.memory.as_ref()?)))).collect()
+    }
+
+    /// Whether a generation lies in memory; `None` when there is none of this number.
+    pub(super) fn is_in_memory(&self, number: u64) -> Option<bool> {
+        self.lock().get(&number).map(|volume| volume.memory.is_some())
+    }
+
+    /// Events that are nowhere but in memory.
+    pub(super) fn memory_events(&self) -> u64 {
+        self.lock().values().filter(|volume| volume.memory.is_some()).map(|volume| volume.summary.events()).sum()
+    }
+
+    /// Lets go of everything in memory: it is on the disk now.
+    pub(super) fn forget_memory(&self) {
+        self.lock().retain(|_, volume| volume.memory.is_none());
     }
 
     /// Takes a generation out of the row and removes its directory. Readers that have it open keep what they opened.
@@ -188,7 +240,10 @@ impl Row {
     /// # Errors
     /// When the file system refuses.
     pub(super) fn remove(&self, number: u64) -> Result<(), LogError> {
-        self.lock().remove(&number);
+        let removed = self.lock().remove(&number);
+        if removed.is_none_or(|volume| volume.memory.is_some()) {
+            return Ok(());
+        }
         generation::remove(&self.path, number)
             .map_err(|e| LogError::io("remove", &generation::directory(&self.path, number), e))
     }
@@ -213,6 +268,7 @@ impl Row {
         let volumes = self.lock().clone();
         volumes
             .iter()
+            .filter(|(_, volume)| volume.memory.is_none())
             .map(|(&number, volume)| match volume.sealed {
                 true => volume.disk_bytes,
                 false => generation::disk_bytes(&generation::directory(&self.path, number)),

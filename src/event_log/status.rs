@@ -10,10 +10,11 @@ impl EventLog {
     /// gigabyte) and where the cursors stand.
     pub fn status(&self) -> LogStatus {
         let shared = &self.shared;
-        let disk_bytes =
-            shared.rows.iter().map(Row::disk_bytes).sum::<u64>() + shared.meta_bytes.load(Ordering::Relaxed);
+        let disk_bytes = shared.rows.iter().map(Row::disk_bytes).sum::<u64>()
+            + shared.ballast_bytes()
+            + shared.meta_bytes.load(Ordering::Relaxed);
         LogStatus {
-            log_epoch: shared.epoch.to_string(),
+            log_epoch: self.epoch().to_string(),
             lanes: Lane::ALL.map(|lane| self.lane_status(lane)).into(),
             cursors: shared
                 .cursors
@@ -23,7 +24,7 @@ impl EventLog {
                 .collect(),
             disk_bytes,
             disk_bytes_max: shared.settings.disk_bytes_max,
-            degraded: shared.buffer.ended().unwrap_or_default(),
+            degraded: self.degraded().unwrap_or_default(),
         }
     }
 
@@ -43,12 +44,12 @@ impl EventLog {
             waiting_bytes: waiting.bytes,
             waiting_milliseconds: u64::try_from(waiting.oldest.as_millis()).unwrap_or(u64::MAX),
             oldest_time,
-            lost_events: self.shared.lost[lane.index()].load(Ordering::Relaxed),
+            lost_events: self.shared.lost(lane),
         }
     }
 
     fn cursor_status(&self, name: String, lane: Lane, next: u64) -> CursorStatus {
-        let lag_events = self.shared.durable(lane).saturating_sub(next);
+        let lag_events = self.shared.visible(lane).saturating_sub(next);
         CursorStatus { name, lane: lane.name().to_owned(), next_sequence: next, lag_events }
     }
 }

@@ -57,10 +57,10 @@ impl Summary {
         self.max_time = self.max_time.max(header.max_time);
     }
 
-    /// Counts the levels of events.
-    pub(super) fn count_levels(&mut self, entries: &[Entry]) {
-        for entry in entries {
-            self.levels[usize::from(entry.level).min(LEVELS - 1)] += 1;
+    /// Takes the levels of a frame's events into account.
+    pub(super) fn add_levels(&mut self, levels: &[u64; LEVELS]) {
+        for (sum, count) in self.levels.iter_mut().zip(levels) {
+            *sum += count;
         }
     }
 
@@ -99,6 +99,15 @@ impl Summary {
             levels: levels.map(u64::from_be_bytes),
         })
     }
+}
+
+/// How many events have each level.
+pub(super) fn level_counts(entries: &[Entry]) -> [u64; LEVELS] {
+    let mut levels = [0; LEVELS];
+    for entry in entries {
+        levels[usize::from(entry.level).min(LEVELS - 1)] += 1;
+    }
+    levels
 }
 
 #[cfg(test)]

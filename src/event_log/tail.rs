@@ -40,7 +40,7 @@ impl Tails {
             let summary = summarise(&generation, floor)?;
             *next = floor.max(summary.next_sequence);
             row.set_active(number, &generation, &summary);
-            tails.active[row.lane().index()] = Some(Active { number, generation, summary });
+            tails.active[row.lane().index()] = Some(Active::new(number, generation, summary));
         }
         Ok(tails)
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::schema::events::{Event, event::EventPayload, system_event::EventType};
+use crate::schema::events::{Event, EventLossPayload, event::EventPayload, system_event::EventType};
 
 fn settings(directory: &Path) -> Settings {
     Settings {
@@ -51,9 +51,13 @@ fn noise(number: u64, length: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Everything a reader gets from `from` on: events with their sequences, and gaps.
+/// Everything a reader of the routine lane gets from `from` on: events with their sequences, and gaps.
 fn read_all(log: &EventLog, from: u64) -> (Vec<StoredEvent>, Vec<Gap>) {
-    let mut reader = log.reader(Lane::Routine, from);
+    read_lane(log, Lane::Routine, from)
+}
+
+fn read_lane(log: &EventLog, lane: Lane, from: u64) -> (Vec<StoredEvent>, Vec<Gap>) {
+    let mut reader = log.reader(lane, from);
     let (mut events, mut gaps) = (Vec::new(), Vec::new());
     loop {
         match reader.read(700, 100_000).expect("a readable log") {
@@ -190,22 +194,25 @@ struct Counted {
 }
 
 fn conservation(log: &EventLog) -> Counted {
+    // Events first: what goes while this counts has its record by then.
     let (read, gaps) = read_all(log, 1);
     let gone = gaps.iter().map(|gap| gap.to - gap.from).sum();
-    let mut counted = Counted { gone, recorded: 0, stored: 0, first: gaps.last().map_or(1, |gap| gap.to) };
-    for stored in &read {
-        match Event::decode(&stored.event[..]).ok().and_then(loss_of) {
-            Some(loss) => {
-                assert_eq!(loss.consumer, "uplink");
-                let span = loss.last_sequence - loss.first_sequence + 1;
-                assert!((span - 10..=span).contains(&loss.count), "all but a few records, which are kept");
-                assert!(loss.count_exact);
-                counted.recorded += loss.count;
-            }
-            None => counted.stored += 1,
-        }
+    let first = gaps.last().map_or(1, |gap| gap.to);
+    let mut counted = Counted { gone, recorded: 0, stored: read.len() as u64, first };
+    for loss in losses(log) {
+        assert_eq!(loss.consumer, "uplink");
+        assert_eq!(loss.last_sequence - loss.first_sequence + 1, loss.count);
+        assert!(loss.count_exact);
+        counted.recorded += loss.count;
     }
     counted
+}
+
+/// The records of losses, oldest first.
+fn losses(log: &EventLog) -> Vec<EventLossPayload> {
+    let (read, gaps) = read_lane(log, Lane::Urgent, 1);
+    assert!(gaps.is_empty(), "records do not go before routine events");
+    read.iter().filter_map(|stored| Event::decode(&stored.event[..]).ok().and_then(loss_of)).collect()
 }
 
 #[tokio::test]
@@ -243,19 +250,17 @@ async fn what_is_too_old_goes_with_a_record_and_not_before_its_time() {
     let _cursor = log.cursor("uplink").expect("room for a cursor");
     let accepted = std::time::Instant::now();
     append(&log, &[b"old".to_vec()]).await;
-    let mut reader = log.reader(Lane::Routine, 2);
-    // The next event is the record of the loss.
+    let reader = log.reader(Lane::Urgent, 1);
+    // The first urgent event is the record of the loss.
     reader.ready().await;
     assert!(accepted.elapsed() >= Duration::from_millis(1500), "{:?}", accepted.elapsed());
-    let Read::Run(run) = reader.read(1, 1).expect("readable") else { panic!("an event was there") };
-    let event = run.events().next().expect("an event").event;
-    let loss = loss_of(Event::decode(&event[..]).expect("an event")).expect("a loss record");
+    let loss = losses(&log).remove(0);
     assert_eq!((loss.first_sequence, loss.last_sequence, loss.count), (1, 1, 1));
     eventually(|| log.bounds(Lane::Routine).0 == 2).await;
     log.close();
 }
 
-fn loss_of(event: Event) -> Option<crate::schema::events::EventLossPayload> {
+fn loss_of(event: Event) -> Option<EventLossPayload> {
     match event.event_payload? {
         EventPayload::SystemEvent(system) => match system.event_type? {
             EventType::LossEvent(loss) => Some(loss),
@@ -281,6 +286,7 @@ async fn what_every_consumer_has_goes_without_a_record_when_no_history_is_kept()
     log.close();
     let log = EventLog::open(settings(directory.path())).expect("a log");
     assert_eq!(append(&log, &[b"next".to_vec()]).await, 2002, "no sequence is used twice");
+    assert!(losses(&log).is_empty(), "nothing was lost");
     log.close();
 }
 
@@ -292,9 +298,8 @@ async fn a_process_that_did_not_close_the_log_leaves_a_record_with_the_next_one(
     log.close();
     Meta::open(&settings(directory.path()).directory).expect("meta").take_clean().expect("meta");
     let log = EventLog::open(settings(directory.path())).expect("a log");
-    log.reader(Lane::Routine, 2).ready().await;
-    let (read, _) = read_all(&log, 2);
-    let loss = loss_of(Event::decode(&read[0].event[..]).expect("an event")).expect("a loss record");
+    log.reader(Lane::Urgent, 1).ready().await;
+    let loss = losses(&log).remove(0);
     assert_eq!(loss.operation, EventLossOperation::UncleanStop as i32);
     assert!(!loss.count_exact);
     log.close();

@@ -1,26 +1,33 @@
 //! The one thread that writes: takes events from the buffer, makes frames, puts them into the active generation of their
-//! lane, flushes, and only then lets readers and waiting producers see them. Seals, rotates and removes generations, and
-//! makes the cursors durable.
+//! lane, flushes, and only then lets readers and waiting producers see them. Seals and rotates generations, makes the
+//! cursors durable, and lets go of what may go (`removal`). When the storage fails it works around it (`rescue`).
 //!
-//! Always holds: what readers see is durable. At most `flush_bytes` are handed to sled between two flushes, for sled has
-//! no back-pressure of its own. Without work there is no write and no sync: a sleeping disk stays asleep.
+//! Always holds: what readers see is durable, or the log says that it is not. At most `flush_bytes` are handed to sled
+//! between two flushes, for sled has no back-pressure of its own. What is not known to be durable is still in memory.
+//! Without work there is no write and no sync: a sleeping disk stays asleep.
 
-use std::sync::Arc;
+mod removal;
+mod rescue;
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use self::{removal::Condemned, rescue::Failing};
 use super::{
     Lane, LogError, Shared,
     age::AgeClock,
+    ballast::Ballast,
     buffer::{Block, Work},
-    frame::{Circumstances, Encoded, Encoder, FRAME_BYTES_MAX},
+    frame::{Circumstances, Encoder, FRAME_BYTES_MAX},
     generation::{Generation, SLOTS_MAX},
-    loss::{self, Loss},
     meta::Meta,
-    retention::{self, Candidates},
-    row::Located,
+    pending::Pending,
     summary::Summary,
     tail::Tails,
 };
-use crate::schema::events::event_loss_payload::EventLossOperation;
+use crate::telemetry::ErrorChain;
 
 /// The most that is put between two flushes, bytes, unless told otherwise.
 pub(super) const FLUSH_BYTES: usize = 256 * 1024;
@@ -32,268 +39,355 @@ pub(super) const FRAME_BYTES_AIM: usize = 20 * 1024;
 /// Bounds of a block's size, bytes of events.
 const BLOCK_BYTES: std::ops::RangeInclusive<usize> = 8 * 1024..=128 * 1024;
 
+/// What is stored in a generation in memory before it is sealed: what is lost at a time when there are too many.
+const MEMORY_GENERATION_BYTES: u64 = 1024 * 1024;
+
+/// How long after its start the log begins with its ballast: who starts has more urgent things to do.
+const BALLAST_DELAY: Duration = Duration::from_secs(10);
+
+/// Between two steps of its growth.
+const BALLAST_PAUSE: Duration = Duration::from_millis(100);
+
+/// When there was no room for it, or it has its size: until the next look.
+const BALLAST_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The generation being written.
 pub(super) struct Active {
-    pub(super) number: u64,
-    pub(super) generation: Arc<Generation>,
-    pub(super) summary: Summary,
-}
-
-/// A generation that goes as soon as the record of it is durable.
-struct Condemned {
-    lane: Lane,
     number: u64,
-    next_sequence: u64,
-    /// Sequence after the record.
-    recorded: u64,
+    generation: Arc<Generation>,
+    /// What was put.
+    summary: Summary,
+    /// What was there when it was flushed last.
+    durable: Summary,
 }
 
-/// The lane that loss records go to.
-const RECORDS: Lane = Lane::Routine;
+impl Active {
+    /// A generation all of whose frames are durable.
+    pub(super) fn new(number: u64, generation: Arc<Generation>, summary: Summary) -> Active {
+        Active { number, generation, durable: summary.clone(), summary }
+    }
+
+    fn is_full(&self, generation_bytes: u64) -> bool {
+        let bytes_max = match self.generation.is_in_memory() {
+            true => MEMORY_GENERATION_BYTES,
+            false => generation_bytes,
+        };
+        self.summary.stored_bytes >= bytes_max || self.generation.frames() >= SLOTS_MAX
+    }
+}
+
+/// A lane as the writer sees it.
+#[derive(Default)]
+struct LaneWork {
+    /// Opened when the first event of the lane comes, or at the start when there is one.
+    active: Option<Active>,
+    /// Put since the last flush.
+    pending: Vec<Pending>,
+    pending_bytes: usize,
+    /// What the buffer still counts and is all pending.
+    events: usize,
+    event_bytes: usize,
+}
 
 /// The writer's own state.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     meta: Meta,
     encoder: Encoder,
-    /// Opened when the first event of the lane comes, or at the start when there is one.
-    active: [Option<Active>; 2],
+    lanes: [LaneWork; 2],
     age: AgeClock,
     condemned: Vec<Condemned>,
     /// How well events compress, stored bytes per byte, smoothed.
     ratio: f64,
+    ballast: Ballast,
+    grow_ballast_at: Instant,
+    look_for_age_at: Option<Instant>,
+    /// While the disk cannot be written.
+    failing: Option<Failing>,
 }
 
 impl Writer {
     /// # Errors
     /// When zstd cannot allocate.
     pub(super) fn new(shared: Arc<Shared>, meta: Meta, tails: Tails) -> Result<Writer, LogError> {
-        let encoder = Encoder::new().map_err(|e| LogError::io("compress for", &shared.settings.directory, e))?;
-        let age = AgeClock::new(meta.age()?, shared.boot_id, shared.settings.since_boot);
-        Ok(Writer { shared, meta, encoder, active: tails.active, age, condemned: Vec::new(), ratio: 0.5 })
+        let settings = &shared.settings;
+        let encoder = Encoder::new().map_err(|e| LogError::io("compress for", &settings.directory, e))?;
+        let age = AgeClock::new(meta.age()?, shared.boot_id, settings.since_boot);
+        let ballast = Ballast::find(&settings.directory, settings.disk_bytes_max);
+        let now = Instant::now();
+        Ok(Writer {
+            encoder,
+            lanes: tails.active.map(|active| LaneWork { active, ..LaneWork::default() }),
+            age,
+            condemned: Vec::new(),
+            ratio: 0.5,
+            ballast,
+            grow_ballast_at: now + BALLAST_DELAY,
+            look_for_age_at: settings.age_interval().map(|interval| now + interval),
+            failing: None,
+            meta,
+            shared,
+        })
     }
 
     /// Works until the buffer is closed and empty.
     ///
     /// # Errors
-    /// When the storage fails. What is not durable by then is still in the buffer, or lost with the process and named
-    /// in the record of the next start.
+    /// When zstd cannot allocate. Failures of the storage are worked around.
     pub(super) fn run(mut self) -> Result<(), LogError> {
-        self.retain()?;
+        let shared = Arc::clone(&self.shared);
+        shared.signs.watch_this_thread();
+        self.retain();
         loop {
-            match self.shared.buffer.next_work() {
-                Work::Write(blocks) => {
-                    self.write(blocks)?;
-                    self.remove_condemned()?;
-                }
-                Work::Cursors => {
-                    self.meta.set_age(self.age.note())?;
-                    self.shared.cursors.persist(&self.meta)?;
-                    self.retain()?;
-                }
-                Work::Age => {
-                    self.seal_old()?;
-                    self.retain()?;
-                }
-                Work::Close => {
-                    self.remove_condemned()?;
-                    self.meta.set_age(self.age.note())?;
-                    self.shared.cursors.persist(&self.meta)?;
-                    return self.meta.set_clean();
-                }
+            let work = shared.buffer.next_work(self.alarm());
+            shared.signs.begin();
+            let closed = matches!(work, Work::Close);
+            match work {
+                Work::Write(blocks) => self.write(blocks)?,
+                Work::Cursors => self.keep_cursors(),
+                Work::Alarm => self.chores(),
+                Work::Close => self.close(),
+            }
+            self.remove_condemned();
+            shared.signs.end();
+            if closed {
+                return Ok(());
             }
         }
+    }
+
+    fn alarm(&self) -> Option<Instant> {
+        let retry = self.failing.as_ref().map(|failing| failing.retry_at);
+        let ballast = self.ballast.is_short().then_some(self.grow_ballast_at);
+        [retry, ballast, self.look_for_age_at].into_iter().flatten().min()
+    }
+
+    fn chores(&mut self) {
+        let now = Instant::now();
+        if self.failing.as_ref().is_some_and(|failing| now >= failing.retry_at) {
+            self.recover();
+        }
+        if self.look_for_age_at.is_some_and(|at| now >= at) {
+            self.look_for_age_at = self.shared.settings.age_interval().map(|interval| now + interval);
+            self.seal_old();
+            self.retain();
+        }
+        if now >= self.grow_ballast_at {
+            self.grow_ballast(now);
+        }
+    }
+
+    fn grow_ballast(&mut self, now: Instant) {
+        let grown = self.failing.is_none() && self.ballast.grow().unwrap_or(false);
+        self.shared.set_ballast(self.ballast.bytes());
+        let pause = if grown && self.ballast.is_short() { BALLAST_PAUSE } else { BALLAST_INTERVAL };
+        self.grow_ballast_at = now + pause;
     }
 
     /// Writes blocks, flushing whenever enough has been put. A flush never covers two lanes: each has its own store.
     fn write(&mut self, blocks: Vec<Block>) -> Result<(), LogError> {
         let flush_bytes = self.shared.settings.flush_bytes;
-        let mut group = Group::default();
+        let mut last = None;
         for block in blocks {
-            if group.bytes > 0 && (group.lane != block.lane || group.bytes + FRAME_BYTES_MAX > flush_bytes) {
-                self.flush(&mut group)?;
+            let lane = block.lane;
+            if let Some(last) = last.filter(|last| *last != lane) {
+                self.flush(last);
             }
-            group.lane = block.lane;
-            self.put(block, &mut group)?;
+            last = Some(lane);
+            for frame in self.encode(&block)? {
+                let work = &self.lanes[lane.index()];
+                if !work.pending.is_empty() && work.pending_bytes + FRAME_BYTES_MAX > flush_bytes {
+                    self.flush(lane);
+                }
+                self.put(lane, frame);
+            }
+            let work = &mut self.lanes[lane.index()];
+            work.events += block.entries.len();
+            work.event_bytes += block.event_bytes;
         }
-        self.flush(&mut group)
+        if let Some(last) = last {
+            self.flush(last);
+        }
+        Ok(())
     }
 
-    fn put(&mut self, block: Block, group: &mut Group) -> Result<(), LogError> {
+    fn encode(&mut self, block: &Block) -> Result<Vec<Pending>, LogError> {
         let shared = &self.shared;
-        let with = Circumstances { lane: block.lane, epoch: shared.epoch, boot_id: shared.boot_id, clock: block.clock };
+        let with = Circumstances {
+            lane: block.lane,
+            epoch: shared.numbering.epoch(),
+            boot_id: shared.boot_id,
+            clock: block.clock,
+        };
         let mut frames = Vec::with_capacity(1);
         self.encoder
             .encode(with, block.first_sequence, &block.fields, 0, &block.entries, &mut frames)
             .map_err(|e| LogError::io("compress for", &shared.settings.directory, e))?;
-        let stored: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
+        let stored = frames.iter().map(|frame| frame.bytes.len()).sum();
         self.learn(block.fields.len(), stored);
-        let generation_bytes = self.shared.settings.generation_bytes;
         let mut entries = block.entries.as_slice();
-        for Encoded { header, bytes } in frames {
-            let active = self.active(block.lane, header.first_sequence)?;
-            active.generation.put(&bytes)?;
-            active.summary.add(&header, bytes.len());
-            let (of_this, rest) = entries.split_at(header.count as usize);
-            active.summary.count_levels(of_this);
+        let pending = frames.into_iter().map(|frame| {
+            let (of_this, rest) = entries.split_at(frame.header.count as usize);
             entries = rest;
-            group.bytes += bytes.len();
-            if active.summary.stored_bytes >= generation_bytes || active.generation.frames() >= SLOTS_MAX {
-                self.flush_active(block.lane)?;
-                self.show(block.lane);
-                self.seal(block.lane)?;
+            Pending::new(frame, of_this)
+        });
+        Ok(pending.collect())
+    }
+
+    fn put(&mut self, lane: Lane, frame: Pending) {
+        let put = self.try_put(lane, &frame);
+        let work = &mut self.lanes[lane.index()];
+        work.pending_bytes += frame.len();
+        work.pending.push(frame);
+        match put {
+            Err(error) => self.rescue(lane, error),
+            Ok(full) if full => {
+                self.flush(lane);
+                self.seal(lane);
             }
+            Ok(_) => {}
         }
-        group.events += block.entries.len();
-        group.event_bytes += block.event_bytes;
-        Ok(())
     }
 
-    /// Makes a group durable and shows it.
-    fn flush(&mut self, group: &mut Group) -> Result<(), LogError> {
-        if group.events > 0 {
-            self.flush_active(group.lane)?;
-            // Room first: who is woken by what is durable finds the memory free.
-            self.shared.buffer.release(group.lane, group.events, group.event_bytes);
-            self.show(group.lane);
-        }
-        *group = Group::default();
-        Ok(())
+    /// Gives whether the generation is full now.
+    fn try_put(&mut self, lane: Lane, frame: &Pending) -> Result<bool, LogError> {
+        let generation_bytes = self.shared.settings.generation_bytes;
+        let active = self.active(lane, frame.first_sequence())?;
+        frame.put(&active.generation, &mut active.summary)?;
+        Ok(active.is_full(generation_bytes))
     }
 
-    fn flush_active(&mut self, lane: Lane) -> Result<(), LogError> {
-        let Some(active) = &self.active[lane.index()] else { return Ok(()) };
-        active.generation.flush()?;
+    /// Makes durable what is pending of a lane, and shows it.
+    fn flush(&mut self, lane: Lane) {
+        let work = &self.lanes[lane.index()];
+        if work.pending.is_empty() {
+            return;
+        }
+        let flushed = work.active.as_ref().map_or(Ok(()), |active| active.generation.flush());
+        match flushed {
+            Ok(()) => self.flushed(lane),
+            Err(error) => self.rescue(lane, error),
+        }
+    }
+
+    /// Everything that was put into a lane is where it should be.
+    fn flushed(&mut self, lane: Lane) {
+        let work = &mut self.lanes[lane.index()];
+        work.pending.clear();
+        work.pending_bytes = 0;
+        let (events, event_bytes) = (std::mem::take(&mut work.events), std::mem::take(&mut work.event_bytes));
+        let Some(active) = &mut work.active else { return };
+        active.durable = active.summary.clone();
         self.shared.rows[lane.index()].update_active(active.number, &active.summary);
-        Ok(())
-    }
-
-    /// Lets readers and waiting producers see what has been flushed.
-    fn show(&self, lane: Lane) {
-        if let Some(active) = &self.active[lane.index()] {
-            self.shared.set_durable(lane, active.summary.next_sequence);
-        }
+        // Room first: who is woken by what is durable finds the memory free.
+        self.shared.buffer.release(lane, events, event_bytes);
+        self.shared.show(lane, active.summary.next_sequence, self.failing.is_none());
     }
 
     /// The generation that takes the lane's next frame.
     fn active(&mut self, lane: Lane, first_sequence: u64) -> Result<&mut Active, LogError> {
-        let slot = &mut self.active[lane.index()];
-        if slot.is_none() {
+        let work = &mut self.lanes[lane.index()];
+        if work.active.is_none() {
             let row = &self.shared.rows[lane.index()];
-            let number = row.newest()?.map_or(1, |newest| newest + 1);
-            let generation = Arc::new(Generation::create(row.path(), number)?);
-            // Before anything can be removed: the sequence goes on even if every generation is gone.
-            self.meta.set_floor(lane, first_sequence)?;
-            self.meta.flush()?;
+            let number = row.next_number();
+            let generation = Arc::new(match self.failing {
+                None => Generation::create(row.path(), number)?,
+                Some(_) => Generation::in_memory(row.path()),
+            });
             let summary = Summary { begun_at: self.age.milliseconds(), ..Summary::empty(first_sequence) };
             row.set_active(number, &generation, &summary);
-            *slot = Some(Active { number, generation, summary });
+            work.active = Some(Active::new(number, generation, summary));
         }
-        Ok(slot.as_mut().expect("set above"))
+        Ok(work.active.as_mut().expect("set above"))
     }
 
-    /// Closes the active generation of a lane for good. Everything in it is durable.
-    fn seal(&mut self, lane: Lane) -> Result<(), LogError> {
-        let Some(mut active) = self.active[lane.index()].take() else { return Ok(()) };
-        active.summary.sealed_at = self.age.milliseconds();
-        self.shared.rows[lane.index()].update_active(active.number, &active.summary);
-        self.meta.set_age(self.age.note())?;
-        self.meta.set_summary(lane, active.number, &active.summary)?;
-        self.meta.set_floor(lane, active.summary.next_sequence)?;
-        self.meta.flush()?;
-        // After `meta`: a manifest that knows more than `meta` proves that `meta` has gone back.
-        self.shared.rows[lane.index()].write_manifest(active.number, &active.summary, self.shared.epoch);
+    /// Closes the active generation of a lane for good. Everything in it has been flushed.
+    fn seal(&mut self, lane: Lane) {
+        let sealed_at = self.age.milliseconds();
+        let Some(active) = &mut self.lanes[lane.index()].active else { return };
+        active.durable.sealed_at = sealed_at;
+        let (number, summary) = (active.number, active.durable.clone());
+        let noted = self.age.note();
+        self.with_meta(|meta| {
+            meta.set_age(noted)?;
+            meta.set_summary(lane, number, &summary)?;
+            meta.set_floor(lane, summary.next_sequence)?;
+            meta.flush()
+        });
+        if self.failing.is_none() {
+            // After `meta`: a manifest that knows more than `meta` proves that `meta` has gone back.
+            self.shared.rows[lane.index()].write_manifest(number, &summary, self.shared.numbering.epoch());
+        }
+        self.put_away(lane);
+        self.retain();
+    }
+
+    /// Takes the active generation out of the writer's hands, as it was flushed last.
+    fn put_away(&mut self, lane: Lane) {
+        let Some(active) = self.lanes[lane.index()].active.take() else { return };
+        let row = &self.shared.rows[lane.index()];
+        row.update_active(active.number, &active.durable);
         drop(active.generation);
-        self.shared.rows[lane.index()].seal(active.number);
-        self.retain()
+        row.seal(active.number);
     }
 
     /// Seals what has been written to for so long that its oldest events would be kept too long.
-    fn seal_old(&mut self) -> Result<(), LogError> {
-        let Some(interval) = self.shared.settings.age_interval() else { return Ok(()) };
+    fn seal_old(&mut self) {
+        let Some(interval) = self.shared.settings.age_interval() else { return };
         let began_before = self.age.now().saturating_sub(interval).as_millis();
         for lane in Lane::ALL {
-            let old = |active: &Active| active.summary.frames > 0 && u128::from(active.summary.begun_at) < began_before;
-            if self.active[lane.index()].as_ref().is_some_and(old) {
-                self.seal(lane)?;
+            let old = |active: &Active| active.durable.frames > 0 && u128::from(active.durable.begun_at) < began_before;
+            if self.lanes[lane.index()].active.as_ref().is_some_and(old) {
+                self.seal(lane);
             }
         }
-        Ok(())
     }
 
-    /// Removes what may go, and condemns what must: that is recorded as lost now and removed when the record is durable,
-    /// so that a crash in between counts events twice rather than not at all.
-    fn retain(&mut self) -> Result<(), LogError> {
-        self.remove_condemned()?;
+    fn keep_cursors(&mut self) {
+        let noted = self.age.note();
         let shared = Arc::clone(&self.shared);
-        let lanes: Vec<_> = shared
-            .rows
-            .iter()
-            .map(|row| Candidates { lane: row.lane(), sealed: row.sealed(), passed: shared.cursors.passed(row.lane()) })
-            .collect();
-        let sealed_bytes: u64 = lanes.iter().flat_map(|lane| &lane.sealed).map(|sealed| sealed.disk_bytes).sum();
-        let rows_bytes: u64 =
-            shared.rows.iter().map(|row| row.disk_bytes().saturating_sub(row.condemned_bytes())).sum();
-        let other_bytes = (rows_bytes + self.meta.disk_bytes()).saturating_sub(sealed_bytes);
-        for removal in retention::decide(shared.settings.bounds(self.age.now()), &lanes, other_bytes) {
-            let sealed = lanes.iter().filter(|lane| lane.lane == removal.lane).flat_map(|lane| &lane.sealed);
-            let Some(sealed) = sealed.into_iter().find(|sealed| sealed.number == removal.number) else { continue };
-            if removal.loses {
-                self.condemn(removal.lane, sealed.number, &sealed.summary)?;
-            } else {
-                self.remove(removal.lane, sealed.number)?;
+        if let Some(numbers) = shared.numbering.take_changed()
+            && self.with_meta(|meta| meta.set_numbers(&numbers)).is_none()
+        {
+            shared.numbering.put_back();
+        }
+        self.with_meta(|meta| {
+            meta.set_age(noted)?;
+            shared.cursors.persist(meta)
+        });
+        self.retain();
+    }
+
+    fn close(&mut self) {
+        if self.failing.is_some() {
+            self.recover();
+        }
+        self.remove_condemned();
+        self.keep_cursors();
+        let stored = self.failing.is_none() && self.with_meta(Meta::set_clean).is_some();
+        if !stored {
+            let events: u64 = self.shared.rows.iter().map(|row| row.memory_events()).sum();
+            tracing::error!(
+                events,
+                "the event log is closed while the disk cannot be written: what is in memory is lost, and the next start reports it"
+            );
+        }
+    }
+
+    /// Does something with `meta`. When that cannot be written the disk cannot: gives `None` then, and all goes on in memory.
+    fn with_meta<T>(&mut self, act: impl Fn(&Meta) -> Result<T, LogError>) -> Option<T> {
+        if self.failing.is_some() {
+            return None;
+        }
+        let done = act(&self.meta).or_else(|_| self.meta.reopen().and_then(|()| act(&self.meta)));
+        match done {
+            Ok(done) => Some(done),
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "the event log's cursors cannot be written");
+                self.enter_memory(&error);
+                None
             }
         }
-        Ok(())
-    }
-
-    /// Records what consumers lose by the removal of a generation. Loss records in it that somebody has not taken are
-    /// not lost with it: they are appended again.
-    fn condemn(&mut self, lane: Lane, number: u64, summary: &Summary) -> Result<(), LogError> {
-        let shared = &self.shared;
-        let from = shared.cursors.passed(lane).unwrap_or(0).max(summary.first_sequence);
-        let records = match shared.rows[lane.index()].locate(summary.first_sequence)? {
-            Located::In(generation) => loss::records_in(&generation, from)?,
-            Located::Gone(_) | Located::Ahead => Vec::new(),
-        };
-        let carried = records.len() as u64;
-        for record in records {
-            shared.put_record(&record.event, record.timestamp);
-        }
-        shared.count_loss(lane, summary.next_sequence.saturating_sub(from).saturating_sub(carried));
-        shared.record(&Loss {
-            lane,
-            epoch: shared.epoch,
-            cause: EventLossOperation::Retention,
-            consumers: shared.cursors.behind(lane, summary.next_sequence),
-            summary: summary.clone(),
-            from,
-            carried,
-        });
-        shared.buffer.commit();
-        shared.rows[lane.index()].condemn(number);
-        let recorded = shared.buffer.next_sequence(RECORDS);
-        self.condemned.push(Condemned { lane, number, next_sequence: summary.next_sequence, recorded });
-        Ok(())
-    }
-
-    /// Removes the generations whose loss is durably recorded, after moving the cursors past them.
-    fn remove_condemned(&mut self) -> Result<(), LogError> {
-        let durable = self.shared.durable(RECORDS);
-        let (due, rest) =
-            std::mem::take(&mut self.condemned).into_iter().partition(|c: &Condemned| c.recorded <= durable);
-        self.condemned = rest;
-        for Condemned { lane, number, next_sequence, .. } in due {
-            self.shared.cursors.raise(lane, next_sequence);
-            self.shared.cursors.persist(&self.meta)?;
-            self.remove(lane, number)?;
-        }
-        Ok(())
-    }
-
-    fn remove(&self, lane: Lane, number: u64) -> Result<(), LogError> {
-        self.shared.rows[lane.index()].remove(number)?;
-        self.meta.remove_summary(lane, number)
     }
 
     fn learn(&mut self, raw: usize, stored: usize) {
@@ -302,32 +396,5 @@ impl Writer {
             let aim = (FRAME_BYTES_AIM as f64 / self.ratio.max(0.01)) as usize;
             self.shared.buffer.set_block_bytes(aim.clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end()));
         }
-    }
-}
-
-/// What has been put and not yet flushed.
-struct Group {
-    lane: Lane,
-    bytes: usize,
-    events: usize,
-    event_bytes: usize,
-}
-
-impl Default for Group {
-    fn default() -> Group {
-        Group { lane: Lane::Routine, bytes: 0, events: 0, event_bytes: 0 }
-    }
-}
-
-impl Shared {
-    /// Appends a loss record to the log.
-    pub(super) fn record(&self, loss: &Loss) {
-        let (event, timestamp) = loss.event();
-        self.put_record(&event, timestamp);
-    }
-
-    fn put_record(&self, event: &[u8], timestamp: i64) {
-        let draft = super::Draft { event, level: loss::LEVEL, category: loss::CATEGORY, timestamp };
-        self.buffer.put_own(RECORDS, draft, self.clock());
     }
 }

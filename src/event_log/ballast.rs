@@ -1,0 +1,113 @@
+//! Space that the log gives up when the disk is full, so that there is room for what must still be written.
+//!
+//! A file of bytes that no file system can compress or share: what is only reserved is not there on a copy-on-write
+//! disk. Counts towards the log's share of the disk. The writer lets it grow while it has nothing else to do, and
+//! only where there is plenty of room.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+/// The most that it takes, bytes.
+const BALLAST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The part of the log's share that it takes at most.
+const SHARE: u64 = 16;
+
+/// How much it grows at a time: what a producer may have to wait for.
+const STEP_BYTES: u64 = 1024 * 1024;
+
+/// The ballast of a log.
+pub(super) struct Ballast {
+    path: PathBuf,
+    target: u64,
+    bytes: u64,
+}
+
+impl Ballast {
+    /// What is there of it below the log's root.
+    pub(super) fn find(root: &Path, disk_bytes_max: u64) -> Ballast {
+        let path = root.join("ballast");
+        let target = (disk_bytes_max / SHARE).min(BALLAST_BYTES_MAX);
+        let bytes = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
+        Ballast { path, target, bytes }
+    }
+
+    /// What it takes on the disk, bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether it is smaller than it should be.
+    pub(super) fn is_short(&self) -> bool {
+        self.bytes < self.target
+    }
+
+    /// Gives all of it up. Gives whether there was any.
+    pub(super) fn release(&mut self) -> bool {
+        let had = fs::remove_file(&self.path).is_ok() && self.bytes > 0;
+        self.bytes = 0;
+        had
+    }
+
+    /// Grows by a step, if the disk has at least twice as much room as is missing. Gives whether it grew.
+    ///
+    /// # Errors
+    /// As the file system says; what had grown is given up then.
+    pub(super) fn grow(&mut self) -> io::Result<bool> {
+        let missing = self.target.saturating_sub(self.bytes);
+        let directory = self.path.parent().unwrap_or(&self.path);
+        if missing == 0 || free_bytes(directory)? < missing.saturating_mul(2) {
+            return Ok(false);
+        }
+        let grown = self.append(missing.min(STEP_BYTES));
+        if grown.is_err() {
+            self.release();
+        }
+        grown.map(|()| true)
+    }
+
+    fn append(&mut self, bytes: u64) -> io::Result<()> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
+        io::copy(&mut File::open("/dev/urandom")?.take(bytes), &mut file)?;
+        file.flush()?;
+        // Delayed allocation would promise space that is not there.
+        file.sync_all()?;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+/// What an ordinary program may still write to the disk of a directory, bytes.
+///
+/// # Errors
+/// As the file system says.
+pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
+    let found = nix::sys::statvfs::statvfs(directory).map_err(io::Error::from)?;
+    Ok(found.blocks_available().saturating_mul(found.fragment_size()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_grows_step_by_step_to_its_size_and_is_given_up_whole() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut ballast = Ballast::find(directory.path(), 40 * 1024 * 1024);
+        assert!(ballast.is_short());
+        while ballast.is_short() {
+            assert!(ballast.grow().expect("a writable disk"), "there is room");
+        }
+        assert_eq!(ballast.bytes(), 40 * 1024 * 1024 / SHARE);
+        assert_eq!(super::super::generation::disk_bytes(directory.path()), ballast.bytes());
+        let mut found = Ballast::find(directory.path(), 40 * 1024 * 1024);
+        assert!(!found.is_short());
+        assert!(found.release());
+        assert!(!found.release());
+        assert_eq!(fs::read_dir(directory.path()).expect("a directory").count(), 0);
+    }
+}

@@ -1,0 +1,231 @@
+//! What the writer does when the storage fails it: makes room, begins a new generation, and puts there everything that is
+//! not known to be durable. When that fails too it goes on in memory, and looks every few seconds whether the disk is
+//! back.
+//!
+//! A handle that has failed once is never used again, and what was written through it since its last good flush is
+//! never read back to find out: the page cache would show what the disk does not hold. In memory the lanes are rows of
+//! generations as ever, so that readers notice nothing but the epoch: what is delivered from memory and then forgotten
+//! by a crash must not share its numbers with what comes after the crash.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::{Active, LaneWork, Writer};
+use crate::{
+    event_log::{Lane, LogError, generation::Generation, numbering::Numbers, row::Row, summary::Summary},
+    telemetry::ErrorChain,
+};
+
+/// Between two looks at a disk that cannot be written.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The disk cannot be written.
+pub(super) struct Failing {
+    since: Instant,
+    pub(super) retry_at: Instant,
+}
+
+/// How room is made on a full disk, the cheapest first.
+#[derive(Clone, Copy)]
+enum Sacrifice {
+    Nothing,
+    History,
+    Ballast,
+}
+
+impl Writer {
+    /// Puts everything that is pending in a lane somewhere else: onto the disk if there is a way, else into memory.
+    pub(super) fn rescue(&mut self, lane: Lane, error: LogError) {
+        tracing::warn!(lane = lane.name(), error = %ErrorChain(&error), "the event log begins a new generation");
+        let mut error = error;
+        for sacrifice in [Sacrifice::Nothing, Sacrifice::History, Sacrifice::Ballast] {
+            self.cut(lane);
+            if !self.sacrifice(sacrifice, &error) {
+                continue;
+            }
+            match self.put_pending(lane) {
+                Ok(()) => return self.flushed(lane),
+                Err(again) => error = again,
+            }
+        }
+        self.enter_memory(&error);
+    }
+
+    /// Gives whether it is worth trying again.
+    fn sacrifice(&mut self, sacrifice: Sacrifice, error: &LogError) -> bool {
+        match sacrifice {
+            Sacrifice::Nothing => true,
+            _ if !error.is_out_of_space() => false,
+            Sacrifice::History => self.remove_history(),
+            Sacrifice::Ballast => {
+                let released = self.ballast.release();
+                self.shared.set_ballast(0);
+                if released {
+                    tracing::warn!("the disk is full: the event log has given up its reserve");
+                }
+                released
+            }
+        }
+    }
+
+    fn put_pending(&mut self, lane: Lane) -> Result<(), LogError> {
+        let pending = std::mem::take(&mut self.lanes[lane.index()].pending);
+        let put = pending.iter().try_for_each(|frame| {
+            let active = self.active(lane, frame.first_sequence())?;
+            frame.put(&active.generation, &mut active.summary)
+        });
+        self.lanes[lane.index()].pending = pending;
+        put?;
+        self.lanes[lane.index()].active.as_ref().map_or(Ok(()), |active| active.generation.flush())
+    }
+
+    /// Lets go of the active generation; what it held at its last good flush stays.
+    fn cut(&mut self, lane: Lane) {
+        let empty = self.lanes[lane.index()].active.as_ref().map(|active| (active.number, active.durable.frames == 0));
+        self.put_away(lane);
+        if let Some((number, true)) = empty
+            && let Err(error) = self.shared.rows[lane.index()].remove(number)
+        {
+            // It holds nothing; what is left of it is cleared away with the lane's next generations.
+            tracing::debug!(error = %ErrorChain(&error), "an empty generation stays");
+        }
+    }
+
+    /// From now on events are kept in memory.
+    pub(super) fn enter_memory(&mut self, error: &LogError) {
+        if self.failing.is_some() {
+            return;
+        }
+        let reason = ErrorChain(error).to_string();
+        tracing::error!(
+            error = reason,
+            "the disk cannot be written: events are kept in memory and delivered from there"
+        );
+        let now = Instant::now();
+        self.failing = Some(Failing { since: now, retry_at: now + RETRY_INTERVAL });
+        self.shared.set_degraded(reason);
+        let epoch = Uuid::new_v4();
+        self.shared.numbering.begin(epoch);
+        for lane in Lane::ALL {
+            self.cut(lane);
+            let LaneWork { pending, .. } = &mut self.lanes[lane.index()];
+            if pending.is_empty() {
+                continue;
+            }
+            pending.iter_mut().for_each(|frame| frame.renumber(epoch));
+            self.put_pending(lane).expect("memory takes every frame");
+            self.flushed(lane);
+        }
+    }
+
+    /// Looks whether the disk is back.
+    pub(super) fn recover(&mut self) {
+        let Some(failing) = &self.failing else { return };
+        let since = failing.since;
+        match self.try_recover() {
+            Ok(()) => {
+                tracing::info!(
+                    seconds = since.elapsed().as_secs(),
+                    "the disk can be written again; every event is durable"
+                );
+                self.keep_cursors();
+            }
+            Err(error) => {
+                self.shared.set_degraded(ErrorChain(&error).to_string());
+                self.failing = Some(Failing { since, retry_at: Instant::now() + RETRY_INTERVAL });
+            }
+        }
+    }
+
+    fn try_recover(&mut self) -> Result<(), LogError> {
+        self.meta.reopen()?;
+        // Durable before anything else: whatever a crash leaves of the events in memory, those after it have numbers
+        // that nobody has seen.
+        let numbers = Numbers { epoch: Uuid::new_v4(), ..self.shared.numbering.numbers() };
+        self.meta.set_numbers(&numbers)?;
+        let mut moved = Vec::new();
+        for row in &self.shared.rows {
+            match self.copy_to_disk(row) {
+                Ok(copied) => moved.push((row.lane(), copied)),
+                Err((made, error)) => {
+                    let all = moved.into_iter().flat_map(|(lane, copied)| copied.into_iter().map(move |c| (lane, c)));
+                    all.chain(made.into_iter().map(|c| (row.lane(), c)))
+                        .for_each(|(lane, copy)| self.discard(lane, copy));
+                    return Err(error);
+                }
+            }
+        }
+        self.failing = None;
+        self.shared.numbering.begin(numbers.epoch);
+        self.shared.set_degraded(String::new());
+        for (lane, copies) in moved {
+            self.take_over(lane, copies);
+        }
+        Ok(())
+    }
+
+    /// Writes a row's generations in memory into new ones on the disk, durably; with the error, those that it made.
+    fn copy_to_disk(&self, row: &Row) -> Result<Vec<Active>, (Vec<Active>, LogError)> {
+        let mut copies: Vec<Active> = Vec::new();
+        for (summary, generation) in row.in_memory() {
+            if let Err(error) = self.copy_one(row, &mut copies, &summary, &generation) {
+                return Err((copies, error));
+            }
+        }
+        Ok(copies)
+    }
+
+    fn copy_one(&self, row: &Row, copies: &mut Vec<Active>, of: &Summary, from: &Generation) -> Result<(), LogError> {
+        let full = |copy: &Active| copy.is_full(self.shared.settings.generation_bytes);
+        if copies.last().is_none_or(full) {
+            let number = row.next_number();
+            let generation = Arc::new(Generation::create(row.path(), number)?);
+            let summary = Summary { begun_at: of.begun_at, ..Summary::empty(of.first_sequence) };
+            copies.push(Active::new(number, generation, summary));
+        }
+        let copy = copies.last_mut().expect("one was pushed if there was none");
+        for slot in 0..from.frames() {
+            let header = from.header(slot)?;
+            if header.first_sequence >= of.next_sequence {
+                break;
+            }
+            let bytes = from.slot(slot)?;
+            copy.summary.add(&header, bytes.len());
+            copy.generation.put(bytes)?;
+        }
+        copy.summary.add_levels(&of.levels);
+        copy.generation.flush()?;
+        copy.durable = copy.summary.clone();
+        Ok(())
+    }
+
+    fn discard(&self, lane: Lane, copy: Active) {
+        let path = self.shared.rows[lane.index()].path();
+        drop(copy.generation);
+        // On a full disk this may fail; a generation that holds what another holds is ignored at the next start.
+        let _ = crate::event_log::generation::remove(path, copy.number);
+    }
+
+    /// The copies take the place of what they were made from.
+    fn take_over(&mut self, lane: Lane, copies: Vec<Active>) {
+        self.lanes[lane.index()].active = None;
+        let row = &self.shared.rows[lane.index()];
+        let next_sequence = copies.last().map(|copy| copy.durable.next_sequence);
+        for copy in &copies {
+            row.set_active(copy.number, &copy.generation, &copy.durable);
+        }
+        row.forget_memory();
+        for copy in copies {
+            // All but the last are complete.
+            self.seal(lane);
+            self.lanes[lane.index()].active = Some(copy);
+        }
+        if let Some(next) = next_sequence {
+            self.shared.show(lane, next, true);
+        }
+    }
+}
