@@ -34,8 +34,8 @@ impl StatusParts {
     /// One line for the service manager.
     pub(super) fn line(&self) -> String {
         let uplink = self.uplink.status();
-        let log = self.log.status();
-        let waiting: u64 = log.cursors.iter().map(|cursor| cursor.lag_events).sum();
+        // Asked every few seconds: the disk is not to be looked at for it.
+        let waiting: u64 = self.log.cursors().iter().map(|cursor| cursor.lag_events).sum();
         match uplink.state.as_str() {
             "off" => format!("No controller configured; keeping {waiting} events"),
             state => format!("Controller {}: {state}; {waiting} events to deliver", uplink.controller),

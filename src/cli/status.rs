@@ -1,7 +1,8 @@
 //! `rodent status`: whether all is well, what is stored, what would be lost now, when the controller was last reached,
-//! and what each collector does. One screen.
+//! how each lane and cursor stands, and what each collector does. One screen.
 
 mod report;
+mod tables;
 
 use std::{io, path::Path, process::ExitCode, time::SystemTime};
 
@@ -15,7 +16,7 @@ use super::Failure;
 use crate::{
     client::{Client, StatusResponse},
     schema::DESCRIPTORS,
-    terminal::{Cell, Column, Output, Screen, Table, Tone, grouped, quiet_end},
+    terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end},
 };
 
 /// Columns of the longest label and the gap behind it.
@@ -41,7 +42,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     let status = Client::connect(socket).await?.status().await?;
     let mut screen = Screen::stdout();
     let printed = match arguments.output {
-        Output::Table => print(&status, &mut screen),
+        Output::Table => print(&status, SystemTime::now(), &mut screen),
         Output::Json => screen.json_document(&json(&status)),
         Output::Jsonl => screen.json(&json(&status)),
     };
@@ -59,8 +60,8 @@ fn json(status: &StatusResponse) -> Value {
     message.serialize_with_options(serde_json::value::Serializer, &options).expect("plain messages have a JSON form")
 }
 
-fn print(status: &StatusResponse, screen: &mut Screen) -> io::Result<()> {
-    let report = Report::of(status, SystemTime::now());
+fn print(status: &StatusResponse, now: SystemTime, screen: &mut Screen) -> io::Result<()> {
+    let report = Report::of(status, now);
     let mut facts = Table::new(&[Column::left(""), Column::left("")]).without_header();
     let room = screen.width().map_or(usize::MAX, |width| width.saturating_sub(LABEL_WIDTH));
     for fact in [&report.headline].into_iter().chain(&report.facts) {
@@ -70,10 +71,11 @@ fn print(status: &StatusResponse, screen: &mut Screen) -> io::Result<()> {
         }
     }
     facts.print(screen)?;
-    if !status.collectors.is_empty() {
+    for mut table in tables::all(status, now) {
         screen.line("")?;
+        table.print(screen)?;
     }
-    collectors(status).print(screen)
+    Ok(())
 }
 
 /// The text in lines of at most `room` columns where its words allow it: what is wrong is never cut off.
@@ -92,33 +94,112 @@ fn wrapped(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
-fn collectors(status: &StatusResponse) -> Table {
-    let mut table = Table::new(&[
-        Column::left("COLLECTOR"),
-        Column::left("STATE"),
-        Column::right("EVENTS"),
-        Column::left("DETAIL").elastic(10),
-    ]);
-    for collector in &status.collectors {
-        let tone = match collector.state.as_str() {
-            "running" => Tone::Good,
-            "failed" => Tone::Bad,
-            _ => Tone::Dim,
-        };
-        table.row([
-            Cell::from(collector.name.as_str()),
-            Cell::toned(collector.state.as_str(), tone),
-            Cell::from(grouped(collector.emitted_events)),
-            Cell::from(collector.detail.as_str()),
-        ]);
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+        time::{Duration, UNIX_EPOCH},
+    };
+
     use super::*;
-    use crate::schema::local::{LogStatus, UplinkStatus};
+    use crate::schema::local::{CollectorStatus, CursorStatus, LaneStatus, LogStatus, PipelineStatus, UplinkStatus};
+
+    /// Keeps what is printed.
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic under the lock").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn printed(status: &StatusResponse) -> String {
+        let paper = Paper::default();
+        let mut screen = Screen::to(paper.clone(), Some(80));
+        let now = UNIX_EPOCH + Duration::from_millis(NOW_MS as u64);
+        print(status, now, &mut screen).and_then(|()| screen.flush()).expect("paper takes everything");
+        let bytes = paper.0.lock().expect("no panic under the lock").clone();
+        String::from_utf8(bytes).expect("text")
+    }
+
+    const NOW_MS: i64 = 1_762_767_000_000;
+
+    fn lane(lane: &str, stored_events: u64) -> LaneStatus {
+        LaneStatus {
+            lane: lane.to_owned(),
+            stored_events,
+            stored_bytes: stored_events * 97,
+            disk_bytes: stored_events * 99,
+            oldest_time: NOW_MS - 86_400_000 * 30,
+            ..Default::default()
+        }
+    }
+
+    /// A month offline.
+    fn month() -> StatusResponse {
+        let mut routine = lane("routine", 12_960_000);
+        (routine.waiting_events, routine.waiting_bytes, routine.waiting_milliseconds) = (17_999, 3_600_000, 950);
+        routine.lost_events = 1_300_000;
+        let cursor = |lane: &str, next_sequence, lag_events| CursorStatus {
+            name: "uplink".to_owned(),
+            lane: lane.to_owned(),
+            next_sequence,
+            lag_events,
+        };
+        let collector = |name: &str| CollectorStatus {
+            name: name.to_owned(),
+            state: "running".to_owned(),
+            emitted_events: 3_241_000,
+            ..Default::default()
+        };
+        StatusResponse {
+            version: "0.1.0".to_owned(),
+            node_id: "2c7d8d3c-94f5-4a77-9d7f-0d1b2f5ef2c1".to_owned(),
+            started_at: NOW_MS - 86_400_000 * 31,
+            profile: "high-throughput".to_owned(),
+            clock_state: "unsynchronised".to_owned(),
+            log: Some(LogStatus {
+                lanes: vec![lane("urgent", 1_204), routine],
+                cursors: vec![cursor("urgent", 1, 1_204), cursor("routine", 1_300_001, 12_960_000)],
+                disk_bytes: 1 << 30,
+                disk_bytes_max: 1 << 30,
+                degraded: "write /var/lib/rodent/log/routine: no space left on device".to_owned(),
+                ..Default::default()
+            }),
+            uplink: Some(UplinkStatus {
+                state: "waiting".to_owned(),
+                controller: "toggle.example.com:443".to_owned(),
+                last_error: "connect to toggle.example.com:443: connection refused".to_owned(),
+                next_attempt_milliseconds: 97_000,
+                ..Default::default()
+            }),
+            collectors: ["network", "service", "storage", "system"].map(collector).into(),
+            pipeline: Some(PipelineStatus { accepted_events: 14_261_204, ..Default::default() }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn everything_fits_one_screen_of_eighty_columns_and_begins_with_what_is_wrong() {
+        let printed = printed(&month());
+        assert!(printed.lines().all(|line| line.width() <= 80), "{printed}");
+        let lines: Vec<&str> = printed.lines().collect();
+        assert!(lines.len() <= 32, "{printed}");
+        assert!(lines[1].contains("events are not durable: write /var/lib/rodent"), "{printed}");
+        let row = |name: &str| lines.iter().find(|line| line.starts_with(name)).copied().unwrap_or_default();
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(words(row("LANE")), "LANE STORED BYTES ON DISK OLDEST IN MEMORY LOST");
+        assert_eq!(words(row("urgent")), "urgent 1,204 114.1 KiB 116.4 KiB 30d 0 0");
+        assert_eq!(words(row("routine")), "routine 12,960,000 1.2 GiB 1.2 GiB 30d 17,999, 950ms 1,300,000");
+        assert_eq!(words(row("uplink  routine")), "uplink routine 1,300,001 12,960,000");
+        assert_eq!(words(row("at risk")), "at risk 17,999 events (3.4 MiB, for 950ms) if the power failed now");
+    }
 
     #[test]
     fn long_facts_go_on_in_the_next_line() {

@@ -16,16 +16,18 @@ impl EventLog {
         LogStatus {
             log_epoch: self.epoch().to_string(),
             lanes: Lane::ALL.map(|lane| self.lane_status(lane)).into(),
-            cursors: shared
-                .cursors
-                .list()
-                .into_iter()
-                .map(|(name, lane, next)| self.cursor_status(name, lane, next))
-                .collect(),
+            cursors: self.cursors(),
+            urgent_share: shared.settings.urgent_share.into(),
             disk_bytes,
             disk_bytes_max: shared.settings.disk_bytes_max,
             degraded: self.degraded().unwrap_or_default(),
         }
+    }
+
+    /// Where the cursors stand. Costs no look at the disk.
+    pub fn cursors(&self) -> Vec<CursorStatus> {
+        let list = self.shared.cursors.list().into_iter();
+        list.map(|(name, lane, next)| self.cursor_status(name, lane, next)).collect()
     }
 
     fn lane_status(&self, lane: Lane) -> LaneStatus {
@@ -37,6 +39,7 @@ impl EventLog {
             stored_events: events,
             stored_bytes: bytes,
             generations,
+            disk_bytes: self.shared.rows[lane.index()].disk_bytes(),
             first_sequence,
             next_sequence: self.next_sequence(lane),
             durable_sequence,

@@ -77,9 +77,11 @@ fn problems(status: &StatusResponse, log: &LogStatus, uplink: &UplinkStatus, now
         }
         _ => {}
     }
-    let percent = percent(log);
-    if uplink.state != "off" && percent >= FULL_PERCENT {
-        add(Tone::Warn, format!("the log is {percent}% full: the oldest events will be removed"));
+    let routine = routine_percent(log);
+    if uplink.state != "off" && percent(log).max(routine) >= FULL_PERCENT {
+        let what = if routine >= FULL_PERCENT { "the space for routine events" } else { "the log" };
+        let percent = percent(log).max(routine);
+        add(Tone::Warn, format!("{what} is {percent}% full: the oldest events will be removed"));
     }
     let removed = sum(log, |lane| lane.lost_events);
     if removed > 0 {
@@ -108,8 +110,8 @@ fn agent(status: &StatusResponse, now: SystemTime) -> String {
 
 fn stored(log: &LogStatus, now: SystemTime) -> String {
     let events = sum(log, |lane| lane.stored_events);
-    let mut words =
-        format!("{} stored, {} of {}", counted(events), human_bytes(log.disk_bytes), human_bytes(log.disk_bytes_max));
+    let (disk, max) = (human_bytes(log.disk_bytes), human_bytes(log.disk_bytes_max));
+    let mut words = format!("{} stored, {disk} of {max} ({}%)", counted(events), percent(log));
     let oldest = log.lanes.iter().map(|lane| lane.oldest_time).filter(|time| *time > 0).min();
     if let Some(since) = oldest.and_then(|time| ago(time, now)) {
         words.push_str(&format!(", the oldest {} ago", human_duration(since)));
@@ -131,8 +133,8 @@ fn at_risk(log: &LogStatus) -> String {
 
 fn lost(log: &LogStatus) -> String {
     match sum(log, |lane| lane.lost_events) {
-        0 => "nothing".to_owned(),
-        events => counted(events),
+        0 => "nothing since the start".to_owned(),
+        events => format!("{} since the start", counted(events)),
     }
 }
 
@@ -181,6 +183,14 @@ fn sum(log: &LogStatus, part: fn(&LaneStatus) -> u64) -> u64 {
 
 fn percent(log: &LogStatus) -> u64 {
     log.disk_bytes.saturating_mul(100).checked_div(log.disk_bytes_max).unwrap_or_default()
+}
+
+/// How full what is left to routine events is.
+fn routine_percent(log: &LogStatus) -> u64 {
+    let disk_bytes = log.lanes.iter().find(|lane| lane.lane == "routine").map_or(0, |lane| lane.disk_bytes);
+    let share = 100u64.saturating_sub(log.urgent_share.into());
+    let max = log.disk_bytes_max / 100 * share;
+    disk_bytes.saturating_mul(100).checked_div(max).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -239,7 +249,7 @@ mod tests {
         let report = Report::of(&status(), now());
         assert_eq!(report.headline.text, "0.1.0 healthy");
         assert_eq!(text(&report, "agent"), "up 3h 20m, profile default");
-        assert_eq!(text(&report, "log"), "12,345 events stored, 1.0 MiB of 1.0 GiB, the oldest 1m ago");
+        assert_eq!(text(&report, "log"), "12,345 events stored, 1.0 MiB of 1.0 GiB (0%), the oldest 1m ago");
         assert_eq!(text(&report, "at risk"), "nothing: all that was taken is on the disk");
         assert_eq!(text(&report, "controller"), "connected ctl:8443, last reached 2s ago");
         assert_eq!(text(&report, ""), "12,342 events delivered in 124 batches (0 B), 3 to go");
@@ -255,7 +265,7 @@ mod tests {
         let report = Report::of(&status, now());
         assert_eq!(report.headline.text, "0.1.0 3 things need attention");
         assert_eq!(report.facts[0].text, "the controller refuses, everything is kept: the token has expired");
-        assert_eq!(text(&report, "lost"), "7 events");
+        assert_eq!(text(&report, "lost"), "7 events since the start");
     }
 
     #[test]
@@ -269,10 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_to_routine_events_may_be_full_before_the_log_is() {
+        let mut status = status();
+        let log = status.log.as_mut().expect("set above");
+        (log.urgent_share, log.disk_bytes, log.lanes[0].disk_bytes) = (25, 700 << 20, 700 << 20);
+        let report = Report::of(&status, now());
+        assert_eq!(report.facts[0].text, "the space for routine events is 91% full: the oldest events will be removed");
+    }
+
+    #[test]
     fn an_agent_that_says_nothing_is_still_shown() {
         let report = Report::of(&StatusResponse::default(), now());
         assert_eq!(report.headline.text, "healthy");
-        assert_eq!(text(&report, "log"), "0 events stored, 0 B of 0 B");
+        assert_eq!(text(&report, "log"), "0 events stored, 0 B of 0 B (0%)");
     }
 
     #[test]

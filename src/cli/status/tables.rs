@@ -1,0 +1,103 @@
+//! What a status has in rows: lanes, cursors, collectors. Each table fits 80 columns.
+
+use std::time::{Duration, SystemTime};
+
+use super::super::moment::ago;
+use crate::{
+    client::StatusResponse,
+    schema::local::{LaneStatus, LogStatus},
+    terminal::{Cell, Column, Table, Tone, grouped, human_bytes, human_duration},
+};
+
+/// Those that have rows.
+pub(super) fn all(status: &StatusResponse, now: SystemTime) -> Vec<Table> {
+    let log = status.log.clone().unwrap_or_default();
+    let mut tables = Vec::new();
+    if !log.lanes.is_empty() {
+        tables.push(lanes(&log, now));
+    }
+    if !log.cursors.is_empty() {
+        tables.push(cursors(&log));
+    }
+    if !status.collectors.is_empty() {
+        tables.push(collectors(status));
+    }
+    tables
+}
+
+fn lanes(log: &LogStatus, now: SystemTime) -> Table {
+    let mut table = Table::new(&[
+        Column::left("LANE"),
+        Column::right("STORED"),
+        Column::right("BYTES"),
+        Column::right("ON DISK"),
+        Column::right("OLDEST"),
+        Column::right("IN MEMORY"),
+        Column::right("LOST"),
+    ]);
+    for lane in &log.lanes {
+        let tone = if lane.lost_events > 0 { Tone::Bad } else { Tone::Plain };
+        table.row([
+            Cell::from(lane.lane.as_str()),
+            Cell::from(grouped(lane.stored_events)),
+            Cell::from(human_bytes(lane.stored_bytes)),
+            Cell::from(human_bytes(lane.disk_bytes)),
+            Cell::from(ago(lane.oldest_time, now).map_or_else(|| "-".to_owned(), human_duration)),
+            Cell::from(in_memory(lane)),
+            Cell::toned(grouped(lane.lost_events), tone),
+        ]);
+    }
+    table
+}
+
+/// How many wait, and how far the disk is behind.
+fn in_memory(lane: &LaneStatus) -> String {
+    match lane.waiting_events {
+        0 => "0".to_owned(),
+        events => {
+            let behind = human_duration(Duration::from_millis(lane.waiting_milliseconds));
+            format!("{}, {behind}", grouped(events))
+        }
+    }
+}
+
+fn cursors(log: &LogStatus) -> Table {
+    let mut table = Table::new(&[
+        Column::left("CURSOR").elastic(10),
+        Column::left("LANE"),
+        Column::right("NEXT"),
+        Column::right("TO GO"),
+    ]);
+    for cursor in &log.cursors {
+        table.row([
+            Cell::from(cursor.name.as_str()),
+            Cell::from(cursor.lane.as_str()),
+            Cell::from(grouped(cursor.next_sequence)),
+            Cell::from(grouped(cursor.lag_events)),
+        ]);
+    }
+    table
+}
+
+fn collectors(status: &StatusResponse) -> Table {
+    let mut table = Table::new(&[
+        Column::left("COLLECTOR"),
+        Column::left("STATE"),
+        Column::right("EVENTS"),
+        Column::left("DETAIL").elastic(10),
+    ]);
+    for collector in &status.collectors {
+        let tone = match collector.state.as_str() {
+            "running" => Tone::Good,
+            "failed" => Tone::Bad,
+            _ => Tone::Dim,
+        };
+        table.row([
+            Cell::from(collector.name.as_str()),
+            Cell::toned(collector.state.as_str(), tone),
+            Cell::from(grouped(collector.emitted_events)),
+            Cell::from(collector.detail.as_str()),
+        ]);
+    }
+    table
+}
