@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{client::ClientError, telemetry::ErrorChain};
+use crate::{client::ClientError, event_log::LogError, telemetry::ErrorChain};
 
 /// Exit codes, as `sysexits.h` has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,22 @@ impl From<ClientError> for Failure {
             ClientError::Connect { .. } => Code::Io,
             ClientError::Refused(_) => Code::Data,
             ClientError::Failed { .. } => Code::Other,
+        };
+        Failure::new(code, ErrorChain(&error).to_string())
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Failure {
+        let code = match &error {
+            LogError::InUse(_) | LogError::Closed(_) => Code::Unavailable,
+            LogError::Damaged { .. } | LogError::Format { .. } => Code::Data,
+            LogError::Storage { .. } => Code::Io,
+            LogError::Io { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => Code::NoInput,
+                io::ErrorKind::PermissionDenied => Code::Permission,
+                _ => Code::Io,
+            },
         };
         Failure::new(code, ErrorChain(&error).to_string())
     }

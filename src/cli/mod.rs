@@ -10,6 +10,7 @@ mod config;
 mod emit;
 mod events;
 mod failure;
+mod log;
 mod moment;
 mod status;
 mod try_out;
@@ -57,6 +58,9 @@ enum Command {
     /// Check the configuration, or show what it comes to
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(config::ConfigArguments),
+    /// Check, read or repair the event log of an agent that does not run
+    #[command(after_help = log::EXAMPLES)]
+    Log(log::Arguments),
     #[command(hide = true)]
     Bench(bench::Arguments),
 }
@@ -79,6 +83,7 @@ impl Command {
             Command::Events(arguments) => wait_for(events::run(arguments, &socket)),
             Command::Status(arguments) => wait_for(status::run(arguments, &socket)),
             Command::Config(arguments) => Ok(config::run(arguments)),
+            Command::Log(arguments) => log::run(arguments),
             Command::Bench(arguments) => bench::run(arguments),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::{io, path::Path};
 
+use super::probe::is_damage;
+
 /// The log cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -44,6 +46,9 @@ pub enum LogError {
         /// Ours.
         known: u64,
     },
+    /// Another process works on it.
+    #[error("the event log in {0} is in use by another process, such as the agent")]
+    InUse(String),
     /// The writer has ended; the reason was logged when it happened.
     #[error("the event log takes nothing any more: {0}")]
     Closed(String),
@@ -75,6 +80,19 @@ impl LogError {
         matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
+    /// Whether the reason lies in what is stored, and not in the disk's being full, read-only or the like.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            LogError::Damaged { .. } => true,
+            LogError::Io { source, .. } => is_damage(source),
+            LogError::Storage { source, .. } => match &**source {
+                sled::Error::Io(error) => is_damage(error),
+                _ => true,
+            },
+            LogError::Format { .. } | LogError::InUse(_) | LogError::Closed(_) => false,
+        }
+    }
+
     /// A word for labels.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -82,6 +100,7 @@ impl LogError {
             LogError::Storage { .. } => "storage",
             LogError::Damaged { .. } => "damaged",
             LogError::Format { .. } => "format",
+            LogError::InUse(_) => "in_use",
             LogError::Closed(_) => "closed",
         }
     }

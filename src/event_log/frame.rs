@@ -138,6 +138,16 @@ impl Header {
         Ok(header)
     }
 
+    /// The body behind this header at the beginning of `bytes`, checked.
+    ///
+    /// # Errors
+    /// When it is cut short or not what was written.
+    pub(super) fn body<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], FrameError> {
+        let end = self.frame_bytes();
+        let body = bytes.get(HEADER_BYTES..end).ok_or(FrameError::Truncated)?;
+        if crc32c::crc32c(body) == self.body_crc { Ok(body) } else { Err(FrameError::BodyChecksum) }
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
@@ -329,10 +339,7 @@ impl Frame {
     /// When it is not intact.
     pub(super) fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
         let header = Header::parse(bytes)?;
-        let body = bytes[HEADER_BYTES..].get(..header.stored_bytes as usize).ok_or(FrameError::Truncated)?;
-        if crc32c::crc32c(body) != header.body_crc {
-            return Err(FrameError::BodyChecksum);
-        }
+        let body = header.body(bytes)?;
         let fields = match header.codec {
             Codec::Plain => Bytes::copy_from_slice(body),
             Codec::Zstd => zstd::bulk::decompress(body, header.raw_bytes as usize)

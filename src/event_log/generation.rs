@@ -11,6 +11,7 @@
 //! would not sync. Holds for exactly this version of sled, which is why it is pinned; a test measures it.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
     sync::{
@@ -25,6 +26,7 @@ use super::{
     LogError,
     durable::{sync_directory, sync_tree},
     frame::{FRAME_BYTES_MAX, Frame, Header},
+    quarantine::remove_store,
     store,
 };
 
@@ -253,8 +255,7 @@ pub(super) fn directory(lane: &Path, number: u64) -> PathBuf {
     lane.join(format!("gen-{number:010}"))
 }
 
-/// The numbers of a lane's generations, ascending. Leftovers of ours (half made, half removed) are cleared away;
-/// what we do not know is left alone.
+/// The numbers of a lane's generations, ascending.
 ///
 /// # Errors
 /// When the directory cannot be read.
@@ -262,16 +263,40 @@ pub(super) fn list(lane: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(lane)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        if let Some(number) = name.strip_prefix("gen-").and_then(|digits| digits.parse().ok()) {
+        if let Some(number) = number_of(&entry.file_name(), "gen-").filter(|_| entry.path().is_dir()) {
             numbers.push(number);
-        } else if name.starts_with("tmp-") || name.starts_with("del-") {
-            remove_if_there(&entry.path())?;
         }
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// Clears away what a process that died left of ours, half made or half removed. What we do not know stays.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub(super) fn clear_leftovers(lane: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(lane)? {
+        let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if is_leftover(&name)
+            && let Err(error) = remove_store(&entry)
+        {
+            tracing::warn!(path = %entry.display(), %error, "a leftover of the event log stays");
+        }
+    }
+    Ok(())
+}
+
+/// Whether a directory of this name in a lane is one that was being made or removed.
+pub(super) fn is_leftover(name: &OsStr) -> bool {
+    ["tmp-", "del-"].iter().any(|prefix| number_of(name, prefix).is_some())
+}
+
+/// The number in a name that we have given: ten digits behind the prefix.
+pub(super) fn number_of(name: &OsStr, prefix: &str) -> Option<u64> {
+    let digits = name.to_str()?.strip_prefix(prefix)?;
+    let ours = digits.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| ours)
 }
 
 /// Removes a generation whole: renamed first, so that half a generation is never mistaken for one.
@@ -283,13 +308,13 @@ pub(super) fn remove(lane: &Path, number: u64) -> io::Result<()> {
     remove_if_there(&condemned)?;
     fs::rename(directory(lane, number), &condemned)?;
     sync_directory(lane)?;
-    fs::remove_dir_all(&condemned)
+    remove_store(&condemned).map(|_| ())
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
+    match remove_store(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+        other => other.map(|_| ()),
     }
 }
 

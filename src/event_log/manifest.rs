@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_manifest_with_one_bit_flipped_or_cut_short_is_none() {
-        let mut bytes = manifest(vec![5..7]).to_bytes();
+        let mut bytes = manifest(vec![5..7, 9..12]).to_bytes();
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Manifest::from_bytes(&bytes), None, "bit {bit}");

@@ -242,6 +242,16 @@ fn open_store(path: &Path) -> Result<sled::Db, LogError> {
     store::open(&config).map_err(|e| LogError::storage("open", path, e))
 }
 
+/// Opens a store as [`Meta`] does and reads everything in it, to see whether that works.
+///
+/// # Errors
+/// As sled says. It may also panic.
+pub(super) fn read_through(store: &Path) -> sled::Result<()> {
+    let config =
+        sled::Config::new().path(store).segment_size(SEGMENT_BYTES).cache_capacity(1024 * 1024).flush_every_ms(None);
+    config.open()?.iter().try_for_each(|pair| pair.map(|_| ()))
+}
+
 fn summary_key(lane: Lane, number: u64) -> Vec<u8> {
     [b"generation/", lane.name().as_bytes(), b"/", &number.to_be_bytes()[..]].concat()
 }

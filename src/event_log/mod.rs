@@ -26,15 +26,22 @@ mod durable;
 mod error;
 mod frame;
 mod generation;
+mod lock;
 mod loss;
 mod manifest;
 mod meta;
 mod numbering;
+mod offline;
 mod pending;
+mod probe;
 mod progress;
+mod quarantine;
 mod reader;
+mod recovery;
+mod repair;
 mod retention;
 mod row;
+mod salvage;
 mod status;
 mod store;
 mod summary;
@@ -62,12 +69,16 @@ pub use self::{
     cursor::Cursor,
     error::LogError,
     generation::GENERATION_BYTES,
+    offline::{GenerationReport, Report, StoppedLog},
+    probe::{ProbeCommand, child as probe_child, probe_by_this_program},
     progress::Progress,
+    quarantine::Quarantined,
     reader::{Gap, Read, Reader, Run, StoredEvent},
 };
 use self::{
     buffer::Buffer,
     cursor::Cursors,
+    lock::Lock,
     loss::Loss,
     meta::Meta,
     numbering::{Numbering, Numbers, Stretch},
@@ -207,6 +218,8 @@ pub struct Settings {
     pub boot_id: Uuid,
     /// The boot clock.
     pub since_boot: fn() -> Duration,
+    /// Starts the child that looks whether a store is damaged; `None` lets a thread look, which contains less.
+    pub probe: Option<ProbeCommand>,
 }
 
 impl Settings {
@@ -226,6 +239,7 @@ impl Settings {
             owner: String::new(),
             boot_id: Uuid::nil(),
             since_boot: || Duration::ZERO,
+            probe: None,
         }
     }
 
@@ -342,7 +356,8 @@ impl EventLog {
     /// When the storage fails, is damaged, is used by another process, or cannot be made durable in this program.
     pub fn open(settings: Settings) -> Result<EventLog, LogError> {
         meta::make_root(&settings.directory).map_err(|e| LogError::io("create", &settings.directory, e))?;
-        let meta = Meta::open(&settings.directory)?;
+        let lock = Lock::take(&settings.directory)?;
+        let (meta, _meta_damage) = recovery::open_meta(&settings)?;
         let rows = [
             Row::load(&settings.directory, Lane::Urgent, &meta)?,
             Row::load(&settings.directory, Lane::Routine, &meta)?,
@@ -375,7 +390,7 @@ impl EventLog {
             shared.record_unclean_stop();
         }
         let writer = Writer::new(Arc::clone(&shared), meta, tails)?;
-        let handle = start(writer, Arc::clone(&shared))?;
+        let handle = start(writer, lock, Arc::clone(&shared))?;
         Ok(EventLog { shared, writer: Arc::new(Mutex::new(Some(handle))) })
     }
 
@@ -542,12 +557,13 @@ fn numbers(settings: &Settings, meta: &Meta, cursors: &Cursors, tails: &Tails) -
 }
 
 /// Starts the writer's thread. However it ends, producers and waiting callers learn it.
-fn start(writer: Writer, shared: Arc<Shared>) -> Result<JoinHandle<()>, LogError> {
+fn start(writer: Writer, lock: Lock, shared: Arc<Shared>) -> Result<JoinHandle<()>, LogError> {
     let directory = shared.settings.directory.clone();
     std::thread::Builder::new()
         .name("event-log".to_owned())
         .spawn(move || {
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.run()));
+            drop(lock);
             let reason = match ended {
                 Ok(Ok(())) => "the log is closed".to_owned(),
                 Ok(Err(error)) => {

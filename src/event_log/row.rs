@@ -14,7 +14,9 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Lane, LogError, generation, generation::Generation, manifest::Manifest, meta::Meta, summary::Summary};
+use super::{
+    Lane, LogError, generation, generation::Generation, manifest::Manifest, meta::Meta, repair, summary::Summary,
+};
 
 /// One generation of the row.
 #[derive(Clone)]
@@ -65,6 +67,8 @@ impl Row {
     pub(super) fn load(root: &Path, lane: Lane, meta: &Meta) -> Result<Row, LogError> {
         let path = root.join(lane.name());
         super::meta::make_root(&path).map_err(|e| LogError::io("create", &path, e))?;
+        generation::clear_leftovers(&path).map_err(|e| LogError::io("list", &path, e))?;
+        repair::adopt(root, lane).map_err(|e| LogError::io("repair", &path, e))?;
         let numbers = generation::list(&path).map_err(|e| LogError::io("list", &path, e))?;
         let newest = numbers.last().copied();
         let mut volumes = BTreeMap::new();

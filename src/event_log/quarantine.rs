@@ -1,0 +1,171 @@
+//! Where damaged stores go, so that what is wrong with them can be looked at later: `log/quarantine`, a directory each.
+//!
+//! Always holds: moved there is never changed there. The oldest go when it all becomes too much, and only files that
+//! are known to be the log's are ever deleted.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{Lane, durable::sync_directory, generation, manifest, meta::make_root};
+
+/// What the quarantine takes at the most, bytes. Beyond it the oldest go; the newest stays in any case.
+const BYTES_MAX: u64 = 64 << 20;
+
+/// Its name below the log's root.
+const NAME: &str = "quarantine";
+
+/// A directory in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it takes on the disk, bytes.
+    pub disk_bytes: u64,
+    /// Counts up: the order in which they came.
+    order: u64,
+}
+
+/// Moves what lies at `path` there, as `name` and a number. Gives where it lies now.
+///
+/// # Errors
+/// As the file system says; it is then still where it was.
+pub(super) fn take_in(root: &Path, path: &Path, name: &str) -> io::Result<PathBuf> {
+    let quarantine = root.join(NAME);
+    make_root(&quarantine)?;
+    let order = list(root).last().map_or(1, |newest| newest.order.saturating_add(1));
+    let to = quarantine.join(format!("{name}-{order}"));
+    if fs::symlink_metadata(&to).is_ok() {
+        return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+    }
+    fs::rename(path, &to)?;
+    sync_directory(&quarantine)?;
+    if let Some(parent) = path.parent() {
+        sync_directory(parent)?;
+    }
+    make_room(root);
+    Ok(to)
+}
+
+/// The name that a generation has there.
+pub(super) fn generation_name(lane: Lane, number: u64) -> String {
+    format!("{}-gen-{number:010}", lane.name())
+}
+
+/// What is there, oldest first. What is not called as the log calls it is not ours.
+pub(super) fn list(root: &Path) -> Vec<Quarantined> {
+    let Ok(entries) = fs::read_dir(root.join(NAME)) else { return Vec::new() };
+    let mut list: Vec<_> = entries.flatten().filter_map(|entry| known(&entry.path())).collect();
+    list.sort_by_key(|quarantined| quarantined.order);
+    list
+}
+
+fn known(path: &Path) -> Option<Quarantined> {
+    let (name, order) = path.file_name()?.to_str()?.rsplit_once('-')?;
+    let is_generation = |(lane, number): (&str, &str)| {
+        Lane::from_name(lane).is_some() && number.len() == 10 && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let is_ours = name == "meta" || name.split_once("-gen-").is_some_and(is_generation);
+    let order = order.parse().ok().filter(|_| is_ours && path.is_dir())?;
+    Some(Quarantined { path: path.to_owned(), disk_bytes: generation::disk_bytes(path), order })
+}
+
+fn make_room(root: &Path) {
+    let mut kept = list(root);
+    let mut bytes: u64 = kept.iter().map(|quarantined| quarantined.disk_bytes).sum();
+    kept.pop();
+    for quarantined in kept {
+        if bytes <= BYTES_MAX {
+            return;
+        }
+        match remove_store(&quarantined.path) {
+            Ok(_) => bytes = bytes.saturating_sub(quarantined.disk_bytes),
+            Err(error) => {
+                tracing::warn!(path = %quarantined.path.display(), %error, "what is in quarantine cannot be removed");
+            }
+        }
+    }
+}
+
+/// Removes a directory of the log's with the files in it that are known to be the log's. Gives whether nothing else was
+/// in it; otherwise it stays, with that.
+///
+/// # Errors
+/// As the file system says.
+pub(super) fn remove_store(directory: &Path) -> io::Result<bool> {
+    let mut empty = true;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let (name, is_file) = (entry.file_name(), entry.file_type()?.is_file());
+        match name.to_str() {
+            Some(name) if is_file && is_known(name) => fs::remove_file(entry.path())?,
+            // sled's, and never anything in it: its removal fails if there is.
+            Some("blobs") if fs::remove_dir(entry.path()).is_ok() => {}
+            _ => empty = false,
+        }
+    }
+    if empty {
+        fs::remove_dir(directory)?;
+    }
+    Ok(empty)
+}
+
+/// Whether a file of this name in a generation or in `meta` is the log's.
+pub(super) fn is_known(name: &str) -> bool {
+    matches!(name, "db" | "conf" | manifest::NAME | manifest::NAME_NEW) || name.starts_with("snap.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(root: &Path, name: &str, bytes: usize) -> PathBuf {
+        let path = root.join(name);
+        fs::create_dir_all(path.join("blobs")).expect("made");
+        fs::write(path.join("db"), vec![1; bytes]).expect("written");
+        path
+    }
+
+    fn names(root: &Path) -> Vec<String> {
+        list(root).iter().map(|q| q.path.file_name().expect("a name").to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_taken_in_lies_there_unchanged_in_the_order_in_which_it_came() {
+        let root = tempfile::tempdir().expect("a directory");
+        for number in [9, 1, 9] {
+            let name = generation_name(Lane::Urgent, number);
+            let path = store(root.path(), "damaged", number as usize);
+            let there = take_in(root.path(), &path, &name).expect("moved");
+            assert_eq!(fs::read(there.join("db")).expect("there"), vec![1; number as usize]);
+            assert!(!path.exists());
+        }
+        assert_eq!(
+            names(root.path()),
+            ["urgent-gen-0000000009-1", "urgent-gen-0000000001-2", "urgent-gen-0000000009-3"]
+        );
+    }
+
+    #[test]
+    fn beyond_the_bound_the_oldest_go_and_what_is_not_ours_stays() {
+        let root = tempfile::tempdir().expect("a directory");
+        let quarantine = root.path().join(NAME);
+        fs::create_dir_all(quarantine.join("notes-1")).expect("made");
+        fs::create_dir_all(quarantine.join("routine-gen-7-1")).expect("made");
+        let bytes = usize::try_from(BYTES_MAX / 2).expect("fits");
+        for number in 1..=3 {
+            let path = store(root.path(), "damaged", bytes);
+            if number == 2 {
+                fs::write(path.join("letter.txt"), "mine").expect("written");
+            }
+            take_in(root.path(), &path, &generation_name(Lane::Routine, number)).expect("moved");
+        }
+        assert_eq!(names(root.path()), ["routine-gen-0000000002-2", "routine-gen-0000000003-3"]);
+        take_in(root.path(), &store(root.path(), "damaged", bytes), "meta").expect("moved");
+        let letter = quarantine.join("routine-gen-0000000002-2/letter.txt");
+        assert_eq!(fs::read_to_string(letter).expect("still there"), "mine");
+        assert!(!quarantine.join("routine-gen-0000000002-2/db").exists(), "what is ours went");
+        assert!(quarantine.join("notes-1").exists() && quarantine.join("routine-gen-7-1").exists());
+    }
+}

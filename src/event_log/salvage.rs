@@ -1,0 +1,279 @@
+//! The frames of a generation as they lie in its file, found without sled.
+//!
+//! sled cannot be asked about a directory that may be damaged: it panics, gives an error, or forgets silently, and while
+//! it opens the store it overwrites everything behind the place where it stopped reading. But frames lie whole in its
+//! file, since its compression is off, and each describes and checks itself. So the file is searched for them.
+//!
+//! Always holds: the file is only read. Memory is a window and a few bytes a frame, whatever the file holds. Frames
+//! come in the order of their sequences, each sequence once.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    ops::Range,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use super::{
+    Lane,
+    frame::{FRAME_BYTES_MAX, Header, MAGIC},
+};
+
+/// What is read at a time, bytes.
+const WINDOW_BYTES: usize = 512 * 1024;
+const _: () = assert!(WINDOW_BYTES > 2 * FRAME_BYTES_MAX);
+
+/// What is left out when the disk refuses to read, bytes.
+const SECTOR_BYTES: usize = 4096;
+
+/// The most of a file that is searched, bytes; far more than a generation has. What follows is not ours.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// The most frames of a file; twice as many as a generation has. What follows is left out and counts as broken.
+const FRAMES_MAX: usize = 65_536;
+
+/// Where an intact frame lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    first_sequence: u64,
+    count: u32,
+    bytes: u32,
+    offset: u64,
+}
+
+impl Place {
+    fn next_sequence(&self) -> u64 {
+        self.first_sequence.saturating_add(u64::from(self.count))
+    }
+}
+
+/// What a search has found.
+pub(super) struct Salvage {
+    file: File,
+    /// Ascending, each sequence once.
+    places: Vec<Place>,
+    /// Whether something looks like a frame that is not intact, or could not be read.
+    broken: bool,
+    /// Sequence after the last of any frame, of those also of which only the header is intact.
+    next_sequence: u64,
+}
+
+impl Salvage {
+    /// Searches the file of a generation of this lane.
+    ///
+    /// # Errors
+    /// When it cannot be opened; what cannot be read in it is left out.
+    pub(super) fn search(generation: &Path, lane: Lane) -> io::Result<Salvage> {
+        // Not to wait for somebody who writes, should it be no file.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(generation.join("db"))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file"));
+        }
+        let mut search = Search { window: Window::new(&file), places: Vec::new(), broken: false, next_sequence: 0 };
+        search.run(lane);
+        let Search { window, places, broken, next_sequence } = search;
+        let broken = broken || window.unreadable;
+        Ok(Salvage { places: in_order(places), broken, next_sequence, file })
+    }
+
+    /// Number of frames.
+    pub(super) fn frames(&self) -> u32 {
+        // At most FRAMES_MAX.
+        self.places.len() as u32
+    }
+
+    /// The bytes of a frame, as they are now; empty for one that is not there.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub(super) fn frame(&self, number: u32) -> io::Result<Vec<u8>> {
+        let Some(place) = self.places.get(number as usize) else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; place.bytes as usize];
+        self.file.read_exact_at(&mut bytes, place.offset)?;
+        Ok(bytes)
+    }
+
+    /// Whether something looks like a frame that is not intact, or could not be read.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Sequence of the first event; `None` without frames.
+    pub(super) fn first_sequence(&self) -> Option<u64> {
+        self.places.first().map(|place| place.first_sequence)
+    }
+
+    /// Sequence after the last of any frame, of those also of which only the header is intact; 0 without frames.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
+    /// Sequences of `range` that no intact frame has.
+    pub(super) fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        let (mut missing, mut at) = (Vec::new(), range.start);
+        for place in &self.places {
+            if place.first_sequence > at && at < range.end {
+                missing.push(at..place.first_sequence.min(range.end));
+            }
+            at = at.max(place.next_sequence());
+        }
+        if at < range.end {
+            missing.push(at..range.end);
+        }
+        missing
+    }
+}
+
+/// Sorted, without frames that others cover.
+fn in_order(mut places: Vec<Place>) -> Vec<Place> {
+    places.sort_by_key(|place| (place.first_sequence, std::cmp::Reverse(place.count), place.offset));
+    let mut next = 0;
+    places.retain(|place| {
+        let is_new = place.next_sequence() > next;
+        next = next.max(place.next_sequence());
+        is_new
+    });
+    places
+}
+
+/// A search on its way.
+struct Search<'a> {
+    window: Window<'a>,
+    places: Vec<Place>,
+    broken: bool,
+    next_sequence: u64,
+}
+
+impl Search<'_> {
+    fn run(&mut self, lane: Lane) {
+        loop {
+            self.window.fill();
+            match find_magic(self.window.rest()) {
+                Some(at) => {
+                    self.window.consume(at);
+                    self.window.fill();
+                    let bytes = self.look(lane);
+                    self.window.consume(bytes);
+                }
+                None if self.window.ended => return,
+                // The beginning of one may stand at the end.
+                None => self.window.consume(self.window.rest().len().saturating_sub(MAGIC.len() - 1)),
+            }
+        }
+    }
+
+    /// Looks at what begins like a frame. Gives how many bytes are done with.
+    fn look(&mut self, lane: Lane) -> usize {
+        let bytes = self.window.rest();
+        match Header::parse(bytes) {
+            Ok(header) if header.lane == lane => {
+                self.next_sequence = self.next_sequence.max(header.next_sequence());
+                if header.body(bytes).is_ok() && self.places.len() < FRAMES_MAX {
+                    self.places.push(Place {
+                        first_sequence: header.first_sequence,
+                        count: header.count,
+                        // Not more than FRAME_BYTES_MAX, or the header would have been refused.
+                        bytes: header.frame_bytes() as u32,
+                        offset: self.window.position(),
+                    });
+                    return header.frame_bytes();
+                }
+                self.broken = true;
+            }
+            Ok(_) | Err(_) => self.broken = true,
+        }
+        MAGIC.len()
+    }
+}
+
+fn find_magic(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + bytes.get(from..)?.iter().position(|byte| *byte == MAGIC[0])?;
+        if bytes[at..].starts_with(&MAGIC) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+}
+
+/// A part of the file that moves towards its end.
+struct Window<'a> {
+    file: &'a File,
+    bytes: Vec<u8>,
+    /// How much of `bytes` is done with.
+    done: usize,
+    /// Where `bytes` begins in the file.
+    offset: u64,
+    /// The file ends with `bytes`.
+    ended: bool,
+    unreadable: bool,
+}
+
+impl Window<'_> {
+    fn new(file: &File) -> Window<'_> {
+        Window { file, bytes: Vec::new(), done: 0, offset: 0, ended: false, unreadable: false }
+    }
+
+    /// Makes it hold at least a frame, or everything up to the file's end.
+    fn fill(&mut self) {
+        if self.ended || self.rest().len() >= FRAME_BYTES_MAX {
+            return;
+        }
+        self.bytes.drain(..self.done);
+        self.offset += std::mem::take(&mut self.done) as u64;
+        let mut held = self.bytes.len();
+        self.bytes.resize(WINDOW_BYTES, 0);
+        while held < WINDOW_BYTES {
+            let at = self.offset + held as u64;
+            let read = if at < FILE_BYTES_MAX { self.read(held, at) } else { 0 };
+            if read == 0 {
+                self.ended = true;
+                break;
+            }
+            held += read;
+        }
+        self.bytes.truncate(held);
+    }
+
+    /// Reads what follows; zeros in place of a sector that the disk refuses. 0 at the end of the file.
+    fn read(&mut self, held: usize, at: u64) -> usize {
+        loop {
+            match self.file.read_at(&mut self.bytes[held..], at) {
+                Ok(read) => return read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        let sector = SECTOR_BYTES.min(self.bytes.len() - held);
+        let part = &mut self.bytes[held..held + sector];
+        match self.file.read_at(part, at) {
+            Ok(read) => read,
+            Err(_) => {
+                part.fill(0);
+                self.unreadable = true;
+                // A file that is shorter than it says would never end.
+                let rest = self.file.metadata().map_or(0, |metadata| metadata.len().saturating_sub(at));
+                sector.min(usize::try_from(rest).unwrap_or(sector))
+            }
+        }
+    }
+
+    /// What is not done with.
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.done..]
+    }
+
+    /// Where that begins in the file.
+    fn position(&self) -> u64 {
+        self.offset + self.done as u64
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.done = (self.done + count).min(self.bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests;
