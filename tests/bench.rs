@@ -1,0 +1,79 @@
+//! `rodent bench log` at a small size: each part measures, prints a table that fits a terminal, and leaves nothing
+//! behind. What it measures is nobody's business here.
+
+use std::process::Command;
+
+/// Runs a part; gives its lines.
+fn measure(part: &str) -> Vec<String> {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let output = Command::new(env!("CARGO_BIN_EXE_rodent"))
+        .args(["bench", "log", part, "--events", "3000", "--rounds", "1", "--commits", "2"])
+        .args(["--stored", "2000,9000", "--wait", "0s", "--directory"])
+        .arg(place.path())
+        .output()
+        .expect("the program starts");
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaints}");
+    assert_eq!(complaints, "");
+    assert_eq!(std::fs::read_dir(place.path()).expect("it is still there").count(), 0, "something is left");
+    let lines: Vec<_> = String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect();
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
+    lines
+}
+
+/// The numbers of the line that begins with `name`.
+fn numbers(lines: &[String], name: &str) -> Vec<f64> {
+    let line = lines.iter().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {lines:#?}"));
+    line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+#[test]
+fn throughput_is_measured_at_three_sizes_of_group_commit() {
+    let lines = measure("throughput");
+    for size in ["64 KiB", "256 KiB", "512 KiB"] {
+        let numbers = numbers(&lines, size);
+        assert_eq!(numbers.len(), 6, "{lines:#?}");
+        assert!(numbers.iter().all(|number| *number > 0.0), "{lines:#?}");
+    }
+}
+
+#[test]
+fn latency_is_measured_of_one_event_and_of_groups() {
+    let lines = measure("latency");
+    for name in ["one urgent event", "64 KiB of events", "256 KiB of events", "512 KiB of events"] {
+        assert!(numbers(&lines, name).iter().rev().take(5).all(|number| *number > 0.0), "{lines:#?}");
+    }
+}
+
+#[test]
+fn space_is_measured_beside_a_plain_file() {
+    let lines = measure("space");
+    let stored = numbers(&lines, "stored per event byte");
+    assert!(stored[0] > 0.0 && stored[0] < 1.0, "{lines:#?}");
+    assert!(stored[1] > 1.0, "a plain file holds every byte: {lines:#?}");
+    assert!(lines.iter().any(|line| line.starts_with("MiB on the disk")), "{lines:#?}");
+}
+
+#[test]
+fn memory_is_measured_for_each_number_of_stored_events() {
+    let lines = measure("memory");
+    for stored in ["0 ", "2000 ", "9000 "] {
+        assert_eq!(numbers(&lines, stored).len(), 6, "{lines:#?}");
+    }
+}
+
+#[test]
+fn opening_is_measured_for_each_number_of_stored_events() {
+    let lines = measure("open");
+    for stored in ["2000 ", "9000 "] {
+        assert_eq!(numbers(&lines, stored).len(), 6, "{lines:#?}");
+    }
+}
+
+#[test]
+fn generations_are_measured_with_and_without_the_threshold() {
+    let lines = measure("generations");
+    for size in ["4020 KiB", "8080 KiB", "16160 KiB"] {
+        assert_eq!(lines.iter().filter(|line| line.starts_with(size)).count(), 2, "{lines:#?}");
+    }
+}
