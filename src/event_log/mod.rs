@@ -65,7 +65,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 pub use self::{
-    allocator::return_freed_frames,
+    allocator::Allocator,
     cursor::Cursor,
     error::LogError,
     generation::GENERATION_BYTES,

@@ -1,4 +1,4 @@
-//! Generation sizes against each other, with and without the allocator's threshold: what memory costs in speed.
+//! Generation sizes against each other, with each way of the allocator: what memory costs in speed.
 
 use std::{io::Write, path::Path, time::Duration};
 
@@ -8,7 +8,7 @@ use super::{
     mebibytes, median,
     plain::PlainFile,
 };
-use crate::bench::sample::Pool;
+use crate::{bench::sample::Pool, event_log::Allocator};
 
 /// Sizes, bytes: each just under a whole number of the storage's segments.
 const SIZES: [u64; 3] = [4020 * 1024, 8080 * 1024, 16160 * 1024];
@@ -33,9 +33,9 @@ struct Line {
 /// # Errors
 /// When the directory cannot be written or the log refuses.
 pub(super) fn run(directory: &Path, plan: &Plan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
-    let tunings = SIZES.into_iter().flat_map(|size| {
-        [false, true].map(|return_freed_frames| Tuning { generation_bytes: Some(size), return_freed_frames })
-    });
+    let tunings = SIZES
+        .into_iter()
+        .flat_map(|size| Allocator::ALL.map(|allocator| Tuning { generation_bytes: Some(size), allocator }));
     let mut lines: Vec<_> = tunings.map(|tuning| Line { tuning, ..Line::default() }).collect();
     let (pool, mut file) = (Pool::new(), Vec::new());
     for _ in 0..plan.rounds {
@@ -52,11 +52,11 @@ pub(super) fn run(directory: &Path, plan: &Plan, out: &mut (dyn Write + Send)) -
         plan.events,
         median(file)
     )?;
-    writeln!(out, "{:<18} {:>18} {:>20} {:>21}", "", "writing", "with a reader", "anonymous MiB")?;
+    writeln!(out, "{:<20} {:>16} {:>20} {:>21}", "", "writing", "with a reader", "anonymous MiB")?;
     writeln!(
         out,
-        "{:<10} {:<7} {:>9} {:>8} {:>10} {:>9} {:>10} {:>10}",
-        "generation", "mapped", "events/s", "/ file", "written/s", "read/s", "writing", "with both"
+        "{:<10} {:<9} {:>9} {:>6} {:>10} {:>9} {:>10} {:>10}",
+        "generation", "allocator", "events/s", "/ file", "written/s", "read/s", "writing", "with both"
     )?;
     for line in &lines {
         line.print(out)?;
@@ -82,9 +82,9 @@ impl Line {
     fn print(&self, out: &mut dyn Write) -> Result<(), BenchError> {
         writeln!(
             out,
-            "{:<10} {:<7} {:>9.0} {:>8.2} {:>10.0} {:>9.0} {:>10.1} {:>10.1}",
+            "{:<10} {:<9} {:>9.0} {:>6.2} {:>10.0} {:>9.0} {:>10.1} {:>10.1}",
             format!("{} KiB", self.tuning.generation_bytes.unwrap_or_default() / 1024),
-            if self.tuning.return_freed_frames { "yes" } else { "no" },
+            self.tuning.allocator.name(),
             median(self.written.clone()),
             median(self.ratios.clone()),
             median(self.written_both.clone()),

@@ -18,7 +18,7 @@ use crate::{
         machine::{Peak, anonymous_kib},
         sample::{self, Pool},
     },
-    event_log::{self, EventLog, Lane, Settings},
+    event_log::{Allocator, EventLog, Lane, Settings},
 };
 
 /// What a process shall do.
@@ -39,7 +39,7 @@ pub(super) enum Job {
 pub(super) struct Tuning {
     /// The log's own when not set.
     pub(super) generation_bytes: Option<u64>,
-    pub(super) return_freed_frames: bool,
+    pub(super) allocator: Allocator,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -168,8 +168,8 @@ fn idle() -> u64 {
 }
 
 fn open(directory: &Path, tuning: Tuning) -> Result<EventLog, BenchError> {
-    if tuning.return_freed_frames && !event_log::return_freed_frames() {
-        return Err(BenchError::Job("this program's allocator has no such threshold".to_owned()));
+    if !tuning.allocator.apply() {
+        return Err(BenchError::Job("this program's allocator cannot be told".to_owned()));
     }
     let settings = sample::log_settings(directory);
     let generation_bytes = tuning.generation_bytes.unwrap_or(settings.generation_bytes);

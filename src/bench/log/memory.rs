@@ -42,7 +42,9 @@ pub(super) fn run(directory: &Path, plan: &Plan, out: &mut (dyn Write + Send)) -
             drained.events as f64 / drained.seconds.max(1e-9)
         )?;
         out.flush()?;
-        peaks.push((stored, drained.both_kib.max(drained.draining_kib)));
+        if stored > 0 {
+            peaks.push((stored, drained.both_kib.max(drained.draining_kib)));
+        }
     }
     if let [(few, before), .., (many, after)] = peaks[..] {
         let millions = many.abs_diff(few).max(1) as f64 / 1e6;

@@ -39,7 +39,7 @@ pub enum Part {
     Memory,
     /// Time to open after a kill, by stored events
     Open,
-    /// Generation sizes, with and without the allocator's threshold
+    /// Generation sizes, with each way of the allocator
     Generations,
 }
 
