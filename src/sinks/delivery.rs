@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use self::outgoing::Outgoing;
 use super::Batch;
@@ -30,6 +31,8 @@ pub struct Threshold {
 
 /// One consumer's way through the log.
 pub struct Delivery {
+    log: EventLog,
+    cursor: Cursor,
     urgent: Outgoing,
     routine: Outgoing,
 }
@@ -38,7 +41,8 @@ impl Delivery {
     /// Goes on where the cursor stands.
     pub fn new(log: &EventLog, cursor: &Cursor, threshold: Threshold) -> Delivery {
         let outgoing = |lane| Outgoing::new(log, cursor.clone(), lane, threshold);
-        Delivery { urgent: outgoing(Lane::Urgent), routine: outgoing(Lane::Routine) }
+        let (urgent, routine) = (outgoing(Lane::Urgent), outgoing(Lane::Routine));
+        Delivery { log: log.clone(), cursor: cursor.clone(), urgent, routine }
     }
 
     /// The next batch, as soon as one is due; at once while `hurry` is cancelled. `None` when `hurry` is cancelled and
@@ -89,6 +93,16 @@ impl Delivery {
     /// The batch is refused for what is in it: its lane waits so long until it is tried again, the other goes on.
     pub fn hold(&mut self, batch: Batch, wait: Duration, reason: String) {
         self.of(batch.lane).hold(batch, Instant::now() + wait, reason);
+    }
+
+    /// The numbers of what is not delivered stand for other events where it goes to: gives it numbers that nobody has seen,
+    /// and cuts it anew. Gives the new epoch.
+    pub fn renumber(&mut self) -> Uuid {
+        let epoch = self.log.renumber(&self.cursor);
+        for outgoing in [&mut self.urgent, &mut self.routine] {
+            outgoing.start_over(&self.log);
+        }
+        epoch
     }
 
     /// Why a lane waits, if one does.

@@ -3,7 +3,7 @@
 
 mod answers;
 mod cases;
-mod peer;
+pub(crate) mod peer;
 #[cfg(feature = "sqlite")]
 mod process;
 mod shutdown;

@@ -3,6 +3,7 @@
 mod command_line;
 mod config;
 mod controller;
+mod fork;
 mod hundred_thousand;
 mod local_socket;
 mod process;

@@ -314,3 +314,17 @@ async fn an_event_that_is_refused_holds_its_own_lane_only_and_is_told_until_it_i
     assert_eq!(scene.cursor.next(Lane::Routine), 1, "nothing is given up");
     scene.end().await;
 }
+
+#[tokio::test]
+async fn a_controller_that_calls_every_numbering_a_fork_is_not_believed_for_ever() {
+    let fork = || -> Script { Box::new(|_| Err(Status::failed_precondition("taken"))) };
+    let scene = Scene::new(2, 10, (0..50).map(|_| fork()).collect()).await;
+    scene.held().await;
+    let seen = scene.seen();
+    let epochs: std::collections::BTreeSet<_> = seen.iter().map(|batch| batch.log_epoch.clone()).collect();
+    assert_eq!((seen.len(), epochs.len()), (4, 4), "new numbers three times, then no more");
+    assert!(seen.iter().all(|batch| batch.events == seen[0].events && batch.first_sequence == 1));
+    assert!(scene.state.status().last_error.contains("taken"));
+    assert_eq!(scene.cursor.next(Lane::Routine), 1);
+    scene.end().await;
+}

@@ -116,6 +116,12 @@ impl Outgoing {
         self.refused = Some(Refused { until, reason });
     }
 
+    /// Reads again from the cursor on; what was cut is forgotten.
+    pub(super) fn start_over(&mut self, log: &EventLog) {
+        self.reader = Some(log.reader(self.lane, self.cursor.next(self.lane)));
+        (self.kept, self.refused, self.waiting_since) = (None, None, None);
+    }
+
     /// Why the lane waits, if it does.
     pub(super) fn held(&self) -> Option<&str> {
         self.refused.as_ref().map(|refused| refused.reason.as_str())

@@ -15,6 +15,8 @@ pub(super) enum Answer {
     Retry(Duration),
     /// Something in it is not acceptable, or it is too large: send smaller ones.
     Halve,
+    /// Its numbers stand for other events there: give what is not delivered other numbers.
+    Fork,
     /// Sending again will not help until somebody acts: keep everything, say so, look again at long intervals.
     Hold,
 }
@@ -46,11 +48,8 @@ fn classify_code(code: Code) -> Answer {
         | Code::DataLoss
         | Code::ResourceExhausted => Answer::Retry(Duration::ZERO),
         Code::InvalidArgument | Code::OutOfRange => Answer::Halve,
-        Code::Unauthenticated
-        | Code::PermissionDenied
-        | Code::Unimplemented
-        | Code::FailedPrecondition
-        | Code::NotFound => Answer::Hold,
+        Code::FailedPrecondition => Answer::Fork,
+        Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::NotFound => Answer::Hold,
     }
 }
 
@@ -83,15 +82,10 @@ mod tests {
         for code in [Code::InvalidArgument, Code::OutOfRange] {
             assert_eq!(answer(code), Answer::Halve, "{code:?}");
         }
-        for code in [
-            Code::Unauthenticated,
-            Code::PermissionDenied,
-            Code::Unimplemented,
-            Code::FailedPrecondition,
-            Code::NotFound,
-        ] {
+        for code in [Code::Unauthenticated, Code::PermissionDenied, Code::Unimplemented, Code::NotFound] {
             assert_eq!(answer(code), Answer::Hold, "{code:?}");
         }
+        assert_eq!(answer(Code::FailedPrecondition), Answer::Fork);
         assert_eq!(answer(Code::AlreadyExists), Answer::Delivered);
     }
 }

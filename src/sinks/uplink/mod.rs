@@ -41,6 +41,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// The wait until something that is refused is tried again.
 const HOLD: Duration = BACKOFF.1;
 
+/// How often in a row what is not delivered gets other numbers. Beyond it the controller is at fault, and holds.
+const FORKS_MAX: u32 = 3;
+
 /// Where to deliver to.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -73,6 +76,8 @@ pub struct Uplink {
     token: Option<TokenReader>,
     connection: Option<Connection>,
     backoff: Backoff,
+    /// Forks since the last batch that arrived.
+    forks: u32,
 }
 
 /// Why an attempt did not deliver, in words and in kind.
@@ -86,7 +91,7 @@ impl Uplink {
     pub fn new(settings: Settings, surroundings: Surroundings, delivery: Delivery, state: UplinkState) -> Uplink {
         let token = Some(TokenReader::new(settings.token.clone()));
         let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        Uplink { settings, surroundings, delivery, state, token, connection: None, backoff }
+        Uplink { settings, surroundings, delivery, state, token, connection: None, backoff, forks: 0 }
     }
 
     /// Delivers until `shutdown`; then what is left, as long as the controller takes it at once. Ends early when
@@ -121,6 +126,7 @@ impl Uplink {
 
     fn arrived(&mut self, batch: &Batch) {
         self.backoff.reset();
+        self.forks = 0;
         self.delivery.delivered(batch);
         let now = (self.surroundings.now)();
         match self.delivery.held() {
@@ -142,12 +148,27 @@ impl Uplink {
                 self.delivery.hold(batch, HOLD, failure.error);
                 return Duration::ZERO;
             }
+            Answer::Fork if self.forks < FORKS_MAX => {
+                self.renumber(&failure.error);
+                return Duration::ZERO;
+            }
             Answer::Retry(after) => after.max(self.backoff.next(random())),
-            Answer::Hold | Answer::Delivered => HOLD,
+            Answer::Fork | Answer::Hold | Answer::Delivered => HOLD,
         };
         self.note(&failure, wait);
         self.delivery.keep(batch);
         wait
+    }
+
+    fn renumber(&mut self, error: &str) {
+        self.forks += 1;
+        let epoch = self.delivery.renumber();
+        tracing::warn!(
+            controller = self.settings.address,
+            %epoch,
+            error,
+            "the controller has other events under these numbers; what is not delivered yet goes under new ones"
+        );
     }
 
     /// One attempt: token, connection, registration, batch.

@@ -27,15 +27,15 @@ use tonic::{
 };
 
 /// A controller that serves until it is stopped.
-pub(super) struct Controller {
-    pub(super) address: SocketAddr,
-    pub(super) store: Arc<dyn Store>,
+pub(crate) struct Controller {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Arc<dyn Store>,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
 }
 
 impl Controller {
-    pub(super) async fn start(store: Arc<dyn Store>) -> Controller {
+    pub(crate) async fn start(store: Arc<dyn Store>) -> Controller {
         let listen = "127.0.0.1:0".parse().expect("an address");
         let settings = Settings { listen, keys: Keys::hs256(&secret()), store: Arc::clone(&store) };
         let server = Server::bind(settings).await.expect("a free port");
@@ -49,55 +49,55 @@ impl Controller {
         Controller { address, store, stop, served }
     }
 
-    pub(super) async fn in_memory() -> Controller {
+    pub(crate) async fn in_memory() -> Controller {
         Controller::start(Arc::new(MemoryStore::default())).await
     }
 
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).expect("it serves");
         self.served.await.expect("a clean end");
     }
 
     /// An agent's connection.
-    pub(super) async fn agent(&self, token: &str) -> Agent {
+    pub(crate) async fn agent(&self, token: &str) -> Agent {
         Agent::connect(self.address, token).await
     }
 
-    pub(super) async fn stored(&self) -> Page {
+    pub(crate) async fn stored(&self) -> Page {
         let query = Query { filter: Filter::default(), node: None, since: None, limit: usize::MAX };
         self.store.query(&query).await.expect("a page")
     }
 
-    pub(super) async fn stored_ids(&self) -> Vec<String> {
+    pub(crate) async fn stored_ids(&self) -> Vec<String> {
         self.stored().await.events.iter().map(|event| event.view().expect("an event").id().to_owned()).collect()
     }
 }
 
 /// The agent's end.
 #[derive(Clone)]
-pub(super) struct Agent {
+pub(crate) struct Agent {
     channel: Channel,
     token: String,
     compression: Option<CompressionEncoding>,
 }
 
 impl Agent {
-    pub(super) async fn connect(address: SocketAddr, token: &str) -> Agent {
+    pub(crate) async fn connect(address: SocketAddr, token: &str) -> Agent {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
         let channel = endpoint.connect().await.expect("a connection");
         Agent { channel, token: token.to_owned(), compression: None }
     }
 
-    pub(super) fn compressing(self, encoding: CompressionEncoding) -> Agent {
+    pub(crate) fn compressing(self, encoding: CompressionEncoding) -> Agent {
         Agent { compression: Some(encoding), ..self }
     }
 
-    pub(super) async fn send(&self, batch: &EventBatch) -> Result<EventBatchResponse, Status> {
+    pub(crate) async fn send(&self, batch: &EventBatch) -> Result<EventBatchResponse, Status> {
         self.send_bytes(batch.encode_to_vec()).await
     }
 
     /// SendEvents with these bytes as the request.
-    pub(super) async fn send_bytes(&self, request: Vec<u8>) -> Result<EventBatchResponse, Status> {
+    pub(crate) async fn send_bytes(&self, request: Vec<u8>) -> Result<EventBatchResponse, Status> {
         let mut grpc = Grpc::new(self.channel.clone());
         if let Some(encoding) = self.compression {
             grpc = grpc.send_compressed(encoding);
@@ -108,11 +108,11 @@ impl Agent {
         Ok(EventBatchResponse::decode(answer.into_inner()).expect("an answer"))
     }
 
-    pub(super) fn client(&self) -> RodentServiceClient<Channel> {
+    pub(crate) fn client(&self) -> RodentServiceClient<Channel> {
         RodentServiceClient::new(self.channel.clone())
     }
 
-    pub(super) fn request<T>(&self, message: T) -> Request<T> {
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if !self.token.is_empty() {
             let value = format!("Bearer {}", self.token).parse().expect("a header");
@@ -158,19 +158,19 @@ impl Decoder for Raw {
     }
 }
 
-pub(super) const SECRET: &str = "the secret of a controller under test";
+pub(crate) const SECRET: &str = "the secret of a controller under test";
 
 fn secret() -> Secret {
     Secret::from_bytes(SECRET.as_bytes().to_vec()).expect("long enough")
 }
 
 /// A token for a node, valid for an hour.
-pub(super) fn token(node: &str) -> String {
+pub(crate) fn token(node: &str) -> String {
     token_until(node, SECRET, 3600)
 }
 
 /// A token that is valid for so many seconds from now.
-pub(super) fn token_until(node: &str, secret: &str, seconds: i64) -> String {
+pub(crate) fn token_until(node: &str, secret: &str, seconds: i64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
     let expires_at = i64::try_from(now).expect("before the end of time") + seconds;
     let identity = Identity { node: node.into(), organisation: "acme".into(), private: false };
@@ -178,7 +178,7 @@ pub(super) fn token_until(node: &str, secret: &str, seconds: i64) -> String {
     issue(&secret, &identity, Some(expires_at)).expect("a token")
 }
 
-pub(super) fn event(id: &str) -> Event {
+pub(crate) fn event(id: &str) -> Event {
     let pool = StoragePoolPayload { pool_name: "tank".into(), ..Default::default() };
     Event {
         event_id: id.into(),
@@ -191,7 +191,7 @@ pub(super) fn event(id: &str) -> Event {
 }
 
 /// Events from the sequence `first` on in the lane `routine` of the epoch `e1`; their identifiers are `n<sequence>`.
-pub(super) fn batch(first: u64, count: u64) -> EventBatch {
+pub(crate) fn batch(first: u64, count: u64) -> EventBatch {
     EventBatch {
         events: (first..first + count).map(|sequence| event(&format!("n{sequence}"))).collect(),
         batch_id: format!("e1-{first}"),
