@@ -113,9 +113,14 @@ impl Pool {
     }
 }
 
-/// A log with the default profile's knobs and room for everything.
+/// A log with the default profile's knobs, room for everything, and no ballast, which would grow meanwhile.
 pub(super) fn log_settings(directory: &Path) -> Settings {
-    Settings { disk_bytes_max: u64::MAX / 2, history_bytes: Some(u64::MAX / 2), ..Settings::new(directory.join("log")) }
+    Settings {
+        disk_bytes_max: u64::MAX / 2,
+        ballast_bytes_max: 0,
+        history_bytes: Some(u64::MAX / 2),
+        ..Settings::new(directory.join("log"))
+    }
 }
 
 fn with<P: Payload>(n: u64, source: &str, payload: P) -> Event {

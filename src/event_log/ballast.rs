@@ -10,8 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The most that it takes, bytes.
-const BALLAST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The most that it takes, bytes, unless told otherwise.
+pub(super) const BALLAST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The part of the log's share that it takes at most.
 const SHARE: u64 = 16;
@@ -28,9 +28,9 @@ pub(super) struct Ballast {
 
 impl Ballast {
     /// What is there of it below the log's root.
-    pub(super) fn find(root: &Path, disk_bytes_max: u64) -> Ballast {
+    pub(super) fn find(root: &Path, disk_bytes_max: u64, ballast_bytes_max: u64) -> Ballast {
         let path = root.join("ballast");
-        let target = (disk_bytes_max / SHARE).min(BALLAST_BYTES_MAX);
+        let target = (disk_bytes_max / SHARE).min(ballast_bytes_max);
         let bytes = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
         Ballast { path, target, bytes }
     }
@@ -97,14 +97,14 @@ mod tests {
     #[test]
     fn it_grows_step_by_step_to_its_size_and_is_given_up_whole() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut ballast = Ballast::find(directory.path(), 40 * 1024 * 1024);
+        let mut ballast = Ballast::find(directory.path(), 40 * 1024 * 1024, BALLAST_BYTES_MAX);
         assert!(ballast.is_short());
         while ballast.is_short() {
             assert!(ballast.grow().expect("a writable disk"), "there is room");
         }
         assert_eq!(ballast.bytes(), 40 * 1024 * 1024 / SHARE);
         assert_eq!(super::super::generation::disk_bytes(directory.path()), ballast.bytes());
-        let mut found = Ballast::find(directory.path(), 40 * 1024 * 1024);
+        let mut found = Ballast::find(directory.path(), 40 * 1024 * 1024, BALLAST_BYTES_MAX);
         assert!(!found.is_short());
         assert!(found.release());
         assert!(!found.release());

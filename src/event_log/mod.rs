@@ -202,6 +202,8 @@ pub struct Settings {
     pub flush_bytes: usize,
     /// The most that the log takes on the disk, bytes; exceeded by less than one generation.
     pub disk_bytes_max: u64,
+    /// The most of that that is kept as ballast, given up when the disk is full, bytes; 0 for none. Never more than a sixteenth.
+    pub ballast_bytes_max: u64,
     /// How much of what every consumer has is kept, bytes; `None` for nothing.
     pub history_bytes: Option<u64>,
     /// How long an event is kept at the most, in time that the machine is on; `None` for as long as there is room.
@@ -232,6 +234,7 @@ impl Settings {
             flush_interval: Duration::from_secs(1),
             flush_bytes: writer::FLUSH_BYTES,
             disk_bytes_max: 1 << 30,
+            ballast_bytes_max: ballast::BALLAST_BYTES_MAX,
             history_bytes: Some(64 << 20),
             age_max: None,
             urgent_share: 25,

@@ -113,7 +113,7 @@ impl Writer {
         let settings = &shared.settings;
         let encoder = Encoder::new().map_err(|e| LogError::io("compress for", &settings.directory, e))?;
         let age = AgeClock::new(meta.age()?, shared.boot_id, settings.since_boot);
-        let ballast = Ballast::find(&settings.directory, settings.disk_bytes_max);
+        let ballast = Ballast::find(&settings.directory, settings.disk_bytes_max, settings.ballast_bytes_max);
         let now = Instant::now();
         Ok(Writer {
             encoder,
