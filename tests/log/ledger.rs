@@ -35,7 +35,7 @@ pub(crate) fn reopen(directory: &Path, ledger: &mut Ledger) {
     }
     ledger.check(&log);
     log.close();
-    ledger.opened = false;
+    ledger.closed();
 }
 
 /// Both lanes' accounts.
@@ -102,6 +102,11 @@ impl Ledger {
         Ledger { accounts: Lane::ALL.map(account), opened: false, unclean_stops: 0, tally: Tally::default() }
     }
 
+    /// The log was closed in good order, or what was not is recorded.
+    pub(crate) fn closed(&mut self) {
+        self.opened = false;
+    }
+
     fn account(&mut self, lane: Lane) -> &mut Account {
         &mut self.accounts[lane as usize]
     }
@@ -113,7 +118,7 @@ impl Ledger {
         acknowledges
     }
 
-    fn note(&mut self, report: Report) {
+    pub(crate) fn note(&mut self, report: Report) {
         match report {
             Report::Opening => {}
             Report::Open => {
@@ -147,7 +152,7 @@ impl Ledger {
     }
 
     /// Notes where events stand; gives their lane and places.
-    fn see(&mut self, report: &Report) -> (Lane, u64, u64) {
+    pub(crate) fn see(&mut self, report: &Report) -> (Lane, u64, u64) {
         match *report {
             Report::Read { lane, epoch, sequence, first_number, count } => {
                 for at in 0..count {

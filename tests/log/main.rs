@@ -8,6 +8,7 @@ mod dice;
 mod disk;
 mod kill;
 mod ledger;
+mod model;
 mod numbered;
 mod power;
 mod ranges;
