@@ -180,15 +180,20 @@ impl Ledger {
         let unclean_stops = self.unclean_stops;
         // A record that went before the consumer had it is as good as none.
         self.accounts.iter_mut().for_each(|account| account.recorded = account.told.clone());
-        let presences = Lane::ALL.map(|lane| self.read(log, lane));
-        for (lane, present) in Lane::ALL.into_iter().zip(presences) {
-            let cursor = log.cursor(CONSUMER).expect("room for a cursor").next(lane);
-            let end = log.bounds(lane).1;
+        // Retention may be at work: what it takes is recorded before, so records are looked for after.
+        let cursors = Lane::ALL.map(|lane| log.cursor(CONSUMER).expect("room for a cursor").next(lane));
+        let presences = Lane::ALL.map(|lane| {
+            let (present, gaps, end) = self.read(log, lane);
+            self.account(lane).gaps.extend(gaps);
+            (present, end)
+        });
+        Lane::ALL.into_iter().for_each(|lane| _ = self.read(log, lane));
+        for (lane, (present, end)) in Lane::ALL.into_iter().zip(presences) {
             let account = self.account(lane);
             account.pruned = present.first().unwrap_or(end);
             assert!(end >= account.durable, "{lane:?}: {} was acknowledged, the log ends at {end}", account.durable);
             account.check_promises(&present);
-            account.check_cursor(cursor);
+            account.check_cursor(cursors[lane as usize]);
             account.check_gaps();
             account.prune();
             self.tally.read_back += present.count();
@@ -198,9 +203,9 @@ impl Ledger {
         assert!(recorded || !self.opened, "the log was not closed, and no record says so");
     }
 
-    fn read(&mut self, log: &EventLog, lane: Lane) -> Ranges {
+    fn read(&mut self, log: &EventLog, lane: Lane) -> (Ranges, Vec<Gap>, u64) {
         let mut reader = log.reader(lane, 1);
-        let (mut present, mut position) = (Ranges::default(), 1);
+        let (mut present, mut gaps, mut position) = (Ranges::default(), Vec::new(), 1);
         loop {
             match reader.read(1000, 1 << 20).expect("the log can be read") {
                 Read::Run(run) => {
@@ -217,10 +222,10 @@ impl Ledger {
                 Read::Gap(gap) => {
                     assert_eq!(gap.from, position, "{lane:?}: a gap begins where reading stopped");
                     assert!(gap.to > gap.from, "{lane:?}: {gap:?} is empty");
-                    self.account(lane).gaps.push(gap);
+                    gaps.push(gap);
                     position = gap.to;
                 }
-                Read::End => return present,
+                Read::End => return (present, gaps, position),
             }
         }
     }
