@@ -190,6 +190,16 @@ impl Meta {
         Ok(self.get(&summary_key(lane, number))?.and_then(|bytes| Summary::from_bytes(&bytes)))
     }
 
+    /// Numbers of the sealed generations that were noted, ascending; some may be gone.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub(super) fn summary_numbers(&self, lane: Lane) -> Result<Vec<u64>, LogError> {
+        let keys = self.db()?.scan_prefix(summary_prefix(lane)).keys();
+        let number = |key: sled::IVec| Some(u64::from_be_bytes(*key.last_chunk()?));
+        keys.filter_map(|key| key.map(number).transpose()).collect::<Result<_, _>>().map_err(|e| self.failed("read", e))
+    }
+
     /// # Errors
     /// When the storage fails.
     pub(super) fn set_summary(&self, lane: Lane, number: u64, summary: &Summary) -> Result<(), LogError> {
@@ -252,8 +262,12 @@ pub(super) fn read_through(store: &Path) -> sled::Result<()> {
     config.open()?.iter().try_for_each(|pair| pair.map(|_| ()))
 }
 
+fn summary_prefix(lane: Lane) -> Vec<u8> {
+    [b"generation/", lane.name().as_bytes(), b"/"].concat()
+}
+
 fn summary_key(lane: Lane, number: u64) -> Vec<u8> {
-    [b"generation/", lane.name().as_bytes(), b"/", &number.to_be_bytes()[..]].concat()
+    [&summary_prefix(lane)[..], &number.to_be_bytes()].concat()
 }
 
 /// Makes the log's directory, for its owner only, and its entry durable.

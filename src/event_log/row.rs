@@ -86,7 +86,13 @@ impl Row {
                 Volume { summary, disk_bytes, sealed: true, condemned: false, open: Weak::new(), memory: None },
             );
         }
-        let highest = AtomicU64::new(newest.unwrap_or(0));
+        // That a generation is gone may have been forgotten in a crash. Its number is not given again: what `meta` says of
+        // it would be taken for what the new one holds.
+        let noted = meta.summary_numbers(lane)?;
+        let highest = newest.max(noted.last().copied()).unwrap_or(0);
+        let first = volumes.keys().next().copied().unwrap_or(highest);
+        noted.into_iter().filter(|number| *number < first).try_for_each(|number| meta.remove_summary(lane, number))?;
+        let highest = AtomicU64::new(highest);
         Ok(Row { lane, path, volumes: Mutex::new(volumes), highest })
     }
 

@@ -291,6 +291,25 @@ async fn what_every_consumer_has_goes_without_a_record_when_no_history_is_kept()
 }
 
 #[tokio::test]
+async fn a_new_generation_is_not_mistaken_for_one_whose_removal_a_crash_made_forgotten() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let small = || Settings { generation_bytes: 1, ..settings(directory.path()) };
+    let log = EventLog::open(small()).expect("a log");
+    let next = append(&log, &[b"removed".to_vec()]).await;
+    log.commit(Lane::Routine, next).await.expect("durable");
+    log.close();
+    std::fs::remove_dir_all(directory.path().join("log/routine/gen-0000000001")).expect("the only generation");
+    for (event, next) in [(b"two".to_vec(), 3), (b"three".to_vec(), 4)] {
+        let log = EventLog::open(settings(directory.path())).expect("a log");
+        assert_eq!(append(&log, &[event.clone()]).await, next);
+        log.close();
+        let log = EventLog::open(settings(directory.path())).expect("a log");
+        assert_eq!(read_all(&log, 1).0.last().map(|stored| stored.event.to_vec()), Some(event));
+        log.close();
+    }
+}
+
+#[tokio::test]
 async fn a_process_that_did_not_close_the_log_leaves_a_record_with_the_next_one() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = EventLog::open(settings(directory.path())).expect("a log");
