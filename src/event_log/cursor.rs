@@ -84,6 +84,11 @@ impl Cursors {
         }
     }
 
+    /// The furthest place that any consumer has passed; 0 when there is none.
+    pub(super) fn furthest(&self, lane: Lane) -> u64 {
+        self.lock().iter().filter(|((_, l), _)| *l == lane).map(|(_, position)| position.next).max().unwrap_or(0)
+    }
+
     /// The places that every consumer has passed; `None` when there is no consumer.
     pub(super) fn passed(&self) -> Option<[u64; 2]> {
         self.least(|position| position.next)

@@ -2,6 +2,8 @@
 //!
 //! The writer is the only one who puts; readers share the open handle. Nothing is ever updated or deleted inside. While
 //! the disk cannot be written a generation lies in memory instead: the same slots, and a flush that promises nothing.
+//! What was written before, by this process or another, is read from the file alone: sled never opens a directory
+//! that is there, so what it does to damaged ones cannot happen (see `salvage`).
 //!
 //! The layout makes sled write each frame once instead of four times. sled 0.34.7 rewrites a whole leaf when its tenth
 //! change is linked to it, and splits a leaf of more than sixteen keys. So keys are slot numbers, and empty
@@ -13,6 +15,7 @@
 use std::{
     ffi::OsStr,
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         PoisonError, RwLock,
@@ -23,10 +26,11 @@ use std::{
 use sled::IVec;
 
 use super::{
-    LogError,
+    Lane, LogError,
     durable::{sync_directory, sync_tree},
     frame::{FRAME_BYTES_MAX, Frame, Header},
     quarantine::remove_store,
+    salvage::Salvage,
     store,
 };
 
@@ -48,8 +52,14 @@ pub(super) const SLOTS_MAX: u32 = 32_768;
 
 /// Where the slots are.
 enum Slots {
-    Disk { db: sled::Db, tree: sled::Tree },
+    /// Being written.
+    Disk {
+        db: sled::Db,
+        tree: sled::Tree,
+    },
     Memory(RwLock<Vec<IVec>>),
+    /// Written before: only its file is read.
+    Found(Salvage),
 }
 
 /// An open generation.
@@ -101,16 +111,25 @@ impl Generation {
         matches!(self.slots, Slots::Memory(_))
     }
 
-    /// Opens an existing generation.
+    /// Opens a generation that was written before, to be read: the frames in it that hold sequences of `range`. Those that
+    /// are not intact are as if they had never been there.
     ///
     /// # Errors
-    /// When the storage fails or is damaged.
-    pub(super) fn open(lane: &Path, number: u64) -> Result<Generation, LogError> {
-        let generation = Generation::open_at(&directory(lane, number))?;
-        let laid = generation.count_laid()?;
-        generation.laid.store(laid, Ordering::Relaxed);
-        generation.filled.store(generation.first_empty(laid)?, Ordering::Release);
-        Ok(generation)
+    /// When the file cannot be opened for a reason that is not in the generation.
+    pub(super) fn open(row: &Path, lane: Lane, number: u64, range: &Range<u64>) -> Result<Generation, LogError> {
+        let path = directory(row, number);
+        let mut salvage = Salvage::search_or_nothing(&path, lane).map_err(|e| LogError::io("open", &path, e))?;
+        salvage.keep(range);
+        let filled = AtomicU32::new(salvage.frames());
+        Ok(Generation { path, slots: Slots::Found(salvage), filled, laid: AtomicU32::new(0) })
+    }
+
+    /// What was found in it, when it was written before.
+    pub(super) fn found(&self) -> Option<&Salvage> {
+        match &self.slots {
+            Slots::Found(salvage) => Some(salvage),
+            Slots::Disk { .. } | Slots::Memory(_) => None,
+        }
     }
 
     fn open_at(path: &Path) -> Result<Generation, LogError> {
@@ -146,6 +165,10 @@ impl Generation {
                 }
                 tree.insert(slot.to_be_bytes(), frame).map_err(|e| self.failed("write", e))?;
             }
+            Slots::Found(_) => {
+                let refused = io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "it was written before");
+                return Err(LogError::io("write", &self.path, refused));
+            }
         }
         self.filled.store(slot + 1, Ordering::Release);
         Ok(())
@@ -157,17 +180,9 @@ impl Generation {
     /// When the storage fails; what was put since the last flush may or may not be there.
     pub(super) fn flush(&self) -> Result<(), LogError> {
         match &self.slots {
-            Slots::Memory(_) => Ok(()),
+            Slots::Memory(_) | Slots::Found(_) => Ok(()),
             Slots::Disk { db, .. } => db.flush().map(|_| ()).map_err(|e| self.failed("flush", e)),
         }
-    }
-
-    /// Makes durable what an earlier process may have left in the page cache only.
-    ///
-    /// # Errors
-    /// When the storage fails.
-    pub(super) fn sync(&self) -> Result<(), LogError> {
-        sync_tree(&self.path).map_err(|e| LogError::io("sync", &self.path, e))
     }
 
     /// The header of the frame in a slot.
@@ -194,9 +209,16 @@ impl Generation {
         let (mut low, mut high) = (0, self.frames());
         while high - low > 1 {
             let middle = low + (high - low) / 2;
-            if self.header(middle)?.first_sequence <= sequence { low = middle } else { high = middle }
+            if self.first_sequence(middle)? <= sequence { low = middle } else { high = middle }
         }
         Ok(low)
+    }
+
+    fn first_sequence(&self, slot: u32) -> Result<u64, LogError> {
+        match self.found().and_then(|salvage| salvage.sequences(slot)) {
+            Some(sequences) => Ok(sequences.start),
+            None => Ok(self.header(slot)?.first_sequence),
+        }
     }
 
     /// The bytes in a slot; empty when there are none.
@@ -207,24 +229,9 @@ impl Generation {
         let found = match &self.slots {
             Slots::Memory(frames) => frames.read().unwrap_or_else(PoisonError::into_inner).get(slot as usize).cloned(),
             Slots::Disk { tree, .. } => tree.get(slot.to_be_bytes()).map_err(|e| self.failed("read", e))?,
+            Slots::Found(salvage) => Some(salvage.frame(slot).map_err(|e| LogError::io("read", &self.path, e))?.into()),
         };
         Ok(found.unwrap_or_default())
-    }
-
-    fn count_laid(&self) -> Result<u32, LogError> {
-        let Slots::Disk { tree, .. } = &self.slots else { return Ok(u32::MAX) };
-        let last = tree.last().map_err(|e| self.failed("read", e))?;
-        Ok(last.and_then(|(key, _)| slot_number(&key)).map_or(0, |slot| slot.saturating_add(1)))
-    }
-
-    /// Slots are filled without holes, so the first empty one is found by halving.
-    fn first_empty(&self, laid: u32) -> Result<u32, LogError> {
-        let (mut low, mut high) = (0, laid);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.slot(middle)?.is_empty() { high = middle } else { low = middle + 1 }
-        }
-        Ok(low)
     }
 
     fn lay(&self, count: u32) -> Result<(), LogError> {
@@ -246,10 +253,6 @@ impl Generation {
     }
 }
 
-fn slot_number(key: &[u8]) -> Option<u32> {
-    Some(u32::from_be_bytes(key.try_into().ok()?))
-}
-
 /// Where generation `number` of a lane lies.
 pub(super) fn directory(lane: &Path, number: u64) -> PathBuf {
     lane.join(format!("gen-{number:010}"))
@@ -269,6 +272,12 @@ pub(super) fn list(lane: &Path) -> io::Result<Vec<u64>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// The highest number that anything in a lane's directory bears, whatever it is; 0 when there is none.
+pub(super) fn highest(lane: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(lane) else { return 0 };
+    entries.flatten().filter_map(|entry| number_of(&entry.file_name(), "gen-")).max().unwrap_or(0)
 }
 
 /// Clears away what a process that died left of ours, half made or half removed. What we do not know stays.

@@ -45,11 +45,6 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// Of a generation in which nothing is missing.
-    pub(super) fn new(lane: Lane, number: u64, epoch: Uuid, summary: Summary) -> Manifest {
-        Manifest { lane, number, epoch, summary, missing: Vec::new() }
-    }
-
     /// The manifest in a generation's directory; `None` when there is no intact one of this lane and number.
     pub(super) fn read(generation: &Path, lane: Lane, number: u64) -> Option<Manifest> {
         let mut bytes = Vec::new();
@@ -132,7 +127,7 @@ mod tests {
 
     fn manifest(missing: Vec<Range<u64>>) -> Manifest {
         let summary = Summary { first_sequence: 5, next_sequence: 900, frames: 3, ..Summary::default() };
-        Manifest { missing, ..Manifest::new(Lane::Urgent, 7, Uuid::from_u128(9), summary) }
+        Manifest { lane: Lane::Urgent, number: 7, epoch: Uuid::from_u128(9), summary, missing }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod allocator;
 mod ballast;
 mod buffer;
 mod cursor;
+mod damage;
 mod durable;
 mod error;
 mod frame;
@@ -360,19 +361,19 @@ impl EventLog {
     pub fn open(settings: Settings) -> Result<EventLog, LogError> {
         meta::make_root(&settings.directory).map_err(|e| LogError::io("create", &settings.directory, e))?;
         let lock = Lock::take(&settings.directory)?;
-        let (meta, _meta_damage) = recovery::open_meta(&settings)?;
+        let (meta, meta_damage) = recovery::open_meta(&settings)?;
         let rows = [
             Row::load(&settings.directory, Lane::Urgent, &meta)?,
             Row::load(&settings.directory, Lane::Routine, &meta)?,
         ];
-        let tails = Tails::find(&rows, &meta)?;
+        let cursors = Cursors::load(&meta)?;
+        let tails = Tails::find(&rows, &meta, &cursors, &settings)?;
         let limits = buffer::Limits {
             events_max: settings.buffer_size,
             flush_threshold: settings.flush_threshold,
             flush_interval: settings.flush_interval,
             step_blocks: settings.flush_bytes / writer::FRAME_BYTES_AIM,
         };
-        let cursors = Cursors::load(&meta)?;
         let numbers = numbers(&settings, &meta, &cursors, &tails)?;
         let shared = Arc::new(Shared {
             numbering: Numbering::new(numbers),
@@ -392,7 +393,11 @@ impl EventLog {
         if !meta.take_clean()? {
             shared.record_unclean_stop();
         }
-        let writer = Writer::new(Arc::clone(&shared), meta, tails)?;
+        if meta_damage.is_some() {
+            shared.record_lost_cursors();
+        }
+        Lane::ALL.into_iter().for_each(|lane| shared.report_damage(lane));
+        let writer = Writer::new(Arc::clone(&shared), meta)?;
         let handle = start(writer, lock, Arc::clone(&shared))?;
         Ok(EventLog { shared, writer: Arc::new(Mutex::new(Some(handle))) })
     }
@@ -552,7 +557,11 @@ fn numbers(settings: &Settings, meta: &Meta, cursors: &Cursors, tails: &Tails) -
         }
         tracing::warn!("the event log was written on another machine or for another node; it goes on in a new epoch");
     }
-    if is_new || foreign || owner.is_none() {
+    if tails.unproved && !foreign {
+        numbering.begin(Uuid::new_v4());
+        tracing::warn!("it cannot be proved that the end of the event log is intact; it goes on in a new epoch");
+    }
+    if is_new || foreign || tails.unproved || owner.is_none() {
         meta.set_owner(&settings.owner)?;
         meta.set_numbers(&numbering.numbers())?;
     }

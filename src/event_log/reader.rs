@@ -170,8 +170,20 @@ impl Reader {
         }))
     }
 
-    /// Makes `place` the frame that holds the position, or tells that it is gone.
+    /// Makes `place` the frame that holds the position, or tells that it is gone. A frame that is not what it was when the
+    /// generation was opened is gone too.
     fn find_frame(&mut self) -> Result<Option<Gap>, LogError> {
+        match self.look() {
+            Err(error) if error.is_damage() => {
+                self.place = None;
+                self.shared.rows[self.lane.index()].distrust(self.position);
+                self.look()
+            }
+            found => found,
+        }
+    }
+
+    fn look(&mut self) -> Result<Option<Gap>, LogError> {
         if self.place.as_ref().is_some_and(|place| holds(&place.frame, self.position)) {
             return Ok(None);
         }
@@ -183,7 +195,7 @@ impl Reader {
             {
                 (place.generation, place.slot + 1)
             }
-            _ => match self.shared.rows[self.lane.index()].locate(self.position)? {
+            _ => match self.locate()? {
                 Located::In(generation) => {
                     let slot = generation.slot_of(self.position)?;
                     (generation, slot)
@@ -192,16 +204,26 @@ impl Reader {
                 Located::Ahead => return Ok(Some(Gap { from: self.position, to: self.shared.visible(self.lane) })),
             },
         };
-        let frame = generation.frame(slot)?;
-        let first = frame.header.first_sequence;
-        let found = holds(&frame, self.position);
-        self.place = Some(Place { generation, slot, frame });
-        if found {
-            return Ok(None);
+        // Where a frame is missing, the one before it is found, and the one behind it says how far that goes.
+        for slot in [slot, slot.saturating_add(1)].into_iter().filter(|slot| *slot < generation.frames()) {
+            let frame = generation.frame(slot)?;
+            let first = frame.header.first_sequence;
+            if holds(&frame, self.position) {
+                self.place = Some(Place { generation, slot, frame });
+                return Ok(None);
+            }
+            if first > self.position {
+                return Ok(Some(Gap { from: self.position, to: first }));
+            }
         }
-        // A hole between frames: never written by us, but what is on the disk is not always what we wrote.
-        let to = if first > self.position { first } else { self.shared.visible(self.lane) };
-        Ok(Some(Gap { from: self.position, to }))
+        let end = self.shared.rows[self.lane.index()].end_of(self.position);
+        Ok(Some(Gap { from: self.position, to: end.unwrap_or_else(|| self.shared.visible(self.lane)) }))
+    }
+
+    fn locate(&self) -> Result<Located, LogError> {
+        let located = self.shared.rows[self.lane.index()].locate(self.position)?;
+        self.shared.report_damage(self.lane);
+        Ok(located)
     }
 }
 

@@ -49,12 +49,7 @@ pub(super) fn rewrite(root: &Path, lane: Lane, number: u64) -> Result<PathBuf, L
 
 /// Puts the intact frames of a damaged generation into a fresh one, durably.
 fn fill(fresh: &Generation, damaged: &Path, lane: Lane) -> io::Result<()> {
-    let salvage = match Salvage::search(damaged, lane) {
-        Ok(salvage) => salvage,
-        // There is nothing to be read: nothing survives.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
+    let salvage = Salvage::search_or_nothing(damaged, lane)?;
     for number in 0..salvage.frames() {
         let frame = salvage.frame(number)?;
         Frame::decode(&frame).map_err(io::Error::other)?;

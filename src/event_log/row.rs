@@ -5,17 +5,24 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use uuid::Uuid;
 
 use super::{
-    Lane, LogError, generation, generation::Generation, manifest::Manifest, meta::Meta, repair, summary::Summary,
+    Lane, LogError,
+    damage::{Damage, News},
+    generation::{self, Generation},
+    manifest::Manifest,
+    meta::Meta,
+    quarantine, repair,
+    summary::Summary,
 };
 
 /// One generation of the row.
@@ -30,6 +37,29 @@ struct Volume {
     open: Weak<Generation>,
     /// The generation itself, when it lies in memory.
     memory: Option<Arc<Generation>>,
+    /// The epoch when it was sealed, if its manifest tells.
+    epoch: Option<Uuid>,
+    /// What of it is gone.
+    damage: Damage,
+}
+
+impl Volume {
+    fn new(summary: Summary, generation: Option<&Arc<Generation>>) -> Volume {
+        Volume {
+            summary,
+            disk_bytes: 0,
+            sealed: generation.is_none(),
+            condemned: false,
+            open: generation.map_or_else(Weak::new, Arc::downgrade),
+            memory: generation.filter(|generation| generation.is_in_memory()).cloned(),
+            epoch: None,
+            damage: Damage::default(),
+        }
+    }
+
+    fn sequences(&self) -> Range<u64> {
+        self.summary.first_sequence..self.summary.next_sequence
+    }
 }
 
 /// A sealed generation, for deciding what may go.
@@ -47,6 +77,8 @@ pub(super) struct Row {
     volumes: Mutex<BTreeMap<u64, Volume>>,
     /// The highest number that was ever given to a generation.
     highest: AtomicU64,
+    /// Some volume has news of damage.
+    news: AtomicBool,
 }
 
 /// Where a sequence is to be found.
@@ -63,37 +95,36 @@ impl Row {
     /// The row of a lane below the log's root; its directory is made when it is not there.
     ///
     /// # Errors
-    /// When the directory cannot be read or made, or a generation without a summary cannot be opened.
+    /// When the directory cannot be read or made, or `meta` fails.
     pub(super) fn load(root: &Path, lane: Lane, meta: &Meta) -> Result<Row, LogError> {
         let path = root.join(lane.name());
         super::meta::make_root(&path).map_err(|e| LogError::io("create", &path, e))?;
         generation::clear_leftovers(&path).map_err(|e| LogError::io("list", &path, e))?;
         repair::adopt(root, lane).map_err(|e| LogError::io("repair", &path, e))?;
         let numbers = generation::list(&path).map_err(|e| LogError::io("list", &path, e))?;
-        let newest = numbers.last().copied();
-        let mut volumes = BTreeMap::new();
+        let row =
+            Row { lane, path, volumes: Mutex::default(), highest: AtomicU64::new(0), news: AtomicBool::new(false) };
         for number in numbers {
-            // The newest one is opened by the writer, which then tells what it holds.
-            let noted = || Some(Manifest::read(&generation::directory(&path, number), lane, number)?.summary);
-            let summary = match meta.summary(lane, number)?.or_else(noted) {
-                Some(summary) => summary,
-                None if Some(number) == newest => continue,
-                None => summarise(&Generation::open(&path, number)?, 1)?,
-            };
-            let disk_bytes = generation::disk_bytes(&generation::directory(&path, number));
-            volumes.insert(
-                number,
-                Volume { summary, disk_bytes, sealed: true, condemned: false, open: Weak::new(), memory: None },
-            );
+            let directory = generation::directory(&row.path, number);
+            let manifest = Manifest::read(&directory, lane, number);
+            let beside = manifest.as_ref().map(|manifest| manifest.summary.clone());
+            let summary = beside.map_or_else(|| meta.summary(lane, number), |summary| Ok(Some(summary)))?;
+            // One that was never sealed is looked at by `tail`.
+            let sealed = summary.is_some();
+            let mut volume = Volume { sealed, ..Volume::new(summary.unwrap_or_default(), None) };
+            volume.disk_bytes = generation::disk_bytes(&directory);
+            volume.epoch = manifest.as_ref().map(|manifest| manifest.epoch);
+            volume.damage = Damage::recorded(manifest.map_or_else(Vec::new, |manifest| manifest.missing));
+            row.lock().insert(number, volume);
         }
         // That a generation is gone may have been forgotten in a crash. Its number is not given again: what `meta` says of
         // it would be taken for what the new one holds.
         let noted = meta.summary_numbers(lane)?;
-        let highest = newest.max(noted.last().copied()).unwrap_or(0);
-        let first = volumes.keys().next().copied().unwrap_or(highest);
+        let highest = noted.last().copied().unwrap_or(0).max(generation::highest(&row.path));
+        row.highest.store(highest, Ordering::Relaxed);
+        let first = row.lock().keys().next().copied().unwrap_or(highest);
         noted.into_iter().filter(|number| *number < first).try_for_each(|number| meta.remove_summary(lane, number))?;
-        let highest = AtomicU64::new(highest);
-        Ok(Row { lane, path, volumes: Mutex::new(volumes), highest })
+        Ok(row)
     }
 
     /// The lane's directory.
@@ -109,19 +140,6 @@ impl Row {
     /// The number of a new generation: above all others.
     pub(super) fn next_number(&self) -> u64 {
         self.highest.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Number of the newest generation on the disk, sealed or not.
-    ///
-    /// # Errors
-    /// When the directory cannot be read.
-    pub(super) fn newest(&self) -> Result<Option<u64>, LogError> {
-        Ok(generation::list(&self.path).map_err(|e| LogError::io("list", &self.path, e))?.last().copied())
-    }
-
-    /// Whether a generation is sealed.
-    pub(super) fn is_sealed(&self, number: u64) -> bool {
-        self.lock().get(&number).is_some_and(|volume| volume.sealed)
     }
 
     /// First stored sequence; `None` when there is no generation.
@@ -145,24 +163,98 @@ impl Row {
         if let Some(open) = volume.open.upgrade() {
             return Ok(Located::In(open));
         }
-        let open = Arc::new(Generation::open(&self.path, number)?);
+        let open = Arc::new(Generation::open(&self.path, self.lane, number, &volume.sequences())?);
         volume.open = Arc::downgrade(&open);
+        if volume.damage.look(&open, volume.sequences(), volume.epoch) {
+            self.news.store(true, Ordering::Release);
+        }
         Ok(Located::In(open))
+    }
+
+    /// Where the generation ends that holds a sequence, or held it.
+    pub(super) fn end_of(&self, sequence: u64) -> Option<u64> {
+        let next = |volume: &Volume| volume.summary.next_sequence;
+        self.lock().values().map(next).find(|next| *next > sequence)
+    }
+
+    /// Has the generation of a sequence looked at again: something in it is not what it was.
+    pub(super) fn distrust(&self, sequence: u64) {
+        let mut volumes = self.lock();
+        let found = volumes.values_mut().find(|volume| volume.sequences().contains(&sequence));
+        if let Some(volume) = found.filter(|volume| volume.sealed) {
+            volume.open = Weak::new();
+        }
+    }
+
+    /// The generations that were never sealed, ascending.
+    pub(super) fn unsealed(&self) -> Vec<u64> {
+        self.lock().iter().filter(|(_, volume)| !volume.sealed).map(|(number, _)| *number).collect()
+    }
+
+    /// Where the sealed generations before one end.
+    pub(super) fn end_before(&self, number: u64) -> Option<u64> {
+        let volumes = self.lock();
+        volumes.range(..number).filter(|(_, volume)| volume.sealed).map(|(_, v)| v.summary.next_sequence).max()
+    }
+
+    /// Completes a generation that was never sealed: what it holds, and that it is sealed now.
+    pub(super) fn complete(&self, number: u64, summary: &Summary) {
+        if let Some(volume) = self.lock().get_mut(&number) {
+            volume.summary = summary.clone();
+            volume.sealed = true;
+        }
+    }
+
+    /// What two generations hold is read from the later one: the end of the earlier one was not known to be durable.
+    pub(super) fn cut_overlaps(&self) {
+        let mut first = u64::MAX;
+        for volume in self.lock().values_mut().rev() {
+            volume.summary.next_sequence = volume.summary.next_sequence.min(first.max(volume.summary.first_sequence));
+            first = first.min(volume.summary.first_sequence);
+        }
+    }
+
+    /// The sealed generations, ascending, each with what it holds.
+    pub(super) fn list(&self) -> Vec<(u64, Summary)> {
+        let volumes = self.lock();
+        volumes.iter().filter(|(_, volume)| volume.sealed).map(|(n, volume)| (*n, volume.summary.clone())).collect()
+    }
+
+    /// How many events of a generation from a sequence on are gone.
+    pub(super) fn missing_events(&self, number: u64, from: u64) -> u64 {
+        self.lock().get(&number).map_or(0, |volume| volume.damage.missing_from(from))
+    }
+
+    /// What has been found to be gone since this was asked last.
+    pub(super) fn take_news(&self) -> Vec<News> {
+        if !self.news.swap(false, Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut volumes = self.lock();
+        volumes.iter_mut().filter_map(|(number, volume)| volume.damage.take_news(*number, &volume.summary)).collect()
+    }
+
+    /// Notes that what is gone of a generation is recorded before this sequence of the records' lane.
+    pub(super) fn set_recorded(&self, number: u64, recorded: u64) {
+        if let Some(volume) = self.lock().get_mut(&number) {
+            volume.damage.set_recorded(recorded);
+        }
+    }
+
+    /// Notes beside the frames what is gone, where the record of it is durable.
+    pub(super) fn note_damage(&self, durable: u64, epoch: Uuid) {
+        let mut due = Vec::new();
+        for (number, volume) in self.lock().iter_mut() {
+            if volume.sealed && volume.damage.is_due(durable) {
+                due.push((*number, volume.summary.clone()));
+            }
+        }
+        due.into_iter().for_each(|(number, summary)| self.write_manifest(number, &summary, epoch));
     }
 
     /// Notes the generation that is being written and what it holds so far.
     pub(super) fn set_active(&self, number: u64, generation: &Arc<Generation>, summary: &Summary) {
-        self.lock().insert(
-            number,
-            Volume {
-                summary: summary.clone(),
-                disk_bytes: 0,
-                sealed: false,
-                condemned: false,
-                open: Arc::downgrade(generation),
-                memory: generation.is_in_memory().then(|| Arc::clone(generation)),
-            },
-        );
+        self.lock().insert(number, Volume::new(summary.clone(), Some(generation)));
     }
 
     /// Updates what the active generation holds.
@@ -184,7 +276,11 @@ impl Row {
     /// Notes beside the frames of a sealed generation what it holds. When that fails `meta` still knows.
     pub(super) fn write_manifest(&self, number: u64, summary: &Summary, epoch: Uuid) {
         let directory = generation::directory(&self.path, number);
-        if let Err(error) = Manifest::new(self.lane, number, epoch, summary.clone()).write(&directory) {
+        let noted = self.lock().get(&number).map(|volume| (volume.damage.noted(), volume.epoch));
+        let (missing, noted_epoch) = noted.unwrap_or_default();
+        let epoch = noted_epoch.unwrap_or(epoch);
+        let manifest = Manifest { lane: self.lane, number, epoch, summary: summary.clone(), missing };
+        if let Err(error) = manifest.write(&directory) {
             tracing::warn!(directory = %directory.display(), %error, "the manifest cannot be written");
         }
     }
@@ -245,17 +341,21 @@ impl Row {
         self.lock().retain(|_, volume| volume.memory.is_none());
     }
 
-    /// Takes a generation out of the row and removes its directory. Readers that have it open keep what they opened.
+    /// Takes a generation out of the row and removes its directory; a damaged one goes to quarantine. Readers that have it
+    /// open keep what they opened.
     ///
     /// # Errors
     /// When the file system refuses.
     pub(super) fn remove(&self, number: u64) -> Result<(), LogError> {
-        let removed = self.lock().remove(&number);
-        if removed.is_none_or(|volume| volume.memory.is_some()) {
-            return Ok(());
-        }
-        generation::remove(&self.path, number)
-            .map_err(|e| LogError::io("remove", &generation::directory(&self.path, number), e))
+        let Some(volume) = self.lock().remove(&number).filter(|volume| volume.memory.is_none()) else { return Ok(()) };
+        let directory = generation::directory(&self.path, number);
+        let removed = match (volume.damage.is_none(), self.path.parent()) {
+            (false, Some(root)) => {
+                quarantine::take_in(root, &directory, &quarantine::generation_name(self.lane, number)).map(|_| ())
+            }
+            _ => generation::remove(&self.path, number),
+        };
+        removed.map_err(|e| LogError::io("remove", &directory, e))
     }
 
     /// Counts over the whole row: generations, events, stored bytes, time of the oldest event.
@@ -264,7 +364,8 @@ impl Row {
         let oldest =
             volumes.values().find(|volume| volume.summary.frames > 0).map_or(0, |volume| volume.summary.min_time);
         volumes.values().fold((0, 0, 0, oldest), |(generations, events, bytes, oldest), volume| {
-            (generations + 1, events + volume.summary.events(), bytes + volume.summary.stored_bytes, oldest)
+            let there = volume.summary.events().saturating_sub(volume.damage.missing_from(0));
+            (generations + 1, events + there, bytes + volume.summary.stored_bytes, oldest)
         })
     }
 
@@ -289,17 +390,4 @@ impl Row {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Volume>> {
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a generation holds, from the headers of its frames.
-///
-/// # Errors
-/// When a frame cannot be read.
-pub(super) fn summarise(generation: &Generation, first_sequence: u64) -> Result<Summary, LogError> {
-    let mut summary = Summary::empty(first_sequence);
-    for slot in 0..generation.frames() {
-        let header = generation.header(slot)?;
-        summary.add(&header, header.frame_bytes());
-    }
-    Ok(summary)
 }

@@ -18,6 +18,7 @@ use std::{
 use super::{
     Lane,
     frame::{FRAME_BYTES_MAX, Header, MAGIC},
+    probe::is_damage,
 };
 
 /// What is read at a time, bytes.
@@ -50,7 +51,8 @@ impl Place {
 
 /// What a search has found.
 pub(super) struct Salvage {
-    file: File,
+    /// Absent when it could not be opened.
+    file: Option<File>,
     /// Ascending, each sequence once.
     places: Vec<Place>,
     /// Whether something looks like a frame that is not intact, or could not be read.
@@ -74,7 +76,22 @@ impl Salvage {
         search.run(lane);
         let Search { window, places, broken, next_sequence } = search;
         let broken = broken || window.unreadable;
-        Ok(Salvage { places: in_order(places), broken, next_sequence, file })
+        Ok(Salvage { places: in_order(places), broken, next_sequence, file: Some(file) })
+    }
+
+    /// The same, where a file that is not there or cannot be read counts as one without frames.
+    ///
+    /// # Errors
+    /// When it cannot be opened for a reason that is not in the generation.
+    pub(super) fn search_or_nothing(generation: &Path, lane: Lane) -> io::Result<Salvage> {
+        match Salvage::search(generation, lane) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_damage(&error) => Ok(Salvage::nothing()),
+            other => other,
+        }
+    }
+
+    fn nothing() -> Salvage {
+        Salvage { file: None, places: Vec::new(), broken: true, next_sequence: 0 }
     }
 
     /// Number of frames.
@@ -88,10 +105,20 @@ impl Salvage {
     /// # Errors
     /// As the disk says.
     pub(super) fn frame(&self, number: u32) -> io::Result<Vec<u8>> {
-        let Some(place) = self.places.get(number as usize) else { return Ok(Vec::new()) };
+        let (Some(place), Some(file)) = (self.places.get(number as usize), &self.file) else { return Ok(Vec::new()) };
         let mut bytes = vec![0; place.bytes as usize];
-        self.file.read_exact_at(&mut bytes, place.offset)?;
+        file.read_exact_at(&mut bytes, place.offset)?;
         Ok(bytes)
+    }
+
+    /// Which sequences a frame has.
+    pub(super) fn sequences(&self, number: u32) -> Option<Range<u64>> {
+        self.places.get(number as usize).map(|place| place.first_sequence..place.next_sequence())
+    }
+
+    /// Forgets frames that have nothing in common with `range`.
+    pub(super) fn keep(&mut self, range: &Range<u64>) {
+        self.places.retain(|place| place.first_sequence < range.end && place.next_sequence() > range.start);
     }
 
     /// Whether something looks like a frame that is not intact, or could not be read.

@@ -25,7 +25,6 @@ use super::{
     meta::Meta,
     pending::Pending,
     summary::Summary,
-    tail::Tails,
 };
 use crate::telemetry::ErrorChain;
 
@@ -109,7 +108,7 @@ pub(super) struct Writer {
 impl Writer {
     /// # Errors
     /// When zstd cannot allocate.
-    pub(super) fn new(shared: Arc<Shared>, meta: Meta, tails: Tails) -> Result<Writer, LogError> {
+    pub(super) fn new(shared: Arc<Shared>, meta: Meta) -> Result<Writer, LogError> {
         let settings = &shared.settings;
         let encoder = Encoder::new().map_err(|e| LogError::io("compress for", &settings.directory, e))?;
         let age = AgeClock::new(meta.age()?, shared.boot_id, settings.since_boot);
@@ -117,7 +116,7 @@ impl Writer {
         let now = Instant::now();
         Ok(Writer {
             encoder,
-            lanes: tails.active.map(|active| LaneWork { active, ..LaneWork::default() }),
+            lanes: Default::default(),
             age,
             condemned: Vec::new(),
             ratio: 0.5,
@@ -149,6 +148,7 @@ impl Writer {
                 Work::Close => self.close(),
             }
             self.remove_condemned();
+            shared.note_damage();
             shared.signs.end();
             if closed {
                 return Ok(());
@@ -361,6 +361,10 @@ impl Writer {
     fn close(&mut self) {
         if self.failing.is_some() {
             self.recover();
+        }
+        // What is sealed says what it holds, and can be checked against it.
+        if self.failing.is_none() {
+            Lane::ALL.into_iter().for_each(|lane| self.seal(lane));
         }
         self.remove_condemned();
         self.keep_cursors();

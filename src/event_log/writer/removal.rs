@@ -123,6 +123,9 @@ impl Writer {
         let passed = shared.cursors.passed().map_or(0, |passed| passed[lane.index()]);
         let from = passed.max(summary.first_sequence);
         let (epoch, carried) = self.carry_records(lane, summary, from);
+        // What is damaged is recorded as such, and not a second time.
+        shared.report_damage(lane);
+        let carried = carried + shared.rows[lane.index()].missing_events(*number, from);
         shared.count_loss(lane, summary.next_sequence.saturating_sub(from).saturating_sub(carried));
         shared.record(&Loss {
             lane,
