@@ -33,6 +33,9 @@ impl StatusParts {
 
     /// One line for the service manager.
     pub(super) fn line(&self) -> String {
+        if let Some(reason) = self.log.degraded() {
+            return format!("Events are not durable: {reason}");
+        }
         let uplink = self.uplink.status();
         // Asked every few seconds: the disk is not to be looked at for it.
         let waiting: u64 = self.log.cursors().iter().map(|cursor| cursor.lag_events).sum();

@@ -295,7 +295,7 @@ struct Shared {
     meta_bytes: AtomicU64,
     ballast_bytes: AtomicU64,
     /// Why events are not durable; empty when they are.
-    degraded: Mutex<String>,
+    degraded: Mutex<status::Degraded>,
     signs: Signs,
 }
 
@@ -319,7 +319,7 @@ impl Shared {
     }
 
     fn set_degraded(&self, reason: String) {
-        *self.degraded.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        self.degraded.lock().unwrap_or_else(PoisonError::into_inner).because(reason);
     }
 
     fn ballast_bytes(&self) -> u64 {
@@ -502,7 +502,7 @@ impl EventLog {
         if let Some(reason) = self.shared.buffer.ended() {
             return Some(reason);
         }
-        let reason = self.shared.degraded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let reason = self.shared.degraded.lock().unwrap_or_else(PoisonError::into_inner).reason.clone();
         match self.progress() {
             _ if !reason.is_empty() => Some(reason),
             Progress::Fine => None,

@@ -1,9 +1,35 @@
 //! The state of the log, for `rodent status`.
 
-use std::sync::atomic::Ordering;
+use std::{
+    sync::{PoisonError, atomic::Ordering},
+    time::{Duration, Instant},
+};
 
-use super::{EventLog, Lane, row::Row};
+use super::{EventLog, Lane, quarantine, row::Row};
 use crate::schema::local::{CursorStatus, LaneStatus, LogStatus};
+
+/// Why events are not durable, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Degraded {
+    /// Empty when they are.
+    pub(super) reason: String,
+    since: Option<Instant>,
+}
+
+impl Degraded {
+    /// An empty reason: all is well again.
+    pub(super) fn because(&mut self, reason: String) {
+        self.since = (!reason.is_empty()).then(|| self.since.unwrap_or_else(Instant::now));
+        self.reason = reason;
+    }
+}
+
+/// What of a lane is nowhere but in memory.
+struct AtRisk {
+    events: u64,
+    bytes: u64,
+    oldest: Duration,
+}
 
 impl EventLog {
     /// What is stored, what waits in memory, what it takes on the disk (measured now: a few dozen `stat` calls for each
@@ -20,6 +46,8 @@ impl EventLog {
             urgent_share: shared.settings.urgent_share.into(),
             disk_bytes,
             disk_bytes_max: shared.settings.disk_bytes_max,
+            ballast_bytes: shared.ballast_bytes(),
+            quarantined_bytes: quarantine::list(&shared.settings.directory).iter().map(|store| store.disk_bytes).sum(),
             degraded: self.degraded().unwrap_or_default(),
         }
     }
@@ -31,28 +59,76 @@ impl EventLog {
     }
 
     fn lane_status(&self, lane: Lane) -> LaneStatus {
-        let waiting = self.shared.buffer.waiting(lane);
-        let (generations, events, bytes, oldest_time) = self.shared.rows[lane.index()].totals();
-        let (first_sequence, durable_sequence) = self.bounds(lane);
+        let row = &self.shared.rows[lane.index()];
+        let (at_risk, in_memory) = self.at_risk(lane);
+        let (generations, events, bytes, oldest_time) = row.totals();
         LaneStatus {
             lane: lane.name().to_owned(),
-            stored_events: events,
-            stored_bytes: bytes,
+            stored_events: events.saturating_sub(in_memory.events),
+            stored_bytes: bytes.saturating_sub(in_memory.bytes),
             generations,
-            disk_bytes: self.shared.rows[lane.index()].disk_bytes(),
-            first_sequence,
+            disk_bytes: row.disk_bytes(),
+            first_sequence: self.bounds(lane).0,
             next_sequence: self.next_sequence(lane),
-            durable_sequence,
-            waiting_events: waiting.events,
-            waiting_bytes: waiting.bytes,
-            waiting_milliseconds: u64::try_from(waiting.oldest.as_millis()).unwrap_or(u64::MAX),
+            durable_sequence: self.shared.durable(lane),
+            waiting_events: at_risk.events,
+            waiting_bytes: at_risk.bytes,
+            waiting_milliseconds: u64::try_from(at_risk.oldest.as_millis()).unwrap_or(u64::MAX),
             oldest_time,
             lost_events: self.shared.lost(lane),
         }
     }
 
+    /// What the lane would lose with the power; and how much of that lies in generations that the disk did not take.
+    fn at_risk(&self, lane: Lane) -> (AtRisk, AtRisk) {
+        let generations = self.shared.rows[lane.index()].in_memory();
+        let since = self.shared.degraded.lock().unwrap_or_else(PoisonError::into_inner).since;
+        let in_memory = AtRisk {
+            events: generations.iter().map(|(summary, _)| summary.events()).sum(),
+            bytes: generations.iter().map(|(summary, _)| summary.stored_bytes).sum(),
+            oldest: since.filter(|_| !generations.is_empty()).map_or(Duration::ZERO, |since| since.elapsed()),
+        };
+        let waiting = self.shared.buffer.waiting(lane);
+        let all = AtRisk {
+            events: waiting.events + in_memory.events,
+            bytes: waiting.bytes + in_memory.bytes,
+            oldest: waiting.oldest.max(in_memory.oldest),
+        };
+        (all, in_memory)
+    }
+
     fn cursor_status(&self, name: String, lane: Lane, next: u64) -> CursorStatus {
         let lag_events = self.shared.visible(lane).saturating_sub(next);
         CursorStatus { name, lane: lane.name().to_owned(), next_sequence: next, lag_events }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_log::{Draft, Settings};
+
+    #[tokio::test]
+    async fn nothing_is_at_risk_once_it_is_durable_also_when_it_fills_a_generation() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let settings = Settings {
+            buffer_size: 10,
+            flush_threshold: 10,
+            generation_bytes: 1,
+            ..Settings::new(directory.path().join("log"))
+        };
+        let log = EventLog::open(settings).expect("a log");
+        let draft = Draft { event: b"x", level: 1, category: 1, timestamp: 1 };
+        for round in 1..=3 {
+            // Waits for ever if what was written before still counts.
+            let appended = tokio::time::timeout(Duration::from_secs(60), log.append(Lane::Routine, &[draft; 10])).await;
+            let next = appended.expect("there is room").expect("appended");
+            log.commit(Lane::Routine, next).await.expect("durable");
+            let status = log.status();
+            let routine = &status.lanes[Lane::Routine.index()];
+            assert_eq!((routine.stored_events, routine.waiting_events, routine.waiting_bytes), (round * 10, 0, 0));
+            assert_eq!((routine.durable_sequence, routine.next_sequence), (next, next));
+        }
+        log.close();
     }
 }

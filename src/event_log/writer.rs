@@ -194,16 +194,20 @@ impl Writer {
                 self.flush(last);
             }
             last = Some(lane);
-            for frame in self.encode(&block)? {
+            let mut frames = self.encode(&block)?.into_iter().peekable();
+            while let Some(frame) = frames.next() {
                 let work = &self.lanes[lane.index()];
                 if !work.pending.is_empty() && work.pending_bytes + FRAME_BYTES_MAX > flush_bytes {
                     self.flush(lane);
                 }
+                if frames.peek().is_none() {
+                    // Before the last frame is put: that may be what fills a generation, and flushes.
+                    let work = &mut self.lanes[lane.index()];
+                    work.events += block.entries.len();
+                    work.event_bytes += block.event_bytes;
+                }
                 self.put(lane, frame);
             }
-            let work = &mut self.lanes[lane.index()];
-            work.events += block.entries.len();
-            work.event_bytes += block.event_bytes;
         }
         if let Some(last) = last {
             self.flush(last);

@@ -1,5 +1,5 @@
-//! A log that was set back to an older state, or copied, against the real controller: its numbers stand for other events
-//! there, and yet every event of every history arrives.
+//! A log that was set back to an older state, or copied, or that lost what it had delivered from memory, against the real
+//! controller: never one number for two events, and every event of every history arrives.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 use prost::Message as _;
 use rodent::{
     controller::store::{MemoryStore, Store, Stream},
-    event_log::{Draft, EventLog, Lane, Settings},
+    event_log::{Cursor, Draft, EventLog, Lane, Settings},
     settings::Secret,
     sinks::{
         Delivery, Threshold,
@@ -53,6 +53,8 @@ impl State {
             flush_interval: Duration::from_millis(20),
             boot_id: Uuid::from_u128(5),
             owner: self.owner.to_owned(),
+            // Each flush ends a generation, so that the next one needs the directory.
+            generation_bytes: 1,
             ..Settings::new(self.log())
         };
         EventLog::open(settings).expect("a log")
@@ -74,37 +76,56 @@ impl State {
         for (lane, ids) in events {
             append(&log, *lane, ids).await;
         }
-        let threshold = Threshold { batch_size: 4, batch_timeout: Duration::from_millis(10) };
-        let settings = uplink::Settings {
-            address: controller.address.to_string(),
-            token: TokenSource::Inline(Secret::new(token(NODE))),
-            tls: Tls::Off,
-            node_id: String::new(),
-        };
-        let surroundings = Surroundings { now: Arc::new(|| 1), system_info: Arc::new(Default::default) };
-        let state = UplinkState::new(&settings.address);
-        let delivery = Delivery::new(&log, &cursor, threshold);
-        let uplink = Uplink::new(settings, surroundings, delivery, state.clone());
-        // Everything that is there goes out, then it ends.
-        let everything = CancellationToken::new();
-        everything.cancel();
-        let run = tokio::time::timeout(PATIENCE, uplink.run(everything, CancellationToken::new())).await;
-        run.unwrap_or_else(|_| panic!("{:?}", state.status())).expect("a log that can be read");
-        for lane in Lane::ALL {
-            assert_eq!(cursor.next(lane), log.next_sequence(lane), "{lane:?}: {:?}", state.status());
-        }
-        assert_eq!((state.status().state.as_str(), state.status().failed_attempts), ("connected", 0));
+        upload(&log, &cursor, controller).await;
         let ended = log.epoch();
         log.close();
         [begun, ended]
     }
 }
 
+/// Everything that there is to read goes out, nothing is refused.
+async fn upload(log: &EventLog, cursor: &Cursor, controller: &Controller) {
+    let threshold = Threshold { batch_size: 4, batch_timeout: Duration::from_millis(10) };
+    let settings = uplink::Settings {
+        address: controller.address.to_string(),
+        token: TokenSource::Inline(Secret::new(token(NODE))),
+        tls: Tls::Off,
+        node_id: String::new(),
+    };
+    let surroundings = Surroundings { now: Arc::new(|| 1), system_info: Arc::new(Default::default) };
+    let state = UplinkState::new(&settings.address);
+    let delivery = Delivery::new(log, cursor, threshold);
+    let uplink = Uplink::new(settings, surroundings, delivery, state.clone());
+    // Everything that is there goes out, then it ends.
+    let everything = CancellationToken::new();
+    everything.cancel();
+    let run = tokio::time::timeout(PATIENCE, uplink.run(everything, CancellationToken::new())).await;
+    run.unwrap_or_else(|_| panic!("{:?}", state.status())).expect("a log that can be read");
+    for lane in Lane::ALL {
+        assert_eq!(cursor.next(lane), log.next_sequence(lane), "{lane:?}: {:?}", state.status());
+    }
+    assert_eq!((state.status().state.as_str(), state.status().failed_attempts), ("connected", 0));
+}
+
 async fn append(log: &EventLog, lane: Lane, ids: &[&str]) {
+    let next = accept(log, lane, ids).await;
+    log.commit(lane, next).await.expect("durable");
+}
+
+async fn accept(log: &EventLog, lane: Lane, ids: &[&str]) -> u64 {
     let events: Vec<_> = ids.iter().map(|id| event(id).encode_to_vec()).collect();
     let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 1, category: 2, timestamp: 1 }).collect();
-    let next = log.append(lane, &drafts).await.expect("appended");
-    log.commit(lane, next).await.expect("durable");
+    log.append(lane, &drafts).await.expect("appended")
+}
+
+/// Waits until the log says that it is degraded, or that it is not any more.
+async fn degraded(log: &EventLog, wanted: bool) {
+    let looking = async {
+        while log.degraded().is_some() != wanted {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("degraded: {:?}", log.degraded()));
 }
 
 fn copy_directory(from: &Path, to: &Path) {
@@ -196,6 +217,52 @@ async fn a_copied_state_directory_goes_on_in_an_epoch_of_its_own_and_nothing_is_
 
         let emitted = ["a1", "a2", "a3", "a4", "a5", "p1", "p1", "c1", "c2"];
         assert_eq!(arrived(&controller).await, sorted(emitted));
+        controller.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_delivered_from_memory_and_lost_by_a_crash_shares_no_number_with_what_comes_after() {
+    for (store, _directory) in stores() {
+        let controller = Controller::start(store).await;
+        let state = State::new();
+        state.deliver(&controller, &[(Lane::Routine, &["r1", "r2", "r3"][..])]).await;
+
+        let log = state.open();
+        let cursor = log.cursor("uplink").expect("room for a cursor");
+        let before = log.epoch();
+        let (lane, away) = (state.log().join("routine"), state.log().join("away"));
+        fs::rename(&lane, &away).expect("renamed");
+        fs::write(&lane, "no directory").expect("written");
+        let next = accept(&log, Lane::Routine, &["m1", "m2"]).await;
+        degraded(&log, true).await;
+        upload(&log, &cursor, &controller).await;
+        assert_ne!(log.epoch(), before, "what is in memory has an epoch of its own");
+        let status = log.status();
+        let routine = &status.lanes[1];
+        assert_eq!((routine.stored_events, routine.waiting_events), (3, 2), "{status:?}");
+        assert_eq!((routine.durable_sequence, routine.next_sequence), (next - 2, next));
+
+        // What a crash leaves now.
+        let crashed = state.copy("machine-1");
+        fs::remove_file(crashed.log().join("routine")).expect("removed");
+        fs::rename(crashed.log().join("away"), crashed.log().join("routine")).expect("renamed");
+        // Without one, the disk comes back and everything on it.
+        fs::remove_file(&lane).expect("removed");
+        fs::rename(&away, &lane).expect("renamed");
+        degraded(&log, false).await;
+        log.commit(Lane::Routine, next).await.expect("durable");
+        assert_eq!(log.status().lanes[1].waiting_events, 0);
+        log.close();
+
+        let [begun, ended] = crashed.deliver(&controller, &[(Lane::Routine, &["x1", "x2", "x3"][..])]).await;
+        assert_eq!((begun, ended), (before, before), "nobody had to find out");
+        let [begun, ended] = state.deliver(&controller, &[(Lane::Routine, &["n1"][..])]).await;
+        assert_eq!(begun, ended);
+        let mut arrived = arrived(&controller).await;
+        // But for the record that the crashed one makes of what it may have lost.
+        arrived.retain(|id| id.len() == 2);
+        assert_eq!(arrived, sorted(["r1", "r2", "r3", "m1", "m2", "x1", "x2", "x3", "n1"]));
         controller.stop().await;
     }
 }

@@ -37,6 +37,7 @@ impl Report {
             fact("node", or_unknown(&status.node_id)),
             fact("agent", agent(status, now)),
             fact("log", stored(&log, now)),
+            fact("disk", on_disk(&log)),
             fact("at risk", at_risk(&log)),
             fact("lost", lost(&log)),
             fact("controller", reached(&uplink, now)),
@@ -77,6 +78,10 @@ fn problems(status: &StatusResponse, log: &LogStatus, uplink: &UplinkStatus, now
         }
         _ => {}
     }
+    if log.quarantined_bytes > 0 {
+        let bytes = human_bytes(log.quarantined_bytes);
+        add(Tone::Warn, format!("{bytes} of the log were damaged and are kept in its directory `quarantine`"));
+    }
     let routine = routine_percent(log);
     if uplink.state != "off" && percent(log).max(routine) >= FULL_PERCENT {
         let what = if routine >= FULL_PERCENT { "the space for routine events" } else { "the log" };
@@ -110,11 +115,19 @@ fn agent(status: &StatusResponse, now: SystemTime) -> String {
 
 fn stored(log: &LogStatus, now: SystemTime) -> String {
     let events = sum(log, |lane| lane.stored_events);
-    let (disk, max) = (human_bytes(log.disk_bytes), human_bytes(log.disk_bytes_max));
-    let mut words = format!("{} stored, {disk} of {max} ({}%)", counted(events), percent(log));
+    let mut words = format!("{} stored", counted(events));
     let oldest = log.lanes.iter().map(|lane| lane.oldest_time).filter(|time| *time > 0).min();
     if let Some(since) = oldest.and_then(|time| ago(time, now)) {
         words.push_str(&format!(", the oldest {} ago", human_duration(since)));
+    }
+    words
+}
+
+fn on_disk(log: &LogStatus) -> String {
+    let (disk, max) = (human_bytes(log.disk_bytes), human_bytes(log.disk_bytes_max));
+    let mut words = format!("{disk} of {max} ({}%)", percent(log));
+    if log.ballast_bytes > 0 {
+        words.push_str(&format!(", {} of it in reserve for a full disk", human_bytes(log.ballast_bytes)));
     }
     words
 }
@@ -249,7 +262,8 @@ mod tests {
         let report = Report::of(&status(), now());
         assert_eq!(report.headline.text, "0.1.0 healthy");
         assert_eq!(text(&report, "agent"), "up 3h 20m, profile default");
-        assert_eq!(text(&report, "log"), "12,345 events stored, 1.0 MiB of 1.0 GiB (0%), the oldest 1m ago");
+        assert_eq!(text(&report, "log"), "12,345 events stored, the oldest 1m ago");
+        assert_eq!(text(&report, "disk"), "1.0 MiB of 1.0 GiB (0%)");
         assert_eq!(text(&report, "at risk"), "nothing: all that was taken is on the disk");
         assert_eq!(text(&report, "controller"), "connected ctl:8443, last reached 2s ago");
         assert_eq!(text(&report, ""), "12,342 events delivered in 124 batches (0 B), 3 to go");
@@ -279,6 +293,16 @@ mod tests {
     }
 
     #[test]
+    fn the_reserve_and_what_is_in_quarantine_are_named() {
+        let mut status = status();
+        let log = status.log.as_mut().expect("set above");
+        (log.disk_bytes, log.ballast_bytes, log.quarantined_bytes) = (80 << 20, 64 << 20, 3 << 20);
+        let report = Report::of(&status, now());
+        assert_eq!(text(&report, "disk"), "80.0 MiB of 1.0 GiB (7%), 64.0 MiB of it in reserve for a full disk");
+        assert!(report.facts[0].text.starts_with("3.0 MiB of the log were damaged"), "{report:?}");
+    }
+
+    #[test]
     fn what_is_left_to_routine_events_may_be_full_before_the_log_is() {
         let mut status = status();
         let log = status.log.as_mut().expect("set above");
@@ -291,7 +315,7 @@ mod tests {
     fn an_agent_that_says_nothing_is_still_shown() {
         let report = Report::of(&StatusResponse::default(), now());
         assert_eq!(report.headline.text, "healthy");
-        assert_eq!(text(&report, "log"), "0 events stored, 0 B of 0 B (0%)");
+        assert_eq!(text(&report, "log"), "0 events stored");
     }
 
     #[test]
