@@ -15,6 +15,7 @@ mod status;
 mod supervisor;
 mod system_info;
 mod systemd;
+mod watchdog;
 
 use std::{sync::Arc, time::Duration};
 
@@ -62,7 +63,8 @@ const UPLINK: &str = "uplink";
 /// Runs the agent until `shutdown`.
 ///
 /// # Errors
-/// When the log cannot be opened, the socket cannot be bound, or the log's writer ends by itself.
+/// When the log cannot be opened, the socket cannot be bound, or the log's writer ends by itself or is stuck. Threads that
+/// wait for the disk may then be left: the process is to end.
 pub async fn run(loaded: Loaded, shutdown: CancellationToken) -> anyhow::Result<()> {
     let agent = Agent::start(loaded).await?;
     systemd::ready();
@@ -70,6 +72,11 @@ pub async fn run(loaded: Loaded, shutdown: CancellationToken) -> anyhow::Result<
     let failed = tokio::select! {
         () = shutdown.cancelled() => None,
         reason = agent.log.ended() => Some(reason),
+        since = watchdog::stuck(|| agent.log.progress(), watchdog::INTERVAL) => {
+            systemd::stopping();
+            // Nothing can be written any more, and whoever waits for the writer would wait for ever.
+            anyhow::bail!("keep the event log: its writer has not moved for {} s", since.as_secs());
+        }
     };
     systemd::stopping();
     agent.stop().await;
