@@ -301,7 +301,7 @@ async fn a_new_generation_is_not_mistaken_for_one_whose_removal_a_crash_made_for
     std::fs::remove_dir_all(directory.path().join("log/routine/gen-0000000001")).expect("the only generation");
     for (event, next) in [(b"two".to_vec(), 3), (b"three".to_vec(), 4)] {
         let log = EventLog::open(settings(directory.path())).expect("a log");
-        assert_eq!(append(&log, &[event.clone()]).await, next);
+        assert_eq!(append(&log, std::slice::from_ref(&event)).await, next);
         log.close();
         let log = EventLog::open(settings(directory.path())).expect("a log");
         assert_eq!(read_all(&log, 1).0.last().map(|stored| stored.event.to_vec()), Some(event));
