@@ -31,7 +31,7 @@ use super::{
     frame::{FRAME_BYTES_MAX, Frame, Header},
     quarantine::remove_store,
     salvage::Salvage,
-    store,
+    store::{self, Store},
 };
 
 /// Segment size of sled, bytes. See the file's head for the relation to a frame.
@@ -54,8 +54,9 @@ pub(super) const SLOTS_MAX: u32 = 32_768;
 enum Slots {
     /// Being written.
     Disk {
-        db: sled::Db,
+        /// Goes first: the store guards what its last handle does.
         tree: sled::Tree,
+        db: Store,
     },
     Memory(RwLock<Vec<IVec>>),
     /// Written before: only its file is read.
@@ -142,7 +143,7 @@ impl Generation {
             .flush_every_ms(None);
         let db = store::open(&config).map_err(failed)?;
         let tree = db.open_tree(TREE).map_err(failed)?;
-        let slots = Slots::Disk { db, tree };
+        let slots = Slots::Disk { tree, db };
         Ok(Generation { path: path.to_owned(), slots, filled: AtomicU32::new(0), laid: AtomicU32::new(0) })
     }
 

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Lane, LogError, age::Noted, durable, numbering::Numbers, store, summary::Summary};
+use super::{Lane, LogError, age::Noted, durable, numbering::Numbers, store, store::Store, summary::Summary};
 
 /// The layout of the log's directory.
 const FORMAT: u64 = 1;
@@ -22,7 +22,7 @@ pub(super) const CURSORS_MAX: usize = 64;
 /// The open store.
 pub(super) struct Meta {
     /// Absent after it could not be opened anew.
-    db: Option<sled::Db>,
+    db: Option<Store>,
     path: PathBuf,
 }
 
@@ -226,7 +226,7 @@ impl Meta {
     }
 
     fn db(&self) -> Result<&sled::Db, LogError> {
-        self.db.as_ref().ok_or_else(|| LogError::io("use", &self.path, io::Error::from(io::ErrorKind::NotConnected)))
+        self.db.as_deref().ok_or_else(|| LogError::io("use", &self.path, io::Error::from(io::ErrorKind::NotConnected)))
     }
 
     fn number(&self, key: &[u8]) -> Result<Option<u64>, LogError> {
@@ -246,7 +246,7 @@ impl Meta {
     }
 }
 
-fn open_store(path: &Path) -> Result<sled::Db, LogError> {
+fn open_store(path: &Path) -> Result<Store, LogError> {
     let config =
         sled::Config::new().path(path).segment_size(SEGMENT_BYTES).cache_capacity(1024 * 1024).flush_every_ms(None);
     store::open(&config).map_err(|e| LogError::storage("open", path, e))

@@ -1,7 +1,10 @@
-//! Opening a sled store that somebody may just be letting go of, or that a killed process was opening.
+//! An open sled store: opened while somebody may just be letting go of it, or after a process was killed that opened it,
+//! and let go of without a panic.
 
 use std::{
     fs, io,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -18,11 +21,34 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// and finds it damaged; without it, it reads its log instead.
 const UNFINISHED: &str = ".generating";
 
+/// An open store. Trees of it are dropped before it.
+///
+/// sled 0.34.7 syncs once more when the last handle goes, and panics when that fails. Whatever was to be durable has been
+/// flushed by then, so the failure is no news; the panic stays in here.
+pub(super) struct Store(Option<sled::Db>);
+
+impl Deref for Store {
+    type Target = sled::Db;
+
+    fn deref(&self) -> &sled::Db {
+        self.0.as_ref().expect("taken only when it is dropped")
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+            tracing::warn!("a store of the event log could not be synced when it was let go of");
+        }
+    }
+}
+
 /// Opens a store, waiting for its lock, and clears away an unfinished snapshot that is in the way. Blocking.
 ///
 /// # Errors
 /// As sled says; a store that is still in use after [`LOCK_WAIT_MAX`] is an error.
-pub(super) fn open(config: &sled::Config) -> sled::Result<sled::Db> {
+pub(super) fn open(config: &sled::Config) -> sled::Result<Store> {
     let started = Instant::now();
     let mut cleared = false;
     loop {
@@ -30,7 +56,7 @@ pub(super) fn open(config: &sled::Config) -> sled::Result<sled::Db> {
             // It had the lock: nobody is writing that snapshot any more.
             Err(sled::Error::Corruption { .. }) if !cleared && clear_unfinished(&config.get_path())? => cleared = true,
             Err(error) if is_locked(&error) && started.elapsed() < LOCK_WAIT_MAX => thread::sleep(LOCK_PAUSE),
-            other => return other,
+            other => return other.map(|db| Store(Some(db))),
         }
     }
 }
