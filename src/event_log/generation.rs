@@ -92,7 +92,11 @@ impl Generation {
         generation.flush()?;
         sync_tree(&temporary).map_err(failed)?;
         fs::rename(&temporary, &path).map_err(failed)?;
-        sync_directory(lane).map_err(failed)?;
+        if let Err(error) = sync_directory(lane) {
+            // Nobody will write to it. Where it stays, as without a disk, it is passed over as empty.
+            let _ = remove(lane, number);
+            return Err(failed(error));
+        }
         generation.path = path;
         Ok(generation)
     }

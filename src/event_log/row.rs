@@ -144,7 +144,10 @@ impl Row {
 
     /// First stored sequence; `None` when there is no generation.
     pub(super) fn first_sequence(&self) -> Option<u64> {
-        self.lock().values().next().map(|volume| volume.summary.first_sequence)
+        let volumes = self.lock();
+        // One without events may lie anywhere: its making was given up.
+        let first = volumes.values().find(|volume| volume.summary.events() > 0).or(volumes.values().next());
+        first.map(|volume| volume.summary.first_sequence)
     }
 
     /// Where to read a sequence.
@@ -153,8 +156,8 @@ impl Row {
     /// When the generation cannot be opened.
     pub(super) fn locate(&self, sequence: u64) -> Result<Located, LogError> {
         let mut volumes = self.lock();
-        let Some((&number, volume)) = volumes.iter_mut().find(|(_, volume)| volume.summary.next_sequence > sequence)
-        else {
+        let holds = |summary: &Summary| summary.next_sequence > sequence && summary.events() > 0;
+        let Some((&number, volume)) = volumes.iter_mut().find(|(_, volume)| holds(&volume.summary)) else {
             return Ok(Located::Ahead);
         };
         if volume.summary.first_sequence > sequence {
