@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         PoisonError, RwLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -71,6 +71,8 @@ pub(super) struct Generation {
     filled: AtomicU32,
     /// Slots that exist, placeholders included.
     laid: AtomicU32,
+    /// The sequence from which on nothing here counts.
+    cut: AtomicU64,
 }
 
 /// Name of the tree that holds the slots.
@@ -108,6 +110,7 @@ impl Generation {
             slots: Slots::Memory(RwLock::default()),
             filled: AtomicU32::new(0),
             laid: AtomicU32::new(u32::MAX),
+            cut: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -126,7 +129,13 @@ impl Generation {
         let mut salvage = Salvage::search_or_nothing(&path, lane).map_err(|e| LogError::io("open", &path, e))?;
         salvage.keep(range);
         let filled = AtomicU32::new(salvage.frames());
-        Ok(Generation { path, slots: Slots::Found(salvage), filled, laid: AtomicU32::new(0) })
+        Ok(Generation {
+            path,
+            slots: Slots::Found(salvage),
+            filled,
+            laid: AtomicU32::new(0),
+            cut: AtomicU64::new(u64::MAX),
+        })
     }
 
     /// What was found in it, when it was written before.
@@ -148,7 +157,23 @@ impl Generation {
         let db = store::open(&config).map_err(failed)?;
         let tree = db.open_tree(TREE).map_err(failed)?;
         let slots = Slots::Disk { tree, db };
-        Ok(Generation { path: path.to_owned(), slots, filled: AtomicU32::new(0), laid: AtomicU32::new(0) })
+        Ok(Generation {
+            path: path.to_owned(),
+            slots,
+            filled: AtomicU32::new(0),
+            laid: AtomicU32::new(0),
+            cut: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// From `sequence` on nothing here counts: it was never known to be durable, and stands in another generation.
+    pub(super) fn cut(&self, sequence: u64) {
+        self.cut.store(sequence, Ordering::Release);
+    }
+
+    /// Whether what stands here under a sequence counts.
+    pub(super) fn holds(&self, sequence: u64) -> bool {
+        sequence < self.cut.load(Ordering::Acquire)
     }
 
     /// Number of frames.

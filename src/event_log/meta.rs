@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Lane, LogError, age::Noted, durable, numbering::Numbers, store, store::Store, summary::Summary};
+use super::{
+    Lane, LogError, age::Noted, durable, numbering::Numbers, scratch::Scratch, store, store::Store, summary::Summary,
+};
 
 /// The layout of the log's directory.
 const FORMAT: u64 = 1;
@@ -37,6 +39,17 @@ impl Meta {
         let meta = Meta { db, path };
         meta.check()?;
         Ok(meta)
+    }
+
+    /// A copy of the store below `root`, for as long as the disk is full: what is written to it goes no further.
+    /// [`Meta::reopen`] opens the store itself.
+    ///
+    /// # Errors
+    /// As [`Meta::open`].
+    pub(super) fn open_copy(root: &Path, scratch: &Scratch) -> Result<Meta, LogError> {
+        let path = root.join("meta");
+        let copy = scratch.copy(&path).map_err(|e| LogError::io("copy", &path, e))?;
+        Ok(Meta { db: Some(open_store(&copy)?), path })
     }
 
     /// Opens the store anew: after an error sled refuses everything until then.
@@ -120,26 +133,6 @@ impl Meta {
     /// When the storage fails.
     pub(super) fn set_age(&self, noted: Noted) -> Result<(), LogError> {
         self.put(b"age", &noted.to_bytes())
-    }
-
-    /// Whether the last process closed the log in good order; a new log counts as such. From now on it is open.
-    ///
-    /// # Errors
-    /// When the storage fails.
-    pub(super) fn take_clean(&self) -> Result<bool, LogError> {
-        let clean = self.get(b"open")?.is_none();
-        self.put(b"open", &[1])?;
-        self.flush()?;
-        Ok(clean)
-    }
-
-    /// Notes that the log is closed in good order.
-    ///
-    /// # Errors
-    /// When the storage fails.
-    pub(super) fn set_clean(&self) -> Result<(), LogError> {
-        self.db()?.remove(b"open").map_err(|e| self.failed("write", e))?;
-        self.flush()
     }
 
     /// Sequence that a lane's newest generation begins with: a floor for the next sequence, also when nothing of the

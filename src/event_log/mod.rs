@@ -21,18 +21,22 @@ mod age;
 mod allocator;
 mod ballast;
 mod buffer;
+mod closed;
 mod cursor;
 mod damage;
+mod draft;
 mod durable;
 mod error;
 mod frame;
 mod generation;
+mod lane;
 mod lock;
 mod loss;
 mod manifest;
 mod meta;
 mod numbering;
 mod offline;
+mod opening;
 mod pending;
 mod probe;
 mod progress;
@@ -43,6 +47,8 @@ mod repair;
 mod retention;
 mod row;
 mod salvage;
+mod scratch;
+mod settings;
 mod status;
 mod store;
 mod summary;
@@ -53,13 +59,11 @@ mod writer;
 mod tests;
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -68,209 +72,30 @@ use uuid::Uuid;
 pub use self::{
     allocator::Allocator,
     cursor::Cursor,
+    draft::{ClockState, Draft},
     error::LogError,
     generation::GENERATION_BYTES,
+    lane::Lane,
     offline::{GenerationReport, Report, StoppedLog},
     probe::{ProbeCommand, child as probe_child, probe_by_this_program},
     progress::Progress,
     quarantine::Quarantined,
     reader::{Gap, Read, Reader, Run, StoredEvent},
+    settings::Settings,
 };
 use self::{
     buffer::Buffer,
     cursor::Cursors,
     lock::Lock,
     loss::Loss,
-    meta::Meta,
-    numbering::{Numbering, Numbers, Stretch},
+    numbering::{Numbering, Stretch},
+    opening::{Found, numbers},
     progress::Signs,
     row::Row,
     summary::Summary,
-    tail::Tails,
     writer::Writer,
 };
 use crate::{schema::events::event_loss_payload::EventLossOperation, telemetry::ErrorChain};
-
-/// One of the two rows of the log.
-#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lane {
-    /// What must not wait.
-    Urgent,
-    /// The rest.
-    Routine,
-}
-
-impl Lane {
-    /// Both, urgent first.
-    pub const ALL: [Lane; 2] = [Lane::Urgent, Lane::Routine];
-
-    /// The name on the wire, in directories and in text.
-    pub fn name(self) -> &'static str {
-        match self {
-            Lane::Urgent => "urgent",
-            Lane::Routine => "routine",
-        }
-    }
-
-    /// The opposite of [`Lane::name`].
-    pub fn from_name(name: &str) -> Option<Lane> {
-        Lane::ALL.into_iter().find(|lane| lane.name() == name)
-    }
-
-    fn index(self) -> usize {
-        self as usize
-    }
-
-    fn number(self) -> u8 {
-        self as u8
-    }
-
-    fn from_number(number: u8) -> Option<Lane> {
-        Lane::ALL.into_iter().find(|lane| lane.number() == number)
-    }
-}
-
-/// Whether something kept the wall clock in step when an event was accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClockState {
-    /// Nobody has looked.
-    Unknown,
-    /// Something did.
-    Synchronised,
-    /// Nothing did: times may be off.
-    Unsynchronised,
-}
-
-impl ClockState {
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            ClockState::Unknown => "unknown",
-            ClockState::Synchronised => "synchronised",
-            ClockState::Unsynchronised => "unsynchronised",
-        }
-    }
-
-    fn number(self) -> u8 {
-        self as u8
-    }
-
-    fn from_number(number: u8) -> ClockState {
-        match number {
-            1 => ClockState::Synchronised,
-            2 => ClockState::Unsynchronised,
-            _ => ClockState::Unknown,
-        }
-    }
-}
-
-/// An encoded event on its way into the log, with what the log notes of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Draft<'a> {
-    /// The encoded `rodent.events.Event`, at most [`crate::event::EVENT_BYTES_MAX`] bytes.
-    pub event: &'a [u8],
-    /// Its level's number on the wire.
-    pub level: i32,
-    /// Its category's number on the wire.
-    pub category: i32,
-    /// Unix milliseconds.
-    pub timestamp: i64,
-}
-
-impl Draft<'_> {
-    fn entry(&self, end: usize) -> frame::Entry {
-        frame::Entry {
-            end: u32::try_from(end).unwrap_or(u32::MAX),
-            time: self.timestamp,
-            level: u8::try_from(self.level).unwrap_or(15).min(15),
-            category: u8::try_from(self.category).unwrap_or(31).min(31),
-        }
-    }
-}
-
-/// Where the log lies, and its bounds.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Its directory; made when it is not there.
-    pub directory: PathBuf,
-    /// The most events that wait in memory.
-    pub buffer_size: usize,
-    /// Waiting events from which on they are written.
-    pub flush_threshold: usize,
-    /// How long an event may wait in memory.
-    pub flush_interval: Duration,
-    /// The most that is handed to the storage between two flushes, bytes. A flush is at least one frame, whatever this says.
-    pub flush_bytes: usize,
-    /// The most that the log takes on the disk, bytes; exceeded by less than one generation.
-    pub disk_bytes_max: u64,
-    /// The most of that that is kept as ballast, given up when the disk is full, bytes; 0 for none. Never more than a sixteenth.
-    pub ballast_bytes_max: u64,
-    /// How much of what every consumer has is kept, bytes; `None` for nothing.
-    pub history_bytes: Option<u64>,
-    /// How long an event is kept at the most, in time that the machine is on; `None` for as long as there is room.
-    /// Exceeded by a tenth and never fallen short of.
-    pub age_max: Option<Duration>,
-    /// The share of `disk_bytes_max` that routine events leave to urgent ones, percent, at most 90.
-    pub urgent_share: u8,
-    /// How much is stored in a generation before it is sealed, bytes: what retention removes at a time.
-    pub generation_bytes: u64,
-    /// Whose log it is: the machine and the node. A log that was written under another name is a copy or was moved; it
-    /// goes on in a new epoch.
-    pub owner: String,
-    /// The running boot.
-    pub boot_id: Uuid,
-    /// The boot clock.
-    pub since_boot: fn() -> Duration,
-    /// Starts the child that looks whether a store is damaged; `None` lets a thread look, which contains less.
-    pub probe: Option<ProbeCommand>,
-}
-
-impl Settings {
-    /// A log in `directory`, with the values of the default profile; no machine, no boot, and a clock that stands still.
-    pub fn new(directory: PathBuf) -> Settings {
-        Settings {
-            directory,
-            buffer_size: 20_000,
-            flush_threshold: 18_000,
-            flush_interval: Duration::from_secs(1),
-            flush_bytes: writer::FLUSH_BYTES,
-            disk_bytes_max: 1 << 30,
-            ballast_bytes_max: ballast::BALLAST_BYTES_MAX,
-            history_bytes: Some(64 << 20),
-            age_max: None,
-            urgent_share: 25,
-            generation_bytes: GENERATION_BYTES,
-            owner: String::new(),
-            boot_id: Uuid::nil(),
-            since_boot: || Duration::ZERO,
-            probe: None,
-        }
-    }
-
-    fn bounds(&self, age: Duration) -> retention::Bounds {
-        let expired_before = self.age_max.map_or(Duration::ZERO, |age_max| age.saturating_sub(age_max));
-        // A generation that is being written may grow to a full one before retention looks again.
-        let margin = Lane::ALL.len() as u64 * self.generation_bytes;
-        let disk_bytes_max = self.disk_bytes_max.saturating_sub(margin);
-        retention::Bounds {
-            disk_bytes_max,
-            routine_bytes_max: disk_bytes_max / 100 * u64::from(100 - self.urgent_share.min(90)),
-            history_bytes: self.history_bytes,
-            expired_before: u64::try_from(expired_before.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    /// How often retention looks for what has become too old.
-    fn age_interval(&self) -> Option<Duration> {
-        self.age_max.map(|age_max| (age_max / AGE_STEPS).max(AGE_INTERVAL_MIN))
-    }
-}
-
-/// Into how many steps the longest age is divided: a generation is sealed after one of them, so that it can expire.
-const AGE_STEPS: u32 = 10;
-
-/// The shortest interval at which retention looks for what is too old.
-const AGE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// How far the lanes reach: the sequences after the last events.
 #[derive(Clone, Copy, Debug)]
@@ -361,20 +186,16 @@ impl EventLog {
     pub fn open(settings: Settings) -> Result<EventLog, LogError> {
         meta::make_root(&settings.directory).map_err(|e| LogError::io("create", &settings.directory, e))?;
         let lock = Lock::take(&settings.directory)?;
-        let (meta, meta_damage) = recovery::open_meta(&settings)?;
-        let rows = [
-            Row::load(&settings.directory, Lane::Urgent, &meta)?,
-            Row::load(&settings.directory, Lane::Routine, &meta)?,
-        ];
-        let cursors = Cursors::load(&meta)?;
-        let tails = Tails::find(&rows, &meta, &cursors, &settings)?;
+        let Found { meta, cursors_are_lost, rows, cursors, tails, full } = Found::find(&settings)?;
         let limits = buffer::Limits {
             events_max: settings.buffer_size,
             flush_threshold: settings.flush_threshold,
             flush_interval: settings.flush_interval,
             step_blocks: settings.flush_bytes / writer::FRAME_BYTES_AIM,
         };
+        let is_new = meta.numbers()?.is_none();
         let numbers = numbers(&settings, &meta, &cursors, &tails)?;
+        let closed = closed::take(&settings.directory).map_err(|e| LogError::io("open", &settings.directory, e))?;
         let shared = Arc::new(Shared {
             numbering: Numbering::new(numbers),
             boot_id: settings.boot_id,
@@ -390,14 +211,14 @@ impl EventLog {
             rows,
             settings,
         });
-        if !meta.take_clean()? {
+        if !closed && !is_new {
             shared.record_unclean_stop();
         }
-        if meta_damage.is_some() {
+        if cursors_are_lost {
             shared.record_lost_cursors();
         }
         Lane::ALL.into_iter().for_each(|lane| shared.report_damage(lane));
-        let writer = Writer::new(Arc::clone(&shared), meta)?;
+        let writer = Writer::new(Arc::clone(&shared), meta, full)?;
         let handle = start(writer, lock, Arc::clone(&shared))?;
         Ok(EventLog { shared, writer: Arc::new(Mutex::new(Some(handle))) })
     }
@@ -536,36 +357,6 @@ impl EventLog {
             let _ = handle.join();
         }
     }
-}
-
-/// The numbering that the log goes on with. A log that was written for another owner is a copy, or has been moved: there may
-/// be another one that goes on with the same numbers, so here what is not delivered and what comes gets others.
-fn numbers(settings: &Settings, meta: &Meta, cursors: &Cursors, tails: &Tails) -> Result<Numbers, LogError> {
-    let stored = meta.numbers()?;
-    let (is_new, numbering) = (stored.is_none(), Numbering::new(stored.unwrap_or_else(Numbers::fresh)));
-    let owner = meta.owner()?;
-    let foreign = owner.as_ref().is_some_and(|owner| *owner != settings.owner);
-    if foreign {
-        let epoch = Uuid::new_v4();
-        numbering.begin(epoch);
-        let passed = cursors.durably_passed().unwrap_or([1, 1]);
-        for lane in Lane::ALL {
-            let (from, to) = (passed[lane.index()], tails.next_sequences[lane.index()]);
-            if from < to {
-                numbering.renumber(Stretch { lane, from, to, epoch });
-            }
-        }
-        tracing::warn!("the event log was written on another machine or for another node; it goes on in a new epoch");
-    }
-    if tails.unproved && !foreign {
-        numbering.begin(Uuid::new_v4());
-        tracing::warn!("it cannot be proved that the end of the event log is intact; it goes on in a new epoch");
-    }
-    if is_new || foreign || tails.unproved || owner.is_none() {
-        meta.set_owner(&settings.owner)?;
-        meta.set_numbers(&numbering.numbers())?;
-    }
-    Ok(numbering.numbers())
 }
 
 /// Starts the writer's thread. However it ends, producers and waiting callers learn it.

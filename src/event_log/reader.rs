@@ -191,7 +191,8 @@ impl Reader {
             // The usual way: the next slot of the same generation.
             Some(place)
                 if place.frame.header.next_sequence() == self.position
-                    && place.slot + 1 < place.generation.frames() =>
+                    && place.slot + 1 < place.generation.frames()
+                    && place.generation.holds(self.position) =>
             {
                 (place.generation, place.slot + 1)
             }

@@ -1,6 +1,6 @@
 //! Tests of the log as a whole.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use proptest::prelude::*;
 use prost::Message as _;
@@ -315,7 +315,7 @@ async fn a_process_that_did_not_close_the_log_leaves_a_record_with_the_next_one(
     let log = EventLog::open(settings(directory.path())).expect("a log");
     append(&log, &[b"one".to_vec()]).await;
     log.close();
-    Meta::open(&settings(directory.path()).directory).expect("meta").take_clean().expect("meta");
+    assert!(closed::take(&settings(directory.path()).directory).expect("a mark"));
     let log = EventLog::open(settings(directory.path())).expect("a log");
     log.reader(Lane::Urgent, 1).ready().await;
     let loss = losses(&log).remove(0);

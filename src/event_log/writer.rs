@@ -20,6 +20,7 @@ use super::{
     age::AgeClock,
     ballast::Ballast,
     buffer::{Block, Work},
+    closed,
     frame::{Circumstances, Encoder, FRAME_BYTES_MAX},
     generation::{Generation, SLOTS_MAX},
     meta::Meta,
@@ -108,13 +109,14 @@ pub(super) struct Writer {
 impl Writer {
     /// # Errors
     /// When zstd cannot allocate.
-    pub(super) fn new(shared: Arc<Shared>, meta: Meta) -> Result<Writer, LogError> {
+    /// With `full` nothing can be written yet, and `meta` is a copy.
+    pub(super) fn new(shared: Arc<Shared>, meta: Meta, full: Option<LogError>) -> Result<Writer, LogError> {
         let settings = &shared.settings;
         let encoder = Encoder::new().map_err(|e| LogError::io("compress for", &settings.directory, e))?;
         let age = AgeClock::new(meta.age()?, shared.boot_id, settings.since_boot);
         let ballast = Ballast::find(&settings.directory, settings.disk_bytes_max, settings.ballast_bytes_max);
         let now = Instant::now();
-        Ok(Writer {
+        let mut writer = Writer {
             encoder,
             lanes: Default::default(),
             age,
@@ -126,7 +128,11 @@ impl Writer {
             failing: None,
             meta,
             shared,
-        })
+        };
+        if let Some(error) = full {
+            writer.enter_memory(&error);
+        }
+        Ok(writer)
     }
 
     /// Works until the buffer is closed and empty.
@@ -372,7 +378,7 @@ impl Writer {
         }
         self.remove_condemned();
         self.keep_cursors();
-        let stored = self.failing.is_none() && self.with_meta(Meta::set_clean).is_some();
+        let stored = self.failing.is_none() && self.with_meta(Meta::flush).is_some() && self.mark_closed();
         if !stored {
             let events: u64 = self.shared.rows.iter().map(|row| row.memory_events()).sum();
             tracing::error!(
@@ -380,6 +386,14 @@ impl Writer {
                 "the event log is closed while the disk cannot be written: what is in memory is lost, and the next start reports it"
             );
         }
+    }
+
+    fn mark_closed(&self) -> bool {
+        let marked = closed::set(&self.shared.settings.directory);
+        if let Err(error) = &marked {
+            tracing::warn!(%error, "the event log cannot be marked as closed");
+        }
+        marked.is_ok()
     }
 
     /// Does something with `meta`. When that cannot be written the disk cannot: gives `None` then, and all goes on in memory.

@@ -144,7 +144,7 @@ impl Ledger {
             taken => {
                 let (lane, from, to) = self.see(&taken);
                 self.account(lane).taken.add(from, to);
-                if let Report::Record { of, operation: RETENTION, first, last, .. } = taken {
+                if let Report::Record { of, operation: RETENTION | DAMAGE, first, last, .. } = taken {
                     self.account(of).told.add(first, last + 1);
                 }
             }
@@ -166,6 +166,12 @@ impl Ledger {
                 }
                 match operation {
                     RETENTION => self.account(of).recorded.add(first, last + 1),
+                    // A frame that was being written when the process was killed; so nobody had been told of it.
+                    DAMAGE => {
+                        let account = self.account(of);
+                        assert!(first >= account.durable, "{of:?} {first} to {last} were acknowledged and are damaged");
+                        account.recorded.add(first, last + 1);
+                    }
                     UNCLEAN_STOP => assert_eq!((first, last), (0, 0), "an unclean stop names no acknowledged event"),
                     other => panic!("nothing but retention and kills takes events here: {other}"),
                 }
@@ -232,6 +238,7 @@ impl Ledger {
 }
 
 const RETENTION: i32 = EventLossOperation::Retention as i32;
+const DAMAGE: i32 = EventLossOperation::Damage as i32;
 const UNCLEAN_STOP: i32 = EventLossOperation::UncleanStop as i32;
 
 impl Account {

@@ -85,7 +85,10 @@ impl Writer {
 
     /// Lets go of the active generation; what it held at its last good flush stays.
     fn cut(&mut self, lane: Lane) {
-        let empty = self.lanes[lane.index()].active.as_ref().map(|active| (active.number, active.durable.frames == 0));
+        let empty = self.lanes[lane.index()].active.as_ref().map(|active| {
+            active.generation.cut(active.durable.next_sequence);
+            (active.number, active.durable.frames == 0)
+        });
         self.put_away(lane);
         if let Some((number, true)) = empty
             && let Err(error) = self.shared.rows[lane.index()].remove(number)
