@@ -39,18 +39,26 @@ impl Mounted {
         run("mount", ["-o", "loop,commit=300"], &[file, point]);
         Mounted { point: point.to_owned() }
     }
+
+    /// A file system in memory.
+    pub(crate) fn memory(megabytes: u64, point: &Path) -> Mounted {
+        fs::create_dir_all(point).expect("a mount point");
+        let size = format!("size={megabytes}m");
+        run("mount", ["-t", "tmpfs", "-o", &size, "tmpfs"], &[point]);
+        Mounted { point: point.to_owned() }
+    }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
         for _ in 0..UNMOUNT_TRIES {
-            if Command::new("umount").arg("-q").arg(&self.point).status().is_ok_and(|status| status.success()) {
+            if Command::new("umount").arg(&self.point).output().is_ok_and(|output| output.status.success()) {
                 return;
             }
             thread::sleep(UNMOUNT_PAUSE);
         }
         // Whoever still holds it lets go some time; nobody finds it any more.
-        let _ = Command::new("umount").arg("-l").arg(&self.point).status();
+        let _ = Command::new("umount").arg("-l").arg(&self.point).output();
     }
 }
 

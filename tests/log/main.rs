@@ -3,9 +3,12 @@
 //! Each is sized for every change; the README tells how to run them at full size. What needs root stands in modules
 //! `as_root`.
 
+#[path = "../log_faults/account.rs"]
+mod account;
 mod child;
 mod dice;
 mod disk;
+mod full;
 mod kill;
 mod ledger;
 mod model;
