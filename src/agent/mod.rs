@@ -8,6 +8,7 @@
 mod collecting;
 pub mod config;
 mod config_change;
+mod log_look;
 mod node;
 mod registration;
 mod signals;
@@ -27,6 +28,7 @@ pub use self::signals::stop_signal;
 use self::{
     collecting::{Collecting, Surroundings},
     config::{Config, Loaded},
+    log_look::LogLook,
     status::StatusParts,
     supervisor::Supervisor,
 };
@@ -154,6 +156,7 @@ impl Agent {
             profile: config.events.profile.name().to_owned(),
             clock: clock.clone(),
             log: log.clone(),
+            log_look: LogLook::new(&log),
             emitter: emitter.clone(),
             uplink: uplink_state,
             collecting,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::collecting::Collecting;
+use super::{collecting::Collecting, log_look::LogLook};
 use crate::{
     event_log::EventLog,
     host::clock::{Clock, Synchronisation},
@@ -20,6 +20,7 @@ pub(super) struct StatusParts {
     pub(super) profile: String,
     pub(super) clock: Clock,
     pub(super) log: EventLog,
+    pub(super) log_look: LogLook,
     pub(super) emitter: Emitter,
     pub(super) uplink: UplinkState,
     pub(super) collecting: Collecting,
@@ -55,7 +56,7 @@ impl StatusParts {
             started_at: self.started_at,
             state_directory: self.state_directory.clone(),
             profile: self.profile.clone(),
-            log: Some(self.log.status()),
+            log: Some(self.log_look.status()),
             uplink: Some(self.uplink.status()),
             collectors: self.collecting.status(),
             pipeline: Some(self.emitter.counts().status()),

@@ -1,0 +1,132 @@
+//! Asks the event log how it is doing without waiting for ever: that takes a look at the disk, and a disk may hang.
+//!
+//! One look at a time, on a thread of its own; whoever asks meanwhile waits for the same one. After [`LOOK_TIME_MAX`] the
+//! answer is what was seen last, with what the log knows without its disk.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use crate::{event_log::EventLog, schema::local::LogStatus};
+
+/// How long an answer may wait for the disk.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// What asks. Cheap to copy.
+#[derive(Clone)]
+pub(super) struct LogLook {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Looks at the disk.
+    look: Box<dyn Fn() -> LogStatus + Send + Sync>,
+    /// Brings a status up to date without that.
+    refresh: Box<dyn Fn(&mut LogStatus) + Send + Sync>,
+    state: Mutex<State>,
+    looked: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    looking: bool,
+    looks: u64,
+    last: LogStatus,
+}
+
+impl LogLook {
+    /// At a log.
+    pub(super) fn new(log: &EventLog) -> LogLook {
+        let (looked_at, refreshed) = (log.clone(), log.clone());
+        LogLook::with(
+            move || looked_at.status(),
+            move |status| {
+                status.cursors = refreshed.cursors();
+                status.degraded = refreshed.degraded().unwrap_or_else(|| "the disk does not answer".to_owned());
+            },
+        )
+    }
+
+    fn with(
+        look: impl Fn() -> LogStatus + Send + Sync + 'static,
+        refresh: impl Fn(&mut LogStatus) + Send + Sync + 'static,
+    ) -> LogLook {
+        let (look, refresh) = (Box::new(look), Box::new(refresh));
+        LogLook { shared: Arc::new(Shared { look, refresh, state: Mutex::default(), looked: Condvar::new() }) }
+    }
+
+    /// How the log is doing. Blocking, for `wait_max` at the most.
+    fn status_within(&self, wait_max: Duration) -> LogStatus {
+        let mut state = self.shared.lock();
+        let looks = state.looks;
+        if !state.looking {
+            let shared = Arc::clone(&self.shared);
+            let started = thread::Builder::new().name("log-look".to_owned()).spawn(move || shared.look());
+            state.looking = started.is_ok();
+        }
+        let waited =
+            self.shared.looked.wait_timeout_while(state, wait_max, |state| state.looking && state.looks == looks);
+        let state = waited.map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state);
+        let (seen, mut status) = (state.looks != looks, state.last.clone());
+        drop(state);
+        if !seen {
+            (self.shared.refresh)(&mut status);
+        }
+        status
+    }
+
+    /// How the log is doing. Blocking, for [`LOOK_TIME_MAX`] at the most.
+    pub(super) fn status(&self) -> LogStatus {
+        self.status_within(LOOK_TIME_MAX)
+    }
+}
+
+impl Shared {
+    fn look(&self) {
+        let status = (self.look)();
+        let mut state = self.lock();
+        (state.looking, state.last) = (false, status);
+        state.looks += 1;
+        self.looked.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_disk_that_hangs_is_not_waited_for_and_what_was_seen_last_is_told() {
+        let (answer, answers) = mpsc::sync_channel(1);
+        let answers = Mutex::new(answers);
+        let look = move || {
+            let disk_bytes = answers.lock().expect("one look at a time").recv().unwrap_or_default();
+            LogStatus { disk_bytes, ..LogStatus::default() }
+        };
+        let looking = LogLook::with(look, |status| status.degraded = "hangs".to_owned());
+        answer.send(7).expect("somebody looks");
+        let status = looking.status_within(PATIENCE);
+        assert_eq!((status.disk_bytes, status.degraded.as_str()), (7, ""));
+        for _ in 0..3 {
+            let status = looking.status_within(Duration::from_millis(20));
+            assert_eq!((status.disk_bytes, status.degraded.as_str()), (7, "hangs"));
+        }
+        // The one look that was begun meanwhile ends, and only that one.
+        answer.send(8).expect("somebody looks");
+        while looking.shared.lock().looking {
+            thread::yield_now();
+        }
+        let state = looking.shared.lock();
+        assert_eq!((state.looks, state.last.disk_bytes), (2, 8));
+    }
+}
