@@ -13,6 +13,7 @@ mod kill;
 mod ledger;
 mod model;
 mod numbered;
+mod offline;
 mod power;
 mod ranges;
 mod report;
