@@ -99,7 +99,10 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    };
 
     use super::*;
 
@@ -108,8 +111,10 @@ mod tests {
     #[test]
     fn a_disk_that_hangs_is_not_waited_for_and_what_was_seen_last_is_told() {
         let (answer, answers) = mpsc::sync_channel(1);
-        let answers = Mutex::new(answers);
+        let (answers, begun) = (Mutex::new(answers), Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&begun);
         let look = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
             let disk_bytes = answers.lock().expect("one look at a time").recv().unwrap_or_default();
             LogStatus { disk_bytes, ..LogStatus::default() }
         };
@@ -121,11 +126,11 @@ mod tests {
             let status = looking.status_within(Duration::from_millis(20));
             assert_eq!((status.disk_bytes, status.degraded.as_str()), (7, "hangs"));
         }
-        // The one look that was begun meanwhile ends, and only that one.
         answer.send(8).expect("somebody looks");
         while looking.shared.lock().looking {
             thread::yield_now();
         }
+        assert_eq!(begun.load(Ordering::Relaxed), 2, "one look at a time");
         let state = looking.shared.lock();
         assert_eq!((state.looks, state.last.disk_bytes), (2, 8));
     }
