@@ -202,7 +202,7 @@ impl Search<'_> {
                         count: header.count,
                         // Not more than FRAME_BYTES_MAX, or the header would have been refused.
                         bytes: header.frame_bytes() as u32,
-                        offset: self.window.position(),
+                        offset: self.window.position,
                     });
                     return header.frame_bytes();
                 }
@@ -228,77 +228,72 @@ fn find_magic(bytes: &[u8]) -> Option<usize> {
 /// A part of the file that moves towards its end.
 struct Window<'a> {
     file: &'a File,
-    bytes: Vec<u8>,
-    /// How much of `bytes` is done with.
-    done: usize,
-    /// Where `bytes` begins in the file.
-    offset: u64,
-    /// The file ends with `bytes`.
+    buffer: Vec<u8>,
+    /// The part of `buffer` that has been read and is not done with.
+    held: Range<usize>,
+    /// Where `held` begins in the file.
+    position: u64,
+    /// The file ends with `held`.
     ended: bool,
     unreadable: bool,
 }
 
 impl Window<'_> {
     fn new(file: &File) -> Window<'_> {
-        Window { file, bytes: Vec::new(), done: 0, offset: 0, ended: false, unreadable: false }
+        Window { file, buffer: vec![0; WINDOW_BYTES], held: 0..0, position: 0, ended: false, unreadable: false }
     }
 
     /// Makes it hold at least a frame, or everything up to the file's end.
     fn fill(&mut self) {
-        if self.ended || self.rest().len() >= FRAME_BYTES_MAX {
+        if self.ended || self.held.len() >= FRAME_BYTES_MAX {
             return;
         }
-        self.bytes.drain(..self.done);
-        self.offset += std::mem::take(&mut self.done) as u64;
-        let mut held = self.bytes.len();
-        self.bytes.resize(WINDOW_BYTES, 0);
-        while held < WINDOW_BYTES {
-            let at = self.offset + held as u64;
-            let read = if at < FILE_BYTES_MAX { self.read(held, at) } else { 0 };
+        self.buffer.copy_within(self.held.clone(), 0);
+        self.held = 0..self.held.len();
+        while self.held.end < WINDOW_BYTES {
+            let at = self.position + self.held.end as u64;
+            let read = if at < FILE_BYTES_MAX { self.read(at) } else { 0 };
             if read == 0 {
                 self.ended = true;
-                break;
+                return;
             }
-            held += read;
+            self.held.end += read;
         }
-        self.bytes.truncate(held);
     }
 
     /// Reads what follows; zeros in place of a sector that the disk refuses. 0 at the end of the file.
-    fn read(&mut self, held: usize, at: u64) -> usize {
+    fn read(&mut self, at: u64) -> usize {
+        let room = &mut self.buffer[self.held.end..];
         loop {
-            match self.file.read_at(&mut self.bytes[held..], at) {
+            match self.file.read_at(room, at) {
                 Ok(read) => return read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
             }
         }
-        let sector = SECTOR_BYTES.min(self.bytes.len() - held);
-        let part = &mut self.bytes[held..held + sector];
-        match self.file.read_at(part, at) {
+        let bytes = SECTOR_BYTES.min(room.len());
+        let sector = &mut room[..bytes];
+        match self.file.read_at(sector, at) {
             Ok(read) => read,
             Err(_) => {
-                part.fill(0);
+                sector.fill(0);
                 self.unreadable = true;
                 // A file that is shorter than it says would never end.
                 let rest = self.file.metadata().map_or(0, |metadata| metadata.len().saturating_sub(at));
-                sector.min(usize::try_from(rest).unwrap_or(sector))
+                bytes.min(usize::try_from(rest).unwrap_or(bytes))
             }
         }
     }
 
     /// What is not done with.
     fn rest(&self) -> &[u8] {
-        &self.bytes[self.done..]
-    }
-
-    /// Where that begins in the file.
-    fn position(&self) -> u64 {
-        self.offset + self.done as u64
+        &self.buffer[self.held.clone()]
     }
 
     fn consume(&mut self, count: usize) {
-        self.done = (self.done + count).min(self.bytes.len());
+        let count = count.min(self.held.len());
+        self.held.start += count;
+        self.position += count as u64;
     }
 }
 
