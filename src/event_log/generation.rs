@@ -63,6 +63,9 @@ enum Slots {
     Found(Salvage),
 }
 
+/// More generations than there will ever be.
+const NUMBER_MAX: u64 = 1 << 48;
+
 /// An open generation.
 pub(super) struct Generation {
     path: PathBuf,
@@ -331,11 +334,11 @@ pub(super) fn is_leftover(name: &OsStr) -> bool {
     ["tmp-", "del-"].iter().any(|prefix| number_of(name, prefix).is_some())
 }
 
-/// The number in a name that we have given: ten digits behind the prefix.
+/// The number in a name that we have given. What is called otherwise, if only by a zero, is not ours.
 pub(super) fn number_of(name: &OsStr, prefix: &str) -> Option<u64> {
-    let digits = name.to_str()?.strip_prefix(prefix)?;
-    let ours = digits.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| ours)
+    let name = name.to_str()?;
+    let number = name.strip_prefix(prefix)?.parse().ok()?;
+    (number < NUMBER_MAX && name == format!("{prefix}{number:010}")).then_some(number)
 }
 
 /// Removes a generation whole: renamed first, so that half a generation is never mistaken for one.

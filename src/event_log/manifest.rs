@@ -15,7 +15,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Lane, durable::sync_directory, summary::Summary};
+use super::{Lane, durable::sync_directory, salvage::open_file, summary::Summary};
 
 /// Its name in the generation's directory, and the one that it is written under.
 pub(super) const NAME: &str = "manifest";
@@ -48,7 +48,7 @@ impl Manifest {
     /// The manifest in a generation's directory; `None` when there is no intact one of this lane and number.
     pub(super) fn read(generation: &Path, lane: Lane, number: u64) -> Option<Manifest> {
         let mut bytes = Vec::new();
-        File::open(generation.join(NAME)).ok()?.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        open_file(&generation.join(NAME)).ok()?.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
         Manifest::from_bytes(&bytes).filter(|manifest| (manifest.lane, manifest.number) == (lane, number))
     }
 
@@ -58,7 +58,12 @@ impl Manifest {
     /// As the file system says; an older one is then still there.
     pub(super) fn write(&self, generation: &Path) -> io::Result<()> {
         let new = generation.join(NAME_NEW);
-        let mut file = File::create(&new)?;
+        if let Err(error) = fs::remove_file(&new)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut file = File::create_new(&new)?;
         file.write_all(&self.to_bytes())?;
         file.sync_all()?;
         fs::rename(&new, generation.join(NAME))?;

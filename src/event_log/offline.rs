@@ -138,16 +138,20 @@ impl StoppedLog {
         for lane in lanes {
             let mut position = None;
             for volume in survey::volumes(&self.root, *lane)? {
-                let (frames, end) = volume.frames();
+                let (frames, noted) = volume.frames();
+                position = position.or(noted.as_ref().map(|noted| noted.start));
+                let end = noted.as_ref().map_or(u64::MAX, |noted| noted.end).min(volume.end());
                 for frame in frames {
                     let from = position.unwrap_or(frame.header.first_sequence);
-                    if frame.header.first_sequence > from {
-                        gaps.push((*lane, Gap { from, to: frame.header.first_sequence }));
-                    }
+                    gaps.extend(gap(from, frame.header.first_sequence.min(end)).map(|gap| (*lane, gap)));
                     if !give(&frame, from..end, &mut |event| take(*lane, event)) {
                         return Ok(gaps);
                     }
                     position = Some(from.max(frame.header.next_sequence().min(end)));
+                }
+                if let (Some(from), Some(_)) = (position, noted) {
+                    gaps.extend(gap(from, end).map(|gap| (*lane, gap)));
+                    position = Some(from.max(end));
                 }
             }
         }
@@ -173,6 +177,10 @@ impl StoppedLog {
         let meta = self.root.join("meta");
         quarantine::take_in(&self.root, &meta, "meta").map_err(|e| LogError::io("move", &meta, e))
     }
+}
+
+fn gap(from: u64, to: u64) -> Option<Gap> {
+    (from < to).then_some(Gap { from, to })
 }
 
 /// Gives a frame's events with sequences in `range`. False when no more is wanted.

@@ -203,7 +203,10 @@ fn copy_store(from: &Path, to: &Path, part: Part) -> io::Result<bool> {
             Some(name) => part == Part::All && is_snapshot(name),
             None => false,
         };
-        if wanted && entry.file_type()?.is_file() {
+        if wanted {
+            if !entry.file_type()?.is_file() {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not made of files"));
+            }
             bytes += entry.metadata()?.len();
             if bytes > COPY_BYTES_MAX {
                 return Ok(false);

@@ -16,6 +16,9 @@ const BYTES_MAX: u64 = 64 << 20;
 /// Its name below the log's root.
 const NAME: &str = "quarantine";
 
+/// The most names that are tried for it.
+const PLACES_MAX: u32 = 9;
+
 /// A directory in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
@@ -32,7 +35,7 @@ pub struct Quarantined {
 /// # Errors
 /// As the file system says; it is then still where it was.
 pub(super) fn take_in(root: &Path, path: &Path, name: &str) -> io::Result<PathBuf> {
-    let quarantine = root.join(NAME);
+    let quarantine = place(root);
     make_root(&quarantine)?;
     let order = list(root).last().map_or(1, |newest| newest.order.saturating_add(1));
     let to = quarantine.join(format!("{name}-{order}"));
@@ -48,6 +51,27 @@ pub(super) fn take_in(root: &Path, path: &Path, name: &str) -> io::Result<PathBu
     Ok(to)
 }
 
+/// Moves there what lies at `path` and is no directory, where the log needs one.
+///
+/// # Errors
+/// As the file system says.
+pub(super) fn make_way(root: &Path, path: &Path) -> io::Result<()> {
+    if path.is_dir() || fs::symlink_metadata(path).is_err() {
+        return Ok(());
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let there = take_in(root, path, &name)?;
+    tracing::warn!(path = %path.display(), moved_to = %there.display(), "this was in the way of the event log");
+    Ok(())
+}
+
+/// The quarantine's directory, under another name where somebody has put something else.
+fn place(root: &Path) -> PathBuf {
+    let names = (2..=PLACES_MAX).map(|number| format!("{NAME}-{number}"));
+    let mut places = std::iter::once(NAME.to_owned()).chain(names).map(|name| root.join(name));
+    places.find(|place| place.is_dir() || fs::symlink_metadata(place).is_err()).unwrap_or_else(|| root.join(NAME))
+}
+
 /// The name that a generation has there.
 pub(super) fn generation_name(lane: Lane, number: u64) -> String {
     format!("{}-gen-{number:010}", lane.name())
@@ -55,7 +79,7 @@ pub(super) fn generation_name(lane: Lane, number: u64) -> String {
 
 /// What is there, oldest first. What is not called as the log calls it is not ours.
 pub(super) fn list(root: &Path) -> Vec<Quarantined> {
-    let Ok(entries) = fs::read_dir(root.join(NAME)) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(place(root)) else { return Vec::new() };
     let mut list: Vec<_> = entries.flatten().filter_map(|entry| known(&entry.path())).collect();
     list.sort_by_key(|quarantined| quarantined.order);
     list

@@ -98,9 +98,11 @@ impl Row {
     /// When the directory cannot be read or made, or `meta` fails.
     pub(super) fn load(root: &Path, lane: Lane, meta: &Meta) -> Result<Row, LogError> {
         let path = root.join(lane.name());
-        super::meta::make_root(&path).map_err(|e| LogError::io("create", &path, e))?;
-        generation::clear_leftovers(&path).map_err(|e| LogError::io("list", &path, e))?;
-        repair::adopt(root, lane).map_err(|e| LogError::io("repair", &path, e))?;
+        let created = quarantine::make_way(root, &path).and_then(|()| super::meta::make_root(&path));
+        created.map_err(|e| LogError::io("create", &path, e))?;
+        if let Err(error) = generation::clear_leftovers(&path).and_then(|()| repair::adopt(root, lane)) {
+            tracing::warn!(path = %path.display(), %error, "leftovers in the event log stay");
+        }
         let numbers = generation::list(&path).map_err(|e| LogError::io("list", &path, e))?;
         let row =
             Row { lane, path, volumes: Mutex::default(), highest: AtomicU64::new(0), news: AtomicBool::new(false) };

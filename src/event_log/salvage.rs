@@ -67,11 +67,7 @@ impl Salvage {
     /// # Errors
     /// When it cannot be opened; what cannot be read in it is left out.
     pub(super) fn search(generation: &Path, lane: Lane) -> io::Result<Salvage> {
-        // Not to wait for somebody who writes, should it be no file.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(generation.join("db"))?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file"));
-        }
+        let file = open_file(&generation.join("db"))?;
         let mut search = Search { window: Window::new(&file), places: Vec::new(), broken: false, next_sequence: 0 };
         search.run(lane);
         let Search { window, places, broken, next_sequence } = search;
@@ -149,6 +145,18 @@ impl Salvage {
             missing.push(at..range.end);
         }
         missing
+    }
+}
+
+/// Opens a file to be read; what lies there and is none is an error, and not waited for as a pipe would be.
+///
+/// # Errors
+/// As the file system says.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file")),
     }
 }
 

@@ -1,1 +1,161 @@
 //! `rodent log`: what it says of a damaged log, and what it does.
+
+use std::{
+    fs,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    process::{Command, Output},
+};
+
+use rodent::{
+    event_log::{Draft, EventLog, Lane},
+    schema::{
+        Payload as _,
+        events::{Event, EventLevel, StoragePoolPayload},
+    },
+};
+use serde_json::Value;
+
+use crate::store::{Original, frames, read, scratch, settings};
+
+fn rodent(root: &Path, words: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
+    command.arg("log").args(words).arg("--directory").arg(root.join("log"));
+    let Output { status, stdout, stderr } = command.output().expect("it runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// Damages the second frame of the newest generation of `routine`; gives its sequences.
+fn damage(original: &Original, root: &Path) -> std::ops::Range<u64> {
+    let path = root.join(original.newest(Lane::Routine));
+    let frame = frames(&fs::read(&path).expect("readable"))[1].clone();
+    let file = fs::File::options().write(true).open(path).expect("a file");
+    file.write_all_at(b"damage", frame.bytes.start as u64 + 120).expect("written");
+    frame.sequences
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+#[test]
+fn a_sound_log_is_called_sound_and_nothing_is_done_to_it() {
+    let original = Original::new(true);
+    let copy = original.copy();
+    let (code, said, _) = rodent(copy.path(), &["check"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.ends_with("all is well\n"), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    let (code, said, _) = rodent(copy.path(), &["repair", "--apply"]);
+    assert_eq!((code, said.as_str()), (Some(0), "there is nothing to repair\n"));
+    let before: Vec<_> = original.files().iter().map(|(path, _)| fs::read(copy.path().join(path)).ok()).collect();
+    let same = original.copy();
+    let after: Vec<_> = original.files().iter().map(|(path, _)| fs::read(same.path().join(path)).ok()).collect();
+    assert!(before == after, "looking changes nothing");
+}
+
+#[test]
+fn damage_is_named_to_the_event_repaired_on_demand_only_and_the_damaged_kept() {
+    let original = Original::new(true);
+    let copy = original.copy();
+    let gone = damage(&original, copy.path());
+    let (code, said, _) = rodent(copy.path(), &["check", "-o", "json"]);
+    assert_eq!(code, Some(65), "{said}");
+    let damaged: Vec<Value> = json(&said)["generations"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|g| g["damaged"] == true)
+        .cloned()
+        .collect();
+    assert_eq!(damaged.len(), 1, "{said}");
+    assert_eq!(damaged[0]["missing"], serde_json::json!([{ "first": gone.start, "last": gone.end - 1 }]));
+    let (_, said, _) = rodent(copy.path(), &["check"]);
+    let line = format!("4 events are gone: {}-{}", gone.start, gone.end - 1);
+    assert!(said.contains(&line), "{said}");
+
+    let (code, said, _) = rodent(copy.path(), &["repair"]);
+    assert_eq!(code, Some(0));
+    assert!(said.ends_with("nothing has been changed; --apply does it\n"), "{said}");
+    assert!(!copy.path().join("log/quarantine").exists(), "a plan does nothing");
+    let (code, said, _) = rodent(copy.path(), &["repair", "--apply"]);
+    assert_eq!(code, Some(0), "{said}");
+    let kept: Vec<_> = fs::read_dir(copy.path().join("log/quarantine")).expect("made").flatten().collect();
+    assert_eq!(kept.len(), 1);
+    assert!(fs::read(kept[0].path().join("db")).expect("kept").windows(6).any(|bytes| bytes == b"damage"));
+    let (_, said, _) = rodent(copy.path(), &["repair"]);
+    assert_eq!(said, "there is nothing to repair\n");
+
+    let found = read(settings(copy.path()));
+    assert_eq!(found.missing(&original, Lane::Routine), gone.clone().collect());
+    assert_eq!(found.recorded[1], gone.collect::<Vec<_>>(), "the agent records it when it runs again");
+}
+
+#[test]
+fn damaged_cursors_are_set_aside_and_no_event_goes_with_them() {
+    let original = Original::new(true);
+    let copy = original.copy();
+    fs::write(copy.path().join("log/meta/conf"), "nothing of the kind").expect("written");
+    let (code, said, _) = rodent(copy.path(), &["check"]);
+    assert_eq!(code, Some(65), "{said}");
+    assert!(said.contains("the store of cursors is damaged"), "{said}");
+    let (code, said, _) = rodent(copy.path(), &["repair", "--apply"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(copy.path().join("log/quarantine/meta-1/conf").exists());
+    let found = read(settings(copy.path()));
+    assert!(Lane::ALL.iter().all(|lane| found.missing(&original, *lane).is_empty()));
+    assert_ne!(found.epoch, original.epoch);
+}
+
+#[test]
+fn events_are_exported_as_they_are_emitted_and_what_is_gone_is_said() {
+    let root = scratch();
+    let log = EventLog::open(settings(root.path())).expect("a log");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for (number, lane) in [Lane::Routine, Lane::Urgent, Lane::Routine].into_iter().enumerate() {
+        let payload = StoragePoolPayload { pool_name: format!("tank{number}"), operation: 1, ..Default::default() };
+        let event = Event {
+            event_id: uuid::Uuid::now_v7().to_string(),
+            level: EventLevel::Info.into(),
+            category: StoragePoolPayload::CATEGORY.into(),
+            timestamp: 1_700_000_000_000,
+            event_payload: Some(payload.into_event_payload()),
+            ..Event::default()
+        };
+        let event = prost::Message::encode_to_vec(&event);
+        let draft = Draft { event: &event, level: 1, category: 2, timestamp: 1_700_000_000_000 };
+        let next = runtime.block_on(log.append(lane, &[draft])).expect("appended");
+        runtime.block_on(log.commit(lane, next)).expect("durable");
+    }
+    let (code, _, said) = rodent(root.path(), &["export"]);
+    assert_eq!(code, Some(69), "{said}");
+    assert!(said.contains("in use by another process"), "{said}");
+    log.close();
+
+    let (code, printed, said) = rodent(root.path(), &["export"]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let pools: Vec<_> = printed.lines().map(|line| json(line)["payload"]["pool_name"].clone()).collect();
+    assert_eq!(pools, ["tank1", "tank0", "tank2"], "urgent ones first");
+    for line in printed.lines() {
+        rodent::event::json::from_str(line).expect("what `rodent emit --json` takes");
+    }
+    let (_, printed, _) = rodent(root.path(), &["export", "--lane", "urgent"]);
+    assert_eq!(printed.lines().count(), 1);
+
+    let db = root.path().join("log/routine/gen-0000000001/db");
+    let first = frames(&fs::read(&db).expect("readable"))[0].clone();
+    let file = fs::File::options().write(true).open(db).expect("a file");
+    file.write_all_at(b"damage", first.bytes.start as u64 + 100).expect("written");
+    let (code, printed, said) = rodent(root.path(), &["export", "--lane", "routine"]);
+    assert_eq!((code, printed.lines().count()), (Some(65), 1));
+    assert_eq!(said, "rodent: routine 1 is not there\n");
+}
+
+#[test]
+fn a_log_that_is_not_there_is_not_made() {
+    let root = scratch();
+    let (code, _, said) = rodent(root.path(), &["check"]);
+    assert_eq!(code, Some(66), "{said}");
+    assert!(!root.path().join("log").exists());
+}

@@ -103,8 +103,8 @@ impl Original {
     /// The newest generation of a lane.
     pub(crate) fn newest(&self, lane: Lane) -> PathBuf {
         let newest = self.files().into_iter().map(|(path, _)| path);
-        let of_lane = newest.filter(|path| path.starts_with(Path::new("log").join(lane.name())));
-        of_lane.filter(|path| path.ends_with("db")).next_back().expect("a generation")
+        let mut of_lane = newest.filter(|path| path.starts_with(Path::new("log").join(lane.name())));
+        of_lane.rfind(|path| path.ends_with("db")).expect("a generation")
     }
 }
 

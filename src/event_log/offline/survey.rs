@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -82,13 +83,18 @@ impl Volume {
         }
     }
 
-    /// Its intact frames, and the sequence at which it ends.
-    pub(super) fn frames(&self) -> (impl Iterator<Item = Frame>, u64) {
-        let noted = self.manifest.as_ref().map_or(u64::MAX, |manifest| manifest.summary.next_sequence);
+    /// Where the following one begins.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Its intact frames, and which sequences it should hold, if that is noted.
+    pub(super) fn frames(&self) -> (impl Iterator<Item = Frame>, Option<Range<u64>>) {
+        let noted = self.manifest.as_ref().map(|m| m.summary.first_sequence..m.summary.next_sequence);
         let salvage = self.salvage();
         let count = salvage.as_ref().map_or(0, Salvage::frames);
         let frames = (0..count).filter_map(move |number| Frame::decode(&salvage.as_ref()?.frame(number).ok()?).ok());
-        (frames, noted.min(self.end))
+        (frames, noted)
     }
 }
 
