@@ -122,6 +122,8 @@ struct State {
     cursors_moved: Option<Instant>,
     closing: bool,
     ended: Option<String>,
+    /// A producer has had to wait for room since the writer asked last.
+    crowded: bool,
     /// Bytes of events at which a block is closed: what compresses to a frame, by the writer's experience.
     block_bytes: usize,
 }
@@ -152,6 +154,7 @@ impl Buffer {
                 cursors_moved: None,
                 closing: false,
                 ended: None,
+                crowded: false,
                 block_bytes: 32 * 1024,
             }),
             work: Condvar::new(),
@@ -192,20 +195,23 @@ impl Buffer {
         let fits = events + drafts.len() <= self.limits.events_max && held + bytes <= BUFFER_BYTES_MAX;
         if !fits && events > 0 {
             state.aim_at_everything();
+            state.crowded = true;
+            drop(state);
             self.work.notify_one();
             return Ok(None);
         }
         let next = state.push(lane, drafts, clock);
         if events + drafts.len() >= self.limits.flush_threshold || held + bytes >= BUFFER_BYTES_MAX / 2 {
             state.aim_at_everything();
-            self.work.notify_one();
         } else if lane == Lane::Urgent {
             state.hurry();
-            self.work.notify_one();
-        } else if events == 0 {
-            // The writer sleeps without an alarm while nothing waits.
-            self.work.notify_one();
+        } else if events > 0 {
+            return Ok(Some(next));
         }
+        // The writer sleeps without an alarm while nothing waits. It is woken when the lock is free, or it would
+        // sleep again at once.
+        drop(state);
+        self.work.notify_one();
         Ok(Some(next))
     }
 
@@ -311,6 +317,21 @@ impl Buffer {
                 .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state),
             None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
         }
+    }
+
+    /// Whether producers have had to wait for room since this was asked last.
+    pub(super) fn take_crowded(&self) -> bool {
+        std::mem::take(&mut self.lock().crowded)
+    }
+
+    /// Whether there is a whole step to be taken already.
+    pub(super) fn has_step(&self) -> bool {
+        let state = self.lock();
+        let due = |queue: &Queue| {
+            queue.blocks.len() > self.limits.step_blocks.max(1)
+                && queue.blocks.get(self.limits.step_blocks).is_some_and(|block| block.first_sequence < queue.target)
+        };
+        state.queues.iter().any(due)
     }
 
     /// What the writer took of a lane is durable: there is room again.
@@ -422,7 +443,7 @@ impl Queue {
             self.blocks.push_back(Block {
                 lane,
                 first_sequence,
-                fields: Vec::with_capacity(block_bytes.min(4096)),
+                fields: Vec::new(),
                 entries: Vec::new(),
                 clock,
                 event_bytes: 0,

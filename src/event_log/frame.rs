@@ -33,8 +33,23 @@ pub(super) const RAW_BYTES_MAX: usize = 256 * 1024;
 /// Tag of field 1, length-delimited: how an event stands in an `EventBatch`.
 pub(super) const EVENT_TAG: u8 = 0x0A;
 
-/// zstd's fastest ordinary level: a quarter of the CPU of level 3 for nearly its ratio.
-const ZSTD_LEVEL: i32 = 1;
+/// How hard zstd tries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// Its fastest ordinary level: a quarter of the CPU of level 3 for nearly its ratio.
+    Usual,
+    /// While producers wait for room: up to 1.7 times as fast, for frames that are a third larger.
+    Hurried,
+}
+
+impl Effort {
+    fn level(self) -> i32 {
+        match self {
+            Effort::Usual => 1,
+            Effort::Hurried => -1,
+        }
+    }
+}
 
 /// How the body is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,6 +249,7 @@ pub(super) struct Circumstances {
 /// Makes frames. Holds the compressor's memory from one to the next.
 pub(super) struct Encoder {
     zstd: zstd::bulk::Compressor<'static>,
+    effort: Effort,
     compressed: Vec<u8>,
 }
 
@@ -247,7 +263,20 @@ impl Encoder {
     /// # Errors
     /// When zstd cannot allocate.
     pub(super) fn new() -> std::io::Result<Encoder> {
-        Ok(Encoder { zstd: zstd::bulk::Compressor::new(ZSTD_LEVEL)?, compressed: Vec::new() })
+        let effort = Effort::Usual;
+        Ok(Encoder { zstd: zstd::bulk::Compressor::new(effort.level())?, effort, compressed: Vec::new() })
+    }
+
+    /// Sets how hard it tries from now on.
+    ///
+    /// # Errors
+    /// When zstd refuses.
+    pub(super) fn set_effort(&mut self, effort: Effort) -> std::io::Result<()> {
+        if self.effort != effort {
+            self.zstd.set_compression_level(effort.level())?;
+            self.effort = effort;
+        }
+        Ok(())
     }
 
     /// Encodes events that lie one behind the other in `fields`, `start` being where the first begins; into several

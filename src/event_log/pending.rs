@@ -46,8 +46,10 @@ impl Pending {
         Ok(())
     }
 
-    /// The same events under another epoch.
+    /// Puts the events under another epoch, if they are not under it already.
     pub(super) fn renumber(&mut self, epoch: Uuid) {
-        self.bytes = IVec::from(self.header.renumber(epoch, &self.bytes));
+        if self.header.epoch != epoch {
+            self.bytes = IVec::from(self.header.renumber(epoch, &self.bytes));
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! between two flushes, for sled has no back-pressure of its own. What is not known to be durable is still in memory.
 //! Without work there is no write and no sync: a sleeping disk stays asleep.
 
+mod flusher;
 mod removal;
 mod rescue;
 
@@ -14,14 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{removal::Condemned, rescue::Failing};
+use self::{flusher::Flusher, removal::Condemned, rescue::Failing};
 use super::{
     Lane, LogError, Shared,
     age::AgeClock,
     ballast::Ballast,
     buffer::{Block, Work},
     closed,
-    frame::{Circumstances, Encoder, FRAME_BYTES_MAX},
+    frame::{Circumstances, Effort, Encoder, FRAME_BYTES_MAX},
     generation::{Generation, SLOTS_MAX},
     meta::Meta,
     pending::Pending,
@@ -104,6 +105,9 @@ pub(super) struct Writer {
     look_for_age_at: Option<Instant>,
     /// While the disk cannot be written.
     failing: Option<Failing>,
+    flusher: Flusher,
+    /// The lane whose flush is under way.
+    flushing: Option<Lane>,
 }
 
 impl Writer {
@@ -126,6 +130,8 @@ impl Writer {
             grow_ballast_at: now + BALLAST_DELAY,
             look_for_age_at: settings.age_interval().map(|interval| now + interval),
             failing: None,
+            flusher: Flusher::start().map_err(|e| LogError::io("start a thread for", &shared.settings.directory, e))?,
+            flushing: None,
             meta,
             shared,
         };
@@ -147,6 +153,9 @@ impl Writer {
             let work = shared.buffer.next_work(self.alarm());
             shared.signs.begin();
             let closed = matches!(work, Work::Close);
+            if !matches!(work, Work::Write(_)) {
+                self.finish_flush();
+            }
             match work {
                 Work::Write(blocks) => self.write(blocks)?,
                 Work::Cursors => self.keep_cursors(),
@@ -193,14 +202,21 @@ impl Writer {
     /// Writes blocks, flushing whenever enough has been put. A flush never covers two lanes: each has its own store.
     fn write(&mut self, blocks: Vec<Block>) -> Result<(), LogError> {
         let flush_bytes = self.shared.settings.flush_bytes;
+        let effort = if self.shared.buffer.take_crowded() { Effort::Hurried } else { Effort::Usual };
+        self.encoder
+            .set_effort(effort)
+            .map_err(|e| LogError::io("compress for", &self.shared.settings.directory, e))?;
+        let encoded: Vec<_> = blocks.iter().map(|block| self.encode(block)).collect::<Result<_, _>>()?;
+        // Only now: compressing went on while the disk was busy with what came before.
+        self.finish_flush();
         let mut last = None;
-        for block in blocks {
+        for (block, frames) in blocks.into_iter().zip(encoded) {
             let lane = block.lane;
             if let Some(last) = last.filter(|last| *last != lane) {
                 self.flush(last);
             }
             last = Some(lane);
-            let mut frames = self.encode(&block)?.into_iter().peekable();
+            let mut frames = frames.into_iter().peekable();
             while let Some(frame) = frames.next() {
                 let work = &self.lanes[lane.index()];
                 if !work.pending.is_empty() && work.pending_bytes + FRAME_BYTES_MAX > flush_bytes {
@@ -215,10 +231,34 @@ impl Writer {
                 self.put(lane, frame);
             }
         }
-        if let Some(last) = last {
-            self.flush(last);
+        match last {
+            Some(last) if self.shared.buffer.has_step() => self.begin_flush(last),
+            Some(last) => self.flush(last),
+            None => {}
         }
         Ok(())
+    }
+
+    /// Has a lane flushed while the next step is compressed.
+    fn begin_flush(&mut self, lane: Lane) {
+        let work = &self.lanes[lane.index()];
+        let begun = match &work.active {
+            Some(active) if !work.pending.is_empty() => self.flusher.begin(&active.generation),
+            _ => false,
+        };
+        match begun {
+            true => self.flushing = Some(lane),
+            false => self.flush(lane),
+        }
+    }
+
+    /// Waits for the flush that is under way.
+    fn finish_flush(&mut self) {
+        let Some(lane) = self.flushing.take() else { return };
+        match self.flusher.finish() {
+            Ok(()) => self.flushed(lane),
+            Err(error) => self.rescue(lane, error),
+        }
     }
 
     fn encode(&mut self, block: &Block) -> Result<Vec<Pending>, LogError> {
@@ -244,7 +284,9 @@ impl Writer {
         Ok(pending.collect())
     }
 
-    fn put(&mut self, lane: Lane, frame: Pending) {
+    fn put(&mut self, lane: Lane, mut frame: Pending) {
+        // It was made before the epoch changed.
+        frame.renumber(self.shared.numbering.epoch());
         let put = self.try_put(lane, &frame);
         let work = &mut self.lanes[lane.index()];
         work.pending_bytes += frame.len();

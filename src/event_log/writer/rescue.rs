@@ -103,6 +103,10 @@ impl Writer {
         if self.failing.is_some() {
             return;
         }
+        if self.flushing.take().is_some() {
+            // However it ends: what it covers is still pending, and is put into memory below.
+            let _ = self.flusher.finish();
+        }
         let reason = ErrorChain(error).to_string();
         tracing::error!(
             error = reason,
