@@ -19,6 +19,8 @@ use std::{env, future::Future, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
+use crate::event_log::Allocator;
+
 pub use failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -77,7 +79,11 @@ impl Command {
     fn run(self, named: Option<PathBuf>) -> Result<ExitCode, Failure> {
         let socket = named.clone().unwrap_or_else(|| PathBuf::from(crate::client::SOCKET));
         match self {
-            Command::Agent(arguments) => agent::run(&arguments, named),
+            Command::Agent(arguments) => {
+                // While there is one thread. Another C library has its own way, which is left alone.
+                Allocator::Bounded.apply();
+                agent::run(&arguments, named)
+            }
             Command::Try(arguments) => try_out::run(&arguments),
             Command::Emit(arguments) => wait_for(emit::run(arguments, &socket)),
             Command::Events(arguments) => wait_for(events::run(arguments, &socket)),
