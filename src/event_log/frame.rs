@@ -153,13 +153,9 @@ impl Header {
         Ok(header)
     }
 
-    /// The body behind this header at the beginning of `bytes`, checked.
-    ///
-    /// # Errors
-    /// When it is cut short or not what was written.
+    /// The body behind this header at the beginning of `bytes`; an error when it is not what was written.
     pub(super) fn body<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], FrameError> {
-        let end = self.frame_bytes();
-        let body = bytes.get(HEADER_BYTES..end).ok_or(FrameError::Truncated)?;
+        let body = bytes.get(HEADER_BYTES..self.frame_bytes()).ok_or(FrameError::Truncated)?;
         if crc32c::crc32c(body) == self.body_crc { Ok(body) } else { Err(FrameError::BodyChecksum) }
     }
 

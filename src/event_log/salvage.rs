@@ -222,15 +222,10 @@ impl Search<'_> {
     }
 }
 
+/// Where something begins that looks like a frame: half of the magic is enough to tell that there was one.
 fn find_magic(bytes: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let at = from + bytes.get(from..)?.iter().position(|byte| *byte == MAGIC[0])?;
-        if bytes[at..].starts_with(&MAGIC) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
+    let (first, second) = MAGIC.split_at(MAGIC.len() / 2);
+    bytes.windows(MAGIC.len()).position(|window| window.starts_with(first) || window.ends_with(second))
 }
 
 /// A part of the file that moves towards its end.
