@@ -27,9 +27,9 @@ pub(crate) fn settings(directory: &Path) -> Settings {
         buffer_size: 2000,
         flush_threshold: 1500,
         flush_interval: Duration::from_millis(30),
-        disk_bytes_max: 12 << 20,
-        history_bytes: Some(2 << 20),
-        generation_bytes: 256 << 10,
+        disk_bytes_max: 5 << 20,
+        history_bytes: Some(1 << 20),
+        generation_bytes: 128 << 10,
         ..Settings::new(directory.to_owned())
     }
 }
