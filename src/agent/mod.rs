@@ -134,7 +134,7 @@ impl Agent {
         let threshold = Threshold { batch_size: config.events.batch_size, batch_timeout: config.events.batch_timeout };
         let delivery = Delivery::new(&log, &cursor, threshold);
         let uplink = configured_uplink(&config, delivery, &node_id, uplink_state.clone(), now)
-            .map(|uplink| supervisor.start(UPLINK, deliver(uplink, stop.uplink.clone(), stop.abandon.clone())));
+            .map(|uplink| supervisor.start(UPLINK, uplink.run(stop.uplink.clone(), stop.abandon.clone())));
         supervisor.start(
             "registration",
             registration::report(
@@ -248,12 +248,6 @@ fn log_settings(config: &Config, clock: &Clock) -> event_log::Settings {
         since_boot: host::clock::since_boot,
         probe: Some(event_log::probe_by_this_program),
         ..event_log::Settings::new(config.state_directory.join("log"))
-    }
-}
-
-async fn deliver(uplink: Uplink, shutdown: CancellationToken, abandon: CancellationToken) {
-    if let Err(error) = uplink.run(shutdown, abandon).await {
-        tracing::error!(error = %crate::telemetry::ErrorChain(&error), "nothing is uploaded any more: the event log cannot be read");
     }
 }
 

@@ -130,10 +130,10 @@ async fn drain(
     drain_and_end.cancel();
     let started = Instant::now();
     let delivering = async {
-        let result = uplink.run(drain_and_end, CancellationToken::new()).await;
+        uplink.run(drain_and_end, CancellationToken::new()).await;
         let elapsed = started.elapsed();
         stop.cancel();
-        result.map(|()| elapsed)
+        elapsed
     };
     let (elapsed, served) = tokio::join!(delivering, controller.run(stop.clone().cancelled_owned()));
     served.map_err(controller_error)?;
@@ -144,7 +144,7 @@ async fn drain(
             status.delivered_events, status.last_error
         ))));
     }
-    Ok((elapsed?, status.delivered_bytes))
+    Ok((elapsed, status.delivered_bytes))
 }
 
 fn controller_error(error: impl std::error::Error + Send + Sync + 'static) -> BenchError {

@@ -74,7 +74,8 @@ async fn one(kind: &str, arguments: &Arguments, socket: &Path, durability: Durab
     let event = from_pairs(kind, arguments.level, &arguments.fields, metadata)
         .map_err(|error| Failure::data(error.to_string()))?;
     let answer = Client::connect(socket).await?.emit(&[event], durability).await?;
-    if stderr().is_terminal() {
+    // What is not durable is told to scripts too.
+    if stderr().is_terminal() || !answer.only_in_memory.is_empty() {
         tell(&words(&answer, arguments.level));
     }
     Ok(ExitCode::SUCCESS)
@@ -92,6 +93,9 @@ fn metadata(pairs: &[(String, String)]) -> Result<Metadata, Failure> {
 
 fn words(answer: &EmitResponse, level: Level) -> String {
     match answer.event_ids.first().filter(|id| !id.is_empty()) {
+        Some(id) if !answer.only_in_memory.is_empty() => {
+            format!("accepted as {id}, and kept in memory only: {}", answer.only_in_memory)
+        }
         Some(id) => format!("accepted as {id}"),
         None => format!("not stored: the agent is set to leave out this category or level `{level}`"),
     }

@@ -147,6 +147,11 @@ impl Shared {
         self.degraded.lock().unwrap_or_else(PoisonError::into_inner).because(reason);
     }
 
+    /// Why the disk cannot be written; empty when it can.
+    fn failure(&self) -> String {
+        self.degraded.lock().unwrap_or_else(PoisonError::into_inner).reason.clone()
+    }
+
     fn ballast_bytes(&self) -> u64 {
         self.ballast_bytes.load(Ordering::Relaxed)
     }
@@ -246,6 +251,32 @@ impl EventLog {
         self.durable(lane, next).await
     }
 
+    /// Makes everything of a lane before `next` as safe as can be, now: durable, or, while the disk cannot be written,
+    /// readable from memory. Then it gives the reason. Cancel safe.
+    ///
+    /// # Errors
+    /// When the writer ends before that.
+    pub async fn secure(&self, lane: Lane, next: u64) -> Result<Option<String>, LogError> {
+        if self.shared.durable(lane) < next {
+            self.shared.buffer.commit(lane);
+        }
+        let mut reach = self.shared.reach.subscribe();
+        loop {
+            let Reach { visible, durable } = *reach.borrow_and_update();
+            if durable[lane.index()] >= next {
+                return Ok(None);
+            }
+            if let Some(reason) = self.shared.buffer.ended() {
+                return Err(LogError::Closed(reason));
+            }
+            let reason = self.shared.failure();
+            if visible[lane.index()] >= next && !reason.is_empty() {
+                return Ok(Some(reason));
+            }
+            let _ = reach.changed().await;
+        }
+    }
+
     /// Waits until everything of a lane before `next` is durable, without hurrying it. Cancel safe.
     ///
     /// # Errors
@@ -323,7 +354,7 @@ impl EventLog {
         if let Some(reason) = self.shared.buffer.ended() {
             return Some(reason);
         }
-        let reason = self.shared.degraded.lock().unwrap_or_else(PoisonError::into_inner).reason.clone();
+        let reason = self.shared.failure();
         match self.progress() {
             _ if !reason.is_empty() => Some(reason),
             Progress::Fine => None,

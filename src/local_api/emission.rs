@@ -79,9 +79,17 @@ impl Emission {
                 next = self.requests.message().now_or_never();
             }
         }
-        if wait_for_disk && let Err(error) = self.emitter.flush().await {
-            self.answers.clear();
-            self.end_with(status_of(error));
+        if wait_for_disk {
+            match self.emitter.flush().await {
+                Ok(None) => {}
+                Ok(Some(reason)) => {
+                    self.answers.iter_mut().flatten().for_each(|a| a.only_in_memory.clone_from(&reason))
+                }
+                Err(error) => {
+                    self.answers.clear();
+                    self.end_with(status_of(error));
+                }
+            }
         }
     }
 
@@ -116,9 +124,10 @@ async fn submit(
     durability: Durability,
 ) -> Result<EmitResponse, Status> {
     check_size(&request)?;
-    let outcomes = emitter.submit(request.events, origin, durability).await.map_err(status_of)?;
-    let mut answer = EmitResponse::default();
-    for outcome in outcomes {
+    let submission = emitter.submit(request.events, origin, durability).await.map_err(status_of)?;
+    let only_in_memory = submission.only_in_memory.unwrap_or_default();
+    let mut answer = EmitResponse { only_in_memory, ..EmitResponse::default() };
+    for outcome in submission.outcomes {
         match outcome {
             Outcome::Accepted(id) => {
                 answer.accepted += 1;

@@ -109,8 +109,8 @@ impl LocalService for Service {
     async fn flush(&self, request: Request<FlushRequest>) -> Result<Response<FlushResponse>, Status> {
         self.gate.admit(&request).await?;
         let flushed = self.rooms.emitter.flush().await;
-        flushed.map_err(|error: EmitError| Status::unavailable(error.to_string()))?;
-        Ok(Response::new(FlushResponse {}))
+        let only_in_memory = flushed.map_err(|error: EmitError| Status::unavailable(error.to_string()))?;
+        Ok(Response::new(FlushResponse { only_in_memory: only_in_memory.unwrap_or_default() }))
     }
 }
 

@@ -70,6 +70,15 @@ pub enum Outcome {
     Filtered,
 }
 
+/// What became of events that were submitted together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    /// Of each, in order.
+    pub outcomes: Vec<Outcome>,
+    /// Why those that were to be durable are kept in memory only, if so.
+    pub only_in_memory: Option<String>,
+}
+
 /// Why an event was not taken. Nothing of it is stored.
 #[derive(Debug, thiserror::Error)]
 pub enum EmitError {
@@ -176,7 +185,7 @@ impl Emitter {
         events: Vec<Bytes>,
         origin: Origin,
         durability: Durability,
-    ) -> Result<Vec<Outcome>, EmitError> {
+    ) -> Result<Submission, EmitError> {
         let stamped = self.stamp_all(&events, origin)?;
         let gate = self.gate();
         let passes = |event: &Stamped| gate.passes(event.level, event.category);
@@ -187,9 +196,10 @@ impl Emitter {
         for event in &taken {
             self.count(event.level, event.category);
         }
-        if durability == Durability::Committed {
-            self.commit(next).await?;
-        }
+        let only_in_memory = match durability {
+            Durability::Committed => self.commit(next).await?,
+            Durability::Buffered => None,
+        };
         let outcome = |event: Stamped| {
             if passes(&event) {
                 return Outcome::Accepted(event.id);
@@ -197,7 +207,7 @@ impl Emitter {
             self.pipeline.counts.filtered();
             Outcome::Filtered
         };
-        Ok(stamped.into_iter().map(outcome).collect())
+        Ok(Submission { outcomes: stamped.into_iter().map(outcome).collect(), only_in_memory })
     }
 
     fn stamp_all(&self, events: &[Bytes], origin: Origin) -> Result<Vec<Stamped>, EmitError> {
@@ -221,19 +231,19 @@ impl Emitter {
         Ok(next)
     }
 
-    /// Makes each lane durable up to a sequence; both at once.
-    async fn commit(&self, next: [Option<u64>; 2]) -> Result<(), EmitError> {
+    /// Makes each lane durable up to a sequence, both at once; or gives why that cannot be at the moment.
+    async fn commit(&self, next: [Option<u64>; 2]) -> Result<Option<String>, EmitError> {
         let log = &self.pipeline.log;
         let lanes = Lane::ALL.into_iter().zip(next).filter_map(|(lane, next)| Some((lane, next?)));
-        futures_util::future::try_join_all(lanes.map(|(lane, next)| log.commit(lane, next))).await?;
-        Ok(())
+        let secured = futures_util::future::try_join_all(lanes.map(|(lane, next)| log.secure(lane, next))).await?;
+        Ok(secured.into_iter().flatten().next())
     }
 
-    /// Makes durable what has been accepted so far.
+    /// Makes durable what has been accepted so far; while the disk cannot be written, gives why not.
     ///
     /// # Errors
     /// When the log cannot write.
-    pub async fn flush(&self) -> Result<(), EmitError> {
+    pub async fn flush(&self) -> Result<Option<String>, EmitError> {
         self.commit(Lane::ALL.map(|lane| Some(self.pipeline.log.next_sequence(lane)))).await
     }
 

@@ -48,7 +48,9 @@ async fn a_request_for_both_lanes_is_durable_in_both_when_it_is_answered_and_in_
         let (level, name) = line.split_once(' ').expect("two words");
         service(level, name)
     });
-    let outcomes = emitter.submit(events.into(), ORIGIN, Durability::Committed).await.expect("taken");
+    let submission = emitter.submit(events.into(), ORIGIN, Durability::Committed).await.expect("taken");
+    assert_eq!(submission.only_in_memory, None);
+    let outcomes = submission.outcomes;
     assert_eq!(outcomes.len(), 5);
     assert_eq!(names(&log, Lane::Urgent), ["b", "d", "d"]);
     assert_eq!(names(&log, Lane::Routine), ["a", "c"]);

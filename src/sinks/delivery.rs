@@ -99,10 +99,15 @@ impl Delivery {
     /// and cuts it anew. Gives the new epoch.
     pub fn renumber(&mut self) -> Uuid {
         let epoch = self.log.renumber(&self.cursor);
+        self.start_over();
+        epoch
+    }
+
+    /// Goes on anew where the cursor stands.
+    pub fn start_over(&mut self) {
         for outgoing in [&mut self.urgent, &mut self.routine] {
             outgoing.start_over(&self.log);
         }
-        epoch
     }
 
     /// Why a lane waits, if one does.

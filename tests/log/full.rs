@@ -102,6 +102,8 @@ mod as_root {
         site.append(&log, &mut account, held);
         site.see_the_newest(&log);
         assert!(!log.status().degraded.is_empty(), "the log says that it is degraded for as long as it is");
+        let secured = site.runtime.block_on(log.secure(Lane::Urgent, log.next_sequence(Lane::Urgent)));
+        assert!(secured.expect("the log is open").is_some(), "who waits is told that it is in memory only");
         site.free();
         site.wait_until_whole(&log);
         site.commit(&log, &mut account);

@@ -38,6 +38,9 @@ use crate::{
 /// First and longest wait between attempts.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 
+/// The wait until a log that could not be read is tried again.
+const LOG_PAUSE: Duration = Duration::from_secs(5);
+
 /// The wait until something that is refused is tried again.
 const HOLD: Duration = BACKOFF.1;
 
@@ -96,17 +99,30 @@ impl Uplink {
 
     /// Delivers until `shutdown`; then what is left, as long as the controller takes it at once. Ends early when
     /// `abandon` is cancelled.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn run(mut self, shutdown: CancellationToken, abandon: CancellationToken) -> Result<(), LogError> {
+    pub async fn run(mut self, shutdown: CancellationToken, abandon: CancellationToken) {
         tokio::select! {
-            result = self.deliver(&shutdown) => result,
-            () = abandon.cancelled() => Ok(()),
+            () = self.deliver(&shutdown) => {}
+            () = abandon.cancelled() => {}
         }
     }
 
-    async fn deliver(&mut self, shutdown: &CancellationToken) -> Result<(), LogError> {
+    /// A log that cannot be read is tried again: what is wrong may be the disk, which may come back.
+    async fn deliver(&mut self, shutdown: &CancellationToken) {
+        let mut told = false;
+        while let Err(error) = self.deliver_while_readable(shutdown).await {
+            if !std::mem::replace(&mut told, true) {
+                let error = ErrorChain(&error).to_string();
+                tracing::error!(error, "the event log cannot be read; delivery goes on when it can");
+            }
+            self.delivery.start_over();
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(LOG_PAUSE) => {}
+            }
+        }
+    }
+
+    async fn deliver_while_readable(&mut self, shutdown: &CancellationToken) -> Result<(), LogError> {
         while let Some(mut batch) = self.delivery.next(shutdown).await? {
             let wait = match self.attempt(&mut batch).await {
                 Ok(()) => {
