@@ -16,6 +16,9 @@ pub(super) const BALLAST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The part of the log's share that it takes at most.
 const SHARE: u64 = 16;
 
+/// What lies in its place and is no file is not waited for, and not followed.
+const NO_SURPRISES: i32 = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+
 /// How much it grows at a time: what a producer may have to wait for.
 const STEP_BYTES: u64 = 1024 * 1024;
 
@@ -71,7 +74,8 @@ impl Ballast {
 
     fn append(&mut self, bytes: u64) -> io::Result<()> {
         use std::os::unix::fs::OpenOptionsExt as _;
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
+        let mut file =
+            OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(NO_SURPRISES).open(&self.path)?;
         io::copy(&mut File::open("/dev/urandom")?.take(bytes), &mut file)?;
         file.flush()?;
         // Delayed allocation would promise space that is not there.

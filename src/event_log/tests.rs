@@ -310,6 +310,19 @@ async fn a_new_generation_is_not_mistaken_for_one_whose_removal_a_crash_made_for
 }
 
 #[tokio::test]
+async fn while_no_consumer_has_come_yet_nothing_is_taken_for_history() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = Settings { history_bytes: None, generation_bytes: 256 << 10, ..settings(directory.path()) };
+    for round in 0..2u64 {
+        let log = EventLog::open(settings.clone()).expect("a log");
+        let next = append(&log, &(0..300).map(|n| noise(round * 300 + n, 8000)).collect::<Vec<_>>()).await;
+        log.commit(Lane::Routine, next).await.expect("durable");
+        log.close();
+        assert_eq!(log.bounds(Lane::Routine).0, 1);
+    }
+}
+
+#[tokio::test]
 async fn a_process_that_did_not_close_the_log_leaves_a_record_with_the_next_one() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = EventLog::open(settings(directory.path())).expect("a log");

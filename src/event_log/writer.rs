@@ -46,6 +46,10 @@ const MEMORY_GENERATION_BYTES: u64 = 1024 * 1024;
 /// How long after its start the log begins with its ballast: who starts has more urgent things to do.
 const BALLAST_DELAY: Duration = Duration::from_secs(10);
 
+/// How long after its start a log without cursors waits for consumers before it takes everything for history: the
+/// cursors may have been lost with a damaged `meta`.
+const CONSUMERS_DELAY: Duration = Duration::from_secs(60);
+
 /// Between two steps of its growth.
 const BALLAST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -102,6 +106,8 @@ pub(super) struct Writer {
     ratio: f64,
     ballast: Ballast,
     grow_ballast_at: Instant,
+    /// Until then a log without cursors is one whose consumers have not come yet.
+    consumers_known_at: Instant,
     look_for_age_at: Option<Instant>,
     /// While the disk cannot be written.
     failing: Option<Failing>,
@@ -128,6 +134,7 @@ impl Writer {
             ratio: 0.5,
             ballast,
             grow_ballast_at: now + BALLAST_DELAY,
+            consumers_known_at: now + CONSUMERS_DELAY,
             look_for_age_at: settings.age_interval().map(|interval| now + interval),
             failing: None,
             flusher: Flusher::start().map_err(|e| LogError::io("start a thread for", &shared.settings.directory, e))?,

@@ -3,7 +3,7 @@
 //! Always holds: a generation whose removal loses events goes only after the record of the loss is durable (in memory:
 //! after it can be read), and takes no such record with it. A crash in between counts events twice, never not at all.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use uuid::Uuid;
 
@@ -107,6 +107,8 @@ impl Writer {
     }
 
     fn candidates(&self, passed: Option<[u64; 2]>) -> Vec<Candidates> {
+        // Right after the start a consumer may only not have come yet.
+        let passed = passed.or_else(|| (Instant::now() < self.consumers_known_at).then_some([0, 0]));
         let of = |row: &crate::event_log::row::Row| Candidates {
             lane: row.lane(),
             sealed: row.sealed(),
@@ -119,9 +121,16 @@ impl Writer {
     /// not lost with it: they are appended again.
     fn condemn(&mut self, lane: Lane, sealed: &Sealed, cause: EventLossOperation) {
         let Sealed { number, summary, .. } = sealed;
-        let shared = &self.shared;
+        let shared = Arc::clone(&self.shared);
         let passed = shared.cursors.passed().map_or(0, |passed| passed[lane.index()]);
         let from = passed.max(summary.first_sequence);
+        if from >= summary.next_sequence {
+            // Everybody has taken all of it, which is only not durable yet.
+            if self.with_meta(|meta| shared.cursors.persist(meta)).is_some() {
+                self.remove(lane, *number, summary.next_sequence);
+            }
+            return;
+        }
         let (epoch, carried) = self.carry_records(lane, summary, from);
         // What is damaged is recorded as such, and not a second time.
         shared.report_damage(lane);
