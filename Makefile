@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 # Every test binary but e2e.
-checked := it $(basename $(notdir $(wildcard tests/*.rs)))
+checked := it log $(basename $(notdir $(wildcard tests/*.rs)))
 
 .PHONY: test check lint
 
@@ -14,7 +14,7 @@ test:
 
 # What needs no root: leaves the end-to-end tests and the modules `as_root` out.
 check:
-	$(CARGO) test --all-features --no-fail-fast --lib --bins --test it --test log --test log_faults --test log_damage --test log_writes --test tidy -- --skip as_root::
+	$(CARGO) test --all-features --no-fail-fast --lib --bins $(addprefix --test ,$(checked)) -- --skip as_root::
 	$(CARGO) test --all-features --doc
 
 lint:

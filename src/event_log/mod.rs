@@ -11,6 +11,9 @@
 //! log/routine/gen-0000000007/   sealed: written once, read, removed whole
 //! log/routine/gen-0000000008/   active: the writer appends frames to its slots
 //! log/urgent/…               the same for what must not wait
+//! log/closed                 there while nobody has it open and all is well
+//! log/ballast                space to give up when the disk is full
+//! log/quarantine/            what could not be read; never removed but by its bound
 //! ```
 //!
 //! Always holds: a sequence is given once and never for two events of an epoch; what readers see, and what a committed
