@@ -126,6 +126,11 @@ impl Cursors {
         }
     }
 
+    /// What was durable is not any more.
+    pub(super) fn write_anew(&self) {
+        self.lock().values_mut().for_each(|position| position.durable = 0);
+    }
+
     /// Makes all positions durable. The writer's side.
     ///
     /// # Errors

@@ -90,6 +90,36 @@ mod as_root {
         });
     }
 
+    #[test]
+    fn what_the_disk_damages_of_the_cursors_while_it_is_full_is_written_anew() {
+        on_ext4(|site| {
+            let mut account = Account::default();
+            let (log, cursor) = site.open();
+            site.append(&log, &mut account, FEW);
+            site.commit(&log, &mut account);
+            site.consume(&log, &cursor, &mut account);
+            let taken = cursor.next(Lane::Routine);
+            // Closed, so that what is durable then is not durable by chance.
+            log.close();
+            drop((cursor, log));
+            let (log, cursor) = site.open();
+            site.fill();
+            site.append_until_degraded(&log, &mut account);
+            site.damage("log/meta/db");
+            site.free();
+            site.wait_until_whole(&log);
+            site.commit(&log, &mut account);
+            let aside = fs::read_dir(site.disk.point.join("log/quarantine")).expect("a quarantine");
+            assert_eq!(aside.count(), 1, "what was damaged is kept");
+            log.close();
+            drop((cursor, log));
+            let (log, cursor) = site.open();
+            assert_eq!(cursor.next(Lane::Routine), taken, "the cursor stands where it stood");
+            account.settle(&log, false).expect("everything is accounted for");
+            log.close();
+        });
+    }
+
     /// Gives how many events are recorded as lost.
     fn fill_hold_free(site: &Site, held: (u64, usize)) -> u64 {
         let mut account = Account::default();
@@ -166,6 +196,13 @@ mod as_root {
                 let zeros = vec![0; bytes];
                 while file.write_all(&zeros).and_then(|()| file.sync_data()).is_ok() {}
             }
+        }
+
+        /// Writes over a file in its place.
+        fn damage(&self, file: &str) {
+            let mut file = File::options().write(true).open(self.disk.point.join(file)).expect("a file of the log");
+            let bytes = file.metadata().expect("its length").len();
+            file.write_all(&vec![0xA5; usize::try_from(bytes).expect("a small file")]).expect("its blocks are there");
         }
 
         fn free(&self) {

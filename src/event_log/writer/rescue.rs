@@ -8,6 +8,7 @@
 //! by a crash must not share its numbers with what comes after the crash.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ use uuid::Uuid;
 
 use super::{Active, LaneWork, Writer};
 use crate::{
-    event_log::{Lane, LogError, generation::Generation, numbering::Numbers, row::Row, summary::Summary},
+    event_log::{Lane, LogError, generation::Generation, numbering::Numbers, quarantine, row::Row, summary::Summary},
     telemetry::ErrorChain,
 };
 
@@ -148,8 +149,25 @@ impl Writer {
         }
     }
 
-    fn try_recover(&mut self) -> Result<(), LogError> {
+    /// One that the disk has damaged meanwhile goes to quarantine, as at a start; the cursors are still in memory.
+    fn reopen_meta(&mut self) -> Result<(), LogError> {
+        let damage = match catch_unwind(AssertUnwindSafe(|| self.meta.reopen())) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) if !error.is_damage() => return Err(error),
+            Ok(Err(error)) => ErrorChain(&error).to_string(),
+            Err(_) => "sled panicked".to_owned(),
+        };
+        let settings = &self.shared.settings;
+        let store = settings.directory.join("meta");
+        quarantine::take_in(&settings.directory, &store, "meta").map_err(|e| LogError::io("repair", &store, e))?;
+        tracing::error!(damage, "the event log's cursors are damaged on the disk; they are written anew");
         self.meta.reopen()?;
+        self.shared.cursors.write_anew();
+        self.meta.set_owner(&settings.owner)
+    }
+
+    fn try_recover(&mut self) -> Result<(), LogError> {
+        self.reopen_meta()?;
         // Durable before anything else: whatever a crash leaves of the events in memory, those after it have numbers
         // that nobody has seen.
         let numbers = Numbers { epoch: Uuid::new_v4(), ..self.shared.numbering.numbers() };
