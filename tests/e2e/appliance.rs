@@ -72,7 +72,9 @@ impl Appliance {
     /// stored too, so that one event too many shows.
     pub(crate) fn kinds(&self, count: usize, about: impl Fn(&Value) -> bool) -> Vec<String> {
         let kinds = || -> Vec<String> {
-            let events = self.stored();
+            let mut events = self.stored();
+            // What is urgent arrives first. Identifiers grow with time.
+            events.sort_by_key(|event| event["id"].to_string());
             events.iter().filter(|event| about(event)).map(|event| event["kind"].to_string().replace('"', "")).collect()
         };
         let what = format!("{count} events");
