@@ -81,7 +81,7 @@ impl Command {
         match self {
             Command::Agent(arguments) => {
                 // While there is one thread. Another C library has its own way, which is left alone.
-                Allocator::Bounded.apply();
+                Allocator::default().apply();
                 agent::run(&arguments, named)
             }
             Command::Try(arguments) => try_out::run(&arguments),

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Allocator {
     /// As the C library does by itself.
-    #[default]
     Unchanged,
-    /// Large pieces go back to the system at once, and so does the free end of an arena; two arenas for all threads.
+    /// Large pieces go back to the system at once, and so does the free end of an arena; two arenas for all threads. What
+    /// the agent does: a third of the memory less, for a few hundredths of the speed of writing.
+    #[default]
     Bounded,
     /// As much as a frame goes back at once; paid for with a page fault for every page of every frame.
     Mapped,
