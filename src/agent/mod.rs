@@ -9,6 +9,7 @@ mod collecting;
 pub mod config;
 mod config_change;
 mod log_look;
+mod log_trouble;
 mod node;
 mod registration;
 mod signals;
@@ -161,6 +162,16 @@ impl Agent {
             uplink: uplink_state,
             collecting,
         });
+        let trouble = {
+            let log = log.clone();
+            log_trouble::report(
+                move || log.degraded(),
+                log_trouble::INTERVAL,
+                emitter.for_source("agent"),
+                stop.collectors.clone(),
+            )
+        };
+        supervisor.start("log trouble", trouble);
         let rooms = Rooms { emitter, log: log.clone(), status: Arc::clone(&parts).source() };
         supervisor.start("socket", serve(api, rooms, stop.socket.clone()));
         supervisor.start("clock", watch_clock(clock, log.clone(), stop.socket.clone()));

@@ -48,6 +48,7 @@ const STATES: &[(&str, &[&str])] = &[
         &["network.interface.up", "network.interface.down", "network.interface.added", "network.interface.removed"],
     ),
     ("clock", &["system.host.clock_unsynchronised", "system.host.clock_synchronised"]),
+    ("event log", &["system.host.event_log_degraded", "system.host.event_log_restored"]),
     ("service", &["service.status."]),
     ("certificate", &["security.certificate."]),
     ("threshold", &["usage.threshold."]),
