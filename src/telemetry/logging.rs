@@ -20,10 +20,15 @@ const VARIABLE: &str = "RODENT_LOG";
 /// Starts logging for the process. A second call does nothing.
 pub fn start(level: Level) {
     let filter = || {
-        EnvFilter::builder()
+        let filter = EnvFilter::builder()
             .with_default_directive(LevelFilter::from_level(level).into())
             .with_env_var(VARIABLE)
-            .from_env_lossy()
+            .from_env_lossy();
+        match std::env::var(VARIABLE).is_ok_and(|directives| directives.contains("sled")) {
+            true => filter,
+            // It repeats at each attempt what the event log says once.
+            false => filter.add_directive("sled=off".parse().expect("a directive")),
+        }
     };
     let journal = journal_is_listening().then(|| tracing_journald::layer().ok()).flatten();
     let result = match journal {
