@@ -15,6 +15,11 @@ fn mark(root: &Path) -> PathBuf {
     root.join("closed")
 }
 
+/// Whether nobody has had a log here yet. What `meta` says does not tell: it may have been made anew.
+pub(super) fn is_new(root: &Path) -> bool {
+    ["meta", "urgent", "routine", "quarantine"].iter().all(|name| !root.join(name).exists())
+}
+
 /// Takes the mark away, durably; gives whether it was there.
 ///
 /// # Errors

@@ -194,6 +194,7 @@ impl EventLog {
     pub fn open(settings: Settings) -> Result<EventLog, LogError> {
         meta::make_root(&settings.directory).map_err(|e| LogError::io("create", &settings.directory, e))?;
         let lock = Lock::take(&settings.directory)?;
+        let is_new = closed::is_new(&settings.directory);
         let Found { meta, cursors_are_lost, rows, cursors, tails, full } = Found::find(&settings)?;
         let limits = buffer::Limits {
             events_max: settings.buffer_size,
@@ -201,7 +202,6 @@ impl EventLog {
             flush_interval: settings.flush_interval,
             step_blocks: settings.flush_bytes / writer::FRAME_BYTES_AIM,
         };
-        let is_new = meta.numbers()?.is_none();
         let numbers = numbers(&settings, &meta, &cursors, &tails)?;
         let closed = closed::take(&settings.directory).map_err(|e| LogError::io("open", &settings.directory, e))?;
         let shared = Arc::new(Shared {

@@ -338,6 +338,22 @@ async fn a_process_that_did_not_close_the_log_leaves_a_record_with_the_next_one(
 }
 
 #[tokio::test]
+async fn an_unclean_stop_is_told_also_when_the_cursors_are_gone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    append(&log, &[b"one".to_vec()]).await;
+    log.close();
+    let root = settings(directory.path()).directory;
+    assert!(closed::take(&root).expect("a mark"));
+    std::fs::remove_dir_all(root.join("meta")).expect("gone");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    log.reader(Lane::Urgent, 1).ready().await;
+    let told = losses(&log).iter().any(|loss| loss.operation == EventLossOperation::UncleanStop as i32);
+    assert!(told, "{:?}", losses(&log));
+    log.close();
+}
+
+#[tokio::test]
 async fn a_second_process_is_told_that_the_log_is_in_use() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = EventLog::open(settings(directory.path())).expect("a log");
