@@ -11,8 +11,11 @@ use std::{
 
 use super::durable::sync_directory;
 
+/// Its name below the log's root.
+pub(super) const NAME: &str = "closed";
+
 fn mark(root: &Path) -> PathBuf {
-    root.join("closed")
+    root.join(NAME)
 }
 
 /// Whether nobody has had a log here yet. What `meta` says does not tell: it may have been made anew.

@@ -8,8 +8,8 @@ use std::{
 
 use super::{GenerationReport, UNKNOWN_MAX};
 use crate::event_log::{
-    Lane, LogError, frame::Frame, generation, manifest::Manifest, probe::COPY_PREFIX, quarantine::is_known, repair,
-    salvage::Salvage,
+    Lane, LogError, closed, frame::Frame, generation, manifest::Manifest, probe::COPY_PREFIX, quarantine::is_known,
+    repair, salvage::Salvage,
 };
 
 /// A generation as it is found.
@@ -101,7 +101,7 @@ impl Volume {
 /// What is not of the log's making, below its root.
 pub(super) fn unknown(root: &Path) -> Vec<PathBuf> {
     let mut unknown = strangers(root, |name| {
-        ["meta", "quarantine", "ballast", repair::NAME].contains(&name)
+        ["meta", "quarantine", "ballast", closed::NAME, repair::NAME].contains(&name)
             || Lane::from_name(name).is_some()
             || name.starts_with(COPY_PREFIX)
     });
