@@ -353,7 +353,11 @@ pub(super) fn remove(lane: &Path, number: u64) -> io::Result<()> {
     remove_store(&condemned).map(|_| ())
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+/// Removes a directory of ours as [`remove_store`] does; one that is not there is no error.
+///
+/// # Errors
+/// As the file system says.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match remove_store(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map(|_| ()),

@@ -146,6 +146,13 @@ impl Shared {
         });
     }
 
+    /// Has the writer make a lane durable now, unless everything before `next` is.
+    fn hurry(&self, lane: Lane, next: u64) {
+        if self.durable(lane) < next {
+            self.buffer.commit(lane);
+        }
+    }
+
     fn set_degraded(&self, reason: String) {
         self.degraded.lock().unwrap_or_else(PoisonError::into_inner).because(reason);
     }
@@ -248,9 +255,7 @@ impl EventLog {
     /// # Errors
     /// When the writer ends before that.
     pub async fn commit(&self, lane: Lane, next: u64) -> Result<(), LogError> {
-        if self.shared.durable(lane) < next {
-            self.shared.buffer.commit(lane);
-        }
+        self.shared.hurry(lane, next);
         self.durable(lane, next).await
     }
 
@@ -260,9 +265,7 @@ impl EventLog {
     /// # Errors
     /// When the writer ends before that.
     pub async fn secure(&self, lane: Lane, next: u64) -> Result<Option<String>, LogError> {
-        if self.shared.durable(lane) < next {
-            self.shared.buffer.commit(lane);
-        }
+        self.shared.hurry(lane, next);
         let mut reach = self.shared.reach.subscribe();
         loop {
             let Reach { visible, durable } = *reach.borrow_and_update();

@@ -34,7 +34,7 @@ pub(super) fn rewrite(root: &Path, lane: Lane, number: u64) -> Result<PathBuf, L
     let stage = stage(root, lane);
     make_root(&root.join(NAME)).and_then(|()| make_root(&stage)).map_err(failed)?;
     let fresh = generation::directory(&stage, number);
-    discard(&fresh).map_err(failed)?;
+    generation::remove_if_there(&fresh).map_err(failed)?;
     fill(&Generation::create(&stage, number)?, &damaged, lane).map_err(failed)?;
     if let Some(manifest) = Manifest::read(&damaged, lane, number) {
         manifest.write(&fresh).map_err(failed)?;
@@ -73,7 +73,7 @@ pub(super) fn adopt(root: &Path, lane: Lane) -> io::Result<()> {
     for number in numbers {
         let fresh = generation::directory(&stage, number);
         if fs::symlink_metadata(generation::directory(&row, number)).is_ok() {
-            discard(&fresh)?;
+            generation::remove_if_there(&fresh)?;
         } else {
             move_in(&fresh, &row, number)?;
         }
@@ -88,11 +88,4 @@ fn move_in(fresh: &Path, row: &Path, number: u64) -> io::Result<()> {
 
 fn stage(root: &Path, lane: Lane) -> PathBuf {
     root.join(NAME).join(lane.name())
-}
-
-fn discard(fresh: &Path) -> io::Result<()> {
-    match quarantine::remove_store(fresh) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map(|_| ()),
-    }
 }

@@ -10,16 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::probe::is_unfinished;
+
 /// How long a store that is in use is waited for: a process that is ending holds its locks until the kernel has cleared it
 /// away, and sled's own threads let go a moment after the handle is dropped.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Between two looks.
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
-
-/// How a snapshot's name ends until it is whole. sled 0.34.7 takes such a leftover of a killed process for a snapshot
-/// and finds it damaged; without it, it reads its log instead.
-const UNFINISHED: &str = ".generating";
 
 /// An open store. Trees of it are dropped before it.
 ///
@@ -61,12 +59,13 @@ pub(super) fn open(config: &sled::Config) -> sled::Result<Store> {
     }
 }
 
-/// Gives whether there was anything.
+/// sled 0.34.7 takes an unfinished snapshot of a killed process for a whole one and finds it damaged; without it, it reads
+/// its log instead. Gives whether there was one.
 fn clear_unfinished(store: &Path) -> io::Result<bool> {
     let mut found = false;
     for entry in fs::read_dir(store)? {
         let entry = entry?;
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(UNFINISHED)) {
+        if entry.file_name().to_str().is_some_and(is_unfinished) {
             fs::remove_file(entry.path())?;
             found = true;
         }

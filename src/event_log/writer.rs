@@ -46,15 +46,15 @@ const MEMORY_GENERATION_BYTES: u64 = 1024 * 1024;
 /// How long after its start the log begins with its ballast: who starts has more urgent things to do.
 const BALLAST_DELAY: Duration = Duration::from_secs(10);
 
-/// How long after its start a log without cursors waits for consumers before it takes everything for history: the
-/// cursors may have been lost with a damaged `meta`.
-const CONSUMERS_DELAY: Duration = Duration::from_secs(60);
-
 /// Between two steps of its growth.
 const BALLAST_PAUSE: Duration = Duration::from_millis(100);
 
 /// When there was no room for it, or it has its size: until the next look.
 const BALLAST_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long after its start a log without cursors waits for consumers before it takes everything for history: the
+/// cursors may have been lost with a damaged `meta`.
+const CONSUMERS_DELAY: Duration = Duration::from_secs(60);
 
 /// The generation being written.
 pub(super) struct Active {
@@ -117,9 +117,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// # Errors
-    /// When zstd cannot allocate.
     /// With `full` nothing can be written yet, and `meta` is a copy.
+    ///
+    /// # Errors
+    /// When zstd cannot allocate or there can be no thread.
     pub(super) fn new(shared: Arc<Shared>, meta: Meta, full: Option<LogError>) -> Result<Writer, LogError> {
         let settings = &shared.settings;
         let encoder = Encoder::new().map_err(|e| LogError::io("compress for", &settings.directory, e))?;
