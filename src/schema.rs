@@ -8,6 +8,8 @@ use std::sync::LazyLock;
 
 use prost_reflect::DescriptorPool;
 
+pub mod rpc;
+
 /// Package `rodent`: the service between node and controller.
 pub mod wire {
     tonic::include_proto!("rodent");
