@@ -105,13 +105,9 @@ async fn drain(
     let secret = token::Secret::random().map_err(controller_error)?;
     let identity = token::Identity { node: "bench".to_owned(), organisation: "bench".to_owned(), private: true };
     let token = token::issue(&secret, &identity, None).map_err(controller_error)?;
-    let controller = server::Server::bind(server::Settings {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        keys: token::Keys::hs256(&secret),
-        store,
-    })
-    .await
-    .map_err(controller_error)?;
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let settings = server::Settings::new(listen, token::Keys::hs256(&secret), store);
+    let controller = server::Server::bind(settings).await.map_err(controller_error)?;
     let cursor = log.cursor(name).ok_or_else(|| LogError::Closed("too many cursors".to_owned()))?;
     let state = UplinkState::new(name);
     let uplink = Uplink::new(

@@ -112,13 +112,9 @@ async fn throw_away_controller() -> Result<(server::Server, Arc<MemoryStore>, Se
     let identity = token::Identity { node: node_name(), organisation: "try".to_owned(), private: true };
     let token = token::issue(&secret, &identity, None).map_err(because)?;
     let store = Arc::new(MemoryStore::bounded(EVENTS_KEPT_MAX));
-    let controller = server::Server::bind(server::Settings {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        keys: token::Keys::hs256(&secret),
-        store: Arc::<MemoryStore>::clone(&store),
-    })
-    .await
-    .map_err(because)?;
+    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let settings = server::Settings::new(listen, token::Keys::hs256(&secret), Arc::<MemoryStore>::clone(&store));
+    let controller = server::Server::bind(settings).await.map_err(because)?;
     Ok((controller, store, Secret::new(token)))
 }
 

@@ -42,6 +42,13 @@ pub struct Settings {
     pub store: Arc<dyn Store>,
 }
 
+impl Settings {
+    /// What a controller needs at the least; everything else has its default.
+    pub fn new(listen: SocketAddr, keys: Keys, store: Arc<dyn Store>) -> Settings {
+        Settings { listen, keys, store }
+    }
+}
+
 /// Why a controller does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {

@@ -41,7 +41,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     log_to_stderr();
     let keys = Keys::hs256(&Secret::read(&arguments.token_secret)?);
     let store = arguments.store.open()?;
-    let settings = Settings { listen: arguments.listen, keys, store };
+    let settings = Settings::new(arguments.listen, keys, store);
     runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(settings))
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Controller {
 impl Controller {
     pub(crate) async fn start(store: Arc<dyn Store>) -> Controller {
         let listen = "127.0.0.1:0".parse().expect("an address");
-        let settings = Settings { listen, keys: Keys::hs256(&secret()), store: Arc::clone(&store) };
+        let settings = Settings::new(listen, Keys::hs256(&secret()), Arc::clone(&store));
         let server = Server::bind(settings).await.expect("a free port");
         let address = server.address();
         let (stop, stopped) = oneshot::channel::<()>();
