@@ -23,6 +23,7 @@
 //! - [`schema`], [`telemetry`], [`backoff`], [`settings`]: what every room may use.
 //! - [`event`]: what an event is called, how much it matters, how it looks in text and JSON. Pure.
 //! - [`event_log`]: the log. The only user of sled.
+//! - [`dead_letters`]: events that the controller refuses, each in a file of its own.
 //! - [`host`]: how the machine is looked at. Knows no events.
 //! - [`pipeline`]: the [`pipeline::Emitter`].
 //! - [`collectors`]: one file or folder a domain.
@@ -44,6 +45,7 @@
 //! - **frame**: many events in one checksummed, compressed block; what a generation consists of.
 //! - **cursor**: how far one consumer has come in each lane.
 //! - **batch**: the events of one upload.
+//! - **dead letter**: an event that the controller refuses by itself while it takes others; kept until somebody decides.
 //! - **node**: the machine, as the controller knows it.
 
 pub mod agent;
@@ -53,6 +55,7 @@ pub mod cli;
 pub mod client;
 pub mod collectors;
 pub mod controller;
+pub mod dead_letters;
 pub mod event;
 pub mod event_log;
 pub mod host;

@@ -24,11 +24,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("host", &[]),
     ("pipeline", &["event_log", "event"]),
     ("collectors", &["pipeline", "host", "event"]),
-    ("sinks", &["event_log", "event"]),
+    // Of the log it takes the words only: lane, state of the clock.
+    ("dead_letters", &["event_log", "event"]),
+    ("sinks", &["dead_letters", "event_log", "event"]),
     ("client", &["event"]),
-    ("local_api", &["pipeline", "event_log", "event"]),
+    ("local_api", &["pipeline", "dead_letters", "event_log", "event"]),
     ("controller", &["event"]),
-    ("agent", &["event", "event_log", "host", "pipeline", "collectors", "sinks", "client", "local_api"]),
+    (
+        "agent",
+        &["event", "event_log", "dead_letters", "host", "pipeline", "collectors", "sinks", "client", "local_api"],
+    ),
     ("bench", &["event", "event_log", "sinks", "controller"]),
     ("cli", &["event", "event_log", "client", "agent", "controller", "bench"]),
 ];

@@ -34,6 +34,7 @@ use self::{
     supervisor::Supervisor,
 };
 use crate::{
+    dead_letters::DeadLetters,
     event_log::{self, ClockState, EventLog},
     host::{
         self, Host,
@@ -45,6 +46,7 @@ use crate::{
         Delivery, Threshold,
         uplink::{self, Uplink, UplinkState},
     },
+    telemetry::ErrorChain,
 };
 
 /// How long stopping may take, all in all; below systemd's `TimeoutStopSec`. What is not delivered by then stays in the
@@ -129,6 +131,7 @@ impl Agent {
             Emitter::new(log.clone(), Gate::new(&config.events.levels, &config.events.categories), now.clone());
         let keeper = MemoryKeeper::new(config.state_directory.join("memory"), log.clone());
         remember_urgent_states(&emitter, keeper.memory("urgent_states")).await;
+        let dead_letters = open_dead_letters(&config).await;
         let cursor = log.cursor(UPLINK).context("too many cursors in the event log")?;
 
         let uplink_state = UplinkState::new(config.controller.as_ref().map_or("", |controller| &controller.address));
@@ -172,7 +175,7 @@ impl Agent {
             )
         };
         supervisor.start("log trouble", trouble);
-        let rooms = Rooms { emitter, log: log.clone(), status: Arc::clone(&parts).source() };
+        let rooms = Rooms { emitter, log: log.clone(), status: Arc::clone(&parts).source(), dead_letters };
         supervisor.start("socket", serve(api, rooms, stop.socket.clone()));
         supervisor.start("clock", watch_clock(clock, log.clone(), stop.socket.clone()));
         supervisor.start("status", tell_systemd(parts, stop.socket.clone()));
@@ -238,6 +241,20 @@ async fn open(config: &Config, host: &Host, clock: &Clock) -> anyhow::Result<(Ev
     opened.await.context("open the event log")?
 }
 
+/// Letters that cannot be opened do not keep the agent from running: a lane with an event that is refused waits, and each
+/// attempt to add a letter looks again.
+async fn open_dead_letters(config: &Config) -> DeadLetters {
+    let letters = DeadLetters::at(&config.state_directory.join("dead-letters"));
+    let opened = letters.clone();
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || opened.list()).await {
+        tracing::error!(
+            error = %ErrorChain(&error),
+            "the dead letters cannot be opened; an event that the controller refuses holds its lane until they can"
+        );
+    }
+    letters
+}
+
 /// Before anything is emitted: what was urgent when the agent last ran may end now.
 async fn remember_urgent_states(emitter: &Emitter, memory: Memory) {
     let emitter = emitter.clone();
@@ -264,7 +281,7 @@ fn log_settings(config: &Config, clock: &Clock) -> event_log::Settings {
 
 async fn serve(api: LocalApi, rooms: Rooms, shutdown: CancellationToken) {
     if let Err(error) = api.serve(rooms, shutdown).await {
-        tracing::error!(error = %crate::telemetry::ErrorChain(&error), "programs on this machine are not answered any more");
+        tracing::error!(error = %ErrorChain(&error), "programs on this machine are not answered any more");
     }
 }
 

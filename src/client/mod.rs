@@ -41,8 +41,9 @@ pub use emission::{Emission, Refusal, Totals};
 pub use error::ClientError;
 
 pub use crate::schema::local::{
-    EmitResponse, QueryRequest, QueryResponse, SOCKET, StatusResponse, StoredEvent, TailRequest,
-    emit_request::Durability,
+    EmitResponse, ListDeadLettersRequest, ListDeadLettersResponse, ListedDeadLetter, PurgeDeadLettersRequest,
+    QueryRequest, QueryResponse, RetryDeadLettersRequest, RetryDeadLettersResponse, SOCKET, StatusResponse,
+    StoredEvent, TailRequest, emit_request::Durability,
 };
 use crate::schema::{
     events::Event,
@@ -122,6 +123,35 @@ impl Client {
     pub async fn flush(&self) -> Result<(), ClientError> {
         self.service.clone().flush(FlushRequest {}).await?;
         Ok(())
+    }
+
+    /// A page of the events that the controller refuses; the next one begins after `next`.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when a letter is named that is not there.
+    pub async fn dead_letters(&self, list: ListDeadLettersRequest) -> Result<ListDeadLettersResponse, ClientError> {
+        Ok(self.service.clone().list_dead_letters(list).await?.into_inner())
+    }
+
+    /// Has refused events sent again. The answer comes when they are durable in the log.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when a letter is named that is not there or is damaged; nothing has been done then.
+    /// [`ClientError::Unavailable`] when the log cannot write; what has not been retried is kept.
+    pub async fn retry_dead_letters(
+        &self,
+        retry: RetryDeadLettersRequest,
+    ) -> Result<RetryDeadLettersResponse, ClientError> {
+        Ok(self.service.clone().retry_dead_letters(retry).await?.into_inner())
+    }
+
+    /// Throws refused events away; gives how many. An event tells of it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when a letter is named that is not there, [`ClientError::Denied`] to everybody but root and
+    /// the agent's own user; nothing has been done then.
+    pub async fn purge_dead_letters(&self, purge: PurgeDeadLettersRequest) -> Result<u64, ClientError> {
+        Ok(self.service.clone().purge_dead_letters(purge).await?.into_inner().purged)
     }
 }
 

@@ -23,6 +23,13 @@ impl ClockState {
         }
     }
 
+    /// The opposite of [`ClockState::name`].
+    pub fn from_name(name: &str) -> Option<ClockState> {
+        [ClockState::Unknown, ClockState::Synchronised, ClockState::Unsynchronised]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+
     pub(super) fn number(self) -> u8 {
         self as u8
     }

@@ -113,8 +113,19 @@ pub(super) fn records_in(generation: &Generation, from: u64) -> Result<Vec<Recor
 /// When the event was recorded, if it is a loss record of the log's own.
 fn time_of_record(event: &Bytes) -> Option<i64> {
     let event = Event::decode(event.clone()).ok()?;
-    let Some(EventPayload::SystemEvent(system)) = event.event_payload else { return None };
-    (event.source == SOURCE && matches!(system.event_type, Some(EventType::LossEvent(_)))).then_some(event.timestamp)
+    record_of(&event).map(|_| event.timestamp)
+}
+
+/// What an event says, if it is a loss record of the log's own.
+pub(super) fn record_of(event: &Event) -> Option<&EventLossPayload> {
+    match &event.event_payload {
+        Some(EventPayload::SystemEvent(events::SystemEvent { event_type: Some(EventType::LossEvent(loss)) }))
+            if event.source == SOURCE =>
+        {
+            Some(loss)
+        }
+        _ => None,
+    }
 }
 
 fn levels(summary: &Summary) -> std::collections::BTreeMap<String, u64> {

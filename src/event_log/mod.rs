@@ -46,6 +46,7 @@ mod progress;
 mod quarantine;
 mod reader;
 mod recovery;
+mod refusal;
 mod repair;
 mod retention;
 mod row;
@@ -84,6 +85,7 @@ pub use self::{
     progress::Progress,
     quarantine::Quarantined,
     reader::{Gap, Read, Reader, Run, StoredEvent},
+    refusal::Refusal,
     settings::Settings,
 };
 use self::{

@@ -42,10 +42,26 @@ impl Gate {
         if self.knows(origin) || self.is_member(origin.uid).await { Ok(origin) } else { Err(self.refusal(origin)) }
     }
 
+    /// The caller's identity, if it is root or the agent's own user: the others give and read events, and destroy none.
+    pub(super) async fn admit_owner<T>(&self, request: &Request<T>) -> Result<Origin, Status> {
+        let origin = self.admit(request).await?;
+        if self.owns(origin) {
+            return Ok(origin);
+        }
+        let uid = origin.uid;
+        Err(Status::permission_denied(format!(
+            "user {uid} may not throw events away: only root and the agent's own user may"
+        )))
+    }
+
+    fn owns(&self, origin: Origin) -> bool {
+        let uid = Uid::from_raw(origin.uid);
+        uid.is_root() || uid == self.own
+    }
+
     /// Whether the credentials alone suffice.
     fn knows(&self, origin: Origin) -> bool {
-        let uid = Uid::from_raw(origin.uid);
-        uid.is_root() || uid == self.own || self.group == Some(Gid::from_raw(origin.gid))
+        self.owns(origin) || self.group == Some(Gid::from_raw(origin.gid))
     }
 
     async fn is_member(&self, uid: u32) -> bool {
@@ -106,6 +122,13 @@ mod tests {
         assert!(gate.knows(Origin { uid: 990, gid: 5 }));
         assert!(gate.knows(Origin { uid: 1234, gid: 991 }));
         assert!(!gate.knows(Origin { uid: 1234, gid: 5 }));
+    }
+
+    #[test]
+    fn a_member_of_the_group_owns_nothing() {
+        let gate = gate(Some(991));
+        assert!(gate.owns(Origin { uid: 0, gid: 5 }) && gate.owns(Origin { uid: 990, gid: 5 }));
+        assert!(!gate.owns(Origin { uid: 1234, gid: 991 }));
     }
 
     #[tokio::test]

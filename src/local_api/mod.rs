@@ -4,9 +4,10 @@
 //! Takes from [`crate::client`] and whatever else speaks gRPC on this machine; gives to the pipeline, reads the event
 //! log. Every call is checked against the credentials that the kernel reports for the peer, and these become the
 //! origin of the events. Readers hold no cursor, so that no client can hold the log back. Nothing here can change the
-//! agent's settings or run anything.
+//! agent's settings or run anything; only who owns the agent can throw dead letters away.
 
 mod connections;
+mod dead_letters;
 mod emission;
 mod gate;
 mod page;
@@ -28,6 +29,7 @@ use tonic::transport::Server;
 pub use socket::BindError;
 
 use crate::{
+    dead_letters::DeadLetters,
     event_log::EventLog,
     pipeline::Emitter,
     schema::local::{SOCKET, StatusResponse, local_service_server::LocalServiceServer},
@@ -76,6 +78,8 @@ pub struct Rooms {
     pub log: EventLog,
     /// Answers `status`.
     pub status: StatusSource,
+    /// What the controller refused.
+    pub dead_letters: DeadLetters,
 }
 
 /// The socket stopped working.

@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use super::{
-    Rooms, emission,
+    Rooms,
+    dead_letters::Desk,
+    emission,
     gate::Gate,
     query::{self, LIMIT_DEFAULT, LIMIT_MAX, Query},
     tail::{self, Tail},
@@ -16,8 +18,9 @@ use super::{
 use crate::{
     pipeline::EmitError,
     schema::local::{
-        EmitRequest, EmitResponse, FlushRequest, FlushResponse, QueryRequest, QueryResponse, StatusRequest,
-        StatusResponse, TailRequest, local_service_server::LocalService,
+        EmitRequest, EmitResponse, FlushRequest, FlushResponse, ListDeadLettersRequest, ListDeadLettersResponse,
+        PurgeDeadLettersRequest, PurgeDeadLettersResponse, QueryRequest, QueryResponse, RetryDeadLettersRequest,
+        RetryDeadLettersResponse, StatusRequest, StatusResponse, TailRequest, local_service_server::LocalService,
     },
 };
 
@@ -32,6 +35,7 @@ pub(super) struct Service {
     gate: Gate,
     places: Arc<Semaphore>,
     slots: Arc<Semaphore>,
+    desk: Desk,
     shutdown: CancellationToken,
 }
 
@@ -45,7 +49,8 @@ pub(super) struct ReaderPlace {
 impl Service {
     pub(super) fn new(rooms: Rooms, gate: Gate, shutdown: CancellationToken) -> Service {
         let (places, slots) = (Arc::new(Semaphore::new(READERS_MAX)), Arc::new(Semaphore::new(READS_MAX)));
-        Service { rooms, gate, places, slots, shutdown }
+        let desk = Desk::new(rooms.dead_letters.clone(), rooms.log.clone(), rooms.emitter.for_source("agent"));
+        Service { rooms, gate, places, slots, desk, shutdown }
     }
 
     fn reader_place(&self) -> Result<ReaderPlace, Status> {
@@ -111,6 +116,30 @@ impl LocalService for Service {
         let flushed = self.rooms.emitter.flush().await;
         let only_in_memory = flushed.map_err(|error: EmitError| Status::unavailable(error.to_string()))?;
         Ok(Response::new(FlushResponse { only_in_memory: only_in_memory.unwrap_or_default() }))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<ListDeadLettersRequest>,
+    ) -> Result<Response<ListDeadLettersResponse>, Status> {
+        self.gate.admit(&request).await?;
+        self.desk.list(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn retry_dead_letters(
+        &self,
+        request: Request<RetryDeadLettersRequest>,
+    ) -> Result<Response<RetryDeadLettersResponse>, Status> {
+        self.gate.admit(&request).await?;
+        self.desk.retry(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn purge_dead_letters(
+        &self,
+        request: Request<PurgeDeadLettersRequest>,
+    ) -> Result<Response<PurgeDeadLettersResponse>, Status> {
+        let origin = self.gate.admit_owner(&request).await?;
+        self.desk.purge(request.into_inner(), origin).await.map(Response::new)
     }
 }
 

@@ -14,6 +14,7 @@ use rodent::{
         Client, ClientError, Durability, EmitResponse, Events, QueryRequest, StatusResponse, StoredEvent, TailRequest,
         Totals,
     },
+    dead_letters::DeadLetters,
     event::{EventView, Level, json},
     event_log::{self, EventLog},
     local_api::{LocalApi, Rooms, ServeError, Settings},
@@ -59,7 +60,9 @@ impl Site {
         let settings = Settings { socket: socket.clone(), ..Settings::default() };
         let api = LocalApi::bind(&settings).await.expect("a free place");
         let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
-        serving.spawn(api.serve(Rooms { emitter, log: log.clone(), status }, shutdown.clone()));
+        let dead_letters = DeadLetters::open(&directory.path().join("dead-letters")).expect("a directory");
+        let rooms = Rooms { emitter, log: log.clone(), status, dead_letters };
+        serving.spawn(api.serve(rooms, shutdown.clone()));
         let client = Client::connect(&socket).await.expect("the agent answers");
         Site { client, log, socket, shutdown, serving, _directory: directory }
     }

@@ -1,0 +1,79 @@
+//! The record that a consumer refuses an event: what lets it account for the number that it will never get.
+
+use std::sync::Arc;
+
+use prost::Message as _;
+use uuid::Uuid;
+
+use super::{
+    Draft, EventLog, Lane, LogError,
+    loss::{CATEGORY, LEVEL, Loss, RECORDS, record_of},
+    summary::{LEVELS, Summary},
+};
+use crate::schema::events::{Event, event_loss_payload::EventLossOperation};
+
+/// An event that a consumer refuses by itself, under the number with which it was offered.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// Who refuses it: the name of its cursor.
+    pub consumer: &'a str,
+    /// The event's lane.
+    pub lane: Lane,
+    /// Epoch of its number.
+    pub epoch: Uuid,
+    /// Its number in the lane.
+    pub sequence: u64,
+    /// The encoded event.
+    pub event: &'a [u8],
+}
+
+impl EventLog {
+    /// Appends the record of a refusal to the lane [`Lane::Urgent`]; waits while the memory is full. Gives the sequence
+    /// after the record, to be secured before the consumer's cursor passes the event; a crash in between records it twice,
+    /// never not at all.
+    ///
+    /// `None` when the event is itself the record of a refusal: who refuses those could be told of each only by the next,
+    /// without end. Such a number stays unexplained to the consumer; the event is kept all the same, by who calls this.
+    ///
+    /// # Errors
+    /// When the log is closed or its writer has ended.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, nothing has been appended.
+    pub async fn record_refusal(&self, refusal: Refusal<'_>) -> Result<Option<u64>, LogError> {
+        // What cannot be decoded has no level and no time that could be told.
+        let event = Event::decode(refusal.event).unwrap_or_default();
+        if record_of(&event).is_some_and(|record| record.operation == EventLossOperation::Refused as i32) {
+            return Ok(None);
+        }
+        let (record, timestamp) = refusal.loss(&event).event();
+        let draft = Draft { event: &record, level: LEVEL, category: CATEGORY, timestamp };
+        self.append(RECORDS, &[draft]).await.map(Some)
+    }
+}
+
+impl Refusal<'_> {
+    fn loss(&self, event: &Event) -> Loss {
+        let mut levels = [0; LEVELS];
+        if let Some(count) = usize::try_from(event.level).ok().and_then(|level| levels.get_mut(level)) {
+            *count = 1;
+        }
+        let summary = Summary {
+            first_sequence: self.sequence,
+            next_sequence: self.sequence.saturating_add(1),
+            min_time: event.timestamp,
+            max_time: event.timestamp,
+            levels,
+            ..Summary::default()
+        };
+        Loss {
+            lane: self.lane,
+            epoch: self.epoch,
+            cause: EventLossOperation::Refused,
+            consumers: vec![Arc::from(self.consumer)],
+            summary,
+            from: self.sequence,
+            carried: 0,
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The desk where people decide about dead letters: look at them, have them sent again, or throw them away.
+//!
+//! Always holds: an event that is sent again is durable in the log before its letter goes, so what ends in between sends it
+//! twice and never not at all; what is thrown away is told by a durable event before it is gone. One decision at a
+//! time. A request that names a letter that is not there does nothing.
+
+use prost::Message as _;
+use tokio::sync::Mutex;
+use tonic::Status;
+
+use crate::{
+    dead_letters::{DeadLetterError, DeadLetters, LETTERS_BYTES_MAX, LETTERS_MAX, Letter, LetterId, LetterName},
+    event::{Level, Metadata},
+    event_log::{Draft, EventLog, Lane, LogError},
+    pipeline::{EmitError, Emitter, Origin},
+    schema::{
+        events::{Event, SystemHostPayload, system_host_payload::SystemHostOperation},
+        local::{
+            ListDeadLettersRequest, ListDeadLettersResponse, ListedDeadLetter, PurgeDeadLettersRequest,
+            PurgeDeadLettersResponse, RetryDeadLettersRequest, RetryDeadLettersResponse,
+        },
+    },
+    telemetry::ErrorChain,
+};
+
+/// The most letters that a request may name.
+const NAMES_MAX: usize = 1_000;
+
+/// Letters of one page, and bytes of their files but for the last.
+const PAGE_LETTERS_MAX: usize = 256;
+const PAGE_BYTES_MAX: u64 = 256 * 1024;
+
+/// Letters that share one commit when they are sent again; so many are in memory at once, and may be sent twice.
+const GROUP_LETTERS_MAX: usize = 64;
+
+/// Letters that the event of a purge names; of the others it gives the number.
+const TOLD_MAX: usize = 20;
+
+pub(super) struct Desk {
+    letters: DeadLetters,
+    log: EventLog,
+    emitter: Emitter,
+    /// Held by who decides.
+    deciding: Mutex<()>,
+}
+
+impl Desk {
+    pub(super) fn new(letters: DeadLetters, log: EventLog, emitter: Emitter) -> Desk {
+        Desk { letters, log, emitter, deciding: Mutex::new(()) }
+    }
+
+    /// A page of letters.
+    pub(super) async fn list(&self, request: ListDeadLettersRequest) -> Result<ListDeadLettersResponse, Status> {
+        let names = names(&request.ids)?;
+        let after = match request.after.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| Status::invalid_argument(format!("`{text}` is no letter")))?),
+        };
+        self.blocking(move |letters| page(letters, &names, after)).await
+    }
+
+    /// Puts events into the log anew, each into the lane that it stood in.
+    pub(super) async fn retry(&self, request: RetryDeadLettersRequest) -> Result<RetryDeadLettersResponse, Status> {
+        let _deciding = self.deciding.lock().await;
+        let ids = self.chosen(&request.ids, request.all).await?;
+        if !request.all {
+            // Before anything is done.
+            self.check(&ids).await?;
+        }
+        let mut answer = RetryDeadLettersResponse::default();
+        for group in ids.chunks(GROUP_LETTERS_MAX) {
+            let group = group.to_vec();
+            let (letters, damaged) = self.blocking(move |letters| intact(letters, &group)).await?;
+            self.append(&letters).await?;
+            let done: Vec<_> = letters.iter().map(Letter::id).collect();
+            answer.retried += self.blocking(move |letters| letters.remove(&done).map_err(status_of)).await?;
+            answer.damaged += damaged;
+        }
+        Ok(answer)
+    }
+
+    /// Throws letters away.
+    pub(super) async fn purge(
+        &self,
+        request: PurgeDeadLettersRequest,
+        origin: Origin,
+    ) -> Result<PurgeDeadLettersResponse, Status> {
+        let _deciding = self.deciding.lock().await;
+        let ids = self.chosen(&request.ids, request.all).await?;
+        if !ids.is_empty() {
+            self.tell(&ids, origin).await?;
+        }
+        let purged = self.blocking(move |letters| letters.remove(&ids).map_err(status_of)).await?;
+        Ok(PurgeDeadLettersResponse { purged })
+    }
+
+    /// The letters that a request means.
+    async fn chosen(&self, ids: &[String], all: bool) -> Result<Vec<LetterId>, Status> {
+        if all != ids.is_empty() {
+            return Err(Status::invalid_argument("name the letters, or take all of them; not both"));
+        }
+        let names = names(ids)?;
+        self.blocking(move |letters| resolve(letters, &names))
+            .await
+            .map(|ids| ids.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Whether each of the letters can be read.
+    async fn check(&self, ids: &[LetterId]) -> Result<(), Status> {
+        let ids = ids.to_vec();
+        self.blocking(move |letters| {
+            ids.iter().try_for_each(|id| letters.get(id).map(drop)).map_err(|error| match error {
+                DeadLetterError::Damaged { .. } => Status::invalid_argument(ErrorChain(&error).to_string()),
+                error => status_of(error),
+            })
+        })
+        .await
+    }
+
+    /// Appends the events and makes them durable.
+    async fn append(&self, letters: &[Letter]) -> Result<(), Status> {
+        let unavailable = |error: LogError| Status::unavailable(ErrorChain(&error).to_string());
+        if let Some(reason) = self.log.degraded() {
+            return Err(not_durable(&reason));
+        }
+        let mut next = [None; 2];
+        for letter in letters {
+            // What cannot be decoded was put into the log all the same.
+            let event = Event::decode(letter.event.clone()).unwrap_or_default();
+            let draft = Draft {
+                event: &letter.event,
+                level: event.level,
+                category: event.category,
+                timestamp: event.timestamp,
+            };
+            let appended = self.log.append(letter.lane, &[draft]).await.map_err(unavailable)?;
+            for (lane, next) in Lane::ALL.into_iter().zip(&mut next) {
+                if lane == letter.lane {
+                    *next = Some(appended);
+                }
+            }
+        }
+        for (lane, next) in Lane::ALL.into_iter().zip(next) {
+            let Some(next) = next else { continue };
+            if let Some(reason) = self.log.secure(lane, next).await.map_err(unavailable)? {
+                return Err(not_durable(&reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Emits that letters are thrown away, and by whom.
+    async fn tell(&self, ids: &[LetterId], origin: Origin) -> Result<(), Status> {
+        let unavailable = |error: EmitError| Status::unavailable(error.to_string());
+        let mut detail: Vec<_> = ids.iter().take(TOLD_MAX).map(LetterId::to_string).collect();
+        if ids.len() > TOLD_MAX {
+            detail.push(format!("and {} more", ids.len() - TOLD_MAX));
+        }
+        let payload = SystemHostPayload {
+            subject: "dead_letters".to_owned(),
+            detail: format!("{} thrown away by user {}: {}", ids.len(), origin.uid, detail.join(", ")),
+            operation: SystemHostOperation::DeadLettersPurged.into(),
+        };
+        let metadata: Metadata = [
+            ("component", "dead_letters".to_owned()),
+            ("action", "purge".to_owned()),
+            ("rodent.uid", origin.uid.to_string()),
+            ("rodent.gid", origin.gid.to_string()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into();
+        // For the record: it passes every level, and is the last to go.
+        self.emitter.emit(Level::Essential, payload, metadata).await.map_err(unavailable)?;
+        match self.emitter.flush().await.map_err(unavailable)? {
+            Some(reason) => Err(not_durable(&reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Does something with the letters away from the async threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&DeadLetters) -> Result<T, Status> + Send + 'static,
+    ) -> Result<T, Status> {
+        let letters = self.letters.clone();
+        let done = tokio::task::spawn_blocking(move || act(&letters)).await;
+        done.map_err(|_| Status::internal("the dead letters could not be looked at"))?
+    }
+}
+
+fn names(ids: &[String]) -> Result<Vec<LetterName>, Status> {
+    if ids.len() > NAMES_MAX {
+        return Err(Status::invalid_argument(format!("at most {NAMES_MAX} letters can be named at once")));
+    }
+    let name = |text: &String| text.parse().map_err(|why| Status::invalid_argument(format!("`{text}` is {why}")));
+    ids.iter().map(name).collect()
+}
+
+/// The letters of these names, or all if there is none, with the bytes of their files.
+fn resolve(letters: &DeadLetters, names: &[LetterName]) -> Result<Vec<(LetterId, u64)>, Status> {
+    let mut all = letters.list().map_err(status_of)?;
+    for name in names {
+        let named: Vec<_> = all.iter().filter(|(id, _)| name.names(id)).map(|(id, _)| id.to_string()).collect();
+        match named.len() {
+            1 => {}
+            0 => return Err(Status::invalid_argument(format!("there is no dead letter {name}"))),
+            _ => return Err(Status::invalid_argument(format!("{name} is one of {}", named.join(", ")))),
+        }
+    }
+    if !names.is_empty() {
+        all.retain(|(id, _)| names.iter().any(|name| name.names(id)));
+    }
+    Ok(all)
+}
+
+fn page(
+    letters: &DeadLetters,
+    names: &[LetterName],
+    after: Option<LetterId>,
+) -> Result<ListDeadLettersResponse, Status> {
+    let mut answer = ListDeadLettersResponse {
+        total: letters.count(),
+        total_bytes: letters.bytes(),
+        total_max: LETTERS_MAX,
+        total_bytes_max: LETTERS_BYTES_MAX,
+        ..Default::default()
+    };
+    let mut page_bytes = 0;
+    let chosen = resolve(letters, names)?;
+    let mut rest = chosen.into_iter().filter(|(id, _)| after.is_none_or(|after| *id > after)).peekable();
+    while let Some((id, bytes)) = rest.next() {
+        page_bytes += bytes;
+        let (letter, damage) = match letters.get(&id) {
+            Ok(letter) => (Some(letter.to_message()), String::new()),
+            // Somebody else has decided about it meanwhile.
+            Err(DeadLetterError::Absent(_)) => continue,
+            Err(error) => (None, ErrorChain(&error).to_string()),
+        };
+        answer.letters.push(ListedDeadLetter { id: id.to_string(), letter, damage, bytes });
+        if rest.peek().is_some() && (answer.letters.len() >= PAGE_LETTERS_MAX || page_bytes >= PAGE_BYTES_MAX) {
+            answer.next = id.to_string();
+            break;
+        }
+    }
+    Ok(answer)
+}
+
+/// The letters that can be read, and how many of the others are damaged.
+fn intact(letters: &DeadLetters, ids: &[LetterId]) -> Result<(Vec<Letter>, u64), Status> {
+    let (mut intact, mut damaged) = (Vec::new(), 0);
+    for id in ids {
+        match letters.get(id) {
+            Ok(letter) => intact.push(letter),
+            Err(DeadLetterError::Damaged { .. }) => damaged += 1,
+            Err(error) => return Err(status_of(error)),
+        }
+    }
+    Ok((intact, damaged))
+}
+
+fn not_durable(reason: &str) -> Status {
+    Status::unavailable(format!("the letters are kept, since the event log cannot write: {reason}"))
+}
+
+fn status_of(error: DeadLetterError) -> Status {
+    let words = ErrorChain(&error).to_string();
+    match error {
+        DeadLetterError::Absent(_) => Status::invalid_argument(words),
+        _ => Status::unavailable(words),
+    }
+}
