@@ -347,6 +347,64 @@ fn describe(
     }
 }
 
+/// A frame as it is stored: checked, not decompressed.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) header: Header,
+    body: Bytes,
+}
+
+impl Stored {
+    /// Checks the frame that these bytes begin with.
+    ///
+    /// # Errors
+    /// When it is not intact.
+    pub(super) fn check(bytes: Bytes) -> Result<Stored, FrameError> {
+        let header = Header::parse(&bytes)?;
+        header.body(&bytes)?;
+        let body = bytes.slice(HEADER_BYTES..header.frame_bytes());
+        Ok(Stored { header, body })
+    }
+
+    /// The body where it is a whole zstd frame.
+    pub(super) fn zstd(&self) -> Option<&Bytes> {
+        (self.header.codec == Codec::Zstd).then_some(&self.body)
+    }
+
+    /// The events.
+    ///
+    /// # Errors
+    /// When the body does not hold what the header says.
+    pub(super) fn decode(&self, decoder: &mut Decoder) -> Result<Frame, FrameError> {
+        let header = &self.header;
+        let fields = match header.codec {
+            Codec::Plain => self.body.clone(),
+            Codec::Zstd => decoder.decompress(&self.body, header.raw_bytes as usize)?,
+        };
+        let ends = field_ends(&fields, header.count as usize).ok_or(FrameError::Count)?;
+        if fields.len() != header.raw_bytes as usize || ends.len() != header.count as usize {
+            return Err(FrameError::Count);
+        }
+        Ok(Frame { header: header.clone(), fields, ends })
+    }
+}
+
+/// Decompresses bodies. Holds the decompressor's memory from one to the next.
+#[derive(Default)]
+pub(super) struct Decoder {
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl Decoder {
+    fn decompress(&mut self, body: &[u8], raw_bytes: usize) -> Result<Bytes, FrameError> {
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            none => none.insert(zstd::bulk::Decompressor::new().map_err(|_| FrameError::Decompress)?),
+        };
+        zstd.decompress(body, raw_bytes).map(Bytes::from).map_err(|_| FrameError::Decompress)
+    }
+}
+
 /// A frame's events, uncompressed.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
@@ -363,25 +421,14 @@ impl Frame {
     /// # Errors
     /// When it is not intact.
     pub(super) fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
-        let header = Header::parse(bytes)?;
-        let body = header.body(bytes)?;
-        let fields = match header.codec {
-            Codec::Plain => Bytes::copy_from_slice(body),
-            Codec::Zstd => zstd::bulk::decompress(body, header.raw_bytes as usize)
-                .map(Bytes::from)
-                .map_err(|_| FrameError::Decompress)?,
-        };
-        let ends = field_ends(&fields).ok_or(FrameError::Count)?;
-        if fields.len() != header.raw_bytes as usize || ends.len() != header.count as usize {
-            return Err(FrameError::Count);
-        }
-        Ok(Frame { header, fields, ends })
+        Stored::check(Bytes::copy_from_slice(bytes))?.decode(&mut Decoder::default())
     }
 }
 
-/// Where each event's field ends; `None` when the bytes are not a row of such fields.
-pub(super) fn field_ends(fields: &[u8]) -> Option<Vec<u32>> {
-    let mut ends = Vec::new();
+/// Where each event's field ends; `None` when the bytes are not a row of such fields. `count` of them are expected.
+pub(super) fn field_ends(fields: &[u8], count: usize) -> Option<Vec<u32>> {
+    // No event's field is shorter than two bytes: a count beyond that is no reason to allocate.
+    let mut ends = Vec::with_capacity(count.min(fields.len() / 2));
     let mut at = 0;
     while at < fields.len() {
         let (_, end) = event_at(fields, at)?;

@@ -23,12 +23,13 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use sled::IVec;
 
 use super::{
     Lane, LogError,
     durable::{sync_directory, sync_tree},
-    frame::{FRAME_BYTES_MAX, Frame, Header},
+    frame::{FRAME_BYTES_MAX, Frame, Header, Stored},
     quarantine::remove_store,
     salvage::Salvage,
     store::{self, Store},
@@ -234,6 +235,14 @@ impl Generation {
         Frame::decode(&self.slot(slot)?).map_err(|e| self.damaged(slot, e))
     }
 
+    /// The frame in a slot as it is stored.
+    ///
+    /// # Errors
+    /// As [`Generation::frame`].
+    pub(super) fn stored(&self, slot: u32) -> Result<Stored, LogError> {
+        Stored::check(Bytes::from_owner(self.slot(slot)?)).map_err(|e| self.damaged(slot, e))
+    }
+
     /// The slot whose frame holds `sequence`, or the last one before it.
     ///
     /// # Errors
@@ -281,7 +290,8 @@ impl Generation {
         LogError::storage(action, &self.path, source)
     }
 
-    fn damaged(&self, slot: u32, source: super::frame::FrameError) -> LogError {
+    /// What is wrong with the frame in a slot, as an error.
+    pub(super) fn damaged(&self, slot: u32, source: super::frame::FrameError) -> LogError {
         LogError::damaged(format!("read frame {slot} of {}", self.path.display()), source)
     }
 }

@@ -41,6 +41,7 @@ mod numbering;
 mod offline;
 mod opening;
 mod pending;
+mod pieces;
 mod probe;
 mod progress;
 mod quarantine;
@@ -81,10 +82,11 @@ pub use self::{
     generation::GENERATION_BYTES,
     lane::Lane,
     offline::{GenerationReport, Report, StoppedLog},
+    pieces::{Piece, Pieces},
     probe::{ProbeCommand, child as probe_child, probe_by_this_program},
     progress::Progress,
     quarantine::Quarantined,
-    reader::{Gap, Read, Reader, Run, StoredEvent},
+    reader::{BatchLimits, Gap, Read, Reader, Run, StoredEvent},
     refusal::Refusal,
     settings::Settings,
 };

@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
     ClockState, Lane, LogError, Shared,
-    frame::{Frame, Header, event_at},
+    frame::{Decoder, Frame, Header, Stored, event_at},
     generation::Generation,
+    pieces::{Piece, Pieces},
     row::Located,
 };
 
@@ -20,20 +21,27 @@ pub struct Reader {
     lane: Lane,
     position: u64,
     place: Option<Place>,
+    decoder: Decoder,
 }
 
 /// The frame that the position lies in.
 struct Place {
     generation: Arc<Generation>,
     slot: u32,
-    frame: Frame,
+    stored: Stored,
+    /// Absent until its events are wanted one by one.
+    frame: Option<Frame>,
 }
 
-/// What a read gave.
+/// A stored frame is passed on whole when its events take at least so many bytes in clear: below, frames compressed one by
+/// one are larger than their events compressed together.
+const WHOLE_BYTES_MIN: usize = 16 * 1024;
+
+/// What a read gave; the events in clear, unless it says otherwise.
 #[derive(Debug)]
-pub enum Read {
+pub enum Read<F = Bytes> {
     /// Events, at least one, without a hole, of one boot, one epoch and one state of the clock.
-    Run(Run),
+    Run(Run<F>),
     /// The next sequences are gone; the reader now stands behind them.
     Gap(Gap),
     /// Nothing durable is there yet.
@@ -49,9 +57,20 @@ pub struct Gap {
     pub to: u64,
 }
 
+/// How much is read at a time for a batch. At least one event is.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// Events.
+    pub events_max: usize,
+    /// Events where stopping at `events_max` would cut a stored frame; at least as many as `events_max`.
+    pub events_max_whole: usize,
+    /// About so many bytes, in clear.
+    pub bytes_max: usize,
+}
+
 /// Consecutive events.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct Run<F = Bytes> {
     /// Their lane.
     pub lane: Lane,
     /// Identity of the numbering.
@@ -63,7 +82,7 @@ pub struct Run {
     /// Sequence of the first.
     pub first_sequence: u64,
     /// The events as fields 1 of an `EventBatch`: tag, length, bytes; again and again.
-    pub fields: Bytes,
+    pub fields: F,
     /// Number of events.
     pub count: u64,
 }
@@ -77,12 +96,20 @@ pub struct StoredEvent {
     pub event: Bytes,
 }
 
-impl Run {
+impl<F> Run<F> {
     /// Sequence after the last event.
     pub fn next_sequence(&self) -> u64 {
         self.first_sequence + self.count
     }
 
+    /// The same events in another form.
+    fn with<G>(self, fields: impl FnOnce(F) -> G) -> Run<G> {
+        let Run { lane, epoch, boot_id, clock, first_sequence, count, .. } = self;
+        Run { lane, epoch, boot_id, clock, first_sequence, count, fields: fields(self.fields) }
+    }
+}
+
+impl Run {
     /// The events one by one.
     pub fn events(&self) -> impl Iterator<Item = StoredEvent> + '_ {
         let mut at = 0;
@@ -94,9 +121,22 @@ impl Run {
     }
 }
 
+impl Run<Pieces> {
+    /// The first `count` events and the rest, as runs of their own.
+    ///
+    /// # Errors
+    /// When the events cannot be decompressed, or are fewer.
+    pub fn split(self, count: u64) -> std::io::Result<(Run<Pieces>, Run<Pieces>)> {
+        let (head, rest) = self.fields.split(count)?;
+        let (all, first_sequence) = (self.count, self.first_sequence);
+        let tail = Run { first_sequence: first_sequence + count, count: all - count, ..self.clone().with(|_| rest) };
+        Ok((Run { count, ..self.with(|_| head) }, tail))
+    }
+}
+
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, lane: Lane, position: u64) -> Reader {
-        Reader { shared, lane, position: position.max(1), place: None }
+        Reader { shared, lane, position: position.max(1), place: None, decoder: Decoder::default() }
     }
 
     /// The sequence that the next read begins with.
@@ -135,7 +175,25 @@ impl Reader {
     /// # Errors
     /// When the storage fails or what it gives back is damaged.
     pub fn read(&mut self, events_max: usize, bytes_max: usize) -> Result<Read, LogError> {
-        let mut run: Option<(Run, Joined)> = None;
+        let limits = BatchLimits { events_max, events_max_whole: events_max, bytes_max };
+        Ok(match self.gather(limits, false)? {
+            Read::Run(run) => Read::Run(run.with(|pieces| pieces.plain().expect("no piece is compressed"))),
+            Read::Gap(gap) => Read::Gap(gap),
+            Read::End => Read::End,
+        })
+    }
+
+    /// Reads on for a batch, leaving compressed what can be passed on as it is stored.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_batch(&mut self, limits: BatchLimits) -> Result<Read<Pieces>, LogError> {
+        self.gather(limits, true)
+    }
+
+    fn gather(&mut self, limits: BatchLimits, whole: bool) -> Result<Read<Pieces>, LogError> {
+        let mut run: Option<Run<Pieces>> = None;
+        let mut bytes = 0;
         while self.position < self.shared.visible(self.lane) {
             if let Some(gap) = self.find_frame()? {
                 if run.is_some() {
@@ -144,30 +202,50 @@ impl Reader {
                 self.position = gap.to;
                 return Ok(Read::Gap(gap));
             }
-            let Some(place) = &self.place else { break };
-            let header = &place.frame.header;
+            let Some(place) = &mut self.place else { break };
+            let header = &place.stored.header;
             let (epoch, border) = self.shared.numbering.resolve(self.lane, self.position, header.epoch);
-            if run.as_ref().is_some_and(|(run, _)| !run.goes_on(header, epoch)) {
+            if run.as_ref().is_some_and(|run| !run.goes_on(header, epoch)) {
                 break;
             }
-            let (run, joined) = run.get_or_insert_with(|| (Run::at(header, epoch, self.position), Joined::Nothing));
-            let events = events_max.saturating_sub(run.count as usize);
+            let run = run.get_or_insert_with(|| Run::at(header, epoch, self.position));
+            let (count, raw_bytes) = (run.count as usize, header.raw_bytes as usize);
+            if let Some(frame) = place.stored.zstd().filter(|_| whole && raw_bytes >= WHOLE_BYTES_MIN)
+                && header.first_sequence == self.position
+                && header.next_sequence() <= border
+            {
+                let fits =
+                    count + header.count as usize <= limits.events_max_whole && (bytes + raw_bytes <= limits.bytes_max);
+                if fits {
+                    run.fields.push(Piece::Zstd { frame: frame.clone(), raw_bytes });
+                    run.count += u64::from(header.count);
+                    bytes += raw_bytes;
+                    self.position = header.next_sequence();
+                    if run.count as usize >= limits.events_max {
+                        break;
+                    }
+                    continue;
+                }
+                if count > 0 {
+                    break;
+                }
+            }
+            let events = limits.events_max.saturating_sub(count);
             let room = (
                 events.min(usize::try_from(border - self.position).unwrap_or(usize::MAX)),
-                bytes_max.saturating_sub(joined.len()),
+                limits.bytes_max.saturating_sub(bytes),
             );
-            let (fields, count) = take(&place.frame, self.position, room, run.count == 0);
-            if count == 0 {
+            let frame = place.decoded(&mut self.decoder)?;
+            let (fields, taken) = take(frame, self.position, room, count == 0);
+            if taken == 0 {
                 break;
             }
-            joined.push(fields);
-            run.count += count;
-            self.position += count;
+            bytes += fields.len();
+            run.fields.push(Piece::Plain(fields));
+            run.count += taken;
+            self.position += taken;
         }
-        Ok(run.map_or(Read::End, |(mut run, joined)| {
-            run.fields = joined.into_bytes();
-            Read::Run(run)
-        }))
+        Ok(run.map_or(Read::End, Read::Run))
     }
 
     /// Makes `place` the frame that holds the position, or tells that it is gone. A frame that is not what it was when the
@@ -184,13 +262,13 @@ impl Reader {
     }
 
     fn look(&mut self) -> Result<Option<Gap>, LogError> {
-        if self.place.as_ref().is_some_and(|place| holds(&place.frame, self.position)) {
+        if self.place.as_ref().is_some_and(|place| holds(&place.stored.header, self.position)) {
             return Ok(None);
         }
         let (generation, slot) = match self.place.take() {
             // The usual way: the next slot of the same generation.
             Some(place)
-                if place.frame.header.next_sequence() == self.position
+                if place.stored.header.next_sequence() == self.position
                     && place.slot + 1 < place.generation.frames()
                     && place.generation.holds(self.position) =>
             {
@@ -207,10 +285,10 @@ impl Reader {
         };
         // Where a frame is missing, the one before it is found, and the one behind it says how far that goes.
         for slot in [slot, slot.saturating_add(1)].into_iter().filter(|slot| *slot < generation.frames()) {
-            let frame = generation.frame(slot)?;
-            let first = frame.header.first_sequence;
-            if holds(&frame, self.position) {
-                self.place = Some(Place { generation, slot, frame });
+            let stored = generation.stored(slot)?;
+            let first = stored.header.first_sequence;
+            if holds(&stored.header, self.position) {
+                self.place = Some(Place { generation, slot, stored, frame: None });
                 return Ok(None);
             }
             if first > self.position {
@@ -228,8 +306,24 @@ impl Reader {
     }
 }
 
-fn holds(frame: &Frame, sequence: u64) -> bool {
-    (frame.header.first_sequence..frame.header.next_sequence()).contains(&sequence)
+impl Place {
+    /// The events of the frame, decompressed once.
+    ///
+    /// # Errors
+    /// When the frame does not hold what its header says.
+    fn decoded(&mut self, decoder: &mut Decoder) -> Result<&Frame, LogError> {
+        match &mut self.frame {
+            Some(frame) => Ok(frame),
+            none => {
+                let frame = self.stored.decode(decoder).map_err(|e| self.generation.damaged(self.slot, e))?;
+                Ok(none.insert(frame))
+            }
+        }
+    }
+}
+
+fn holds(header: &Header, sequence: u64) -> bool {
+    (header.first_sequence..header.next_sequence()).contains(&sequence)
 }
 
 /// The events of a frame from `position` on, as many as there is room for; one at least if `force`.
@@ -245,61 +339,20 @@ fn take(frame: &Frame, position: u64, room: (usize, usize), force: bool) -> (Byt
     (frame.fields.slice(begin..end), count as u64)
 }
 
-impl Run {
-    fn at(header: &Header, epoch: Uuid, first_sequence: u64) -> Run {
+impl Run<Pieces> {
+    fn at(header: &Header, epoch: Uuid, first_sequence: u64) -> Run<Pieces> {
         Run {
             lane: header.lane,
             epoch,
             boot_id: header.boot_id,
             clock: header.clock,
             first_sequence,
-            fields: Bytes::new(),
+            fields: Pieces::default(),
             count: 0,
         }
     }
 
     fn goes_on(&self, header: &Header, epoch: Uuid) -> bool {
         (epoch, header.boot_id, header.clock) == (self.epoch, self.boot_id, self.clock)
-    }
-}
-
-/// Pieces put together; copied only when there is more than one.
-enum Joined {
-    Nothing,
-    One(Bytes),
-    Many(BytesMut),
-}
-
-impl Joined {
-    fn len(&self) -> usize {
-        match self {
-            Joined::Nothing => 0,
-            Joined::One(bytes) => bytes.len(),
-            Joined::Many(bytes) => bytes.len(),
-        }
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        *self = match std::mem::replace(self, Joined::Nothing) {
-            Joined::Nothing => Joined::One(piece),
-            Joined::One(first) => {
-                let mut all = BytesMut::with_capacity(2 * (first.len() + piece.len()));
-                all.extend_from_slice(&first);
-                all.extend_from_slice(&piece);
-                Joined::Many(all)
-            }
-            Joined::Many(mut all) => {
-                all.extend_from_slice(&piece);
-                Joined::Many(all)
-            }
-        };
-    }
-
-    fn into_bytes(self) -> Bytes {
-        match self {
-            Joined::Nothing => Bytes::new(),
-            Joined::One(bytes) => bytes,
-            Joined::Many(bytes) => bytes.freeze(),
-        }
     }
 }

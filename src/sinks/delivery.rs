@@ -1,29 +1,29 @@
-//! From cursor to batches: waits until it is time to send, reads on, and commits what was delivered.
+//! From cursor to batches: tells when it is time to send, reads on, and commits what was delivered.
 //!
 //! Given a cursor, gives batches of both lanes. An urgent event is due at once and goes before everything routine; a
-//! routine batch is due when enough events wait or the oldest of them has waited long enough. A batch that was given back
-//! keeps its borders and its identifier, and lets what is urgent go first. The cursor moves only when the sink says that a
-//! batch is delivered.
+//! routine batch is due when enough events wait or the oldest of them has waited long enough. Several batches may be on
+//! their way at once; a batch that was given back keeps its borders and its identifier and goes before what is not cut
+//! yet. The cursor stands before the first batch that is not delivered.
 //!
-//! Always holds: each lane is delivered in its order, and what blocks one does not block the other. At most one batch of
-//! each is in memory.
+//! Always holds: what blocks one lane does not block the other; with one batch at a time each lane is delivered in its
+//! order. In memory is what was taken and what was given back, no more.
 
 mod outgoing;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::outgoing::Outgoing;
-use super::Batch;
+use super::{Batch, Packing};
 use crate::event_log::{Cursor, EventLog, Lane, LogError};
 
 /// When a batch is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Threshold {
-    /// Events that make a routine batch; also the most that any batch holds.
+    /// Events that make a routine batch. A batch holds no more, or up to a quarter more where stopping would cut a
+    /// stored frame.
     pub batch_size: usize,
     /// How long the first of fewer routine events waits.
     pub batch_timeout: Duration,
@@ -45,33 +45,45 @@ impl Delivery {
         Delivery { log: log.clone(), cursor: cursor.clone(), urgent, routine }
     }
 
-    /// The next batch, as soon as one is due; at once while `hurry` is cancelled. `None` when `hurry` is cancelled and
-    /// nothing is left that may be tried. The batch is to be given back: [`Delivery::delivered`], [`Delivery::keep`],
-    /// [`Delivery::halve`] or [`Delivery::hold`].
+    /// The log.
+    pub fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    /// Whether a batch of the lane is to be sent now. While `hurried`, everything is.
+    pub fn is_due(&mut self, lane: Lane, hurried: bool) -> bool {
+        self.of(lane).is_due(Instant::now(), hurried)
+    }
+
+    /// The next batch of a lane that is due, packed. `None` when what waited is gone. The batch is to be given back:
+    /// [`Delivery::delivered`], [`Delivery::keep`], [`Delivery::halved`] or [`Delivery::hold`]. `now` is in Unix milliseconds.
     ///
     /// # Errors
     /// When the log cannot be read.
     ///
     /// # Cancel safety
-    /// Not cancel safe: a read that is dropped half-way has to be started with a new `Delivery`.
-    pub async fn next(&mut self, hurry: &CancellationToken) -> Result<Option<Batch>, LogError> {
-        loop {
-            let hurried = hurry.is_cancelled();
-            for outgoing in [&mut self.urgent, &mut self.routine] {
-                if outgoing.is_due(Instant::now(), hurried)
-                    && let Some(batch) = outgoing.take().await?
-                {
-                    return Ok(Some(batch));
-                }
-            }
-            if hurried {
-                return Ok(None);
-            }
-            tokio::select! {
-                () = self.urgent.changed() => {}
-                () = self.routine.changed() => {}
-                () = hurry.cancelled() => {}
-            }
+    /// Not cancel safe: after a read that is dropped half-way comes [`Delivery::read_anew`].
+    pub async fn take(&mut self, lane: Lane, packing: &Packing, now: i64) -> Result<Option<Batch>, LogError> {
+        self.of(lane).take(packing, now).await
+    }
+
+    /// Waits until a batch may have become due that was not, in the urgent lane, in the routine one, or in either. Cancel
+    /// safe.
+    pub async fn changed(&self, urgent: bool, routine: bool) {
+        if !(urgent || routine) {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            () = self.urgent.changed(), if urgent => {}
+            () = self.routine.changed(), if routine => {}
+        }
+    }
+
+    /// Batches of the lane that were taken and are not given back.
+    pub fn in_flight(&self, lane: Lane) -> usize {
+        match lane {
+            Lane::Urgent => self.urgent.in_flight(),
+            Lane::Routine => self.routine.in_flight(),
         }
     }
 
@@ -80,14 +92,14 @@ impl Delivery {
         self.of(batch.lane).delivered(batch);
     }
 
-    /// The batch has not been delivered and is to be tried again as it is, after what is urgent.
+    /// The batch has not been delivered and is to be tried again as it is.
     pub fn keep(&mut self, batch: Batch) {
         self.of(batch.lane).keep(batch);
     }
 
-    /// The batch has not been delivered and its events are to be cut anew, into batches of half its size.
-    pub fn halve(&mut self, batch: &Batch) {
-        self.of(batch.lane).halve(batch);
+    /// A batch has not been delivered and is to be tried again as these two, its halves.
+    pub fn halved(&mut self, first: Batch, second: Batch) {
+        self.of(first.lane).halved(first, second);
     }
 
     /// The batch is refused for what is in it: its lane waits so long until it is tried again, the other goes on.
@@ -96,17 +108,19 @@ impl Delivery {
     }
 
     /// The numbers of what is not delivered stand for other events where it goes to: gives it numbers that nobody has seen,
-    /// and cuts it anew. Gives the new epoch.
+    /// and cuts it anew. Gives the new epoch. Nothing may be on its way.
     pub fn renumber(&mut self) -> Uuid {
         let epoch = self.log.renumber(&self.cursor);
-        self.start_over();
+        for outgoing in [&mut self.urgent, &mut self.routine] {
+            outgoing.start_over(&self.log);
+        }
         epoch
     }
 
-    /// Goes on anew where the cursor stands.
-    pub fn start_over(&mut self) {
+    /// Goes on reading after a read has failed or was dropped.
+    pub fn read_anew(&mut self) {
         for outgoing in [&mut self.urgent, &mut self.routine] {
-            outgoing.start_over(&self.log);
+            outgoing.read_anew(&self.log);
         }
     }
 

@@ -2,8 +2,10 @@
 //! nothing it does reaches back.
 
 mod batch;
+mod compression;
 mod delivery;
 pub mod uplink;
 
-pub use batch::Batch;
+pub use batch::{Batch, Packing};
+pub use compression::{Compression, Message};
 pub use delivery::{Delivery, Threshold};

@@ -113,14 +113,12 @@ impl Site {
         let output = events.args(["--store", &self.store(), "-n", "1000000", "-o", "jsonl", "sharing.*"]).output();
         let output = output.expect("start rodent-controller");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let number = |line: &str| -> u64 {
-            let event: Value = serde_json::from_str(line).expect("every line is an event");
-            event["metadata"]["number"]
-                .as_str()
-                .and_then(|number| number.parse().ok())
-                .expect("every event is numbered")
-        };
-        String::from_utf8_lossy(&output.stdout).lines().map(number).collect()
+        let event = |line: &str| -> Value { serde_json::from_str(line).expect("every line is an event") };
+        let mut events: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().map(event).collect();
+        // In the order of the lane: batches of it arrive side by side.
+        events.sort_by_key(|event| event["sequence"].as_u64());
+        let number = |event: &Value| event["metadata"]["number"].as_str().and_then(|number| number.parse().ok());
+        events.iter().map(|event| number(event).expect("every event is numbered")).collect()
     }
 
     fn rodent(&self, command: &str) -> Command {

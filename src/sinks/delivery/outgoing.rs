@@ -1,27 +1,48 @@
 //! One lane of a delivery: knows when a batch is due, cuts it, and keeps it until it is delivered.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tokio::time::Instant;
 
 use super::Threshold;
 use crate::{
-    event_log::{Cursor, EventLog, Lane, LogError, Read, Reader},
-    sinks::Batch,
+    event_log::{BatchLimits, Cursor, EventLog, Lane, LogError, Pieces, Read, Reader},
+    sinks::{Batch, Packing},
 };
 
-/// The most bytes of events in a batch: leaves room for the head within what a gRPC server takes by default (4 MiB).
+/// The most bytes of events in a batch, in clear: leaves room for the head within what a gRPC server takes by default
+/// (4 MiB).
 const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// By how much a batch may exceed its size in events where stopping would cut a frame of the log: a quarter.
+const WHOLE_FRAME_EXCESS: usize = 4;
+
+/// The most events in any batch, as the controller bounds it.
+const BATCH_EVENTS_MAX: usize = 10_000;
+
+/// After a refusal batches are cut no smaller than this part of the threshold; what is in question is halved on its own.
+const SMALLEST_PART: usize = 16;
+
+/// So many batches of a smaller size are delivered before twice as many events are tried.
+const DELIVERED_BEFORE_GROWTH: u32 = 8;
 
 /// What is on its way in a lane.
 pub(super) struct Outgoing {
     /// Absent while it reads.
     reader: Option<Reader>,
+    /// Where the next read begins.
+    position: u64,
     cursor: Cursor,
     lane: Lane,
     threshold: Threshold,
-    /// Cut and given back.
-    kept: Option<Batch>,
-    /// The most events of the next batch; fewer than the threshold's after one was too large.
+    /// Cut and given back, by first sequence.
+    kept: BTreeMap<u64, Batch>,
+    /// First sequences of what was taken and is not given back yet.
+    taken: BTreeSet<u64>,
+    /// The most events of the next batch; fewer than the threshold's after one was refused.
     events_max: usize,
+    /// Batches delivered since `events_max` was last changed.
+    delivered: u32,
     /// Since when events are known to wait that are not cut yet.
     waiting_since: Option<Instant>,
     refused: Option<Refused>,
@@ -35,9 +56,20 @@ struct Refused {
 
 impl Outgoing {
     pub(super) fn new(log: &EventLog, cursor: Cursor, lane: Lane, threshold: Threshold) -> Outgoing {
-        let reader = Some(log.reader(lane, cursor.next(lane)));
-        let events_max = threshold.batch_size.max(1);
-        Outgoing { reader, cursor, lane, threshold, kept: None, events_max, waiting_since: None, refused: None }
+        let position = cursor.next(lane);
+        Outgoing {
+            reader: Some(log.reader(lane, position)),
+            position,
+            cursor,
+            lane,
+            threshold,
+            kept: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            events_max: threshold.batch_size.max(1),
+            delivered: 0,
+            waiting_since: None,
+            refused: None,
+        }
     }
 
     /// Whether a batch is to be sent now.
@@ -45,7 +77,7 @@ impl Outgoing {
         if self.refused.as_ref().is_some_and(|refused| now < refused.until) {
             return false;
         }
-        if self.kept.is_some() {
+        if !self.kept.is_empty() {
             return true;
         }
         self.follow_cursor();
@@ -74,57 +106,88 @@ impl Outgoing {
         }
     }
 
-    /// The batch that is due; `None` when everything that waited is gone.
+    /// The batch that is due, packed; `None` when everything that waited is gone.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub(super) async fn take(&mut self) -> Result<Option<Batch>, LogError> {
-        if let Some(batch) = self.kept.take() {
+    pub(super) async fn take(&mut self, packing: &Packing, now: i64) -> Result<Option<Batch>, LogError> {
+        if let Some((first, batch)) = self.kept.pop_first() {
+            self.taken.insert(first);
             return Ok(Some(batch));
         }
         self.waiting_since = None;
         loop {
-            match self.read().await? {
-                Read::Run(run) => return Ok(Some(Batch::new(run))),
+            match self.read(packing, now).await? {
+                Cut::Run(batch) => {
+                    self.taken.insert(batch.first_sequence);
+                    return Ok(Some(batch));
+                }
                 // What is gone was recorded as lost by the log when it removed it.
-                Read::Gap(gap) => self.cursor.commit(self.lane, gap.to),
-                Read::End => return Ok(None),
+                Cut::Gap => self.commit(),
+                Cut::End => return Ok(None),
             }
         }
     }
 
+    /// Batches that were taken and not given back.
+    pub(super) fn in_flight(&self) -> usize {
+        self.taken.len()
+    }
+
     pub(super) fn delivered(&mut self, batch: &Batch) {
-        self.cursor.commit(self.lane, batch.last_sequence + 1);
-        self.events_max = self.threshold.batch_size.max(1);
+        self.taken.remove(&batch.first_sequence);
+        self.commit();
         self.refused = None;
-    }
-
-    pub(super) fn keep(&mut self, batch: Batch) {
-        self.kept = Some(batch);
-    }
-
-    pub(super) fn halve(&mut self, batch: &Batch) {
-        self.events_max = usize::try_from(batch.count() / 2).unwrap_or(1).max(1);
-        self.refused = None;
-        if let Some(reader) = &mut self.reader {
-            reader.seek(batch.first_sequence);
+        self.delivered += 1;
+        if self.delivered >= DELIVERED_BEFORE_GROWTH {
+            self.events_max = (2 * self.events_max).min(self.threshold.batch_size.max(1));
+            self.delivered = 0;
         }
     }
 
+    pub(super) fn keep(&mut self, batch: Batch) {
+        self.taken.remove(&batch.first_sequence);
+        self.kept.insert(batch.first_sequence, batch);
+    }
+
+    pub(super) fn halved(&mut self, first: Batch, second: Batch) {
+        let half = usize::try_from(second.count()).unwrap_or(1);
+        self.events_max = self.events_max.min(half.max(self.threshold.batch_size / SMALLEST_PART)).max(1);
+        (self.delivered, self.refused) = (0, None);
+        self.keep(first);
+        self.keep(second);
+    }
+
     pub(super) fn hold(&mut self, batch: Batch, until: Instant, reason: String) {
-        self.kept = Some(batch);
+        self.keep(batch);
         self.refused = Some(Refused { until, reason });
+    }
+
+    /// Reads on with another reader.
+    pub(super) fn read_anew(&mut self, log: &EventLog) {
+        self.reader = Some(log.reader(self.lane, self.position));
     }
 
     /// Reads again from the cursor on; what was cut is forgotten.
     pub(super) fn start_over(&mut self, log: &EventLog) {
-        self.reader = Some(log.reader(self.lane, self.cursor.next(self.lane)));
-        (self.kept, self.refused, self.waiting_since) = (None, None, None);
+        self.position = self.cursor.next(self.lane);
+        self.kept.clear();
+        self.taken.clear();
+        (self.refused, self.waiting_since) = (None, None);
+        self.read_anew(log);
     }
 
     /// Why the lane waits, if it does.
     pub(super) fn held(&self) -> Option<&str> {
         self.refused.as_ref().map(|refused| refused.reason.as_str())
+    }
+
+    /// Everything before the first batch that is not delivered is.
+    fn commit(&mut self) {
+        let kept = self.kept.keys().next().copied();
+        let taken = self.taken.first().copied();
+        let next = [kept, taken].into_iter().flatten().min().unwrap_or(self.position);
+        self.cursor.commit(self.lane, next);
     }
 
     /// Retention may have moved the cursor past the reader.
@@ -134,21 +197,53 @@ impl Outgoing {
             && reader.position() < next
         {
             reader.seek(next);
+            self.position = next;
         }
     }
 
-    async fn read(&mut self) -> Result<Read, LogError> {
+    async fn read(&mut self, packing: &Packing, now: i64) -> Result<Cut, LogError> {
         let Some(mut reader) = self.reader.take() else {
             return Err(LogError::Closed("a read was interrupted".to_owned()));
         };
         let events_max = self.events_max;
-        let (reader, read) = tokio::task::spawn_blocking(move || {
-            let read = reader.read(events_max, BATCH_BYTES_MAX);
-            (reader, read)
+        let excess = if events_max > 1 { events_max.div_ceil(WHOLE_FRAME_EXCESS) } else { 0 };
+        let limits = BatchLimits {
+            events_max,
+            events_max_whole: (events_max + excess).min(BATCH_EVENTS_MAX.max(events_max)),
+            bytes_max: BATCH_BYTES_MAX,
+        };
+        let packing = packing.clone();
+        let (reader, cut) = tokio::task::spawn_blocking(move || {
+            let cut = reader.read_batch(limits).map(|read| Cut::of(read, &packing, now));
+            (reader, cut)
         })
         .await
         .map_err(|_| LogError::Closed("a read of the log panicked".to_owned()))?;
+        let cut = cut?;
+        self.position = reader.position();
         self.reader = Some(reader);
-        read
+        Ok(cut)
+    }
+}
+
+/// What a read gave.
+enum Cut {
+    Run(Batch),
+    Gap,
+    End,
+}
+
+impl Cut {
+    fn of(read: Read<Pieces>, packing: &Packing, now: i64) -> Cut {
+        match read {
+            Read::Run(run) => {
+                let mut batch = Batch::new(run);
+                // Err: whoever sends it packs it again, and learns why.
+                let _ = batch.message(packing, now);
+                Cut::Run(batch)
+            }
+            Read::Gap(_) => Cut::Gap,
+            Read::End => Cut::End,
+        }
     }
 }

@@ -1,44 +1,74 @@
 //! What a controller's answer to a batch means: one table.
+//!
+//! | answer | meaning |
+//! |---|---|
+//! | success, ALREADY_EXISTS | delivered |
+//! | UNAVAILABLE, DEADLINE_EXCEEDED, ABORTED, CANCELLED, UNKNOWN, INTERNAL, DATA_LOSS, and no answer at all | again, later |
+//! | RESOURCE_EXHAUSTED with a word on when, or for the first time, or for one event | again, later |
+//! | RESOURCE_EXHAUSTED for the second time without such a word: how an oversize message looks | halve |
+//! | INVALID_ARGUMENT, OUT_OF_RANGE, `success=false` | halve; one event alone is refused for good |
+//! | `success=false` with a word on when | again, then |
+//! | FAILED_PRECONDITION | fork |
+//! | UNIMPLEMENTED to what was compressed | again, less compressed |
+//! | UNAUTHENTICATED, PERMISSION_DENIED, UNIMPLEMENTED, NOT_FOUND | hold |
 
 use std::time::Duration;
 
 use tonic::{Code, Status};
 
-use crate::schema::wire::EventBatchResponse;
+use crate::schema::{rpc, wire::EventBatchResponse};
 
 /// What to do with a batch after an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is stored: move the cursor.
-    Delivered,
+    /// It is stored: move the cursor. Send nothing more before this.
+    Delivered(Duration),
     /// Send the same again, not before this.
     Retry(Duration),
     /// Something in it is not acceptable, or it is too large: send smaller ones.
     Halve,
+    /// Send the same again, compressed in a plainer way.
+    Plainer,
     /// Its numbers stand for other events there: give what is not delivered other numbers.
     Fork,
     /// Sending again will not help until somebody acts: keep everything, say so, look again at long intervals.
     Hold,
 }
 
+/// What was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// Events in the batch.
+    pub(super) events: u64,
+    /// Whether the message was compressed.
+    pub(super) compressed: bool,
+    /// RESOURCE_EXHAUSTED in a row, without a word on when to try again, before this answer.
+    pub(super) exhausted: u32,
+}
+
 /// The longest wait that a controller may ask for; what it asks beyond is cut to this.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
 /// Classifies the outcome of a `SendEvents`.
-pub(super) fn classify(outcome: &Result<EventBatchResponse, Status>) -> Answer {
+pub(super) fn classify(outcome: &Result<EventBatchResponse, Status>, asked: Asked) -> Answer {
     match outcome {
-        Ok(response) if response.success => Answer::Delivered,
-        Ok(response) if response.retry_after_ms > 0 => {
-            Answer::Retry(Duration::from_millis(response.retry_after_ms).min(RETRY_AFTER_MAX))
+        Ok(EventBatchResponse { success, retry_after_ms, .. }) => {
+            let after = Duration::from_millis(*retry_after_ms).min(RETRY_AFTER_MAX);
+            match success {
+                true => Answer::Delivered(after),
+                false if after.is_zero() => Answer::Halve,
+                false => Answer::Retry(after),
+            }
         }
-        Ok(_) => Answer::Halve,
-        Err(status) => classify_code(status.code()),
+        Err(status) => classify_status(status, asked),
     }
 }
 
-fn classify_code(code: Code) -> Answer {
-    match code {
-        Code::Ok | Code::AlreadyExists => Answer::Delivered,
+fn classify_status(status: &Status, asked: Asked) -> Answer {
+    let after = retry_after(status);
+    match status.code() {
+        Code::Ok | Code::AlreadyExists => Answer::Delivered(Duration::ZERO),
+        Code::ResourceExhausted if is_exhausted(status) && asked.exhausted > 0 && asked.events > 1 => Answer::Halve,
         Code::Unavailable
         | Code::DeadlineExceeded
         | Code::Aborted
@@ -46,46 +76,102 @@ fn classify_code(code: Code) -> Answer {
         | Code::Unknown
         | Code::Internal
         | Code::DataLoss
-        | Code::ResourceExhausted => Answer::Retry(Duration::ZERO),
+        // No server's limit lies below one event: here it is about load.
+        | Code::ResourceExhausted => Answer::Retry(after.unwrap_or_default()),
         Code::InvalidArgument | Code::OutOfRange => Answer::Halve,
         Code::FailedPrecondition => Answer::Fork,
+        Code::Unimplemented if asked.compressed => Answer::Plainer,
         Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::NotFound => Answer::Hold,
     }
+}
+
+/// RESOURCE_EXHAUSTED without a word on when to try again.
+pub(super) fn is_exhausted(status: &Status) -> bool {
+    status.code() == Code::ResourceExhausted && retry_after(status).is_none()
+}
+
+fn retry_after(status: &Status) -> Option<Duration> {
+    rpc::retry_after(status.details()).map(|after| after.min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answer(code: Code) -> Answer {
-        classify(&Err(Status::new(code, "")))
+    const ASKED: Asked = Asked { events: 500, compressed: false, exhausted: 0 };
+
+    fn answer(code: Code, asked: Asked) -> Answer {
+        classify(&Err(Status::new(code, "")), asked)
+    }
+
+    fn response(success: bool, retry_after_ms: u64) -> Answer {
+        classify(&Ok(EventBatchResponse { success, retry_after_ms, ..Default::default() }), ASKED)
+    }
+
+    fn with_retry_info(code: Code, seconds: u64, asked: Asked) -> Answer {
+        let details = rpc::retry_after_details(code as i32, "later", Duration::from_secs(seconds));
+        classify(&Err(Status::with_details(code, "later", details.into())), asked)
     }
 
     #[test]
     fn only_success_is_delivery() {
-        let response =
-            |success, retry_after_ms| Ok(EventBatchResponse { success, retry_after_ms, ..Default::default() });
-        assert_eq!(classify(&response(true, 0)), Answer::Delivered);
-        assert_eq!(classify(&response(false, 0)), Answer::Halve);
-        assert_eq!(classify(&response(false, 1500)), Answer::Retry(Duration::from_millis(1500)));
-        assert_eq!(classify(&response(false, u64::MAX)), Answer::Retry(RETRY_AFTER_MAX));
+        assert_eq!(response(true, 0), Answer::Delivered(Duration::ZERO));
+        assert_eq!(response(true, 20), Answer::Delivered(Duration::from_millis(20)));
+        assert_eq!(response(false, 0), Answer::Halve);
+        assert_eq!(response(false, 1500), Answer::Retry(Duration::from_millis(1500)));
+        assert_eq!(response(false, u64::MAX), Answer::Retry(RETRY_AFTER_MAX));
+        assert_eq!(answer(Code::AlreadyExists, ASKED), Answer::Delivered(Duration::ZERO));
     }
 
     #[test]
-    fn every_code_has_its_meaning() {
+    fn what_may_pass_by_itself_is_tried_again() {
         for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Aborted, Code::Cancelled, Code::Unknown] {
-            assert_eq!(answer(code), Answer::Retry(Duration::ZERO), "{code:?}");
+            assert_eq!(answer(code, ASKED), Answer::Retry(Duration::ZERO), "{code:?}");
         }
         for code in [Code::Internal, Code::DataLoss, Code::ResourceExhausted] {
-            assert_eq!(answer(code), Answer::Retry(Duration::ZERO), "{code:?}");
+            assert_eq!(answer(code, ASKED), Answer::Retry(Duration::ZERO), "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_server_that_says_when_is_heeded_within_bounds() {
+        for code in [Code::Unavailable, Code::ResourceExhausted] {
+            assert_eq!(with_retry_info(code, 7, ASKED), Answer::Retry(Duration::from_secs(7)), "{code:?}");
+            assert_eq!(with_retry_info(code, 1 << 40, ASKED), Answer::Retry(RETRY_AFTER_MAX), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn exhausted_twice_without_a_word_on_when_means_too_large() {
+        let again = Asked { exhausted: 1, ..ASKED };
+        assert_eq!(answer(Code::ResourceExhausted, again), Answer::Halve);
+        assert_eq!(with_retry_info(Code::ResourceExhausted, 1, again), Answer::Retry(Duration::from_secs(1)));
+        let single = Asked { events: 1, ..again };
+        assert_eq!(
+            answer(Code::ResourceExhausted, single),
+            Answer::Retry(Duration::ZERO),
+            "one event is never too large"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_batch_is_looked_for_in_halves() {
         for code in [Code::InvalidArgument, Code::OutOfRange] {
-            assert_eq!(answer(code), Answer::Halve, "{code:?}");
+            assert_eq!(answer(code, ASKED), Answer::Halve, "{code:?}");
         }
+    }
+
+    #[test]
+    fn what_somebody_must_change_is_held() {
         for code in [Code::Unauthenticated, Code::PermissionDenied, Code::Unimplemented, Code::NotFound] {
-            assert_eq!(answer(code), Answer::Hold, "{code:?}");
+            assert_eq!(answer(code, ASKED), Answer::Hold, "{code:?}");
         }
-        assert_eq!(answer(Code::FailedPrecondition), Answer::Fork);
-        assert_eq!(answer(Code::AlreadyExists), Answer::Delivered);
+        assert_eq!(answer(Code::FailedPrecondition, ASKED), Answer::Fork);
+    }
+
+    #[test]
+    fn an_encoding_that_is_not_known_is_given_up() {
+        let compressed = Asked { compressed: true, ..ASKED };
+        assert_eq!(answer(Code::Unimplemented, compressed), Answer::Plainer);
     }
 }

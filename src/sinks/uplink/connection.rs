@@ -2,19 +2,13 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use bytes::Bytes;
 use tonic::{
-    Code, Request, Response, Status,
-    client::Grpc,
-    codegen::http::uri::PathAndQuery,
+    Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use super::codec::EncodedBatchCodec;
-use crate::schema::wire::{
-    EventBatchResponse, RegisterRequest, RegisterResponse, SystemInfo, rodent_service_client::RodentServiceClient,
-};
+use crate::schema::wire::{RegisterRequest, RegisterResponse, SystemInfo, rodent_service_client::RodentServiceClient};
 
 /// How long making a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,15 +111,9 @@ impl Connection {
         }
     }
 
-    /// Sends an encoded `EventBatch`.
-    ///
-    /// # Errors
-    /// What the controller answers, or what became of the connection.
-    pub(super) async fn send(&self, token: &MetadataValue<Ascii>, batch: Bytes) -> Result<EventBatchResponse, Status> {
-        let mut client = Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
-        client.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
-        let path = PathAndQuery::from_static("/rodent.RodentService/SendEvents");
-        client.unary(with_token(batch, token), path, EncodedBatchCodec).await.map(Response::into_inner)
+    /// The way to the controller, for calls of one's own.
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 }
 

@@ -1,24 +1,29 @@
 //! The uplink: delivers batches to a controller over gRPC and moves the cursor when, and only when, one has arrived.
 //!
-//! Takes from [`Delivery`], gives to the network. One batch is in flight at a time, so the controller sees each lane in
-//! order; after a failed attempt what is urgent goes first. Everything that goes wrong ends in waiting and trying again,
-//! or in holding on until somebody acts; nothing is given up. While the controller is away nothing grows: a batch of each
-//! lane in memory, one timer, a log line for each change of state and none for a retry.
+//! Takes from [`Delivery`], gives to the network. How many batches are in flight is the [`Window`]'s say: one of each lane
+//! unless the controller sorts by sequence; what is urgent goes first. Everything that goes wrong ends in waiting and
+//! trying again, in smaller batches, or in holding on until somebody acts; nothing is given up. While the controller is away
+//! nothing grows: a few batches in memory, one timer, a log line for each change of state and none for a retry.
 
 mod answer;
-mod codec;
+mod call;
 mod connection;
+mod link;
 mod state;
 mod token;
+mod window;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use self::{
-    answer::{Answer, classify},
+    answer::{Answer, Asked, classify, is_exhausted},
     connection::Connection,
+    link::{Done, Link},
     state::Phase,
     token::{Token, TokenReader},
 };
@@ -26,17 +31,18 @@ pub use self::{
     connection::Tls,
     state::{Registration, UplinkState},
     token::{Claims, TokenError, TokenSource},
+    window::{BASELINE_ANSWERS, QUICK, WINDOW_MAX, Window},
 };
-use super::{Batch, Delivery};
+use super::{Batch, Delivery, Packing};
 use crate::{
     backoff::{Backoff, random},
-    event_log::LogError,
+    event_log::{Lane, LogError},
     schema::wire::SystemInfo,
     telemetry::ErrorChain,
 };
 
 /// First and longest wait between attempts.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 
 /// The wait until a log that could not be read is tried again.
 const LOG_PAUSE: Duration = Duration::from_secs(5);
@@ -46,6 +52,12 @@ const HOLD: Duration = BACKOFF.1;
 
 /// How often in a row what is not delivered gets other numbers. Beyond it the controller is at fault, and holds.
 const FORKS_MAX: u32 = 3;
+
+/// The most bytes of events in flight, in clear; a single batch may exceed them.
+const IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How old what was read of the token's file may be when a batch is sent.
+const TOKEN_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// Where to deliver to.
 #[derive(Clone, Debug)]
@@ -77,10 +89,21 @@ pub struct Uplink {
     state: UplinkState,
     /// Absent while it is being read.
     token: Option<TokenReader>,
-    connection: Option<Connection>,
+    /// As it was last read, and when.
+    current_token: Option<(Token, Instant)>,
+    link: Option<Link>,
+    links: u64,
+    in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
+    in_flight_bytes: usize,
     backoff: Backoff,
+    /// Nothing is sent before this.
+    pause: Option<Instant>,
+    /// How many there have been.
+    pauses: u64,
     /// Forks since the last batch that arrived.
     forks: u32,
+    /// The controller has other events under our numbers: what is on its way is waited for, then the rest renumbered.
+    forked: Option<String>,
 }
 
 /// Why an attempt did not deliver, in words and in kind.
@@ -89,12 +112,32 @@ struct Failure {
     error: String,
 }
 
+impl Failure {
+    fn retry(error: String) -> Failure {
+        Failure { answer: Answer::Retry(Duration::ZERO), error }
+    }
+}
+
 impl Uplink {
     /// Ready to run.
     pub fn new(settings: Settings, surroundings: Surroundings, delivery: Delivery, state: UplinkState) -> Uplink {
-        let token = Some(TokenReader::new(settings.token.clone()));
-        let backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        Uplink { settings, surroundings, delivery, state, token, connection: None, backoff, forks: 0 }
+        Uplink {
+            token: Some(TokenReader::new(settings.token.clone())),
+            settings,
+            surroundings,
+            delivery,
+            state,
+            current_token: None,
+            link: None,
+            links: 0,
+            in_flight: FuturesUnordered::new(),
+            in_flight_bytes: 0,
+            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
+            pause: None,
+            pauses: 0,
+            forks: 0,
+            forked: None,
+        }
     }
 
     /// Delivers until `shutdown`; then what is left, as long as the controller takes it at once. Ends early when
@@ -114,7 +157,7 @@ impl Uplink {
                 let error = ErrorChain(&error).to_string();
                 tracing::error!(error, "the event log cannot be read; delivery goes on when it can");
             }
-            self.delivery.start_over();
+            self.delivery.read_anew();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(LOG_PAUSE) => {}
@@ -123,60 +166,186 @@ impl Uplink {
     }
 
     async fn deliver_while_readable(&mut self, shutdown: &CancellationToken) -> Result<(), LogError> {
-        while let Some(mut batch) = self.delivery.next(shutdown).await? {
-            let wait = match self.attempt(&mut batch).await {
-                Ok(()) => {
-                    self.arrived(&batch);
-                    continue;
-                }
-                Err(failure) => self.settle(batch, failure),
-            };
+        loop {
+            let hurried = shutdown.is_cancelled();
+            self.pause = self.pause.filter(|until| Instant::now() < *until);
+            if self.pause.is_none() {
+                self.fill(hurried).await?;
+            }
+            if hurried && self.in_flight.is_empty() {
+                return Ok(());
+            }
+            let (idle, pause) = (self.in_flight.is_empty(), self.pause);
+            let [urgent, routine] = [Lane::Urgent, Lane::Routine].map(|lane| self.has_room(lane));
             tokio::select! {
                 biased;
-                () = shutdown.cancelled(), if !wait.is_zero() => return Ok(()),
-                () = tokio::time::sleep(wait) => {}
+                Some(done) = self.in_flight.next(), if !idle => self.settle(done).await,
+                () = shutdown.cancelled(), if !hurried => {}
+                () = tokio::time::sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {}
+                () = self.delivery.changed(urgent, routine), if pause.is_none() && !hurried => {}
             }
         }
+    }
+
+    /// Connects if need be, and sends what is due as far as there is room.
+    async fn fill(&mut self, hurried: bool) -> Result<(), LogError> {
+        if self.forked.is_some() {
+            self.renumber_when_idle();
+        }
+        if self.link.is_none() && self.forked.is_none() {
+            self.connect().await;
+        }
+        while let Some(lane) = self.next_lane(hurried) {
+            let Some((token, packing)) = self.packing().await else { return Ok(()) };
+            let now = (self.surroundings.now)();
+            if let Some(batch) = self.delivery.take(lane, &packing, now).await? {
+                self.send(batch, token, packing).await;
+            }
+        }
+        self.state.flows(self.in_flight.len(), self.link.as_ref());
         Ok(())
     }
 
-    fn arrived(&mut self, batch: &Batch) {
+    /// The lane that is to be sent from now.
+    fn next_lane(&mut self, hurried: bool) -> Option<Lane> {
+        if self.pause.is_some() || self.link.is_none() {
+            return None;
+        }
+        Lane::ALL.into_iter().find(|lane| self.has_room(*lane) && self.delivery.is_due(*lane, hurried))
+    }
+
+    fn has_room(&self, lane: Lane) -> bool {
+        let limit = self.link.as_ref().map_or(0, |link| link.window.limit());
+        // What is urgent does not wait for the bytes of what is not.
+        let bytes = lane == Lane::Urgent || self.in_flight_bytes < IN_FLIGHT_BYTES_MAX;
+        self.forked.is_none() && bytes && self.delivery.in_flight(lane) < limit
+    }
+
+    /// With what to send, if there is a connection and a token.
+    async fn packing(&mut self) -> Option<(Token, Packing)> {
+        let token = match self.fresh_token().await {
+            Ok(token) => token,
+            Err(failure) => {
+                self.wait(&failure);
+                return None;
+            }
+        };
+        let node_id = token.claims.rid.as_deref().unwrap_or(&self.settings.node_id).into();
+        let compression = self.link.as_ref()?.compression;
+        Some((token, Packing { node_id, compression }))
+    }
+
+    async fn send(&mut self, mut batch: Batch, token: Token, packing: Packing) {
+        let now = (self.surroundings.now)();
+        // Cut just now, or the same way as when it was tried last: packed already. Otherwise it takes a while.
+        let packed = match batch.is_packed(&packing) {
+            true => batch.message(&packing, now).map(|message| (batch, message)),
+            false => {
+                let kept = batch.clone();
+                let packed =
+                    tokio::task::spawn_blocking(move || batch.message(&packing, now).map(|message| (batch, message)));
+                match packed.await {
+                    Ok(Ok(packed)) => Ok(packed),
+                    Ok(Err(error)) => return self.cannot_pack(kept, &error),
+                    Err(error) => return self.cannot_pack(kept, &error),
+                }
+            }
+        };
+        let (Ok((batch, message)), Some(link)) = (packed, &self.link) else { return };
+        self.in_flight_bytes += batch.raw_bytes();
+        self.in_flight.push(Box::pin(link.send(batch, message, token.header, self.pauses)));
+    }
+
+    fn cannot_pack(&mut self, batch: Batch, error: &(dyn std::error::Error + 'static)) {
+        let failure = Failure { answer: Answer::Hold, error: format!("put a batch together: {}", ErrorChain(error)) };
+        self.hold(batch, failure);
+    }
+
+    /// What an answer means for its batch and for everything that comes after it.
+    async fn settle(&mut self, mut done: Done) {
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(done.batch.raw_bytes());
+        let answer = classify(&done.outcome, done.asked());
+        let in_flight = self.in_flight.len();
+        if let Some(link) = self.link.as_mut().filter(|link| link.number == done.link) {
+            match (&done.outcome, &answer) {
+                (Ok(response), Answer::Delivered(_)) => {
+                    link.dialect = response.dialect;
+                    link.window.delivered(done.latency, response.dialect > 0, in_flight);
+                }
+                (_, Answer::Retry(_)) => link.window.refused(in_flight),
+                (_, Answer::Plainer) if link.compression == done.compression => {
+                    link.compression = done
+                        .accepts
+                        .filter(|accepts| *accepts != done.compression)
+                        .unwrap_or(done.compression.plainer().unwrap_or(done.compression));
+                }
+                _ => {}
+            }
+            if done.is_broken() {
+                self.link = None;
+            }
+        }
+        done.batch.exhausted = match &done.outcome {
+            Err(status) if is_exhausted(status) => done.batch.exhausted + 1,
+            _ => 0,
+        };
+        let failure = Failure { error: describe(&done.outcome), answer };
+        match failure.answer {
+            Answer::Delivered(after) => self.arrived(&done, after),
+            Answer::Plainer => self.delivery.keep(done.batch),
+            Answer::Halve if done.batch.count() > 1 => self.halve(done.batch).await,
+            Answer::Halve => self.hold(done.batch, failure),
+            Answer::Fork if self.forks < FORKS_MAX => {
+                self.delivery.keep(done.batch);
+                self.forked.get_or_insert(failure.error);
+            }
+            Answer::Retry(_) | Answer::Fork | Answer::Hold => {
+                self.delivery.keep(done.batch);
+                // What was sent before the last pause says nothing new.
+                if done.pauses == self.pauses {
+                    self.wait(&failure);
+                }
+            }
+        }
+    }
+
+    fn arrived(&mut self, done: &Done, after: Duration) {
         self.backoff.reset();
         self.forks = 0;
-        self.delivery.delivered(batch);
+        self.delivery.delivered(&done.batch);
         let now = (self.surroundings.now)();
+        self.state.delivered(done.batch.count(), done.bytes, now);
         match self.delivery.held() {
             None => self.connected(now),
             Some(reason) => self.state.still_held(reason, now),
         }
+        if !after.is_zero() {
+            self.pause_for(after);
+        }
     }
 
-    /// Puts a batch back that was not delivered; gives how long nothing is to be tried.
-    fn settle(&mut self, batch: Batch, failure: Failure) -> Duration {
-        let wait = match failure.answer {
-            Answer::Halve if batch.count() > 1 => {
-                self.delivery.halve(&batch);
-                return Duration::ZERO;
-            }
-            Answer::Halve => {
-                // A single event that is refused blocks its lane rather than being lost.
-                self.note(&failure, HOLD);
-                self.delivery.hold(batch, HOLD, failure.error);
-                return Duration::ZERO;
-            }
-            Answer::Fork if self.forks < FORKS_MAX => {
-                self.renumber(&failure.error);
-                return Duration::ZERO;
-            }
-            Answer::Retry(after) => after.max(self.backoff.next(random())),
-            Answer::Fork | Answer::Hold | Answer::Delivered => HOLD,
+    async fn halve(&mut self, batch: Batch) {
+        let kept = batch.clone();
+        // Decompressing a batch takes a few milliseconds.
+        let error = match tokio::task::spawn_blocking(move || batch.halves()).await {
+            Ok(Ok((first, second))) => return self.delivery.halved(first, second),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
         };
-        self.note(&failure, wait);
-        self.delivery.keep(batch);
-        wait
+        self.hold(kept, Failure { answer: Answer::Hold, error: format!("cut a batch: {error}") });
     }
 
-    fn renumber(&mut self, error: &str) {
+    /// A single event that is refused blocks its lane rather than being lost.
+    fn hold(&mut self, batch: Batch, failure: Failure) {
+        self.note(&failure, HOLD);
+        self.delivery.hold(batch, HOLD, failure.error);
+    }
+
+    fn renumber_when_idle(&mut self) {
+        if !self.in_flight.is_empty() {
+            return;
+        }
+        let Some(error) = self.forked.take() else { return };
         self.forks += 1;
         let epoch = self.delivery.renumber();
         tracing::warn!(
@@ -187,33 +356,41 @@ impl Uplink {
         );
     }
 
-    /// One attempt: token, connection, registration, batch.
-    async fn attempt(&mut self, batch: &mut Batch) -> Result<(), Failure> {
-        let token = self.read_token().await?;
-        let node_id = token.claims.rid.as_deref().unwrap_or(&self.settings.node_id);
-        let bytes = batch.encoded(node_id, (self.surroundings.now)());
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect(&token).await?,
+    /// Nothing is sent for a while after a failure.
+    fn wait(&mut self, failure: &Failure) {
+        let wait = match failure.answer {
+            // More than was asked for, by up to a half: whoever was told the same does not come back in step.
+            Answer::Retry(after) => after.mul_f64(1.0 + random() / 2.0).max(self.backoff.next(random())),
+            _ => HOLD,
         };
-        let length = bytes.len() as u64;
-        let outcome = connection.send(&token.header, bytes).await;
-        if !outcome.as_ref().is_err_and(is_broken) {
-            self.connection = Some(connection);
-        }
-        match classify(&outcome) {
-            Answer::Delivered => {
-                self.state.delivered(batch.count(), length, (self.surroundings.now)());
-                Ok(())
+        self.pause_for(wait);
+        self.note(failure, wait);
+    }
+
+    fn pause_for(&mut self, wait: Duration) {
+        self.pauses += 1;
+        self.pause = self.pause.max(Some(Instant::now() + wait));
+    }
+
+    /// A new connection, registered; or a pause.
+    async fn connect(&mut self) {
+        match self.try_connect().await {
+            Ok(connection) => {
+                self.links += 1;
+                self.link = Some(Link::new(connection, self.links));
+                if self.state.first_connected((self.surroundings.now)()) {
+                    tracing::info!(controller = self.settings.address, "the controller knows this node");
+                }
             }
-            answer => Err(Failure { answer, error: describe(&outcome) }),
+            Err(failure) => self.wait(&failure),
         }
     }
 
-    async fn connect(&mut self, token: &Token) -> Result<Connection, Failure> {
-        let connection = Connection::open(&self.settings.address, &self.settings.tls).await.map_err(|error| {
-            Failure { answer: Answer::Retry(Duration::ZERO), error: ErrorChain(&error).to_string() }
-        })?;
+    async fn try_connect(&mut self) -> Result<Connection, Failure> {
+        let token = self.read_token().await?;
+        let connection = Connection::open(&self.settings.address, &self.settings.tls)
+            .await
+            .map_err(|error| Failure::retry(ErrorChain(&error).to_string()))?;
         let system_info = Arc::clone(&self.surroundings.system_info);
         let system_info = tokio::task::spawn_blocking(move || system_info()).await.unwrap_or_default();
         match connection.register(&token.header, system_info).await {
@@ -232,12 +409,21 @@ impl Uplink {
                 Ok(connection)
             }
             Err(status) => {
-                let answer = match classify(&Err(status.clone())) {
+                let error = format!("register: {}", describe_status(&status));
+                let asked = Asked { events: 1, compressed: false, exhausted: 0 };
+                let answer = match classify(&Err(status), asked) {
                     Answer::Retry(after) => Answer::Retry(after),
                     _ => Answer::Hold,
                 };
-                Err(Failure { answer, error: format!("register: {}", describe_status(&status)) })
+                Err(Failure { answer, error })
             }
+        }
+    }
+
+    async fn fresh_token(&mut self) -> Result<Token, Failure> {
+        match &self.current_token {
+            Some((token, read_at)) if read_at.elapsed() < TOKEN_AGE_MAX => Ok(token.clone()),
+            _ => self.read_token().await,
         }
     }
 
@@ -251,7 +437,9 @@ impl Uplink {
         let hold = |error| Failure { answer: Answer::Hold, error };
         let (reader, token) = read.await.map_err(|_| hold("reading the token panicked".to_owned()))?;
         self.token = Some(reader);
-        token.map_err(|error| Failure { answer: Answer::Retry(Duration::ZERO), error: ErrorChain(&error).to_string() })
+        let token = token.map_err(|error| Failure::retry(ErrorChain(&error).to_string()))?;
+        self.current_token = Some((token.clone(), Instant::now()));
+        Ok(token)
     }
 
     fn connected(&self, now: i64) {
@@ -263,7 +451,7 @@ impl Uplink {
     fn note(&self, failure: &Failure, wait: Duration) {
         let now = (self.surroundings.now)();
         let phase = if matches!(failure.answer, Answer::Retry(_)) { Phase::Waiting } else { Phase::Held };
-        self.state.failed(&failure.error, wait);
+        self.state.failed(&failure.error, wait, now);
         if !self.state.enter(phase, now) {
             return;
         }
@@ -273,19 +461,6 @@ impl Uplink {
             _ => tracing::warn!(controller, error, "the controller cannot be reached; events are kept and sent later"),
         }
     }
-}
-
-/// Whether the connection itself is in doubt, so that the next attempt makes a new one.
-fn is_broken(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable
-            | Code::Unknown
-            | Code::Internal
-            | Code::Cancelled
-            | Code::DeadlineExceeded
-            | Code::Unauthenticated
-    )
 }
 
 fn describe(outcome: &Result<crate::schema::wire::EventBatchResponse, Status>) -> String {

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::Claims;
+use super::{Claims, link::Link};
 use crate::schema::local::UplinkStatus;
 
 /// Shared between the uplink and those who ask. Cheap to copy.
@@ -24,6 +24,31 @@ struct Inner {
 struct Status {
     status: UplinkStatus,
     next_attempt: Option<Instant>,
+    rate: Rate,
+}
+
+/// Events a second: an average in which what lies back counts less, by half every seven seconds.
+struct Rate {
+    per_second: f64,
+    at: Instant,
+}
+
+/// Over how many seconds the rate is averaged.
+const RATE_SECONDS: f64 = 10.0;
+
+impl Rate {
+    fn new() -> Rate {
+        Rate { per_second: 0.0, at: Instant::now() }
+    }
+
+    fn add(&mut self, events: u64, now: Instant) {
+        self.per_second = self.at(now) + events as f64 / RATE_SECONDS;
+        self.at = now;
+    }
+
+    fn at(&self, now: Instant) -> f64 {
+        self.per_second * (-now.saturating_duration_since(self.at).as_secs_f64() / RATE_SECONDS).exp()
+    }
 }
 
 /// The controller took the node.
@@ -65,7 +90,7 @@ impl UplinkState {
             UplinkStatus { state: state.to_owned(), controller: controller.to_owned(), ..UplinkStatus::default() };
         UplinkState {
             inner: Arc::new(Inner {
-                status: Mutex::new(Status { status, next_attempt: None }),
+                status: Mutex::new(Status { status, next_attempt: None, rate: Rate::new() }),
                 registration: watch::Sender::new(None),
             }),
         }
@@ -77,6 +102,7 @@ impl UplinkState {
         let wait = status.next_attempt.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
         UplinkStatus {
             next_attempt_milliseconds: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            events_per_second: status.rate.at(Instant::now()),
             ..status.status.clone()
         }
     }
@@ -88,6 +114,12 @@ impl UplinkState {
 
     pub(super) fn registered(&self, registration: Registration) {
         self.inner.registration.send_replace(Some(registration));
+    }
+
+    /// Notes that the controller took the node for the first time; false when something has been said of it before.
+    pub(super) fn first_connected(&self, now: i64) -> bool {
+        let connecting = self.lock().status.state == "connecting";
+        connecting && self.enter(Phase::Connected, now)
     }
 
     /// Enters a phase; gives whether it is another one than before.
@@ -102,6 +134,7 @@ impl UplinkState {
         }
         status.status.state = phase.name().to_owned();
         status.status.state_since = now;
+        status.status.connected_since = if phase == Phase::Connected { now } else { 0 };
         true
     }
 
@@ -111,6 +144,17 @@ impl UplinkState {
         status.status.delivered_batches += 1;
         status.status.delivered_events += events;
         status.status.delivered_bytes += bytes;
+        status.rate.add(events, Instant::now());
+    }
+
+    /// What is on its way, and how.
+    pub(super) fn flows(&self, in_flight: usize, link: Option<&Link>) {
+        let status = &mut self.lock().status;
+        status.in_flight_batches = u32::try_from(in_flight).unwrap_or(u32::MAX);
+        let Some(link) = link else { return };
+        status.window = u32::try_from(link.window.limit()).unwrap_or(u32::MAX);
+        status.dialect = link.dialect;
+        link.compression.name().unwrap_or("none").clone_into(&mut status.compression);
     }
 
     /// Batches arrive, but something is still refused.
@@ -119,9 +163,10 @@ impl UplinkState {
         reason.clone_into(&mut self.lock().status.last_error);
     }
 
-    pub(super) fn failed(&self, error: &str, next_attempt: Duration) {
+    pub(super) fn failed(&self, error: &str, next_attempt: Duration, now: i64) {
         let mut status = self.lock();
         status.status.failed_attempts += 1;
+        status.status.last_failure = now;
         error.clone_into(&mut status.status.last_error);
         status.next_attempt = Some(Instant::now() + next_attempt);
     }

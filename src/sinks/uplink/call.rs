@@ -1,0 +1,132 @@
+//! One `SendEvents` as an HTTP/2 request whose body is ready: what the log has compressed goes as it is. A generated client
+//! would encode and compress, which is what is saved here; the answer is read by tonic.
+//!
+//! Source: the gRPC protocol over HTTP/2: a byte that tells whether the message is compressed, its length in four
+//! bytes, the message.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use tonic::{
+    Code, Status, Streaming,
+    codec::BufferSettings,
+    codegen::http::{HeaderMap, Request, Response, header},
+    metadata::{Ascii, MetadataValue},
+    transport::Channel,
+};
+use tonic_prost::ProstDecoder;
+use tower::{Service as _, ServiceExt as _};
+
+use crate::{
+    schema::wire::EventBatchResponse,
+    sinks::compression::{Compression, Message},
+};
+
+const METHOD: &str = "/rodent.RodentService/SendEvents";
+
+/// The largest answer that is read, bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Compressed or not, and the length.
+const PREFIX_BYTES: usize = 5;
+
+/// What came back.
+pub(super) struct Answered {
+    /// The answer, or why there is none.
+    pub(super) outcome: Result<EventBatchResponse, Status>,
+    /// The best compression that the peer says it accepts, if it says so.
+    pub(super) accepts: Option<Compression>,
+}
+
+/// Sends a message and waits for the answer. The channel's own deadline ends it.
+pub(super) async fn send_events(channel: Channel, token: &MetadataValue<Ascii>, message: Message) -> Answered {
+    let response = match exchange(channel, token, message).await {
+        Ok(response) => response,
+        Err(status) => return Answered { outcome: Err(status), accepts: None },
+    };
+    let accepts = accepted(response.headers());
+    Answered { outcome: read(response).await, accepts }
+}
+
+async fn exchange(
+    mut channel: Channel,
+    token: &MetadataValue<Ascii>,
+    message: Message,
+) -> Result<Response<tonic::body::Body>, Status> {
+    let request = request(token, message)?;
+    let failed = |error| Status::from_error(Box::new(error));
+    channel.ready().await.map_err(failed)?.call(request).await.map_err(failed)
+}
+
+fn request(token: &MetadataValue<Ascii>, message: Message) -> Result<Request<tonic::body::Body>, Status> {
+    let length = u32::try_from(message.len()).map_err(|_| Status::out_of_range("the batch is larger than 4 GiB"))?;
+    let mut request =
+        Request::post(METHOD).header(header::TE, "trailers").header(header::CONTENT_TYPE, "application/grpc");
+    if let Some(name) = message.compression.name() {
+        request = request.header("grpc-encoding", name);
+    }
+    let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
+    prefix.put_u8(message.compression.name().is_some().into());
+    prefix.put_u32(length);
+    let pieces: VecDeque<_> =
+        std::iter::once(prefix.freeze()).chain(message.pieces).filter(|p| !p.is_empty()).collect();
+    let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+    let mut request = request
+        .body(tonic::body::Body::new(PiecesBody { pieces, left }))
+        .map_err(|error| Status::internal(error.to_string()))?;
+    // As bytes: the value keeps its mark of being a secret.
+    let mut metadata = tonic::metadata::MetadataMap::new();
+    metadata.insert("authorization", token.clone());
+    request.headers_mut().extend(metadata.into_headers());
+    Ok(request)
+}
+
+/// The best compression that these headers accept, where they say so.
+pub(super) fn accepted(headers: &HeaderMap) -> Option<Compression> {
+    headers.get("grpc-accept-encoding").and_then(|names| names.to_str().ok()).map(Compression::accepted)
+}
+
+async fn read(response: Response<tonic::body::Body>) -> Result<EventBatchResponse, Status> {
+    let (head, body) = response.into_parts();
+    // An error without a message comes as headers alone.
+    if let Some(status) = Status::from_header_map(&head.headers).filter(|status| status.code() != Code::Ok) {
+        return Err(status);
+    }
+    let decoder: ProstDecoder<EventBatchResponse> = ProstDecoder::new(BufferSettings::default());
+    let mut answers = Streaming::new_response(decoder, body, head.status, None, Some(ANSWER_BYTES_MAX));
+    let answer = answers.message().await?;
+    // What decides is the status behind the message.
+    answers.trailers().await?;
+    answer.ok_or_else(|| Status::internal("the controller answered without a message"))
+}
+
+/// Bytes that are there already, one piece after the other.
+struct PiecesBody {
+    pieces: VecDeque<Bytes>,
+    left: u64,
+}
+
+impl Body for PiecesBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.pop_front();
+        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
