@@ -1,12 +1,13 @@
 //! The command line: one file a command, each with its arguments and `run`.
 //!
-//! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events` and
-//! `status` are thin clients of the agent's socket. Always holds: results go to standard output and everything else to
-//! standard error, one line each; a reader that goes away ends a command quietly.
+//! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events`, `status`
+//! and `dead-letters` are thin clients of the agent's socket. Always holds: results go to standard output and everything
+//! else to standard error, one line each; a reader that goes away ends a command quietly.
 
 mod agent;
 mod bench;
 mod config;
+mod dead_letters;
 mod emit;
 mod events;
 mod failure;
@@ -57,6 +58,9 @@ enum Command {
     Emit(emit::Arguments),
     Events(events::Arguments),
     Status(status::Arguments),
+    /// Decide about events that the controller refuses
+    #[command(after_help = dead_letters::EXAMPLES)]
+    DeadLetters(dead_letters::Arguments),
     /// Check the configuration, or show what it comes to
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(config::ConfigArguments),
@@ -88,6 +92,7 @@ impl Command {
             Command::Emit(arguments) => wait_for(emit::run(arguments, &socket)),
             Command::Events(arguments) => wait_for(events::run(arguments, &socket)),
             Command::Status(arguments) => wait_for(status::run(arguments, &socket)),
+            Command::DeadLetters(arguments) => wait_for(dead_letters::run(arguments, &socket)),
             Command::Config(arguments) => Ok(config::run(arguments)),
             Command::Log(arguments) => log::run(arguments),
             Command::Bench(arguments) => bench::run(arguments),

@@ -79,7 +79,7 @@ fn print(status: &StatusResponse, now: SystemTime, screen: &mut Screen) -> io::R
 }
 
 /// The text in lines of at most `room` columns where its words allow it: what is wrong is never cut off.
-fn wrapped(text: &str, room: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         match lines.last_mut() {

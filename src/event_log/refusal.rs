@@ -77,3 +77,55 @@ impl Refusal<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event_log::{Read, Settings, StoredEvent},
+        schema::events::{EventLevel, EventLossPayload},
+    };
+
+    /// The events of the records' lane.
+    fn records(log: &EventLog) -> Vec<StoredEvent> {
+        match log.reader(RECORDS, 1).read(99, 99_999).expect("readable") {
+            Read::Run(run) => run.events().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn said(stored: &StoredEvent) -> EventLossPayload {
+        let event = Event::decode(stored.event.clone()).expect("an event");
+        record_of(&event).expect("a record").clone()
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_recorded_so_that_the_number_can_be_accounted_for_and_its_own_refusal_is_not() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = EventLog::open(Settings::new(directory.path().join("log"))).expect("a log");
+        let event = Event { level: EventLevel::Warn.into(), timestamp: 77, ..Event::default() }.encode_to_vec();
+        let epoch = Uuid::from_u128(4);
+        let refusal = Refusal { consumer: "uplink", lane: Lane::Routine, epoch, sequence: 4711, event: &event };
+        let next = log.record_refusal(refusal).await.expect("recorded").expect("a record");
+        assert_eq!(log.secure(RECORDS, next).await.expect("durable"), None);
+        let written = records(&log);
+        let record = said(&written[0]);
+        assert_eq!((record.consumer.as_str(), record.lane.as_str()), ("uplink", "routine"));
+        assert_eq!((record.first_sequence, record.last_sequence, record.count), (4711, 4711, 1));
+        assert_eq!((record.operation(), record.log_epoch), (EventLossOperation::Refused, epoch.to_string()));
+        assert_eq!((record.first_time, record.count_exact), (77, true));
+        assert_eq!(record.count_by_level, [("warn".to_owned(), 1)].into());
+
+        // The controller refuses the record too.
+        let (lane, epoch, event) = (RECORDS, log.epoch(), &written[0].event);
+        let again = Refusal { consumer: "uplink", lane, epoch, sequence: written[0].sequence, event };
+        assert_eq!(log.record_refusal(again).await.expect("nothing to do"), None);
+        assert_eq!(records(&log).len(), 1);
+
+        // What cannot be decoded is accounted for all the same.
+        log.record_refusal(Refusal { event: b"\xff", ..refusal }).await.expect("recorded").expect("a record");
+        log.commit(RECORDS, next + 1).await.expect("durable");
+        assert_eq!(said(&records(&log)[1]).count, 1);
+        log.close();
+    }
+}

@@ -30,8 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An agent's rooms behind a socket, and a client of it.
 pub(crate) struct Site {
-    client: Client,
-    log: EventLog,
+    pub(crate) client: Client,
+    pub(crate) log: EventLog,
+    pub(crate) dead_letters: DeadLetters,
     pub(crate) socket: PathBuf,
     shutdown: CancellationToken,
     serving: JoinSet<Result<(), ServeError>>,
@@ -44,6 +45,11 @@ impl Site {
     }
 
     async fn with(gate: Gate, disk_bytes_max: u64) -> Site {
+        Site::of_group("rodent", gate, disk_bytes_max).await
+    }
+
+    /// The socket belongs to this group.
+    pub(crate) async fn of_group(group: &str, gate: Gate, disk_bytes_max: u64) -> Site {
         let directory = tempfile::tempdir().expect("a directory");
         let log = EventLog::open(event_log::Settings {
             buffer_size: 5_000,
@@ -57,14 +63,14 @@ impl Site {
         let emitter = Emitter::new(log.clone(), gate, || NOW);
         let status = Arc::new(|| StatusResponse { node_id: "nas-1".to_owned(), ..Default::default() });
         let socket = directory.path().join("rodent.sock");
-        let settings = Settings { socket: socket.clone(), ..Settings::default() };
+        let settings = Settings { socket: socket.clone(), group: group.to_owned(), ..Settings::default() };
         let api = LocalApi::bind(&settings).await.expect("a free place");
         let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
         let dead_letters = DeadLetters::open(&directory.path().join("dead-letters")).expect("a directory");
-        let rooms = Rooms { emitter, log: log.clone(), status, dead_letters };
+        let rooms = Rooms { emitter, log: log.clone(), status, dead_letters: dead_letters.clone() };
         serving.spawn(api.serve(rooms, shutdown.clone()));
         let client = Client::connect(&socket).await.expect("the agent answers");
-        Site { client, log, socket, shutdown, serving, _directory: directory }
+        Site { client, log, dead_letters, socket, shutdown, serving, _directory: directory }
     }
 
     async fn emit(&self, events: &[Event]) -> Result<EmitResponse, ClientError> {

@@ -3,6 +3,7 @@
 mod command_line;
 mod config;
 mod controller;
+mod dead_letters;
 mod fork;
 mod hundred_thousand;
 mod local_socket;
