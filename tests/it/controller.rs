@@ -3,6 +3,8 @@
 
 mod answers;
 mod cases;
+#[cfg(feature = "sqlite")]
+mod completeness;
 pub(crate) mod peer;
 #[cfg(feature = "sqlite")]
 mod process;

@@ -7,6 +7,8 @@ use crate::{
     telemetry::ErrorChain,
 };
 
+/// As grep: there is something that should not be.
+const MISSING: u8 = 1;
 /// The command line was wrong.
 pub(super) const USAGE: u8 = 64;
 const DATA: u8 = 65;
@@ -25,6 +27,16 @@ impl Failure {
     /// The arguments do not go together, or one of them is not understood.
     pub(super) fn usage(message: impl fmt::Display) -> Failure {
         Failure { code: USAGE, message: message.to_string() }
+    }
+
+    /// What was asked about is not in the store.
+    pub(super) fn no_input(message: impl fmt::Display) -> Failure {
+        Failure { code: NO_INPUT, message: message.to_string() }
+    }
+
+    /// The command did what was asked; what it found is not complete.
+    pub(super) fn missing(message: impl fmt::Display) -> Failure {
+        Failure { code: MISSING, message: message.to_string() }
     }
 
     pub(super) fn exit_code(&self) -> ExitCode {

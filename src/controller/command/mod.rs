@@ -3,6 +3,7 @@
 
 mod events;
 mod failure;
+mod gaps;
 mod location;
 mod nodes;
 mod serve;
@@ -31,9 +32,11 @@ const EXAMPLES: &str = "Examples:
   rodent-controller token --secret-file secret --node nas-1 > nas-1.token
   rodent-controller events --store sqlite:events.db 'storage.*' 'level>=warn'
   rodent-controller nodes --store sqlite:events.db
+  rodent-controller gaps --store sqlite:events.db --node nas-1
 
-Exit codes: 0 done, 64 wrong usage, 65 not an event database, 66 no such file,
-74 input or output failed, 78 wrong secret or address.";
+Exit codes: 0 done, 1 events are missing (`gaps`), 64 wrong usage, 65 not an
+event database, 66 no such file or node, 74 input or output failed, 78 wrong
+secret or address.";
 
 #[derive(Parser)]
 #[command(name = "rodent-controller", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 80)]
@@ -47,6 +50,7 @@ enum Command {
     Serve(serve::Arguments),
     Events(events::Arguments),
     Nodes(nodes::Arguments),
+    Gaps(gaps::Arguments),
     Token(token::Arguments),
 }
 
@@ -60,6 +64,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Events(arguments) => events::run(arguments),
         Command::Nodes(arguments) => nodes::run(arguments),
+        Command::Gaps(arguments) => gaps::run(arguments),
         Command::Token(arguments) => token::run(arguments),
     };
     match result {

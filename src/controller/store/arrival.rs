@@ -6,7 +6,7 @@ use crate::event::{DecodeError, EventView, Kind, Level};
 
 /// The highest sequence that a store can keep: the largest integer of SQLite. At a million events a second it lasts
 /// for 290,000 years.
-const SEQUENCE_MAX: u64 = i64::MAX as u64;
+pub(super) const SEQUENCE_MAX: u64 = i64::MAX as u64;
 
 /// Events of one node, in order.
 #[derive(Clone, Debug)]

@@ -4,14 +4,15 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 
 use super::{
-    Arrival, Node, Numbering, Page, Query, Ranges, Receipt, Record, Store, StoreError, StoredEvent, Stream, Tail,
-    tail::TailSender,
+    Arrival, Loss, Node, Numbering, OVERTAKEN_ROWS_MAX, Overlap, Page, Query, Ranges, Receipt, Record, Store,
+    StoreError, StoredEvent, Stream, Tail, node::overlapping, order::sort_lanes, tail::TailSender,
 };
 use crate::event::json::Place;
 
@@ -20,6 +21,9 @@ pub const EVENTS_KEPT_MAX: usize = 100_000;
 
 /// Bytes of events that are held; beyond them the oldest go.
 const BYTES_KEPT_MAX: usize = 64 * 1024 * 1024;
+
+/// Reports of losses that are held of each node; beyond them the oldest go, and what they told of seems to be missing.
+const LOSSES_KEPT_MAX: usize = 10_000;
 
 /// A store in memory.
 #[derive(Debug)]
@@ -75,22 +79,20 @@ impl Store for MemoryStore {
                 && row.event.view().is_ok_and(|view| query.filter.matches(&view))
         };
         let event = |row: &Row| StoredEvent::clone(&row.event);
-        let mut last_row = held.last_row;
-        let events = match query.since {
-            None => {
-                let mut events: Vec<_> = held.rows.iter().rev().filter(wanted).take(query.limit).map(event).collect();
-                events.reverse();
-                events
-            }
-            Some(since) => {
-                let behind = held.rows.partition_point(|row| row.event.row <= since);
-                let events: Vec<_> = held.rows.range(behind..).filter(wanted).take(query.limit).map(event).collect();
-                if events.len() == query.limit {
-                    last_row = events.last().map_or(since, |event| event.row);
-                }
-                events
-            }
+        let Some(since) = query.since else {
+            let mut rows = held.rows.iter().rev();
+            let mut events: Vec<_> = rows.by_ref().filter(wanted).take(query.limit).map(event).collect();
+            events.extend(rows.take(OVERTAKEN_ROWS_MAX).filter(wanted).map(event));
+            events.reverse();
+            return Ok(Page::of_last(events, query.limit, held.last_row));
         };
+        let behind = held.rows.partition_point(|row| row.event.row <= since);
+        let mut events: Vec<_> = held.rows.range(behind..).filter(wanted).take(query.limit).map(event).collect();
+        let last_row = match events.last() {
+            Some(last) if events.len() == query.limit => last.row,
+            _ => held.last_row,
+        };
+        sort_lanes(&mut events);
         Ok(Page { events, last_row })
     }
 
@@ -126,7 +128,6 @@ struct Held {
 #[derive(Debug)]
 struct Row {
     event: Arc<StoredEvent>,
-    epoch: String,
     key: Key,
 }
 
@@ -136,6 +137,7 @@ struct NodeHeld {
     seen_at: i64,
     /// By epoch and lane; both empty for events without numbering.
     streams: BTreeMap<(String, String), StreamHeld>,
+    losses: VecDeque<Loss>,
 }
 
 #[derive(Debug, Default)]
@@ -176,32 +178,42 @@ impl Held {
             }
             receipt.stored += 1;
             stream.events += 1;
+            if let Some(loss) = Loss::read(&record, arrival.received_at)
+                && node.losses.iter().all(|known| known.event_id != loss.event_id)
+            {
+                if node.losses.len() == LOSSES_KEPT_MAX {
+                    node.losses.pop_front();
+                }
+                node.losses.push_back(loss);
+            }
             stream.ids.insert(key.clone(), record.id);
             self.last_row += 1;
             self.bytes += record.bytes.len();
             let event = StoredEvent {
                 row: self.last_row,
                 node: Arc::clone(&name),
+                epoch: epoch.into(),
                 place: sequence.map(|sequence| Place { lane: lane.to_owned(), sequence }),
                 received_at: arrival.received_at,
                 // A copy: the bytes that came would keep the whole request in memory for one event of it.
                 bytes: Bytes::copy_from_slice(&record.bytes),
             };
-            self.rows.push_back(Row { event: Arc::new(event), epoch: epoch.to_owned(), key });
+            self.rows.push_back(Row { event: Arc::new(event), key });
         }
         if let Some(numbering) = &arrival.numbering {
-            stream.received.insert(numbering.first()..=numbering.last());
+            stream.received.insert(numbering.first()..=numbering.last(), arrival.received_at);
         }
         Ok(receipt)
     }
 
     fn trim(&mut self, events_max: usize) {
         while self.rows.len() > events_max || self.bytes > BYTES_KEPT_MAX {
-            let Some(Row { event, epoch, key }) = self.rows.pop_front() else { return };
+            let Some(Row { event, key }) = self.rows.pop_front() else { return };
             self.bytes -= event.bytes.len();
             self.gone += 1;
             let lane = event.place.as_ref().map_or_else(String::new, |place| place.lane.clone());
-            let stream = self.nodes.get_mut(&event.node).and_then(|node| node.streams.get_mut(&(epoch, lane)));
+            let stream = (event.epoch.as_ref().to_owned(), lane);
+            let stream = self.nodes.get_mut(&event.node).and_then(|node| node.streams.get_mut(&stream));
             if let Some(stream) = stream {
                 stream.ids.remove(&key);
             }
@@ -236,12 +248,34 @@ impl NodeHeld {
             events: stream.events,
             received: stream.received.clone(),
         });
+        let streams: Vec<_> = streams.collect();
+        let overlaps = overlapping(&streams);
+        let overlaps = overlaps.iter().map(|(one, two, shared)| self.overlap(&streams[*one], &streams[*two], shared));
         Node {
             node: name.to_owned(),
             organisation: self.organisation.clone(),
             seen_at: self.seen_at,
             events: self.streams.values().map(|stream| stream.events).sum(),
-            streams: streams.collect(),
+            losses: self.losses.iter().cloned().collect(),
+            overlaps: overlaps.collect(),
+            streams,
         }
+    }
+
+    /// As far as both events are still held.
+    fn overlap(&self, one: &Stream, two: &Stream, shared: &[RangeInclusive<u64>]) -> Overlap {
+        let mut overlap = Overlap::between(one, two);
+        let ids =
+            |stream: &Stream| self.streams.get(&(stream.epoch.clone(), stream.lane.clone())).map(|held| &held.ids);
+        let (Some(ones), Some(twos)) = (ids(one), ids(two)) else { return overlap };
+        for range in shared {
+            let keys = Key::Sequence(*range.start())..=Key::Sequence(*range.end());
+            for (key, id) in ones.range(keys) {
+                if let (Key::Sequence(sequence), Some(other)) = (key, twos.get(key)) {
+                    overlap.note(*sequence, id == other);
+                }
+            }
+        }
+        overlap
     }
 }

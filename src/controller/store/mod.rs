@@ -3,20 +3,28 @@
 //!
 //! What holds for both: a batch is stored whole or not at all; an event that is there already is a repeat, not an
 //! error; another event under the same (node, epoch, lane, sequence) is a fork, and nothing of its batch is stored.
-//! Bytes are kept as they came. Rows are numbered from 1 in the order of storing and never renumbered.
+//! Bytes are kept as they came. Rows are numbered from 1 in the order of storing and never renumbered. A page of events
+//! shows each lane by its sequences, whatever the order in which they came.
 
+mod account;
 mod arrival;
+mod loss;
 mod memory;
 mod node;
+mod order;
+mod ranges;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod tail;
 
 use std::{io, path::PathBuf, sync::Arc};
 
+pub use account::{AWAITED_MS_MAX, Account, EpochAccount, Hole, LaneAccount};
 pub use arrival::{Arrival, Numbering, Record};
+pub use loss::Loss;
 pub use memory::{EVENTS_KEPT_MAX, MemoryStore};
-pub use node::{Node, Ranges, Stream};
+pub use node::{Node, Overlap, Stream};
+pub use ranges::Ranges;
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteReader, SqliteStore};
 pub use tail::{Tail, Tailed};
@@ -78,13 +86,26 @@ pub struct Query {
     pub limit: usize,
 }
 
-/// Stored events, the oldest first.
+/// Rows before the first of the last ones that are looked at too: among them may be some that were overtaken by others of
+/// their lane, and belong to the last ones by their sequence.
+const OVERTAKEN_ROWS_MAX: usize = 10_000;
+
+/// Stored events in the order of storing, the oldest first; but those of a lane in the order of their sequences.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// What matched.
     pub events: Vec<StoredEvent>,
     /// The last row that was looked at: where the next query begins.
     pub last_row: u64,
+}
+
+impl Page {
+    /// Of the last events that match, with some before them that may have been overtaken, the last ones by their places.
+    fn of_last(mut events: Vec<StoredEvent>, limit: usize, last_row: u64) -> Page {
+        order::sort_lanes(&mut events);
+        events.drain(..events.len().saturating_sub(limit));
+        Page { events, last_row }
+    }
 }
 
 /// One event as it is stored.
@@ -94,6 +115,8 @@ pub struct StoredEvent {
     pub row: u64,
     /// Who sent it.
     pub node: Arc<str>,
+    /// Epoch of its numbering; empty from an agent that does not number.
+    pub epoch: Arc<str>,
     /// Lane and sequence; none from an agent that does not number.
     pub place: Option<Place>,
     /// When it was stored, Unix milliseconds.

@@ -150,15 +150,115 @@ async fn nodes_tell_what_has_arrived_and_what_is_missing() {
         let stream = &nodes[0].streams[0];
         assert_eq!((stream.epoch.as_str(), stream.lane.as_str(), stream.events), ("epoch", "routine", 5));
         assert_eq!(stream.received.iter().collect::<Vec<_>>(), [1..=2, 4..=6]);
-        assert_eq!(stream.received.missing(), 1);
+        assert_eq!(stream.received.holes(6), [3..=3]);
+        assert_eq!(stream.received.since_above(3), Some(NOW));
         let silent = Node {
             node: "silent".into(),
             organisation: "acme".into(),
             seen_at: NOW + 5,
             events: 0,
             streams: Vec::new(),
+            losses: Vec::new(),
+            overlaps: Vec::new(),
         };
         assert_eq!(nodes[1], silent);
+    })
+    .await;
+}
+
+/// A report of the log that routine 2 and 3 of `epoch` are lost, as the urgent event of a sequence in an epoch.
+fn report(id: &str, epoch: &str, sequence: u64) -> Arrival {
+    let loss = events::EventLossPayload {
+        lane: "routine".into(),
+        log_epoch: "epoch".into(),
+        first_sequence: 2,
+        last_sequence: 3,
+        count: 2,
+        count_exact: true,
+        operation: events::event_loss_payload::EventLossOperation::Retention.into(),
+        ..Default::default()
+    };
+    let event = events::Event {
+        event_id: id.to_owned(),
+        source: "event_log".into(),
+        event_payload: Some(loss.into_event_payload()),
+        ..Default::default()
+    };
+    let records = vec![Record::read(event.encode_to_vec().into()).expect("an event")];
+    Arrival { records, numbering: Numbering::new(epoch, "urgent", sequence, sequence), ..unnumbered("n", &[]) }
+}
+
+#[tokio::test]
+async fn a_report_of_a_loss_is_known_once_however_often_it_comes() {
+    on_each(|store| async move {
+        store.store(numbered("n", 1, &["a"])).await.expect("stored");
+        store.store(numbered("n", 4, &["d"])).await.expect("stored");
+        assert_eq!(Account::of(&store.nodes().await.expect("nodes")[0]).missing(), 2);
+        for (epoch, sequence) in [("epoch", 1), ("epoch", 1), ("renumbered", 1)] {
+            store.store(report("r", epoch, sequence)).await.expect("stored");
+        }
+        let node = store.nodes().await.expect("nodes").remove(0);
+        let loss = Loss {
+            event_id: "r".into(),
+            received_at: NOW,
+            epoch: "epoch".into(),
+            lane: "routine".into(),
+            consumer: String::new(),
+            operation: "retention".into(),
+            range: Some((2, 3)),
+            count: 2,
+            exact: true,
+            first_time: 0,
+            last_time: 0,
+        };
+        assert_eq!(node.losses, [loss]);
+        let account = Account::of(&node);
+        assert_eq!((account.missing(), account.lanes[0].lost, account.lanes[1].repeated), (0, 2, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_epochs_of_a_lane_are_compared_where_both_have_numbers() {
+    on_each(|store| async move {
+        let under = |epoch: &str, first: u64, ids: &[&str]| {
+            let numbering = Numbering::new(epoch, "routine", first, first + ids.len() as u64 - 1);
+            Arrival { numbering, ..unnumbered("n", ids) }
+        };
+        let arrivals = [
+            under("e1", 1, &["a", "b", "c", "d", "e"]),
+            under("e2", 3, &["c", "d", "other", "more"]),
+            under("e3", 7, &["later"]),
+        ];
+        for arrival in arrivals {
+            store.store(arrival).await.expect("stored");
+        }
+        let node = store.nodes().await.expect("nodes").remove(0);
+        let epochs = ["e1".to_owned(), "e2".to_owned()];
+        assert_eq!(node.overlaps, [Overlap { lane: "routine".into(), epochs, same: 2, differs_at: Some(5) }]);
+        assert_eq!(Account::of(&node).missing(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_shows_a_lane_by_its_sequences_and_its_last_ones_are_the_highest() {
+    on_each(|store| async move {
+        for first in [1, 21, 11, 41, 31] {
+            let ids: Vec<_> = (first..first + 10).map(|id: u64| id.to_string()).collect();
+            let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+            store.store(numbered("n", first, &ids)).await.expect("stored");
+        }
+        let sequences = async |since, limit| {
+            let query = Query { filter: Filter::default(), node: None, since, limit };
+            let page = store.query(&query).await.expect("a page");
+            let sequence = |event: &StoredEvent| event.place.as_ref().map_or(0, |place| place.sequence);
+            (page.events.iter().map(sequence).collect::<Vec<_>>(), page.last_row)
+        };
+        assert_eq!(sequences(None, 100).await, ((1..=50).collect(), 50));
+        assert_eq!(sequences(None, 15).await, ((36..=50).collect(), 50));
+        assert_eq!(sequences(Some(10), 20).await, ((11..=30).collect(), 30));
+        assert_eq!(sequences(Some(35), 100).await, ((31..=50).filter(|n| !(41..=45).contains(n)).collect(), 50));
     })
     .await;
 }
@@ -240,7 +340,7 @@ async fn batches_that_come_at_once_are_all_stored_and_none_twice() {
         let nodes = store.nodes().await.expect("nodes");
         assert_eq!(nodes.len(), 4);
         for node in nodes {
-            assert_eq!((node.events, node.streams[0].received.missing()), (40, 0));
+            assert_eq!((node.events, Account::of(&node).missing()), (40, 0));
         }
     })
     .await;

@@ -16,26 +16,26 @@ use tempfile::TempDir;
 use super::peer::{Agent, SECRET, batch, token};
 
 /// A directory with a secret, in which a controller keeps its database.
-struct Place {
+pub(super) struct Place {
     directory: TempDir,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(super) fn new() -> Place {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("secret"), format!("{SECRET}\n")).expect("a file");
         Place { directory }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn store(&self) -> String {
+    pub(super) fn store(&self) -> String {
         format!("sqlite:{}", self.path("events.db").display())
     }
 
-    fn serve(&self) -> Process {
+    pub(super) fn serve(&self) -> Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rodent-controller"))
             .args(["serve", "--listen", "127.0.0.1:0", "--store", &self.store(), "--token-secret"])
             .arg(self.path("secret"))
@@ -49,7 +49,7 @@ impl Place {
         Process { address: address.parse().expect(&line), child, _log: log }
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(super) fn run(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_rodent-controller"))
             .args(arguments)
             .current_dir(self.directory.path())
@@ -58,7 +58,7 @@ impl Place {
     }
 
     /// The lines that a command prints as JSON.
-    fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+    pub(super) fn lines(&self, arguments: &[&str]) -> Vec<Value> {
         let output = self.run(&[arguments, &["-o", "jsonl", "--store", &self.store()]].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
@@ -66,8 +66,8 @@ impl Place {
 }
 
 /// A controller in a process of its own; killed when dropped.
-struct Process {
-    address: SocketAddr,
+pub(super) struct Process {
+    pub(super) address: SocketAddr,
     child: Child,
     /// Kept open, so that the program may go on logging.
     _log: BufReader<ChildStderr>,
@@ -81,7 +81,7 @@ impl Drop for Process {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 

@@ -4,8 +4,11 @@
 //! What holds: a batch is answered after its transaction is on disk, and the database file's name is too. Batches that
 //! wait while one transaction is written share the next.
 
+mod loss;
+mod nodes;
 mod reader;
 mod schema;
+mod upgrade;
 mod writer;
 
 use std::{
@@ -129,4 +132,15 @@ fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError
 /// A refusal of the database while doing something with it.
 fn refused(action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
     move |source| StoreError::Database { action, source: Arc::new(source) }
+}
+
+/// A number as SQLite keeps it. Sequences never exceed its range ([`Numbering`](super::Numbering)); a count that does is
+/// kept as the highest.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The opposite. No number of ours is negative; if the file was damaged, it is still a number.
+fn unsigned(number: i64) -> u64 {
+    number.cast_unsigned()
 }

@@ -4,9 +4,9 @@ use std::{path::Path, sync::Arc};
 
 use rusqlite::{Connection, Row, Transaction, named_params};
 
-use super::{refused, schema};
+use super::{nodes::nodes, refused, schema, signed, unsigned};
 use crate::{
-    controller::store::{Node, Page, Query, Ranges, StoreError, StoredEvent, Stream},
+    controller::store::{Node, OVERTAKEN_ROWS_MAX, Page, Query, StoreError, StoredEvent, order::sort_lanes},
     event::json::Place,
 };
 
@@ -38,7 +38,16 @@ impl SqliteReader {
     /// # Errors
     /// When the database cannot be read.
     pub fn nodes(&self) -> Result<Vec<Node>, StoreError> {
-        self.moment().and_then(|tx| nodes(&tx)).map_err(refused("read"))
+        self.moment().and_then(|tx| nodes(&tx, None)).map_err(refused("read"))
+    }
+
+    /// One node, if it was ever seen. Blocks.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn node(&self, name: &str) -> Result<Option<Node>, StoreError> {
+        let nodes = self.moment().and_then(|tx| nodes(&tx, Some(name))).map_err(refused("read"))?;
+        Ok(nodes.into_iter().next())
     }
 
     /// A transaction that reads the database as it is now, whatever is written meanwhile.
@@ -51,29 +60,35 @@ fn page(tx: &Transaction<'_>, query: &Query) -> rusqlite::Result<Page> {
     let order = if query.since.is_some() { "ASC" } else { "DESC" };
     // CROSS JOIN keeps SQLite reading in the order of rows, so that it can stop early.
     let sql = format!(
-        "SELECT e.row, n.name, s.lane, e.sequence, e.received_at, e.bytes
+        "SELECT e.row, n.name, s.lane, e.sequence, e.received_at, e.bytes, s.epoch
         FROM event e CROSS JOIN stream s ON s.id = e.stream CROSS JOIN node n ON n.id = s.node
         WHERE e.row > :since AND (:node IS NULL OR n.name = :node) ORDER BY e.row {order}"
     );
     let newest: Option<i64> = tx.query_row("SELECT max(row) FROM event", [], |row| row.get(0))?;
-    let since = i64::try_from(query.since.unwrap_or(0)).unwrap_or(i64::MAX);
+    let since = signed(query.since.unwrap_or(0));
     let mut statement = tx.prepare(&sql)?;
     let mut rows = statement.query(named_params! { ":since": since, ":node": query.node })?;
     let mut events = Vec::new();
-    while events.len() < query.limit
+    let mut further = 0;
+    while (events.len() < query.limit || query.since.is_none() && further < OVERTAKEN_ROWS_MAX)
         && let Some(row) = rows.next()?
     {
+        further += usize::from(events.len() >= query.limit);
         let event = stored_event(row)?;
         if event.view().is_ok_and(|view| query.filter.matches(&view)) {
             events.push(event);
         }
     }
-    let mut last_row = newest.map_or(0, i64::cast_unsigned);
+    let newest = newest.map_or(0, unsigned);
     if query.since.is_none() {
         events.reverse();
-    } else if events.len() == query.limit {
-        last_row = events.last().map_or(since.cast_unsigned(), |event| event.row);
+        return Ok(Page::of_last(events, query.limit, newest));
     }
+    let last_row = match events.last() {
+        Some(last) if events.len() == query.limit => last.row,
+        _ => newest,
+    };
+    sort_lanes(&mut events);
     Ok(Page { events, last_row })
 }
 
@@ -81,47 +96,11 @@ fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     let lane: String = row.get(2)?;
     let sequence: Option<i64> = row.get(3)?;
     Ok(StoredEvent {
-        row: row.get::<_, i64>(0)?.cast_unsigned(),
+        row: unsigned(row.get(0)?),
         node: Arc::from(row.get_ref(1)?.as_str()?),
-        place: sequence.map(|sequence| Place { lane, sequence: sequence.cast_unsigned() }),
+        epoch: Arc::from(row.get_ref(6)?.as_str()?),
+        place: sequence.map(|sequence| Place { lane, sequence: unsigned(sequence) }),
         received_at: row.get(4)?,
         bytes: row.get::<_, Vec<u8>>(5)?.into(),
     })
-}
-
-fn nodes(tx: &Transaction<'_>) -> rusqlite::Result<Vec<Node>> {
-    let mut statement = tx.prepare("SELECT id, name, organisation, seen_at FROM node ORDER BY name")?;
-    let rows = statement.query_map([], |row| {
-        let id: i64 = row.get(0)?;
-        let streams = streams(tx, id)?;
-        Ok(Node {
-            node: row.get(1)?,
-            organisation: row.get(2)?,
-            seen_at: row.get(3)?,
-            events: streams.iter().map(|stream| stream.events).sum(),
-            streams,
-        })
-    })?;
-    rows.collect()
-}
-
-fn streams(tx: &Transaction<'_>, node: i64) -> rusqlite::Result<Vec<Stream>> {
-    let mut statement =
-        tx.prepare_cached("SELECT id, epoch, lane, events FROM stream WHERE node = ?1 ORDER BY epoch, lane")?;
-    let rows = statement.query_map([node], |row| {
-        let received = received(tx, row.get(0)?)?;
-        let events = row.get::<_, i64>(3)?.cast_unsigned();
-        Ok(Stream { epoch: row.get(1)?, lane: row.get(2)?, events, received })
-    })?;
-    rows.collect()
-}
-
-fn received(tx: &Transaction<'_>, stream: i64) -> rusqlite::Result<Ranges> {
-    let mut ranges = Ranges::default();
-    let mut statement = tx.prepare_cached("SELECT first, last FROM received WHERE stream = ?1")?;
-    let mut rows = statement.query([stream])?;
-    while let Some(row) = rows.next()? {
-        ranges.insert(row.get::<_, i64>(0)?.cast_unsigned()..=row.get::<_, i64>(1)?.cast_unsigned());
-    }
-    Ok(ranges)
 }

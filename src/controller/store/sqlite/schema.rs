@@ -1,14 +1,14 @@
-//! The tables, and how a connection to them is opened. The version stands in `user_version`; a file of a later version
-//! or of another program is refused, not touched.
+//! The tables, and how a connection to them is opened. The version stands in `user_version`. The writer brings a file of
+//! an earlier version to this one; a file of a later version or of another program is refused, not touched.
 
 use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{StoreError, refused};
+use super::{StoreError, refused, upgrade};
 
 /// Version of the tables below; raised with every change, together with the step that leads there.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Marks the file as ours ("Rdnt").
 const APPLICATION: i64 = 0x5264_6e74;
@@ -17,7 +17,9 @@ const APPLICATION: i64 = 0x5264_6e74;
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Times are Unix milliseconds. An event without numbering has the stream with empty epoch and lane, and no sequence.
-const TABLES: &str = "
+/// `received.since` is when the first event of the range came. A loss is what its report says; without `first` and
+/// `last` the events were never numbered.
+pub(super) const TABLES: &str = "
 CREATE TABLE node (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -36,8 +38,26 @@ CREATE TABLE received (
     stream INTEGER NOT NULL REFERENCES stream,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
+    since INTEGER NOT NULL,
     PRIMARY KEY (stream, first)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE loss (
+    id INTEGER PRIMARY KEY,
+    node INTEGER NOT NULL REFERENCES node,
+    event_id TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    epoch TEXT NOT NULL,
+    lane TEXT NOT NULL,
+    consumer TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    first INTEGER,
+    last INTEGER,
+    count INTEGER NOT NULL,
+    exact INTEGER NOT NULL,
+    first_time INTEGER NOT NULL,
+    last_time INTEGER NOT NULL,
+    UNIQUE (node, event_id)
+) STRICT;
 CREATE TABLE event (
     row INTEGER PRIMARY KEY,
     stream INTEGER NOT NULL REFERENCES stream,
@@ -76,10 +96,14 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(refused("open"))?;
     connection.busy_timeout(BUSY_WAIT_MAX).map_err(refused("open"))?;
-    if check(&connection, path)? == 0 {
-        return Err(StoreError::Missing { path: path.to_owned() });
+    match check(&connection, path)? {
+        0 => Err(StoreError::Missing { path: path.to_owned() }),
+        VERSION => Ok(connection),
+        earlier => Err(StoreError::Foreign {
+            path: path.to_owned(),
+            found: format!("version {earlier} of its tables; `rodent-controller serve` brings it to version {VERSION}"),
+        }),
     }
-    Ok(connection)
 }
 
 /// The version of the tables, 0 for an empty file.
@@ -99,7 +123,7 @@ fn check(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let application = number("PRAGMA application_id").map_err(refused("read"))?;
     let version = number("PRAGMA user_version").map_err(refused("read"))?;
     match (application, version) {
-        (APPLICATION, VERSION) => Ok(version),
+        (APPLICATION, 1..=VERSION) => Ok(version),
         (APPLICATION, later) => Err(foreign(format!("version {later} of its tables; this program knows {VERSION}"))),
         _ => Err(foreign("a database of another program".to_owned())),
     }
@@ -119,6 +143,11 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     if version == 0 {
         tx.execute_batch(TABLES)?;
         tx.pragma_update(None, "application_id", APPLICATION)?;
+    }
+    if version == 1 {
+        upgrade::from_1(&tx)?;
+    }
+    if version != VERSION {
         tx.pragma_update(None, "user_version", VERSION)?;
     }
     tx.commit()

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Job, refused};
+use super::{Job, loss, refused, signed, unsigned};
 use crate::{
-    controller::store::{Arrival, Numbering, Receipt, Record, StoreError, StoredEvent, tail::TailSender},
+    controller::store::{Arrival, Loss, Numbering, Receipt, Record, StoreError, StoredEvent, tail::TailSender},
     event::json::Place,
     telemetry::ErrorChain,
 };
@@ -120,14 +120,14 @@ impl Batch<'_> {
         }
         let stream = self.stream(node)?;
         let written = match &self.arrival.numbering {
-            None => self.write_unnumbered(stream)?,
+            None => self.write_unnumbered(Ids { node, stream })?,
             Some(numbering) => {
                 let held = self.held(stream, numbering)?;
                 if let Some(sequence) = forked(&held, numbering, &self.arrival.records) {
                     let (epoch, lane) = (numbering.epoch().to_owned(), numbering.lane().to_owned());
                     return Ok(Err(StoreError::Fork { epoch, lane, sequence }));
                 }
-                let written = self.write_numbered(stream, numbering, &held)?;
+                let written = self.write_numbered(Ids { node, stream }, numbering, &held)?;
                 self.note_received(stream, numbering)?;
                 written
             }
@@ -169,18 +169,18 @@ impl Batch<'_> {
         let (first, last) = (signed(numbering.first()), signed(numbering.last()));
         self.tx
             .prepare_cached(sql)?
-            .query_map(params![stream, first, last], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)))?
+            .query_map(params![stream, first, last], |row| Ok((unsigned(row.get(0)?), row.get(1)?)))?
             .collect()
     }
 
-    fn write_numbered(&self, stream: i64, numbering: &Numbering, held: &[(u64, String)]) -> rusqlite::Result<Written> {
+    fn write_numbered(&self, ids: Ids, numbering: &Numbering, held: &[(u64, String)]) -> rusqlite::Result<Written> {
         let mut written = Written::default();
         let mut held = held.iter().map(|(sequence, _)| *sequence).peekable();
         let mut insert = self.tx.prepare_cached(INSERT)?;
         for (sequence, record) in (numbering.first()..=numbering.last()).zip(&self.arrival.records) {
             let fresh = held.next_if_eq(&sequence).is_none();
             if fresh {
-                self.insert(&mut insert, stream, Some(sequence), record)?;
+                self.insert(&mut insert, ids, Some(sequence), record)?;
             }
             let place = || Place { lane: numbering.lane().to_owned(), sequence };
             written.note(fresh, || self.followed.then(|| self.stored(record, Some(place()))));
@@ -188,11 +188,11 @@ impl Batch<'_> {
         Ok(written)
     }
 
-    fn write_unnumbered(&self, stream: i64) -> rusqlite::Result<Written> {
+    fn write_unnumbered(&self, ids: Ids) -> rusqlite::Result<Written> {
         let mut written = Written::default();
         let mut insert = self.tx.prepare_cached(INSERT)?;
         for record in &self.arrival.records {
-            let fresh = self.insert(&mut insert, stream, None, record)?;
+            let fresh = self.insert(&mut insert, ids, None, record)?;
             written.note(fresh, || self.followed.then(|| self.stored(record, None)));
         }
         Ok(written)
@@ -202,12 +202,12 @@ impl Batch<'_> {
     fn insert(
         &self,
         statement: &mut Statement<'_>,
-        stream: i64,
+        ids: Ids,
         sequence: Option<u64>,
         record: &Record,
     ) -> rusqlite::Result<bool> {
         let rows = statement.execute(params![
-            stream,
+            ids.stream,
             sequence.map(signed),
             record.id,
             record.time,
@@ -217,6 +217,11 @@ impl Batch<'_> {
             self.arrival.received_at,
             &record.bytes[..]
         ])?;
+        if rows > 0
+            && let Some(found) = Loss::read(record, self.arrival.received_at)
+        {
+            loss::insert(self.tx, ids.node, &found)?;
+        }
         Ok(rows > 0)
     }
 
@@ -226,27 +231,36 @@ impl Batch<'_> {
         let touching = "stream = ?1 AND first <= ?3 + 1 AND last >= ?2 - 1";
         // At the highest number `last + 1` would not be an integer any more, and nothing stands above it.
         let reach = params![stream, first, last.min(i64::MAX - 1)];
-        let (least, most): (Option<i64>, Option<i64>) = self
+        let (least, most, earliest): (Option<i64>, Option<i64>, Option<i64>) = self
             .tx
-            .prepare_cached(&format!("SELECT min(first), max(last) FROM received WHERE {touching}"))?
-            .query_row(reach, |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .prepare_cached(&format!("SELECT min(first), max(last), min(since) FROM received WHERE {touching}"))?
+            .query_row(reach, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         self.tx.prepare_cached(&format!("DELETE FROM received WHERE {touching}"))?.execute(reach)?;
         let (first, last) = (least.map_or(first, |least| least.min(first)), most.map_or(last, |most| most.max(last)));
+        let since = earliest.map_or(self.arrival.received_at, |earliest| earliest.min(self.arrival.received_at));
         self.tx
-            .prepare_cached("INSERT INTO received (stream, first, last) VALUES (?1, ?2, ?3)")?
-            .execute(params![stream, first, last])?;
+            .prepare_cached("INSERT INTO received (stream, first, last, since) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![stream, first, last, since])?;
         Ok(())
     }
 
     fn stored(&self, record: &Record, place: Option<Place>) -> StoredEvent {
         StoredEvent {
-            row: self.tx.last_insert_rowid().cast_unsigned(),
+            row: unsigned(self.tx.last_insert_rowid()),
             node: self.arrival.node.as_str().into(),
+            epoch: self.arrival.numbering.as_ref().map_or("", Numbering::epoch).into(),
             place,
             received_at: self.arrival.received_at,
             bytes: record.bytes.clone(),
         }
     }
+}
+
+/// The rows that an event belongs to.
+#[derive(Clone, Copy)]
+struct Ids {
+    node: i64,
+    stream: i64,
 }
 
 /// The conflict can only be that of an event without number: numbered ones are looked up before.
@@ -280,9 +294,4 @@ fn forked(held: &[(u64, String)], numbering: &Numbering, records: &[Record]) -> 
         records.get(index).is_some_and(|record| record.id != *id)
     };
     held.iter().find(differs).map(|(sequence, _)| *sequence)
-}
-
-/// A sequence as SQLite keeps it.
-fn signed(sequence: u64) -> i64 {
-    i64::try_from(sequence).expect("a Numbering ends at i64::MAX")
 }
