@@ -138,6 +138,7 @@ impl Agent {
         let threshold = Threshold { batch_size: config.events.batch_size, batch_timeout: config.events.batch_timeout };
         let delivery = Delivery::new(&log, &cursor, threshold);
         let uplink = configured_uplink(&config, delivery, &node_id, uplink_state.clone(), now)
+            .map(|uplink| uplink.with_dead_letters(dead_letters.clone()))
             .map(|uplink| supervisor.start(UPLINK, uplink.run(stop.uplink.clone(), stop.abandon.clone())));
         supervisor.start(
             "registration",

@@ -122,6 +122,15 @@ impl Run {
 }
 
 impl Run<Pieces> {
+    /// The same events in clear.
+    ///
+    /// # Errors
+    /// When they cannot be decompressed.
+    pub fn plain(&self) -> std::io::Result<Run> {
+        let fields = self.fields.plain()?;
+        Ok(self.clone().with(|_| fields))
+    }
+
     /// The first `count` events and the rest, as runs of their own.
     ///
     /// # Errors

@@ -10,9 +10,11 @@ use std::{
 
 use prost::Message as _;
 use rodent::{
+    dead_letters::DeadLetters,
     event_log::{Cursor, Draft, EventLog, Lane, Settings},
     schema::{
         events::Event,
+        rpc,
         wire::{
             EventBatch, EventBatchResponse, RegisterRequest, RegisterResponse, RodentRequest, ToggleRequest,
             rodent_service_server::{RodentService, RodentServiceServer},
@@ -21,7 +23,7 @@ use rodent::{
     settings::Secret,
     sinks::{
         Delivery, Threshold,
-        uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
+        uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState, WINDOW_MAX},
     },
 };
 use tokio::{
@@ -79,6 +81,7 @@ struct Scene {
     log: EventLog,
     cursor: Cursor,
     state: UplinkState,
+    dead_letters: DeadLetters,
     shutdown: CancellationToken,
     _directory: tempfile::TempDir,
 }
@@ -106,6 +109,7 @@ impl Scene {
                 .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned()),
         );
         let state = UplinkState::new(&address);
+        let dead_letters = DeadLetters::open(&directory.path().join("dead-letters")).expect("a directory");
         let uplink = Uplink::new(
             UplinkSettings {
                 address,
@@ -116,9 +120,10 @@ impl Scene {
             Surroundings { now: Arc::new(|| 1), system_info: Arc::new(Default::default) },
             Delivery::new(&log, &cursor, threshold),
             state.clone(),
-        );
+        )
+        .with_dead_letters(dead_letters.clone());
         start(uplink.run(shutdown.clone(), shutdown.clone()));
-        Scene { controller, log, cursor, state, shutdown, _directory: directory }
+        Scene { controller, log, cursor, state, dead_letters, shutdown, _directory: directory }
     }
 
     async fn append(&self, lane: Lane, numbers: std::ops::Range<u64>) {
@@ -218,34 +223,160 @@ async fn a_batch_that_failed_is_sent_again_with_the_same_identifier_and_borders(
     scene.end().await;
 }
 
+/// Refuses every batch with one of these events in it; the rest is stored.
+fn refuse(poison: &'static [&'static str]) -> Script {
+    Box::new(move |batch| {
+        let poisoned = |event: &Event| poison.contains(&event.event_id.as_str());
+        if batch.events.iter().any(poisoned) { Err(Status::invalid_argument("bad event")) } else { stored() }
+    })
+}
+
+/// What the batches that were answered with success held, by first sequence.
+fn taken(scene: &Scene, poison: &[&str]) -> Vec<String> {
+    let mut batches = scene.seen();
+    batches.retain(|batch| {
+        batch.lane == "routine" && !batch.events.iter().any(|event| poison.contains(&event.event_id.as_str()))
+    });
+    batches.sort_by_key(|batch| batch.first_sequence);
+    identifiers(&batches)
+}
+
 #[tokio::test]
-async fn a_refused_batch_is_halved_until_the_good_events_are_through_and_the_bad_one_holds() {
-    let poisoned = |batch: &EventBatch| batch.events.iter().any(|event| event.event_id == "event-5");
-    let refuse = move || -> Script {
-        Box::new(move |batch| if poisoned(batch) { Err(Status::invalid_argument("event-5")) } else { stored() })
-    };
-    let scene = Scene::new(8, 8, (0..50).map(|_| refuse()).collect()).await;
-    scene.delivered(6).await;
+async fn a_poison_event_ends_alone_in_the_dead_letters_with_a_record_and_the_rest_goes_on() {
+    const POISON: [&str; 1] = ["event-5"];
+    let scene = Scene::new(40, 8, (0..60).map(|_| refuse(&POISON)).collect()).await;
+    scene.delivered(41).await;
+    let good: Vec<_> = numbered(0..40).into_iter().filter(|id| id != "event-5").collect();
+    assert_eq!(taken(&scene, &POISON), good, "each of the others once");
+    let letters = scene.dead_letters.list().expect("readable");
+    let letter = scene.dead_letters.get(&letters[0].0).expect("there");
+    assert_eq!((letters.len(), letter.lane, letter.sequence), (1, Lane::Routine, 6));
+    assert_eq!(Event::decode(letter.event).expect("an event").event_id, "event-5");
+    assert_eq!((letter.code.as_str(), letter.message.as_str()), ("InvalidArgument", "bad event (InvalidArgument)"));
+    scene.delivered_of(Lane::Urgent, 2).await;
+    let urgent: Vec<_> = scene.seen().into_iter().filter(|batch| batch.lane == "urgent").collect();
+    let record = urgent[0].events[0].encode_to_vec();
+    let view = rodent::event::EventView::decode(&record).expect("an event");
+    assert_eq!(view.kind().as_str(), "system.loss.refused", "the number is accounted for");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn three_refusals_in_a_row_are_the_controllers_fault_and_hold() {
+    const POISON: [&str; 6] = ["event-0", "event-1", "event-2", "event-3", "event-4", "event-5"];
+    let scene = Scene::new(6, 1, (0..60).map(|_| refuse(&POISON)).collect()).await;
     scene.held().await;
-    assert!(scene.state.status().last_error.contains("event-5"));
-    assert_eq!(
-        scene.cursor.next(Lane::Routine),
-        6,
-        "everything before the bad event is delivered, nothing behind it is lost"
-    );
-    let good: Vec<_> = scene.seen().into_iter().filter(|batch| !poisoned(batch)).collect();
-    assert_eq!(identifiers(&good), numbered(0..5));
+    assert_eq!(scene.dead_letters.count(), 2);
+    assert_eq!(scene.cursor.next(Lane::Routine), 3, "the third waits, and nothing behind it is given up");
+    assert!(scene.state.status().last_error.contains("bad event"));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn dead_letters_that_cannot_be_kept_hold_the_lane() {
+    const POISON: [&str; 1] = ["event-0"];
+    let scene = Scene::empty(FULL_ONLY, (0..60).map(|_| refuse(&POISON)).collect()).await;
+    let directory = scene._directory.path().join("dead-letters");
+    std::fs::remove_dir_all(&directory).expect("removed");
+    scene.append(Lane::Routine, 0..10).await;
+    scene.held().await;
+    assert_eq!((scene.cursor.next(Lane::Routine), scene.dead_letters.count()), (1, 0));
+    let error = scene.state.status().last_error;
+    assert!(error.contains("bad event") && error.contains("dead-letters"), "{error}");
     scene.end().await;
 }
 
 #[tokio::test]
 async fn a_refusal_of_success_is_no_delivery() {
-    let refused: Script = Box::new(|_| Ok(EventBatchResponse::default()));
-    let scene = Scene::new(1, 10, vec![refused]).await;
+    let refused = || -> Script { Box::new(|_| Ok(EventBatchResponse::default())) };
+    let scene = Scene::new(3, 1, (0..60).map(|_| refused()).collect()).await;
+    scene.held().await;
+    let status = scene.state.status();
+    assert_eq!((status.delivered_events, scene.dead_letters.count()), (0, 2), "{status:?}");
+    scene.end().await;
+}
+
+fn answers(dialect: u32, more: impl Fn(&EventBatch) -> Result<(), Status> + Send + Clone + 'static) -> Script {
+    Box::new(move |batch| {
+        more(batch)?;
+        Ok(EventBatchResponse { success: true, dialect, ..EventBatchResponse::default() })
+    })
+}
+
+/// The most batches that were seen unanswered at once while the gate was shut, after some that were answered.
+async fn side_by_side(dialect: u32) -> usize {
+    let script = (0..1000).map(|_| answers(dialect, |_| Ok(()))).collect();
+    let scene = Scene::new(400, 10, script).await;
+    scene.delivered(401).await;
+    let shut = scene.controller.gate.write().await;
+    let before = scene.seen().len();
+    scene.append(Lane::Routine, 400..800).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let under_way = scene.seen().len() - before;
+    drop(shut);
+    scene.delivered(801).await;
+    let mut seen = scene.seen();
+    seen.sort_by_key(|batch| batch.first_sequence);
+    assert_eq!(identifiers(&seen), numbered(0..800), "each event once");
+    scene.end().await;
+    under_way
+}
+
+#[tokio::test]
+async fn a_controller_that_sorts_gets_batches_side_by_side_and_any_other_one_of_a_lane_at_a_time() {
+    assert_eq!(side_by_side(0).await, 1);
+    let several = side_by_side(1).await;
+    assert!((2..=WINDOW_MAX).contains(&several), "{several}");
+}
+
+#[tokio::test]
+async fn the_cursor_stands_before_the_first_batch_that_has_not_arrived() {
+    let mut script: Vec<Script> = (0..10).map(|_| answers(1, |_| Ok(()))).collect();
+    // From then on the batch of event 100 fails, whenever it comes, and the others are stored.
+    let fails = |batch: &EventBatch| match batch.first_sequence <= 101 && 101 <= batch.last_sequence {
+        true => Err(Status::permission_denied("not now")),
+        false => Ok(()),
+    };
+    script.extend((0..1000).map(|_| answers(1, fails)));
+    let scene = Scene::new(100, 10, script).await;
+    scene.delivered(101).await;
+    scene.append(Lane::Routine, 100..200).await;
+    scene.held().await;
+    assert_eq!(scene.cursor.next(Lane::Routine), 101);
+    assert!(scene.state.status().delivered_events >= 100);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_sent_in_smaller_ones_and_nothing_is_refused() {
+    // As a server answers whose limit for messages is that of five events.
+    let limit = |batch: &EventBatch| match batch.events.len() > 5 {
+        true => Err(Status::resource_exhausted("message larger than max")),
+        false => stored(),
+    };
+    let scene = Scene::new(40, 40, (0..200).map(|_| -> Script { Box::new(limit) }).collect()).await;
+    scene.delivered(41).await;
+    let mut seen = scene.seen();
+    seen.retain(|batch| batch.events.len() <= 5);
+    seen.sort_by_key(|batch| batch.first_sequence);
+    assert_eq!((identifiers(&seen), scene.dead_letters.count()), (numbered(0..40), 0));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_controller_that_says_when_is_left_alone_until_then() {
+    let wait = Duration::from_millis(1500);
+    let busy: Script = Box::new(move |_| {
+        let details = rpc::retry_after_details(8, "busy", wait);
+        Err(Status::with_details(tonic::Code::ResourceExhausted, "busy", details.into()))
+    });
+    let scene = Scene::new(30, 10, vec![busy]).await;
     scene.controller.arrived.notified().await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(scene.cursor.next(Lane::Routine), 1);
-    assert_eq!(scene.state.status().state, "held");
+    let told = std::time::Instant::now();
+    scene.controller.arrived.notified().await;
+    assert!(told.elapsed() >= wait - Duration::from_millis(100), "{:?}", told.elapsed());
+    scene.delivered(31).await;
+    assert_eq!(scene.dead_letters.count(), 0);
     scene.end().await;
 }
 
@@ -304,14 +435,14 @@ async fn an_event_that_is_refused_holds_its_own_lane_only_and_is_told_until_it_i
     let refuse = || -> Script {
         Box::new(|batch| if batch.lane == "routine" { Err(Status::invalid_argument("bad event")) } else { stored() })
     };
-    let scene = Scene::new(1, 1, (0..50).map(|_| refuse()).collect()).await;
+    let scene = Scene::new(3, 1, (0..50).map(|_| refuse()).collect()).await;
     scene.held().await;
     scene.append(Lane::Urgent, 100..103).await;
-    scene.delivered_of(Lane::Urgent, 4).await;
+    scene.delivered_of(Lane::Urgent, 6).await;
     let status = scene.state.status();
-    assert_eq!((status.state.as_str(), status.delivered_events), ("held", 3));
+    assert_eq!((status.state.as_str(), status.delivered_events), ("held", 5), "the events and two records");
     assert!(status.last_error.contains("bad event"), "{status:?}");
-    assert_eq!(scene.cursor.next(Lane::Routine), 1, "nothing is given up");
+    assert_eq!(scene.cursor.next(Lane::Routine), 3, "nothing is given up");
     scene.end().await;
 }
 

@@ -6,29 +6,34 @@
 //! nothing grows: a few batches in memory, one timer, a log line for each change of state and none for a retry.
 
 mod answer;
+mod burial;
 mod call;
 mod connection;
+mod failure;
 mod link;
+mod settings;
 mod state;
 mod token;
 mod window;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 
 use self::{
     answer::{Answer, Asked, classify, is_exhausted},
+    burial::Burial,
     connection::Connection,
+    failure::{Failure, code_name, describe, describe_status},
     link::{Done, Link},
     state::Phase,
     token::{Token, TokenReader},
 };
 pub use self::{
     connection::Tls,
+    settings::{Settings, Surroundings},
     state::{Registration, UplinkState},
     token::{Claims, TokenError, TokenSource},
     window::{BASELINE_ANSWERS, QUICK, WINDOW_MAX, Window},
@@ -36,8 +41,8 @@ pub use self::{
 use super::{Batch, Delivery, Packing};
 use crate::{
     backoff::{Backoff, random},
+    dead_letters::DeadLetters,
     event_log::{Lane, LogError},
-    schema::wire::SystemInfo,
     telemetry::ErrorChain,
 };
 
@@ -53,33 +58,14 @@ const HOLD: Duration = BACKOFF.1;
 /// How often in a row what is not delivered gets other numbers. Beyond it the controller is at fault, and holds.
 const FORKS_MAX: u32 = 3;
 
+/// This many single events refused in a row are the controller's fault, not theirs: the lane holds.
+const REFUSALS_MAX: u32 = 3;
+
 /// The most bytes of events in flight, in clear; a single batch may exceed them.
 const IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How old what was read of the token's file may be when a batch is sent.
 const TOKEN_AGE_MAX: Duration = Duration::from_secs(5);
-
-/// Where to deliver to.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `host:port`.
-    pub address: String,
-    /// The bearer token.
-    pub token: TokenSource,
-    /// How the connection is secured.
-    pub tls: Tls,
-    /// The node's name when the token has none.
-    pub node_id: String,
-}
-
-/// What the uplink asks of its surroundings.
-#[derive(Clone)]
-pub struct Surroundings {
-    /// Unix milliseconds.
-    pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
-    /// How the machine is doing, for `Register`. Blocking.
-    pub system_info: Arc<dyn Fn() -> SystemInfo + Send + Sync>,
-}
 
 /// The task.
 pub struct Uplink {
@@ -102,20 +88,14 @@ pub struct Uplink {
     pauses: u64,
     /// Forks since the last batch that arrived.
     forks: u32,
+    /// Where an event ends that is refused alone. Without it the event blocks its lane.
+    dead_letters: Option<DeadLetters>,
+    /// Single events refused in a row, without one that was taken in between; the records of these refusals do not count.
+    refusals: u32,
+    /// The sequences of those records, in the urgent lane.
+    records: BTreeSet<u64>,
     /// The controller has other events under our numbers: what is on its way is waited for, then the rest renumbered.
     forked: Option<String>,
-}
-
-/// Why an attempt did not deliver, in words and in kind.
-struct Failure {
-    answer: Answer,
-    error: String,
-}
-
-impl Failure {
-    fn retry(error: String) -> Failure {
-        Failure { answer: Answer::Retry(Duration::ZERO), error }
-    }
 }
 
 impl Uplink {
@@ -136,8 +116,16 @@ impl Uplink {
             pause: None,
             pauses: 0,
             forks: 0,
+            dead_letters: None,
+            refusals: 0,
+            records: BTreeSet::new(),
             forked: None,
         }
+    }
+
+    /// An event that is refused alone ends here, and what is behind it goes on.
+    pub fn with_dead_letters(self, dead_letters: DeadLetters) -> Uplink {
+        Uplink { dead_letters: Some(dead_letters), ..self }
     }
 
     /// Delivers until `shutdown`; then what is left, as long as the controller takes it at once. Ends early when
@@ -175,6 +163,7 @@ impl Uplink {
             if hurried && self.in_flight.is_empty() {
                 return Ok(());
             }
+            self.state.flows(self.in_flight.len(), self.link.as_ref());
             let (idle, pause) = (self.in_flight.is_empty(), self.pause);
             let [urgent, routine] = [Lane::Urgent, Lane::Routine].map(|lane| self.has_room(lane));
             tokio::select! {
@@ -202,7 +191,6 @@ impl Uplink {
                 self.send(batch, token, packing).await;
             }
         }
-        self.state.flows(self.in_flight.len(), self.link.as_ref());
         Ok(())
     }
 
@@ -294,7 +282,7 @@ impl Uplink {
             Answer::Delivered(after) => self.arrived(&done, after),
             Answer::Plainer => self.delivery.keep(done.batch),
             Answer::Halve if done.batch.count() > 1 => self.halve(done.batch).await,
-            Answer::Halve => self.hold(done.batch, failure),
+            Answer::Halve => self.bury(done, failure).await,
             Answer::Fork if self.forks < FORKS_MAX => {
                 self.delivery.keep(done.batch);
                 self.forked.get_or_insert(failure.error);
@@ -312,16 +300,28 @@ impl Uplink {
     fn arrived(&mut self, done: &Done, after: Duration) {
         self.backoff.reset();
         self.forks = 0;
+        if !self.is_of_records(&done.batch) {
+            self.refusals = 0;
+            self.records.clear();
+        }
         self.delivery.delivered(&done.batch);
         let now = (self.surroundings.now)();
         self.state.delivered(done.batch.count(), done.bytes, now);
         match self.delivery.held() {
-            None => self.connected(now),
             Some(reason) => self.state.still_held(reason, now),
+            // What was sent before a failure and arrives after it does not end the pause.
+            None if self.pause.is_none() => self.connected(now),
+            None => {}
         }
         if !after.is_zero() {
             self.pause_for(after);
         }
+    }
+
+    /// Whether all of its events are records of the refusals that are being counted.
+    fn is_of_records(&self, batch: &Batch) -> bool {
+        let mut sequences = batch.first_sequence..=batch.last_sequence;
+        batch.lane == Lane::Urgent && sequences.all(|sequence| self.records.contains(&sequence))
     }
 
     async fn halve(&mut self, batch: Batch) {
@@ -335,7 +335,34 @@ impl Uplink {
         self.hold(kept, Failure { answer: Answer::Hold, error: format!("cut a batch: {error}") });
     }
 
-    /// A single event that is refused blocks its lane rather than being lost.
+    /// A single event that is refused goes to the dead letters with a record of it, and what is behind it goes on; unless
+    /// there are too many of them, for then the controller is at fault and not the events.
+    async fn bury(&mut self, done: Done, failure: Failure) {
+        self.refusals += 1;
+        let Some(dead_letters) = self.dead_letters.clone().filter(|_| self.refusals < REFUSALS_MAX) else {
+            return self.hold(done.batch, failure);
+        };
+        let refused_at = (self.surroundings.now)();
+        let burial = Burial { code: code_name(&done.outcome), controller: self.settings.address.clone(), refused_at };
+        match burial.bury(&dead_letters, self.delivery.log(), &done.batch, &failure.error).await {
+            Ok(record) => {
+                self.records.extend(record);
+                let Batch { lane, first_sequence: sequence, .. } = done.batch;
+                let (controller, error) = (&self.settings.address, &failure.error);
+                tracing::warn!(
+                    controller,
+                    lane = lane.name(),
+                    sequence,
+                    error,
+                    "the controller refuses an event; it is kept as a dead letter"
+                );
+                self.delivery.delivered(&done.batch);
+            }
+            Err(error) => self.hold(done.batch, Failure { error: format!("{}; {error}", failure.error), ..failure }),
+        }
+    }
+
+    /// What is refused blocks its lane rather than being lost.
     fn hold(&mut self, batch: Batch, failure: Failure) {
         self.note(&failure, HOLD);
         self.delivery.hold(batch, HOLD, failure.error);
@@ -460,20 +487,5 @@ impl Uplink {
             Phase::Held => tracing::error!(controller, error, "the controller takes no events; they are kept"),
             _ => tracing::warn!(controller, error, "the controller cannot be reached; events are kept and sent later"),
         }
-    }
-}
-
-fn describe(outcome: &Result<crate::schema::wire::EventBatchResponse, Status>) -> String {
-    match outcome {
-        Ok(response) => format!("the controller did not store the batch: {}", response.message),
-        Err(status) => describe_status(status),
-    }
-}
-
-fn describe_status(status: &Status) -> String {
-    let cause = std::error::Error::source(status).map(|cause| format!(": {}", ErrorChain(cause))).unwrap_or_default();
-    match status.message() {
-        "" => format!("{:?}{cause}", status.code()),
-        message => format!("{message} ({:?}){cause}", status.code()),
     }
 }

@@ -1,0 +1,46 @@
+//! Why an attempt did not deliver, in words that somebody can act on.
+
+use std::time::Duration;
+
+use tonic::Status;
+
+use super::answer::Answer;
+use crate::{schema::wire::EventBatchResponse, telemetry::ErrorChain};
+
+/// Why an attempt did not deliver, in words and in kind.
+pub(super) struct Failure {
+    pub(super) answer: Answer,
+    pub(super) error: String,
+}
+
+impl Failure {
+    /// Nothing came of it, and trying again may help.
+    pub(super) fn retry(error: String) -> Failure {
+        Failure { answer: Answer::Retry(Duration::ZERO), error }
+    }
+}
+
+/// What came of a call, in words.
+pub(super) fn describe(outcome: &Result<EventBatchResponse, Status>) -> String {
+    match outcome {
+        Ok(response) => format!("the controller did not store the batch: {}", response.message),
+        Err(status) => describe_status(status),
+    }
+}
+
+/// The controller's code for what it refused.
+pub(super) fn code_name(outcome: &Result<EventBatchResponse, Status>) -> String {
+    match outcome {
+        Ok(_) => "success=false".to_owned(),
+        Err(status) => format!("{:?}", status.code()),
+    }
+}
+
+/// A refusal in words, with its causes.
+pub(super) fn describe_status(status: &Status) -> String {
+    let cause = std::error::Error::source(status).map(|cause| format!(": {}", ErrorChain(cause))).unwrap_or_default();
+    match status.message() {
+        "" => format!("{:?}{cause}", status.code()),
+        message => format!("{message} ({:?}){cause}", status.code()),
+    }
+}
