@@ -1,17 +1,29 @@
 //! A connection to a controller: made, authenticated and registered before the first batch goes over it.
+//!
+//! It is made once: when it has ended, calls over it fail, and the uplink makes another one with what then proves the
+//! node. One that is let go ends after the calls that are still under way on it.
 
-use std::{path::PathBuf, time::Duration};
-
-use tonic::{
-    Code, Request, Status,
-    metadata::{Ascii, MetadataValue},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+use std::{
+    io,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, SystemTime},
 };
 
-use crate::schema::wire::{RegisterRequest, RegisterResponse, SystemInfo, rodent_service_client::RodentServiceClient};
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+use tonic::{
+    Code, Request, Status,
+    codegen::http::Uri,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
 
-/// How long making a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) use super::tls::ConnectError;
+use super::{credentials::Proof, refusal::Refusal, stream::Stream, tls};
+use crate::{
+    backoff::random,
+    schema::wire::{RegisterRequest, RegisterResponse, SystemInfo, rodent_service_client::RodentServiceClient},
+};
 
 /// How long the controller may take to answer a call. Beyond it the attempt counts as failed; a batch that arrived all the
 /// same is recognised by its sequences when it comes again.
@@ -23,74 +35,101 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 /// The largest answer that is read, bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// How the connection is secured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// Plain text; only because the configuration says so.
-    Off,
-    /// TLS with the system's roots or a CA of one's own.
-    On {
-        /// PEM of the CA; the system's roots when absent.
-        ca_file: Option<PathBuf>,
-        /// PEM of the node's own certificate, with `key_file`.
-        cert_file: Option<PathBuf>,
-        /// PEM of its key.
-        key_file: Option<PathBuf>,
-        /// The name that the controller's certificate must carry, when it is not the address's.
-        server_name: Option<String>,
-    },
-}
-
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
-    #[error("the controller's address `{0}` is not host:port")]
-    Address(String),
-    #[error("read {path}")]
-    File {
-        path: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("configure TLS")]
-    Tls(#[source] tonic::transport::Error),
-    #[error("connect to {address}")]
-    Connect {
-        address: String,
-        #[source]
-        source: tonic::transport::Error,
-    },
-}
+/// Over how long nodes whose certificates change together spread their new connections.
+const RECONNECT_SPREAD_MAX: Duration = Duration::from_secs(10);
 
 /// An open connection.
 pub(super) struct Connection {
     channel: Channel,
+    /// Why the controller ended it, once it has said so.
+    refusal: Arc<OnceLock<Refusal>>,
+    security: Option<Security>,
+    /// When a connection that is outdated is to be replaced.
+    replacement: Mutex<Option<Instant>>,
+}
+
+/// What it was secured with.
+struct Security {
+    edition: u64,
+    has_identity: bool,
+    /// When a certificate that the controller issued is to be renewed, if that lies ahead.
+    renewal: Option<SystemTime>,
+    /// When the node's certificate expired, if it had.
+    expired: Option<SystemTime>,
 }
 
 impl Connection {
     /// # Errors
-    /// When the address or the TLS files cannot be used, or nobody answers.
-    pub(super) async fn open(address: &str, tls: &Tls) -> Result<Connection, ConnectError> {
-        let scheme = if matches!(tls, Tls::Off) { "http" } else { "https" };
-        let endpoint = Endpoint::try_from(format!("{scheme}://{address}"))
-            .map_err(|_| ConnectError::Address(address.to_owned()))?
-            .connect_timeout(CONNECT_TIMEOUT)
+    /// When the address or the certificates cannot be used, or nobody answers.
+    pub(super) async fn open(address: &str, proof: &Proof) -> Result<Connection, ConnectError> {
+        let wrong = || ConnectError::Address(address.to_owned());
+        let origin = Uri::try_from(match &proof.tls {
+            None => format!("http://{address}"),
+            Some(_) => format!("https://{address}"),
+        });
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .and_then(|endpoint| endpoint.user_agent(concat!("rodent/", env!("CARGO_PKG_VERSION"))))
+            .map_err(|_| wrong())?
+            .origin(origin.map_err(|_| wrong())?)
             .timeout(CALL_TIMEOUT)
             .http2_keep_alive_interval(KEEPALIVE.0)
             .keep_alive_timeout(KEEPALIVE.1)
-            .keep_alive_while_idle(true)
-            .user_agent(concat!("rodent/", env!("CARGO_PKG_VERSION")))
-            .map_err(|_| ConnectError::Address(address.to_owned()))?;
-        let endpoint = match tls {
-            Tls::Off => endpoint,
-            Tls::On { ca_file, cert_file, key_file, server_name } => {
-                let config = tls_config(ca_file, cert_file.as_ref().zip(key_file.as_ref()), server_name).await?;
-                endpoint.tls_config(config).map_err(ConnectError::Tls)?
-            }
+            .keep_alive_while_idle(true);
+        let stream = tls::connect(address, proof.tls.as_deref()).await?;
+        let refusal = stream.refusal();
+        let reach = |source: tonic::transport::Error| ConnectError::Reach {
+            address: address.to_owned(),
+            source: source.into(),
         };
-        let channel =
-            endpoint.connect().await.map_err(|source| ConnectError::Connect { address: address.to_owned(), source })?;
-        Ok(Connection { channel })
+        let channel = endpoint.connect_with_connector(once(stream)).await.map_err(reach)?;
+        let security = proof.tls.as_ref().map(|proof| Security {
+            edition: proof.edition,
+            has_identity: proof.identity.is_some(),
+            renewal: proof
+                .identity
+                .as_ref()
+                .filter(|_| proof.is_issued)
+                .map(|identity| identity.renewal())
+                .filter(|renewal| *renewal > proof.looked_at),
+            expired: proof
+                .identity
+                .as_ref()
+                .filter(|identity| identity.has_expired(proof.looked_at))
+                .map(|own| own.validity.1),
+        });
+        Ok(Connection { channel, refusal, security, replacement: Mutex::default() })
+    }
+
+    /// The way to the controller, for calls of one's own. A copy keeps the connection.
+    pub(super) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Whether calls are to go over a new connection, because what it was secured with has changed or is to be renewed.
+    /// Some time after that, so that not every node comes anew at once.
+    pub(super) fn is_outdated(&self, proof: &Proof) -> bool {
+        let mut replacement = self.replacement.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.security.as_ref().zip(proof.tls.as_ref()).is_some_and(|(own, proof)| {
+            own.edition != proof.edition
+                // One more certificate from the controller is used when there is a new connection anyway.
+                || !own.has_identity && proof.identity.is_some()
+                || own.renewal.is_some_and(|renewal| proof.looked_at >= renewal)
+        }) {
+            *replacement = None;
+            return false;
+        }
+        let spread = || Instant::now() + RECONNECT_SPREAD_MAX.mul_f64(random());
+        Instant::now() >= *replacement.get_or_insert_with(spread)
+    }
+
+    /// Why the controller ended the connection, in one line; `None` when it did not, or did not say.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let refusal = self.refusal.get()?;
+        let expired = self.security.as_ref().and_then(|security| security.expired);
+        Some(match expired.map(humantime::format_rfc3339_seconds) {
+            Some(expired) => format!("{refusal} (this node's certificate expired at {expired})"),
+            None => refusal.to_string(),
+        })
     }
 
     /// Introduces the node. `None` from a controller that has no such method.
@@ -102,7 +141,7 @@ impl Connection {
         token: &MetadataValue<Ascii>,
         system_info: SystemInfo,
     ) -> Result<Option<RegisterResponse>, Status> {
-        let mut client = RodentServiceClient::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let mut client = RodentServiceClient::new(self.channel()).max_decoding_message_size(ANSWER_BYTES_MAX);
         let request = with_token(RegisterRequest { system_info: Some(system_info) }, token);
         match client.register(request).await {
             Ok(response) => Ok(Some(response.into_inner())),
@@ -110,38 +149,28 @@ impl Connection {
             Err(status) => Err(status),
         }
     }
+}
 
-    /// The way to the controller, for calls of one's own.
-    pub(super) fn channel(&self) -> Channel {
-        self.channel.clone()
-    }
+/// Hands out the stream at the first call. A channel that wants another one is refused: it would not have registered, and
+/// what proves the node may have changed.
+fn once(
+    stream: Stream,
+) -> impl tower::Service<
+    Uri,
+    Response = TokioIo<Stream>,
+    Error = io::Error,
+    Future = std::future::Ready<io::Result<TokioIo<Stream>>>,
+> + Send
++ 'static {
+    let mut stream = Some(TokioIo::new(stream));
+    tower::service_fn(move |_| {
+        let ended = || io::Error::new(io::ErrorKind::NotConnected, "the connection has ended");
+        std::future::ready(stream.take().ok_or_else(ended))
+    })
 }
 
 fn with_token<T>(message: T, token: &MetadataValue<Ascii>) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", token.clone());
     request
-}
-
-async fn tls_config(
-    ca_file: &Option<PathBuf>,
-    identity: Option<(&PathBuf, &PathBuf)>,
-    server_name: &Option<String>,
-) -> Result<ClientTlsConfig, ConnectError> {
-    let mut config = ClientTlsConfig::new();
-    config = match ca_file {
-        Some(path) => config.ca_certificate(Certificate::from_pem(read(path).await?)),
-        None => config.with_native_roots(),
-    };
-    if let Some((cert_file, key_file)) = identity {
-        config = config.identity(Identity::from_pem(read(cert_file).await?, read(key_file).await?));
-    }
-    if let Some(name) = server_name {
-        config = config.domain_name(name);
-    }
-    Ok(config)
-}
-
-async fn read(path: &PathBuf) -> Result<Vec<u8>, ConnectError> {
-    tokio::fs::read(path).await.map_err(|source| ConnectError::File { path: path.display().to_string(), source })
 }

@@ -8,15 +8,21 @@
 mod answer;
 mod burial;
 mod call;
+mod certificate;
 mod connection;
+mod credentials;
 mod failure;
+mod issued;
 mod link;
+mod refusal;
 mod settings;
 mod state;
+mod stream;
+mod tls;
 mod token;
 mod window;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::time::Instant;
@@ -26,15 +32,16 @@ use self::{
     answer::{Answer, Asked, classify, is_exhausted},
     burial::Burial,
     connection::Connection,
+    credentials::{Credentials, Proof},
     failure::{Failure, code_name, describe, describe_status},
     link::{Done, Link},
     state::Phase,
-    token::{Token, TokenReader},
+    token::Token,
 };
 pub use self::{
-    connection::Tls,
     settings::{Settings, Surroundings},
     state::{Registration, UplinkState},
+    tls::Tls,
     token::{Claims, TokenError, TokenSource},
     window::{BASELINE_ANSWERS, QUICK, WINDOW_MAX, Window},
 };
@@ -64,19 +71,13 @@ const REFUSALS_MAX: u32 = 3;
 /// The most bytes of events in flight, in clear; a single batch may exceed them.
 const IN_FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// How old what was read of the token's file may be when a batch is sent.
-const TOKEN_AGE_MAX: Duration = Duration::from_secs(5);
-
 /// The task.
 pub struct Uplink {
     settings: Settings,
     surroundings: Surroundings,
     delivery: Delivery,
     state: UplinkState,
-    /// Absent while it is being read.
-    token: Option<TokenReader>,
-    /// As it was last read, and when.
-    current_token: Option<(Token, Instant)>,
+    credentials: Credentials,
     link: Option<Link>,
     links: u64,
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -102,12 +103,11 @@ impl Uplink {
     /// Ready to run.
     pub fn new(settings: Settings, surroundings: Surroundings, delivery: Delivery, state: UplinkState) -> Uplink {
         Uplink {
-            token: Some(TokenReader::new(settings.token.clone())),
+            credentials: Credentials::new(settings.token.clone(), &settings.tls),
             settings,
             surroundings,
             delivery,
             state,
-            current_token: None,
             link: None,
             links: 0,
             in_flight: FuturesUnordered::new(),
@@ -126,6 +126,13 @@ impl Uplink {
     /// An event that is refused alone ends here, and what is behind it goes on.
     pub fn with_dead_letters(self, dead_letters: DeadLetters) -> Uplink {
         Uplink { dead_letters: Some(dead_letters), ..self }
+    }
+
+    /// Keeps the certificate that a controller issues in `directory`, which is made for it and only the owner may enter,
+    /// and proves the node with it from the next connection on; not where the settings name a certificate.
+    pub fn keep_issued_certificate_in(self, directory: PathBuf) -> Uplink {
+        self.credentials.keep_issued_in(directory);
+        self
     }
 
     /// Delivers until `shutdown`; then what is left, as long as the controller takes it at once. Ends early when
@@ -171,6 +178,8 @@ impl Uplink {
                 Some(done) = self.in_flight.next(), if !idle => self.settle(done).await,
                 () = shutdown.cancelled(), if !hurried => {}
                 () = tokio::time::sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {}
+                // What was refused may be accepted with another token or certificate.
+                () = self.credentials.changed(), if pause.is_some() => self.pause = None,
                 () = self.delivery.changed(urgent, routine), if pause.is_none() && !hurried => {}
             }
         }
@@ -181,8 +190,8 @@ impl Uplink {
         if self.forked.is_some() {
             self.renumber_when_idle();
         }
-        if self.link.is_none() && self.forked.is_none() {
-            self.connect().await;
+        if self.forked.is_none() {
+            self.keep_connected().await;
         }
         while let Some(lane) = self.next_lane(hurried) {
             let Some((token, packing)) = self.packing().await else { return Ok(()) };
@@ -211,13 +220,7 @@ impl Uplink {
 
     /// With what to send, if there is a connection and a token.
     async fn packing(&mut self) -> Option<(Token, Packing)> {
-        let token = match self.fresh_token().await {
-            Ok(token) => token,
-            Err(failure) => {
-                self.wait(&failure);
-                return None;
-            }
-        };
+        let Proof { token, .. } = self.read_credentials().await?;
         let node_id = token.claims.rid.as_deref().unwrap_or(&self.settings.node_id).into();
         let compression = self.link.as_ref()?.compression;
         Some((token, Packing { node_id, compression }))
@@ -254,6 +257,7 @@ impl Uplink {
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(done.batch.raw_bytes());
         let answer = classify(&done.outcome, done.asked());
         let in_flight = self.in_flight.len();
+        let mut refusal = None;
         if let Some(link) = self.link.as_mut().filter(|link| link.number == done.link) {
             match (&done.outcome, &answer) {
                 (Ok(response), Answer::Delivered(_)) => {
@@ -270,6 +274,7 @@ impl Uplink {
                 _ => {}
             }
             if done.is_broken() {
+                refusal = link.connection.refusal();
                 self.link = None;
             }
         }
@@ -277,7 +282,7 @@ impl Uplink {
             Err(status) if is_exhausted(status) => done.batch.exhausted + 1,
             _ => 0,
         };
-        let failure = Failure { error: describe(&done.outcome), answer };
+        let failure = Failure { error: refusal.unwrap_or_else(|| describe(&done.outcome)), answer };
         match failure.answer {
             Answer::Delivered(after) => self.arrived(&done, after),
             Answer::Plainer => self.delivery.keep(done.batch),
@@ -399,9 +404,14 @@ impl Uplink {
         self.pause = self.pause.max(Some(Instant::now() + wait));
     }
 
-    /// A new connection, registered; or a pause.
-    async fn connect(&mut self) {
-        match self.try_connect().await {
+    /// A registered connection that was made with the certificates that are now in force; or a pause.
+    async fn keep_connected(&mut self) {
+        let Some(proof) = self.read_credentials().await else { return };
+        if self.link.as_ref().is_some_and(|link| !link.connection.is_outdated(&proof)) {
+            return;
+        }
+        self.link = None;
+        match self.try_connect(&proof).await {
             Ok(connection) => {
                 self.links += 1;
                 self.link = Some(Link::new(connection, self.links));
@@ -413,22 +423,22 @@ impl Uplink {
         }
     }
 
-    async fn try_connect(&mut self) -> Result<Connection, Failure> {
-        let token = self.read_token().await?;
-        let connection = Connection::open(&self.settings.address, &self.settings.tls)
+    async fn try_connect(&mut self, proof: &Proof) -> Result<Connection, Failure> {
+        let connection = Connection::open(&self.settings.address, proof)
             .await
             .map_err(|error| Failure::retry(ErrorChain(&error).to_string()))?;
         let system_info = Arc::clone(&self.surroundings.system_info);
         let system_info = tokio::task::spawn_blocking(move || system_info()).await.unwrap_or_default();
-        match connection.register(&token.header, system_info).await {
+        match connection.register(&proof.token.header, system_info).await {
             Ok(Some(response)) if !response.success => {
                 let error = format!("the controller does not register this node: {}", response.message);
                 Err(Failure { answer: Answer::Hold, error })
             }
             Ok(response) => {
                 let response = response.unwrap_or_default();
+                self.credentials.keep(&response).await;
                 self.state.registered(Registration {
-                    claims: token.claims.clone(),
+                    claims: proof.token.claims.clone(),
                     domain: response.domain,
                     expires_on: response.expires_on,
                     controller: self.settings.address.clone(),
@@ -436,7 +446,7 @@ impl Uplink {
                 Ok(connection)
             }
             Err(status) => {
-                let error = format!("register: {}", describe_status(&status));
+                let error = connection.refusal().unwrap_or_else(|| format!("register: {}", describe_status(&status)));
                 let asked = Asked { events: 1, compressed: false, exhausted: 0 };
                 let answer = match classify(&Err(status), asked) {
                     Answer::Retry(after) => Answer::Retry(after),
@@ -447,26 +457,15 @@ impl Uplink {
         }
     }
 
-    async fn fresh_token(&mut self) -> Result<Token, Failure> {
-        match &self.current_token {
-            Some((token, read_at)) if read_at.elapsed() < TOKEN_AGE_MAX => Ok(token.clone()),
-            _ => self.read_token().await,
+    /// What the node proves itself with now; or a pause.
+    async fn read_credentials(&mut self) -> Option<Proof> {
+        match self.credentials.read().await {
+            Ok(proof) => Some(proof),
+            Err(error) => {
+                self.wait(&Failure::retry(ErrorChain(&error).to_string()));
+                None
+            }
         }
-    }
-
-    /// The token as it is now; the file is looked at off the async threads.
-    async fn read_token(&mut self) -> Result<Token, Failure> {
-        let mut reader = self.token.take().unwrap_or_else(|| TokenReader::new(self.settings.token.clone()));
-        let read = tokio::task::spawn_blocking(move || {
-            let token = reader.token();
-            (reader, token)
-        });
-        let hold = |error| Failure { answer: Answer::Hold, error };
-        let (reader, token) = read.await.map_err(|_| hold("reading the token panicked".to_owned()))?;
-        self.token = Some(reader);
-        let token = token.map_err(|error| Failure::retry(ErrorChain(&error).to_string()))?;
-        self.current_token = Some((token.clone(), Instant::now()));
-        Ok(token)
     }
 
     fn connected(&self, now: i64) {

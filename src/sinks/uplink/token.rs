@@ -1,14 +1,18 @@
-//! The bearer token and what it says of the node. Read again whenever its file changes; never shown.
+//! The bearer token and what it says of the node. Never shown.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tonic::metadata::{Ascii, MetadataValue};
 
+use super::credentials::read_bounded;
 use crate::settings::Secret;
 
 /// The longest token that is read, bytes.
-const TOKEN_BYTES_MAX: u64 = 16 * 1024;
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 /// Where the token comes from.
 #[derive(Clone, Debug)]
@@ -32,7 +36,7 @@ pub struct Claims {
 }
 
 /// A token ready for use.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) struct Token {
     pub(super) header: MetadataValue<Ascii>,
     pub(super) claims: Claims,
@@ -58,49 +62,23 @@ pub enum TokenError {
     },
 }
 
-/// Reads the token, and again when the file is another one.
-pub(super) struct TokenReader {
-    source: TokenSource,
-    read: Option<(Version, Token)>,
-}
-
-/// Tells one content of a file from another without reading it.
-type Version = (u64, i64, i64, u64);
-
-impl TokenReader {
-    pub(super) fn new(source: TokenSource) -> TokenReader {
-        TokenReader { source, read: None }
-    }
-
-    /// The token as it is now. A `stat` when nothing has changed.
+impl Token {
+    /// Reads the token in a file. Blocking.
     ///
     /// # Errors
-    /// When the file cannot be read or holds no token.
-    pub(super) fn token(&mut self) -> Result<Token, TokenError> {
-        let path = match &self.source {
-            TokenSource::Inline(token) => return Token::parse(token.reveal(), || "the configured token".to_owned()),
-            TokenSource::File(path) => path.clone(),
-        };
-        let failed = |source| TokenError::Read { path: path.display().to_string(), source };
-        let metadata = fs::metadata(&path).map_err(failed)?;
-        let version = (metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len());
-        if let Some((read, token)) = &self.read
-            && *read == version
-        {
-            return Ok(token.clone());
-        }
-        if metadata.len() > TOKEN_BYTES_MAX {
-            return Err(TokenError::Malformed { place: path.display().to_string() });
-        }
-        let text = fs::read_to_string(&path).map_err(failed)?;
-        let token = Token::parse(&text, || path.display().to_string())?;
-        self.read = Some((version, token.clone()));
-        Ok(token)
+    /// When it cannot be read or holds no token.
+    pub(super) fn read(path: &Path) -> Result<Token, TokenError> {
+        let place = || path.display().to_string();
+        let bytes = read_bounded(path).map_err(|source| TokenError::Read { path: place(), source })?;
+        let text = String::from_utf8(bytes).ok().filter(|text| text.len() <= TOKEN_BYTES_MAX);
+        text.ok_or_else(|| TokenError::Malformed { place: place() }).and_then(|text| Token::parse(&text, place))
     }
-}
 
-impl Token {
-    fn parse(text: &str, place: impl Fn() -> String) -> Result<Token, TokenError> {
+    /// Takes a text for a token; `place` says where it stands, for the error.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn parse(text: &str, place: impl Fn() -> String) -> Result<Token, TokenError> {
         let token = text.trim();
         let malformed = || TokenError::Malformed { place: place() };
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -127,36 +105,37 @@ mod tests {
         format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
     }
 
+    fn parse(text: &str) -> Result<Token, TokenError> {
+        Token::parse(text, || "/token".to_owned())
+    }
+
     #[test]
     fn the_node_is_named_by_the_token() {
-        let mut reader = TokenReader::new(TokenSource::Inline(Secret::new(jwt(
-            r#"{"rid":"nas-7","sub":"acme","prv":true,"exp":1}"#,
-        ))));
-        let claims = reader.token().expect("a token").claims;
+        let claims = parse(&jwt(r#"{"rid":"nas-7","sub":"acme","prv":true,"exp":1}"#)).expect("a token").claims;
         assert_eq!(claims, Claims { rid: Some("nas-7".into()), sub: Some("acme".into()), prv: Some(true) });
     }
 
     #[test]
     fn an_opaque_token_is_sent_all_the_same() {
-        let token = TokenReader::new(TokenSource::Inline(Secret::new("s3cret"))).token().expect("a token");
+        let token = parse("s3cret\n").expect("a token");
         assert_eq!(token.claims, Claims::default());
         assert_eq!(token.header.to_str().ok(), Some("Bearer s3cret"));
         assert!(!format!("{:?}", token.header).contains("s3cret"));
     }
 
     #[test]
-    fn a_changed_file_is_read_again() {
+    fn what_is_no_token_is_not_shown() {
+        for text in ["", " \n", "two\nlines", "umlaut\u{e4}"] {
+            let error = parse(text).err().expect("refused").to_string();
+            assert!(error.starts_with("/token holds no token") && !error.contains("two"), "{error}");
+        }
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("token");
-        fs::write(&path, "one\n").expect("written");
-        let mut reader = TokenReader::new(TokenSource::File(path.clone()));
-        assert_eq!(reader.token().expect("a token").header.to_str().ok(), Some("Bearer one"));
-        fs::write(&path, "three\n").expect("written");
-        assert_eq!(reader.token().expect("a token").header.to_str().ok(), Some("Bearer three"));
-        fs::write(&path, "two\nlines\n").expect("written");
-        let error = reader.token().err().expect("refused").to_string();
-        assert!(error.contains("token") && !error.contains("lines"));
-        fs::remove_file(&path).expect("removed");
-        assert!(matches!(reader.token(), Err(TokenError::Read { .. })));
+        let read = || Token::read(&path).map(|token| token.header.to_str().ok().map(str::to_owned));
+        assert!(matches!(read(), Err(TokenError::Read { .. })));
+        std::fs::write(&path, "one\n").expect("written");
+        assert_eq!(read().expect("a token").as_deref(), Some("Bearer one"));
+        std::fs::write(&path, "x".repeat(TOKEN_BYTES_MAX + 1)).expect("written");
+        assert!(matches!(read(), Err(TokenError::Malformed { .. })));
     }
 }

@@ -1,0 +1,362 @@
+//! What the node proves itself with, and whom it trusts: token, certificates, authorities. Read from files and read again
+//! when those change, off the async threads.
+//!
+//! Gives a [`Proof`] for each call. A changed token is simply in the next one. A changed certificate or authority makes
+//! [`Connection::is_outdated`] true of connections made before, once. What cannot be used, half-written files among it,
+//! leaves in use what was there before ([`source`]). Deliberately absent: watches on directories; files may be links into
+//! directories that are swapped, on file systems that tell nothing, and a `stat` every few seconds finds every change.
+//!
+//! [`Connection::is_outdated`]: super::connection::Connection::is_outdated
+
+mod source;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+use tokio_rustls::rustls::{RootCertStore, pki_types::CertificateDer};
+
+use self::source::Source;
+pub(super) use self::source::read_bounded;
+use super::{
+    Tls, TokenSource,
+    certificate::{Identity, IdentityError, certificates_of},
+    issued::{self, IssuedError},
+    token::{Token, TokenError},
+};
+use crate::{schema::wire::RegisterResponse, telemetry::ErrorChain};
+
+/// How often the files are looked at. A change is in use after this at the latest; in between a call costs nothing.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What a call is made with. Cheap to copy; has no `Debug`.
+#[derive(Clone)]
+pub(super) struct Proof {
+    pub(super) token: Token,
+    /// `None` where the connection is not encrypted.
+    pub(super) tls: Option<Arc<TlsProof>>,
+}
+
+/// What a connection is secured with.
+pub(super) struct TlsProof {
+    /// Of the files that the configuration names: grows when one of them has changed.
+    pub(super) edition: u64,
+    pub(super) authorities: Authorities,
+    pub(super) identity: Option<Identity>,
+    /// Whether the controller has issued the identity, rather than the configuration named it.
+    pub(super) is_issued: bool,
+    pub(super) server_name: Option<String>,
+    /// The wall clock when the files were looked at; certificates are valid or not by it.
+    pub(super) looked_at: SystemTime,
+}
+
+/// Who may vouch for the controller.
+#[derive(Clone, PartialEq)]
+pub(super) enum Authorities {
+    /// Those that the system trusts; read for each connection.
+    System,
+    /// Those of a file: its certificates, at least one of which can be used.
+    File(Arc<Vec<CertificateDer<'static>>>, PathBuf),
+}
+
+/// Why there is nothing to prove oneself with, in one line.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CredentialsError {
+    #[error("{0}")]
+    Unusable(String),
+    #[error("read the credentials: the thread that reads them has panicked")]
+    Panicked,
+}
+
+/// Why a certificate or an authority cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error("read {path}")]
+    Read {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0} holds no certificate of an authority in PEM form")]
+    Authority(String),
+    #[error("certificate {certificate} with key {key}")]
+    Identity {
+        certificate: String,
+        key: String,
+        #[source]
+        source: IdentityError,
+    },
+    #[error("the certificate that the controller issued, {path}")]
+    Issued {
+        path: String,
+        #[source]
+        source: IdentityError,
+    },
+}
+
+/// The credentials of one uplink. Cheap to copy.
+#[derive(Clone)]
+pub(super) struct Credentials {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Held while files are read: on blocking threads only.
+    files: Mutex<Files>,
+    /// What was read last, and when it was looked at; never held for long.
+    last: Mutex<Option<(Proof, Instant)>>,
+}
+
+impl Credentials {
+    /// Nothing is read yet.
+    pub(super) fn new(token: TokenSource, tls: &Tls) -> Credentials {
+        Credentials { shared: Arc::new(Shared { files: Mutex::new(Files::new(token, tls)), last: Mutex::default() }) }
+    }
+
+    /// Keeps what the controller issues in `directory`, and proves the node with it where the configuration names no
+    /// certificate.
+    pub(super) fn keep_issued_in(&self, directory: PathBuf) {
+        lock(&self.shared.files).keep_issued_in(directory);
+    }
+
+    /// What to make the next call with.
+    ///
+    /// # Errors
+    /// When there is no token, certificate or authority that can be used, and there never was.
+    pub(super) async fn read(&self) -> Result<Proof, CredentialsError> {
+        let looked_at = Instant::now();
+        if let Some((proof, at)) = &*lock(&self.shared.last)
+            && looked_at.duration_since(*at) < LOOK_INTERVAL
+        {
+            return Ok(proof.clone());
+        }
+        let proof = self.blocking(|files| files.look(SystemTime::now())).await?;
+        let proof = proof.map_err(CredentialsError::Unusable)?;
+        *lock(&self.shared.last) = Some((proof.clone(), looked_at));
+        Ok(proof)
+    }
+
+    /// Waits until a file is another one than what was read last; the next [`Credentials::read`] then gives it.
+    ///
+    /// # Cancel safety
+    /// Nothing is missed: what counts is what was read, not when this was called.
+    pub(super) async fn changed(&self) {
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            if self.blocking(|files| files.have_changed()).await.unwrap_or(false) {
+                *lock(&self.shared.last) = None;
+                return;
+            }
+        }
+    }
+
+    /// Keeps the certificate in what the controller answered to `Register`, if there is one, where it is to be kept.
+    pub(super) async fn keep(&self, response: &RegisterResponse) {
+        if response.certificate.is_empty() && response.private_key.is_empty() {
+            return;
+        }
+        let (certificate, key) = (response.certificate.clone(), response.private_key.clone());
+        match self.blocking(move |files| files.keep(&certificate, &key)).await {
+            Ok(Ok(true)) => {
+                *lock(&self.shared.last) = None;
+                tracing::info!("the controller has issued a certificate to this node");
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error = %ErrorChain(&error), "the certificate that the controller issued is not used");
+            }
+            Ok(Ok(false)) | Err(_) => {}
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Files) -> T + Send + 'static,
+    ) -> Result<T, CredentialsError> {
+        let shared = Arc::clone(&self.shared);
+        let running = tokio::task::spawn_blocking(move || job(&mut lock(&shared.files)));
+        running.await.map_err(|_| CredentialsError::Panicked)
+    }
+}
+
+/// What was read stays true when a reader panics.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The files, and what was read from them.
+struct Files {
+    token: TokenFile,
+    tls: Option<TlsFiles>,
+    /// Whether a certificate was issued that is not kept, and that was told.
+    told_plain: bool,
+}
+
+enum TokenFile {
+    Inline(Result<Token, TokenError>),
+    File(PathBuf, Source<Token>),
+}
+
+struct TlsFiles {
+    authorities: Option<(PathBuf, Source<Authorities>)>,
+    identity: Option<([PathBuf; 2], Source<Identity>)>,
+    issued: Option<Issued>,
+    server_name: Option<String>,
+}
+
+struct Issued {
+    directory: PathBuf,
+    source: Source<Option<Identity>>,
+    /// The edition that has expired, or the trouble, as it was told.
+    told: Option<String>,
+}
+
+impl Files {
+    fn new(token: TokenSource, tls: &Tls) -> Files {
+        let token = match token {
+            TokenSource::Inline(token) => {
+                TokenFile::Inline(Token::parse(token.reveal(), || "the configured token".to_owned()))
+            }
+            TokenSource::File(path) => TokenFile::File(path.clone(), Source::new("token", vec![path])),
+        };
+        let tls = match tls {
+            Tls::Off => None,
+            Tls::On { ca_file, cert_file, key_file, server_name } => Some(TlsFiles {
+                authorities: ca_file
+                    .clone()
+                    .map(|path| (path.clone(), Source::new("authorities of the controller", vec![path]))),
+                identity: cert_file.clone().zip(key_file.clone()).map(|(certificate, key)| {
+                    let files = [certificate, key];
+                    (files.clone(), Source::new("certificate and key of this node", files.to_vec()))
+                }),
+                issued: None,
+                server_name: server_name.clone(),
+            }),
+        };
+        Files { token, tls, told_plain: false }
+    }
+
+    fn keep_issued_in(&mut self, directory: PathBuf) {
+        if let Some(tls) = self.tls.as_mut().filter(|tls| tls.identity.is_none()) {
+            let source = Source::new("certificate that the controller issued", vec![issued::file_in(&directory)]);
+            tls.issued = Some(Issued { directory, source, told: None });
+        }
+    }
+
+    fn look(&mut self, now: SystemTime) -> Result<Proof, String> {
+        let token = match &mut self.token {
+            TokenFile::Inline(token) => token.as_ref().map(Clone::clone).map_err(|error| ErrorChain(error).to_string()),
+            TokenFile::File(path, source) => source.look(|| Token::read(path)).map(|(token, _)| token),
+        }?;
+        let tls = self.tls.as_mut().map(|tls| tls.look(now)).transpose()?;
+        Ok(Proof { token, tls: tls.map(Arc::new) })
+    }
+
+    fn have_changed(&self) -> bool {
+        let token = matches!(&self.token, TokenFile::File(_, source) if source.has_changed());
+        token || self.tls.as_ref().is_some_and(TlsFiles::have_changed)
+    }
+
+    fn keep(&mut self, certificate: &str, key: &str) -> Result<bool, IssuedError> {
+        match &self.tls {
+            Some(TlsFiles { issued: Some(issued), .. }) => issued::keep(&issued.directory, certificate, key),
+            // The configuration names another one, or nobody said where to keep it.
+            Some(_) => Ok(false),
+            None => {
+                if !std::mem::replace(&mut self.told_plain, true) {
+                    tracing::warn!("the controller has sent a certificate and its key in clear; they are not used");
+                }
+                Ok(false)
+            }
+        }
+    }
+}
+
+impl TlsFiles {
+    fn look(&mut self, now: SystemTime) -> Result<TlsProof, String> {
+        let mut edition = 0;
+        let authorities = match &mut self.authorities {
+            None => Authorities::System,
+            Some((path, source)) => {
+                let (authorities, read) = source.look(|| read_authorities(path))?;
+                edition += read;
+                authorities
+            }
+        };
+        let configured = match &mut self.identity {
+            None => None,
+            Some((files, source)) => {
+                let (identity, read) = source.look(|| read_identity(files))?;
+                edition += read;
+                Some(identity)
+            }
+        };
+        let issued = self.issued.as_mut().and_then(|issued| issued.look(now));
+        Ok(TlsProof {
+            edition,
+            authorities,
+            is_issued: issued.is_some(),
+            identity: configured.or(issued),
+            server_name: self.server_name.clone(),
+            looked_at: now,
+        })
+    }
+
+    fn have_changed(&self) -> bool {
+        self.authorities.as_ref().is_some_and(|(_, source)| source.has_changed())
+            || self.identity.as_ref().is_some_and(|(_, source)| source.has_changed())
+            || self.issued.as_ref().is_some_and(|issued| issued.source.has_changed())
+    }
+}
+
+impl Issued {
+    /// The certificate, unless there is none that can be used; that is told once.
+    fn look(&mut self, now: SystemTime) -> Option<Identity> {
+        let path = issued::file_in(&self.directory);
+        let trouble = match self.source.look(|| read_issued(&path)) {
+            Ok((None, _)) => return None,
+            Ok((Some(identity), _)) if !identity.has_expired(now) => return Some(identity),
+            Ok((Some(identity), _)) => {
+                let expiry = humantime::format_rfc3339_seconds(identity.validity.1);
+                format!("the certificate that the controller issued has expired at {expiry}")
+            }
+            Err(error) => error,
+        };
+        if self.told.as_ref() != Some(&trouble) {
+            tracing::warn!(path = %path.display(), error = trouble, "the node proves itself with its token alone");
+            self.told = Some(trouble);
+        }
+        None
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
+    read_bounded(path).map_err(|source| FileError::Read { path: path.display().to_string(), source })
+}
+
+fn read_authorities(path: &Path) -> Result<Authorities, FileError> {
+    let nothing = || FileError::Authority(path.display().to_string());
+    let certificates = certificates_of(&read_file(path)?).ok_or_else(nothing)?;
+    // A bundle of many may hold old ones that nobody can use any more.
+    let (usable, _) = RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
+    if usable == 0 { Err(nothing()) } else { Ok(Authorities::File(Arc::new(certificates), path.to_owned())) }
+}
+
+fn read_identity([certificate, key]: &[PathBuf; 2]) -> Result<Identity, FileError> {
+    Identity::from_pem(&read_file(certificate)?, &read_file(key)?).map_err(|source| FileError::Identity {
+        certificate: certificate.display().to_string(),
+        key: key.display().to_string(),
+        source,
+    })
+}
+
+fn read_issued(path: &Path) -> Result<Option<Identity>, FileError> {
+    if !fs::exists(path).unwrap_or(true) {
+        return Ok(None);
+    }
+    let failed = |source| FileError::Issued { path: path.display().to_string(), source };
+    issued::parse(&read_file(path)?).map(Some).map_err(failed)
+}

@@ -1,0 +1,161 @@
+//! Makes a stream to a controller: finds it, connects, and secures the connection. Each failure says which of these it
+//! was, and what to do where somebody can do something.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        self, ClientConfig, RootCertStore, crypto::ring::default_provider, pki_types::ServerName,
+        sign::SingleCertAndKey,
+    },
+};
+use tonic::codegen::http::Uri;
+use tower::ServiceExt as _;
+
+use super::{
+    credentials::{Authorities, TlsProof},
+    refusal::Refusal,
+    stream::Stream,
+};
+
+/// How long finding and reaching the controller may take, all its addresses together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the controller may take to agree on TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What gRPC is spoken over.
+const HTTP2: &[u8] = b"h2";
+
+/// How the connection is secured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// Plain text; only because the configuration says so.
+    Off,
+    /// TLS with the system's roots or a CA of one's own.
+    On {
+        /// PEM of the CA; the system's roots when absent. Read again when it changes, like the other files.
+        ca_file: Option<PathBuf>,
+        /// PEM of the node's own certificate, with `key_file`. Without, the node uses what the controller issues.
+        cert_file: Option<PathBuf>,
+        /// PEM of its key.
+        key_file: Option<PathBuf>,
+        /// The name that the controller's certificate must carry, when it is not the address's.
+        server_name: Option<String>,
+    },
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("the controller's address `{0}` is not host:port")]
+    Address(String),
+    #[error("connect to {address}")]
+    Reach {
+        address: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("connect to {address}: {refusal}")]
+    Refused { address: String, refusal: Refusal },
+    #[error("secure the connection to {address}")]
+    Secure {
+        address: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("this system trusts no authorities at all (ca-certificates is missing?); set `controller.tls.ca_file`")]
+    NoAuthorities,
+    #[error("`{0}` is no name that a certificate could carry; correct `controller.tls.server_name`")]
+    ServerName(String),
+    #[error("configure TLS")]
+    Configure(#[source] rustls::Error),
+}
+
+/// A stream to `address` (`host:port`), secured with `proof` where there is one.
+///
+/// # Errors
+/// When the controller cannot be reached or not be trusted, or does not trust the node.
+pub(super) async fn connect(address: &str, proof: Option<&TlsProof>) -> Result<Stream, ConnectError> {
+    let stream = reach(address).await?;
+    let Some(proof) = proof else { return Ok(Stream::plain(stream)) };
+    let config = configuration(proof).await?;
+    let name = server_name(address, proof)?;
+    let securing = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let address = || address.to_owned();
+    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, securing).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(why_not_secured(address(), error)),
+        Err(_) => {
+            let source = io::Error::new(io::ErrorKind::TimedOut, "no answer to the TLS handshake");
+            return Err(ConnectError::Secure { address: address(), source });
+        }
+    };
+    match stream.get_ref().1.alpn_protocol() {
+        Some(HTTP2) => Ok(Stream::encrypted(stream)),
+        _ => Err(ConnectError::Refused { address: address(), refusal: Refusal::no_http2() }),
+    }
+}
+
+/// Tries the addresses of both families side by side.
+async fn reach(address: &str) -> Result<TcpStream, ConnectError> {
+    let uri = Uri::try_from(format!("http://{address}")).map_err(|_| ConnectError::Address(address.to_owned()))?;
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let reached = tokio::time::timeout(CONNECT_TIMEOUT, connector.oneshot(uri)).await;
+    let failed = |source| ConnectError::Reach { address: address.to_owned(), source };
+    match reached {
+        Ok(reached) => reached.map(TokioIo::into_inner).map_err(|error| failed(error.into())),
+        Err(_) => Err(failed("no answer within ten seconds".into())),
+    }
+}
+
+/// The name that the controller's certificate must carry.
+fn server_name(address: &str, proof: &TlsProof) -> Result<ServerName<'static>, ConnectError> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let name = proof.server_name.as_deref().unwrap_or(host);
+    let name = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    ServerName::try_from(name.to_owned()).map_err(|_| ConnectError::ServerName(name.to_owned()))
+}
+
+async fn configuration(proof: &TlsProof) -> Result<ClientConfig, ConnectError> {
+    let mut roots = RootCertStore::empty();
+    match &proof.authorities {
+        Authorities::File(certificates, _) => {
+            roots.add_parsable_certificates(certificates.iter().cloned());
+        }
+        Authorities::System => {
+            // Many files, and another set after an update of the system.
+            let loading = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs);
+            roots.add_parsable_certificates(loading.await.map(|loaded| loaded.certs).unwrap_or_default());
+        }
+    }
+    if roots.is_empty() {
+        return Err(ConnectError::NoAuthorities);
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(ConnectError::Configure)?
+        .with_root_certificates(roots);
+    let mut config = match &proof.identity {
+        Some(identity) => {
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.key))))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols.push(HTTP2.to_vec());
+    Ok(config)
+}
+
+fn why_not_secured(address: String, error: io::Error) -> ConnectError {
+    let refusal = match error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
+        Some(error) => Refusal::of(error),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => Refusal::hung_up(),
+        None => return ConnectError::Secure { address, source: error },
+    };
+    ConnectError::Refused { address, refusal }
+}
