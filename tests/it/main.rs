@@ -8,5 +8,6 @@ mod fork;
 mod hundred_thousand;
 mod local_socket;
 mod process;
+mod tls;
 mod uplink;
 mod wire;
