@@ -8,7 +8,7 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -16,7 +16,8 @@ use tonic::{Status, codegen::http::HeaderMap};
 
 use super::{
     batch::Batch,
-    store::{Arrival, Numbering, Record, Store, StoreError},
+    state::State,
+    store::{Arrival, Numbering, Receipt, Record, Store, StoreError},
     token::{Identity, Keys},
 };
 use crate::{
@@ -33,11 +34,12 @@ const LANES: [&str; 2] = ["urgent", "routine"];
 pub(super) struct Ingest {
     keys: Keys,
     store: Arc<dyn Store>,
+    state: Arc<State>,
 }
 
 impl Ingest {
-    pub(super) fn new(keys: Keys, store: Arc<dyn Store>) -> Ingest {
-        Ingest { keys, store }
+    pub(super) fn new(keys: Keys, store: Arc<dyn Store>, state: Arc<State>) -> Ingest {
+        Ingest { keys, store, state }
     }
 
     /// Who calls, by the bearer token among the headers.
@@ -87,8 +89,26 @@ impl Ingest {
 
     async fn store(&self, arrival: Arrival) -> Result<String, Status> {
         let node = arrival.node.clone();
-        let receipt = self.store.store(arrival).await.map_err(|error| refused(&node, &error))?;
+        let begun = Instant::now();
+        let stored = self.store.store(arrival).await;
+        self.note(&stored, begun);
+        let receipt = stored.map_err(|error| refused(&node, &error))?;
         Ok(format!("{} stored, {} repeated", receipt.stored, receipt.repeated))
+    }
+
+    fn note(&self, stored: &Result<Receipt, StoreError>, begun: Instant) {
+        let State { metrics, pressure, .. } = &*self.state;
+        let now = Instant::now();
+        metrics.store_time.observe(now.saturating_duration_since(begun));
+        pressure.note(matches!(stored, Ok(_) | Err(StoreError::Fork { .. })), now);
+        match stored {
+            Ok(receipt) => {
+                metrics.events_stored.add(receipt.stored);
+                metrics.events_repeated.add(receipt.repeated);
+            }
+            Err(StoreError::Fork { .. }) => metrics.forks.add(1),
+            Err(_) => metrics.store_failures.add(1),
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The reference controller: takes batches from agents and answers Ok only when they are stored.
 //!
 //! ```text
-//! server    listens, limits, stops gracefully
-//! service   the three methods over HTTP/2; asks `token` before it reads anything
+//! server    listens, serves, stops gracefully            tls, fresh   certificates and keys follow their files
+//! incoming  connections, counted and encrypted           http, health, metrics   how it is
+//! service   the three methods over HTTP/2; asks `token`, `limits` and `pressure` before it reads anything
+//! receive   reads a request whole, within the room that there is
 //! batch     cuts a request into its head and the events' bytes, never decoding and encoding them again
 //! ingest    checks head and events, gives them to the store, answers
 //! store     memory (bounded, for `try`) or SQLite (durable)
@@ -10,14 +12,29 @@
 //! ```
 //!
 //! Independent of the agent's rooms, so that it checks the wire: it names `schema` and `event` only. Deliberately
-//! absent: TLS, more than one machine, and any command to an agent.
+//! absent: any command to an agent.
 
 mod batch;
 #[cfg(feature = "sqlite")]
 pub mod command;
 mod connect;
+mod connection;
+mod der;
+mod fresh;
+mod health;
+mod http;
+mod incoming;
 mod ingest;
+mod limits;
+mod metrics;
+mod pressure;
+mod private_file;
+mod receive;
 pub mod server;
 mod service;
+mod state;
 pub mod store;
+pub mod tls;
 pub mod token;
+
+pub use limits::Limits;

@@ -1,19 +1,15 @@
 //! The listening end: binds, serves until it is told to stop, answers what it took, closes the store. Used by
 //! `rodent-controller serve` and, on a port of the system's choice, by `rodent try`.
-//!
-//! Plaintext: TLS is deliberately absent yet, so listen on the loopback or behind something that adds it.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures_util::{Stream, stream};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::sleep,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::{net::TcpListener, time::sleep};
 use tonic::transport;
 
-use super::{ingest::Ingest, service::RodentService, store::Store, token::Keys};
+use super::{
+    fresh::Refreshed, health::Health, http, incoming::Incoming, ingest::Ingest, limits::Limits, service::RodentService,
+    state::State, store::Store, tls::Tls, token::Keys,
+};
 
 /// Calls that one connection may have open; more wait at the caller.
 const STREAMS_MAX: u32 = 64;
@@ -28,8 +24,19 @@ const GRACE_MAX: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_ANSWER_MAX: Duration = Duration::from_secs(20);
 
-/// The wait after a connection could not be accepted, for want of descriptors mostly: trying at once would only spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// What a sender may have under way without an answer: as much as the largest request, so that distance does not slow
+/// it down, and four of them a connection.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Bytes of the headers of one call: a token of eight thousand and some more.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+
+/// Connections at once, for callers that do not say.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// How often files of keys and certificates are looked at.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a controller is made of.
 #[derive(Clone)]
@@ -40,12 +47,21 @@ pub struct Settings {
     pub keys: Keys,
     /// Where events go.
     pub store: Arc<dyn Store>,
+    /// Certificates; without them the connection is plaintext.
+    pub tls: Option<Tls>,
+    /// What one node may ask for.
+    pub limits: Limits,
+    /// Connections at once, of all nodes; further ones are closed when they come.
+    pub connections_max: usize,
+    /// Where to answer `/livez`, `/readyz` and `/metrics`; nowhere when `None`.
+    pub http: Option<SocketAddr>,
 }
 
 impl Settings {
     /// What a controller needs at the least; everything else has its default.
     pub fn new(listen: SocketAddr, keys: Keys, store: Arc<dyn Store>) -> Settings {
-        Settings { listen, keys, store }
+        let (limits, connections_max) = (Limits::default(), CONNECTIONS_MAX);
+        Settings { listen, keys, store, tls: None, limits, connections_max, http: None }
     }
 }
 
@@ -69,24 +85,32 @@ pub enum ServeError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    http: Option<TcpListener>,
     settings: Settings,
 }
 
 impl Server {
-    /// Binds the address, so that agents may connect from now on.
+    /// Binds the addresses, so that agents may connect from now on.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// When an address cannot be bound.
     pub async fn bind(settings: Settings) -> Result<Server, ServeError> {
-        let failed = |source| ServeError::Listen { address: settings.listen, source };
-        let listener = TcpListener::bind(settings.listen).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        Ok(Server { listener, address, settings })
+        let (listener, address) = listen(settings.listen).await?;
+        let http = match settings.http {
+            Some(address) => Some(listen(address).await?.0),
+            None => None,
+        };
+        Ok(Server { listener, address, http, settings })
     }
 
     /// The address that was bound, its port in clear.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where `/livez`, `/readyz` and `/metrics` are answered.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// Serves until `shutdown` is done; then takes no more calls, answers those under way (for at most ten seconds)
@@ -95,16 +119,22 @@ impl Server {
     /// # Errors
     /// When the server ends before it is told to.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
-        let Settings { keys, store, .. } = self.settings;
-        let stopping = CancellationToken::new();
-        let service = RodentService::new(Ingest::new(keys, Arc::clone(&store)), stopping.clone());
+        let Settings { keys, store, tls, limits, connections_max, .. } = self.settings;
+        let state = State::new(limits, connections_max, tls.clone());
+        let (health, health_service) = Health::new();
         let told = async {
             shutdown.await;
-            stopping.cancel();
+            state.stopping.cancel();
+            health.stop().await;
         };
-        let serving = builder().add_service(service).serve_with_incoming_shutdown(connections(self.listener), told);
+        let ingest = Ingest::new(keys.clone(), Arc::clone(&store), Arc::clone(&state));
+        let incoming = Incoming::new(self.listener, Arc::clone(&state)).connections();
+        let serving = builder()
+            .add_service(health_service)
+            .add_service(RodentService::new(ingest, Arc::clone(&state)))
+            .serve_with_incoming_shutdown(incoming, told);
         let overdue = async {
-            stopping.cancelled().await;
+            state.stopping.cancelled().await;
             sleep(GRACE_MAX).await;
         };
         let served = tokio::select! {
@@ -113,9 +143,39 @@ impl Server {
                 tracing::warn!(grace = ?GRACE_MAX, "calls were still open at the end of the grace; their agents will repeat them");
                 Ok(())
             }
+            never = refresh(&keys, &state) => match never {},
+            never = http::serve(self.http, Arc::clone(&state)) => match never {},
+            never = health.follow(&state) => match never {},
         };
         store.close().await;
         served
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Follows the files of keys and certificates.
+async fn refresh(keys: &Keys, state: &Arc<State>) -> Infallible {
+    loop {
+        sleep(REFRESH_INTERVAL).await;
+        let (keys, state) = (keys.clone(), Arc::clone(state));
+        let look = move || {
+            let refreshed = [Some(keys.refresh()), state.tls.as_ref().map(Tls::refresh)];
+            for one in refreshed.into_iter().flatten() {
+                match one {
+                    Refreshed::Same => {}
+                    Refreshed::Renewed => state.metrics.files_renewed.add(1),
+                    Refreshed::Failed => state.metrics.files_failed.add(1),
+                }
+            }
+        };
+        // Err: it was interrupted by the end of the process.
+        let _ = tokio::task::spawn_blocking(look).await;
     }
 }
 
@@ -131,28 +191,9 @@ fn builder() -> transport::Server {
     transport::Server::builder()
         .timeout(CALL_MAX)
         .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER_MAX))
-}
-
-/// Accepted connections, for as long as the process lives.
-fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    stream::unfold(listener, |listener| async {
-        let mut refused = false;
-        loop {
-            match listener.accept().await {
-                Ok((connection, _)) => {
-                    // An answer is one small write: it shall not wait for more. Err: the peer has gone already.
-                    let _ = connection.set_nodelay(true);
-                    return Some((Ok(connection), listener));
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut refused, true) {
-                        tracing::warn!(%error, "connections are not accepted until this ends");
-                    }
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    })
 }

@@ -1,15 +1,16 @@
 //! `rodent.RodentService` over HTTP/2. Written by hand and not generated, for SendEvents takes the request's bytes as
-//! they are ([`BatchCodec`]). Who calls is asked before anything is read; how many batches are read at once is bounded,
-//! and with them the memory that callers can claim.
+//! they are ([`BatchCodec`]). Who calls, and what the node and the store can bear, is asked before anything is read; how
+//! much is read at once is bounded, and with it the memory that callers can claim.
 
 use std::{
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use futures_util::StreamExt;
+use tokio::{sync::Semaphore, time::timeout};
 use tonic::{
     Code, Request, Response, Status,
     body::Body,
@@ -23,48 +24,89 @@ use tower::service_fn;
 use super::{
     batch::{Batch, BatchCodec},
     connect,
+    connection::Peer,
     ingest::Ingest,
+    limits::{Call, Reached},
+    metrics::{Method, Refusal},
+    pressure::Busy,
+    receive::{Bounds, NotReceived, receive},
+    state::State,
     token::Identity,
 };
+use crate::{backoff, schema::rpc};
 
 /// Bytes of one batch, decompressed; a larger one is refused.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// What a batch of that size may take on the way: gRPC puts five bytes before it, and what cannot be compressed grows a
+/// little.
+const BODY: Bounds = Bounds { bytes_max: REQUEST_BYTES_MAX + 64 * 1024, silence_max: Duration::from_secs(20) };
+
 /// Bytes of any other message; a larger one is refused.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
-/// Batches that are read and stored at once; callers beyond them wait before their request is read.
+/// Batches that are decompressed, checked and stored at once; the others wait as they came.
 const BATCHES_MAX: usize = 64;
+
+/// How long a batch waits for the store before its caller is told to come back: well before an agent gives up, which
+/// is after half a minute. It may be stored all the same; then its repeat is dropped.
+const STORE_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// When to come back who found no room.
+const ROOM_WAIT: Duration = Duration::from_secs(2);
 
 /// The service, one copy a connection.
 #[derive(Clone)]
 pub(super) struct RodentService {
     ingest: Arc<Ingest>,
     batches: Arc<Semaphore>,
-    stopping: CancellationToken,
+    state: Arc<State>,
 }
 
 impl RodentService {
-    /// Streams end when `stopping` is cancelled.
-    pub(super) fn new(ingest: Ingest, stopping: CancellationToken) -> RodentService {
-        RodentService { ingest: Arc::new(ingest), batches: Arc::new(Semaphore::new(BATCHES_MAX)), stopping }
+    /// Streams end when the server stops.
+    pub(super) fn new(ingest: Ingest, state: Arc<State>) -> RodentService {
+        RodentService { ingest: Arc::new(ingest), batches: Arc::new(Semaphore::new(BATCHES_MAX)), state }
     }
 
     async fn answer(self, request: http::Request<Body>) -> http::Response<Body> {
-        let identity = match self.ingest.authenticate(request.headers()) {
-            Ok(identity) => identity,
-            Err(status) => return status.into_http(),
+        let mut answer = Answer::expected(Arc::clone(&self.state), Method::of(request.uri().path()));
+        let response = match self.admit(&request) {
+            Ok((identity, call)) => match answer.method {
+                Method::Register => self.register(identity, call, request).await,
+                Method::SendEvents => self.send_events(identity, call, request).await,
+                Method::Connect => self.connect(identity, call, request).await,
+                Method::Unknown => Status::unimplemented(format!("no method {}", request.uri().path())).into_http(),
+            },
+            Err(status) => status.into_http(),
         };
-        match request.uri().path() {
-            "/rodent.RodentService/Register" => self.register(identity, request).await,
-            "/rodent.RodentService/SendEvents" => self.send_events(identity, request).await,
-            "/rodent.RodentService/Connect" => self.connect(identity, request).await,
-            path => Status::unimplemented(format!("no method {path}")).into_http(),
-        }
+        answer.code = response.extensions().get::<Status>().map_or(Code::Ok, Status::code);
+        response
     }
 
-    async fn register(self, identity: Identity, request: http::Request<Body>) -> http::Response<Body> {
-        let (ingest, identity) = (self.ingest, Arc::new(identity));
+    /// Who calls, and whether it may now.
+    fn admit(&self, request: &http::Request<Body>) -> Result<(Arc<Identity>, Call), Status> {
+        let identity = self.ingest.authenticate(request.headers())?;
+        let (node, now) = (&identity.node, Instant::now());
+        let limits = &self.state.limits;
+        if let Some(peer) = request.extensions().get::<Peer>() {
+            if !peer.may_be(node) {
+                let message = format!("the token is of node {node:?}, and the client certificate does not name it");
+                return Err(Status::permission_denied(message));
+            }
+            peer.introduce(|| limits.sit(node, now)).map_err(|reached| self.limited(reached))?;
+        }
+        let call = limits.enter(node, now).map_err(|reached| self.limited(reached))?;
+        Ok((Arc::new(identity), call))
+    }
+
+    async fn register(
+        self,
+        identity: Arc<Identity>,
+        _call: Call,
+        request: http::Request<Body>,
+    ) -> http::Response<Body> {
+        let ingest = self.ingest;
         let method = service_fn(move |request: Request<_>| {
             let (ingest, identity) = (Arc::clone(&ingest), Arc::clone(&identity));
             async move { ingest.register(&identity, request.into_inner()).await.map(Response::new) }
@@ -72,27 +114,119 @@ impl RodentService {
         grpc(ProstCodec::default(), MESSAGE_BYTES_MAX).unary(method, request).await
     }
 
-    async fn send_events(self, identity: Identity, request: http::Request<Body>) -> http::Response<Body> {
+    async fn send_events(
+        self,
+        identity: Arc<Identity>,
+        call: Call,
+        request: http::Request<Body>,
+    ) -> http::Response<Body> {
+        let now = Instant::now();
+        let pressure = &self.state.pressure;
+        let open = call.may_send(now).map_err(|reached| self.limited(reached));
+        let open = open.and_then(|()| pressure.check(now, backoff::random()).map_err(|busy| self.busy(busy)));
+        if let Err(status) = open {
+            return status.into_http();
+        }
+        let (head, body) = request.into_parts();
+        let body = match receive(body, BODY, &self.state.room).await {
+            Ok(body) => body,
+            Err(reason) => return self.not_received(&reason).into_http(),
+        };
+        self.state.metrics.received_bytes.add(body.len());
+        let _waiting = match pressure.enter(Instant::now()) {
+            Ok(waiting) => waiting,
+            Err(busy) => return self.busy(busy).into_http(),
+        };
+        let stored = self.store(identity, call, http::Request::from_parts(head, body));
+        match timeout(STORE_WAIT_MAX, stored).await {
+            Ok(response) => response,
+            Err(_) => self.busy(Busy { after: pressure.wait(Instant::now()) }).into_http(),
+        }
+    }
+
+    async fn store<B>(&self, identity: Arc<Identity>, call: Call, request: http::Request<B>) -> http::Response<Body>
+    where
+        B: tonic::codegen::Body<Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
+    {
         let _turn = self.batches.acquire().await.expect("the semaphore is never closed");
-        let (ingest, identity) = (self.ingest, Arc::new(identity));
-        let method = service_fn(move |request: Request<Batch>| {
-            let (ingest, identity) = (Arc::clone(&ingest), Arc::clone(&identity));
-            async move { ingest.take(&identity, request.into_inner()).await.map(Response::new) }
+        let call = Arc::new(call);
+        let method = service_fn(|request: Request<Batch>| {
+            let batch = request.into_inner();
+            let bytes = batch.events.iter().map(bytes::Bytes::len).sum();
+            call.charge(batch.events.len(), bytes, Instant::now());
+            self.state.metrics.event_bytes.add(bytes);
+            let (ingest, identity) = (Arc::clone(&self.ingest), Arc::clone(&identity));
+            async move { ingest.take(&identity, batch).await.map(Response::new) }
         });
         named_if_oversize(grpc(BatchCodec, REQUEST_BYTES_MAX).unary(method, request).await)
     }
 
-    async fn connect(self, identity: Identity, request: http::Request<Body>) -> http::Response<Body> {
-        let (ingest, identity, stopping) = (self.ingest, Arc::new(identity), self.stopping);
+    async fn connect(self, identity: Arc<Identity>, call: Call, request: http::Request<Body>) -> http::Response<Body> {
+        let (ingest, stopping, call) = (self.ingest, self.state.stopping.clone(), Arc::new(call));
         let method = service_fn(move |request: Request<_>| {
-            let (ingest, identity, stopping) = (Arc::clone(&ingest), Arc::clone(&identity), stopping.clone());
+            let (ingest, identity) = (Arc::clone(&ingest), Arc::clone(&identity));
+            let (stopping, call) = (stopping.clone(), Arc::clone(&call));
             async move {
                 ingest.seen(&identity).await?;
-                Ok(Response::new(connect::answers(request.into_inner(), stopping)))
+                // The call counts until its stream ends.
+                let answers = connect::answers(request.into_inner(), stopping).inspect(move |_| _ = &call);
+                Ok(Response::new(answers))
             }
         });
         grpc(ProstCodec::default(), MESSAGE_BYTES_MAX).streaming(method, request).await
     }
+
+    fn limited(&self, Reached { limit, after }: Reached) -> Status {
+        self.state.metrics.refused(Refusal::Limit(limit));
+        later(Code::ResourceExhausted, limit.message(), after)
+    }
+
+    fn busy(&self, Busy { after }: Busy) -> Status {
+        self.state.metrics.refused(Refusal::Store);
+        later(Code::Unavailable, "the controller's store does not keep up", after)
+    }
+
+    fn not_received(&self, reason: &NotReceived) -> Status {
+        match reason {
+            NotReceived::TooLarge => oversize(),
+            NotReceived::NoRoom => {
+                self.state.metrics.refused(Refusal::Room);
+                later(Code::Unavailable, "the controller has no room for more requests", jittered(ROOM_WAIT))
+            }
+            NotReceived::Silent => Status::deadline_exceeded("the rest of the request did not come"),
+            NotReceived::BrokenOff => Status::cancelled("the request was broken off"),
+        }
+    }
+}
+
+/// Counts an answer, also when the call was given up before there was one.
+struct Answer {
+    state: Arc<State>,
+    method: Method,
+    code: Code,
+    begun: Instant,
+}
+
+impl Answer {
+    fn expected(state: Arc<State>, method: Method) -> Answer {
+        Answer { state, method, code: Code::Cancelled, begun: Instant::now() }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.state.metrics.answered(self.method, self.code, self.begun.elapsed());
+    }
+}
+
+/// A refusal that says when to try again.
+fn later(code: Code, message: &str, after: Duration) -> Status {
+    Status::with_details(code, message, rpc::retry_after_details(code as i32, message, after).into())
+}
+
+/// Up to half as much more, so that those who were refused together do not come back together.
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 + backoff::random() / 2.0)
 }
 
 fn grpc<C: tonic::codec::Codec>(codec: C, bytes_max: usize) -> Grpc<C> {
@@ -102,16 +236,18 @@ fn grpc<C: tonic::codec::Codec>(codec: C, bytes_max: usize) -> Grpc<C> {
         .max_decoding_message_size(bytes_max)
 }
 
-/// Oversize requests are refused before we see them, plain ones with one code and compressed ones with another that
-/// looks like a busy server. Both mean the same fault of the caller. Nothing of ours answers with these codes.
+/// Requests that turn out to be too large are refused before we see them, plain ones with one code and compressed ones
+/// with another that looks like a busy server. Both mean the same fault of the caller. Nothing that we answer from
+/// here on has these codes.
 fn named_if_oversize(response: http::Response<Body>) -> http::Response<Body> {
     match response.extensions().get::<Status>().map(Status::code) {
-        Some(Code::OutOfRange | Code::ResourceExhausted) => {
-            let message = format!("the request is larger than {REQUEST_BYTES_MAX} bytes, decompressed");
-            Status::invalid_argument(message).into_http()
-        }
+        Some(Code::OutOfRange | Code::ResourceExhausted) => oversize().into_http(),
         _ => response,
     }
+}
+
+fn oversize() -> Status {
+    Status::invalid_argument(format!("the request is larger than {REQUEST_BYTES_MAX} bytes, decompressed"))
 }
 
 impl NamedService for RodentService {

@@ -52,7 +52,7 @@ impl Appliance {
         machine.install("systemd/rodent-controller.service", "/usr/lib/systemd/system/rodent-controller.service");
         machine.write("/etc/rodent/rodent.yml", SETTINGS);
         machine.run("systemd-sysusers && mkdir /etc/rodent-controller && head -c 32 /dev/urandom | base64 > /etc/rodent-controller/secret");
-        machine.run("rodent-controller token --secret-file /etc/rodent-controller/secret --node nas-1 --organisation acme > /etc/rodent/token");
+        machine.run("rodent-controller token --token-secret /etc/rodent-controller/secret --node nas-1 --organisation acme > /etc/rodent/token");
         machine.run("systemd-tmpfiles --create rodent.conf && systemctl daemon-reload");
         Appliance(machine)
     }

@@ -61,7 +61,7 @@ impl Site {
         fs::write(site.path("rodent.yml"), settings).expect("write the configuration");
         fs::write(site.path("secret"), "a secret of a test, long enough to sign with").expect("write the secret");
         let mut token = site.controller("token");
-        let token = token.args(["--node", "nas-1"]).arg("--secret-file").arg(site.path("secret")).output();
+        let token = token.args(["--node", "nas-1"]).arg("--token-secret").arg(site.path("secret")).output();
         let token = token.expect("start rodent-controller");
         assert!(token.status.success(), "{}", String::from_utf8_lossy(&token.stderr));
         fs::write(site.path("token"), token.stdout).expect("write the token");

@@ -3,7 +3,12 @@
 use std::{fmt, io, process::ExitCode};
 
 use crate::{
-    controller::{server::ServeError, store::StoreError, token::SecretError},
+    controller::{
+        server::ServeError,
+        store::StoreError,
+        tls::TlsError,
+        token::{KeysError, PublicKeyError, SecretError, SigningKeyError},
+    },
     telemetry::ErrorChain,
 };
 
@@ -69,6 +74,36 @@ impl From<SecretError> for Failure {
     fn from(error: SecretError) -> Failure {
         let code = match &error {
             SecretError::Read { .. } => NO_INPUT,
+            _ => CONFIG,
+        };
+        Failure::new(code, &error)
+    }
+}
+
+impl From<KeysError> for Failure {
+    fn from(error: KeysError) -> Failure {
+        let code = match &error {
+            KeysError::Secret(SecretError::Read { .. }) | KeysError::PublicKey(PublicKeyError::Read { .. }) => NO_INPUT,
+            _ => CONFIG,
+        };
+        Failure::new(code, &error)
+    }
+}
+
+impl From<SigningKeyError> for Failure {
+    fn from(error: SigningKeyError) -> Failure {
+        let code = match &error {
+            SigningKeyError::Read { .. } => NO_INPUT,
+            SigningKeyError::Foreign { .. } => CONFIG,
+        };
+        Failure::new(code, &error)
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Failure {
+        let code = match &error {
+            TlsError::Read { .. } => NO_INPUT,
             _ => CONFIG,
         };
         Failure::new(code, &error)

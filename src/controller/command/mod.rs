@@ -29,14 +29,14 @@ An agent's event is answered for only when it is on disk. Repeats are dropped.";
 const EXAMPLES: &str = "Examples:
   (umask 077; head -c 32 /dev/urandom | base64 > secret)
   rodent-controller serve --store sqlite:events.db --token-secret secret
-  rodent-controller token --secret-file secret --node nas-1 > nas-1.token
+  rodent-controller token --token-secret secret --node nas-1 > nas-1.token
   rodent-controller events --store sqlite:events.db 'storage.*' 'level>=warn'
   rodent-controller nodes --store sqlite:events.db
   rodent-controller gaps --store sqlite:events.db --node nas-1
 
 Exit codes: 0 done, 1 events are missing (`gaps`), 64 wrong usage, 65 not an
 event database, 66 no such file or node, 74 input or output failed, 78 wrong
-secret or address.";
+key, certificate or address.";
 
 #[derive(Parser)]
 #[command(name = "rodent-controller", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 80)]

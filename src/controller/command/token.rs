@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::Failure;
 use crate::{
-    controller::token::{Identity, Secret, issue},
+    controller::token::{Identity, Secret, SigningKey},
     terminal::{Screen, quiet_end},
 };
 
@@ -19,12 +19,21 @@ use crate::{
 /// The agent sends it with every call; it names the node and cannot be used for
 /// another. Give it to the agent as its `token_file`, readable by nobody else.
 #[derive(Args)]
-#[command(after_help = "Example:
-  (umask 077; rodent-controller token --secret-file secret --node nas-1 > token)")]
+#[command(after_help = "Examples:
+  (umask 077; rodent-controller token --token-secret secret --node nas-1 > token)
+
+  (umask 077; openssl genpkey -algorithm ed25519 -out issuer.key)
+  openssl pkey -in issuer.key -pubout -out issuer.pub
+  (umask 077; rodent-controller token --private-key issuer.key --node nas-1 > token)
+  rodent-controller serve --token-key issuer.pub")]
 pub(super) struct Arguments {
     /// File with the secret that `serve` was given as --token-secret
-    #[arg(long, value_name = "FILE")]
-    secret_file: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "private_key")]
+    token_secret: Option<PathBuf>,
+    /// Ed25519 private key (PEM), of which `serve` was given the public one as
+    /// --token-key
+    #[arg(long, value_name = "FILE", conflicts_with = "token_secret")]
+    private_key: Option<PathBuf>,
     /// Name of the node, without blanks
     #[arg(long, value_name = "NODE")]
     node: String,
@@ -39,7 +48,7 @@ pub(super) struct Arguments {
     valid_for: Validity,
 }
 
-/// How long a token is valid; `None` as long as the secret.
+/// How long a token is valid; `None` as long as the key.
 #[derive(Clone, Copy)]
 struct Validity(Option<Duration>);
 
@@ -56,13 +65,17 @@ impl FromStr for Validity {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Arguments { secret_file, node, organisation, private, valid_for } = arguments;
-    let secret = Secret::read(&secret_file)?;
+    let Arguments { token_secret, private_key, node, organisation, private, valid_for } = arguments;
+    let key = match (&token_secret, &private_key) {
+        (_, Some(path)) => SigningKey::read(path)?,
+        (Some(path), None) => SigningKey::from(&Secret::read(path)?),
+        (None, None) => return Err(Failure::usage("give --token-secret or --private-key")),
+    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let expires_at =
         valid_for.0.map(|duration| i64::try_from(now.saturating_add(duration).as_secs()).unwrap_or(i64::MAX));
     let identity = Identity { node, organisation, private };
-    let token = issue(&secret, &identity, expires_at).map_err(Failure::usage)?;
+    let token = key.issue(&identity, expires_at).map_err(Failure::usage)?;
     let mut screen = Screen::stdout();
     Ok(quiet_end(screen.line(&token).and_then(|()| screen.flush()))?)
 }

@@ -1,17 +1,26 @@
 //! Who is calling: bearer tokens (JWT) whose claims name the node (`rid`), the organisation (`sub`) and whether it sits
 //! in a private network (`prv`). Taken by `ingest`; the command line, `try` and tests issue tokens here too.
 //!
-//! What holds: the algorithm is the key's, never the token's choice; `exp` and `nbf` are honoured where they stand (a
-//! token without `exp` is valid until the key changes); a token for an audience is refused, for none is ours; no
-//! secret and no token is ever part of a message.
+//! What holds: the algorithm is the key's, never the token's choice; several keys may be valid at once, so that they can
+//! be changed one after the other; `exp` and `nbf` are honoured where they stand (a token without `exp` is valid until
+//! the key changes); a token for an audience is refused, for none is ours; no secret and no token is ever part of a message.
 
 mod provider;
+mod public_key;
 mod secret;
+mod signing;
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use std::{path::PathBuf, sync::Arc};
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 
+pub use public_key::PublicKeyError;
 pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
+pub use signing::{SigningKey, SigningKeyError};
+
+use super::fresh::{Fresh, Refreshed};
+use public_key::PublicKey;
 
 /// A longer token is refused unread.
 const TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -40,7 +49,7 @@ pub enum TokenError {
     #[error("the token is malformed")]
     Malformed,
     /// Signed with an algorithm that no key of ours has.
-    #[error("the token's algorithm is not accepted; sign it with HS256")]
+    #[error("the token's algorithm is none that this controller has a key for")]
     Algorithm,
     /// Signed with another key, or changed since.
     #[error("the token's signature does not match")]
@@ -62,10 +71,29 @@ pub enum TokenError {
 /// The keys that tokens are verified with, each pinned to its algorithm.
 #[derive(Clone)]
 pub struct Keys {
-    keys: Vec<Key>,
+    keys: Arc<Fresh<Vec<Key>>>,
 }
 
-#[derive(Clone)]
+/// The files that keys are read from, and read again when they change.
+#[derive(Clone, Debug, Default)]
+pub struct KeyFiles {
+    /// Secrets for HS256.
+    pub secrets: Vec<PathBuf>,
+    /// Public keys (PEM) for EdDSA and RS256.
+    pub public_keys: Vec<PathBuf>,
+}
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// A secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A public key cannot be used.
+    #[error(transparent)]
+    PublicKey(#[from] PublicKeyError),
+}
+
 struct Key {
     validation: Validation,
     decoding: DecodingKey,
@@ -74,7 +102,22 @@ struct Key {
 impl Keys {
     /// Accepts tokens that were signed with this secret, by HS256.
     pub fn hs256(secret: &Secret) -> Keys {
-        Keys { keys: vec![Key::new(Algorithm::HS256, DecodingKey::from_secret(secret.bytes()))] }
+        Keys { keys: Arc::new(Fresh::fixed(vec![Key::secret(secret)])) }
+    }
+
+    /// Accepts tokens that were signed with any of these keys; they follow their files while the controller serves.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When one of the files cannot be used.
+    pub fn read(files: KeyFiles) -> Result<Keys, KeysError> {
+        let paths = files.secrets.iter().chain(&files.public_keys).cloned().collect();
+        Ok(Keys { keys: Arc::new(Fresh::read("token keys", paths, move || files.keys())?) })
+    }
+
+    /// Reads the files again if they have changed. Blocks.
+    pub(super) fn refresh(&self) -> Refreshed {
+        self.keys.refresh()
     }
 
     /// Verifies a token at `now` (Unix seconds).
@@ -88,7 +131,7 @@ impl Keys {
         provider::install();
         let algorithm = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?.alg;
         let mut refused = TokenError::Algorithm;
-        for key in self.keys.iter().filter(|key| key.validation.algorithms == [algorithm]) {
+        for key in self.keys.current().iter().filter(|key| key.validation.algorithms == [algorithm]) {
             match jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation) {
                 Ok(verified) => return verified.claims.identity(now),
                 Err(error) => refused = TokenError::from_kind(error.kind()),
@@ -100,11 +143,28 @@ impl Keys {
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Keys({})", self.keys.len())
+        write!(f, "Keys({})", self.keys.current().len())
+    }
+}
+
+impl KeyFiles {
+    fn keys(&self) -> Result<Vec<Key>, KeysError> {
+        let mut keys = Vec::new();
+        for path in &self.secrets {
+            keys.push(Key::secret(&Secret::read(path)?));
+        }
+        for path in &self.public_keys {
+            keys.extend(PublicKey::read(path)?.into_iter().map(|public| Key::new(public.algorithm, public.key)));
+        }
+        Ok(keys)
     }
 }
 
 impl Key {
+    fn secret(secret: &Secret) -> Key {
+        Key::new(Algorithm::HS256, DecodingKey::from_secret(secret.bytes()))
+    }
+
     fn new(algorithm: Algorithm, decoding: DecodingKey) -> Key {
         let mut validation = Validation::new(algorithm);
         // Times are checked by `Claims::identity`, against the clock that is handed in.
@@ -131,19 +191,7 @@ impl TokenError {
 /// # Errors
 /// When the node is no name that [`Keys::verify`] would accept.
 pub fn issue(secret: &Secret, identity: &Identity, expires_at: Option<i64>) -> Result<String, TokenError> {
-    if !is_name(&identity.node) {
-        return Err(TokenError::Node);
-    }
-    provider::install();
-    let claims = Claims {
-        rid: identity.node.clone(),
-        sub: identity.organisation.clone(),
-        prv: identity.private,
-        exp: expires_at.map(|seconds| seconds as f64),
-        nbf: None,
-    };
-    let key = EncodingKey::from_secret(secret.bytes());
-    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).expect("our claims are JSON, our key HMAC"))
+    SigningKey::from(secret).issue(identity, expires_at)
 }
 
 /// The claims that we read. RFC 7519 allows fractions of a second.

@@ -1,17 +1,15 @@
 //! The secret that tokens are signed with, from a file. Never printed.
 
 use std::{
-    fmt,
-    fs::File,
-    io::{self, Read},
+    fmt, io,
     path::{Path, PathBuf},
 };
 
+use super::public_key::PublicKey;
+use crate::controller::private_file::{self, BYTES_MAX};
+
 /// As many bytes as the hash has: a shorter secret could be guessed more easily than the signature.
 pub const SECRET_BYTES_MIN: usize = 32;
-
-/// A longer file is no secret but a mistake.
-const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// A secret for HS256.
 #[derive(Clone)]
@@ -38,8 +36,11 @@ pub enum SecretError {
         bytes: usize,
     },
     /// Too much to be one.
-    #[error("token secret is larger than {SECRET_BYTES_MAX} bytes: is it the right file?")]
+    #[error("token secret is larger than {BYTES_MAX} bytes: is it the right file?")]
     TooLong,
+    /// A key, which may well be public: who knows it could sign as if it were a secret.
+    #[error("a key is no token secret; public keys go to --token-key")]
+    Key,
     /// The operating system gives no randomness.
     #[error("draw a random secret")]
     Random,
@@ -49,12 +50,9 @@ impl Secret {
     /// Reads a file: all of its bytes, less one line end at the end, which editors and `echo` leave.
     ///
     /// # Errors
-    /// When the file cannot be read or is too short or too long for a secret.
+    /// When the file cannot be read, is too short or too long for a secret, or holds a key of another kind.
     pub fn read(path: &Path) -> Result<Secret, SecretError> {
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes))
-            .map_err(|source| SecretError::Read { path: path.to_owned(), source })?;
+        let bytes = private_file::read(path).map_err(|source| SecretError::Read { path: path.to_owned(), source })?;
         Secret::from_bytes(bytes)
     }
 
@@ -63,13 +61,16 @@ impl Secret {
     /// # Errors
     /// As [`Secret::read`].
     pub fn from_bytes(mut bytes: Vec<u8>) -> Result<Secret, SecretError> {
+        if bytes.starts_with(b"-----BEGIN ") || PublicKey::from_der(&bytes).is_some() {
+            return Err(SecretError::Key);
+        }
         if bytes.last() == Some(&b'\n') {
             bytes.pop();
             bytes.pop_if(|byte| *byte == b'\r');
         }
         match bytes.len() {
             0..SECRET_BYTES_MIN => Err(SecretError::TooShort { bytes: bytes.len() }),
-            length if length as u64 > SECRET_BYTES_MAX => Err(SecretError::TooLong),
+            length if length as u64 > BYTES_MAX => Err(SecretError::TooLong),
             _ => Ok(Secret(bytes)),
         }
     }

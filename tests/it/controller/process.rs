@@ -44,7 +44,10 @@ impl Place {
             .expect("the program is built");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
         let mut line = String::new();
-        log.read_line(&mut line).expect("a line of log");
+        while !line.contains("serving agents") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).expect("a line of log"), 0, "it serves");
+        }
         let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).expect(&line);
         Process { address: address.parse().expect(&line), child, _log: log }
     }
@@ -148,7 +151,7 @@ async fn events_that_come_are_followed() {
 async fn a_token_of_the_command_opens_the_controller() {
     let place = Place::new();
     let process = place.serve();
-    let output = place.run(&["token", "--secret-file", "secret", "--node", "nas-9", "--valid-for", "1h"]);
+    let output = place.run(&["token", "--token-secret", "secret", "--node", "nas-9", "--valid-for", "1h"]);
     let agent = Agent::connect(process.address, text(&output.stdout).trim()).await;
     agent.send(&batch(1, 1)).await.expect("stored");
     assert_eq!(place.lines(&["nodes"])[0]["node"], "nas-9");
@@ -159,7 +162,7 @@ fn wrong_use_gets_a_clear_line_and_the_code_of_its_kind() {
     let place = Place::new();
     fs::write(place.path("short"), "too short\n").expect("a file");
     fs::write(place.path("notes.txt"), "x".repeat(5000)).expect("a file");
-    let cases: [(&[&str], i32, &str); 12] = [
+    let cases: [(&[&str], i32, &str); 22] = [
         (&["events", "--store", "sqlite:none.db"], 66, "there is no database at none.db"),
         (&["events", "--store", "sqlite:notes.txt"], 65, "not a database"),
         (&["events", "--store", "memory"], 64, "cannot be read from outside"),
@@ -169,8 +172,30 @@ fn wrong_use_gets_a_clear_line_and_the_code_of_its_kind() {
         (&["nodes", "--store", "sqlite:none.db"], 66, "no database"),
         (&["serve", "--token-secret", "none"], 66, "read token secret none"),
         (&["serve", "--token-secret", "short"], 78, "at least 32 are needed"),
-        (&["serve", "--token-secret", "secret", "--store", "memory", "--listen", "192.0.2.1:1"], 78, "192.0.2.1:1"),
-        (&["token", "--secret-file", "secret", "--node", "a b"], 64, "printable"),
+        (
+            &["serve", "--token-secret", "secret", "--store", "memory", "--listen", "192.0.2.1:1", "--plaintext"],
+            78,
+            "192.0.2.1:1",
+        ),
+        (&["serve", "--token-secret", "secret", "--store", "memory", "--listen", "0.0.0.0:0"], 64, "--plaintext where"),
+        (&["serve", "--store", "memory"], 64, "--token-secret"),
+        (&["serve", "--token-secret", "secret", "--tls-cert", "a.pem"], 64, "--tls-key"),
+        (
+            &["serve", "--token-secret", "secret", "--tls-cert", "none.pem", "--tls-key", "none.key"],
+            66,
+            "read certificate none.pem",
+        ),
+        (
+            &["serve", "--token-secret", "secret", "--tls-cert", "notes.txt", "--tls-key", "secret"],
+            78,
+            "notes.txt holds no certificate",
+        ),
+        (&["serve", "--token-key", "none"], 66, "read token key none"),
+        (&["serve", "--token-key", "secret"], 78, "goes to --token-secret"),
+        (&["serve", "--token-secret", "secret", "--node-events", "0"], 64, "or off"),
+        (&["token", "--private-key", "secret", "--node", "a"], 78, "openssl genpkey"),
+        (&["token", "--node", "a"], 64, "--token-secret"),
+        (&["token", "--token-secret", "secret", "--node", "a b"], 64, "printable"),
         (&["reboot"], 64, "reboot"),
     ];
     for (arguments, code, part) in cases {

@@ -1,0 +1,69 @@
+//! What the parts of a running controller share, and how it is: counted by `service` and `ingest`, shown by `http` and
+//! by the gRPC health service.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    limits::{Limits, NodeLimits},
+    metrics::{Metrics, Now},
+    pressure::Pressure,
+    receive::Room,
+    tls::Tls,
+};
+
+/// Bytes of requests that are held at once.
+const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// One a server.
+pub(super) struct State {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) limits: Arc<NodeLimits>,
+    pub(super) pressure: Pressure,
+    pub(super) room: Arc<Room>,
+    /// Cancelled when the server is told to stop.
+    pub(super) stopping: CancellationToken,
+    /// One permit for each connection that may still come.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) connections_max: usize,
+    pub(super) tls: Option<Tls>,
+}
+
+impl State {
+    pub(super) fn new(limits: Limits, connections_max: usize, tls: Option<Tls>) -> Arc<State> {
+        let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
+        Arc::new(State {
+            metrics: Arc::default(),
+            limits: NodeLimits::new(limits),
+            pressure: Pressure::default(),
+            room: Room::new(HELD_BYTES_MAX),
+            stopping: CancellationToken::new(),
+            places: Arc::new(Semaphore::new(connections_max)),
+            connections_max,
+            tls,
+        })
+    }
+
+    /// Why batches had better go elsewhere now.
+    pub(super) fn trouble(&self) -> Option<&'static str> {
+        if self.stopping.is_cancelled() {
+            return Some("stopping");
+        }
+        self.pressure.store_fails(Instant::now()).then_some("the store fails")
+    }
+
+    /// The page that Prometheus reads.
+    pub(super) fn page(&self) -> String {
+        self.metrics.page(&Now {
+            connections: self.connections_max - self.places.available_permits(),
+            nodes: self.limits.nodes(),
+            waiting: self.pressure.waiting(),
+            waiting_age: self.pressure.age(Instant::now()),
+            held_bytes: self.room.held(),
+            ready: self.trouble().is_none(),
+            certificate_ends_at: self.tls.as_ref().and_then(Tls::ends_at),
+        })
+    }
+}
