@@ -21,6 +21,7 @@ pub use events::{EventSettings, Profile};
 pub use files::STANDARD_FILE;
 
 // What the controller's settings are made of; whoever writes them need not know who takes them.
+use self::controller::Credentials;
 pub use crate::sinks::uplink::{Tls, TokenSource};
 use crate::{
     collectors::{self, Collector, Spec},
@@ -94,7 +95,7 @@ impl Config {
             Some(path) => vec![path.to_path_buf()],
             None => files::with_drop_ins(files::standard_if_there(root), root)?,
         };
-        let (config, records) = Config::read(Document::open(&files))?;
+        let (config, records) = Config::read(Document::open(&files), &Credentials::of_service(root))?;
         Ok(Loaded { config, records, files })
     }
 
@@ -103,7 +104,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn parse(name: &str, text: &str) -> Result<Loaded, Faults> {
-        let (config, records) = Config::read(Document::parse(name, text))?;
+        let (config, records) = Config::read(Document::parse(name, text), &Credentials::NONE)?;
         Ok(Loaded { config, records, files: Vec::new() })
     }
 
@@ -113,11 +114,11 @@ impl Config {
         Loaded { config: Config { controller, state_directory, socket, ..defaults.config }, ..defaults }
     }
 
-    fn read(document: Document) -> Result<(Config, Records), Faults> {
+    fn read(document: Document, credentials: &Credentials) -> Result<(Config, Records), Faults> {
         let mut root = document.root();
         root.alias("controller", "toggle");
         let config = Config {
-            controller: ControllerSettings::read(&mut root),
+            controller: ControllerSettings::read(&mut root, credentials),
             events: EventSettings::read(&mut root.table("events", "which events are kept, and how")),
             state_directory: root.path("state_directory", STATE_DIRECTORY, "where events are kept"),
             socket: root.path("socket", SOCKET, "the socket for programs on this machine"),

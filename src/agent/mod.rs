@@ -11,6 +11,7 @@ mod config_change;
 mod log_look;
 mod log_trouble;
 mod node;
+mod privacy;
 mod registration;
 mod signals;
 mod status;
@@ -25,7 +26,6 @@ use anyhow::Context as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use self::signals::stop_signal;
 use self::{
     collecting::{Collecting, Surroundings},
     config::{Config, Loaded},
@@ -33,6 +33,7 @@ use self::{
     status::StatusParts,
     supervisor::Supervisor,
 };
+pub use self::{privacy::keep_memory_private, signals::stop_signal};
 use crate::{
     dead_letters::DeadLetters,
     event_log::{self, ClockState, EventLog},
@@ -61,6 +62,9 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How often the line that systemd shows is looked at; it is sent only when it has changed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Where in the state directory the certificate is kept that the controller issues.
+const IDENTITY: &str = "identity";
 
 /// Name of the uplink's cursor.
 const UPLINK: &str = "uplink";
@@ -139,6 +143,7 @@ impl Agent {
         let delivery = Delivery::new(&log, &cursor, threshold);
         let uplink = configured_uplink(&config, delivery, &node_id, uplink_state.clone(), now)
             .map(|uplink| uplink.with_dead_letters(dead_letters.clone()))
+            .map(|uplink| uplink.keep_issued_certificate_in(config.state_directory.join(IDENTITY)))
             .map(|uplink| supervisor.start(UPLINK, uplink.run(stop.uplink.clone(), stop.abandon.clone())));
         supervisor.start(
             "registration",

@@ -30,6 +30,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, socket: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    // Before the configuration is read: a token may stand in it.
+    agent::keep_memory_private();
     let mut loaded = Config::load(arguments.config.as_deref(), Path::new("/"))
         .map_err(|faults| Failure::config(faults.to_string()))?;
     logging::start(loaded.config.log_level);

@@ -7,3 +7,4 @@ mod peer;
 mod refusals;
 mod rotation;
 mod scene;
+mod secrets;

@@ -1,5 +1,7 @@
 //! Where events are uploaded to, and as whom.
 
+use std::path::{Path, PathBuf};
+
 use crate::{
     settings::Table,
     sinks::uplink::{Tls, TokenSource},
@@ -16,9 +18,35 @@ pub struct ControllerSettings {
     pub tls: Tls,
 }
 
+/// What systemd gives the service, by the names that are looked for where the settings say nothing.
+pub(super) struct Credentials {
+    directory: Option<PathBuf>,
+}
+
+/// Where systemd puts what it gives the service `rodent`, below the root: so `rodent config` finds it too.
+const CREDENTIALS_DIRECTORY: &str = "run/credentials/rodent.service";
+
+/// Said of a value in `rodent config show`.
+const FROM_CREDENTIALS: &str = "systemd credential";
+
+impl Credentials {
+    /// None at all.
+    pub(super) const NONE: Credentials = Credentials { directory: None };
+
+    /// Those of this process where it runs as a service, else of the service on the machine at `root`.
+    pub(super) fn of_service(root: &Path) -> Credentials {
+        let own = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        Credentials { directory: Some(own.unwrap_or_else(|| root.join(CREDENTIALS_DIRECTORY))) }
+    }
+
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        self.directory.as_ref().map(|directory| directory.join(name)).filter(|path| path.is_file())
+    }
+}
+
 impl ControllerSettings {
     /// Reads the part `controller` of the root; none where it is absent, or refused.
-    pub(super) fn read(root: &mut Table) -> Option<ControllerSettings> {
+    pub(super) fn read(root: &mut Table, credentials: &Credentials) -> Option<ControllerSettings> {
         let configured = root.has("controller");
         let mut table = root.table("controller", "where events are uploaded to");
         table.alias("address", "rpcaddr");
@@ -26,8 +54,8 @@ impl ControllerSettings {
         let address = table.parsed("address", expects, "the controller, as host:port", |text| {
             if is_address(text) { Ok(text.to_owned()) } else { Err(format!("expected {expects}")) }
         });
-        let token = read_token(&mut table);
-        let tls = read_tls(&mut table);
+        let token = read_token(&mut table, credentials);
+        let tls = read_tls(&mut table, credentials);
         if !configured {
             return None;
         }
@@ -35,14 +63,17 @@ impl ControllerSettings {
             table.fault("address", format!("missing; expected {expects}"));
         }
         if token.is_none() {
-            table.fault("token_file", "missing; expected the path of the file that holds this node's token".to_owned());
+            let message = "missing; expected the path of the file that holds this node's token, or the credential \
+                           `rodent-token` of the service";
+            table.fault("token_file", message.to_owned());
         }
         Some(ControllerSettings { address: address?, token: token?, tls })
     }
 }
 
-fn read_token(table: &mut Table) -> Option<TokenSource> {
-    let file = table.optional_path("token_file", "the file that holds this node's token");
+fn read_token(table: &mut Table, credentials: &Credentials) -> Option<TokenSource> {
+    let given = if table.has("jwt") { None } else { credentials.find("rodent-token") };
+    let file = read_file(table, "token_file", given, "the file that holds this node's token");
     let inline = table.secret("jwt", "the token itself; better use token_file");
     match (file, inline) {
         (Some(_), Some(_)) => {
@@ -55,12 +86,18 @@ fn read_token(table: &mut Table) -> Option<TokenSource> {
     }
 }
 
-fn read_tls(table: &mut Table) -> Tls {
+fn read_tls(table: &mut Table, credentials: &Credentials) -> Tls {
     let switch = table.switch("tls", true, "whether the connection is encrypted and the controller's name checked");
     let mut table = switch.table;
-    let ca_file = table.optional_path("ca_file", "trusted authorities (PEM); those of the system if not set");
-    let cert_file = table.optional_path("cert_file", "this node's own certificate (PEM), if the controller wants one");
-    let key_file = table.optional_path("key_file", "the key of cert_file (PEM)");
+    let credentials = if switch.on { credentials } else { &Credentials::NONE };
+    let given = credentials.find("rodent-ca");
+    let ca_file = read_file(&table, "ca_file", given, "trusted authorities (PEM); those of the system if not set");
+    // One without the other is of no use, and one of each would not belong together.
+    let pair = credentials.find("rodent-cert").zip(credentials.find("rodent-key"));
+    let (certificate, key) = pair.filter(|_| !table.has("cert_file") && !table.has("key_file")).unzip();
+    let about = "this node's own certificate (PEM); else what the controller issues";
+    let cert_file = read_file(&table, "cert_file", certificate, about);
+    let key_file = read_file(&table, "key_file", key, "the key of cert_file (PEM)");
     let server_name = table.optional_string("server_name", "the name in the controller's certificate, if another");
     match (&cert_file, &key_file) {
         (Some(_), None) => table.fault("cert_file", "useless without `key_file`; set both or neither".to_owned()),
@@ -68,6 +105,12 @@ fn read_tls(table: &mut Table) -> Tls {
         _ => {}
     }
     if switch.on { Tls::On { ca_file, cert_file, key_file, server_name } } else { Tls::Off }
+}
+
+/// A path that is set, or that of a credential.
+fn read_file(table: &Table, key: &'static str, given: Option<PathBuf>, about: &'static str) -> Option<PathBuf> {
+    let origin = given.as_ref().map(|_| FROM_CREDENTIALS.to_owned());
+    table.defaults_from(origin).path_or(key, given, about)
 }
 
 /// `host:port`, `192.0.2.1:443`, `[2001:db8::1]:443`.

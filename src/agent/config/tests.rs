@@ -86,6 +86,33 @@ fn a_controller_is_read_with_tls_on_by_default() {
 }
 
 #[test]
+fn what_systemd_gives_the_service_stands_in_for_what_the_file_does_not_say() {
+    let given = "/run/credentials/rodent.service";
+    let credentials: Vec<_> =
+        ["token", "ca", "cert", "key"].iter().map(|name| format!("{given}/rodent-{name}")).collect();
+    let load = |text: &str| {
+        let mut files: Vec<_> = credentials.iter().map(|path| (path.as_str(), "secret")).collect();
+        files.push(("/etc/rodent/rodent.yml", text));
+        let root = root(&files);
+        let loaded = Config::load(None, root.path()).unwrap_or_else(|faults| panic!("{faults}"));
+        let text = |key: &str| {
+            let record = loaded.records.get(key).expect("a record");
+            format!("{} {}", record.text().replace(&root.path().display().to_string(), ""), record.origin)
+        };
+        ["token_file", "tls.ca_file", "tls.cert_file", "tls.key_file"].map(|key| text(&format!("controller.{key}")))
+    };
+    assert_eq!(
+        load("controller: {address: 'a:1'}"),
+        [0, 1, 2, 3].map(|number: usize| format!("{} systemd credential", credentials[number]))
+    );
+    let set = load("controller: {address: 'a:1', jwt: x, tls: {ca_file: /ca, cert_file: /c, key_file: /k}}");
+    assert!(set[0].ends_with(" default") && set[1].starts_with("/ca ") && set[2].starts_with("/c "), "{set:?}");
+    assert!(set[3].starts_with("/k "), "{set:?}");
+    let off = load("controller: {address: 'a:1', tls: off}");
+    assert!(off[0].starts_with(given) && off[1..].iter().all(|text| text == " default"), "{off:?}");
+}
+
+#[test]
 fn what_is_written_for_toggle_is_understood() {
     let config = config("toggle: {rpcaddr: 'toggle:5000', jwt: eyJ0, tls: off}");
     let controller = config.controller.expect("a controller");
@@ -120,7 +147,8 @@ fn a_controller_without_address_or_token_is_refused() {
         faults("toggle:\n"),
         [
             "rodent.yml:1:1: toggle.address: missing; expected host:port, such as controller.example.com:443",
-            "rodent.yml:1:1: toggle.token_file: missing; expected the path of the file that holds this node's token",
+            "rodent.yml:1:1: toggle.token_file: missing; expected the path of the file that holds this node's token, or the \
+             credential `rodent-token` of the service",
         ]
     );
     assert_eq!(

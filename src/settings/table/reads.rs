@@ -213,10 +213,15 @@ impl Table {
 
     /// An absolute path that may be absent.
     pub fn optional_path(&mut self, key: &'static str, about: &'static str) -> Option<PathBuf> {
+        self.path_or(key, None, about)
+    }
+
+    /// The same with a default of its own.
+    pub fn path_or(&mut self, key: &'static str, default: Option<PathBuf>, about: &'static str) -> Option<PathBuf> {
         let expects = "an absolute path";
         let parse = |value: &Value| values::path(value, expects).map(Some);
         let show = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy()).into();
-        self.read(key, expects.into(), about, None, parse, show)
+        self.read(key, expects.into(), about, default, parse, show)
     }
 
     fn read<T>(
