@@ -94,6 +94,8 @@ fn what_systemd_gives_the_service_stands_in_for_what_the_file_does_not_say() {
         let mut files: Vec<_> = credentials.iter().map(|path| (path.as_str(), "secret")).collect();
         files.push(("/etc/rodent/rodent.yml", text));
         let root = root(&files);
+        let file = root.path().join("etc/rodent/rodent.yml");
+        fs::set_permissions(file, fs::Permissions::from_mode(0o640)).expect("a mode");
         let loaded = Config::load(None, root.path()).unwrap_or_else(|faults| panic!("{faults}"));
         let text = |key: &str| {
             let record = loaded.records.get(key).expect("a record");
