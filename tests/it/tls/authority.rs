@@ -7,19 +7,19 @@ use rcgen::{
 };
 
 /// Vouches for what it issues.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A certificate and its key, in PEM.
 #[derive(Clone)]
-pub(super) struct Issued {
-    pub(super) certificate: String,
-    pub(super) key: String,
+pub(crate) struct Issued {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Authority {
+    pub(crate) fn new(name: &str) -> Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -27,12 +27,12 @@ impl Authority {
         Authority { issuer: CertifiedIssuer::self_signed(params, key).expect("a certificate") }
     }
 
-    pub(super) fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
     }
 
     /// For servers and clients of this name, from 2020 until the end of `last_year`.
-    pub(super) fn issue(&self, name: &str, last_year: i32) -> Issued {
+    pub(crate) fn issue(&self, name: &str, last_year: i32) -> Issued {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = date_time_ymd(2020, 1, 1);
@@ -44,32 +44,32 @@ impl Authority {
     }
 
     /// That of the controller, at the loopback.
-    pub(super) fn for_controller(&self) -> Issued {
+    pub(crate) fn for_controller(&self) -> Issued {
         self.issue("localhost", 2099)
     }
 }
 
 /// A directory with what an agent reads.
-pub(super) struct Files(tempfile::TempDir);
+pub(crate) struct Files(tempfile::TempDir);
 
 impl Files {
-    pub(super) fn new() -> Files {
+    pub(crate) fn new() -> Files {
         Files(tempfile::tempdir().expect("a directory"))
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Puts a file in place of the one of that name, as careful administrators do.
-    pub(super) fn put(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn put(&self, name: &str, text: &str) -> PathBuf {
         let (path, new) = (self.path(name), self.path(&format!("{name}.new")));
         fs::write(&new, text).and_then(|()| fs::rename(&new, &path)).expect("written");
         path
     }
 
     /// Certificate and key under `NAME.pem` and `NAME.key`.
-    pub(super) fn put_identity(&self, name: &str, issued: &Issued) -> (PathBuf, PathBuf) {
+    pub(crate) fn put_identity(&self, name: &str, issued: &Issued) -> (PathBuf, PathBuf) {
         (self.put(&format!("{name}.pem"), &issued.certificate), self.put(&format!("{name}.key"), &issued.key))
     }
 }
