@@ -5,7 +5,10 @@ mod answers;
 mod cases;
 #[cfg(feature = "sqlite")]
 mod completeness;
+mod encrypted;
+mod limits;
 pub(crate) mod peer;
 #[cfg(feature = "sqlite")]
 mod process;
+mod running;
 mod shutdown;

@@ -29,6 +29,7 @@ use tonic::{
 /// A controller that serves until it is stopped.
 pub(crate) struct Controller {
     pub(crate) address: SocketAddr,
+    pub(crate) http: Option<SocketAddr>,
     pub(crate) store: Arc<dyn Store>,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
@@ -36,17 +37,22 @@ pub(crate) struct Controller {
 
 impl Controller {
     pub(crate) async fn start(store: Arc<dyn Store>) -> Controller {
+        Controller::with(store, |settings| settings).await
+    }
+
+    /// With other settings than the defaults.
+    pub(crate) async fn with(store: Arc<dyn Store>, change: impl FnOnce(Settings) -> Settings) -> Controller {
         let listen = "127.0.0.1:0".parse().expect("an address");
-        let settings = Settings::new(listen, Keys::hs256(&secret()), Arc::clone(&store));
+        let settings = change(Settings::new(listen, Keys::hs256(&secret()), Arc::clone(&store)));
         let server = Server::bind(settings).await.expect("a free port");
-        let address = server.address();
+        let (address, http) = (server.address(), server.http_address());
         let (stop, stopped) = oneshot::channel::<()>();
         #[expect(clippy::disallowed_methods, reason = "the test owns this task and waits for it")]
         let served = tokio::spawn(async move {
             let told = async { stopped.await.unwrap_or(()) };
             server.run(told).await.expect("served until told to stop");
         });
-        Controller { address, store, stop, served }
+        Controller { address, http, store, stop, served }
     }
 
     pub(crate) async fn in_memory() -> Controller {
@@ -61,6 +67,11 @@ impl Controller {
     /// An agent's connection.
     pub(crate) async fn agent(&self, token: &str) -> Agent {
         Agent::connect(self.address, token).await
+    }
+
+    /// The connection of the agent of this node.
+    pub(crate) async fn agent_named(&self, node: String) -> Agent {
+        self.agent(&token(&node)).await
     }
 
     pub(crate) async fn stored(&self) -> Page {
@@ -84,7 +95,11 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) async fn connect(address: SocketAddr, token: &str) -> Agent {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
-        let channel = endpoint.connect().await.expect("a connection");
+        Agent::on(endpoint.connect().await.expect("a connection"), token)
+    }
+
+    /// On a connection that is there.
+    pub(crate) fn on(channel: Channel, token: &str) -> Agent {
         Agent { channel, token: token.to_owned(), compression: None }
     }
 
