@@ -65,7 +65,19 @@ enum What {
         /// Events a batch
         #[arg(long, value_name = "N", default_value_t = 500)]
         batch_size: usize,
+        /// Rounds; their median is shown
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// A certificate for `localhost` that is its own authority (PEM): measures TLS, too
+        #[arg(long, value_name = "FILE", requires = "tls_key")]
+        tls_cert: Option<PathBuf>,
+        /// Its key (PEM)
+        #[arg(long, value_name = "FILE", requires = "tls_cert")]
+        tls_key: Option<PathBuf>,
     },
+    /// The other end of the uplink in a process of its own
+    #[command(hide = true)]
+    Peer { peer: String },
     /// A piece of measuring in a process of its own
     #[command(hide = true)]
     Job { job: String },
@@ -86,9 +98,13 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             .block_on(bench::log::answer(&job, &mut out))
             .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?,
         What::Encoding { events } => bench::encoding::run(events, &mut out)?,
-        What::Uplink { directory, events, batch_size } => {
+        What::Peer { peer } => runtime
+            .block_on(bench::uplink::peer::serve(&peer, &mut out))
+            .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?,
+        What::Uplink { directory, events, batch_size, rounds, tls_cert, tls_key } => {
             let scratch = bench::Scratch::below(&directory)?;
-            let plan = bench::uplink::Plan { events, batch_size };
+            let tls = tls_cert.zip(tls_key).map(|(cert, key)| bench::uplink::TlsFiles { cert, key });
+            let plan = bench::uplink::Plan { events, batch_size, rounds, tls };
             runtime
                 .block_on(bench::uplink::run(scratch.path(), plan, &mut out))
                 .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?;

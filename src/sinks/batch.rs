@@ -8,7 +8,7 @@ use std::{io, sync::Arc};
 
 use prost::Message as _;
 
-use super::compression::{Compression, Message};
+use super::compression::{Compression, Message, Packer};
 use crate::{
     event_log::{Lane, Pieces, Run},
     schema::wire::EventBatch,
@@ -80,7 +80,7 @@ impl Batch {
     ///
     /// # Errors
     /// When what is stored cannot be decompressed.
-    pub fn message(&mut self, packing: &Packing, now: i64) -> io::Result<Message> {
+    pub fn message(&mut self, packer: &mut Packer, packing: &Packing, now: i64) -> io::Result<Message> {
         if let Some((packed, message)) = &self.packed
             && packed == packing
         {
@@ -98,7 +98,7 @@ impl Batch {
             boot_id: self.run.boot_id.to_string(),
             clock_state: self.run.clock.name().to_owned(),
         };
-        let message = packing.compression.message(&head.encode_to_vec(), &self.run.fields)?;
+        let message = packer.message(packing.compression, &head.encode_to_vec(), &self.run.fields)?;
         self.packed = Some((packing.clone(), message.clone()));
         Ok(message)
     }
@@ -134,7 +134,7 @@ mod tests {
 
     fn decoded(batch: &mut Batch, node: &str, now: i64) -> EventBatch {
         let packing = Packing { node_id: node.into(), compression: Compression::Off };
-        let bytes = batch.message(&packing, now).expect("in clear").pieces.concat();
+        let bytes = batch.message(&mut Packer::default(), &packing, now).expect("in clear").pieces.concat();
         EventBatch::decode(bytes.as_slice()).expect("a batch")
     }
 

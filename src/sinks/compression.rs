@@ -44,6 +44,12 @@ impl Message {
     }
 }
 
+/// Puts messages together. Holds the compressor's memory from one to the next.
+#[derive(Default)]
+pub struct Packer {
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+}
+
 impl Compression {
     /// Its name in `grpc-encoding`; `None` for no compression.
     pub fn name(self) -> Option<&'static str> {
@@ -70,20 +76,45 @@ impl Compression {
         };
         [Compression::Zstd, Compression::Gzip].into_iter().find(has).unwrap_or(Compression::Off)
     }
+}
 
-    /// The message of a head and the events behind it.
+impl Packer {
+    /// The message of a head and the events behind it, compressed in this way; a small one goes in clear.
     ///
     /// # Errors
     /// When what is stored cannot be decompressed, or the compressor cannot allocate.
-    pub fn message(self, head: &[u8], events: &Pieces) -> io::Result<Message> {
+    pub fn message(&mut self, compression: Compression, head: &[u8], events: &Pieces) -> io::Result<Message> {
         if head.len() + events.raw_bytes() < COMPRESSED_BYTES_MIN {
             return off(head, events);
         }
-        match self {
-            Compression::Zstd => zstd_frames(head, events),
+        match compression {
+            Compression::Zstd => self.zstd(head, events),
             Compression::Gzip => gzip(head, events),
             Compression::Off => off(head, events),
         }
+    }
+
+    fn zstd(&mut self, head: &[u8], events: &Pieces) -> io::Result<Message> {
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            none => none.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+        };
+        let (mut pieces, mut plain) = (Vec::new(), BytesMut::from(head));
+        for piece in events.iter() {
+            match piece {
+                Piece::Plain(bytes) => plain.extend_from_slice(bytes),
+                Piece::Zstd { frame, .. } => {
+                    if !plain.is_empty() {
+                        pieces.push(zstd.compress(&plain.split())?.into());
+                    }
+                    pieces.push(frame.clone());
+                }
+            }
+        }
+        if !plain.is_empty() {
+            pieces.push(zstd.compress(&plain)?.into());
+        }
+        Ok(Message { compression: Compression::Zstd, pieces })
     }
 }
 
@@ -97,26 +128,6 @@ fn gzip(head: &[u8], events: &Pieces) -> io::Result<Message> {
     encoder.write_all(head)?;
     encoder.write_all(&events.plain()?)?;
     Ok(Message { compression: Compression::Gzip, pieces: vec![encoder.finish()?.into()] })
-}
-
-fn zstd_frames(head: &[u8], events: &Pieces) -> io::Result<Message> {
-    let mut zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
-    let (mut pieces, mut plain) = (Vec::new(), BytesMut::from(head));
-    for piece in events.iter() {
-        match piece {
-            Piece::Plain(bytes) => plain.extend_from_slice(bytes),
-            Piece::Zstd { frame, .. } => {
-                if !plain.is_empty() {
-                    pieces.push(zstd.compress(&plain.split())?.into());
-                }
-                pieces.push(frame.clone());
-            }
-        }
-    }
-    if !plain.is_empty() {
-        pieces.push(zstd.compress(&plain)?.into());
-    }
-    Ok(Message { compression: Compression::Zstd, pieces })
 }
 
 #[cfg(test)]
@@ -133,20 +144,22 @@ mod tests {
     fn what_is_compressed_in_whatever_way_decompresses_to_head_and_events() {
         let events = Bytes::from(vec![b'e'; 4000]);
         let whole = [b"head".as_slice(), &events].concat();
-        let pieces = Pieces::from(events);
-        let zstd = Compression::Zstd.message(b"head", &pieces).expect("zstd");
+        let (pieces, mut packer) = (Pieces::from(events), Packer::default());
+        let zstd = packer.message(Compression::Zstd, b"head", &pieces).expect("zstd");
         assert_eq!(zstd::stream::decode_all(joined(&zstd).as_slice()).expect("frames"), whole);
-        let gzip = Compression::Gzip.message(b"head", &pieces).expect("gzip");
+        let gzip = packer.message(Compression::Gzip, b"head", &pieces).expect("gzip");
         let mut plain = Vec::new();
         flate2::read::GzDecoder::new(joined(&gzip).as_slice()).read_to_end(&mut plain).expect("gzip");
         assert_eq!(plain, whole);
-        assert_eq!(joined(&Compression::Off.message(b"head", &pieces).expect("in clear")), whole);
+        assert_eq!(joined(&packer.message(Compression::Off, b"head", &pieces).expect("in clear")), whole);
         assert!(zstd.len() < 200 && gzip.len() < 200);
     }
 
     #[test]
     fn a_small_message_goes_in_clear() {
-        let message = Compression::Zstd.message(b"head", &Bytes::from_static(b"event").into()).expect("in clear");
+        let message = Packer::default()
+            .message(Compression::Zstd, b"head", &Bytes::from_static(b"event").into())
+            .expect("in clear");
         assert_eq!((message.compression, joined(&message)), (Compression::Off, b"headevent".to_vec()));
     }
 

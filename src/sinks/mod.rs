@@ -7,5 +7,5 @@ mod delivery;
 pub mod uplink;
 
 pub use batch::{Batch, Packing};
-pub use compression::{Compression, Message};
+pub use compression::{Compression, Message, Packer};
 pub use delivery::{Delivery, Threshold};

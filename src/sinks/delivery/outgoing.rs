@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::Threshold;
 use crate::{
     event_log::{BatchLimits, Cursor, EventLog, Lane, LogError, Pieces, Read, Reader},
-    sinks::{Batch, Packing},
+    sinks::{Batch, Packer, Packing},
 };
 
 /// The most bytes of events in a batch, in clear: leaves room for the head within what a gRPC server takes by default
@@ -30,6 +30,7 @@ const DELIVERED_BEFORE_GROWTH: u32 = 8;
 pub(super) struct Outgoing {
     /// Absent while it reads.
     reader: Option<Reader>,
+    packer: Packer,
     /// Where the next read begins.
     position: u64,
     cursor: Cursor,
@@ -59,6 +60,7 @@ impl Outgoing {
         let position = cursor.next(lane);
         Outgoing {
             reader: Some(log.reader(lane, position)),
+            packer: Packer::default(),
             position,
             cursor,
             lane,
@@ -212,13 +214,14 @@ impl Outgoing {
             events_max_whole: (events_max + excess).min(BATCH_EVENTS_MAX.max(events_max)),
             bytes_max: BATCH_BYTES_MAX,
         };
-        let packing = packing.clone();
-        let (reader, cut) = tokio::task::spawn_blocking(move || {
-            let cut = reader.read_batch(limits).map(|read| Cut::of(read, &packing, now));
-            (reader, cut)
+        let (packing, mut packer) = (packing.clone(), std::mem::take(&mut self.packer));
+        let (reader, packer, cut) = tokio::task::spawn_blocking(move || {
+            let cut = reader.read_batch(limits).map(|read| Cut::of(read, &mut packer, &packing, now));
+            (reader, packer, cut)
         })
         .await
         .map_err(|_| LogError::Closed("a read of the log panicked".to_owned()))?;
+        self.packer = packer;
         let cut = cut?;
         self.position = reader.position();
         self.reader = Some(reader);
@@ -234,12 +237,12 @@ enum Cut {
 }
 
 impl Cut {
-    fn of(read: Read<Pieces>, packing: &Packing, now: i64) -> Cut {
+    fn of(read: Read<Pieces>, packer: &mut Packer, packing: &Packing, now: i64) -> Cut {
         match read {
             Read::Run(run) => {
                 let mut batch = Batch::new(run);
                 // Err: whoever sends it packs it again, and learns why.
-                let _ = batch.message(packing, now);
+                let _ = batch.message(packer, packing, now);
                 Cut::Run(batch)
             }
             Read::Gap(_) => Cut::Gap,

@@ -45,7 +45,7 @@ pub use self::{
     token::{Claims, TokenError, TokenSource},
     window::{BASELINE_ANSWERS, QUICK, WINDOW_MAX, Window},
 };
-use super::{Batch, Delivery, Packing};
+use super::{Batch, Delivery, Packer, Packing};
 use crate::{
     backoff::{Backoff, random},
     dead_letters::DeadLetters,
@@ -230,7 +230,7 @@ impl Uplink {
         let now = (self.surroundings.now)();
         // Cut just now, or the same way as when it was tried last: packed already. Otherwise it takes a while.
         let packed = match batch.is_packed(&packing) {
-            true => batch.message(&packing, now).map(|message| (batch, message)),
+            true => batch.message(&mut Packer::default(), &packing, now).map(|message| (batch, message)),
             false => {
                 let kept = batch.clone();
                 let packed =

@@ -1,0 +1,168 @@
+//! How fast events travel from the log to a controller over the loopback; both ends share this machine, each is a process of
+//! its own.
+
+mod discard;
+pub mod peer;
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeVal,
+};
+use tokio_util::sync::CancellationToken;
+
+use self::peer::Process;
+pub use self::peer::{Peer, TlsFiles};
+use super::sample;
+use crate::{
+    event_log::{Draft, EventLog, Lane, LogError},
+    schema::wire::SystemInfo,
+    settings::Secret,
+    sinks::{
+        Delivery, Threshold,
+        uplink::{self, Surroundings, Tls, TokenSource, Uplink, UplinkState},
+    },
+};
+
+/// How much is measured.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Events to deliver.
+    pub events: u64,
+    /// Events a batch.
+    pub batch_size: usize,
+    /// How often each is measured; the median is shown.
+    pub rounds: u32,
+    /// Measure TLS, too, with these.
+    pub tls: Option<TlsFiles>,
+}
+
+/// Why there is no figure.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// The log does not work here.
+    #[error("fill the event log")]
+    Log(#[from] LogError),
+    /// The figures cannot be printed, or a process not started.
+    #[error("measure")]
+    Io(#[from] io::Error),
+    /// The controller does not work here.
+    #[error("run a controller")]
+    Controller(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What one drain gave.
+#[derive(Clone, Copy)]
+struct Drained {
+    elapsed: Duration,
+    /// CPU time of this process.
+    cpu: Duration,
+    bytes: u64,
+}
+
+/// Fills a log in `directory`, then drains it into one controller after the other, and prints.
+///
+/// # Errors
+/// When the log or a controller does not work here.
+pub async fn run(directory: &Path, plan: Plan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
+    let log = EventLog::open(sample::log_settings(directory))?;
+    let bytes = fill(&log, plan.events).await?;
+    let each = bytes / plan.events.max(1);
+    writeln!(out, "{} events of {each} bytes, batches of {}, median of {}", plan.events, plan.batch_size, plan.rounds)?;
+    writeln!(out, "{:<34} {:>12} {:>13} {:>16}", "", "events/s", "CPU s/million", "sent per byte")?;
+    let mut peers = vec![("counts and discards", Peer::Discard { tls: None })];
+    peers.extend(plan.tls.clone().map(|tls| ("counts and discards, TLS", Peer::Discard { tls: Some(tls) })));
+    peers.push(("controller in memory", Peer::Memory));
+    #[cfg(feature = "sqlite")]
+    peers.push(("controller with SQLite, durable", Peer::Sqlite(directory.join("events.db"))));
+    for (name, peer) in peers {
+        let mut rounds = Vec::new();
+        for round in 0..plan.rounds {
+            let peer = match &peer {
+                // Events that are there already would only be dropped.
+                Peer::Sqlite(path) => Peer::Sqlite(path.with_extension(format!("{round}.db"))),
+                other => other.clone(),
+            };
+            rounds.push(drain(&log, &format!("{name} {round}"), &peer, &plan).await?);
+        }
+        rounds.sort_by_key(|drained| drained.elapsed);
+        let Some(drained) = rounds.get(rounds.len() / 2) else { continue };
+        let rate = plan.events as f64 / drained.elapsed.as_secs_f64();
+        let cpu = drained.cpu.as_secs_f64() / plan.events as f64 * 1e6;
+        let sent = drained.bytes as f64 / bytes.max(1) as f64;
+        writeln!(out, "{name:<34} {rate:>12.0} {cpu:>13.2} {sent:>16.3}")?;
+        out.flush()?;
+    }
+    log.close();
+    Ok(())
+}
+
+/// Appends events durably; gives their bytes.
+async fn fill(log: &EventLog, events: u64) -> Result<u64, LogError> {
+    let (mut bytes, mut next) = (0, 1);
+    for from in (0..events).step_by(1000) {
+        let some = sample::encoded(from, events.min(from + 1000));
+        bytes += some.iter().map(|event| event.len() as u64).sum::<u64>();
+        let drafts: Vec<_> =
+            some.iter().map(|event| Draft { event, level: 1, category: 2, timestamp: 1_780_000_000_000 }).collect();
+        next = log.append(Lane::Routine, &drafts).await?;
+    }
+    log.commit(Lane::Routine, next).await?;
+    Ok(bytes)
+}
+
+/// Delivers everything that is stored.
+async fn drain(log: &EventLog, name: &str, peer: &Peer, plan: &Plan) -> Result<Drained, BenchError> {
+    let process = Process::start(peer)?;
+    let tls = match peer {
+        Peer::Discard { tls: Some(tls) } => {
+            Tls::On { ca_file: Some(tls.cert.clone()), cert_file: None, key_file: None, server_name: None }
+        }
+        _ => Tls::Off,
+    };
+    let cursor = log.cursor(name).ok_or_else(|| LogError::Closed("too many cursors".to_owned()))?;
+    let state = UplinkState::new(name);
+    let uplink = Uplink::new(
+        uplink::Settings {
+            address: format!("localhost:{}", process.greeting.port),
+            token: TokenSource::Inline(Secret::new(process.greeting.token.clone())),
+            tls,
+            node_id: "bench".to_owned(),
+        },
+        Surroundings { now: Arc::new(|| 0), system_info: Arc::new(SystemInfo::default) },
+        Delivery::new(log, &cursor, Threshold { batch_size: plan.batch_size, batch_timeout: Duration::from_secs(1) }),
+        state.clone(),
+    );
+    let drain_and_end = CancellationToken::new();
+    // With nothing more to come the uplink delivers what is there and ends.
+    drain_and_end.cancel();
+    let (started, cpu) = (Instant::now(), cpu_time()?);
+    uplink.run(drain_and_end, CancellationToken::new()).await;
+    let (elapsed, cpu) = (started.elapsed(), cpu_time()?.saturating_sub(cpu));
+    let status = state.status();
+    if status.delivered_events != plan.events {
+        return Err(controller_error(io::Error::other(format!(
+            "only {} arrived: {}",
+            status.delivered_events, status.last_error
+        ))));
+    }
+    Ok(Drained { elapsed, cpu, bytes: status.delivered_bytes })
+}
+
+/// What this process has had of the CPUs.
+fn cpu_time() -> io::Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let duration =
+        |time: TimeVal| Duration::from_micros(u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0));
+    Ok(duration(usage.user_time()) + duration(usage.system_time()))
+}
+
+fn controller_error(error: impl std::error::Error + Send + Sync + 'static) -> BenchError {
+    BenchError::Controller(Box::new(error))
+}
