@@ -233,8 +233,9 @@ impl Uplink {
             true => batch.message(&mut Packer::default(), &packing, now).map(|message| (batch, message)),
             false => {
                 let kept = batch.clone();
-                let packed =
-                    tokio::task::spawn_blocking(move || batch.message(&packing, now).map(|message| (batch, message)));
+                let packed = tokio::task::spawn_blocking(move || {
+                    batch.message(&mut Packer::default(), &packing, now).map(|message| (batch, message))
+                });
                 match packed.await {
                     Ok(Ok(packed)) => Ok(packed),
                     Ok(Err(error)) => return self.cannot_pack(kept, &error),
