@@ -22,7 +22,7 @@ pub use files::STANDARD_FILE;
 
 // What the controller's settings are made of; whoever writes them need not know who takes them.
 use self::controller::Credentials;
-pub use crate::sinks::uplink::{Tls, TokenSource};
+pub use crate::sinks::uplink::{Patience, Tls, TokenSource};
 use crate::{
     collectors::{self, Collector, Spec},
     schema::local::SOCKET,

@@ -230,7 +230,7 @@ fn configured_uplink(
     };
     let surroundings =
         uplink::Surroundings { now: Arc::new(now), system_info: Arc::new(|| system_info::measure(&Host::at("/"))) };
-    Some(Uplink::new(settings, surroundings, delivery, state))
+    Some(Uplink::new(settings, surroundings, delivery, state).with_patience(controller.patience))
 }
 
 /// Opens the log and finds out who this node is.

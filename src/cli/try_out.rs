@@ -19,7 +19,7 @@ use super::Failure;
 use crate::{
     agent::{
         self,
-        config::{Config, ControllerSettings, Tls, TokenSource},
+        config::{Config, ControllerSettings, Patience, Tls, TokenSource},
     },
     bench::Scratch,
     controller::{
@@ -64,8 +64,12 @@ async fn show(directory: &Path) -> Result<(), Failure> {
     let (server, store, token) = throw_away_controller().await?;
     let tail = store.tail();
     let address = server.address();
-    let settings =
-        ControllerSettings { address: address.to_string(), token: TokenSource::Inline(token), tls: Tls::Off };
+    let settings = ControllerSettings {
+        address: address.to_string(),
+        token: TokenSource::Inline(token),
+        tls: Tls::Off,
+        patience: Patience::default(),
+    };
     let socket = directory.join("rodent.sock");
     let mut loaded = Config::default_for(directory.join("state"), socket.clone(), Some(settings));
     loaded.config.events.batch_timeout = BATCH_TIMEOUT;

@@ -1,11 +1,22 @@
 //! Where events are uploaded to, and as whom.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     settings::Table,
-    sinks::uplink::{Tls, TokenSource},
+    sinks::uplink::{Patience, Tls, TokenSource},
 };
+
+/// Below a second a busy controller would be taken for one that is gone; beyond ten minutes nobody would notice.
+const CALL_TIMEOUT_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+/// More often is a burden for nothing; beyond an hour every firewall has forgotten the connection.
+const KEEPALIVE_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+/// Shorter would be a herd at the controller's door; longer, and a controller that is back would not be noticed.
+const BACKOFF_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// The controller: where it is, and how the agent proves who it is.
 #[derive(Clone, Debug)]
@@ -16,6 +27,8 @@ pub struct ControllerSettings {
     pub token: TokenSource,
     /// How the connection is protected.
     pub tls: Tls,
+    /// How long is waited for what.
+    pub patience: Patience,
 }
 
 /// What systemd gives the service, by the names that are looked for where the settings say nothing.
@@ -56,6 +69,7 @@ impl ControllerSettings {
         });
         let token = read_token(&mut table, credentials);
         let tls = read_tls(&mut table, credentials);
+        let patience = read_patience(&mut table);
         if !configured {
             return None;
         }
@@ -67,7 +81,7 @@ impl ControllerSettings {
                            `rodent-token` of the service";
             table.fault("token_file", message.to_owned());
         }
-        Some(ControllerSettings { address: address?, token: token?, tls })
+        Some(ControllerSettings { address: address?, token: token?, tls, patience })
     }
 }
 
@@ -83,6 +97,16 @@ fn read_token(table: &mut Table, credentials: &Credentials) -> Option<TokenSourc
         (Some(path), None) => Some(TokenSource::File(path)),
         (None, Some(token)) => Some(TokenSource::Inline(token)),
         (None, None) => None,
+    }
+}
+
+fn read_patience(table: &mut Table) -> Patience {
+    let Patience { call_timeout, keepalive, backoff_max } = Patience::default();
+    let mut duration = |key, default, bounds, about| table.duration(key, default, bounds, about);
+    Patience {
+        call_timeout: duration("call_timeout", call_timeout, CALL_TIMEOUT_BOUNDS, "how long an answer may take"),
+        keepalive: duration("keepalive", keepalive, KEEPALIVE_BOUNDS, "silence after which the connection is probed"),
+        backoff_max: duration("backoff_max", backoff_max, BACKOFF_BOUNDS, "the longest pause between two attempts"),
     }
 }
 

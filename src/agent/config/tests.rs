@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     event::Level,
     settings::Origin,
-    sinks::uplink::{Tls, TokenSource},
+    sinks::uplink::{Patience, Tls, TokenSource},
 };
 
 fn config(text: &str) -> Config {
@@ -83,6 +83,7 @@ fn a_controller_is_read_with_tls_on_by_default() {
     assert_eq!(controller.address, "c.example.com:443");
     assert!(matches!(controller.token, TokenSource::File(path) if path == Path::new("/etc/rodent/token")));
     assert!(matches!(controller.tls, Tls::On { ca_file: None, cert_file: None, key_file: None, server_name: None }));
+    assert_eq!(controller.patience, Patience::default());
 }
 
 #[test]
@@ -318,4 +319,14 @@ fn an_agent_that_no_file_configures_has_its_own_places() {
         (config.state_directory.as_path(), config.socket.as_path()),
         (Path::new("/tmp/a"), Path::new("/tmp/a/socket"))
     );
+}
+
+#[test]
+fn how_long_the_uplink_waits_is_for_the_operator_to_say_within_reason() {
+    let text = "controller: {address: 'a:1', token_file: /t, call_timeout: 2s, keepalive: 5m, backoff_max: 1h}";
+    let patience = config(text).controller.expect("a controller").patience;
+    let seconds = [patience.call_timeout, patience.keepalive, patience.backoff_max].map(|wait| wait.as_secs());
+    assert_eq!(seconds, [2, 300, 3600]);
+    let wrong = "controller: {address: 'a:1', token_file: /t, call_timeout: 1h, keepalive: 0, backoff_max: 100ms}";
+    assert_eq!(faults(wrong).len(), 3);
 }

@@ -19,18 +19,11 @@ use tonic::{
 };
 
 pub(super) use super::tls::ConnectError;
-use super::{credentials::Proof, refusal::Refusal, stream::Stream, tls};
+use super::{credentials::Proof, patience::Patience, refusal::Refusal, stream::Stream, tls};
 use crate::{
     backoff::random,
     schema::wire::{RegisterRequest, RegisterResponse, SystemInfo, rodent_service_client::RodentServiceClient},
 };
-
-/// How long the controller may take to answer a call. Beyond it the attempt counts as failed; a batch that arrived all the
-/// same is recognised by its sequences when it comes again.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How often an idle connection is probed, and how long the answer may take: finds half-open connections.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 
 /// The largest answer that is read, bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -61,7 +54,7 @@ struct Security {
 impl Connection {
     /// # Errors
     /// When the address or the certificates cannot be used, or nobody answers.
-    pub(super) async fn open(address: &str, proof: &Proof) -> Result<Connection, ConnectError> {
+    pub(super) async fn open(address: &str, proof: &Proof, patience: &Patience) -> Result<Connection, ConnectError> {
         let wrong = || ConnectError::Address(address.to_owned());
         let origin = Uri::try_from(match &proof.tls {
             None => format!("http://{address}"),
@@ -71,11 +64,11 @@ impl Connection {
             .and_then(|endpoint| endpoint.user_agent(concat!("rodent/", env!("CARGO_PKG_VERSION"))))
             .map_err(|_| wrong())?
             .origin(origin.map_err(|_| wrong())?)
-            .timeout(CALL_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE.0)
-            .keep_alive_timeout(KEEPALIVE.1)
+            .timeout(patience.call_timeout)
+            .http2_keep_alive_interval(patience.keepalive)
+            .keep_alive_timeout(patience.probe_timeout())
             .keep_alive_while_idle(true);
-        let stream = tls::connect(address, proof.tls.as_deref()).await?;
+        let stream = tls::connect(address, proof.tls.as_deref(), patience.connect_timeout()).await?;
         let refusal = stream.refusal();
         let reach = |source: tonic::transport::Error| ConnectError::Reach {
             address: address.to_owned(),

@@ -14,6 +14,7 @@ mod credentials;
 mod failure;
 mod issued;
 mod link;
+mod patience;
 mod refusal;
 mod settings;
 mod state;
@@ -39,6 +40,7 @@ use self::{
     token::Token,
 };
 pub use self::{
+    patience::Patience,
     settings::{Settings, Surroundings},
     state::{Registration, UplinkState},
     tls::Tls,
@@ -53,14 +55,11 @@ use crate::{
     telemetry::ErrorChain,
 };
 
-/// First and longest wait between attempts.
+/// First and longest wait between attempts, unless the settings say otherwise.
 pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 
 /// The wait until a log that could not be read is tried again.
 const LOG_PAUSE: Duration = Duration::from_secs(5);
-
-/// The wait until something that is refused is tried again.
-const HOLD: Duration = BACKOFF.1;
 
 /// How often in a row what is not delivered gets other numbers. Beyond it the controller is at fault, and holds.
 const FORKS_MAX: u32 = 3;
@@ -82,6 +81,7 @@ pub struct Uplink {
     links: u64,
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
     in_flight_bytes: usize,
+    patience: Patience,
     backoff: Backoff,
     /// Nothing is sent before this.
     pause: Option<Instant>,
@@ -112,6 +112,7 @@ impl Uplink {
             links: 0,
             in_flight: FuturesUnordered::new(),
             in_flight_bytes: 0,
+            patience: Patience::default(),
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             pause: None,
             pauses: 0,
@@ -121,6 +122,12 @@ impl Uplink {
             records: BTreeSet::new(),
             forked: None,
         }
+    }
+
+    /// Waits as long as this says, and not as by default.
+    pub fn with_patience(self, patience: Patience) -> Uplink {
+        let backoff = Backoff::new(patience.backoff_first(), patience.backoff_max);
+        Uplink { patience, backoff, ..self }
     }
 
     /// An event that is refused alone ends here, and what is behind it goes on.
@@ -370,8 +377,8 @@ impl Uplink {
 
     /// What is refused blocks its lane rather than being lost.
     fn hold(&mut self, batch: Batch, failure: Failure) {
-        self.note(&failure, HOLD);
-        self.delivery.hold(batch, HOLD, failure.error);
+        self.note(&failure, self.patience.backoff_max);
+        self.delivery.hold(batch, self.patience.backoff_max, failure.error);
     }
 
     fn renumber_when_idle(&mut self) {
@@ -394,7 +401,7 @@ impl Uplink {
         let wait = match failure.answer {
             // More than was asked for, by up to a half: whoever was told the same does not come back in step.
             Answer::Retry(after) => after.mul_f64(1.0 + random() / 2.0).max(self.backoff.next(random())),
-            _ => HOLD,
+            _ => self.patience.backoff_max,
         };
         self.pause_for(wait);
         self.note(failure, wait);
@@ -425,7 +432,7 @@ impl Uplink {
     }
 
     async fn try_connect(&mut self, proof: &Proof) -> Result<Connection, Failure> {
-        let connection = Connection::open(&self.settings.address, proof)
+        let connection = Connection::open(&self.settings.address, proof, &self.patience)
             .await
             .map_err(|error| Failure::retry(ErrorChain(&error).to_string()))?;
         let system_info = Arc::clone(&self.surroundings.system_info);

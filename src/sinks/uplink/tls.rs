@@ -21,12 +21,6 @@ use super::{
     stream::Stream,
 };
 
-/// How long finding and reaching the controller may take, all its addresses together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long the controller may take to agree on TLS.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What gRPC is spoken over.
 const HTTP2: &[u8] = b"h2";
 
@@ -75,18 +69,23 @@ pub(super) enum ConnectError {
     Configure(#[source] rustls::Error),
 }
 
-/// A stream to `address` (`host:port`), secured with `proof` where there is one.
+/// A stream to `address` (`host:port`), secured with `proof` where there is one. Finding and reaching the controller, all its
+/// addresses together, may take as long as `patience`, and agreeing on TLS as long again.
 ///
 /// # Errors
 /// When the controller cannot be reached or not be trusted, or does not trust the node.
-pub(super) async fn connect(address: &str, proof: Option<&TlsProof>) -> Result<Stream, ConnectError> {
-    let stream = reach(address).await?;
+pub(super) async fn connect(
+    address: &str,
+    proof: Option<&TlsProof>,
+    patience: Duration,
+) -> Result<Stream, ConnectError> {
+    let stream = reach(address, patience).await?;
     let Some(proof) = proof else { return Ok(Stream::plain(stream)) };
     let config = configuration(proof).await?;
     let name = server_name(address, proof)?;
     let securing = TlsConnector::from(Arc::new(config)).connect(name, stream);
     let address = || address.to_owned();
-    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, securing).await {
+    let stream = match tokio::time::timeout(patience, securing).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(why_not_secured(address(), error)),
         Err(_) => {
@@ -101,16 +100,16 @@ pub(super) async fn connect(address: &str, proof: Option<&TlsProof>) -> Result<S
 }
 
 /// Tries the addresses of both families side by side.
-async fn reach(address: &str) -> Result<TcpStream, ConnectError> {
+async fn reach(address: &str, patience: Duration) -> Result<TcpStream, ConnectError> {
     let uri = Uri::try_from(format!("http://{address}")).map_err(|_| ConnectError::Address(address.to_owned()))?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let reached = tokio::time::timeout(CONNECT_TIMEOUT, connector.oneshot(uri)).await;
+    connector.set_connect_timeout(Some(patience));
+    let reached = tokio::time::timeout(patience, connector.oneshot(uri)).await;
     let failed = |source| ConnectError::Reach { address: address.to_owned(), source };
     match reached {
         Ok(reached) => reached.map(TokioIo::into_inner).map_err(|error| failed(error.into())),
-        Err(_) => Err(failed("no answer within ten seconds".into())),
+        Err(_) => Err(failed(format!("no answer within {}", humantime::format_duration(patience)).into())),
     }
 }
 
