@@ -4,6 +4,7 @@
 //! Named by the command line only.
 
 pub mod encoding;
+pub mod herd;
 pub mod log;
 mod machine;
 mod sample;

@@ -16,7 +16,8 @@ use crate::{
   rodent bench log --directory /var/tmp
   rodent bench log memory open --stored 1000000,10000000
   rodent bench encoding
-  rodent bench uplink --events 1000000")]
+  rodent bench uplink --events 1000000
+  rodent bench herd --agents 10000 --outage 1h")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -75,6 +76,21 @@ enum What {
         #[arg(long, value_name = "FILE", requires = "tls_cert")]
         tls_key: Option<PathBuf>,
     },
+    /// Simulate many agents whose controller comes back, in simulated time
+    Herd {
+        /// How many agents
+        #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        agents: u64,
+        /// For how long the controller is away
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1h")]
+        outage: Duration,
+        /// Events a batch
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        batch_size: u64,
+        /// The same seed gives the same course
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+    },
     /// The other end of the uplink in a process of its own
     #[command(hide = true)]
     Peer { peer: String },
@@ -98,6 +114,10 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             .block_on(bench::log::answer(&job, &mut out))
             .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?,
         What::Encoding { events } => bench::encoding::run(events, &mut out)?,
+        What::Herd { agents, outage, batch_size, seed } => {
+            let agents = usize::try_from(agents).unwrap_or(usize::MAX);
+            bench::herd::run(bench::herd::Plan { agents, outage, batch_size, seed }, &mut out)?;
+        }
         What::Peer { peer } => runtime
             .block_on(bench::uplink::peer::serve(&peer, &mut out))
             .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?,

@@ -14,6 +14,7 @@ mod credentials;
 mod failure;
 mod issued;
 mod link;
+mod pacing;
 mod patience;
 mod refusal;
 mod settings;
@@ -40,6 +41,7 @@ use self::{
     token::Token,
 };
 pub use self::{
+    pacing::{BACKOFF, Pacing},
     patience::Patience,
     settings::{Settings, Surroundings},
     state::{Registration, UplinkState},
@@ -49,14 +51,11 @@ pub use self::{
 };
 use super::{Batch, Delivery, Packer, Packing};
 use crate::{
-    backoff::{Backoff, random},
+    backoff::random,
     dead_letters::DeadLetters,
     event_log::{Lane, LogError},
     telemetry::ErrorChain,
 };
-
-/// First and longest wait between attempts, unless the settings say otherwise.
-pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 
 /// The wait until a log that could not be read is tried again.
 const LOG_PAUSE: Duration = Duration::from_secs(5);
@@ -82,7 +81,7 @@ pub struct Uplink {
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
     in_flight_bytes: usize,
     patience: Patience,
-    backoff: Backoff,
+    pacing: Pacing,
     /// Nothing is sent before this.
     pause: Option<Instant>,
     /// How many there have been.
@@ -113,7 +112,7 @@ impl Uplink {
             in_flight: FuturesUnordered::new(),
             in_flight_bytes: 0,
             patience: Patience::default(),
-            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
+            pacing: Pacing::default(),
             pause: None,
             pauses: 0,
             forks: 0,
@@ -126,8 +125,8 @@ impl Uplink {
 
     /// Waits as long as this says, and not as by default.
     pub fn with_patience(self, patience: Patience) -> Uplink {
-        let backoff = Backoff::new(patience.backoff_first(), patience.backoff_max);
-        Uplink { patience, backoff, ..self }
+        let pacing = Pacing::new(patience.backoff_first(), patience.backoff_max);
+        Uplink { patience, pacing, ..self }
     }
 
     /// An event that is refused alone ends here, and what is behind it goes on.
@@ -311,7 +310,7 @@ impl Uplink {
     }
 
     fn arrived(&mut self, done: &Done, after: Duration) {
-        self.backoff.reset();
+        self.pacing.reset();
         self.forks = 0;
         if !self.is_of_records(&done.batch) {
             self.refusals = 0;
@@ -399,8 +398,7 @@ impl Uplink {
     /// Nothing is sent for a while after a failure.
     fn wait(&mut self, failure: &Failure) {
         let wait = match failure.answer {
-            // More than was asked for, by up to a half: whoever was told the same does not come back in step.
-            Answer::Retry(after) => after.mul_f64(1.0 + random() / 2.0).max(self.backoff.next(random())),
+            Answer::Retry(asked) => self.pacing.wait(asked, random()),
             _ => self.patience.backoff_max,
         };
         self.pause_for(wait);

@@ -1,0 +1,67 @@
+//! When to try again: the part of pacing that many agents at once depend on, so that the simulation of a herd uses this
+//! very code. Pure.
+
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+
+/// First and longest wait between attempts, unless the settings say otherwise.
+pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+
+/// The shortest wait that is taken from a controller: one that asks for less in a loop is not asked again at once.
+const ASKED_MIN: Duration = Duration::from_millis(100);
+
+/// The waits of one agent.
+#[derive(Clone, Debug)]
+pub struct Pacing {
+    backoff: Backoff,
+}
+
+impl Default for Pacing {
+    fn default() -> Pacing {
+        Pacing::new(BACKOFF.0, BACKOFF.1)
+    }
+}
+
+impl Pacing {
+    /// The first wait is at most `first`, later ones at most `cap`, where the controller does not say.
+    pub fn new(first: Duration, cap: Duration) -> Pacing {
+        Pacing { backoff: Backoff::new(first, cap) }
+    }
+
+    /// How long to wait after a failure. A controller that says when (`asked`, zero otherwise) knows how much there is to do,
+    /// and is heeded: its wait, and up to half as much more, so that those who were told the same do not come back in
+    /// step. Without such a word the waits grow. `random` is evenly from 0 to 1.
+    pub fn wait(&mut self, asked: Duration, random: f64) -> Duration {
+        match asked.is_zero() {
+            true => self.backoff.next(random),
+            false => asked.max(ASKED_MIN).mul_f64(1.0 + random / 2.0),
+        }
+    }
+
+    /// Begins anew after a success.
+    pub fn reset(&mut self) {
+        self.backoff.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_controller_that_says_when_is_heeded_and_not_by_all_at_the_same_moment() {
+        let mut pacing = Pacing::default();
+        let asked = Duration::from_secs(4);
+        assert_eq!([0.0, 0.5, 1.0].map(|random| pacing.wait(asked, random).as_secs_f64()), [4.0, 5.0, 6.0]);
+    }
+
+    #[test]
+    fn without_a_word_on_when_the_waits_grow_to_the_cap() {
+        let mut pacing = Pacing::default();
+        let waits: Vec<_> = (0..50).map(|_| pacing.wait(Duration::ZERO, 1.0)).collect();
+        assert_eq!((waits[0], waits[49]), BACKOFF);
+        pacing.reset();
+        assert_eq!(pacing.wait(Duration::ZERO, 1.0), BACKOFF.0);
+    }
+}
