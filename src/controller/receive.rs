@@ -149,7 +149,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_counts_against_the_room_from_its_first_byte_until_it_is_done_with() {
         let (room, bounds) = (Room::new(1000), Bounds { bytes_max: 600, silence_max: Duration::from_millis(50) });
-        let first = receive(pieces(&[300, 300], false), bounds, &room).await.ok().expect("it fits");
+        let first = receive(pieces(&[300, 300], false), bounds, &room).await.unwrap_or_else(|_| panic!("it fits"));
         assert_eq!((first.len(), room.held()), (600, 600));
         let refused = async |sizes: &[usize], silent| receive(pieces(sizes, silent), bounds, &room).await.err();
         assert_eq!(refused(&[300, 300], false).await, Some(NotReceived::NoRoom));

@@ -63,7 +63,7 @@ fn each_key_accepts_what_was_signed_with_its_algorithm_and_nothing_else() {
     let tokens = [hmac("HS256", &[7; SECRET_BYTES_MIN]), ed25519("EdDSA"), rsa("RS256")];
     let (ok, algorithm) = (Ok("n".to_owned()), Err(TokenError::Algorithm));
     let cases = [
-        (keys(&[secret.clone()], &[]), [ok.clone(), algorithm.clone(), algorithm.clone()]),
+        (keys(std::slice::from_ref(&secret), &[]), [ok.clone(), algorithm.clone(), algorithm.clone()]),
         (keys(&[], &["ed25519.pub"]), [algorithm.clone(), ok.clone(), algorithm.clone()]),
         (keys(&[], &["rsa.pub"]), [algorithm.clone(), algorithm.clone(), ok.clone()]),
         (keys(&[secret], &["ed25519.pub", "rsa.pub"]), [ok.clone(), ok.clone(), ok]),
@@ -127,7 +127,7 @@ fn keys_are_changed_one_after_the_other_while_both_are_valid() {
 fn keys_follow_their_files() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = secret_file(&directory, 7);
-    let keys = keys(&[path.clone()], &[]).expect("keys");
+    let keys = keys(std::slice::from_ref(&path), &[]).expect("keys");
     let accepts = || [7, 8].map(|byte| keys.verify(&hmac("HS256", &[byte; SECRET_BYTES_MIN]), NOW).is_ok());
     assert_eq!((keys.refresh(), accepts()), (Refreshed::Same, [true, false]));
     fs::write(&path, "short").expect("a file");
