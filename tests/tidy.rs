@@ -46,6 +46,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("zbus", &["host/"]),
     ("netlink_packet", &["host/"]),
     ("rusqlite", &["controller/"]),
+    ("async_nats", &["controller/store/nats/"]),
     ("serde_saphyr", &["settings/yaml.rs"]),
     ("tonic", &["schema.rs", "sinks/", "client/", "local_api/", "controller/", "agent/", "cli/", "bench/"]),
 ];

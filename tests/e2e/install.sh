@@ -17,6 +17,10 @@ needs=(
 )
 if command -v apt-get >/dev/null; then
     needs+=("mmdebstrap mmdebstrap -")
+    # Debian has it where only root looks; Fedora has no package of it.
+    PATH+=:/usr/sbin:/usr/local/sbin
+    needs+=("nats-server nats-server -")
+    command -v nats-server >/dev/null || nats_is_new=yes
 elif ! command -v dnf >/dev/null; then
     fail "neither apt-get nor dnf is here to install packages with"
 fi
@@ -41,6 +45,8 @@ if [ ${#packages[@]} -gt 0 ]; then
         fi
         DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${packages[@]}" </dev/null \
             || fail "cannot install ${packages[*]}"
+        # The package starts a server for everybody. The tests start their own.
+        if [ -n "${nats_is_new:-}" ] && [ -d /run/systemd/system ]; then systemctl disable --now -q nats-server; fi
     else
         dnf install -y --setopt=install_weak_deps=False "${packages[@]}" </dev/null || fail "cannot install ${packages[*]}"
     fi

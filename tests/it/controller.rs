@@ -7,6 +7,8 @@ mod cases;
 mod completeness;
 mod encrypted;
 mod limits;
+#[cfg(all(feature = "nats", feature = "sqlite"))]
+mod nats;
 pub(crate) mod peer;
 #[cfg(feature = "sqlite")]
 mod process;

@@ -5,9 +5,12 @@ use std::{thread, time::Duration};
 use clap::Args;
 use serde_json::Value;
 
-use super::{Failure, STORE_DEFAULT, location::Location};
+use super::{
+    Failure, STORE_DEFAULT,
+    location::{Location, Reader},
+};
 use crate::{
-    controller::store::{Query, SqliteReader, StoredEvent},
+    controller::store::{Query, StoredEvent},
     event::{EventView, Filter, Summary, json},
     terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end, time_utc},
 };
@@ -20,7 +23,8 @@ const FOLLOW_PAGE_MAX: usize = 1000;
 
 /// Print stored events, the oldest first
 ///
-/// Reads the database of a controller that may be running.
+/// Reads the store of a controller that may be running. Each lane is in the order
+/// of its sequences; with --follow, as far as it came between two looks.
 #[derive(Args)]
 #[command(after_help = "Examples:
   rodent-controller events -n 50 'level>=warn'
@@ -30,7 +34,7 @@ pub(super) struct Arguments {
     /// Kinds (`storage.pool.*`) and conditions (`level>=warn`, `pool_name=tank`)
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
-    /// The store to read: `sqlite:PATH`
+    /// The store to read: `sqlite:PATH` or `nats://HOST:PORT`
     #[arg(long, value_name = "STORE", default_value = STORE_DEFAULT)]
     store: Location,
     /// Events of this node alone
@@ -68,7 +72,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// Prints what is there and moves the query behind it; whether somebody still reads.
-fn print_page(reader: &SqliteReader, query: &mut Query, printer: &mut Printer) -> Result<bool, Failure> {
+fn print_page(reader: &Reader, query: &mut Query, printer: &mut Printer) -> Result<bool, Failure> {
     let page = reader.query(query)?;
     query.since = Some(page.last_row);
     let printed = printer.print(&page.events);

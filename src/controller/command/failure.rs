@@ -63,6 +63,8 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let code = match &error {
             StoreError::Missing { .. } => NO_INPUT,
+            #[cfg(feature = "nats")]
+            StoreError::MissingStream { .. } => NO_INPUT,
             StoreError::Foreign { .. } => DATA,
             _ => IO,
         };

@@ -27,7 +27,7 @@ use crate::{
   rodent-controller gaps --node nas-1
   rodent-controller gaps --node nas-1 --older-than 15m >/dev/null || alarm")]
 pub(super) struct Arguments {
-    /// The store to read: `sqlite:PATH`
+    /// The store to read: `sqlite:PATH` or `nats://HOST:PORT`
     #[arg(long, value_name = "STORE", default_value = STORE_DEFAULT)]
     store: Location,
     /// Which node
@@ -133,14 +133,17 @@ fn rows(epoch: &EpochAccount, now: i64) -> impl Iterator<Item = [Cell; 5]> {
 
 /// What has arrived under an earlier epoch too, and where the two part.
 fn twice(epoch: &EpochAccount, overlap: &Overlap) -> impl Iterator<Item = [Cell; 5]> {
-    let earlier =
-        overlap.epochs.iter().find(|other| **other != epoch.epoch).map(|other| short(other)).unwrap_or_default();
-    let same = (overlap.same > 0).then(|| {
-        row((&format!("also in {earlier}"), Tone::Warn), [None, None], &overlap.same.to_string(), String::new())
-    });
-    let parted = overlap
-        .differs_at
-        .map(|first| row((&format!("not as in {earlier}"), Tone::Warn), [Some(first), None], "-", String::new()));
+    let forked = overlap.epochs[0] == overlap.epochs[1];
+    let other = overlap.epochs.iter().find(|other| **other != epoch.epoch);
+    let earlier = other.map(|other| short(other)).unwrap_or_default();
+    let (again, other) = match forked {
+        true => ("stored twice".to_owned(), "two events".to_owned()),
+        false => (format!("also in {earlier}"), format!("not as in {earlier}")),
+    };
+    let same =
+        (overlap.same > 0).then(|| row((&again, Tone::Warn), [None, None], &overlap.same.to_string(), String::new()));
+    let tone = if forked { Tone::Bad } else { Tone::Warn };
+    let parted = overlap.differs_at.map(|first| row((&other, tone), [Some(first), None], "-", String::new()));
     same.into_iter().chain(parted)
 }
 

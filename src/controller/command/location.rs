@@ -3,7 +3,9 @@
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use super::Failure;
-use crate::controller::store::{MemoryStore, SqliteReader, SqliteStore, Store, StoreError};
+use crate::controller::store::{MemoryStore, Node, Page, Query, SqliteReader, SqliteStore, Store, StoreError};
+#[cfg(feature = "nats")]
+use crate::controller::store::{NatsSettings, NatsStore};
 
 /// A store by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +14,9 @@ pub(super) enum Location {
     Memory,
     /// A database file.
     Sqlite(PathBuf),
+    /// A stream.
+    #[cfg(feature = "nats")]
+    Nats(NatsSettings),
 }
 
 impl FromStr for Location {
@@ -20,8 +25,12 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Location, String> {
         match text.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() => Ok(Location::Sqlite(path.into())),
+            #[cfg(feature = "nats")]
+            Some(("nats" | "tls", _)) => text.parse().map(Location::Nats),
+            #[cfg(not(feature = "nats"))]
+            Some(("nats" | "tls", _)) => Err("this program was built without NATS (feature `nats`)".to_owned()),
             None if text == "memory" => Ok(Location::Memory),
-            _ => Err("use sqlite:PATH or memory".to_owned()),
+            _ => Err("use sqlite:PATH or memory, or nats://HOST:PORT".to_owned()),
         }
     }
 }
@@ -31,6 +40,8 @@ impl fmt::Display for Location {
         match self {
             Location::Memory => f.write_str("memory"),
             Location::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            #[cfg(feature = "nats")]
+            Location::Nats(settings) => settings.fmt(f),
         }
     }
 }
@@ -41,16 +52,56 @@ impl Location {
         Ok(match self {
             Location::Memory => Arc::new(MemoryStore::default()),
             Location::Sqlite(path) => Arc::new(SqliteStore::open(path)?),
+            #[cfg(feature = "nats")]
+            Location::Nats(settings) => Arc::new(NatsStore::open(settings)?),
         })
     }
 
     /// Opens the store to read, while a controller may be writing. Blocks.
-    pub(super) fn read(&self) -> Result<SqliteReader, Failure> {
+    pub(super) fn read(&self) -> Result<Reader, Failure> {
         match self {
             Location::Memory => {
                 Err(Failure::usage("the memory store cannot be read from outside; use --store sqlite:PATH"))
             }
-            Location::Sqlite(path) => Ok(SqliteReader::open(path)?),
+            Location::Sqlite(path) => Ok(Reader::Sqlite(SqliteReader::open(path)?)),
+            #[cfg(feature = "nats")]
+            Location::Nats(settings) => Ok(Reader::Nats(Box::new(NatsStore::find(settings)?))),
+        }
+    }
+}
+
+/// A store that is looked into. Everything blocks.
+pub(super) enum Reader {
+    Sqlite(SqliteReader),
+    #[cfg(feature = "nats")]
+    Nats(Box<NatsStore>),
+}
+
+impl Reader {
+    /// As `Store::query`.
+    pub(super) fn query(&self, query: &Query) -> Result<Page, StoreError> {
+        match self {
+            Reader::Sqlite(reader) => reader.query(query),
+            #[cfg(feature = "nats")]
+            Reader::Nats(store) => store.wait(store.query(query)),
+        }
+    }
+
+    /// As `Store::nodes`.
+    pub(super) fn nodes(&self) -> Result<Vec<Node>, StoreError> {
+        match self {
+            Reader::Sqlite(reader) => reader.nodes(),
+            #[cfg(feature = "nats")]
+            Reader::Nats(store) => store.wait(store.nodes()),
+        }
+    }
+
+    /// One node, if it was ever seen.
+    pub(super) fn node(&self, name: &str) -> Result<Option<Node>, StoreError> {
+        match self {
+            Reader::Sqlite(reader) => reader.node(name),
+            #[cfg(feature = "nats")]
+            Reader::Nats(store) => store.wait(store.node(name)),
         }
     }
 }
@@ -64,8 +115,12 @@ mod tests {
         for text in ["memory", "sqlite:events.db", "sqlite:/var/lib/x/a:b.db"] {
             assert_eq!(text.parse::<Location>().expect("a store").to_string(), text);
         }
-        for text in ["", "sqlite", "sqlite:", "postgres:x", "memory:", "/events.db"] {
+        for text in ["", "sqlite", "sqlite:", "postgres:x", "memory:", "/events.db", "nats:", "nats://"] {
             assert!(text.parse::<Location>().is_err(), "{text}");
+        }
+        #[cfg(feature = "nats")]
+        for text in ["nats://127.0.0.1:4222/RODENT", "tls://a,b:1/X?credentials=/run/x.creds"] {
+            assert_eq!(text.parse::<Location>().expect("a store").to_string(), text);
         }
     }
 }

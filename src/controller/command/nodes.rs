@@ -24,7 +24,7 @@ pub(super) const EPOCH_SHOWN: usize = 8;
 /// `gaps` tells which. A node that was silent for half an hour is marked late.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The store to read: `sqlite:PATH`
+    /// The store to read: `sqlite:PATH` or `nats://HOST:PORT`
     #[arg(long, value_name = "STORE", default_value = STORE_DEFAULT)]
     store: Location,
     /// How to print

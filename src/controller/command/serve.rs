@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     /// Where to listen; port 0 lets the system choose
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7443")]
     listen: SocketAddr,
-    /// `sqlite:PATH`, or `memory`: gone when the controller stops
+    /// `sqlite:PATH`, `nats://HOST:PORT/STREAM`, or `memory`: gone at the end
     #[arg(long, value_name = "STORE", default_value = STORE_DEFAULT)]
     store: Location,
     /// Secret that tokens are signed with (HS256), at least 32 bytes; repeatable
@@ -201,7 +201,8 @@ fn watch_signals(stop: CancellationToken) -> io::Result<impl Future<Output = ()>
 fn log_to_stderr() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).with_env_var(LOG_VARIABLE);
     tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
+        // The client of NATS logs each attempt to connect; the store logs the change.
+        .with_env_filter(filter.from_env_lossy().add_directive("async_nats=off".parse().expect("a directive")))
         .with_writer(io::stderr)
         .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
         .with_target(false)

@@ -64,7 +64,7 @@ pub struct LaneAccount {
     pub lost_exact: bool,
     /// Numbers that have neither arrived nor were reported lost.
     pub missing: u64,
-    /// Events that arrived under two epochs of the lane.
+    /// Events that are there twice: under two epochs of the lane, or because they were repeated too late to be dropped.
     pub repeated: u64,
     /// Its epochs, in the order in which they were first heard of.
     pub epochs: Vec<EpochAccount>,

@@ -8,7 +8,7 @@ use super::{Record, arrival::SEQUENCE_MAX};
 use crate::schema::events::{Event, event::EventPayload, system_event::EventType};
 
 /// The kind of every such report, up to its operation.
-const KIND: &str = "system.loss";
+pub(super) const KIND: &str = "system.loss";
 
 /// Source of what programs of the node emit. They cannot know what the log has lost: what they say of it is an event
 /// like any other.

@@ -1,7 +1,7 @@
-//! Where events rest: one trait, two stores. `ingest` gives batches that it has checked; the commands, `try` and
+//! Where events rest: one trait, three stores. `ingest` gives batches that it has checked; the commands, `try` and
 //! tests read.
 //!
-//! What holds for both: a batch is stored whole or not at all; an event that is there already is a repeat, not an
+//! What holds for all (the stream on NATS says what differs there): a batch is stored whole or not at all; an event that is there already is a repeat, not an
 //! error; another event under the same (node, epoch, lane, sequence) is a fork, and nothing of its batch is stored.
 //! Bytes are kept as they came. Rows are numbered from 1 in the order of storing and never renumbered. A page of events
 //! shows each lane by its sequences, whatever the order in which they came.
@@ -10,6 +10,8 @@ mod account;
 mod arrival;
 mod loss;
 mod memory;
+#[cfg(feature = "nats")]
+mod nats;
 mod node;
 mod order;
 mod ranges;
@@ -23,6 +25,8 @@ pub use account::{AWAITED_MS_MAX, Account, EpochAccount, Hole, LaneAccount};
 pub use arrival::{Arrival, Numbering, Record};
 pub use loss::Loss;
 pub use memory::{EVENTS_KEPT_MAX, MemoryStore};
+#[cfg(feature = "nats")]
+pub use nats::{NatsSettings, NatsStore};
 pub use node::{Node, Overlap, Stream};
 pub use ranges::Ranges;
 #[cfg(feature = "sqlite")]
@@ -183,6 +187,22 @@ pub enum StoreError {
         action: &'static str,
         /// Why not.
         source: Arc<rusqlite::Error>,
+    },
+    /// The servers have no such stream.
+    #[cfg(feature = "nats")]
+    #[error("there is no stream {stream}; `rodent-controller serve` creates it")]
+    MissingStream {
+        /// Which one.
+        stream: String,
+    },
+    /// The servers are away, slow, or refuse.
+    #[cfg(feature = "nats")]
+    #[error("{action} the event stream")]
+    Nats {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        source: Arc<dyn std::error::Error + Send + Sync>,
     },
 }
 

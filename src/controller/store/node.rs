@@ -39,7 +39,9 @@ pub struct Stream {
     pub received: Ranges,
 }
 
-/// Two epochs of a lane in which the same sequences have arrived.
+/// Two epochs of a lane in which the same sequences have arrived. Twice the same epoch where a store that forgets holds
+/// messages under one number: `same` were repeated too late to be dropped, and from `differs_at` on there are two events
+/// under one number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overlap {
     /// The lane of both.

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// The urgent event of a sequence: a report that these routine ones are lost.
-fn report(sequence: u64, first_sequence: u64, last_sequence: u64, source: &str) -> EventBatch {
+pub(super) fn report(sequence: u64, first_sequence: u64, last_sequence: u64, source: &str) -> EventBatch {
     let loss = EventLossPayload {
         consumer: "uplink".into(),
         lane: "routine".into(),

@@ -36,8 +36,12 @@ impl Place {
     }
 
     pub(super) fn serve(&self) -> Process {
+        self.serve_into(&self.store())
+    }
+
+    pub(super) fn serve_into(&self, store: &str) -> Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rodent-controller"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--store", &self.store(), "--token-secret"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--store", store, "--token-secret"])
             .arg(self.path("secret"))
             .stderr(Stdio::piped())
             .spawn()
