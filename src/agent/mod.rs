@@ -170,6 +170,7 @@ impl Agent {
             emitter: emitter.clone(),
             uplink: uplink_state,
             collecting,
+            dead_letters: dead_letters.clone(),
         });
         let trouble = {
             let log = log.clone();

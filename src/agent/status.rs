@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{collecting::Collecting, log_look::LogLook};
 use crate::{
+    dead_letters::DeadLetters,
     event_log::EventLog,
     host::clock::{Clock, Synchronisation},
     local_api::StatusSource,
@@ -24,6 +25,7 @@ pub(super) struct StatusParts {
     pub(super) emitter: Emitter,
     pub(super) uplink: UplinkState,
     pub(super) collecting: Collecting,
+    pub(super) dead_letters: DeadLetters,
 }
 
 impl StatusParts {
@@ -66,6 +68,7 @@ impl StatusParts {
                 Synchronisation::Unsynchronised => "unsynchronised",
             }
             .to_owned(),
+            dead_letters: self.dead_letters.count(),
         }
     }
 }

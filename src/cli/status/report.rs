@@ -44,6 +44,7 @@ impl Report {
         ]);
         if uplink.state != "off" {
             facts.push(fact("", delivered(&uplink, &log)));
+            facts.extend(flow(&uplink).map(|words| fact("", words)));
         }
         facts.push(fact("taken", taken(status)));
         Report { headline, facts }
@@ -77,6 +78,10 @@ fn problems(status: &StatusResponse, log: &LogStatus, uplink: &UplinkStatus, now
             add(Tone::Warn, format!("the controller is out of reach{long}: {error}"));
         }
         _ => {}
+    }
+    if status.dead_letters > 0 {
+        let (events, are) = (counted(status.dead_letters), if status.dead_letters == 1 { "is" } else { "are" });
+        add(Tone::Warn, format!("{events} {are} refused by the controller; see `rodent dead-letters list`"));
     }
     if log.quarantined_bytes > 0 {
         let bytes = human_bytes(log.quarantined_bytes);
@@ -156,6 +161,9 @@ fn reached(uplink: &UplinkStatus, now: SystemTime) -> String {
         return "none configured: events are kept on this machine".to_owned();
     }
     let mut words = format!("{} {}", uplink.state, uplink.controller).trim().to_owned();
+    if let Some(since) = ago(uplink.connected_since, now).filter(|_| uplink.state == "connected") {
+        words.push_str(&format!(" for {}", human_duration(since)));
+    }
     match ago(uplink.last_success, now) {
         Some(since) => {
             words.push_str(&format!(", last reached {} ago", human_duration(since)));
@@ -178,6 +186,22 @@ fn delivered(uplink: &UplinkStatus, log: &LogStatus) -> String {
         human_bytes(uplink.delivered_bytes),
         grouped(lag)
     )
+}
+
+/// How batches travel at the moment; nothing while they cannot.
+fn flow(uplink: &UplinkStatus) -> Option<String> {
+    if uplink.state != "connected" || uplink.window == 0 {
+        return None;
+    }
+    let (rate, window) = (uplink.events_per_second.round() as u64, uplink.window);
+    let on_the_way = match uplink.in_flight_batches {
+        1 => "1 batch on its way".to_owned(),
+        batches => format!("{batches} batches on their way"),
+    };
+    let room = if window == 1 { "one at a time".to_owned() } else { format!("up to {window} at a time") };
+    let plain = uplink.compression == "none";
+    let compression = if plain { "not compressed" } else { uplink.compression.as_str() };
+    Some(format!("{} events/s, {on_the_way} ({room}), {compression}", grouped(rate)))
 }
 
 fn taken(status: &StatusResponse) -> String {
@@ -267,6 +291,24 @@ mod tests {
         assert_eq!(text(&report, "at risk"), "nothing: all that was taken is on the disk");
         assert_eq!(text(&report, "controller"), "connected ctl:8443, last reached 2s ago");
         assert_eq!(text(&report, ""), "12,342 events delivered in 124 batches (0 B), 3 to go");
+    }
+
+    #[test]
+    fn how_batches_travel_is_told_while_they_do() {
+        let mut status = status();
+        let uplink = status.uplink.as_mut().expect("set above");
+        (uplink.connected_since, uplink.window, uplink.in_flight_batches) = (NOW_MS - 3_600_000, 8, 2);
+        (uplink.compression, uplink.events_per_second) = ("zstd".to_owned(), 1234.4);
+        let report = Report::of(&status, now());
+        assert_eq!(text(&report, "controller"), "connected ctl:8443 for 1h, last reached 2s ago");
+        let told = |words: &str| report.facts.iter().any(|fact| fact.text == words);
+        assert!(told("1,234 events/s, 2 batches on their way (up to 8 at a time), zstd"), "{report:?}");
+    }
+
+    #[test]
+    fn refused_events_need_attention() {
+        let report = Report::of(&StatusResponse { dead_letters: 2, ..status() }, now());
+        assert_eq!(report.facts[0].text, "2 events are refused by the controller; see `rodent dead-letters list`");
     }
 
     #[test]
