@@ -21,7 +21,7 @@ use self::peer::Process;
 pub use self::peer::{Peer, TlsFiles};
 use super::sample;
 use crate::{
-    event_log::{Draft, EventLog, Lane, LogError},
+    event_log::{Cursor, Draft, EventLog, Lane, LogError},
     schema::wire::SystemInfo,
     settings::Secret,
     sinks::{
@@ -64,7 +64,15 @@ struct Drained {
     /// CPU time of this process.
     cpu: Duration,
     bytes: u64,
+    /// The longest that an urgent event took that was raised meanwhile, until it was acknowledged.
+    urgent: Duration,
 }
+
+/// How often an urgent event is raised while everything else drains.
+const URGENT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often it is looked at whether it has arrived.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Fills a log in `directory`, then drains it into one controller after the other, and prints.
 ///
@@ -75,7 +83,7 @@ pub async fn run(directory: &Path, plan: Plan, out: &mut (dyn Write + Send)) -> 
     let bytes = fill(&log, plan.events).await?;
     let each = bytes / plan.events.max(1);
     writeln!(out, "{} events of {each} bytes, batches of {}, median of {}", plan.events, plan.batch_size, plan.rounds)?;
-    writeln!(out, "{:<34} {:>12} {:>13} {:>16}", "", "events/s", "CPU s/million", "sent per byte")?;
+    writeln!(out, "{:<32} {:>10} {:>13} {:>9} {:>11}", "", "events/s", "CPU s/million", "sent/byte", "urgent, max")?;
     let mut peers = vec![("counts and discards", Peer::Discard { tls: None })];
     peers.extend(plan.tls.clone().map(|tls| ("counts and discards, TLS", Peer::Discard { tls: Some(tls) })));
     peers.push(("controller in memory", Peer::Memory));
@@ -96,7 +104,8 @@ pub async fn run(directory: &Path, plan: Plan, out: &mut (dyn Write + Send)) -> 
         let rate = plan.events as f64 / drained.elapsed.as_secs_f64();
         let cpu = drained.cpu.as_secs_f64() / plan.events as f64 * 1e6;
         let sent = drained.bytes as f64 / bytes.max(1) as f64;
-        writeln!(out, "{name:<34} {rate:>12.0} {cpu:>13.2} {sent:>16.3}")?;
+        let urgent = rounds.iter().map(|drained| drained.urgent).max().unwrap_or_default().as_secs_f64() * 1e3;
+        writeln!(out, "{name:<32} {rate:>10.0} {cpu:>13.2} {sent:>9.3} {urgent:>8.1} ms")?;
         out.flush()?;
     }
     log.close();
@@ -143,16 +152,36 @@ async fn drain(log: &EventLog, name: &str, peer: &Peer, plan: &Plan) -> Result<D
     // With nothing more to come the uplink delivers what is there and ends.
     drain_and_end.cancel();
     let (started, cpu) = (Instant::now(), cpu_time()?);
-    uplink.run(drain_and_end, CancellationToken::new()).await;
+    let mut urgent = Duration::ZERO;
+    tokio::select! {
+        () = uplink.run(drain_and_end, CancellationToken::new()) => {}
+        raised = raise_urgent(log, &cursor, &mut urgent) => raised?,
+    }
     let (elapsed, cpu) = (started.elapsed(), cpu_time()?.saturating_sub(cpu));
     let status = state.status();
-    if status.delivered_events != plan.events {
+    if cursor.next(Lane::Routine) != log.next_sequence(Lane::Routine) {
         return Err(controller_error(io::Error::other(format!(
             "only {} arrived: {}",
             status.delivered_events, status.last_error
         ))));
     }
-    Ok(Drained { elapsed, cpu, bytes: status.delivered_bytes })
+    Ok(Drained { elapsed, cpu, bytes: status.delivered_bytes, urgent })
+}
+
+/// Raises urgent events, one after the other, and notes the longest time that one took. Ends only when the log does.
+async fn raise_urgent(log: &EventLog, cursor: &Cursor, longest: &mut Duration) -> Result<(), LogError> {
+    let events = sample::encoded(0, 1);
+    let event = events.first().map(Vec::as_slice).unwrap_or_default();
+    loop {
+        tokio::time::sleep(URGENT_INTERVAL).await;
+        let draft = Draft { event, level: 4, category: 2, timestamp: 1_780_000_000_000 };
+        let raised = Instant::now();
+        let next = log.append(Lane::Urgent, &[draft]).await?;
+        while cursor.next(Lane::Urgent) < next {
+            tokio::time::sleep(LOOK).await;
+        }
+        *longest = (*longest).max(raised.elapsed());
+    }
 }
 
 /// What this process has had of the CPUs.
