@@ -8,7 +8,10 @@ use std::sync::LazyLock;
 
 use prost_reflect::DescriptorPool;
 
+mod document;
 pub mod rpc;
+
+pub use document::document;
 
 /// Package `rodent`: the service between node and controller.
 pub mod wire {
@@ -28,6 +31,9 @@ pub mod local {
 
     /// Where it lies, unless the configuration says otherwise.
     pub const SOCKET: &str = "/run/rodent/rodent.sock";
+
+    /// The message that tells how the agent is doing.
+    pub const STATUS: &str = "rodent.local.StatusResponse";
 }
 
 /// The descriptors of every message above.

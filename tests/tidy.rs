@@ -48,6 +48,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["controller/"]),
     ("async_nats", &["controller/store/nats/"]),
     ("serde_saphyr", &["settings/yaml.rs"]),
+    ("tokio_rustls", &["sinks/uplink/", "controller/"]),
+    ("rustls_native_certs", &["sinks/uplink/"]),
     ("tonic", &["schema.rs", "sinks/", "client/", "local_api/", "controller/", "agent/", "cli/", "bench/"]),
 ];
 

@@ -7,6 +7,7 @@
 mod controller;
 mod events;
 mod files;
+mod update;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::{
 pub use controller::ControllerSettings;
 pub use events::{EventSettings, Profile};
 pub use files::STANDARD_FILE;
+pub use update::{EventUpdate, FileEvents};
 
 // What the controller's settings are made of; whoever writes them need not know who takes them.
 use self::controller::Credentials;

@@ -1,4 +1,4 @@
-//! Tells as an event that the agent runs with another configuration than when it last ran.
+//! What has changed in a configuration; tells as an event that the agent runs with another one than when it last ran.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::{
 };
 
 /// Key in full to effective value. Secrets are masked in the records and so never remembered.
-type Known = BTreeMap<String, String>;
+pub(super) type Known = BTreeMap<String, String>;
 
 /// Emits `system.config_changed.updated` for each section whose keys have other values than remembered.
 pub(super) async fn report(records: Records, emitter: Emitter, memory: Memory) {
-    let now: Known = records.iter().map(|record| (record.key.clone(), record.text())).collect();
+    let now = known(&records);
     let recalling = memory.clone();
     let before: Option<Known> = tokio::task::spawn_blocking(move || recalling.recall()).await.ok().flatten();
     if before.as_ref() == Some(&now) {
@@ -37,8 +37,13 @@ pub(super) async fn report(records: Records, emitter: Emitter, memory: Memory) {
     memory.remember(&now);
 }
 
+/// What is remembered of these values.
+pub(super) fn known(records: &Records) -> Known {
+    records.iter().map(|record| (record.key.clone(), record.text())).collect()
+}
+
 /// Keys whose values differ, by section: the part before the first dot.
-fn changed(before: &Known, now: &Known) -> BTreeMap<String, Vec<String>> {
+pub(super) fn changed(before: &Known, now: &Known) -> BTreeMap<String, Vec<String>> {
     let mut sections: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let differs = |key: &&String| before.get(*key) != now.get(*key);
     let keys: std::collections::BTreeSet<_> = before.keys().chain(now.keys()).filter(differs).collect();
@@ -53,14 +58,14 @@ fn changed(before: &Known, now: &Known) -> BTreeMap<String, Vec<String>> {
 mod tests {
     use super::*;
 
-    fn known(pairs: &[(&str, &str)]) -> Known {
+    fn pairs(pairs: &[(&str, &str)]) -> Known {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
     fn changed_added_and_removed_keys_are_named_by_section() {
-        let before = known(&[("events.profile", "default"), ("socket", "/a"), ("log.level", "info")]);
-        let now = known(&[("events.profile", "minimal"), ("socket", "/a"), ("events.max_age", "30d")]);
+        let before = pairs(&[("events.profile", "default"), ("socket", "/a"), ("log.level", "info")]);
+        let now = pairs(&[("events.profile", "minimal"), ("socket", "/a"), ("events.max_age", "30d")]);
         let sections = changed(&before, &now);
         assert_eq!(sections["events"], ["events.max_age", "events.profile"]);
         assert_eq!(sections["log"], ["log.level"]);

@@ -8,6 +8,7 @@
 mod collecting;
 pub mod config;
 mod config_change;
+mod control;
 mod log_look;
 mod log_trouble;
 mod node;
@@ -23,12 +24,16 @@ mod watchdog;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     collecting::{Collecting, Surroundings},
-    config::{Config, Loaded},
+    config::{Config, FileEvents, Loaded},
+    control::Desk,
     log_look::LogLook,
     status::StatusParts,
     supervisor::Supervisor,
@@ -141,10 +146,18 @@ impl Agent {
         let uplink_state = UplinkState::new(config.controller.as_ref().map_or("", |controller| &controller.address));
         let threshold = Threshold { batch_size: config.events.batch_size, batch_timeout: config.events.batch_timeout };
         let delivery = Delivery::new(&log, &cursor, threshold);
+        let threshold = delivery.threshold();
+        let profile = watch::Sender::new(config.events.profile);
+        let file = FileEvents::of(records.clone());
         let uplink = configured_uplink(&config, delivery, &node_id, uplink_state.clone(), now)
             .map(|uplink| uplink.with_dead_letters(dead_letters.clone()))
-            .map(|uplink| uplink.keep_issued_certificate_in(config.state_directory.join(IDENTITY)))
-            .map(|uplink| supervisor.start(UPLINK, uplink.run(stop.uplink.clone(), stop.abandon.clone())));
+            .map(|uplink| uplink.keep_issued_certificate_in(config.state_directory.join(IDENTITY)));
+        let (orders, given) = mpsc::channel(control::ORDERS_MAX);
+        if let Some(uplink) = &uplink {
+            supervisor.start("control", uplink.control(orders).run(stop.collectors.clone()));
+        }
+        let uplink =
+            uplink.map(|uplink| supervisor.start(UPLINK, uplink.run(stop.uplink.clone(), stop.abandon.clone())));
         supervisor.start(
             "registration",
             registration::report(
@@ -163,7 +176,7 @@ impl Agent {
             started_at: clock.unix_milliseconds(),
             node_id: node_id.clone(),
             state_directory: config.state_directory.display().to_string(),
-            profile: config.events.profile.name().to_owned(),
+            profile: profile.subscribe(),
             clock: clock.clone(),
             log: log.clone(),
             log_look: LogLook::new(&log),
@@ -172,6 +185,15 @@ impl Agent {
             collecting,
             dead_letters: dead_letters.clone(),
         });
+        let desk = Desk {
+            status: Arc::clone(&parts).source(),
+            emitter: emitter.for_source("agent"),
+            log: log.clone(),
+            threshold,
+            profile,
+            file,
+        };
+        supervisor.start("orders", desk.run(given, stop.collectors.clone()));
         let trouble = {
             let log = log.clone();
             log_trouble::report(

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{collecting::Collecting, log_look::LogLook};
+use tokio::sync::watch;
+
+use super::{collecting::Collecting, config::Profile, log_look::LogLook};
 use crate::{
     dead_letters::DeadLetters,
     event_log::EventLog,
@@ -13,12 +15,12 @@ use crate::{
     sinks::uplink::UplinkState,
 };
 
-/// Whom to ask, and what does not change.
+/// Whom to ask, and what hardly changes.
 pub(super) struct StatusParts {
     pub(super) started_at: i64,
     pub(super) node_id: String,
     pub(super) state_directory: String,
-    pub(super) profile: String,
+    pub(super) profile: watch::Receiver<Profile>,
     pub(super) clock: Clock,
     pub(super) log: EventLog,
     pub(super) log_look: LogLook,
@@ -57,7 +59,7 @@ impl StatusParts {
             node_id: named.unwrap_or_else(|| self.node_id.clone()),
             started_at: self.started_at,
             state_directory: self.state_directory.clone(),
-            profile: self.profile.clone(),
+            profile: self.profile.borrow().name().to_owned(),
             log: Some(self.log_look.status()),
             uplink: Some(self.uplink.status()),
             collectors: self.collecting.status(),

@@ -6,8 +6,6 @@ mod tables;
 
 use std::{io, path::Path, process::ExitCode, time::SystemTime};
 
-use prost::Message as _;
-use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -15,7 +13,7 @@ use self::report::Report;
 use super::Failure;
 use crate::{
     client::{Client, StatusResponse},
-    schema::DESCRIPTORS,
+    schema::{document, local::STATUS},
     terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end},
 };
 
@@ -50,14 +48,8 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
-/// The names of `local.proto`, everything that it has, numbers as numbers.
 fn json(status: &StatusResponse) -> Value {
-    let descriptor = DESCRIPTORS.get_message_by_name("rodent.local.StatusResponse").expect("the schema is compiled in");
-    let message =
-        DynamicMessage::decode(descriptor, status.encode_to_vec().as_slice()).expect("encoded by the same schema");
-    let options =
-        SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false).skip_default_fields(false);
-    message.serialize_with_options(serde_json::value::Serializer, &options).expect("plain messages have a JSON form")
+    document(STATUS, status)
 }
 
 fn print(status: &StatusResponse, now: SystemTime, screen: &mut Screen) -> io::Result<()> {

@@ -126,6 +126,7 @@ struct State {
     crowded: bool,
     /// Bytes of events at which a block is closed: what compresses to a frame, by the writer's experience.
     block_bytes: usize,
+    limits: Limits,
 }
 
 /// The buffer.
@@ -133,7 +134,6 @@ pub(super) struct Buffer {
     state: Mutex<State>,
     work: Condvar,
     room: Notify,
-    limits: Limits,
 }
 
 impl Buffer {
@@ -156,11 +156,23 @@ impl Buffer {
                 ended: None,
                 crowded: false,
                 block_bytes: 32 * 1024,
+                limits,
             }),
             work: Condvar::new(),
             room: Notify::new(),
-            limits,
         }
+    }
+
+    /// Takes other bounds and times, for what waits already too.
+    pub(super) fn limit(&self, limits: Limits) {
+        self.lock().limits = limits;
+        self.work.notify_one();
+        self.room.notify_waiters();
+    }
+
+    /// Bounds and times now.
+    pub(super) fn limits(&self) -> Limits {
+        self.lock().limits
     }
 
     /// Puts events, all of them or none; gives the sequence after the last. Waits while there is no room.
@@ -192,7 +204,7 @@ impl Buffer {
         state.check_open()?;
         let (events, held) = (state.events(), state.bytes());
         // A request larger than the whole buffer is taken when it is alone.
-        let fits = events + drafts.len() <= self.limits.events_max && held + bytes <= BUFFER_BYTES_MAX;
+        let fits = events + drafts.len() <= state.limits.events_max && held + bytes <= BUFFER_BYTES_MAX;
         if !fits && events > 0 {
             state.aim_at_everything();
             state.crowded = true;
@@ -201,7 +213,7 @@ impl Buffer {
             return Ok(None);
         }
         let next = state.push(lane, drafts, clock);
-        if events + drafts.len() >= self.limits.flush_threshold || held + bytes >= BUFFER_BYTES_MAX / 2 {
+        if events + drafts.len() >= state.limits.flush_threshold || held + bytes >= BUFFER_BYTES_MAX / 2 {
             state.aim_at_everything();
         } else if lane == Lane::Urgent {
             state.hurry();
@@ -280,12 +292,14 @@ impl Buffer {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            if state.due(now, self.limits.flush_interval) {
+            let interval = state.limits.flush_interval;
+            if state.due(now, interval) {
                 state.aim_at_everything();
             } else if state.urgent_due.is_some_and(|due| now >= due) {
                 state.aim_at(Lane::Urgent);
             }
-            let blocks = state.take_step(self.limits.step_blocks.max(1));
+            let step = state.limits.step_blocks.max(1);
+            let blocks = state.take_step(step);
             if !blocks.is_empty() {
                 return Work::Write(blocks);
             }
@@ -305,7 +319,7 @@ impl Buffer {
 
     fn sleep<'a>(&self, state: MutexGuard<'a, State>, now: Instant, alarm: Option<Instant>) -> MutexGuard<'a, State> {
         let alarms = [
-            state.oldest().map(|since| since + self.limits.flush_interval),
+            state.oldest().map(|since| since + state.limits.flush_interval),
             state.cursors_moved.map(|since| since + CURSOR_DELAY),
             state.urgent_due,
             alarm,
@@ -328,8 +342,8 @@ impl Buffer {
     pub(super) fn has_step(&self) -> bool {
         let state = self.lock();
         let due = |queue: &Queue| {
-            queue.blocks.len() > self.limits.step_blocks.max(1)
-                && queue.blocks.get(self.limits.step_blocks).is_some_and(|block| block.first_sequence < queue.target)
+            queue.blocks.len() > state.limits.step_blocks.max(1)
+                && queue.blocks.get(state.limits.step_blocks).is_some_and(|block| block.first_sequence < queue.target)
         };
         state.queues.iter().any(due)
     }

@@ -69,6 +69,7 @@ use std::{
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -330,6 +331,17 @@ impl EventLog {
         });
         self.shared.buffer.cursor_moved();
         registered.then(|| Cursor { shared: Arc::clone(&self.shared), name })
+    }
+
+    /// Takes other bounds of what waits in memory, at once. `flush_interval` can only be shortened below what the log was
+    /// opened with: after an unclean stop the next start tells by that how much may have been lost.
+    pub fn set_memory(&self, buffer_size: usize, flush_threshold: usize, flush_interval: Duration) {
+        self.shared.buffer.limit(buffer::Limits {
+            events_max: buffer_size,
+            flush_threshold,
+            flush_interval: flush_interval.min(self.shared.settings.flush_interval),
+            ..self.shared.buffer.limits()
+        });
     }
 
     /// Tells the log whether the wall clock is in step; noted with every event from now on.

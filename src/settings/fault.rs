@@ -22,6 +22,14 @@ pub struct Fault {
     pub message: String,
 }
 
+impl Fault {
+    /// Without the place: `KEY: TEXT: what was expected`.
+    pub fn words(&self) -> String {
+        let parts = [self.key.as_deref(), self.found.as_deref(), Some(self.message.as_str())];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {

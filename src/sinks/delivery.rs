@@ -12,7 +12,7 @@ mod outgoing;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use self::outgoing::Outgoing;
@@ -35,14 +35,21 @@ pub struct Delivery {
     cursor: Cursor,
     urgent: Outgoing,
     routine: Outgoing,
+    threshold: watch::Sender<Threshold>,
 }
 
 impl Delivery {
     /// Goes on where the cursor stands.
     pub fn new(log: &EventLog, cursor: &Cursor, threshold: Threshold) -> Delivery {
-        let outgoing = |lane| Outgoing::new(log, cursor.clone(), lane, threshold);
+        let threshold = watch::Sender::new(threshold);
+        let outgoing = |lane| Outgoing::new(log, cursor.clone(), lane, threshold.subscribe());
         let (urgent, routine) = (outgoing(Lane::Urgent), outgoing(Lane::Routine));
-        Delivery { log: log.clone(), cursor: cursor.clone(), urgent, routine }
+        Delivery { log: log.clone(), cursor: cursor.clone(), urgent, routine, threshold }
+    }
+
+    /// Sets when a batch is due, from now on; stays good while the delivery runs.
+    pub fn threshold(&self) -> watch::Sender<Threshold> {
+        self.threshold.clone()
     }
 
     /// The log.

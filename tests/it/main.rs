@@ -2,6 +2,7 @@
 
 mod command_line;
 mod config;
+mod control;
 mod controller;
 mod dead_letters;
 mod fork;

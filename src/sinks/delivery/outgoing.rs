@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::Threshold;
 use crate::{
@@ -35,7 +35,8 @@ pub(super) struct Outgoing {
     position: u64,
     cursor: Cursor,
     lane: Lane,
-    threshold: Threshold,
+    /// May change while the delivery runs.
+    threshold: watch::Receiver<Threshold>,
     /// Cut and given back, by first sequence.
     kept: BTreeMap<u64, Batch>,
     /// First sequences of what was taken and is not given back yet.
@@ -56,7 +57,8 @@ struct Refused {
 }
 
 impl Outgoing {
-    pub(super) fn new(log: &EventLog, cursor: Cursor, lane: Lane, threshold: Threshold) -> Outgoing {
+    pub(super) fn new(log: &EventLog, cursor: Cursor, lane: Lane, threshold: watch::Receiver<Threshold>) -> Outgoing {
+        let events_max = threshold.borrow().batch_size.max(1);
         let position = cursor.next(lane);
         Outgoing {
             reader: Some(log.reader(lane, position)),
@@ -67,7 +69,7 @@ impl Outgoing {
             threshold,
             kept: BTreeMap::new(),
             taken: BTreeSet::new(),
-            events_max: threshold.batch_size.max(1),
+            events_max,
             delivered: 0,
             waiting_since: None,
             refused: None,
@@ -83,14 +85,22 @@ impl Outgoing {
             return true;
         }
         self.follow_cursor();
+        self.follow_threshold();
         let available = self.reader.as_ref().map_or(0, Reader::available);
         if available == 0 {
             self.waiting_since = None;
             return false;
         }
         let since = *self.waiting_since.get_or_insert(now);
-        let waits_no_longer = now.saturating_duration_since(since) >= self.threshold.batch_timeout;
+        let waits_no_longer = now.saturating_duration_since(since) >= self.threshold.borrow().batch_timeout;
         hurried || self.lane == Lane::Urgent || available >= self.events_max as u64 || waits_no_longer
+    }
+
+    /// Another size of batches is in force at once.
+    fn follow_threshold(&mut self) {
+        if self.threshold.has_changed().unwrap_or(false) {
+            self.events_max = self.threshold.borrow_and_update().batch_size.max(1);
+        }
     }
 
     /// Waits until a batch may have become due that was not. Cancel safe.
@@ -99,12 +109,15 @@ impl Outgoing {
             return tokio::time::sleep_until(refused.until).await;
         }
         let Some(reader) = &self.reader else { return };
-        match self.waiting_since {
-            None => reader.ready().await,
-            Some(since) => tokio::select! {
-                () = reader.ready_for(self.events_max as u64) => {}
-                () = tokio::time::sleep_until(since + self.threshold.batch_timeout) => {}
-            },
+        let Some(since) = self.waiting_since else { return reader.ready().await };
+        let mut threshold = self.threshold.clone();
+        // Seen herewith: what changes from now on wakes.
+        let due = since + threshold.borrow_and_update().batch_timeout;
+        tokio::select! {
+            () = reader.ready_for(self.events_max as u64) => {}
+            () = tokio::time::sleep_until(due) => {}
+            // Whoever sets it may be gone: then it does not change any more.
+            Ok(()) = threshold.changed() => {}
         }
     }
 
@@ -142,7 +155,7 @@ impl Outgoing {
         self.refused = None;
         self.delivered += 1;
         if self.delivered >= DELIVERED_BEFORE_GROWTH {
-            self.events_max = (2 * self.events_max).min(self.threshold.batch_size.max(1));
+            self.events_max = (2 * self.events_max).min(self.threshold.borrow().batch_size.max(1));
             self.delivered = 0;
         }
     }
@@ -154,7 +167,7 @@ impl Outgoing {
 
     pub(super) fn halved(&mut self, first: Batch, second: Batch) {
         let half = usize::try_from(second.count()).unwrap_or(1);
-        self.events_max = self.events_max.min(half.max(self.threshold.batch_size / SMALLEST_PART)).max(1);
+        self.events_max = self.events_max.min(half.max(self.threshold.borrow().batch_size / SMALLEST_PART)).max(1);
         (self.delivered, self.refused) = (0, None);
         self.keep(first);
         self.keep(second);

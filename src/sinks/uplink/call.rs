@@ -44,7 +44,7 @@ pub(super) struct Answered {
     pub(super) accepts: Option<Compression>,
 }
 
-/// Sends a message and waits for the answer. The channel's own deadline ends it.
+/// Sends a message and waits for the answer, for however long: the deadline is the caller's.
 pub(super) async fn send_events(channel: Channel, token: &MetadataValue<Ascii>, message: Message) -> Answered {
     let response = match exchange(channel, token, message).await {
         Ok(response) => response,

@@ -34,6 +34,9 @@ const RECONNECT_SPREAD_MAX: Duration = Duration::from_secs(10);
 /// An open connection.
 pub(super) struct Connection {
     channel: Channel,
+    /// How long the controller may take to answer a call. Beyond it the attempt counts as failed; a batch that arrived all
+    /// the same is recognised by its sequences when it comes again. Not the channel's: the control stream has no end.
+    pub(super) call_timeout: Duration,
     /// Why the controller ended it, once it has said so.
     refusal: Arc<OnceLock<Refusal>>,
     security: Option<Security>,
@@ -64,7 +67,6 @@ impl Connection {
             .and_then(|endpoint| endpoint.user_agent(concat!("rodent/", env!("CARGO_PKG_VERSION"))))
             .map_err(|_| wrong())?
             .origin(origin.map_err(|_| wrong())?)
-            .timeout(patience.call_timeout)
             .http2_keep_alive_interval(patience.keepalive)
             .keep_alive_timeout(patience.probe_timeout())
             .keep_alive_while_idle(true);
@@ -90,7 +92,13 @@ impl Connection {
                 .filter(|identity| identity.has_expired(proof.looked_at))
                 .map(|own| own.validity.1),
         });
-        Ok(Connection { channel, refusal, security, replacement: Mutex::default() })
+        Ok(Connection {
+            channel,
+            call_timeout: patience.call_timeout,
+            refusal,
+            security,
+            replacement: Mutex::default(),
+        })
     }
 
     /// The way to the controller, for calls of one's own. A copy keeps the connection.
@@ -136,7 +144,8 @@ impl Connection {
     ) -> Result<Option<RegisterResponse>, Status> {
         let mut client = RodentServiceClient::new(self.channel()).max_decoding_message_size(ANSWER_BYTES_MAX);
         let request = with_token(RegisterRequest { system_info: Some(system_info) }, token);
-        match client.register(request).await {
+        let registering = tokio::time::timeout(self.call_timeout, client.register(request)).await;
+        match registering.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time"))) {
             Ok(response) => Ok(Some(response.into_inner())),
             Err(status) if status.code() == Code::Unimplemented => Ok(None),
             Err(status) => Err(status),

@@ -59,11 +59,15 @@ impl Link {
         token: MetadataValue<Ascii>,
         pauses: u64,
     ) -> impl Future<Output = Done> + Send + 'static {
-        let (channel, link) = (self.connection.channel(), self.number);
+        let (channel, link, call_timeout) = (self.connection.channel(), self.number, self.connection.call_timeout);
         let (compression, bytes) = (message.compression, message.len() as u64);
         async move {
             let started = Instant::now();
-            let Answered { outcome, accepts } = send_events(channel, &token, message).await;
+            let answered = tokio::time::timeout(call_timeout, send_events(channel, &token, message)).await;
+            let Answered { outcome, accepts } = answered.unwrap_or_else(|_| Answered {
+                outcome: Err(Status::deadline_exceeded("no answer in time")),
+                accepts: None,
+            });
             Done { batch, outcome, link, pauses, compression, bytes, latency: started.elapsed(), accepts }
         }
     }

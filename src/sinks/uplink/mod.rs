@@ -10,6 +10,7 @@ mod burial;
 mod call;
 mod certificate;
 mod connection;
+pub mod control;
 mod credentials;
 mod failure;
 mod issued;
@@ -24,16 +25,17 @@ mod tls;
 mod token;
 mod window;
 
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     answer::{Answer, Asked, classify, is_exhausted},
     burial::Burial,
     connection::Connection,
+    control::Line,
     credentials::{Credentials, Proof},
     failure::{Failure, code_name, describe, describe_status},
     link::{Done, Link},
@@ -77,6 +79,8 @@ pub struct Uplink {
     state: UplinkState,
     credentials: Credentials,
     link: Option<Link>,
+    /// The last registered connection, for the control stream.
+    line: watch::Sender<Option<Line>>,
     links: u64,
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
     in_flight_bytes: usize,
@@ -108,6 +112,7 @@ impl Uplink {
             delivery,
             state,
             link: None,
+            line: watch::Sender::new(None),
             links: 0,
             in_flight: FuturesUnordered::new(),
             in_flight_bytes: 0,
@@ -132,13 +137,6 @@ impl Uplink {
     /// An event that is refused alone ends here, and what is behind it goes on.
     pub fn with_dead_letters(self, dead_letters: DeadLetters) -> Uplink {
         Uplink { dead_letters: Some(dead_letters), ..self }
-    }
-
-    /// Keeps the certificate that a controller issues in `directory`, which is made for it and only the owner may enter,
-    /// and proves the node with it from the next connection on; not where the settings name a certificate.
-    pub fn keep_issued_certificate_in(self, directory: PathBuf) -> Uplink {
-        self.credentials.keep_issued_in(directory);
-        self
     }
 
     /// Delivers until `shutdown`; then what is left, as long as the controller takes it at once. Ends early when
@@ -420,6 +418,7 @@ impl Uplink {
         match self.try_connect(&proof).await {
             Ok(connection) => {
                 self.links += 1;
+                self.line.send_replace(Some(Line(connection.channel())));
                 self.link = Some(Link::new(connection, self.links));
                 if self.state.first_connected((self.surroundings.now)()) {
                     tracing::info!(controller = self.settings.address, "the controller knows this node");
