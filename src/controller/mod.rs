@@ -7,8 +7,8 @@
 //! receive   reads a request whole, within the room that there is
 //! batch     cuts a request into its head and the events' bytes, never decoding and encoding them again
 //! ingest    checks head and events, gives them to the store, answers
-//! store     memory (bounded, for `try`) or SQLite (durable)
-//! command   `rodent-controller serve|events|nodes|token`
+//! store     memory (bounded, for `try`), SQLite (durable), or a stream of NATS (durable, for many controllers)
+//! command   `rodent-controller serve|events|nodes|gaps|token`
 //! ```
 //!
 //! Independent of the agent's rooms, so that it checks the wire: it names `schema` and `event` only. Deliberately

@@ -10,7 +10,7 @@ use std::{
 
 use prost::Message as _;
 use rodent::{
-    controller::store::{MemoryStore, Store, Stream},
+    controller::store::{Account, MemoryStore, Store, Stream},
     event_log::{Cursor, Draft, EventLog, Lane, Settings},
     settings::Secret,
     sinks::{
@@ -153,10 +153,12 @@ fn stores() -> Vec<(Arc<dyn Store>, Option<tempfile::TempDir>)> {
     stores
 }
 
-/// Identifiers of what has arrived, sorted; the test fails when a number stands for two events.
+/// Identifiers of what has arrived, sorted; the test fails when a number stands for two events, or something is missing.
 async fn arrived(controller: &Controller) -> Vec<String> {
     let mut ids = controller.stored_ids().await;
-    let streams = &controller.store.nodes().await.expect("nodes")[0].streams;
+    let node = controller.store.nodes().await.expect("nodes").remove(0);
+    assert_eq!(Account::of(&node).missing(), 0, "every history is complete: {node:?}");
+    let streams = &node.streams;
     let numbers =
         |stream: &Stream| -> u64 { stream.received.iter().map(|range| range.end() - range.start() + 1).sum() };
     assert_eq!(streams.iter().map(numbers).sum::<u64>(), ids.len() as u64, "one number, one event: {streams:?}");

@@ -35,6 +35,7 @@ fn a_hundred_thousand_events_survive_a_kill_and_arrive_once_each_in_order() {
 
     wait("every event is delivered", DRAIN, || (site.lag() == 0).then_some(()));
     assert!(agent.terminate(STOP_MAX), "the agent stops within {STOP_MAX:?}");
+    assert_eq!(site.gaps(), Some(0), "nothing is missing");
     let numbers = site.stored_numbers();
     let first_wrong = (0..).zip(&numbers).find(|(expected, found)| expected != *found);
     assert_eq!((numbers.len() as u64, first_wrong), (EVENTS, None));
@@ -106,6 +107,13 @@ impl Site {
         let cursors = status["log"]["cursors"].as_array().cloned().unwrap_or_default();
         let lags = cursors.iter().filter(|cursor| cursor["name"] == "uplink").map(|cursor| &cursor["lag_events"]);
         lags.map(|lag| lag.as_u64().expect("a lag is a number")).sum()
+    }
+
+    /// The exit code of `rodent-controller gaps`.
+    fn gaps(&self) -> Option<i32> {
+        let mut gaps = self.controller("gaps");
+        let output = gaps.args(["--store", &self.store(), "--node", "nas-1"]).output();
+        output.expect("start rodent-controller").status.code()
     }
 
     fn stored_numbers(&self) -> Vec<u64> {

@@ -59,6 +59,8 @@ impl Connection {
         let client = options(settings, lost)?.connect(settings.servers()).await.map_err(refused("connect to"))?;
         let context = ContextBuilder::new()
             .timeout(ANSWER_MAX)
+            // What a lost connection has taken along must not stand in the way for long.
+            .ack_timeout(ANSWER_MAX)
             .max_ack_inflight(UNACKNOWLEDGED_MAX)
             .backpressure_on_inflight(true)
             .build(client.clone());

@@ -152,8 +152,8 @@ impl Seen {
 struct Suspects {
     /// By epoch and lane.
     wanted: BTreeMap<(String, String), Ranges>,
-    /// The first event that was read under each of them, by its hash.
-    first: HashMap<(String, String, u64), u64>,
+    /// By epoch and lane, the first event that was read under each of them, by its hash.
+    first: BTreeMap<(String, String), HashMap<u64, u64>>,
     /// Of a single stream: how often the same event came again, and the first number with two events.
     again: BTreeMap<(String, String), Overlap>,
     /// Of two streams, the numbers that both have.
@@ -175,7 +175,7 @@ impl Suspects {
                 ranges.iter().for_each(|range| wanted.insert(range.clone(), 0));
             }
         }
-        Suspects { wanted, first: HashMap::new(), again: BTreeMap::new(), shared }
+        Suspects { wanted, first: BTreeMap::new(), again: BTreeMap::new(), shared }
     }
 
     fn compare(&mut self, event: &EventTold, room: &mut usize) {
@@ -184,8 +184,8 @@ impl Suspects {
         if !self.wanted.get(&stream).is_some_and(|wanted| wanted.contains(place.sequence)) {
             return;
         }
-        let (key, hash) = ((stream.0.clone(), stream.1.clone(), place.sequence), hash(&event.id));
-        match self.first.get(&key) {
+        let hash = hash(&event.id);
+        match self.first.get(&stream).and_then(|first| first.get(&place.sequence)) {
             Some(first) => {
                 let is_same = *first == hash;
                 let epochs = [stream.0.clone(), stream.0.clone()];
@@ -194,7 +194,7 @@ impl Suspects {
             }
             None if *room > 0 => {
                 *room -= 1;
-                self.first.insert(key, hash);
+                self.first.entry(stream).or_default().insert(place.sequence, hash);
             }
             None => {}
         }
@@ -205,11 +205,12 @@ impl Suspects {
         for (one, two, ranges) in &self.shared {
             let (Some(one), Some(two)) = (node.streams.get(*one), node.streams.get(*two)) else { continue };
             let mut overlap = Overlap::between(one, two);
-            let first =
-                |stream: &Stream, sequence| self.first.get(&(stream.epoch.clone(), stream.lane.clone(), sequence));
-            for sequence in ranges.iter().cloned().flatten() {
-                if let (Some(first), Some(second)) = (first(one, sequence), first(two, sequence)) {
-                    overlap.note(sequence, first == second);
+            let first = |stream: &Stream| self.first.get(&(stream.epoch.clone(), stream.lane.clone()));
+            if let (Some(ones), Some(twos)) = (first(one), first(two)) {
+                for sequence in ranges.iter().cloned().flatten() {
+                    if let (Some(first), Some(second)) = (ones.get(&sequence), twos.get(&sequence)) {
+                        overlap.note(sequence, first == second);
+                    }
                 }
             }
             overlaps.push(overlap);
