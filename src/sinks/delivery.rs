@@ -6,7 +6,7 @@
 //! yet. The cursor stands before the first batch that is not delivered.
 //!
 //! Always holds: what blocks one lane does not block the other; with one batch at a time each lane is delivered in its
-//! order. In memory is what was taken and what was given back, no more.
+//! order. In memory is what was taken and what was given back, and a few batches ahead of them.
 
 mod outgoing;
 

@@ -6,7 +6,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::Threshold;
 use crate::{
-    event_log::{BatchLimits, Cursor, EventLog, Lane, LogError, Pieces, Read, Reader},
+    event_log::{BatchLimits, Cursor, EventLog, Lane, LogError, Read, Reader},
     sinks::{Batch, Packer, Packing},
 };
 
@@ -23,6 +23,10 @@ const BATCH_EVENTS_MAX: usize = 10_000;
 /// After a refusal batches are cut no smaller than this part of the threshold; what is in question is halved on its own.
 const SMALLEST_PART: usize = 16;
 
+/// Full batches that one look into the log may cut, and their bytes of events: it costs a change of threads each time.
+const CUT_MAX: usize = 4;
+const CUT_BYTES_MAX: usize = 512 * 1024;
+
 /// So many batches of a smaller size are delivered before twice as many events are tried.
 const DELIVERED_BEFORE_GROWTH: u32 = 8;
 
@@ -37,7 +41,7 @@ pub(super) struct Outgoing {
     lane: Lane,
     /// May change while the delivery runs.
     threshold: watch::Receiver<Threshold>,
-    /// Cut and given back, by first sequence.
+    /// Cut and not taken yet, or given back, by first sequence.
     kept: BTreeMap<u64, Batch>,
     /// First sequences of what was taken and is not given back yet.
     taken: BTreeSet<u64>,
@@ -81,10 +85,10 @@ impl Outgoing {
         if self.refused.as_ref().is_some_and(|refused| now < refused.until) {
             return false;
         }
+        self.follow_cursor();
         if !self.kept.is_empty() {
             return true;
         }
-        self.follow_cursor();
         self.follow_threshold();
         let available = self.reader.as_ref().map_or(0, Reader::available);
         if available == 0 {
@@ -132,14 +136,17 @@ impl Outgoing {
         }
         self.waiting_since = None;
         loop {
-            match self.read(packing, now).await? {
-                Cut::Run(batch) => {
-                    self.taken.insert(batch.first_sequence);
-                    return Ok(Some(batch));
-                }
+            let cut = self.read(packing, now).await?;
+            let Some(end) = cut.end else {
+                self.kept.extend(cut.batches.into_iter().map(|batch| (batch.first_sequence, batch)));
+                let first = self.kept.pop_first();
+                self.taken.extend(first.iter().map(|(first, _)| *first));
+                return Ok(first.map(|(_, batch)| batch));
+            };
+            match end {
                 // What is gone was recorded as lost by the log when it removed it.
-                Cut::Gap => self.commit(),
-                Cut::End => return Ok(None),
+                End::Gap => self.commit(),
+                End::Log => return Ok(None),
             }
         }
     }
@@ -205,9 +212,10 @@ impl Outgoing {
         self.cursor.commit(self.lane, next);
     }
 
-    /// Retention may have moved the cursor past the reader.
+    /// Retention may have moved the cursor past the reader, and past what is cut: that is recorded as lost, and not sent.
     fn follow_cursor(&mut self) {
         let next = self.cursor.next(self.lane);
+        self.kept.retain(|_, batch| batch.last_sequence >= next);
         if let Some(reader) = &mut self.reader
             && reader.position() < next
         {
@@ -229,7 +237,7 @@ impl Outgoing {
         };
         let (packing, mut packer) = (packing.clone(), std::mem::take(&mut self.packer));
         let (reader, packer, cut) = tokio::task::spawn_blocking(move || {
-            let cut = reader.read_batch(limits).map(|read| Cut::of(read, &mut packer, &packing, now));
+            let cut = Cut::from(&mut reader, limits, &mut packer, &packing, now);
             (reader, packer, cut)
         })
         .await
@@ -242,24 +250,53 @@ impl Outgoing {
     }
 }
 
-/// What a read gave.
-enum Cut {
-    Run(Batch),
+/// What a look into the log gave.
+struct Cut {
+    /// One batch, and those behind it that are full.
+    batches: Vec<Batch>,
+    /// Why there is none.
+    end: Option<End>,
+}
+
+enum End {
+    /// The next sequences are gone.
     Gap,
-    End,
+    /// Nothing is there.
+    Log,
 }
 
 impl Cut {
-    fn of(read: Read<Pieces>, packer: &mut Packer, packing: &Packing, now: i64) -> Cut {
-        match read {
-            Read::Run(run) => {
-                let mut batch = Batch::new(run);
-                // Err: whoever sends it packs it again, and learns why.
-                let _ = batch.message(packer, packing, now);
-                Cut::Run(batch)
+    /// # Errors
+    /// When not one batch can be read.
+    fn from(
+        reader: &mut Reader,
+        limits: BatchLimits,
+        packer: &mut Packer,
+        packing: &Packing,
+        now: i64,
+    ) -> Result<Cut, LogError> {
+        let mut batches: Vec<Batch> = Vec::new();
+        loop {
+            let position = reader.position();
+            let mut batch = match reader.read_batch(limits) {
+                Ok(Read::Run(run)) => Batch::new(run),
+                Ok(Read::Gap(_)) if batches.is_empty() => return Ok(Cut { batches, end: Some(End::Gap) }),
+                Ok(Read::End) if batches.is_empty() => return Ok(Cut { batches, end: Some(End::Log) }),
+                Err(error) if batches.is_empty() => return Err(error),
+                // For the next look.
+                _ => {
+                    reader.seek(position);
+                    break;
+                }
+            };
+            // Err: whoever sends it packs it again, and learns why.
+            let _ = batch.message(packer, packing, now);
+            batches.push(batch);
+            let bytes: usize = batches.iter().map(Batch::raw_bytes).sum();
+            if batches.len() >= CUT_MAX || bytes >= CUT_BYTES_MAX || reader.available() < limits.events_max as u64 {
+                break;
             }
-            Read::Gap(_) => Cut::Gap,
-            Read::End => Cut::End,
         }
+        Ok(Cut { batches, end: None })
     }
 }
