@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 # Every test binary but e2e.
-checked := it log $(basename $(notdir $(wildcard tests/*.rs)))
+checked := it log outage $(basename $(notdir $(wildcard tests/*.rs)))
 
 .PHONY: test check lint
 
