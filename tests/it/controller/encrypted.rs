@@ -113,12 +113,15 @@ async fn a_changed_certificate_is_shown_to_new_connections_and_old_ones_stay() {
     before.send(&batch(1, 1)).await.expect("stored");
     let next = Authority::new("next");
     place.put_certificate(&next);
-    let after = loop {
-        match agent(controller.address, &next, None, "nas-1").await {
-            Ok(agent) => break agent,
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+    let seen = async {
+        loop {
+            match agent(controller.address, &next, None, "nas-1").await {
+                Ok(agent) => break agent,
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
         }
     };
+    let after = tokio::time::timeout(Duration::from_secs(60), seen).await.expect("the new one is shown");
     after.send(&batch(2, 1)).await.expect("stored");
     before.send(&batch(3, 1)).await.expect("the old connection is as good as before");
     // Half a change is none.
