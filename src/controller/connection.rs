@@ -61,7 +61,8 @@ impl Peer {
         self.0.names.as_ref().is_none_or(|names| names.iter().any(|name| name == node))
     }
 
-    /// Notes that a valid token was shown; `sit` counts the connection, the first time.
+    /// Notes that a valid token was shown; `sit` counts the connection, the first time. Behind a proxy that puts calls of
+    /// several nodes on one connection, it counts for the first of them.
     pub(super) fn introduce<E>(&self, sit: impl FnOnce() -> Result<Seat, E>) -> Result<(), E> {
         if !self.0.introduced.load(Ordering::Relaxed) {
             // Two first calls at once: the second seat is given back.

@@ -56,15 +56,15 @@ pub(super) struct Waiting<'a> {
 }
 
 impl Pressure {
-    /// Whether another batch would be taken. `random`, from 0 to 1, spreads those who come back.
-    pub(super) fn check(&self, now: Instant, random: f64) -> Result<(), Busy> {
-        self.known().check(now, random)
+    /// Whether another batch would be taken.
+    pub(super) fn check(&self, now: Instant) -> Result<(), Busy> {
+        self.known().check(now, backoff::random)
     }
 
     /// Counts a batch that waits for the store.
     pub(super) fn enter(&self, now: Instant) -> Result<Waiting<'_>, Busy> {
         let mut known = self.known();
-        known.check(now, backoff::random())?;
+        known.check(now, backoff::random)?;
         let number = known.next;
         known.next += 1;
         known.waiting.insert(number, now);
@@ -102,10 +102,11 @@ impl Pressure {
 }
 
 impl Known {
-    fn check(&self, now: Instant, random: f64) -> Result<(), Busy> {
+    /// `random`, from 0 to 1, spreads those who come back; it is drawn for them alone.
+    fn check(&self, now: Instant, random: impl FnOnce() -> f64) -> Result<(), Busy> {
         let slow = self.age(now) > AGE_MAX && self.waiting.len() >= PROBES_MAX;
         if slow || self.waiting.len() >= WAITING_MAX {
-            return Err(Busy { after: self.wait(now, random) });
+            return Err(Busy { after: self.wait(now, random()) });
         }
         Ok(())
     }
@@ -146,11 +147,12 @@ mod tests {
     fn more_batches_than_the_store_can_hold_are_told_when_to_come_back() {
         let (pressure, start) = (Pressure::default(), Instant::now());
         let waiting: Vec<_> = (0..WAITING_MAX).map(|_| pressure.enter(start).expect("there is room")).collect();
-        let after = |seconds| pressure.check(start + Duration::from_secs(seconds), MIDDLE).expect_err("full").after;
+        let after =
+            |seconds| pressure.known().check(start + Duration::from_secs(seconds), || MIDDLE).expect_err("full").after;
         assert_eq!((after(0), after(4), after(1000)), (WAIT_MIN * 5, Duration::from_secs(20), WAIT_MAX));
         assert!(pressure.enter(start).is_err());
         drop(waiting);
-        assert_eq!((pressure.waiting(), pressure.check(start, MIDDLE)), (0, Ok(())));
+        assert_eq!((pressure.waiting(), pressure.known().check(start, || MIDDLE)), (0, Ok(())));
     }
 
     #[test]
@@ -158,14 +160,15 @@ mod tests {
         let (pressure, start) = (Pressure::default(), Instant::now());
         let late = start + AGE_MAX + Duration::from_secs(1);
         let mut waiting: Vec<_> = (1..PROBES_MAX).map(|_| pressure.enter(start).expect("a probe")).collect();
-        assert_eq!(pressure.check(late, MIDDLE), Ok(()));
+        assert_eq!(pressure.known().check(late, || MIDDLE), Ok(()));
         waiting.push(pressure.enter(start).expect("the last probe"));
-        let few = pressure.check(late, MIDDLE).expect_err("slow").after;
+        let few = pressure.known().check(late, || MIDDLE).expect_err("slow").after;
         waiting.extend((0..100).map(|_| pressure.enter(start).expect("not slow then")));
-        let many = pressure.check(late, MIDDLE).expect_err("slow").after;
+        let many = pressure.known().check(late, || MIDDLE).expect_err("slow").after;
         assert!(Duration::from_secs(6) < few && few < many, "{few:?} {many:?}");
-        let (soon, late) = (pressure.check(late, 0.0), pressure.check(late, 1.0));
-        assert!(soon.expect_err("slow").after < many && many < late.expect_err("slow").after);
+        let soon = pressure.known().check(late, || 0.0).expect_err("slow").after;
+        let later = pressure.known().check(late, || 1.0).expect_err("slow").after;
+        assert!(soon < many && many < later);
     }
 
     #[test]

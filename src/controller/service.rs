@@ -123,7 +123,7 @@ impl RodentService {
         let now = Instant::now();
         let pressure = &self.state.pressure;
         let open = call.may_send(now).map_err(|reached| self.limited(reached));
-        let open = open.and_then(|()| pressure.check(now, backoff::random()).map_err(|busy| self.busy(busy)));
+        let open = open.and_then(|()| pressure.check(now).map_err(|busy| self.busy(busy)));
         if let Err(status) = open {
             return status.into_http();
         }

@@ -70,6 +70,8 @@ async fn malformed_and_oversize_requests_are_refused_by_name() {
     refused(&controller, [vec![0x0a, 1, 0x0f], head].concat(), invalid, "event 0 of the batch").await;
     let oversize = vec![0; 4 * 1024 * 1024 + 1];
     refused(&controller, oversize.clone(), invalid, "larger than 4194304 bytes").await;
+    // So large that it is not even read to its end.
+    refused(&controller, vec![0; 9 * 1024 * 1024], invalid, "larger than 4194304 bytes").await;
     let bomb = controller.agent(&token("nas-1")).await.compressing(CompressionEncoding::Zstd);
     let refusal = bomb.send_bytes(oversize).await.expect_err("too large when decompressed");
     assert_eq!((refusal.code(), refusal.message().contains("4194304")), (invalid, true), "{}", refusal.message());
