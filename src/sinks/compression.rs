@@ -39,7 +39,7 @@ pub struct Message {
 
 impl Message {
     /// Bytes on the wire.
-    pub fn len(&self) -> usize {
+    pub fn wire_bytes(&self) -> usize {
         self.pieces.iter().map(Bytes::len).sum()
     }
 }
@@ -152,7 +152,7 @@ mod tests {
         flate2::read::GzDecoder::new(joined(&gzip).as_slice()).read_to_end(&mut plain).expect("gzip");
         assert_eq!(plain, whole);
         assert_eq!(joined(&packer.message(Compression::Off, b"head", &pieces).expect("in clear")), whole);
-        assert!(zstd.len() < 200 && gzip.len() < 200);
+        assert!(zstd.wire_bytes() < 200 && gzip.wire_bytes() < 200);
     }
 
     #[test]

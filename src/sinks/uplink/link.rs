@@ -60,7 +60,7 @@ impl Link {
         pauses: u64,
     ) -> impl Future<Output = Done> + Send + 'static {
         let (channel, link, call_timeout) = (self.connection.channel(), self.number, self.connection.call_timeout);
-        let (compression, bytes) = (message.compression, message.len() as u64);
+        let (compression, bytes) = (message.compression, message.wire_bytes() as u64);
         async move {
             let started = Instant::now();
             let answered = tokio::time::timeout(call_timeout, send_events(channel, &token, message)).await;
