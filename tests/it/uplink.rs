@@ -32,7 +32,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, transport::Server};
 
 type Script = Box<dyn Fn(&EventBatch) -> Result<EventBatchResponse, Status> + Send>;
 
@@ -95,6 +95,11 @@ impl Scene {
     }
 
     async fn empty(threshold: Threshold, script: Vec<Script>) -> Scene {
+        Scene::accepting(&[], threshold, script).await
+    }
+
+    /// With a server that reads what is compressed in these ways.
+    async fn accepting(encodings: &[CompressionEncoding], threshold: Threshold, script: Vec<Script>) -> Scene {
         let directory = tempfile::tempdir().expect("a directory");
         let log = EventLog::open(log_settings(directory.path())).expect("a log");
         let cursor = log.cursor("uplink").expect("room for a cursor");
@@ -103,6 +108,7 @@ impl Scene {
         let address = listener.local_addr().expect("bound").to_string();
         let shutdown = CancellationToken::new();
         let service = RodentServiceServer::new(controller.clone());
+        let service = encodings.iter().fold(service, |service, encoding| service.accept_compressed(*encoding));
         start(
             Server::builder()
                 .add_service(service)
@@ -294,6 +300,37 @@ async fn a_refusal_of_success_is_no_delivery() {
     let status = scene.state.status();
     assert_eq!((status.delivered_events, scene.dead_letters.count()), (0, 2), "{status:?}");
     scene.end().await;
+}
+
+/// Drains so many events into a server that reads what is compressed in these ways; gives how it came and its bytes.
+async fn drained(encodings: &[CompressionEncoding], events: u64, batch_size: usize) -> (String, u64) {
+    let threshold = Threshold { batch_size, batch_timeout: Duration::from_millis(50) };
+    let scene = Scene::accepting(encodings, threshold, Vec::new()).await;
+    scene.append(Lane::Routine, 0..events).await;
+    scene.delivered(events + 1).await;
+    let mut seen = scene.seen();
+    seen.sort_by_key(|batch| batch.first_sequence);
+    assert_eq!(identifiers(&seen), numbered(0..events), "each event once, in its place");
+    let excess = batch_size + batch_size.div_ceil(4);
+    assert!(seen.iter().all(|batch| batch.events.len() <= excess), "no batch is much larger than it was set");
+    let status = scene.state.status();
+    scene.end().await;
+    (status.compression, status.delivered_bytes)
+}
+
+#[tokio::test]
+async fn batches_are_compressed_in_the_best_way_that_the_controller_reads() {
+    const EVENTS: u64 = 4_000;
+    use CompressionEncoding::{Gzip, Zstd};
+    let (way, plain) = drained(&[], EVENTS, 1_000).await;
+    assert_eq!(way, "none");
+    let (way, gzip) = drained(&[Gzip], EVENTS, 1_000).await;
+    assert!(way == "gzip" && 2 * gzip < plain, "{way}: {gzip} of {plain}");
+    // Smaller than the log's frames, and as large as several of them: cut, and passed on as they are stored.
+    for batch_size in [100, 3_000] {
+        let (way, zstd) = drained(&[Gzip, Zstd], EVENTS, batch_size).await;
+        assert!(way == "zstd" && 2 * zstd < plain, "{way}: {zstd} of {plain}");
+    }
 }
 
 fn answers(dialect: u32, more: impl Fn(&EventBatch) -> Result<(), Status> + Send + Clone + 'static) -> Script {

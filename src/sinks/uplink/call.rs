@@ -65,7 +65,8 @@ async fn exchange(
 }
 
 fn request(token: &MetadataValue<Ascii>, message: Message) -> Result<Request<tonic::body::Body>, Status> {
-    let length = u32::try_from(message.wire_bytes()).map_err(|_| Status::out_of_range("the batch is larger than 4 GiB"))?;
+    let length =
+        u32::try_from(message.wire_bytes()).map_err(|_| Status::out_of_range("the batch is larger than 4 GiB"))?;
     let mut request =
         Request::post(METHOD).header(header::TE, "trailers").header(header::CONTENT_TYPE, "application/grpc");
     if let Some(name) = message.compression.name() {
