@@ -107,7 +107,11 @@ async fn refused(stream: &mut Stream, question: ToggleRequest) -> (i64, String, 
         }
         Some(Answer::Ack(Acknowledgement { success: false, message, .. })) => {
             let error: Value = serde_json::from_str(&message).expect("JSON where there is only a text for it");
-            (error["code"].as_i64().unwrap(), error["message"].as_str().unwrap().to_owned(), error["details"].clone())
+            (
+                error["code"].as_i64().expect("a code"),
+                error["message"].as_str().expect("a text").to_owned(),
+                error["details"].clone(),
+            )
         }
         other => panic!("not refused: {other:?}"),
     }

@@ -28,7 +28,6 @@ async fn told_by(agent: Agent) -> String {
     scene.append(0..1).await;
     let error = scene.error().await;
     scene.end();
-    println!("{error}");
     assert_eq!(error.lines().count(), 1, "{error}");
     error
 }
