@@ -24,11 +24,15 @@ struct Agent {
 
 impl Agent {
     fn start(toggle: &Toggle) -> Agent {
+        Agent::with_batch_timeout(toggle, "50ms")
+    }
+
+    fn with_batch_timeout(toggle: &Toggle, batch_timeout: &str) -> Agent {
         let directory = tempfile::tempdir().expect("a directory");
         let here = directory.path().display();
         let settings = format!(
             "controller: {{address: '{}', token_file: {here}/token, tls: off}}\n\
-             events: {{batch_timeout: 50ms, urgent_share: 30%}}\n\
+             events: {{batch_timeout: {batch_timeout}, urgent_share: 30%}}\n\
              collectors: {{network: off, service: off, storage: off, system: off}}\n\
              state_directory: {here}/state\nsocket: {here}/rodent.sock\n",
             toggle.address
@@ -165,6 +169,23 @@ async fn an_update_is_in_force_until_the_next_one_or_the_next_start_and_is_told_
     agent.restart();
     let taken = agent.emit("info").0;
     assert_eq!(agent.emit("info").0, taken + 1, "the file is in force again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_is_in_force_for_batches_too() {
+    let mut toggle = Toggle::start(Connect::Serve).await;
+    let agent = Agent::with_batch_timeout(&toggle, "1h");
+    let mut stream = toggle.stream().await;
+    // More than a batch of the profile that is to come, less than one of the default.
+    let event = json!({"kind": "service.status.started", "payload": {"service_name": "x"}}).to_string() + "\n";
+    let file = agent.directory.path().join("events.jsonl");
+    std::fs::write(&file, event.repeat(60)).expect("written");
+    agent.rodent(&["emit", "--json", &file.display().to_string()]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let others = |toggle: &Toggle| toggle.events().iter().filter(|kind| *kind == "other").count();
+    assert_eq!(others(&toggle), 0);
+    assert!(acknowledgement(stream.ask(update("events", r#"{"profile": "low-latency"}"#)).await).success);
+    wait("a smaller batch is full", PATIENCE, || (others(&toggle) >= 50).then_some(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
