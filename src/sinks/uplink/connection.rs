@@ -19,7 +19,14 @@ use tonic::{
 };
 
 pub(super) use super::tls::ConnectError;
-use super::{credentials::Proof, patience::Patience, refusal::Refusal, stream::Stream, tls};
+use super::{
+    certificate::Identity,
+    credentials::{Proof, TlsProof},
+    patience::Patience,
+    refusal::Refusal,
+    stream::Stream,
+    tls,
+};
 use crate::{
     backoff::random,
     schema::wire::{RegisterRequest, RegisterResponse, SystemInfo, rodent_service_client::RodentServiceClient},
@@ -48,10 +55,30 @@ pub(super) struct Connection {
 struct Security {
     edition: u64,
     has_identity: bool,
-    /// When a certificate that the controller issued is to be renewed, if that lies ahead.
-    renewal: Option<SystemTime>,
+    opened_at: SystemTime,
     /// When the node's certificate expired, if it had.
     expired: Option<SystemTime>,
+}
+
+impl Security {
+    fn of(proof: &TlsProof) -> Security {
+        let expired = proof.identity.as_ref().filter(|own| own.has_expired(proof.looked_at));
+        Security {
+            edition: proof.edition,
+            has_identity: proof.identity.is_some(),
+            opened_at: proof.looked_at,
+            expired: expired.map(|own| own.validity.1),
+        }
+    }
+
+    fn is_outdated(&self, now: &TlsProof) -> bool {
+        // Asked for by registering anew, once: a controller that gives no other one is not asked again and again.
+        let is_to_renew = |own: &Identity| now.is_issued && (self.opened_at..now.looked_at).contains(&own.renewal());
+        self.edition != now.edition
+            // One more certificate from the controller is used when there is a new connection anyway.
+            || !self.has_identity && now.identity.is_some()
+            || now.identity.as_ref().is_some_and(is_to_renew)
+    }
 }
 
 impl Connection {
@@ -77,21 +104,7 @@ impl Connection {
             source: source.into(),
         };
         let channel = endpoint.connect_with_connector(once(stream)).await.map_err(reach)?;
-        let security = proof.tls.as_ref().map(|proof| Security {
-            edition: proof.edition,
-            has_identity: proof.identity.is_some(),
-            renewal: proof
-                .identity
-                .as_ref()
-                .filter(|_| proof.is_issued)
-                .map(|identity| identity.renewal())
-                .filter(|renewal| *renewal > proof.looked_at),
-            expired: proof
-                .identity
-                .as_ref()
-                .filter(|identity| identity.has_expired(proof.looked_at))
-                .map(|own| own.validity.1),
-        });
+        let security = proof.tls.as_deref().map(Security::of);
         Ok(Connection {
             channel,
             call_timeout: patience.call_timeout,
@@ -110,12 +123,8 @@ impl Connection {
     /// Some time after that, so that not every node comes anew at once.
     pub(super) fn is_outdated(&self, proof: &Proof) -> bool {
         let mut replacement = self.replacement.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.security.as_ref().zip(proof.tls.as_ref()).is_some_and(|(own, proof)| {
-            own.edition != proof.edition
-                // One more certificate from the controller is used when there is a new connection anyway.
-                || !own.has_identity && proof.identity.is_some()
-                || own.renewal.is_some_and(|renewal| proof.looked_at >= renewal)
-        }) {
+        let outdated = self.security.as_ref().zip(proof.tls.as_deref()).is_some_and(|(own, now)| own.is_outdated(now));
+        if !outdated {
             *replacement = None;
             return false;
         }
@@ -175,4 +184,56 @@ fn with_token<T>(message: T, token: &MetadataValue<Ascii>) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", token.clone());
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+    use crate::sinks::uplink::credentials::Authorities;
+
+    /// Valid throughout these years.
+    fn identity(years: std::ops::Range<i32>) -> Identity {
+        let mut params = CertificateParams::new(vec!["node".to_owned()]).expect("names");
+        (params.not_before, params.not_after) = (date_time_ymd(years.start, 1, 1), date_time_ymd(years.end, 1, 1));
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate").pem();
+        Identity::from_pem(certificate.as_bytes(), key.serialize_pem().as_bytes()).expect("a pair")
+    }
+
+    fn proof(edition: u64, identity: Option<&Identity>, is_issued: bool, year: i32) -> TlsProof {
+        TlsProof {
+            edition,
+            authorities: Authorities::System,
+            identity: identity.cloned(),
+            is_issued,
+            server_name: None,
+            looked_at: humantime::parse_rfc3339(&format!("{year}-06-01T00:00:00Z")).expect("a time"),
+        }
+    }
+
+    #[test]
+    fn an_issued_certificate_is_renewed_once_when_a_third_of_its_time_is_left() {
+        let (first, second) = (identity(2020..2029), identity(2026..2035));
+        let at = |identity, year| proof(1, Some(identity), true, year);
+        let opened = Security::of(&at(&first, 2021));
+        assert!(!opened.is_outdated(&at(&first, 2025)));
+        assert!(opened.is_outdated(&at(&first, 2026)));
+        let anew = Security::of(&at(&first, 2026));
+        assert!(!anew.is_outdated(&at(&first, 2028)), "the controller gave no other one");
+        assert!(!anew.is_outdated(&at(&second, 2031)), "it did, and that need not be renewed yet");
+        assert!(anew.is_outdated(&at(&second, 2032)));
+        let configured = Security::of(&proof(1, Some(&first), false, 2021));
+        assert!(!configured.is_outdated(&proof(1, Some(&first), false, 2030)), "the administrator's are not asked for");
+    }
+
+    #[test]
+    fn changed_files_and_the_first_certificate_make_a_connection_outdated() {
+        let identity = identity(2020..2090);
+        let opened = Security::of(&proof(1, None, false, 2026));
+        assert!(!opened.is_outdated(&proof(1, None, false, 2026)));
+        assert!(opened.is_outdated(&proof(2, None, false, 2026)));
+        assert!(opened.is_outdated(&proof(1, Some(&identity), true, 2026)));
+    }
 }
