@@ -9,6 +9,7 @@ mod fork;
 mod hundred_thousand;
 mod local_socket;
 mod process;
+mod refused;
 mod tls;
 mod uplink;
 mod wire;

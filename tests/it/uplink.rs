@@ -34,7 +34,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, transport::Server};
 
-type Script = Box<dyn Fn(&EventBatch) -> Result<EventBatchResponse, Status> + Send>;
+pub(crate) type Script = Box<dyn Fn(&EventBatch) -> Result<EventBatchResponse, Status> + Send>;
 
 /// What came in, and what is answered: one step for each batch, then success. No answer is given while the gate is shut.
 #[derive(Clone, Default)]
@@ -76,12 +76,12 @@ fn stored() -> Result<EventBatchResponse, Status> {
 }
 
 /// A log with events `0..count`, an uplink that runs, and the server behind it.
-struct Scene {
+pub(crate) struct Scene {
     controller: Controller,
-    log: EventLog,
-    cursor: Cursor,
+    pub(crate) log: EventLog,
+    pub(crate) cursor: Cursor,
     state: UplinkState,
-    dead_letters: DeadLetters,
+    pub(crate) dead_letters: DeadLetters,
     shutdown: CancellationToken,
     _directory: tempfile::TempDir,
 }
@@ -94,7 +94,7 @@ impl Scene {
         scene
     }
 
-    async fn empty(threshold: Threshold, script: Vec<Script>) -> Scene {
+    pub(crate) async fn empty(threshold: Threshold, script: Vec<Script>) -> Scene {
         Scene::accepting(&[], threshold, script).await
     }
 
@@ -132,7 +132,7 @@ impl Scene {
         Scene { controller, log, cursor, state, dead_letters, shutdown, _directory: directory }
     }
 
-    async fn append(&self, lane: Lane, numbers: std::ops::Range<u64>) {
+    pub(crate) async fn append(&self, lane: Lane, numbers: std::ops::Range<u64>) {
         let events: Vec<_> = numbers
             .map(|n| Event { event_id: format!("event-{n}"), timestamp: 1, ..Event::default() }.encode_to_vec())
             .collect();
@@ -167,11 +167,11 @@ impl Scene {
         panic!("not held: {:?}", self.state.status());
     }
 
-    fn seen(&self) -> Vec<EventBatch> {
+    pub(crate) fn seen(&self) -> Vec<EventBatch> {
         self.controller.seen.lock().expect("no panic under the lock").clone()
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.shutdown.cancel();
         self.log.close();
     }
@@ -230,7 +230,7 @@ async fn a_batch_that_failed_is_sent_again_with_the_same_identifier_and_borders(
 }
 
 /// Refuses every batch with one of these events in it; the rest is stored.
-fn refuse(poison: &'static [&'static str]) -> Script {
+pub(crate) fn refuse(poison: &'static [&'static str]) -> Script {
     Box::new(move |batch| {
         let poisoned = |event: &Event| poison.contains(&event.event_id.as_str());
         if batch.events.iter().any(poisoned) { Err(Status::invalid_argument("bad event")) } else { stored() }
