@@ -3,6 +3,7 @@
 //!
 //! By a proxy that the test spoils, and in networks of their own, where only root can go (modules `as_root`).
 
+mod day;
 mod dns;
 mod footprint;
 mod namespace;
