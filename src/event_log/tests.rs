@@ -427,3 +427,29 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_frame_is_passed_on_whole_only_where_all_of_it_has_one_epoch() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    // One frame, large enough to be passed on as it is stored.
+    let events: Vec<Vec<u8>> = (0..1000).map(|n| format!("an event like all others {n}").into_bytes()).collect();
+    let next = append(&log, &events).await;
+    log.commit(Lane::Routine, next).await.expect("durable");
+    let limits = BatchLimits { events_max: 5000, events_max_whole: 5000, bytes_max: usize::MAX };
+    let read = |from| match log.reader(Lane::Routine, from).read_batch(limits).expect("readable") {
+        Read::Run(run) => run,
+        other => panic!("{other:?}"),
+    };
+    let is_whole = |run: &Run<Pieces>| run.fields.iter().any(|piece| matches!(piece, Piece::Zstd { .. }));
+    let whole = read(1);
+    assert!(is_whole(&whole) && whole.count == 1000, "{whole:?}");
+    let cursor = log.cursor("consumer").expect("room");
+    cursor.commit(Lane::Routine, 301);
+    let (before, after) = (log.epoch(), log.renumber(&cursor));
+    let (head, tail) = (read(1), read(301));
+    assert_eq!([(head.epoch, head.count), (tail.epoch, tail.count)], [(before, 300), (after, 700)]);
+    let both = [head, tail].map(|run| run.plain().expect("in clear").fields.to_vec());
+    assert_eq!(both.concat(), whole.plain().expect("in clear").fields);
+    log.close();
+}

@@ -140,7 +140,7 @@ impl Control {
                 End::Broken(status) => {
                     if !std::mem::replace(told, true) {
                         let error = describe_status(&status);
-                        tracing::info!(
+                        tracing::debug!(
                             controller = self.controller,
                             error,
                             "the control stream ended; it is opened again"

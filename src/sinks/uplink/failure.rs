@@ -36,9 +36,11 @@ pub(super) fn code_name(outcome: &Result<EventBatchResponse, Status>) -> String 
     }
 }
 
-/// A refusal in words, with its causes.
+/// A refusal in words, with those of its causes that it does not name itself.
 pub(super) fn describe_status(status: &Status) -> String {
-    let cause = std::error::Error::source(status).map(|cause| format!(": {}", ErrorChain(cause))).unwrap_or_default();
+    let cause = std::error::Error::source(status).map(|cause| ErrorChain(cause).to_string());
+    let cause = cause.filter(|cause| status.message().is_empty() || !cause.ends_with(status.message()));
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
     match status.message() {
         "" => format!("{:?}{cause}", status.code()),
         message => format!("{message} ({:?}){cause}", status.code()),
