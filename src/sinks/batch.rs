@@ -29,8 +29,8 @@ pub struct Batch {
     packed: Option<(Packing, Message)>,
     /// Unix milliseconds of the first packing; what the batch says of itself.
     cut_at: Option<i64>,
-    /// How often in a row it was refused for want of room, without a word on when to try again.
-    pub exhausted: u32,
+    /// Answers in a row that may mean that it is too much at a time.
+    pub strained: u32,
 }
 
 /// For whom a batch is packed, and how.
@@ -40,6 +40,8 @@ pub struct Packing {
     pub node_id: Arc<str>,
     /// How the message is compressed.
     pub compression: Compression,
+    /// Whether what the log has compressed may go as it is stored.
+    pub as_stored: bool,
 }
 
 impl Batch {
@@ -48,7 +50,7 @@ impl Batch {
         let last_sequence = run.next_sequence() - 1;
         let id = format!("{}/{}/{}-{}", run.epoch, run.lane.name(), run.first_sequence, last_sequence);
         let (lane, first_sequence) = (run.lane, run.first_sequence);
-        Batch { id, lane, first_sequence, last_sequence, run, packed: None, cut_at: None, exhausted: 0 }
+        Batch { id, lane, first_sequence, last_sequence, run, packed: None, cut_at: None, strained: 0 }
     }
 
     /// Number of events.
@@ -98,7 +100,11 @@ impl Batch {
             boot_id: self.run.boot_id.to_string(),
             clock_state: self.run.clock.name().to_owned(),
         };
-        let message = packer.message(packing.compression, &head.encode_to_vec(), &self.run.fields)?;
+        let head = head.encode_to_vec();
+        let message = match packing.as_stored {
+            true => packer.message(packing.compression, &head, &self.run.fields)?,
+            false => packer.message(packing.compression, &head, &self.run.fields.plain()?.into())?,
+        };
         self.packed = Some((packing.clone(), message.clone()));
         Ok(message)
     }
@@ -133,7 +139,7 @@ mod tests {
     }
 
     fn decoded(batch: &mut Batch, node: &str, now: i64) -> EventBatch {
-        let packing = Packing { node_id: node.into(), compression: Compression::Off };
+        let packing = Packing { node_id: node.into(), compression: Compression::Off, as_stored: true };
         let bytes = batch.message(&mut Packer::default(), &packing, now).expect("in clear").pieces.concat();
         EventBatch::decode(bytes.as_slice()).expect("a batch")
     }

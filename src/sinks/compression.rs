@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::event_log::{Piece, Pieces};
 
-/// A way to compress; the best first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A way to compress; the best first, then ever plainer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Compression {
     /// zstd.
     #[default]

@@ -69,7 +69,7 @@ impl Delivery {
     /// When the log cannot be read.
     ///
     /// # Cancel safety
-    /// Not cancel safe: after a read that is dropped half-way comes [`Delivery::read_anew`].
+    /// Not cancel safe: after a read that failed or was dropped half-way comes [`Delivery::postpone`].
     pub async fn take(&mut self, lane: Lane, packing: &Packing, now: i64) -> Result<Option<Batch>, LogError> {
         self.of(lane).take(packing, now).await
     }
@@ -124,11 +124,10 @@ impl Delivery {
         epoch
     }
 
-    /// Goes on reading after a read has failed or was dropped.
-    pub fn read_anew(&mut self) {
-        for outgoing in [&mut self.urgent, &mut self.routine] {
-            outgoing.read_anew(&self.log);
-        }
+    /// A lane cannot be read: it is left alone for so long and then read anew; the other goes on.
+    pub fn postpone(&mut self, lane: Lane, wait: Duration) {
+        let log = self.log.clone();
+        self.of(lane).postpone(&log, Instant::now() + wait);
     }
 
     /// Why a lane waits, if one does.

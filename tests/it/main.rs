@@ -10,6 +10,7 @@ mod hundred_thousand;
 mod local_socket;
 mod process;
 mod refused;
+mod rough;
 mod tls;
 mod uplink;
 mod wire;

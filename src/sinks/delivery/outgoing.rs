@@ -52,6 +52,8 @@ pub(super) struct Outgoing {
     /// Since when events are known to wait that are not cut yet.
     waiting_since: Option<Instant>,
     refused: Option<Refused>,
+    /// It could not be read, and is left alone until then.
+    postponed: Option<Instant>,
 }
 
 /// What is kept is refused for what is in it.
@@ -77,6 +79,7 @@ impl Outgoing {
             delivered: 0,
             waiting_since: None,
             refused: None,
+            postponed: None,
         }
     }
 
@@ -89,6 +92,10 @@ impl Outgoing {
         if !self.kept.is_empty() {
             return true;
         }
+        if self.postponed.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.postponed = None;
         self.follow_threshold();
         let available = self.reader.as_ref().map_or(0, Reader::available);
         if available == 0 {
@@ -109,8 +116,9 @@ impl Outgoing {
 
     /// Waits until a batch may have become due that was not. Cancel safe.
     pub(super) async fn changed(&self) {
-        if let Some(refused) = &self.refused {
-            return tokio::time::sleep_until(refused.until).await;
+        let refused = self.refused.as_ref().map(|refused| refused.until);
+        if let Some(until) = refused.or(self.postponed).filter(|until| Instant::now() < *until) {
+            return tokio::time::sleep_until(until).await;
         }
         let Some(reader) = &self.reader else { return };
         let Some(since) = self.waiting_since else { return reader.ready().await };
@@ -185,8 +193,9 @@ impl Outgoing {
         self.refused = Some(Refused { until, reason });
     }
 
-    /// Reads on with another reader.
-    pub(super) fn read_anew(&mut self, log: &EventLog) {
+    /// Reads on later, with another reader.
+    pub(super) fn postpone(&mut self, log: &EventLog, until: Instant) {
+        self.postponed = Some(until);
         self.reader = Some(log.reader(self.lane, self.position));
     }
 
@@ -196,7 +205,7 @@ impl Outgoing {
         self.kept.clear();
         self.taken.clear();
         (self.refused, self.waiting_since) = (None, None);
-        self.read_anew(log);
+        self.reader = Some(log.reader(self.lane, self.position));
     }
 
     /// Why the lane waits, if it does.
@@ -216,6 +225,9 @@ impl Outgoing {
     fn follow_cursor(&mut self) {
         let next = self.cursor.next(self.lane);
         self.kept.retain(|_, batch| batch.last_sequence >= next);
+        if self.kept.is_empty() && self.taken.is_empty() {
+            self.refused = None;
+        }
         if let Some(reader) = &mut self.reader
             && reader.position() < next
         {

@@ -6,6 +6,7 @@
 //! | UNAVAILABLE, DEADLINE_EXCEEDED, ABORTED, CANCELLED, UNKNOWN, INTERNAL, DATA_LOSS, and no answer at all | again, later |
 //! | RESOURCE_EXHAUSTED with a word on when, or for the first time, or for one event | again, later |
 //! | RESOURCE_EXHAUSTED for the second time without such a word: how an oversize message looks | halve |
+//! | DEADLINE_EXCEEDED for the second time, for a large batch: how a thin line looks | halve |
 //! | INVALID_ARGUMENT, OUT_OF_RANGE, `success=false` | halve; one event alone is refused for good |
 //! | `success=false` with a word on when | again, then |
 //! | FAILED_PRECONDITION | fork |
@@ -42,12 +43,15 @@ pub(super) struct Asked {
     pub(super) events: u64,
     /// Whether the message was compressed.
     pub(super) compressed: bool,
-    /// RESOURCE_EXHAUSTED in a row, without a word on when to try again, before this answer.
-    pub(super) exhausted: u32,
+    /// Answers in a row, before this one, that may mean that the batch is too much at a time.
+    pub(super) strained: u32,
 }
 
 /// The longest wait that a controller may ask for; what it asks beyond is cut to this.
 pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+
+/// A batch of no more events is never halved for being slow: a controller that does not answer at all is slow for every one.
+const SLOW_EVENTS_MIN: u64 = 20;
 
 /// Classifies the outcome of a `SendEvents`.
 pub(super) fn classify(outcome: &Result<EventBatchResponse, Status>, asked: Asked) -> Answer {
@@ -68,7 +72,8 @@ fn classify_status(status: &Status, asked: Asked) -> Answer {
     let after = retry_after(status);
     match status.code() {
         Code::Ok | Code::AlreadyExists => Answer::Delivered(Duration::ZERO),
-        Code::ResourceExhausted if is_exhausted(status) && asked.exhausted > 0 && asked.events > 1 => Answer::Halve,
+        Code::ResourceExhausted if is_strain(status) && asked.strained > 0 && asked.events > 1 => Answer::Halve,
+        Code::DeadlineExceeded if asked.strained > 0 && asked.events > SLOW_EVENTS_MIN => Answer::Halve,
         Code::Unavailable
         | Code::DeadlineExceeded
         | Code::Aborted
@@ -85,9 +90,10 @@ fn classify_status(status: &Status, asked: Asked) -> Answer {
     }
 }
 
-/// RESOURCE_EXHAUSTED without a word on when to try again.
-pub(super) fn is_exhausted(status: &Status) -> bool {
-    status.code() == Code::ResourceExhausted && retry_after(status).is_none()
+/// Whether the batch may have been too much at a time: too large, or too long on its way.
+pub(super) fn is_strain(status: &Status) -> bool {
+    let exhausted = status.code() == Code::ResourceExhausted && retry_after(status).is_none();
+    exhausted || status.code() == Code::DeadlineExceeded
 }
 
 fn retry_after(status: &Status) -> Option<Duration> {
@@ -98,7 +104,7 @@ fn retry_after(status: &Status) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    const ASKED: Asked = Asked { events: 500, compressed: false, exhausted: 0 };
+    const ASKED: Asked = Asked { events: 500, compressed: false, strained: 0 };
 
     fn answer(code: Code, asked: Asked) -> Answer {
         classify(&Err(Status::new(code, "")), asked)
@@ -143,7 +149,7 @@ mod tests {
 
     #[test]
     fn exhausted_twice_without_a_word_on_when_means_too_large() {
-        let again = Asked { exhausted: 1, ..ASKED };
+        let again = Asked { strained: 1, ..ASKED };
         assert_eq!(answer(Code::ResourceExhausted, again), Answer::Halve);
         assert_eq!(with_retry_info(Code::ResourceExhausted, 1, again), Answer::Retry(Duration::from_secs(1)));
         let single = Asked { events: 1, ..again };
@@ -152,6 +158,14 @@ mod tests {
             Answer::Retry(Duration::ZERO),
             "one event is never too large"
         );
+    }
+
+    #[test]
+    fn a_large_batch_that_is_late_twice_is_sent_in_halves_and_a_small_one_again() {
+        let again = Asked { strained: 1, ..ASKED };
+        assert_eq!(answer(Code::DeadlineExceeded, again), Answer::Halve);
+        let small = Asked { events: SLOW_EVENTS_MIN, ..again };
+        assert_eq!(answer(Code::DeadlineExceeded, small), Answer::Retry(Duration::ZERO));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::{
     Code, Status, Streaming,
     codec::BufferSettings,
-    codegen::http::{HeaderMap, Request, Response, header},
+    codegen::http::{HeaderMap, Request, Response, StatusCode, header},
     metadata::{Ascii, MetadataValue},
     transport::Channel,
 };
@@ -99,12 +99,32 @@ async fn read(response: Response<tonic::body::Body>) -> Result<EventBatchRespons
     if let Some(status) = Status::from_header_map(&head.headers).filter(|status| status.code() != Code::Ok) {
         return Err(status);
     }
+    if head.status != StatusCode::OK {
+        return Err(from_http(head.status));
+    }
     let decoder: ProstDecoder<EventBatchResponse> = ProstDecoder::new(BufferSettings::default());
     let mut answers = Streaming::new_response(decoder, body, head.status, None, Some(ANSWER_BYTES_MAX));
     let answer = answers.message().await?;
     // What decides is the status behind the message.
     answers.trailers().await?;
     answer.ok_or_else(|| Status::internal("the controller answered without a message"))
+}
+
+/// What something between us and the controller says that does not speak gRPC. Source: the gRPC protocol's table of HTTP
+/// codes, and 413 for a request that is too large.
+fn from_http(status: StatusCode) -> Status {
+    let code = match status {
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
+        StatusCode::NOT_FOUND => Code::Unimplemented,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Status::new(code, format!("something on the way to the controller answers with HTTP {status}"))
 }
 
 /// Bytes that are there already, one piece after the other.

@@ -1,7 +1,8 @@
 //! A connection that is in use: what has been learnt of the controller on it, and the calls that are on their way.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::time::Instant;
 use tonic::{
     Code, Status,
@@ -9,7 +10,7 @@ use tonic::{
 };
 
 use super::{
-    answer::Asked,
+    answer::{Answer, Asked},
     call::{Answered, send_events},
     connection::Connection,
     window::Window,
@@ -29,6 +30,14 @@ pub(super) struct Link {
     pub(super) compression: Compression,
     /// What its last answer to a batch said that it understands beyond the contract; 0 for nothing.
     pub(super) dialect: u32,
+    /// Calls that are on their way over it.
+    in_flight: usize,
+}
+
+/// The library panics on some answers that are not well-formed: such an answer is an error like others.
+pub(super) async fn guarded<T>(call: impl Future<Output = T>) -> Result<T, Status> {
+    let caught = AssertUnwindSafe(call).catch_unwind().await;
+    caught.map_err(|_| Status::internal("the controller's answer is not well-formed"))
 }
 
 /// A call that has ended.
@@ -48,12 +57,19 @@ pub(super) struct Done {
 impl Link {
     /// Just registered.
     pub(super) fn new(connection: Connection, number: u64) -> Link {
-        Link { connection, number, window: Window::default(), compression: Compression::default(), dialect: 0 }
+        Link {
+            connection,
+            number,
+            window: Window::default(),
+            compression: Compression::default(),
+            dialect: 0,
+            in_flight: 0,
+        }
     }
 
     /// Sends a packed batch; done when there is an answer, or none can come any more.
     pub(super) fn send(
-        &self,
+        &mut self,
         batch: Batch,
         message: Message,
         token: MetadataValue<Ascii>,
@@ -61,14 +77,37 @@ impl Link {
     ) -> impl Future<Output = Done> + Send + 'static {
         let (channel, link, call_timeout) = (self.connection.channel(), self.number, self.connection.call_timeout);
         let (compression, bytes) = (message.compression, message.wire_bytes() as u64);
+        self.in_flight += 1;
         async move {
             let started = Instant::now();
-            let answered = tokio::time::timeout(call_timeout, send_events(channel, &token, message)).await;
-            let Answered { outcome, accepts } = answered.unwrap_or_else(|_| Answered {
-                outcome: Err(Status::deadline_exceeded("no answer in time")),
-                accepts: None,
-            });
+            let no_answer = |status| Answered { outcome: Err(status), accepts: None };
+            let sending = guarded(send_events(channel, &token, message));
+            let Answered { outcome, accepts } = match tokio::time::timeout(call_timeout, sending).await {
+                Ok(answered) => answered.unwrap_or_else(no_answer),
+                Err(_) => no_answer(Status::deadline_exceeded("no answer in time")),
+            };
             Done { batch, outcome, link, pauses, compression, bytes, latency: started.elapsed(), accepts }
+        }
+    }
+}
+
+impl Link {
+    /// What an answer that came over it says of the controller.
+    pub(super) fn learn(&mut self, done: &Done, answer: &Answer) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match (&done.outcome, answer) {
+            (Ok(response), Answer::Delivered(_)) => {
+                self.dialect = response.dialect;
+                self.window.delivered(done.latency, response.dialect > 0, self.in_flight);
+            }
+            (_, Answer::Retry(_)) => self.window.refused(self.in_flight),
+            (_, Answer::Plainer) if self.compression == done.compression => {
+                // Plainer each time, whatever the controller says that it accepts: so this comes to an end.
+                let next = done.compression.plainer().unwrap_or(done.compression);
+                self.compression = done.accepts.map_or(next, |accepts| accepts.max(next));
+                self.window.answered();
+            }
+            _ => self.window.answered(),
         }
     }
 }
@@ -77,7 +116,7 @@ impl Done {
     /// What was asked, for the table of answers.
     pub(super) fn asked(&self) -> Asked {
         let compressed = self.compression != Compression::Off;
-        Asked { events: self.batch.count(), compressed, exhausted: self.batch.exhausted }
+        Asked { events: self.batch.count(), compressed, strained: self.batch.strained }
     }
 
     /// Whether the connection itself is in doubt, so that the next attempt makes a new one.

@@ -13,6 +13,7 @@ mod connection;
 pub mod control;
 mod credentials;
 mod failure;
+mod forks;
 mod issued;
 mod link;
 mod pacing;
@@ -32,13 +33,14 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    answer::{Answer, Asked, classify, is_exhausted},
+    answer::{Answer, Asked, classify, is_strain},
     burial::Burial,
     connection::Connection,
     control::Line,
     credentials::{Credentials, Proof},
     failure::{Failure, code_name, describe, describe_status},
-    link::{Done, Link},
+    forks::Forks,
+    link::{Done, Link, guarded},
     state::Phase,
     token::Token,
 };
@@ -61,9 +63,6 @@ use crate::{
 
 /// The wait until a log that could not be read is tried again.
 const LOG_PAUSE: Duration = Duration::from_secs(5);
-
-/// How often in a row what is not delivered gets other numbers. Beyond it the controller is at fault, and holds.
-const FORKS_MAX: u32 = 3;
 
 /// This many single events refused in a row are the controller's fault, not theirs: the lane holds.
 const REFUSALS_MAX: u32 = 3;
@@ -90,16 +89,15 @@ pub struct Uplink {
     pause: Option<Instant>,
     /// How many there have been.
     pauses: u64,
-    /// Forks since the last batch that arrived.
-    forks: u32,
+    forks: Forks,
     /// Where an event ends that is refused alone. Without it the event blocks its lane.
     dead_letters: Option<DeadLetters>,
     /// Single events refused in a row, without one that was taken in between; the records of these refusals do not count.
     refusals: u32,
     /// The sequences of those records, in the urgent lane.
     records: BTreeSet<u64>,
-    /// The controller has other events under our numbers: what is on its way is waited for, then the rest renumbered.
-    forked: Option<String>,
+    /// Whether it has been told that the log cannot be read.
+    unreadable: bool,
 }
 
 impl Uplink {
@@ -120,11 +118,11 @@ impl Uplink {
             pacing: Pacing::default(),
             pause: None,
             pauses: 0,
-            forks: 0,
+            forks: Forks::default(),
             dead_letters: None,
             refusals: 0,
             records: BTreeSet::new(),
-            forked: None,
+            unreadable: false,
         }
     }
 
@@ -148,31 +146,15 @@ impl Uplink {
         }
     }
 
-    /// A log that cannot be read is tried again: what is wrong may be the disk, which may come back.
     async fn deliver(&mut self, shutdown: &CancellationToken) {
-        let mut told = false;
-        while let Err(error) = self.deliver_while_readable(shutdown).await {
-            if !std::mem::replace(&mut told, true) {
-                let error = ErrorChain(&error).to_string();
-                tracing::error!(error, "the event log cannot be read; delivery goes on when it can");
-            }
-            self.delivery.read_anew();
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = tokio::time::sleep(LOG_PAUSE) => {}
-            }
-        }
-    }
-
-    async fn deliver_while_readable(&mut self, shutdown: &CancellationToken) -> Result<(), LogError> {
         loop {
             let hurried = shutdown.is_cancelled();
             self.pause = self.pause.filter(|until| Instant::now() < *until);
             if self.pause.is_none() {
-                self.fill(hurried).await?;
+                self.fill(hurried).await;
             }
             if hurried && self.in_flight.is_empty() {
-                return Ok(());
+                return;
             }
             self.state.flows(self.in_flight.len(), self.link.as_ref());
             let (idle, pause) = (self.in_flight.is_empty(), self.pause);
@@ -190,21 +172,31 @@ impl Uplink {
     }
 
     /// Connects if need be, and sends what is due as far as there is room.
-    async fn fill(&mut self, hurried: bool) -> Result<(), LogError> {
-        if self.forked.is_some() {
-            self.renumber_when_idle();
-        }
-        if self.forked.is_none() {
+    async fn fill(&mut self, hurried: bool) {
+        self.renumber_when_idle();
+        if !self.forks.is_pending() {
             self.keep_connected().await;
         }
         while let Some(lane) = self.next_lane(hurried) {
-            let Some((token, packing)) = self.packing().await else { return Ok(()) };
-            let now = (self.surroundings.now)();
-            if let Some(batch) = self.delivery.take(lane, &packing, now).await? {
-                self.send(batch, token, packing).await;
+            let Some((token, packing)) = self.packing().await else { return };
+            match self.delivery.take(lane, &packing, (self.surroundings.now)()).await {
+                Ok(Some(batch)) => {
+                    self.unreadable = false;
+                    self.send(batch, token, packing).await;
+                }
+                Ok(None) => {}
+                Err(error) => self.cannot_read(lane, &error),
             }
         }
-        Ok(())
+    }
+
+    /// What is wrong may be the disk, which may come back; the other lane goes on.
+    fn cannot_read(&mut self, lane: Lane, error: &LogError) {
+        if !std::mem::replace(&mut self.unreadable, true) {
+            let error = ErrorChain(error).to_string();
+            tracing::error!(lane = lane.name(), error, "the event log cannot be read; delivery goes on when it can");
+        }
+        self.delivery.postpone(lane, LOG_PAUSE);
     }
 
     /// The lane that is to be sent from now.
@@ -219,15 +211,16 @@ impl Uplink {
         let limit = self.link.as_ref().map_or(0, |link| link.window.limit());
         // What is urgent does not wait for the bytes of what is not.
         let bytes = lane == Lane::Urgent || self.in_flight_bytes < IN_FLIGHT_BYTES_MAX;
-        self.forked.is_none() && bytes && self.delivery.in_flight(lane) < limit
+        !self.forks.is_pending() && bytes && self.delivery.in_flight(lane) < limit
     }
 
     /// With what to send, if there is a connection and a token.
     async fn packing(&mut self) -> Option<(Token, Packing)> {
         let Proof { token, .. } = self.read_credentials().await?;
         let node_id = token.claims.rid.as_deref().unwrap_or(&self.settings.node_id).into();
-        let compression = self.link.as_ref()?.compression;
-        Some((token, Packing { node_id, compression }))
+        let link = self.link.as_ref()?;
+        // Not every decoder reads several zstd frames as one: only who speaks our dialect is known to.
+        Some((token, Packing { node_id, compression: link.compression, as_stored: link.dialect > 0 }))
     }
 
     async fn send(&mut self, mut batch: Batch, token: Token, packing: Packing) {
@@ -247,7 +240,7 @@ impl Uplink {
                 }
             }
         };
-        let (Ok((batch, message)), Some(link)) = (packed, &self.link) else { return };
+        let (Ok((batch, message)), Some(link)) = (packed, &mut self.link) else { return };
         self.in_flight_bytes += batch.raw_bytes();
         self.in_flight.push(Box::pin(link.send(batch, message, token.header, self.pauses)));
     }
@@ -261,30 +254,16 @@ impl Uplink {
     async fn settle(&mut self, mut done: Done) {
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(done.batch.raw_bytes());
         let answer = classify(&done.outcome, done.asked());
-        let in_flight = self.in_flight.len();
         let mut refusal = None;
         if let Some(link) = self.link.as_mut().filter(|link| link.number == done.link) {
-            match (&done.outcome, &answer) {
-                (Ok(response), Answer::Delivered(_)) => {
-                    link.dialect = response.dialect;
-                    link.window.delivered(done.latency, response.dialect > 0, in_flight);
-                }
-                (_, Answer::Retry(_)) => link.window.refused(in_flight),
-                (_, Answer::Plainer) if link.compression == done.compression => {
-                    link.compression = done
-                        .accepts
-                        .filter(|accepts| *accepts != done.compression)
-                        .unwrap_or(done.compression.plainer().unwrap_or(done.compression));
-                }
-                _ => {}
-            }
+            link.learn(&done, &answer);
             if done.is_broken() {
                 refusal = link.connection.refusal();
                 self.link = None;
             }
         }
-        done.batch.exhausted = match &done.outcome {
-            Err(status) if is_exhausted(status) => done.batch.exhausted + 1,
+        done.batch.strained = match &done.outcome {
+            Err(status) if is_strain(status) => done.batch.strained + 1,
             _ => 0,
         };
         let failure = Failure { error: refusal.unwrap_or_else(|| describe(&done.outcome)), answer };
@@ -293,10 +272,7 @@ impl Uplink {
             Answer::Plainer => self.delivery.keep(done.batch),
             Answer::Halve if done.batch.count() > 1 => self.halve(done.batch).await,
             Answer::Halve => self.bury(done, failure).await,
-            Answer::Fork if self.forks < FORKS_MAX => {
-                self.delivery.keep(done.batch);
-                self.forked.get_or_insert(failure.error);
-            }
+            Answer::Fork if self.forks.note(&done.batch, &failure.error) => self.delivery.keep(done.batch),
             Answer::Retry(_) | Answer::Fork | Answer::Hold => {
                 self.delivery.keep(done.batch);
                 // What was sent before the last pause says nothing new.
@@ -309,7 +285,7 @@ impl Uplink {
 
     fn arrived(&mut self, done: &Done, after: Duration) {
         self.pacing.reset();
-        self.forks = 0;
+        self.forks.arrived(&done.batch);
         if !self.is_of_records(&done.batch) {
             self.refusals = 0;
             self.records.clear();
@@ -368,7 +344,11 @@ impl Uplink {
                 );
                 self.delivery.delivered(&done.batch);
             }
-            Err(error) => self.hold(done.batch, Failure { error: format!("{}; {error}", failure.error), ..failure }),
+            Err(error) => {
+                // Not the controller's fault: the same event counts again when it is tried again.
+                self.refusals -= 1;
+                self.hold(done.batch, Failure { error: format!("{}; {error}", failure.error), ..failure });
+            }
         }
     }
 
@@ -382,8 +362,10 @@ impl Uplink {
         if !self.in_flight.is_empty() {
             return;
         }
-        let Some(error) = self.forked.take() else { return };
-        self.forks += 1;
+        let Some((error, is_first)) = self.forks.begin() else { return };
+        if !is_first {
+            self.pause_for(self.pacing.clone().wait(Duration::ZERO, random()));
+        }
         let epoch = self.delivery.renumber();
         tracing::warn!(
             controller = self.settings.address,
@@ -434,7 +416,7 @@ impl Uplink {
             .map_err(|error| Failure::retry(ErrorChain(&error).to_string()))?;
         let system_info = Arc::clone(&self.surroundings.system_info);
         let system_info = tokio::task::spawn_blocking(move || system_info()).await.unwrap_or_default();
-        match connection.register(&proof.token.header, system_info).await {
+        match guarded(connection.register(&proof.token.header, system_info)).await.unwrap_or_else(Err) {
             Ok(Some(response)) if !response.success => {
                 let error = format!("the controller does not register this node: {}", response.message);
                 Err(Failure { answer: Answer::Hold, error })
@@ -452,7 +434,7 @@ impl Uplink {
             }
             Err(status) => {
                 let error = connection.refusal().unwrap_or_else(|| format!("register: {}", describe_status(&status)));
-                let asked = Asked { events: 1, compressed: false, exhausted: 0 };
+                let asked = Asked { events: 1, compressed: false, strained: 0 };
                 let answer = match classify(&Err(status), asked) {
                     Answer::Retry(after) => Answer::Retry(after),
                     _ => Answer::Hold,

@@ -75,6 +75,11 @@ impl Window {
         }
     }
 
+    /// There was an answer that says nothing of how busy the controller is.
+    pub fn answered(&mut self) {
+        self.stale = self.stale.saturating_sub(1);
+    }
+
     fn halve(&mut self, in_flight: usize) {
         (self.limit, self.quick, self.stale) = ((self.limit / 2).max(1), 0, in_flight);
     }
