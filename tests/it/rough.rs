@@ -221,3 +221,16 @@ async fn an_encoding_that_is_named_but_not_read_is_not_tried_again_and_again() {
     let (_, asked) = deliver(http::StatusCode::OK, (0..100).map(|_| headers()).collect(), held).await;
     assert_eq!(asked, 3, "zstd, gzip, plain; then it holds");
 }
+
+#[tokio::test]
+async fn a_server_that_stumbles_over_an_encoding_gets_a_plainer_one() {
+    let headers = || {
+        vec![
+            ("content-type", "application/grpc"),
+            ("grpc-status", "13"),
+            ("grpc-message", "Error parsing 'grpc-encoding' metadata"),
+        ]
+    };
+    let (state, asked) = deliver(http::StatusCode::OK, vec![headers(), headers()], delivered).await;
+    assert_eq!((state.as_str(), asked), ("connected", 3), "zstd, gzip, plain");
+}

@@ -20,6 +20,7 @@ use tonic::{
 
 pub(super) use super::tls::ConnectError;
 use super::{
+    call::accepted,
     certificate::Identity,
     credentials::{Proof, TlsProof},
     patience::Patience,
@@ -30,6 +31,7 @@ use super::{
 use crate::{
     backoff::random,
     schema::wire::{RegisterRequest, RegisterResponse, SystemInfo, rodent_service_client::RodentServiceClient},
+    sinks::Compression,
 };
 
 /// The largest answer that is read, bytes.
@@ -142,7 +144,8 @@ impl Connection {
         })
     }
 
-    /// Introduces the node. `None` from a controller that has no such method.
+    /// Introduces the node. No answer from a controller that has no such method; and the best compression that it says it
+    /// accepts, if it says so.
     ///
     /// # Errors
     /// What the controller answers.
@@ -150,13 +153,16 @@ impl Connection {
         &self,
         token: &MetadataValue<Ascii>,
         system_info: SystemInfo,
-    ) -> Result<Option<RegisterResponse>, Status> {
+    ) -> Result<(Option<RegisterResponse>, Option<Compression>), Status> {
         let mut client = RodentServiceClient::new(self.channel()).max_decoding_message_size(ANSWER_BYTES_MAX);
         let request = with_token(RegisterRequest { system_info: Some(system_info) }, token);
         let registering = tokio::time::timeout(self.call_timeout, client.register(request)).await;
         match registering.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time"))) {
-            Ok(response) => Ok(Some(response.into_inner())),
-            Err(status) if status.code() == Code::Unimplemented => Ok(None),
+            Ok(response) => {
+                let accepts = accepted(response.metadata().as_ref());
+                Ok((Some(response.into_inner()), accepts))
+            }
+            Err(status) if status.code() == Code::Unimplemented => Ok((None, accepted(status.metadata().as_ref()))),
             Err(status) => Err(status),
         }
     }

@@ -32,6 +32,7 @@ pub(super) struct Link {
     pub(super) dialect: u32,
     /// Calls that are on their way over it.
     in_flight: usize,
+    has_delivered: bool,
 }
 
 /// The library panics on some answers that are not well-formed: such an answer is an error like others.
@@ -55,15 +56,16 @@ pub(super) struct Done {
 }
 
 impl Link {
-    /// Just registered.
-    pub(super) fn new(connection: Connection, number: u64) -> Link {
+    /// Just registered; batches are compressed in this way until more is known.
+    pub(super) fn new(connection: Connection, number: u64, compression: Compression) -> Link {
         Link {
             connection,
             number,
             window: Window::default(),
-            compression: Compression::default(),
+            compression,
             dialect: 0,
             in_flight: 0,
+            has_delivered: false,
         }
     }
 
@@ -98,6 +100,7 @@ impl Link {
         match (&done.outcome, answer) {
             (Ok(response), Answer::Delivered(_)) => {
                 self.dialect = response.dialect;
+                self.has_delivered = true;
                 self.window.delivered(done.latency, response.dialect > 0, self.in_flight);
             }
             (_, Answer::Retry(_)) => self.window.refused(self.in_flight),
@@ -109,6 +112,16 @@ impl Link {
             }
             _ => self.window.answered(),
         }
+    }
+}
+
+impl Link {
+    /// What to begin the next connection with, when a compressed message was the first that came over this one and was
+    /// answered as by a server that stumbles over an encoding instead of naming it.
+    pub(super) fn doubted(&self, done: &Done) -> Option<Compression> {
+        let stumbles = |status: &Status| matches!(status.code(), Code::Internal | Code::Unknown);
+        let doubted = !self.has_delivered && done.outcome.as_ref().is_err_and(stumbles);
+        done.compression.plainer().filter(|_| doubted)
     }
 }
 

@@ -53,7 +53,7 @@ pub use self::{
     token::{Claims, TokenError, TokenSource},
     window::{BASELINE_ANSWERS, QUICK, WINDOW_MAX, Window},
 };
-use super::{Batch, Delivery, Packer, Packing};
+use super::{Batch, Compression, Delivery, Packer, Packing};
 use crate::{
     backoff::random,
     dead_letters::DeadLetters,
@@ -96,6 +96,8 @@ pub struct Uplink {
     refusals: u32,
     /// The sequences of those records, in the urgent lane.
     records: BTreeSet<u64>,
+    /// What the next connection begins with, unless the controller says better; the best after anything was delivered.
+    compression: Compression,
     /// Whether it has been told that the log cannot be read.
     unreadable: bool,
 }
@@ -122,6 +124,7 @@ impl Uplink {
             dead_letters: None,
             refusals: 0,
             records: BTreeSet::new(),
+            compression: Compression::default(),
             unreadable: false,
         }
     }
@@ -256,6 +259,9 @@ impl Uplink {
         let answer = classify(&done.outcome, done.asked());
         let mut refusal = None;
         if let Some(link) = self.link.as_mut().filter(|link| link.number == done.link) {
+            if let Some(plainer) = link.doubted(&done) {
+                self.compression = plainer;
+            }
             link.learn(&done, &answer);
             if done.is_broken() {
                 refusal = link.connection.refusal();
@@ -285,6 +291,7 @@ impl Uplink {
 
     fn arrived(&mut self, done: &Done, after: Duration) {
         self.pacing.reset();
+        self.compression = Compression::default();
         self.forks.arrived(&done.batch);
         if !self.is_of_records(&done.batch) {
             self.refusals = 0;
@@ -398,10 +405,10 @@ impl Uplink {
         }
         self.link = None;
         match self.try_connect(&proof).await {
-            Ok(connection) => {
+            Ok((connection, accepts)) => {
                 self.links += 1;
                 self.line.send_replace(Some(Line(connection.channel())));
-                self.link = Some(Link::new(connection, self.links));
+                self.link = Some(Link::new(connection, self.links, accepts.unwrap_or_default().max(self.compression)));
                 if self.state.first_connected((self.surroundings.now)()) {
                     tracing::info!(controller = self.settings.address, "the controller knows this node");
                 }
@@ -410,18 +417,18 @@ impl Uplink {
         }
     }
 
-    async fn try_connect(&mut self, proof: &Proof) -> Result<Connection, Failure> {
+    async fn try_connect(&mut self, proof: &Proof) -> Result<(Connection, Option<Compression>), Failure> {
         let connection = Connection::open(&self.settings.address, proof, &self.patience)
             .await
             .map_err(|error| Failure::retry(ErrorChain(&error).to_string()))?;
         let system_info = Arc::clone(&self.surroundings.system_info);
         let system_info = tokio::task::spawn_blocking(move || system_info()).await.unwrap_or_default();
         match guarded(connection.register(&proof.token.header, system_info)).await.unwrap_or_else(Err) {
-            Ok(Some(response)) if !response.success => {
+            Ok((Some(response), _)) if !response.success => {
                 let error = format!("the controller does not register this node: {}", response.message);
                 Err(Failure { answer: Answer::Hold, error })
             }
-            Ok(response) => {
+            Ok((response, accepts)) => {
                 let response = response.unwrap_or_default();
                 self.credentials.keep(&response).await;
                 self.state.registered(Registration {
@@ -430,7 +437,7 @@ impl Uplink {
                     expires_on: response.expires_on,
                     controller: self.settings.address.clone(),
                 });
-                Ok(connection)
+                Ok((connection, accepts))
             }
             Err(status) => {
                 let error = connection.refusal().unwrap_or_else(|| format!("register: {}", describe_status(&status)));
