@@ -52,7 +52,7 @@ use crate::{
         Delivery, Threshold,
         uplink::{self, Uplink, UplinkState},
     },
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, message},
 };
 
 /// How long stopping may take, all in all; below systemd's `TimeoutStopSec`. What is not delivered by then stays in the
@@ -64,6 +64,9 @@ const COLLECTORS_GRACE: Duration = Duration::from_secs(1);
 
 /// How often the kernel is asked whether the wall clock is in step.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Looks in a row that find the clock out of step before it is told: after a boot it takes some time.
+const CLOCK_LOOKS_MAX: u32 = 10;
 
 /// How often the line that systemd shows is looked at; it is sent only when it has changed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
@@ -82,7 +85,12 @@ const UPLINK: &str = "uplink";
 pub async fn run(loaded: Loaded, shutdown: CancellationToken) -> anyhow::Result<()> {
     let agent = Agent::start(loaded).await?;
     systemd::ready();
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), node = agent.node_id.as_str(), "the agent is ready");
+    tracing::info!(
+        message_id = %message::AGENT_READY,
+        version = env!("CARGO_PKG_VERSION"),
+        node = agent.node_id.as_str(),
+        "the agent is ready"
+    );
     let failed = tokio::select! {
         () = shutdown.cancelled() => None,
         reason = agent.log.ended() => Some(reason),
@@ -315,11 +323,23 @@ async fn serve(api: LocalApi, rooms: Rooms, shutdown: CancellationToken) {
 }
 
 async fn watch_clock(clock: Clock, log: EventLog, shutdown: CancellationToken) {
+    let mut out_of_step: u32 = 0;
     loop {
-        log.set_clock(match clock.synchronisation() {
+        let synchronisation = clock.synchronisation();
+        log.set_clock(match synchronisation {
             Synchronisation::Synchronised => ClockState::Synchronised,
             Synchronisation::Unsynchronised => ClockState::Unsynchronised,
         });
+        let before = out_of_step;
+        out_of_step = match synchronisation {
+            Synchronisation::Synchronised => 0,
+            Synchronisation::Unsynchronised => before.saturating_add(1),
+        };
+        if out_of_step == CLOCK_LOOKS_MAX && before != out_of_step {
+            tracing::warn!(message_id = %message::CLOCK_UNSYNCHRONISED, "nothing keeps the clock of this machine in step");
+        } else if out_of_step == 0 && before >= CLOCK_LOOKS_MAX {
+            tracing::info!(message_id = %message::CLOCK_SYNCHRONISED, "the clock of this machine is in step again");
+        }
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(CLOCK_INTERVAL) => {}

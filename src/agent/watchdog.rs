@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::event_log::Progress;
+use crate::{event_log::Progress, telemetry::message};
 
 /// Between two looks.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
@@ -17,11 +17,15 @@ pub(super) async fn stuck(progress: impl Fn() -> Progress, interval: Duration) -
             Progress::Stuck(since) => return since,
             Progress::Hung(since) if !hangs => {
                 hangs = true;
-                tracing::error!(seconds = since.as_secs(), "the disk of the event log does not answer; waiting for it");
+                tracing::error!(
+                    message_id = %message::WRITER_STUCK,
+                    seconds = since.as_secs(),
+                    "the disk of the event log does not answer; waiting for it"
+                );
             }
             Progress::Fine if hangs => {
                 hangs = false;
-                tracing::info!("the disk of the event log answers again");
+                tracing::info!(message_id = %message::WRITER_MOVES, "the disk of the event log answers again");
             }
             Progress::Hung(_) | Progress::Fine => {}
         }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Failure;
 use crate::{
     agent::{self, config::Config},
-    telemetry::logging,
+    telemetry::{logging, message},
 };
 
 /// Run the agent in the foreground
@@ -32,9 +32,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, socket: Option<PathBuf>) -> Result<ExitCode, Failure> {
     // Before the configuration is read: a token may stand in it.
     agent::keep_memory_private();
-    let mut loaded = Config::load(arguments.config.as_deref(), Path::new("/"))
-        .map_err(|faults| Failure::config(faults.to_string()))?;
-    logging::start(loaded.config.log_level);
+    let mut loaded =
+        Config::load(arguments.config.as_deref(), Path::new("/")).map_err(|faults| refuse(faults.to_string()))?;
+    let _logging = logging::start(loaded.config.log_level);
     if let Some(socket) = socket {
         loaded.config.socket = socket;
     }
@@ -57,4 +57,13 @@ pub(super) fn run(arguments: &Arguments, socket: Option<PathBuf>) -> Result<Exit
     // A thread that is stuck in the kernel must not keep the process.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::other(format!("{error:#}")))
+}
+
+/// The journal gets an entry that can be found and explained; standard error is told in any case.
+fn refuse(error: String) -> Failure {
+    let logging = logging::start(tracing::Level::ERROR);
+    if logging.is_journal() {
+        tracing::error!(message_id = %message::CONFIGURATION_REFUSED, error, "the configuration is refused");
+    }
+    Failure::config(error)
 }

@@ -52,7 +52,7 @@ const ROWS_MAX: usize = 200;
 pub(super) struct Arguments {}
 
 pub(super) fn run(_: &Arguments) -> Result<ExitCode, Failure> {
-    logging::start(tracing::Level::ERROR);
+    let _logging = logging::start(tracing::Level::ERROR);
     let scratch = Scratch::below(&std::env::temp_dir())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(show(scratch.path()));

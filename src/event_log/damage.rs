@@ -14,7 +14,7 @@ use super::{
     loss::{Loss, RECORDS},
     summary::Summary,
 };
-use crate::schema::events::event_loss_payload::EventLossOperation;
+use crate::{schema::events::event_loss_payload::EventLossOperation, telemetry::message};
 
 /// The most records for what is found in a generation at a time; the last one stands for what follows.
 const RECORDS_MAX: usize = 32;
@@ -119,6 +119,7 @@ impl Shared {
         let lost: Vec<_> = lost.filter(|(range, _)| !range.is_empty()).collect();
         let events: u64 = lost.iter().map(|(range, _)| range.end - range.start).sum();
         tracing::error!(
+            message_id = %message::LOG_DAMAGED,
             lane = lane.name(),
             generation = news.number,
             events,

@@ -103,7 +103,10 @@ use self::{
     summary::Summary,
     writer::Writer,
 };
-use crate::{schema::events::event_loss_payload::EventLossOperation, telemetry::ErrorChain};
+use crate::{
+    schema::events::event_loss_payload::EventLossOperation,
+    telemetry::{ErrorChain, message},
+};
 
 /// How far the lanes reach: the sequences after the last events.
 #[derive(Clone, Copy, Debug)]
@@ -185,6 +188,9 @@ impl Shared {
 
     fn count_loss(&self, lane: Lane, events: u64) {
         self.lost[lane.index()].fetch_add(events, Ordering::Relaxed);
+        if events > 0 {
+            tracing::error!(message_id = %message::EVENTS_LOST, lane = lane.name(), events, "events are lost; a record says which");
+        }
     }
 }
 
@@ -424,7 +430,7 @@ fn start(writer: Writer, lock: Lock, shared: Arc<Shared>) -> Result<JoinHandle<(
                 Ok(Ok(())) => "the log is closed".to_owned(),
                 Ok(Err(error)) => {
                     let chain = ErrorChain(&error).to_string();
-                    tracing::error!(error = %chain, kind = error.kind(), "the event log has stopped");
+                    tracing::error!(message_id = %message::LOG_DAMAGED, error = %chain, kind = error.kind(), "the event log has stopped");
                     chain
                 }
                 Err(_) => "the event log's writer panicked".to_owned(),

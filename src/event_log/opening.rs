@@ -16,6 +16,7 @@ use super::{
     scratch::Scratch,
     tail::Tails,
 };
+use crate::telemetry::message;
 
 /// What the disk holds.
 pub(super) struct Found {
@@ -82,7 +83,7 @@ pub(super) fn numbers(settings: &Settings, meta: &Meta, cursors: &Cursors, tails
     }
     if tails.unproved && !foreign {
         numbering.begin(Uuid::new_v4());
-        tracing::warn!("it cannot be proved that the end of the event log is intact; it goes on in a new epoch");
+        tracing::warn!(message_id = %message::LOG_REPAIRED, "it cannot be proved that the end of the event log is intact; it goes on in a new epoch");
     }
     if is_new || foreign || tails.unproved || owner.is_none() {
         meta.set_owner(&settings.owner)?;

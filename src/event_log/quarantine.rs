@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{Lane, durable::sync_directory, generation, manifest, meta::make_root};
+use crate::telemetry::message;
 
 /// What the quarantine takes at the most, bytes. Beyond it the oldest go; the newest stays in any case.
 const BYTES_MAX: u64 = 64 << 20;
@@ -61,7 +62,12 @@ pub(super) fn make_way(root: &Path, path: &Path) -> io::Result<()> {
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let there = take_in(root, path, &name)?;
-    tracing::warn!(path = %path.display(), moved_to = %there.display(), "this was in the way of the event log");
+    tracing::warn!(
+        message_id = %message::LOG_REPAIRED,
+        path = %path.display(),
+        moved_to = %there.display(),
+        "this was in the way of the event log"
+    );
     Ok(())
 }
 

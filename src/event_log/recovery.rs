@@ -16,6 +16,7 @@ use super::{
     probe::{self, Part, Verdict},
     quarantine,
 };
+use crate::telemetry::message;
 
 /// Opens `meta`. Gives why the old one had to be set aside, if so.
 ///
@@ -47,7 +48,12 @@ pub(super) fn open_meta(settings: &Settings) -> Result<(Meta, Option<String>), L
     }
     let there = quarantine::take_in(root, &store, "meta").map_err(failed)?;
     let damage = damage.unwrap_or_default();
-    tracing::error!(damage, moved_to = %there.display(), "the event log's cursors are damaged; delivery begins with the oldest event");
+    tracing::error!(
+        message_id = %message::LOG_DAMAGED,
+        damage,
+        moved_to = %there.display(),
+        "the event log's cursors are damaged; delivery begins with the oldest event"
+    );
     Ok((Meta::open(root)?, Some(damage)))
 }
 

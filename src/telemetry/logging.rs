@@ -1,24 +1,60 @@
 //! Where the program's own messages go: to journald with their fields when systemd started it with its output connected
 //! there, to standard error otherwise.
 //!
-//! Errors and changes of state only; nothing here scales with events. Levels follow RFC 5424 in the journal.
+//! Errors and changes of state only; nothing here scales with events. Who logs never waits for journald, and no place floods
+//! either of the two.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::{fmt, os::unix::fs::MetadataExt as _, path::PathBuf};
 
-use tracing::Level;
-use tracing_journald::{Priority, PriorityMappings};
+use tracing::{
+    Level,
+    field::{Field, Visit},
+};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _,
+    field::{RecordFields, VisitOutput as _},
+    filter::{FilterExt as _, LevelFilter},
+    fmt::{
+        FormatFields,
+        format::{DefaultVisitor, Writer},
+    },
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
 };
 
-/// Name under which messages stand in the journal.
-const IDENTIFIER: &str = "rodent";
+use super::{
+    flood::Flood,
+    journal::{self, Journal},
+    message,
+};
 
 /// Overrides the configured level, also module by module: `RODENT_LOG=debug,h2=warn`.
 const VARIABLE: &str = "RODENT_LOG";
+/// Where journald listens, when that is not [`journal::SOCKET`].
+const SOCKET_VARIABLE: &str = "RODENT_JOURNAL_SOCKET";
+
+/// Keeps the last lines: dropping it waits at most half a second for a journald that does not read.
+#[must_use = "what is logged at the end is sent when this is dropped"]
+pub struct Logging {
+    flood: Flood,
+    journal: Option<journal::Ending>,
+}
+
+impl Logging {
+    /// Whether messages go to journald.
+    pub fn is_journal(&self) -> bool {
+        self.journal.is_some()
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.flood.tell();
+    }
+}
 
 /// Starts logging for the process. A second call does nothing.
-pub fn start(level: Level) {
+pub fn start(level: Level) -> Logging {
     let filter = || {
         let filter = EnvFilter::builder()
             .with_default_directive(LevelFilter::from_level(level).into())
@@ -30,31 +66,27 @@ pub fn start(level: Level) {
             false => filter.add_directive("sled=off".parse().expect("a directive")),
         }
     };
-    let journal = journal_is_listening().then(|| tracing_journald::layer().ok()).flatten();
-    let result = match journal {
-        Some(layer) => {
-            let layer = layer
-                .with_syslog_identifier(IDENTIFIER.to_owned())
-                .with_field_prefix(Some("RODENT".to_owned()))
-                .with_priority_mappings(PriorityMappings {
-                    error: Priority::Error,
-                    warn: Priority::Warning,
-                    info: Priority::Informational,
-                    debug: Priority::Debug,
-                    trace: Priority::Debug,
-                });
-            tracing_subscriber::registry().with(layer.with_filter(filter())).try_init()
+    let flood = Flood::default();
+    let path = std::env::var_os(SOCKET_VARIABLE).map_or_else(|| journal::SOCKET.into(), PathBuf::from);
+    let journal = journal_is_listening().then(|| Journal::connect(&path).ok()).flatten();
+    let (result, journal) = match journal {
+        Some((layer, ending)) => {
+            let layer = layer.with_filter(filter().and(flood.clone()));
+            (tracing_subscriber::registry().with(layer).try_init(), Some(ending))
         }
         None => {
             let layer = tracing_subscriber::fmt::layer()
                 .with_writer(std::io::stderr)
                 .with_target(false)
-                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-            tracing_subscriber::registry().with(layer.with_filter(filter())).try_init()
+                .fmt_fields(Plain)
+                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+                .with_filter(filter().and(flood.clone()));
+            (tracing_subscriber::registry().with(layer).try_init(), None)
         }
     };
     // Only a second call fails; the first one's subscriber stays.
     drop(result);
+    Logging { flood, journal }
 }
 
 /// Whether standard error is the journal's own stream: systemd says so by its device and inode.
@@ -62,4 +94,75 @@ fn journal_is_listening() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
     stream == format!("{}:{}", stderr.dev(), stderr.ino())
+}
+
+/// The fields as people read them: without the identifier of the message, which is for the journal.
+struct Plain;
+
+impl<'writer> FormatFields<'writer> for Plain {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut visitor = PlainVisitor(DefaultVisitor::new(writer, true));
+        fields.record(&mut visitor);
+        visitor.0.finish()
+    }
+}
+
+struct PlainVisitor<'writer>(DefaultVisitor<'writer>);
+
+impl Visit for PlainVisitor<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() != message::FIELD {
+            self.0.record_str(field, value);
+        }
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.0.record_error(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() != message::FIELD {
+            self.0.record_debug(field, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_identifier_of_a_message_is_for_the_journal_alone() {
+        let written = Written::default();
+        let writer = written.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(move || writer.clone())
+            .with_target(false)
+            .with_ansi(false)
+            .without_time()
+            .fmt_fields(Plain);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::warn!(message_id = %message::CONTROLLER_AWAY, controller = "hole:1", wait = 3, "nobody there");
+        });
+        let said = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(said, " WARN nobody there controller=\"hole:1\" wait=3\n");
+    }
 }

@@ -1,6 +1,9 @@
 //! How the program speaks about itself: logging, and errors with their causes.
 
 mod error_chain;
+pub mod flood;
+pub mod journal;
 pub mod logging;
+pub mod message;
 
 pub use error_chain::ErrorChain;

@@ -7,6 +7,7 @@ mod controller;
 mod dead_letters;
 mod fork;
 mod hundred_thousand;
+mod journal;
 mod local_socket;
 mod process;
 mod refused;

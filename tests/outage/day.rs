@@ -66,7 +66,7 @@ const CHILD: &str = "RODENT_DAY";
 #[test]
 fn a_day_without_a_controller_leaves_nothing_behind_but_one_line() {
     if env::var_os(CHILD).is_some() {
-        logging::start(tracing::Level::INFO);
+        let _logging = logging::start(tracing::Level::INFO);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         return runtime.block_on(live_through_a_day());
     }

@@ -98,7 +98,8 @@ impl<'a> Story<'a> {
     /// One line for each change of state, and none for an attempt.
     fn check_log(&self) {
         let log = self.log();
-        let new: Vec<_> = log.lines().skip(self.lines).collect();
+        // Of a machine whose clock nobody keeps in step the agent tells that after a while.
+        let new: Vec<_> = log.lines().skip(self.lines).filter(|line| !line.contains("the clock")).collect();
         let told = |what: &str| new.iter().filter(|line| line.contains(what)).count();
         assert_eq!((told(LOST), told(FOUND)), (1, 1), "{new:#?}");
         assert!(told(STREAM_ENDED) <= 1 && new.len() == 2 + told(STREAM_ENDED), "{new:#?}");

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{Active, LaneWork, Writer};
 use crate::{
     event_log::{Lane, LogError, generation::Generation, numbering::Numbers, quarantine, row::Row, summary::Summary},
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, message},
 };
 
 /// Between two looks at a disk that cannot be written.
@@ -66,7 +66,11 @@ impl Writer {
                 let released = self.ballast.release();
                 self.shared.set_ballast(0);
                 if released {
-                    tracing::warn!("the disk is full: the event log has given up its reserve");
+                    tracing::warn!(
+                        message_id = %message::DISK_FAILS,
+                        error = %ErrorChain(error),
+                        "the disk is full: the event log has given up its reserve"
+                    );
                 }
                 released
             }
@@ -110,6 +114,7 @@ impl Writer {
         }
         let reason = ErrorChain(error).to_string();
         tracing::error!(
+            message_id = %message::DISK_FAILS,
             error = reason,
             "the disk cannot be written: events are kept in memory and delivered from there"
         );
@@ -137,6 +142,7 @@ impl Writer {
         match self.try_recover() {
             Ok(()) => {
                 tracing::info!(
+                    message_id = %message::DISK_BACK,
                     seconds = since.elapsed().as_secs(),
                     "the disk can be written again; every event is durable"
                 );
@@ -160,7 +166,11 @@ impl Writer {
         let settings = &self.shared.settings;
         let store = settings.directory.join("meta");
         quarantine::take_in(&settings.directory, &store, "meta").map_err(|e| LogError::io("repair", &store, e))?;
-        tracing::error!(damage, "the event log's cursors are damaged on the disk; they are written anew");
+        tracing::error!(
+            message_id = %message::LOG_REPAIRED,
+            damage,
+            "the event log's cursors are damaged on the disk; they are written anew"
+        );
         self.meta.reopen()?;
         self.shared.cursors.write_anew();
         self.meta.set_owner(&settings.owner)

@@ -28,7 +28,10 @@ use super::{
     issued::{self, IssuedError},
     token::{Token, TokenError},
 };
-use crate::{schema::wire::RegisterResponse, telemetry::ErrorChain};
+use crate::{
+    schema::wire::RegisterResponse,
+    telemetry::{ErrorChain, message},
+};
 
 /// How often the files are looked at. A change is in use after this at the latest; in between a call costs nothing.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -166,7 +169,11 @@ impl Credentials {
                 tracing::info!("the controller has issued a certificate to this node");
             }
             Ok(Err(error)) => {
-                tracing::warn!(error = %ErrorChain(&error), "the certificate that the controller issued is not used");
+                tracing::warn!(
+                    message_id = %message::CREDENTIALS_REFUSED,
+                    error = %ErrorChain(&error),
+                    "the certificate that the controller issued is not used"
+                );
             }
             Ok(Ok(false)) | Err(_) => {}
         }

@@ -2,26 +2,70 @@
 
 use std::time::Duration;
 
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::answer::Answer;
-use crate::{schema::wire::EventBatchResponse, telemetry::ErrorChain};
+use crate::{
+    schema::wire::EventBatchResponse,
+    telemetry::{ErrorChain, message, message::Message},
+};
 
 /// Why an attempt did not deliver, in words and in kind.
 pub(super) struct Failure {
     pub(super) answer: Answer,
     pub(super) error: String,
+    /// What it is called in the journal when it begins.
+    pub(super) message: Message,
 }
 
 impl Failure {
     /// Nothing came of it, and trying again may help.
     pub(super) fn retry(error: String) -> Failure {
-        Failure { answer: Answer::Retry(Duration::ZERO), error }
+        Failure { answer: Answer::Retry(Duration::ZERO), error, message: message::CONTROLLER_AWAY }
+    }
+
+    /// Trying again will not help until somebody acts.
+    pub(super) fn hold(error: String) -> Failure {
+        Failure { answer: Answer::Hold, error, message: message::CONTROLLER_REFUSES }
+    }
+
+    /// What came of a call, after `doing`; or with the words of the controller where it ended the connection itself.
+    pub(super) fn of(
+        doing: &str,
+        answer: Answer,
+        outcome: &Result<EventBatchResponse, Status>,
+        refusal: Option<String>,
+    ) -> Failure {
+        let code = outcome.as_ref().err().map(Status::code);
+        let message = match (&answer, code) {
+            (_, Some(Code::Unauthenticated | Code::PermissionDenied)) => message::CREDENTIALS_REFUSED,
+            // It has looked at the certificate.
+            _ if refusal.is_some() => message::CREDENTIALS_REFUSED,
+            (Answer::Retry(_), _) => message::CONTROLLER_AWAY,
+            _ => message::CONTROLLER_REFUSES,
+        };
+        Failure { answer, error: refusal.unwrap_or_else(|| format!("{doing}{}", describe(outcome))), message }
+    }
+
+    /// Logs that from now on nothing is delivered.
+    pub(super) fn tell(&self, controller: &str) {
+        let Failure { answer, error, message } = self;
+        match answer {
+            Answer::Retry(_) => tracing::warn!(
+                message_id = %message,
+                controller,
+                error,
+                "the controller cannot be reached; events are kept and sent later"
+            ),
+            _ => {
+                tracing::error!(message_id = %message, controller, error, "the controller takes no events; they are kept");
+            }
+        }
     }
 }
 
 /// What came of a call, in words.
-pub(super) fn describe(outcome: &Result<EventBatchResponse, Status>) -> String {
+fn describe(outcome: &Result<EventBatchResponse, Status>) -> String {
     match outcome {
         Ok(response) => format!("the controller did not store the batch: {}", response.message),
         Err(status) => describe_status(status),

@@ -38,7 +38,7 @@ use self::{
     connection::Connection,
     control::Line,
     credentials::{Credentials, Proof},
-    failure::{Failure, code_name, describe, describe_status},
+    failure::{Failure, code_name},
     forks::Forks,
     link::{Done, Link, guarded},
     state::Phase,
@@ -58,7 +58,7 @@ use crate::{
     backoff::random,
     dead_letters::DeadLetters,
     event_log::{Lane, LogError},
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, message},
 };
 
 /// The wait until a log that could not be read is tried again.
@@ -249,7 +249,7 @@ impl Uplink {
     }
 
     fn cannot_pack(&mut self, batch: Batch, error: &(dyn std::error::Error + 'static)) {
-        let failure = Failure { answer: Answer::Hold, error: format!("put a batch together: {}", ErrorChain(error)) };
+        let failure = Failure::hold(format!("put a batch together: {}", ErrorChain(error)));
         self.hold(batch, failure);
     }
 
@@ -272,7 +272,7 @@ impl Uplink {
             Err(status) if is_strain(status) => done.batch.strained + 1,
             _ => 0,
         };
-        let failure = Failure { error: refusal.unwrap_or_else(|| describe(&done.outcome)), answer };
+        let failure = Failure::of("", answer, &done.outcome, refusal);
         match failure.answer {
             Answer::Delivered(after) => self.arrived(&done, after),
             Answer::Plainer => self.delivery.keep(done.batch),
@@ -325,7 +325,7 @@ impl Uplink {
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        self.hold(kept, Failure { answer: Answer::Hold, error: format!("cut a batch: {error}") });
+        self.hold(kept, Failure::hold(format!("cut a batch: {error}")));
     }
 
     /// A single event that is refused goes to the dead letters with a record of it, and what is behind it goes on; unless
@@ -343,6 +343,7 @@ impl Uplink {
                 let Batch { lane, first_sequence: sequence, .. } = done.batch;
                 let (controller, error) = (&self.settings.address, &failure.error);
                 tracing::warn!(
+                    message_id = %message::DEAD_LETTER,
                     controller,
                     lane = lane.name(),
                     sequence,
@@ -425,8 +426,7 @@ impl Uplink {
         let system_info = tokio::task::spawn_blocking(move || system_info()).await.unwrap_or_default();
         match guarded(connection.register(&proof.token.header, system_info)).await.unwrap_or_else(Err) {
             Ok((Some(response), _)) if !response.success => {
-                let error = format!("the controller does not register this node: {}", response.message);
-                Err(Failure { answer: Answer::Hold, error })
+                Err(Failure::hold(format!("the controller does not register this node: {}", response.message)))
             }
             Ok((response, accepts)) => {
                 let response = response.unwrap_or_default();
@@ -440,13 +440,13 @@ impl Uplink {
                 Ok((connection, accepts))
             }
             Err(status) => {
-                let error = connection.refusal().unwrap_or_else(|| format!("register: {}", describe_status(&status)));
                 let asked = Asked { events: 1, compressed: false, strained: 0 };
-                let answer = match classify(&Err(status), asked) {
+                let outcome = Err(status);
+                let answer = match classify(&outcome, asked) {
                     Answer::Retry(after) => Answer::Retry(after),
                     _ => Answer::Hold,
                 };
-                Err(Failure { answer, error })
+                Err(Failure::of("register: ", answer, &outcome, connection.refusal()))
             }
         }
     }
@@ -464,7 +464,11 @@ impl Uplink {
 
     fn connected(&self, now: i64) {
         if self.state.enter(Phase::Connected, now) {
-            tracing::info!(controller = self.settings.address, "events reach the controller");
+            tracing::info!(
+                message_id = %message::CONTROLLER_BACK,
+                controller = self.settings.address,
+                "events reach the controller"
+            );
         }
     }
 
@@ -475,10 +479,6 @@ impl Uplink {
         if !self.state.enter(phase, now) {
             return;
         }
-        let (controller, error) = (&self.settings.address, &failure.error);
-        match phase {
-            Phase::Held => tracing::error!(controller, error, "the controller takes no events; they are kept"),
-            _ => tracing::warn!(controller, error, "the controller cannot be reached; events are kept and sent later"),
-        }
+        failure.tell(&self.settings.address);
     }
 }

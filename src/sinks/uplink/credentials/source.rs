@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::telemetry::ErrorChain;
+use crate::telemetry::{ErrorChain, message};
 
 /// The longest file that is read, bytes: four times the bundle of all public authorities.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -108,7 +108,12 @@ impl<T: Clone + PartialEq> Source<T> {
 
     fn note(&mut self, error: String, are_same: bool) {
         if are_same && self.value.is_some() && self.told.as_ref() != Some(&error) {
-            tracing::warn!(what = self.name, error, "a changed file cannot be used; what it held before stays in use");
+            tracing::warn!(
+                message_id = %message::CREDENTIALS_REFUSED,
+                what = self.name,
+                error,
+                "a changed file cannot be used; what it held before stays in use"
+            );
             self.told = Some(error.clone());
         }
         self.trouble = Some(error);

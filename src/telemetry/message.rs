@@ -1,0 +1,79 @@
+//! The messages that an operator acts on, each with an identifier that never changes: `journalctl MESSAGE_ID=…` finds them,
+//! and `journalctl -x` explains them from `packaging/catalog/rodent.catalog`, which has a text for each.
+//!
+//! Given as the field `message_id` where such a message is logged; in the journal it becomes `MESSAGE_ID`, on standard error
+//! it is not shown.
+
+use std::fmt;
+
+/// Name of the field that holds it.
+pub const FIELD: &str = "message_id";
+
+/// A message that an operator acts on. Displays its identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// 128 bits in hexadecimal, as journald wants them. Never given to another message.
+    pub id: &'static str,
+    /// Its name in this table.
+    pub name: &'static str,
+    /// What has happened when it is logged.
+    pub meaning: &'static str,
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id)
+    }
+}
+
+macro_rules! messages {
+    ($(#[doc = $meaning:literal] $name:ident = $id:literal;)+) => {
+        $(
+            #[doc = $meaning]
+            pub const $name: Message =
+                Message { id: $id, name: stringify!($name), meaning: $meaning.trim_ascii_start() };
+        )+
+
+        /// Every one of them.
+        pub const ALL: &[Message] = &[$($name),+];
+    };
+}
+
+messages! {
+    /// The agent takes events.
+    AGENT_READY = "5fed186693a442e493ffc33184a72aa7";
+    /// The controller cannot be reached; events are kept.
+    CONTROLLER_AWAY = "28a29ed110bf4294a7688b11798ab252";
+    /// Events reach the controller.
+    CONTROLLER_BACK = "67e62fbb4bfe4065a2bc3d4ce684892c";
+    /// The controller is there and takes nothing until somebody acts; events are kept.
+    CONTROLLER_REFUSES = "c4b4e8ce420f496584b7557a7afb1f71";
+    /// A token or certificate is not accepted, or cannot be used.
+    CREDENTIALS_REFUSED = "3bde3667a45a436cb7aae5607aa15d4a";
+    /// The controller does not take one event; it is kept aside.
+    DEAD_LETTER = "029a72398e27481c89743d8fca151f18";
+    /// A part of the event log cannot be read.
+    LOG_DAMAGED = "28d2323b6ff74438b6dc1fb2631d8db0";
+    /// What was damaged is out of the way; the event log goes on.
+    LOG_REPAIRED = "0fb685b516e64c5781639c247696bc5e";
+    /// The disk of the event log is full or cannot be written; events are kept in memory.
+    DISK_FAILS = "a16d72edbfd74b69bf737d0473b86aff";
+    /// The disk of the event log can be written again.
+    DISK_BACK = "28074bce404947a48c2809016582b980";
+    /// Events are gone that no controller has; a loss record says which.
+    EVENTS_LOST = "2152f7bd987e44d2980efd073ca358e2";
+    /// The disk of the event log does not answer.
+    WRITER_STUCK = "95614d37438e4d41bc9b2913f03aa36c";
+    /// The disk of the event log answers again.
+    WRITER_MOVES = "19b91c54548e455e8ea37ecbb4d76140";
+    /// The configuration is wrong and is not used.
+    CONFIGURATION_REFUSED = "cf5083f841714cbc83431398c96f89c8";
+    /// The clock of this machine is not kept in step.
+    CLOCK_UNSYNCHRONISED = "aa507829c74c45eabd40a92ea6199add";
+    /// The clock of this machine is in step again.
+    CLOCK_SYNCHRONISED = "3b6a2c59d6734d578ec37f218554256a";
+    /// The journal did not read for a while, and lines of the agent are missing.
+    LINES_MISSING = "61a2cc93d24d40a38896aa06d1a64b1d";
+    /// A message came too often, and was not written each time.
+    LINES_LEFT_OUT = "4982aaced1b149ac845d115bde0550b6";
+}
