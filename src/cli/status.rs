@@ -88,36 +88,17 @@ pub(super) fn wrapped(text: &str, room: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        sync::{Arc, Mutex},
-        time::{Duration, UNIX_EPOCH},
-    };
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::schema::local::{CollectorStatus, CursorStatus, LaneStatus, LogStatus, PipelineStatus, UplinkStatus};
-
-    /// Keeps what is printed.
-    #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Paper {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("no panic under the lock").write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::{
+        schema::local::{CollectorStatus, CursorStatus, LaneStatus, LogStatus, PipelineStatus, UplinkStatus},
+        terminal::page,
+    };
 
     fn printed(status: &StatusResponse) -> String {
-        let paper = Paper::default();
-        let mut screen = Screen::to(paper.clone(), Some(80));
         let now = UNIX_EPOCH + Duration::from_millis(NOW_MS as u64);
-        print(status, now, &mut screen).and_then(|()| screen.flush()).expect("paper takes everything");
-        let bytes = paper.0.lock().expect("no panic under the lock").clone();
-        String::from_utf8(bytes).expect("text")
+        page::printed(Some(80), |screen| print(status, now, screen))
     }
 
     const NOW_MS: i64 = 1_762_767_000_000;

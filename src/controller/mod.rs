@@ -27,7 +27,7 @@ mod incoming;
 mod ingest;
 mod limits;
 mod metrics;
-mod pressure;
+pub mod pressure;
 mod private_file;
 mod receive;
 pub mod server;

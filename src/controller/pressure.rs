@@ -11,10 +11,10 @@ use std::{
 use crate::backoff;
 
 /// Batches that wait for the store; more are refused.
-const WAITING_MAX: usize = 512;
+pub const WAITING_MAX: usize = 512;
 
 /// When the oldest batch that waits is older than this, the store is slow, and only a few may try.
-const AGE_MAX: Duration = Duration::from_secs(5);
+pub const AGE_MAX: Duration = Duration::from_secs(5);
 
 /// Batches that are let through to a slow store: what comes of them tells whether it is fast again.
 const PROBES_MAX: usize = 8;
@@ -26,6 +26,13 @@ const FAILING_TIME: Duration = Duration::from_secs(10);
 /// The wait that is asked for: at least, at most.
 const WAIT_MIN: Duration = Duration::from_millis(250);
 const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// When to come back: after as long as a batch waits now (`age`), and up to five times that the more of them wait; half as
+/// much more or less, so that those who were refused together do not come back together. `random` is from 0 to 1.
+pub fn wait(age: Duration, waiting: usize, random: f64) -> Duration {
+    let queue = waiting as f64 / WAITING_MAX as f64;
+    age.max(WAIT_MIN).mul_f64(1.0 + 4.0 * queue).mul_f64(0.5 + random).clamp(WAIT_MIN, WAIT_MAX)
+}
 
 /// What is known of the store.
 #[derive(Default)]
@@ -111,12 +118,8 @@ impl Known {
         Ok(())
     }
 
-    /// As long as a batch waits now, and up to five times that the more of them there are; half as much more or less, so
-    /// that those who were refused together do not come back together.
     fn wait(&self, now: Instant, random: f64) -> Duration {
-        let queue = self.waiting.len() as f64 / WAITING_MAX as f64;
-        let wait = self.pace.max(self.age(now)).max(WAIT_MIN).mul_f64(1.0 + 4.0 * queue);
-        wait.mul_f64(0.5 + random).clamp(WAIT_MIN, WAIT_MAX)
+        wait(self.pace.max(self.age(now)), self.waiting.len(), random)
     }
 
     fn age(&self, now: Instant) -> Duration {

@@ -19,6 +19,8 @@
 //! ```
 
 mod output;
+#[cfg(test)]
+pub(crate) mod page;
 mod screen;
 mod table;
 mod units;

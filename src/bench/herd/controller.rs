@@ -1,8 +1,10 @@
-//! The controller as a model: one queue, served in order; a batch beyond its bounds is refused with a word on when.
+//! The controller as a model: one queue, served in order; a batch beyond the bounds of the real one is refused with its
+//! word on when.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::dice::Dice;
+use crate::controller::pressure;
 
 /// CPU of a TLS handshake with a registration.
 const CONNECT_COST: Duration = Duration::from_micros(1_000);
@@ -14,14 +16,6 @@ const EVENT_COST_NANOS: u64 = 7_000;
 
 /// CPU of a refusal.
 const REFUSAL_COST: Duration = Duration::from_micros(30);
-
-/// As the reference controller: batches that wait, beyond which more are refused; and how old the oldest may be.
-const WAITING_MAX: usize = 512;
-const AGE_MAX: Duration = Duration::from_secs(5);
-
-/// The wait that is asked for: at least, at most.
-const WAIT_MIN: Duration = Duration::from_millis(250);
-const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What waits to be done.
 pub(super) struct Job {
@@ -59,11 +53,9 @@ impl Controller {
     pub(super) fn take(&mut self, now: Duration, job: Job, dice: &mut Dice) -> Result<Duration, Duration> {
         let is_batch = matches!(job.work, Work::Batch { .. });
         let age = self.queue.front().map_or(Duration::ZERO, |oldest| now.saturating_sub(oldest.asked_at));
-        if is_batch && (self.batches >= WAITING_MAX || age > AGE_MAX) {
+        if is_batch && (self.batches >= pressure::WAITING_MAX || age > pressure::AGE_MAX) {
             self.busy_until = self.busy_until.max(now) + REFUSAL_COST;
-            let queue = self.batches as f64 / WAITING_MAX as f64;
-            let wait = age.max(self.busy_until - now).max(WAIT_MIN).mul_f64(1.0 + 4.0 * queue);
-            return Err(wait.mul_f64(0.5 + dice.next()).clamp(WAIT_MIN, WAIT_MAX));
+            return Err(pressure::wait(age.max(self.busy_until - now), self.batches, dice.next()));
         }
         self.busy_until = self.busy_until.max(now) + cost(job.work);
         self.batches += usize::from(is_batch);

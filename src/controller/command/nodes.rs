@@ -117,25 +117,11 @@ pub(super) fn counted(count: u64, exact: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::{self, Write},
-        sync::{Arc, Mutex},
-    };
-
     use super::*;
-    use crate::controller::store::{Loss, Ranges, Stream};
-
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("no panic while writing").write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::{
+        controller::store::{Loss, Ranges, Stream},
+        terminal::page::printed,
+    };
 
     #[test]
     fn late_nodes_and_missing_events_are_seen_at_a_glance() {
@@ -168,9 +154,7 @@ mod tests {
             streams,
         };
         let nodes = [node("nas-1", 99_000, vec![unnumbered, stream]), node("old", -5, vec![])];
-        let page = Page::default();
-        table(&nodes, Duration::from_secs(7200)).print(&mut Screen::to(page.clone(), Some(80))).expect("printed");
-        let text = String::from_utf8(page.0.lock().expect("no panic while writing").clone()).expect("UTF-8");
+        let text = printed(Some(80), |screen| table(&nodes, Duration::from_secs(7200)).print(screen));
         assert_eq!(
             text,
             "NODE   SEEN              LANE     EPOCH     EVENTS  LAST  LOST  MISSING\n\

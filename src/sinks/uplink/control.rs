@@ -20,14 +20,11 @@ use tonic::{Code, Request, Status, Streaming, transport::Channel};
 
 pub use self::reply::Refusal;
 use self::{pace::Pace, reply::Asked};
-use super::{Uplink, credentials::Credentials, failure::describe_status};
+use super::{BACKOFF, Uplink, credentials::Credentials, failure::describe_status};
 use crate::{
     backoff::{Backoff, random},
     schema::wire::{RodentRequest, ToggleRequest, rodent_service_client::RodentServiceClient},
 };
-
-/// First and longest wait before the stream is opened again on the same connection.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 
 /// A stream that has held for so long was a good one: the next wait is the shortest again.
 const GOOD: Duration = Duration::from_secs(60);

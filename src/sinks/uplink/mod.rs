@@ -51,7 +51,7 @@ pub use self::{
     state::{Registration, UplinkState},
     tls::Tls,
     token::{Claims, TokenError, TokenSource},
-    window::{BASELINE_ANSWERS, QUICK, WINDOW_MAX, Window},
+    window::{WINDOW_MAX, Window},
 };
 use super::{Batch, Compression, Delivery, Packer, Packing};
 use crate::{

@@ -12,10 +12,10 @@ use std::time::Duration;
 pub const WINDOW_MAX: usize = 8;
 
 /// An answer within this is never slow.
-pub const QUICK: Duration = Duration::from_millis(100);
+const QUICK: Duration = Duration::from_millis(100);
 
 /// How many answers the baseline looks back on.
-pub const BASELINE_ANSWERS: u32 = 100;
+const BASELINE_ANSWERS: u32 = 100;
 
 /// The window of one connection.
 #[derive(Clone, Debug)]

@@ -1,33 +1,5 @@
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-};
-
 use super::*;
-
-#[derive(Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic while writing").write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Page {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().expect("no panic while writing").clone()).expect("UTF-8")
-    }
-}
-
-fn printed(table: &mut Table, width: Option<usize>) -> String {
-    let page = Page::default();
-    table.print(&mut Screen::to(page.clone(), width)).expect("a page takes everything");
-    page.text()
-}
+use crate::terminal::page::printed;
 
 fn pools() -> Table {
     let mut table = Table::new(&[Column::left("POOL"), Column::right("USED"), Column::left("TEXT").elastic(10)]);
@@ -39,7 +11,7 @@ fn pools() -> Table {
 #[test]
 fn a_pipe_gets_every_character_and_one_line_a_row() {
     assert_eq!(
-        printed(&mut pools(), None),
+        printed(None, |screen| pools().print(screen)),
         "POOL           USED  TEXT\n\
          tank        1.2 TiB  scrub finished, no errors, all is well\n\
          größe-日本      9 B\n"
@@ -48,10 +20,10 @@ fn a_pipe_gets_every_character_and_one_line_a_row() {
 
 #[test]
 fn a_terminal_gets_no_line_wider_than_itself() {
-    let text = printed(&mut pools(), Some(40));
+    let text = printed(Some(40), |screen| pools().print(screen));
     assert!(text.contains("scrub finished, no…\n"), "{text}");
     for width in 1..70 {
-        let text = printed(&mut pools(), Some(width));
+        let text = printed(Some(width), |screen| pools().print(screen));
         assert!(width < 24 || text.lines().all(|line| line.width() <= width), "{width}:\n{text}");
     }
 }
@@ -63,7 +35,7 @@ fn a_last_column_without_room_goes_below_its_row() {
     table.row(["2026-11-10T09:30:01Z", "service.status.stopped", ""].map(Cell::from));
     table.row(["2026-11-10T09:30:02Z", "x", "a text that is far too long to stand beside its row"].map(Cell::from));
     assert_eq!(
-        printed(&mut table, Some(50)),
+        printed(Some(50), |screen| table.print(screen)),
         "TIME                  KIND\n    TEXT\n\
          2026-11-10T09:30:00Z  service.status.restarted\n    pid=7\n\
          2026-11-10T09:30:01Z  service.status.stopped\n\
@@ -74,18 +46,18 @@ fn a_last_column_without_room_goes_below_its_row() {
 #[test]
 fn the_titles_are_printed_once_and_never_for_nothing() {
     let mut table = Table::new(&[Column::left("A")]);
-    assert_eq!(printed(&mut table, None), "");
+    assert_eq!(printed(None, |screen| table.print(screen)), "");
     table.row([Cell::from("1")]);
-    assert_eq!(printed(&mut table, None), "A\n1\n");
+    assert_eq!(printed(None, |screen| table.print(screen)), "A\n1\n");
     table.row([Cell::from("2")]);
-    assert_eq!(printed(&mut table, None), "2\n");
+    assert_eq!(printed(None, |screen| table.print(screen)), "2\n");
 }
 
 #[test]
 fn text_from_outside_cannot_steer_the_terminal() {
     let mut table = Table::new(&[Column::left("A")]).without_header();
     table.row([Cell::from("a\x1b[2Jb\nc\u{202e}d")]);
-    assert_eq!(printed(&mut table, None), "a\\u{1b}[2Jb\\nc\\u{202e}d\n");
+    assert_eq!(printed(None, |screen| table.print(screen)), "a\\u{1b}[2Jb\\nc\\u{202e}d\n");
 }
 
 #[test]
@@ -93,5 +65,5 @@ fn rows_of_another_length_are_evened_out() {
     let mut table = Table::new(&[Column::left("A"), Column::left("B")]).without_header();
     table.row([Cell::from("1")]);
     table.row(["1", "2", "3"].map(Cell::from));
-    assert_eq!(printed(&mut table, None), "1\n1  2\n");
+    assert_eq!(printed(None, |screen| table.print(screen)), "1\n1  2\n");
 }

@@ -1,24 +1,10 @@
 //! The page that `gaps` prints: it is the one in docs/completeness.md.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-};
-
 use super::*;
-use crate::controller::store::{Node, Ranges, Stream};
-
-#[derive(Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic while writing").write(bytes)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::{
+    controller::store::{Node, Ranges, Stream},
+    terminal::page::printed,
+};
 
 const HOUR: i64 = 3_600_000;
 
@@ -92,9 +78,7 @@ urgent   all       complete                -     -       0
 
 #[test]
 fn the_page_tells_per_epoch_and_for_the_lane_what_is_there_lost_and_missing() {
-    let page = Page::default();
-    table(&Account::of(&node()), 72 * HOUR).print(&mut Screen::to(page.clone(), Some(80))).expect("printed");
-    let text = String::from_utf8(page.0.lock().expect("no panic while writing").clone()).expect("UTF-8");
+    let text = printed(Some(80), |screen| table(&Account::of(&node()), 72 * HOUR).print(screen));
     assert_eq!(text, PRINTED);
     let document = include_str!("../../../../docs/completeness.md");
     let quoted: String = PRINTED.lines().map(|line| format!("    {line}\n")).collect();
