@@ -34,6 +34,7 @@ struct State {
     name: &'static str,
     state: &'static str,
     detail: String,
+    restarts: u64,
     emitter: Option<Emitter>,
 }
 
@@ -57,6 +58,7 @@ impl Collecting {
             name: settings.spec.name,
             state: "off",
             detail: String::new(),
+            restarts: 0,
             emitter: settings.enabled.then(|| with.emitter.for_source(settings.spec.name)),
         };
         let collecting = Collecting { states: Arc::new(Mutex::new(configured.iter().map(state).collect())) };
@@ -83,6 +85,7 @@ impl Collecting {
                 state: state.state.to_owned(),
                 detail: state.detail.clone(),
                 emitted_events: state.emitter.as_ref().map_or(0, Emitter::emitted),
+                restarts: state.restarts,
             })
             .collect()
     }
@@ -113,7 +116,7 @@ impl Collecting {
             self.set(name, |state| (state.state, state.detail) = ("failed", detail));
             tokio::select! {
                 () = context.shutdown.cancelled() => {}
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(wait) => self.set(name, |state| state.restarts += 1),
             }
         }
     }

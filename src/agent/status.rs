@@ -71,6 +71,7 @@ impl StatusParts {
             }
             .to_owned(),
             dead_letters: self.dead_letters.count(),
+            ..StatusResponse::default()
         }
     }
 }

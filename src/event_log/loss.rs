@@ -58,9 +58,19 @@ impl Loss {
         (event.encode_to_vec(), now)
     }
 
+    /// How many events are lost; 0 when nobody knows.
+    pub(super) fn events(&self) -> u64 {
+        let numbered = if self.is_numbered() { self.summary.next_sequence - self.from } else { 0 };
+        numbered.saturating_sub(self.carried)
+    }
+
+    fn is_numbered(&self) -> bool {
+        self.summary.next_sequence > self.from && self.from > 0
+    }
+
     fn payload(&self) -> EventLossPayload {
         let summary = &self.summary;
-        let numbered = summary.next_sequence > self.from && self.from > 0;
+        let numbered = self.is_numbered();
         let whole = self.from <= summary.first_sequence;
         EventLossPayload {
             consumer: self.consumers.join(","),
@@ -68,7 +78,7 @@ impl Loss {
             log_epoch: self.epoch.to_string(),
             first_sequence: if numbered { self.from } else { 0 },
             last_sequence: if numbered { summary.next_sequence - 1 } else { 0 },
-            count: if numbered { (summary.next_sequence - self.from).saturating_sub(self.carried) } else { 0 },
+            count: self.events(),
             count_exact: numbered,
             // Of a part of a generation only the whole's levels are known: better none than wrong ones.
             count_by_level: if whole { levels(summary) } else { Default::default() },

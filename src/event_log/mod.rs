@@ -35,6 +35,7 @@ mod generation;
 mod lane;
 mod lock;
 mod loss;
+mod loss_counts;
 mod manifest;
 mod meta;
 mod numbering;
@@ -96,6 +97,7 @@ use self::{
     cursor::Cursors,
     lock::Lock,
     loss::Loss,
+    loss_counts::LossCounts,
     numbering::{Numbering, Stretch},
     opening::{Found, numbers},
     progress::Signs,
@@ -128,6 +130,7 @@ struct Shared {
     cursors: Cursors,
     reach: watch::Sender<Reach>,
     lost: [AtomicU64; 2],
+    losses: LossCounts,
     meta_bytes: AtomicU64,
     ballast_bytes: AtomicU64,
     /// Why events are not durable; empty when they are.
@@ -230,6 +233,7 @@ impl EventLog {
             cursors,
             reach: watch::Sender::new(Reach { visible: tails.next_sequences, durable: tails.next_sequences }),
             lost: [AtomicU64::new(meta.lost(Lane::Urgent)?), AtomicU64::new(meta.lost(Lane::Routine)?)],
+            losses: LossCounts::default(),
             meta_bytes: AtomicU64::new(meta.disk_bytes()),
             ballast_bytes: AtomicU64::new(0),
             degraded: Mutex::default(),

@@ -76,6 +76,7 @@ impl EventLog {
             waiting_milliseconds: u64::try_from(at_risk.oldest.as_millis()).unwrap_or(u64::MAX),
             oldest_time,
             lost_events: self.shared.lost(lane),
+            losses: self.shared.losses.status(lane),
         }
     }
 

@@ -204,7 +204,7 @@ impl Emitter {
             if passes(&event) {
                 return Outcome::Accepted(event.id);
             }
-            self.pipeline.counts.filtered();
+            self.pipeline.counts.filtered(event.category);
             Outcome::Filtered
         };
         Ok(Submission { outcomes: stamped.into_iter().map(outcome).collect(), only_in_memory })
@@ -290,7 +290,7 @@ impl Emitter {
     fn passes(&self, level: Level, category: i32) -> bool {
         let passes = self.gate().passes(level, category);
         if !passes {
-            self.pipeline.counts.filtered();
+            self.pipeline.counts.filtered(category);
         }
         passes
     }

@@ -229,6 +229,7 @@ impl Shared {
     /// Appends a loss record to the log.
     pub(in crate::event_log) fn record(&self, loss: &Loss) {
         let (event, timestamp) = loss.event();
+        self.losses.add(loss.lane, loss.cause, loss.events());
         self.put_record(&event, timestamp);
     }
 

@@ -44,6 +44,14 @@ pub(super) struct Proof {
     pub(super) tls: Option<Arc<TlsProof>>,
 }
 
+impl Proof {
+    /// When the node's own certificate expires, Unix milliseconds; `None` where it has none.
+    pub(super) fn certificate_expires_at(&self) -> Option<i64> {
+        let end = self.tls.as_ref()?.identity.as_ref()?.validity.1;
+        i64::try_from(end.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis()).ok()
+    }
+}
+
 /// What a connection is secured with.
 pub(super) struct TlsProof {
     /// Of the files that the configuration names: grows when one of them has changed.

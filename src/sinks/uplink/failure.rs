@@ -16,17 +16,95 @@ pub(super) struct Failure {
     pub(super) error: String,
     /// What it is called in the journal when it begins.
     pub(super) message: Message,
+    pub(super) reason: Reason,
+}
+
+/// Classes of reasons: what failed attempts are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// No connection, or one that broke.
+    Unreachable,
+    /// No answer in time.
+    Timeout,
+    /// The controller has no room now and says so.
+    Busy,
+    /// Token or certificate: missing, unreadable or not accepted.
+    Credentials,
+    /// Something in the batch, or its size.
+    Refused,
+    /// Other events stand under its numbers.
+    Fork,
+    /// The controller does not understand how it is asked: compression, method, address.
+    Unsupported,
+    /// The controller failed.
+    Error,
+    /// The node's own: a batch that could not be put together.
+    Local,
+}
+
+impl Reason {
+    pub(super) const ALL: [Reason; 9] = [
+        Reason::Unreachable,
+        Reason::Timeout,
+        Reason::Busy,
+        Reason::Credentials,
+        Reason::Refused,
+        Reason::Fork,
+        Reason::Unsupported,
+        Reason::Error,
+        Reason::Local,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Reason::Unreachable => "unreachable",
+            Reason::Timeout => "timeout",
+            Reason::Busy => "busy",
+            Reason::Credentials => "credentials",
+            Reason::Refused => "refused",
+            Reason::Fork => "fork",
+            Reason::Unsupported => "unsupported",
+            Reason::Error => "error",
+            Reason::Local => "local",
+        }
+    }
+
+    /// Of what came of a call.
+    fn of(outcome: &Result<EventBatchResponse, Status>) -> Reason {
+        let status = match outcome {
+            Ok(response) if response.retry_after_ms > 0 => return Reason::Busy,
+            Ok(_) => return Reason::Refused,
+            Err(status) => status,
+        };
+        match status.code() {
+            Code::Unavailable | Code::Cancelled => Reason::Unreachable,
+            Code::DeadlineExceeded => Reason::Timeout,
+            Code::ResourceExhausted => Reason::Busy,
+            Code::Unauthenticated | Code::PermissionDenied => Reason::Credentials,
+            Code::InvalidArgument | Code::OutOfRange => Reason::Refused,
+            Code::FailedPrecondition => Reason::Fork,
+            Code::Unimplemented | Code::NotFound => Reason::Unsupported,
+            Code::Ok | Code::AlreadyExists | Code::Aborted | Code::Unknown | Code::Internal | Code::DataLoss => {
+                Reason::Error
+            }
+        }
+    }
 }
 
 impl Failure {
     /// Nothing came of it, and trying again may help.
     pub(super) fn retry(error: String) -> Failure {
-        Failure { answer: Answer::Retry(Duration::ZERO), error, message: message::CONTROLLER_AWAY }
+        Failure {
+            answer: Answer::Retry(Duration::ZERO),
+            error,
+            message: message::CONTROLLER_AWAY,
+            reason: Reason::Unreachable,
+        }
     }
 
     /// Trying again will not help until somebody acts.
     pub(super) fn hold(error: String) -> Failure {
-        Failure { answer: Answer::Hold, error, message: message::CONTROLLER_REFUSES }
+        Failure { answer: Answer::Hold, error, message: message::CONTROLLER_REFUSES, reason: Reason::Local }
     }
 
     /// What came of a call, after `doing`; or with the words of the controller where it ended the connection itself.
@@ -44,12 +122,13 @@ impl Failure {
             (Answer::Retry(_), _) => message::CONTROLLER_AWAY,
             _ => message::CONTROLLER_REFUSES,
         };
-        Failure { answer, error: refusal.unwrap_or_else(|| format!("{doing}{}", describe(outcome))), message }
+        let reason = if refusal.is_some() { Reason::Credentials } else { Reason::of(outcome) };
+        Failure { answer, error: refusal.unwrap_or_else(|| format!("{doing}{}", describe(outcome))), message, reason }
     }
 
     /// Logs that from now on nothing is delivered.
     pub(super) fn tell(&self, controller: &str) {
-        let Failure { answer, error, message } = self;
+        let Failure { answer, error, message, .. } = self;
         match answer {
             Answer::Retry(_) => tracing::warn!(
                 message_id = %message,

@@ -38,7 +38,7 @@ use self::{
     connection::Connection,
     control::Line,
     credentials::{Credentials, Proof},
-    failure::{Failure, code_name},
+    failure::{Failure, Reason, code_name},
     forks::Forks,
     link::{Done, Link, guarded},
     state::Phase,
@@ -159,7 +159,7 @@ impl Uplink {
             if hurried && self.in_flight.is_empty() {
                 return;
             }
-            self.state.flows(self.in_flight.len(), self.link.as_ref());
+            self.state.flows(self.in_flight.len(), |lane| self.delivery.in_flight(lane), self.link.as_ref());
             let (idle, pause) = (self.in_flight.is_empty(), self.pause);
             let [urgent, routine] = [Lane::Urgent, Lane::Routine].map(|lane| self.has_room(lane));
             tokio::select! {
@@ -245,11 +245,13 @@ impl Uplink {
         };
         let (Ok((batch, message)), Some(link)) = (packed, &mut self.link) else { return };
         self.in_flight_bytes += batch.raw_bytes();
+        self.state.sent(batch.lane, message.wire_bytes() as u64);
         self.in_flight.push(Box::pin(link.send(batch, message, token.header, self.pauses)));
     }
 
     fn cannot_pack(&mut self, batch: Batch, error: &(dyn std::error::Error + 'static)) {
         let failure = Failure::hold(format!("put a batch together: {}", ErrorChain(error)));
+        self.state.attempt_failed(Some(batch.lane), failure.reason);
         self.hold(batch, failure);
     }
 
@@ -273,6 +275,9 @@ impl Uplink {
             _ => 0,
         };
         let failure = Failure::of("", answer, &done.outcome, refusal);
+        if !matches!(failure.answer, Answer::Delivered(_)) {
+            self.state.attempt_failed(Some(done.batch.lane), failure.reason);
+        }
         match failure.answer {
             Answer::Delivered(after) => self.arrived(&done, after),
             Answer::Plainer => self.delivery.keep(done.batch),
@@ -299,7 +304,7 @@ impl Uplink {
         }
         self.delivery.delivered(&done.batch);
         let now = (self.surroundings.now)();
-        self.state.delivered(done.batch.count(), done.bytes, now);
+        self.state.delivered(done.batch.lane, done.batch.count(), done.bytes, now);
         match self.delivery.held() {
             Some(reason) => self.state.still_held(reason, now),
             // What was sent before a failure and arrives after it does not end the pause.
@@ -350,6 +355,7 @@ impl Uplink {
                     error,
                     "the controller refuses an event; it is kept as a dead letter"
                 );
+                self.state.buried(lane);
                 self.delivery.delivered(&done.batch);
             }
             Err(error) => {
@@ -414,7 +420,10 @@ impl Uplink {
                     tracing::info!(controller = self.settings.address, "the controller knows this node");
                 }
             }
-            Err(failure) => self.wait(&failure),
+            Err(failure) => {
+                self.state.attempt_failed(None, failure.reason);
+                self.wait(&failure);
+            }
         }
     }
 
@@ -426,7 +435,8 @@ impl Uplink {
         let system_info = tokio::task::spawn_blocking(move || system_info()).await.unwrap_or_default();
         match guarded(connection.register(&proof.token.header, system_info)).await.unwrap_or_else(Err) {
             Ok((Some(response), _)) if !response.success => {
-                Err(Failure::hold(format!("the controller does not register this node: {}", response.message)))
+                let error = format!("the controller does not register this node: {}", response.message);
+                Err(Failure { reason: Reason::Refused, ..Failure::hold(error) })
             }
             Ok((response, accepts)) => {
                 let response = response.unwrap_or_default();
@@ -454,9 +464,14 @@ impl Uplink {
     /// What the node proves itself with now; or a pause.
     async fn read_credentials(&mut self) -> Option<Proof> {
         match self.credentials.read().await {
-            Ok(proof) => Some(proof),
+            Ok(proof) => {
+                self.state.proved(proof.token.expires_at, proof.certificate_expires_at());
+                Some(proof)
+            }
             Err(error) => {
-                self.wait(&Failure::retry(ErrorChain(&error).to_string()));
+                let failure = Failure { reason: Reason::Credentials, ..Failure::retry(ErrorChain(&error).to_string()) };
+                self.state.attempt_failed(None, failure.reason);
+                self.wait(&failure);
                 None
             }
         }

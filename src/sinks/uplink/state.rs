@@ -7,8 +7,11 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Claims, link::Link};
-use crate::schema::local::UplinkStatus;
+use super::{Claims, failure::Reason, link::Link};
+use crate::{
+    event_log::Lane,
+    schema::local::{UplinkLaneStatus, UplinkStatus},
+};
 
 /// Shared between the uplink and those who ask. Cheap to copy.
 #[derive(Clone)]
@@ -25,6 +28,12 @@ struct Status {
     status: UplinkStatus,
     next_attempt: Option<Instant>,
     rate: Rate,
+}
+
+impl Status {
+    fn lane(&mut self, lane: Lane) -> Option<&mut UplinkLaneStatus> {
+        self.status.lanes.iter_mut().find(|its| its.lane == lane.name())
+    }
 }
 
 /// Events a second: an average in which what lies back counts less, by half every seven seconds.
@@ -86,8 +95,14 @@ impl UplinkState {
     /// Of an uplink to `controller`; empty when none is configured.
     pub fn new(controller: &str) -> UplinkState {
         let state = if controller.is_empty() { "off" } else { "connecting" };
-        let status =
-            UplinkStatus { state: state.to_owned(), controller: controller.to_owned(), ..UplinkStatus::default() };
+        let lane = |lane: Lane| UplinkLaneStatus { lane: lane.name().to_owned(), ..UplinkLaneStatus::default() };
+        let status = UplinkStatus {
+            state: state.to_owned(),
+            controller: controller.to_owned(),
+            lanes: Lane::ALL.map(lane).into(),
+            failed_attempts_by_reason: Reason::ALL.map(|reason| (reason.name().to_owned(), 0)).into(),
+            ..UplinkStatus::default()
+        };
         UplinkState {
             inner: Arc::new(Inner {
                 status: Mutex::new(Status { status, next_attempt: None, rate: Rate::new() }),
@@ -138,18 +153,65 @@ impl UplinkState {
         true
     }
 
-    pub(super) fn delivered(&self, events: u64, bytes: u64, now: i64) {
+    /// A batch has arrived.
+    pub(super) fn delivered(&self, lane: Lane, events: u64, bytes: u64, now: i64) {
         let mut status = self.lock();
         status.status.last_success = now;
         status.status.delivered_batches += 1;
         status.status.delivered_events += events;
         status.status.delivered_bytes += bytes;
         status.rate.add(events, Instant::now());
+        let Some(lane) = status.lane(lane) else { return };
+        lane.last_acknowledgement = now;
+        lane.delivered_batches += 1;
+        lane.delivered_events += events;
+        lane.delivered_bytes += bytes;
     }
 
-    /// What is on its way, and how.
-    pub(super) fn flows(&self, in_flight: usize, link: Option<&Link>) {
+    /// A batch goes over the wire.
+    pub(super) fn sent(&self, lane: Lane, bytes: u64) {
+        let mut status = self.lock();
+        status.status.sent_batches += 1;
+        status.status.sent_bytes += bytes;
+        let Some(lane) = status.lane(lane) else { return };
+        lane.sent_batches += 1;
+        lane.sent_bytes += bytes;
+    }
+
+    /// An attempt has failed: to send a batch of a lane, or before that.
+    pub(super) fn attempt_failed(&self, lane: Option<Lane>, reason: Reason) {
+        let mut status = self.lock();
+        if let Some(count) = status.status.failed_attempts_by_reason.get_mut(reason.name()) {
+            *count += 1;
+        }
+        if let Some(lane) = lane.and_then(|lane| status.lane(lane)) {
+            lane.failed_attempts += 1;
+        }
+    }
+
+    /// An event of a lane is refused for good, and has become a dead letter.
+    pub(super) fn buried(&self, lane: Lane) {
+        if let Some(lane) = self.lock().lane(lane) {
+            lane.refused_events += 1;
+        }
+    }
+
+    /// Until when what the node proves itself with is good, Unix milliseconds.
+    pub(super) fn proved(&self, token: Option<i64>, certificate: Option<i64>) {
         let status = &mut self.lock().status;
+        status.token_expires_at = token.unwrap_or_default();
+        status.certificate_expires_at = certificate.unwrap_or_default();
+    }
+
+    /// What is on its way, in all and of each lane, and how.
+    pub(super) fn flows(&self, in_flight: usize, of_lane: impl Fn(Lane) -> usize, link: Option<&Link>) {
+        let mut status = self.lock();
+        for lane in Lane::ALL {
+            if let Some(its) = status.lane(lane) {
+                its.in_flight_batches = u32::try_from(of_lane(lane)).unwrap_or(u32::MAX);
+            }
+        }
+        let status = &mut status.status;
         status.in_flight_batches = u32::try_from(in_flight).unwrap_or(u32::MAX);
         let Some(link) = link else { return };
         status.window = u32::try_from(link.window.limit()).unwrap_or(u32::MAX);

@@ -40,6 +40,8 @@ pub struct Claims {
 pub(super) struct Token {
     pub(super) header: MetadataValue<Ascii>,
     pub(super) claims: Claims,
+    /// Unix milliseconds; `None` where it does not say.
+    pub(super) expires_at: Option<i64>,
 }
 
 /// Why there is no token.
@@ -87,14 +89,28 @@ impl Token {
         let mut header = MetadataValue::try_from(format!("Bearer {token}")).map_err(|_| malformed())?;
         // Keeps it out of debug output and of HTTP/2's compression tables.
         header.set_sensitive(true);
-        Ok(Token { header, claims: claims(token).unwrap_or_default() })
+        let payload = payload(token).unwrap_or_default();
+        let claims = serde_json::from_slice(&payload).unwrap_or_default();
+        Ok(Token { header, claims, expires_at: expiry(&payload) })
     }
 }
 
-/// The claims of a JWT; `None` for an opaque token.
-fn claims(token: &str) -> Option<Claims> {
+/// What stands in a JWT; `None` for an opaque token.
+fn payload(token: &str) -> Option<Vec<u8>> {
     let payload = token.split('.').nth(1)?;
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?).ok()
+    URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()
+}
+
+/// When a JWT expires, Unix milliseconds. Apart from the other claims: one that cannot be read hides none of them.
+fn expiry(payload: &[u8]) -> Option<i64> {
+    #[derive(serde::Deserialize)]
+    struct Expiry {
+        /// Unix seconds; RFC 7519 allows fractions.
+        exp: f64,
+    }
+    let Expiry { exp } = serde_json::from_slice(payload).ok()?;
+    #[expect(clippy::cast_possible_truncation, reason = "a cast from a float saturates")]
+    Some((exp * 1000.0) as i64)
 }
 
 #[cfg(test)]
@@ -113,6 +129,16 @@ mod tests {
     fn the_node_is_named_by_the_token() {
         let claims = parse(&jwt(r#"{"rid":"nas-7","sub":"acme","prv":true,"exp":1}"#)).expect("a token").claims;
         assert_eq!(claims, Claims { rid: Some("nas-7".into()), sub: Some("acme".into()), prv: Some(true) });
+    }
+
+    #[test]
+    fn when_a_token_expires_stands_apart_from_what_it_says_of_the_node() {
+        let token = |exp: &str| parse(&jwt(&format!(r#"{{"rid":"nas-7","exp":{exp}}}"#))).expect("a token");
+        assert_eq!(token("1800000000").expires_at, Some(1_800_000_000_000));
+        assert_eq!(token("1800000000.25").expires_at, Some(1_800_000_000_250));
+        assert_eq!(token("1e300").expires_at, Some(i64::MAX));
+        let odd = token("\"tomorrow\"");
+        assert_eq!((odd.expires_at, odd.claims.rid.as_deref()), (None, Some("nas-7")));
     }
 
     #[test]
