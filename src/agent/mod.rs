@@ -13,6 +13,7 @@ mod log_look;
 mod log_trouble;
 mod node;
 mod privacy;
+pub mod probe;
 mod registration;
 mod signals;
 mod status;

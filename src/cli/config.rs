@@ -185,32 +185,12 @@ impl Row<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        sync::{Arc, Mutex},
-    };
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Paper {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("paper").write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::terminal::page::printed;
 
     fn shown(text: &str, output: Output, width: Option<usize>) -> String {
         let loaded = Config::parse("/etc/rodent/rodent.yml", text).unwrap_or_else(|faults| panic!("{faults}"));
-        let paper = Paper::default();
-        let mut screen = Screen::to(paper.clone(), width);
-        show(&loaded, output, &mut screen).and_then(|()| screen.flush()).expect("printed");
-        drop(screen);
-        String::from_utf8(paper.0.lock().expect("paper").clone()).expect("text")
+        printed(width, |screen| show(&loaded, output, screen))
     }
 
     const CONFIGURATION: &str = "\

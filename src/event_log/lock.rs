@@ -43,6 +43,16 @@ impl Lock {
             thread::sleep(PAUSE);
         }
     }
+
+    /// Whether another process has it. Whoever wants it at this very moment finds it taken for as long as this looks, and
+    /// waits.
+    ///
+    /// # Errors
+    /// When the directory cannot be opened.
+    pub(super) fn is_taken(root: &Path) -> Result<bool, LogError> {
+        let directory = File::open(root).map_err(|e| LogError::io("open", root, e))?;
+        Ok(matches!(Flock::lock(directory, FlockArg::LockSharedNonblock), Err((_, nix::Error::EWOULDBLOCK))))
+    }
 }
 
 #[cfg(test)]

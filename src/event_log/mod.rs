@@ -83,7 +83,7 @@ pub use self::{
     error::LogError,
     generation::GENERATION_BYTES,
     lane::Lane,
-    offline::{GenerationReport, Report, StoppedLog},
+    offline::{GenerationReport, Glance, Report, StoppedLog},
     pieces::{Piece, Pieces},
     probe::{ProbeCommand, child as probe_child, probe_by_this_program},
     progress::Progress,

@@ -3,6 +3,7 @@
 //! For the command line. Nothing of it is opened with sled but a copy of `meta`, so looking changes nothing. Memory is
 //! that of one generation.
 
+mod glance;
 mod survey;
 
 use std::{
@@ -17,6 +18,8 @@ use super::{
     probe::{self, Part, Verdict},
     quarantine, repair,
 };
+
+pub use self::glance::Glance;
 
 /// A log that nobody else works on.
 pub struct StoppedLog {

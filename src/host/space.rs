@@ -31,6 +31,10 @@ pub struct Space {
     pub used_bytes: u64,
     /// What users other than root can still write.
     pub available_bytes: u64,
+    /// Inodes, and those that are free; both 0 where there are as many as wanted.
+    pub inodes: u64,
+    /// Free ones of them.
+    pub available_inodes: u64,
 }
 
 impl Space {
@@ -128,6 +132,8 @@ fn space(statvfs: &Statvfs) -> Space {
         total_bytes,
         used_bytes: total_bytes.saturating_sub(free_bytes),
         available_bytes: bytes(statvfs.blocks_available()),
+        inodes: u64::from(statvfs.files()),
+        available_inodes: u64::from(statvfs.files_available()),
     }
 }
 

@@ -160,11 +160,6 @@ fn value(listed: &ListedDeadLetter, node: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io::Write,
-        sync::{Arc, Mutex},
-    };
-
     use prost::Message as _;
 
     use super::*;
@@ -174,27 +169,8 @@ mod tests {
             Payload as _,
             events::{Event, StoragePoolPayload},
         },
+        terminal::page::printed,
     };
-
-    /// Keeps what is printed.
-    #[derive(Clone, Default)]
-    struct Paper(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Paper {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("no panic while writing").write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn printed(width: Option<usize>, print: impl FnOnce(&mut Screen) -> io::Result<()>) -> String {
-        let paper = Paper::default();
-        print(&mut Screen::to(paper.clone(), width)).expect("printed");
-        let bytes = paper.0.lock().expect("no panic while writing").clone();
-        String::from_utf8(bytes).expect("text")
-    }
 
     fn letter(sequence: u64, epoch: &str, message: &str) -> ListedDeadLetter {
         let pool = StoragePoolPayload { pool_name: "tank".to_owned(), ..Default::default() };

@@ -174,7 +174,8 @@ mod tests {
     const SRV: &str = "29 1 8:1 / /srv rw - ext4 /dev/sda1 rw";
 
     fn at(percent: u64) -> BTreeMap<String, Space> {
-        let space = Space { total_bytes: 1000, used_bytes: percent * 10, available_bytes: 1000 - percent * 10 };
+        let (used_bytes, available_bytes) = (percent * 10, 1000 - percent * 10);
+        let space = Space { total_bytes: 1000, used_bytes, available_bytes, ..Space::default() };
         BTreeMap::from([("/srv".to_owned(), space)])
     }
 

@@ -87,7 +87,7 @@ pub(super) fn certificates_of(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>
 }
 
 /// From when on and until when a certificate is valid. Of X.509 only as much is read as lies before that.
-fn validity(der: &[u8]) -> Option<(SystemTime, SystemTime)> {
+pub(super) fn validity(der: &[u8]) -> Option<(SystemTime, SystemTime)> {
     let (certificate, _) = element(der, SEQUENCE)?;
     let (mut body, _) = element(certificate, SEQUENCE)?;
     if body.first() == Some(&VERSION) {

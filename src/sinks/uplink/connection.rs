@@ -87,8 +87,22 @@ impl Connection {
     /// # Errors
     /// When the address or the certificates cannot be used, or nobody answers.
     pub(super) async fn open(address: &str, proof: &Proof, patience: &Patience) -> Result<Connection, ConnectError> {
+        let stream = tls::connect(address, proof.tls.as_deref(), patience.connect_timeout()).await?;
+        Connection::over(stream, address, proof.tls.as_deref(), patience).await
+    }
+
+    /// Over a stream that is open, and secured with `tls` where there is one.
+    ///
+    /// # Errors
+    /// When the address cannot be used, or what answers does not speak HTTP/2.
+    pub(super) async fn over(
+        stream: Stream,
+        address: &str,
+        tls: Option<&TlsProof>,
+        patience: &Patience,
+    ) -> Result<Connection, ConnectError> {
         let wrong = || ConnectError::Address(address.to_owned());
-        let origin = Uri::try_from(match &proof.tls {
+        let origin = Uri::try_from(match tls {
             None => format!("http://{address}"),
             Some(_) => format!("https://{address}"),
         });
@@ -99,14 +113,13 @@ impl Connection {
             .http2_keep_alive_interval(patience.keepalive)
             .keep_alive_timeout(patience.probe_timeout())
             .keep_alive_while_idle(true);
-        let stream = tls::connect(address, proof.tls.as_deref(), patience.connect_timeout()).await?;
         let refusal = stream.refusal();
         let reach = |source: tonic::transport::Error| ConnectError::Reach {
             address: address.to_owned(),
             source: source.into(),
         };
         let channel = endpoint.connect_with_connector(once(stream)).await.map_err(reach)?;
-        let security = proof.tls.as_deref().map(Security::of);
+        let security = tls.map(Security::of);
         Ok(Connection {
             channel,
             call_timeout: patience.call_timeout,

@@ -151,6 +151,15 @@ impl Credentials {
         Ok(proof)
     }
 
+    /// What a connection is to be secured with, whatever the token is like; `None` where it is not encrypted.
+    ///
+    /// # Errors
+    /// When a certificate or the authorities cannot be used.
+    pub(super) async fn read_tls(&self) -> Result<Option<TlsProof>, CredentialsError> {
+        let read = self.blocking(|files| files.tls.as_mut().map(|tls| tls.look(SystemTime::now())).transpose()).await?;
+        read.map_err(CredentialsError::Unusable)
+    }
+
     /// Waits until a file is another one than what was read last; the next [`Credentials::read`] then gives it.
     ///
     /// # Cancel safety

@@ -18,6 +18,7 @@ mod issued;
 mod link;
 mod pacing;
 mod patience;
+pub mod probe;
 mod refusal;
 mod settings;
 mod state;
@@ -50,7 +51,7 @@ pub use self::{
     settings::{Settings, Surroundings},
     state::{Registration, UplinkState},
     tls::Tls,
-    token::{Claims, TokenError, TokenSource},
+    token::{Claims, TokenError, TokenSource, TokenTimes},
     window::{WINDOW_MAX, Window},
 };
 use super::{Batch, Compression, Delivery, Packer, Packing};

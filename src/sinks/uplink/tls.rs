@@ -7,6 +7,7 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
+    client::TlsStream,
     rustls::{
         self, ClientConfig, RootCertStore, crypto::ring::default_provider, pki_types::ServerName,
         sign::SingleCertAndKey,
@@ -80,7 +81,22 @@ pub(super) async fn connect(
     patience: Duration,
 ) -> Result<Stream, ConnectError> {
     let stream = reach(address, patience).await?;
-    let Some(proof) = proof else { return Ok(Stream::plain(stream)) };
+    match proof {
+        None => Ok(Stream::plain(stream)),
+        Some(proof) => secure(address, stream, proof, patience).await.map(Stream::encrypted),
+    }
+}
+
+/// Agrees on TLS over a stream that is open, within `patience`.
+///
+/// # Errors
+/// When the controller cannot be trusted, or does not trust the node.
+pub(super) async fn secure(
+    address: &str,
+    stream: TcpStream,
+    proof: &TlsProof,
+    patience: Duration,
+) -> Result<TlsStream<TcpStream>, ConnectError> {
     let config = configuration(proof).await?;
     let name = server_name(address, proof)?;
     let securing = TlsConnector::from(Arc::new(config)).connect(name, stream);
@@ -94,13 +110,13 @@ pub(super) async fn connect(
         }
     };
     match stream.get_ref().1.alpn_protocol() {
-        Some(HTTP2) => Ok(Stream::encrypted(stream)),
+        Some(HTTP2) => Ok(stream),
         _ => Err(ConnectError::Refused { address: address(), refusal: Refusal::no_http2() }),
     }
 }
 
 /// Tries the addresses of both families side by side.
-async fn reach(address: &str, patience: Duration) -> Result<TcpStream, ConnectError> {
+pub(super) async fn reach(address: &str, patience: Duration) -> Result<TcpStream, ConnectError> {
     let uri = Uri::try_from(format!("http://{address}")).map_err(|_| ConnectError::Address(address.to_owned()))?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);

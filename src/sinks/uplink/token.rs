@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -35,6 +36,42 @@ pub struct Claims {
     pub prv: Option<bool>,
 }
 
+/// When a token is valid, by its own word. Read without a check of the signature, as [`Claims`] are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenTimes {
+    /// When it was issued.
+    pub issued: Option<SystemTime>,
+    /// From when on it is valid.
+    pub not_before: Option<SystemTime>,
+    /// Until when; never-ending, or an opaque token, where it says nothing.
+    pub expires: Option<SystemTime>,
+}
+
+impl TokenTimes {
+    /// Of the token of a source. Blocking. An opaque token tells nothing.
+    ///
+    /// # Errors
+    /// When there is no token.
+    pub fn read(source: &TokenSource) -> Result<TokenTimes, TokenError> {
+        let token = Token::of(source)?;
+        Ok(token.header.to_str().ok().and_then(times).unwrap_or_default())
+    }
+}
+
+/// Seconds since 1970, with a fraction or without, as RFC 7519 has them.
+#[derive(serde::Deserialize)]
+struct NumericDates {
+    iat: Option<f64>,
+    nbf: Option<f64>,
+    exp: Option<f64>,
+}
+
+fn times(token: &str) -> Option<TokenTimes> {
+    let NumericDates { iat, nbf, exp } = serde_json::from_slice(&payload(token)?).ok()?;
+    let time = |seconds: Option<f64>| UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds?).ok()?);
+    Some(TokenTimes { issued: time(iat), not_before: time(nbf), expires: time(exp) })
+}
+
 /// A token ready for use.
 #[derive(Clone, PartialEq)]
 pub(super) struct Token {
@@ -65,6 +102,17 @@ pub enum TokenError {
 }
 
 impl Token {
+    /// The token of a source. Blocking.
+    ///
+    /// # Errors
+    /// When it cannot be read or is none.
+    pub(super) fn of(source: &TokenSource) -> Result<Token, TokenError> {
+        match source {
+            TokenSource::File(path) => Token::read(path),
+            TokenSource::Inline(token) => Token::parse(token.reveal(), || "the configured token".to_owned()),
+        }
+    }
+
     /// Reads the token in a file. Blocking.
     ///
     /// # Errors
@@ -139,6 +187,19 @@ mod tests {
         assert_eq!(token("1e300").expires_at, Some(i64::MAX));
         let odd = token("\"tomorrow\"");
         assert_eq!((odd.expires_at, odd.claims.rid.as_deref()), (None, Some("nas-7")));
+    }
+
+    #[test]
+    fn a_token_says_when_it_is_valid_where_it_does() {
+        let read = |claims: &str| TokenTimes::read(&TokenSource::Inline(Secret::new(jwt(claims)))).expect("a token");
+        let at = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs_f64(seconds));
+        let all = TokenTimes { issued: at(100.0), not_before: at(200.5), expires: at(300.0) };
+        assert_eq!(read(r#"{"rid":"nas-7","iat":100,"nbf":200.5,"exp":300}"#), all);
+        assert_eq!(read(r#"{"rid":"nas-7"}"#), TokenTimes::default());
+        assert_eq!(read(r#"{"exp":-5}"#).expires, None);
+        assert_eq!(read(r#"{"exp":1e300}"#).expires, None);
+        let opaque = TokenTimes::read(&TokenSource::Inline(Secret::new("s3cret".to_owned())));
+        assert_eq!(opaque.expect("a token"), TokenTimes::default());
     }
 
     #[test]
