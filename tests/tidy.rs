@@ -17,6 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("schema", &[]),
     ("settings", &[]),
+    ("metrics", &[]),
     ("telemetry", &[]),
     ("terminal", &["event"]),
     ("event", &[]),
@@ -38,7 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["event", "event_log", "client", "agent", "controller", "bench"]),
 ];
 /// Rooms that everyone may name.
-const EVERYONE: &[&str] = &["schema", "settings", "telemetry", "backoff", "terminal"];
+const EVERYONE: &[&str] = &["schema", "settings", "telemetry", "backoff", "terminal", "metrics"];
 
 /// Crates that only some rooms may name, and which.
 const CRATES: &[(&str, &[&str])] = &[

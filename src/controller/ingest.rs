@@ -103,8 +103,8 @@ impl Ingest {
         pressure.note(matches!(stored, Ok(_) | Err(StoreError::Fork { .. })), now);
         match stored {
             Ok(receipt) => {
-                metrics.events_stored.add(receipt.stored);
-                metrics.events_repeated.add(receipt.repeated);
+                metrics.events_stored.add(receipt.stored as u64);
+                metrics.events_repeated.add(receipt.repeated as u64);
             }
             Err(StoreError::Fork { .. }) => metrics.forks.add(1),
             Err(_) => metrics.store_failures.add(1),

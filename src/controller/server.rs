@@ -7,9 +7,10 @@ use tokio::{net::TcpListener, time::sleep};
 use tonic::transport;
 
 use super::{
-    fresh::Refreshed, health::Health, http, incoming::Incoming, ingest::Ingest, limits::Limits, service::RodentService,
+    fresh::Refreshed, health::Health, incoming::Incoming, ingest::Ingest, limits::Limits, service::RodentService,
     state::State, store::Store, tls::Tls, token::Keys,
 };
+use crate::metrics::Listener;
 
 /// Calls that one connection may have open; more wait at the caller.
 const STREAMS_MAX: u32 = 64;
@@ -85,7 +86,7 @@ pub enum ServeError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    http: Option<TcpListener>,
+    http: Option<Listener>,
     settings: Settings,
 }
 
@@ -97,7 +98,9 @@ impl Server {
     pub async fn bind(settings: Settings) -> Result<Server, ServeError> {
         let (listener, address) = listen(settings.listen).await?;
         let http = match settings.http {
-            Some(address) => Some(listen(address).await?.0),
+            Some(address) => {
+                Some(Listener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?)
+            }
             None => None,
         };
         Ok(Server { listener, address, http, settings })
@@ -110,7 +113,7 @@ impl Server {
 
     /// Where `/livez`, `/readyz` and `/metrics` are answered.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.as_ref().and_then(|listener| listener.local_addr().ok())
+        self.http.as_ref().and_then(Listener::address)
     }
 
     /// Serves until `shutdown` is done; then takes no more calls, answers those under way (for at most ten seconds)
@@ -144,7 +147,7 @@ impl Server {
                 Ok(())
             }
             never = refresh(&keys, &state) => match never {},
-            never = http::serve(self.http, Arc::clone(&state)) => match never {},
+            never = show(self.http, Arc::clone(&state)) => match never {},
             never = health.follow(&state) => match never {},
         };
         store.close().await;
@@ -176,6 +179,14 @@ async fn refresh(keys: &Keys, state: &Arc<State>) -> Infallible {
         };
         // Err: it was interrupted by the end of the process.
         let _ = tokio::task::spawn_blocking(look).await;
+    }
+}
+
+/// Answers over HTTP; without a listener it only waits.
+async fn show(http: Option<Listener>, state: Arc<State>) -> Infallible {
+    match http {
+        Some(listener) => listener.serve(state).await,
+        None => std::future::pending().await,
     }
 }
 

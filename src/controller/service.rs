@@ -96,6 +96,7 @@ impl RodentService {
             }
             peer.introduce(|| limits.sit(node, now)).map_err(|reached| self.limited(reached))?;
         }
+        self.state.heard.note(node, now);
         let call = limits.enter(node, now).map_err(|reached| self.limited(reached))?;
         Ok((Arc::new(identity), call))
     }
@@ -132,7 +133,7 @@ impl RodentService {
             Ok(body) => body,
             Err(reason) => return self.not_received(&reason).into_http(),
         };
-        self.state.metrics.received_bytes.add(body.len());
+        self.state.metrics.received_bytes.add(body.len() as u64);
         let _waiting = match pressure.enter(Instant::now()) {
             Ok(waiting) => waiting,
             Err(busy) => return self.busy(busy).into_http(),
@@ -154,7 +155,7 @@ impl RodentService {
             let batch = request.into_inner();
             let bytes = batch.events.iter().map(bytes::Bytes::len).sum();
             call.charge(batch.events.len(), bytes, Instant::now());
-            self.state.metrics.event_bytes.add(bytes);
+            self.state.metrics.event_bytes.add(bytes as u64);
             let (ingest, identity) = (Arc::clone(&self.ingest), Arc::clone(&identity));
             async move { ingest.take(&identity, batch).await.map(Response::new) }
         });

@@ -1,5 +1,5 @@
-//! What the parts of a running controller share, and how it is: counted by `service` and `ingest`, shown by `http` and
-//! by the gRPC health service.
+//! What the parts of a running controller share, and how it is: counted by `service` and `ingest`, shown over HTTP
+//! and by the gRPC health service.
 
 use std::{sync::Arc, time::Instant};
 
@@ -7,12 +7,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    heard::Heard,
     limits::{Limits, NodeLimits},
     metrics::{Metrics, Now},
     pressure::Pressure,
     receive::Room,
     tls::Tls,
 };
+use crate::metrics::{Exposed, Format};
 
 /// Bytes of requests that are held at once.
 const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -21,6 +23,7 @@ const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(super) struct State {
     pub(super) metrics: Arc<Metrics>,
     pub(super) limits: Arc<NodeLimits>,
+    pub(super) heard: Heard,
     pub(super) pressure: Pressure,
     pub(super) room: Arc<Room>,
     /// Cancelled when the server is told to stop.
@@ -37,6 +40,7 @@ impl State {
         Arc::new(State {
             metrics: Arc::default(),
             limits: NodeLimits::new(limits),
+            heard: Heard::default(),
             pressure: Pressure::default(),
             room: Room::new(HELD_BYTES_MAX),
             stopping: CancellationToken::new(),
@@ -53,17 +57,24 @@ impl State {
         }
         self.pressure.store_fails(Instant::now()).then_some("the store fails")
     }
+}
 
-    /// The page that Prometheus reads.
-    pub(super) fn page(&self) -> String {
-        self.metrics.page(&Now {
+impl Exposed for State {
+    fn trouble(&self) -> Option<String> {
+        State::trouble(self).map(str::to_owned)
+    }
+
+    fn page(&self, format: Format) -> String {
+        let now = Now {
             connections: self.connections_max - self.places.available_permits(),
-            nodes: self.limits.nodes(),
+            limited_nodes: self.limits.nodes(),
+            nodes: self.heard.nodes(Instant::now()),
             waiting: self.pressure.waiting(),
             waiting_age: self.pressure.age(Instant::now()),
             held_bytes: self.room.held(),
-            ready: self.trouble().is_none(),
+            ready: State::trouble(self).is_none(),
             certificate_ends_at: self.tls.as_ref().and_then(Tls::ends_at),
-        })
+        };
+        self.metrics.page(&now, format)
     }
 }

@@ -1,13 +1,7 @@
-//! The text format of Prometheus, version 0.0.4: a HELP and a TYPE line for each family, then its samples. Names get
-//! the controller's prefix here.
+//! Writes the page that Prometheus reads from what was counted.
 
-use std::fmt::Write as _;
-
-use super::{BOUNDS_MS, Counter, Histogram};
-use std::sync::atomic::Ordering;
-
-/// What the names of all families begin with.
-const PREFIX: &str = "rodent_controller_";
+use super::{Method, Metrics, Now, REFUSALS, families};
+use crate::metrics::{Format, Page, write_process};
 
 /// The names of the codes of gRPC, by number.
 const CODE_NAMES: [&str; super::CODES] = [
@@ -35,59 +29,61 @@ pub(super) fn code_name(code: usize) -> &'static str {
     CODE_NAMES.get(code).copied().unwrap_or("UNKNOWN")
 }
 
-/// A page being written. Writing to a String does not fail.
-#[derive(Default)]
-pub(in crate::controller) struct Page(String);
-
-impl Page {
-    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = write!(self.0, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n");
-    }
-
-    /// Label values come from closed sets without quotes or line ends.
-    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        let _ = match labels.is_empty() {
-            true => writeln!(self.0, "{PREFIX}{name} {value}"),
-            false => writeln!(self.0, "{PREFIX}{name}{{{}}} {value}", labels.join(",")),
-        };
-    }
-
-    pub(super) fn counter(&mut self, name: &str, help: &str, counter: &Counter) {
-        self.family(name, "counter", help);
-        self.sample(name, &[], counter.value() as f64);
-    }
-
-    pub(super) fn gauge(&mut self, name: &str, help: &str, value: f64) {
-        self.family(name, "gauge", help);
-        self.sample(name, &[], value);
-    }
-
-    pub(super) fn histogram(&mut self, name: &str, label: Option<(&str, &str)>, histogram: &Histogram) {
-        let count = histogram.count.load(Ordering::Relaxed);
-        let bucket = format!("{name}_bucket");
-        let mut sum = 0;
-        for (bound, bucket_count) in BOUNDS_MS.iter().zip(&histogram.buckets) {
-            sum += bucket_count.load(Ordering::Relaxed);
-            let bound = (*bound as f64 / 1000.0).to_string();
-            let labels: Vec<_> = label.into_iter().chain([("le", bound.as_str())]).collect();
-            // Buckets are read after the count: one more may have come in between, and must not exceed it.
-            self.sample(&bucket, &labels, sum.min(count) as f64);
+impl Metrics {
+    /// The page that Prometheus reads.
+    pub(in crate::controller) fn page(&self, now: &Now, format: Format) -> String {
+        let mut page = Page::new(format);
+        self.write_calls(&mut page);
+        self.write_events(&mut page, now);
+        self.write_connections(&mut page, now);
+        page.one(&families::READY, f64::from(u8::from(now.ready)));
+        page.counter(&families::FILES_RENEWED, &self.files_renewed);
+        page.counter(&families::FILES_FAILED, &self.files_failed);
+        if let Some(end) = now.certificate_ends_at {
+            page.one(&families::CERTIFICATE_END, end as f64);
         }
-        let labels: Vec<_> = label.into_iter().chain([("le", "+Inf")]).collect();
-        self.sample(&bucket, &labels, count as f64);
-        let labels: Vec<_> = label.into_iter().collect();
-        let seconds = histogram.micros.load(Ordering::Relaxed) as f64 / 1e6;
-        self.sample(&format!("{name}_sum"), &labels, seconds);
-        self.sample(&format!("{name}_count"), &labels, count as f64);
+        page.family(&families::BUILD).put(&[env!("CARGO_PKG_VERSION")], 1.0);
+        write_process(&mut page);
+        page.finish()
     }
 
-    /// A family whose name is everybody's, without our prefix.
-    pub(super) fn foreign(&mut self, name: &str, kind: &str, help: &str, value: f64) {
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+    fn write_calls(&self, page: &mut Page) {
+        let mut calls = page.family(&families::CALLS);
+        for (method, codes) in Method::ALL.iter().zip(&self.calls) {
+            for (code, counter) in codes.iter().enumerate().filter(|(_, counter)| counter.value() > 0) {
+                calls.put(&[method.name(), code_name(code)], counter.value() as f64);
+            }
+        }
+        let mut seconds = page.family(&families::CALL_SECONDS);
+        for (method, time) in Method::ALL.iter().zip(&self.call_time) {
+            seconds.histogram(&[method.name()], time);
+        }
+        let mut refused = page.family(&families::CALLS_REFUSED);
+        for (name, counter) in REFUSALS.iter().zip(&self.refused) {
+            refused.put(&[name], counter.value() as f64);
+        }
     }
 
-    pub(super) fn text(self) -> String {
-        self.0
+    fn write_events(&self, page: &mut Page, now: &Now) {
+        page.counter(&families::EVENTS_STORED, &self.events_stored);
+        page.counter(&families::EVENTS_REPEATED, &self.events_repeated);
+        page.counter(&families::FORKS, &self.forks);
+        page.counter(&families::RECEIVED_BYTES, &self.received_bytes);
+        page.counter(&families::EVENT_BYTES, &self.event_bytes);
+        page.family(&families::STORE_SECONDS).histogram(&[], &self.store_time);
+        page.counter(&families::STORE_FAILURES, &self.store_failures);
+        page.one(&families::HEARD_NODES, now.nodes.heard as f64);
+        page.one(&families::SILENT_NODES, now.nodes.silent as f64);
+    }
+
+    fn write_connections(&self, page: &mut Page, now: &Now) {
+        page.one(&families::WAITING_BATCHES, now.waiting as f64);
+        page.one(&families::WAITING_SECONDS, now.waiting_age.as_secs_f64());
+        page.one(&families::HELD_BYTES, now.held_bytes as f64);
+        page.one(&families::CONNECTIONS, now.connections as f64);
+        page.counter(&families::CONNECTIONS_ACCEPTED, &self.connections_accepted);
+        page.counter(&families::CONNECTIONS_REFUSED, &self.connections_refused);
+        page.counter(&families::HANDSHAKES_FAILED, &self.handshakes_failed);
+        page.one(&families::LIMITED_NODES, now.limited_nodes as f64);
     }
 }

@@ -1,0 +1,61 @@
+//! What a metric is called, what it means and how it may be told apart: the row of a table that the page, its
+//! documentation, alert rules and tests agree on.
+
+/// One metric, in as many series as its labels have values.
+#[derive(Debug)]
+pub struct Family {
+    /// The name in full, as Prometheus shows it: a counter's ends in `_total`, that of a piece of information in `_info`.
+    pub name: &'static str,
+    /// What kind of number it is.
+    pub kind: Kind,
+    /// Names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it says, in one sentence.
+    pub help: &'static str,
+}
+
+/// Kinds of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, and begins anew when the program starts.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Counts in buckets.
+    Histogram,
+    /// Always 1; what it says stands in its labels.
+    Info,
+}
+
+impl Kind {
+    /// The type in the text format, which has no word for information.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge | Kind::Info => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
+impl Family {
+    /// A counter.
+    pub const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+        Family { name, kind: Kind::Counter, labels, help }
+    }
+
+    /// A gauge.
+    pub const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+        Family { name, kind: Kind::Gauge, labels, help }
+    }
+
+    /// A histogram.
+    pub const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+        Family { name, kind: Kind::Histogram, labels, help }
+    }
+
+    /// A piece of information.
+    pub const fn info(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+        Family { name, kind: Kind::Info, labels, help }
+    }
+}
