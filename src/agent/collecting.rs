@@ -1,4 +1,5 @@
-//! Keeps the collectors running: starts each, starts it again with growing waits when it fails, and knows how it is.
+//! Keeps the collectors running: starts each, starts it again with growing waits when it fails, turns it on and off, and
+//! knows how it is. Always holds: of one collector there is never more than one at work.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,6 +25,10 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// A collector that ran this long before it failed begins with the first wait again.
 const STEADY: Duration = Duration::from_secs(600);
 
+/// How long collectors may take to end when they are turned off or get other settings. One that takes longer is waited for
+/// by its successor, and by nobody else.
+const STOP_MAX: Duration = Duration::from_secs(1);
+
 /// How the collectors are. Cheap to copy.
 #[derive(Clone)]
 pub(super) struct Collecting {
@@ -35,47 +40,107 @@ struct State {
     state: &'static str,
     detail: String,
     restarts: u64,
-    emitter: Option<Emitter>,
+    emitter: Emitter,
 }
 
 /// What every collector is given.
-#[derive(Clone)]
 pub(super) struct Surroundings {
     pub(super) emitter: Emitter,
     pub(super) host: Host,
     pub(super) shutdown: CancellationToken,
+    pub(super) keeper: MemoryKeeper,
+    pub(super) supervisor: Supervisor,
 }
 
-impl Collecting {
-    /// Starts those that are enabled; gives their tasks too.
-    pub(super) fn start(
-        configured: &[CollectorSettings],
-        with: &Surroundings,
-        keeper: &MemoryKeeper,
-        supervisor: &Supervisor,
-    ) -> (Collecting, Vec<JoinHandle<Option<()>>>) {
+/// The collectors that run.
+pub(super) struct Collectors {
+    with: Surroundings,
+    collecting: Collecting,
+    running: Vec<Running>,
+}
+
+/// A collector that was started, and may have been told to end.
+struct Running {
+    name: &'static str,
+    stop: CancellationToken,
+    task: JoinHandle<Option<()>>,
+}
+
+impl Collectors {
+    /// Starts those that are enabled.
+    pub(super) fn start(configured: &[CollectorSettings], with: Surroundings) -> Collectors {
         let state = |settings: &CollectorSettings| State {
             name: settings.spec.name,
             state: "off",
             detail: String::new(),
             restarts: 0,
-            emitter: settings.enabled.then(|| with.emitter.for_source(settings.spec.name)),
+            emitter: with.emitter.for_source(settings.spec.name),
         };
         let collecting = Collecting { states: Arc::new(Mutex::new(configured.iter().map(state).collect())) };
-        let mut tasks = Vec::new();
+        let mut collectors = Collectors { with, collecting, running: Vec::new() };
         for settings in configured.iter().filter(|settings| settings.enabled) {
-            let name = settings.spec.name;
-            let context = Context {
-                emitter: collecting.emitter(name).unwrap_or_else(|| with.emitter.for_source(name)),
-                host: with.host.clone(),
-                memory: keeper.memory(name),
-                shutdown: with.shutdown.clone(),
-            };
-            tasks.push(supervisor.start(name, collecting.clone().keep(settings.clone(), context, supervisor.clone())));
+            collectors.begin(settings);
         }
-        (collecting, tasks)
+        collectors
     }
 
+    /// How they are.
+    pub(super) fn collecting(&self) -> Collecting {
+        self.collecting.clone()
+    }
+
+    /// Gives these their new settings: each ends, and starts again where it is enabled, with what it remembers. The others
+    /// go on untouched.
+    pub(super) async fn turn(&mut self, changed: &[CollectorSettings]) {
+        let is_changed = |running: &&mut Running| changed.iter().any(|settings| settings.spec.name == running.name);
+        let ending = self.running.iter_mut().filter(is_changed).map(|running| {
+            running.stop.cancel();
+            &mut running.task
+        });
+        if tokio::time::timeout(STOP_MAX, futures_util::future::join_all(ending)).await.is_err() {
+            tracing::warn!("a collector does not stop; its new settings wait for it");
+        }
+        for settings in changed {
+            match settings.enabled {
+                true => self.begin(settings),
+                false => self.collecting.set(settings.spec.name, |state| state.state = "off"),
+            }
+        }
+    }
+
+    /// Waits until all have ended, who were told so by the agent's own shutdown.
+    pub(super) async fn ended(self) {
+        futures_util::future::join_all(self.running.into_iter().map(|running| running.task)).await;
+    }
+
+    fn begin(&mut self, settings: &CollectorSettings) {
+        let name = settings.spec.name;
+        let Some(emitter) = self.collecting.emitter(name) else { return };
+        let context = Context {
+            emitter,
+            host: self.with.host.clone(),
+            memory: self.with.keeper.memory(name),
+            shutdown: self.with.shutdown.child_token(),
+            agent_stops: self.with.shutdown.clone(),
+        };
+        let stop = context.shutdown.clone();
+        let before = self.running.iter().position(|running| running.name == name);
+        let before = before.map(|index| self.running.swap_remove(index).task).filter(|task| !task.is_finished());
+        let (collecting, settings, supervisor) =
+            (self.collecting.clone(), settings.clone(), self.with.supervisor.clone());
+        let task = self.with.supervisor.start(name, async move {
+            if let Some(before) = before {
+                collecting.set(name, |state| (state.state, state.detail) = ("failed", "does not stop".to_owned()));
+                // Two at once would tell everything twice.
+                let _ = before.await;
+            }
+            collecting.keep(settings, context, supervisor).await;
+        });
+        self.running.push(Running { name, stop, task });
+    }
+}
+
+impl Collecting {
     /// For `rodent status`, in the order of the list.
     pub(super) fn status(&self) -> Vec<CollectorStatus> {
         self.lock()
@@ -84,13 +149,13 @@ impl Collecting {
                 name: state.name.to_owned(),
                 state: state.state.to_owned(),
                 detail: state.detail.clone(),
-                emitted_events: state.emitter.as_ref().map_or(0, Emitter::emitted),
+                emitted_events: state.emitter.emitted(),
                 restarts: state.restarts,
             })
             .collect()
     }
 
-    /// Runs one collector until it is absent or the agent stops.
+    /// Runs one collector until it is absent or told to end.
     async fn keep(self, wanted: CollectorSettings, context: Context, supervisor: Supervisor) {
         let name = wanted.spec.name;
         let mut backoff = Backoff::new(RESTART.0, RESTART.1);
@@ -98,8 +163,12 @@ impl Collecting {
             self.set(name, |state| state.state = "running");
             let started = tokio::time::Instant::now();
             let run = supervisor.start(name, wanted.build().run(again(&context)));
-            let detail = match run.await.ok().flatten() {
-                Some(Ok(())) => break,
+            let ended = run.await.ok().flatten();
+            if context.shutdown.is_cancelled() {
+                return;
+            }
+            let detail = match ended {
+                Some(Ok(())) => return,
                 Some(Err(CollectError::Absent(why))) => {
                     tracing::info!(collector = name, why, "nothing to collect on this machine");
                     self.set(name, |state| (state.state, state.detail) = ("absent", why));
@@ -122,7 +191,7 @@ impl Collecting {
     }
 
     fn emitter(&self, name: &str) -> Option<Emitter> {
-        self.lock().iter().find(|state| state.name == name)?.emitter.clone()
+        Some(self.lock().iter().find(|state| state.name == name)?.emitter.clone())
     }
 
     fn set(&self, name: &str, change: impl FnOnce(&mut State)) {
@@ -143,5 +212,6 @@ fn again(context: &Context) -> Context {
         host: context.host.clone(),
         memory: context.memory.clone(),
         shutdown: context.shutdown.clone(),
+        agent_stops: context.agent_stops.clone(),
     }
 }

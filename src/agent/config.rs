@@ -7,6 +7,7 @@
 mod controller;
 mod events;
 mod files;
+mod source;
 mod update;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::{
 pub use controller::ControllerSettings;
 pub use events::{EventSettings, Profile};
 pub use files::STANDARD_FILE;
+pub use source::{NEEDS_RESTART, Source};
 pub use update::{EventUpdate, FileEvents};
 
 // What the controller's settings are made of; whoever writes them need not know who takes them.

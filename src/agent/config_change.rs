@@ -1,6 +1,9 @@
-//! What has changed in a configuration; tells as an event that the agent runs with another one than when it last ran.
+//! What has changed in a configuration; tells as events that the agent runs with another one than when it last ran, or
+//! than a moment ago.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     event::{Level, Metadata},
@@ -10,46 +13,120 @@ use crate::{
 };
 
 /// Key in full to effective value. Secrets are masked in the records and so never remembered.
-pub(super) type Known = BTreeMap<String, String>;
+type Known = BTreeMap<String, String>;
 
-/// Emits `system.config_changed.updated` for each section whose keys have other values than remembered.
-pub(super) async fn report(records: Records, emitter: Emitter, memory: Memory) {
+/// Changes that are not told yet; there is more than one only while the log takes no events.
+const UNTOLD_MAX: usize = 16;
+
+/// How long whoever changes something waits until it is told: the log may take no events at the moment.
+const TELL_MAX: Duration = Duration::from_secs(1);
+
+/// How settings came to change.
+pub(super) enum Act<'a> {
+    /// The files were read again.
+    Reload { in_force: &'a Records },
+    /// A controller has sent them; not remembered, for the next start forgets it.
+    Update { controller: &'a str },
+}
+
+/// Tells changes. Cheap to copy.
+#[derive(Clone)]
+pub(super) struct Tidings(mpsc::Sender<Change>);
+
+/// A change that is to be told.
+pub(super) struct Change {
+    keys: Vec<String>,
+    metadata: Vec<(&'static str, String)>,
+    /// To be remembered until the next start.
+    known: Option<Known>,
+    told: oneshot::Sender<()>,
+}
+
+impl Tidings {
+    /// What [`report`] is to be given, too.
+    pub(super) fn new() -> (Tidings, mpsc::Receiver<Change>) {
+        let (changes, told) = mpsc::channel(UNTOLD_MAX);
+        (Tidings(changes), told)
+    }
+
+    /// Tells that these keys have other values now. Comes back when that is in the log, or cannot be for now.
+    pub(super) async fn tell(&self, keys: Vec<String>, act: Act<'_>) {
+        let (metadata, known) = match act {
+            Act::Reload { in_force } => (vec![("action", "reload".to_owned())], Some(known(in_force))),
+            Act::Update { controller } => {
+                (vec![("action", "update".to_owned()), ("controller", controller.to_owned())], None)
+            }
+        };
+        let (told, done) = oneshot::channel();
+        match self.0.try_send(Change { keys, metadata, known, told }) {
+            Ok(()) => drop(tokio::time::timeout(TELL_MAX, done).await),
+            Err(_) => tracing::warn!("that settings have changed is not in the log, which takes no events"),
+        }
+    }
+}
+
+/// Emits `system.config_changed.updated` for each section whose keys have other values than remembered, and for each change
+/// that comes, until nobody brings any more.
+pub(super) async fn report(records: Records, mut changes: mpsc::Receiver<Change>, emitter: Emitter, memory: Memory) {
     let now = known(&records);
     let recalling = memory.clone();
     let before: Option<Known> = tokio::task::spawn_blocking(move || recalling.recall()).await.ok().flatten();
-    if before.as_ref() == Some(&now) {
-        return;
-    }
-    // At first sight there is nothing to compare with.
-    for (section, keys) in before.map(|before| changed(&before, &now)).unwrap_or_default() {
-        let payload = SystemConfigChangePayload {
-            config_section: section,
-            changed_keys: keys,
-            operation: SystemConfigOperation::Updated.into(),
-        };
-        let metadata: Metadata = [("component", "config"), ("action", "start")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into();
-        if emitter.emit(Level::Info, payload, metadata).await.is_err() {
-            return;
+    if before.as_ref() != Some(&now) {
+        // At first sight there is nothing to compare with.
+        let sections = before.map(|before| changed(&before, &now)).unwrap_or_default();
+        if emit(&emitter, Level::Info, sections, &[("action", "start".to_owned())]).await {
+            memory.remember(&now);
         }
     }
-    memory.remember(&now);
+    while let Some(Change { keys, metadata, known, told }) = changes.recv().await {
+        // Who leaves events out cannot leave out that it was done.
+        let emitted = emit(&emitter, Level::Essential, by_section(keys), &metadata).await;
+        if let Some(known) = known.filter(|_| emitted) {
+            memory.remember(&known);
+        }
+        // Whoever waited may have gone on.
+        let _ = told.send(());
+    }
+}
+
+/// Gives whether all of it is in the log.
+async fn emit(
+    emitter: &Emitter,
+    level: Level,
+    sections: BTreeMap<String, Vec<String>>,
+    metadata: &[(&str, String)],
+) -> bool {
+    for (config_section, changed_keys) in sections {
+        let operation = SystemConfigOperation::Updated.into();
+        let payload = SystemConfigChangePayload { config_section, changed_keys, operation };
+        let own = [("component", "config".to_owned())].into_iter().chain(metadata.iter().cloned());
+        let metadata: Metadata = own.map(|(key, value)| (key.to_owned(), value)).collect();
+        if let Err(error) = emitter.emit(level, payload, metadata).await {
+            tracing::warn!(%error, "that settings have changed is not in the log");
+            return false;
+        }
+    }
+    true
 }
 
 /// What is remembered of these values.
-pub(super) fn known(records: &Records) -> Known {
+fn known(records: &Records) -> Known {
     records.iter().map(|record| (record.key.clone(), record.text())).collect()
 }
 
-/// Keys whose values differ, by section: the part before the first dot.
-pub(super) fn changed(before: &Known, now: &Known) -> BTreeMap<String, Vec<String>> {
-    let mut sections: BTreeMap<String, Vec<String>> = BTreeMap::new();
+/// Keys whose values differ, by section.
+fn changed(before: &Known, now: &Known) -> BTreeMap<String, Vec<String>> {
     let differs = |key: &&String| before.get(*key) != now.get(*key);
     let keys: std::collections::BTreeSet<_> = before.keys().chain(now.keys()).filter(differs).collect();
+    by_section(keys.into_iter().cloned())
+}
+
+/// Keys by their section: the part before the first dot.
+fn by_section(keys: impl IntoIterator<Item = String>) -> BTreeMap<String, Vec<String>> {
+    let mut sections: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for key in keys {
         let section = key.split('.').next().unwrap_or_default();
-        sections.entry(section.to_owned()).or_default().push(key.clone());
+        sections.entry(section.to_owned()).or_default().push(key);
     }
     sections
 }

@@ -9,6 +9,7 @@ mod collecting;
 pub mod config;
 mod config_change;
 mod control;
+mod delivering;
 mod log_look;
 mod log_trouble;
 mod node;
@@ -17,6 +18,7 @@ pub mod probe;
 mod registration;
 mod signals;
 mod status;
+mod steering;
 mod supervisor;
 mod system_info;
 mod systemd;
@@ -26,20 +28,27 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
+    signal::unix::Signal,
     sync::{mpsc, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    collecting::{Collecting, Surroundings},
-    config::{Config, FileEvents, Loaded},
+    collecting::Collectors,
+    config::{Config, Loaded, Source},
+    config_change::Tidings,
     control::Desk,
+    delivering::Delivering,
     log_look::LogLook,
     status::StatusParts,
+    steering::{InForceView, Parts, Steering},
     supervisor::Supervisor,
 };
-pub use self::{privacy::keep_memory_private, signals::stop_signal};
+pub use self::{
+    privacy::keep_memory_private,
+    signals::{reload_signal, stop_signal},
+};
 use crate::{
     dead_letters::DeadLetters,
     event_log::{self, ClockState, EventLog},
@@ -49,11 +58,8 @@ use crate::{
     },
     local_api::{self, LocalApi, Rooms},
     pipeline::{Emitter, Gate, Memory, MemoryKeeper},
-    sinks::{
-        Delivery, Threshold,
-        uplink::{self, Uplink, UplinkState},
-    },
-    telemetry::{ErrorChain, message},
+    sinks::uplink::UplinkState,
+    telemetry::{ErrorChain, logging::LogLevel, message},
 };
 
 /// How long stopping may take, all in all; below systemd's `TimeoutStopSec`. What is not delivered by then stays in the
@@ -78,13 +84,23 @@ const IDENTITY: &str = "identity";
 /// Name of the uplink's cursor.
 const UPLINK: &str = "uplink";
 
-/// Runs the agent until `shutdown`.
+/// How a running agent gets other settings.
+pub struct Reloads {
+    /// Where its configuration is read from.
+    pub source: Source,
+    /// What turns its own log's level.
+    pub log_level: LogLevel,
+    /// Has it read the configuration again.
+    pub signal: Signal,
+}
+
+/// Runs the agent until `shutdown`. Without `reloads` its configuration stays what it is.
 ///
 /// # Errors
 /// When the log cannot be opened, the socket cannot be bound, or the log's writer ends by itself or is stuck. Threads that
 /// wait for the disk may then be left: the process is to end.
-pub async fn run(loaded: Loaded, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let agent = Agent::start(loaded).await?;
+pub async fn run(loaded: Loaded, reloads: Option<Reloads>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let agent = Agent::start(loaded, reloads).await?;
     systemd::ready();
     tracing::info!(
         message_id = %message::AGENT_READY,
@@ -115,9 +131,8 @@ struct Agent {
     log: EventLog,
     supervisor: Supervisor,
     stop: Stop,
-    collectors: Vec<JoinHandle<Option<()>>>,
+    steering: JoinHandle<Option<Parts>>,
     keeper: JoinHandle<Option<()>>,
-    uplink: Option<JoinHandle<Option<()>>>,
 }
 
 /// Ends the parts one after the other.
@@ -132,7 +147,7 @@ struct Stop {
 }
 
 impl Agent {
-    async fn start(Loaded { config, records, .. }: Loaded) -> anyhow::Result<Agent> {
+    async fn start(Loaded { config, records, .. }: Loaded, reloads: Option<Reloads>) -> anyhow::Result<Agent> {
         let host = Host::at("/");
         let clock = Clock::of(&host);
         let (supervisor, stop) = (Supervisor::default(), Stop::default());
@@ -141,32 +156,39 @@ impl Agent {
             .await
             .context("listen for programs on this machine")?;
         let (log, node_id) = open(&config, &host, &clock).await?;
-        let now = {
+        let now: Arc<dyn Fn() -> i64 + Send + Sync> = {
             let clock = clock.clone();
-            move || clock.unix_milliseconds()
+            Arc::new(move || clock.unix_milliseconds())
         };
-        let emitter =
-            Emitter::new(log.clone(), Gate::new(&config.events.levels, &config.events.categories), now.clone());
+        let emitter = {
+            let (gate, now) = (Gate::new(&config.events.levels, &config.events.categories), Arc::clone(&now));
+            Emitter::new(log.clone(), gate, move || now())
+        };
         let keeper = MemoryKeeper::new(config.state_directory.join("memory"), log.clone());
         remember_urgent_states(&emitter, keeper.memory("urgent_states")).await;
         let dead_letters = open_dead_letters(&config).await;
         let cursor = log.cursor(UPLINK).context("too many cursors in the event log")?;
 
         let uplink_state = UplinkState::new(config.controller.as_ref().map_or("", |controller| &controller.address));
-        let threshold = Threshold { batch_size: config.events.batch_size, batch_timeout: config.events.batch_timeout };
-        let delivery = Delivery::new(&log, &cursor, threshold);
-        let threshold = delivery.threshold();
+        let threshold = watch::Sender::new(steering::threshold(&config.events));
         let profile = watch::Sender::new(config.events.profile);
-        let file = FileEvents::of(records.clone());
-        let uplink = configured_uplink(&config, delivery, &node_id, uplink_state.clone(), now)
-            .map(|uplink| uplink.with_dead_letters(dead_letters.clone()))
-            .map(|uplink| uplink.keep_issued_certificate_in(config.state_directory.join(IDENTITY)));
         let (orders, given) = mpsc::channel(control::ORDERS_MAX);
-        if let Some(uplink) = &uplink {
-            supervisor.start("control", uplink.control(orders).run(stop.collectors.clone()));
-        }
-        let uplink =
-            uplink.map(|uplink| supervisor.start(UPLINK, uplink.run(stop.uplink.clone(), stop.abandon.clone())));
+        let with = delivering::Surroundings {
+            log: log.clone(),
+            cursor,
+            threshold: threshold.clone(),
+            state: uplink_state.clone(),
+            dead_letters: dead_letters.clone(),
+            identity: config.state_directory.join(IDENTITY),
+            node_id: node_id.clone(),
+            now: Arc::clone(&now),
+            orders,
+            supervisor: supervisor.clone(),
+            stopping: stop.collectors.clone(),
+            shutdown: stop.uplink.clone(),
+            abandon: stop.abandon.clone(),
+        };
+        let delivering = Delivering::start(config.controller.as_ref(), with);
         supervisor.start(
             "registration",
             registration::report(
@@ -176,11 +198,20 @@ impl Agent {
                 stop.collectors.clone(),
             ),
         );
-        supervisor
-            .start("config", config_change::report(records, emitter.for_source("agent"), keeper.memory("config")));
-        let with = Surroundings { emitter: emitter.clone(), host, shutdown: stop.collectors.clone() };
-        let (collecting, collectors) = Collecting::start(&config.collectors, &with, &keeper, &supervisor);
+        let (tidings, untold) = Tidings::new();
+        let own = emitter.for_source("agent");
+        supervisor.start("config", config_change::report(records.clone(), untold, own, keeper.memory("config")));
+        let with = collecting::Surroundings {
+            emitter: emitter.clone(),
+            host,
+            shutdown: stop.collectors.clone(),
+            keeper: keeper.clone(),
+            supervisor: supervisor.clone(),
+        };
+        let collectors = Collectors::start(&config.collectors, with);
+        let collecting = collectors.collecting();
         let keeper = supervisor.start("memory", keeper.run(stop.keeper.clone()));
+        let in_force = InForceView::new(now());
         let parts = Arc::new(StatusParts {
             started_at: clock.unix_milliseconds(),
             node_id: node_id.clone(),
@@ -193,16 +224,19 @@ impl Agent {
             uplink: uplink_state,
             collecting,
             dead_letters: dead_letters.clone(),
+            in_force: in_force.clone(),
         });
-        let desk = Desk {
-            status: Arc::clone(&parts).source(),
-            emitter: emitter.for_source("agent"),
-            log: log.clone(),
-            threshold,
-            profile,
-            file,
-        };
+        let (changes, asked) = mpsc::channel(steering::WAITING_MAX);
+        let desk = Desk { status: Arc::clone(&parts).source(), changes: changes.clone() };
         supervisor.start("orders", desk.run(given, stop.collectors.clone()));
+        let (source, log_level, signal) = match reloads {
+            Some(Reloads { source, log_level, signal }) => (Some(source), Some(log_level), Some(signal)),
+            None => (None, None, None),
+        };
+        let turned =
+            Parts { emitter: emitter.clone(), log: log.clone(), threshold, profile, log_level, collectors, delivering };
+        let steering = Steering::new((config, records), source, turned, in_force, tidings, now);
+        let steering = supervisor.start("steering", steering.run(asked, signal, stop.collectors.clone()));
         let trouble = {
             let log = log.clone();
             log_trouble::report(
@@ -213,56 +247,40 @@ impl Agent {
             )
         };
         supervisor.start("log trouble", trouble);
-        let rooms = Rooms { emitter, log: log.clone(), status: Arc::clone(&parts).source(), dead_letters };
+        let reload = steering::desk(changes);
+        let rooms = Rooms { emitter, log: log.clone(), status: Arc::clone(&parts).source(), dead_letters, reload };
         supervisor.start("socket", serve(api, rooms, stop.socket.clone()));
         supervisor.start("clock", watch_clock(clock, log.clone(), stop.socket.clone()));
         supervisor.start("status", tell_systemd(parts, stop.socket.clone()));
-        Ok(Agent { node_id, log, supervisor, stop, collectors, keeper, uplink })
+        Ok(Agent { node_id, log, supervisor, stop, steering, keeper })
     }
 
     /// Ends every task in order; returns when the log is closed.
     async fn stop(self) {
         let deadline = tokio::time::Instant::now() + GRACE;
         self.stop.collectors.cancel();
-        let ended = tokio::time::timeout(COLLECTORS_GRACE, futures_util::future::join_all(self.collectors));
+        let mut delivering = None;
+        let ended = tokio::time::timeout(COLLECTORS_GRACE, async {
+            if let Ok(Some(parts)) = self.steering.await {
+                delivering = Some(parts.delivering);
+                parts.collectors.ended().await;
+            }
+        });
         if ended.await.is_err() {
             tracing::warn!("a collector does not stop; going on without it");
         }
         self.stop.socket.cancel();
         self.stop.keeper.cancel();
         let _ = tokio::time::timeout(COLLECTORS_GRACE, self.keeper).await;
-        self.stop.uplink.cancel();
-        if let Some(mut uplink) = self.uplink
-            && tokio::time::timeout_at(deadline, &mut uplink).await.is_err()
-        {
-            self.stop.abandon.cancel();
-            let _ = uplink.await;
+        match delivering {
+            Some(delivering) => delivering.finish(deadline).await,
+            None => self.stop.abandon.cancel(),
         }
         self.supervisor.finished(COLLECTORS_GRACE).await;
         let log = self.log;
         // On a thread of its own; waits as long as the disk does.
         let _ = tokio::task::spawn_blocking(move || log.close()).await;
     }
-}
-
-/// The task that delivers to the configured controller, if there is one.
-fn configured_uplink(
-    config: &Config,
-    delivery: Delivery,
-    node_id: &str,
-    state: UplinkState,
-    now: impl Fn() -> i64 + Send + Sync + 'static,
-) -> Option<Uplink> {
-    let controller = config.controller.clone()?;
-    let settings = uplink::Settings {
-        address: controller.address,
-        token: controller.token,
-        tls: controller.tls,
-        node_id: node_id.to_owned(),
-    };
-    let surroundings =
-        uplink::Surroundings { now: Arc::new(now), system_info: Arc::new(|| system_info::measure(&Host::at("/"))) };
-    Some(Uplink::new(settings, surroundings, delivery, state).with_patience(controller.patience))
 }
 
 /// Opens the log and finds out who this node is.

@@ -1,8 +1,8 @@
-//! The signals that end the program.
+//! The signals that end the program, and the one that has it read its configuration again.
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Waits for SIGTERM or SIGINT.
 ///
@@ -15,4 +15,12 @@ pub async fn stop_signal() -> io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// Catches SIGHUP from now on; until then it ends the program.
+///
+/// # Errors
+/// When the signal cannot be caught.
+pub fn reload_signal() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{collecting::Collecting, config::Profile, log_look::LogLook};
+use super::{collecting::Collecting, config::Profile, log_look::LogLook, steering::InForceView};
 use crate::{
     dead_letters::DeadLetters,
     event_log::EventLog,
@@ -28,6 +28,7 @@ pub(super) struct StatusParts {
     pub(super) uplink: UplinkState,
     pub(super) collecting: Collecting,
     pub(super) dead_letters: DeadLetters,
+    pub(super) in_force: InForceView,
 }
 
 impl StatusParts {
@@ -71,6 +72,7 @@ impl StatusParts {
             }
             .to_owned(),
             dead_letters: self.dead_letters.count(),
+            configuration: Some(self.in_force.status()),
             ..StatusResponse::default()
         }
     }

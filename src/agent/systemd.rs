@@ -7,6 +7,15 @@ pub(super) fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
+/// The configuration is being read again; [`ready`] tells that it is done.
+pub(super) fn reloading() {
+    // Without the time, newer ones do not take it for an answer to their own signal.
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "the time cannot be told; the service manager is not told of a reload"),
+    }
+}
+
 /// One line for `systemctl status`.
 pub(super) fn status(line: &str) {
     notify(&[NotifyState::Status(line)]);

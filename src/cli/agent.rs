@@ -1,23 +1,20 @@
 //! `rodent agent`: the agent itself, in the foreground, as systemd runs it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::{
-    agent::{self, config::Config},
+    agent::{self, Reloads, config::Source},
     telemetry::{logging, message},
 };
 
 /// Run the agent in the foreground
 ///
 /// Collects events of this machine, keeps them and uploads them to the configured controller. Ends in order at SIGTERM
-/// or Ctrl-C.
+/// or Ctrl-C, and reads its configuration again at SIGHUP (as `rodent reload` has it do).
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rodent agent
@@ -32,16 +29,14 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, socket: Option<PathBuf>) -> Result<ExitCode, Failure> {
     // Before the configuration is read: a token may stand in it.
     agent::keep_memory_private();
-    let mut loaded =
-        Config::load(arguments.config.as_deref(), Path::new("/")).map_err(|faults| refuse(faults.to_string()))?;
-    let _logging = logging::start(loaded.config.log_level);
-    if let Some(socket) = socket {
-        loaded.config.socket = socket;
-    }
+    let source = Source { file: arguments.config.clone(), root: PathBuf::from("/"), socket };
+    let loaded = source.load().map_err(|faults| refuse(faults.to_string()))?;
+    let logging = logging::start(loaded.config.log_level);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let shutdown = CancellationToken::new();
-        let running = agent::run(loaded, shutdown.clone());
+        let reloads = Reloads { source, log_level: logging.level(), signal: agent::reload_signal()? };
+        let running = agent::run(loaded, Some(reloads), shutdown.clone());
         tokio::pin!(running);
         tokio::select! {
             ended = &mut running => return ended,

@@ -1,7 +1,7 @@
 //! The command line: one file a command, each with its arguments and `run`.
 //!
-//! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events`, `status`
-//! and `dead-letters` are thin clients of the agent's socket. Always holds: results go to standard output and everything
+//! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events`, `status`,
+//! `reload` and `dead-letters` are thin clients of the agent's socket. Always holds: results go to standard output and everything
 //! else to standard error, one line each; a reader that goes away ends a command quietly.
 
 mod agent;
@@ -13,6 +13,7 @@ mod events;
 mod failure;
 mod log;
 mod moment;
+mod reload;
 mod status;
 mod try_out;
 
@@ -64,6 +65,7 @@ enum Command {
     /// Check the configuration, or show what it comes to
     #[command(after_help = CONFIG_EXAMPLES)]
     Config(config::ConfigArguments),
+    Reload(reload::Arguments),
     /// Check, read or repair the event log of an agent that does not run
     #[command(after_help = log::EXAMPLES)]
     Log(log::Arguments),
@@ -94,6 +96,7 @@ impl Command {
             Command::Status(arguments) => wait_for(status::run(arguments, &socket)),
             Command::DeadLetters(arguments) => wait_for(dead_letters::run(arguments, &socket)),
             Command::Config(arguments) => Ok(config::run(arguments)),
+            Command::Reload(arguments) => wait_for(reload::run(arguments, &socket)),
             Command::Log(arguments) => log::run(arguments),
             Command::Bench(arguments) => bench::run(arguments),
         }

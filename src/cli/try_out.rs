@@ -78,7 +78,7 @@ async fn show(directory: &Path) -> Result<(), Failure> {
     let mut screen = Screen::stdout();
     introduce(&mut screen, &address, &socket)?;
     let agent = async {
-        let ended = agent::run(loaded, stop_agent.clone()).await;
+        let ended = agent::run(loaded, None, stop_agent.clone()).await;
         // The controller goes last, so that the agent's last words arrive.
         stop_controller.cancel();
         ended.map_err(|error| Failure::other(format!("{error:#}")))

@@ -41,9 +41,9 @@ pub use emission::{Emission, Refusal, Totals};
 pub use error::ClientError;
 
 pub use crate::schema::local::{
-    EmitResponse, ListDeadLettersRequest, ListDeadLettersResponse, ListedDeadLetter, PurgeDeadLettersRequest,
-    QueryRequest, QueryResponse, RetryDeadLettersRequest, RetryDeadLettersResponse, SOCKET, StatusResponse,
-    StoredEvent, TailRequest, emit_request::Durability,
+    ChangedSetting, EmitResponse, ListDeadLettersRequest, ListDeadLettersResponse, ListedDeadLetter,
+    PurgeDeadLettersRequest, QueryRequest, QueryResponse, ReloadRequest, ReloadResponse, RetryDeadLettersRequest,
+    RetryDeadLettersResponse, SOCKET, StatusResponse, StoredEvent, TailRequest, emit_request::Durability,
 };
 use crate::schema::{
     events::Event,
@@ -152,6 +152,16 @@ impl Client {
     /// the agent's own user; nothing has been done then.
     pub async fn purge_dead_letters(&self, purge: PurgeDeadLettersRequest) -> Result<u64, ClientError> {
         Ok(self.service.clone().purge_dead_letters(purge).await?.into_inner().purged)
+    }
+
+    /// Has the agent read its configuration again. The answer comes when what it says is in force, or tells why nothing
+    /// has changed.
+    ///
+    /// # Errors
+    /// [`ClientError::Denied`] to everybody but root and the agent's own user, [`ClientError::Unavailable`] when the agent is
+    /// stopping, [`ClientError::Refused`] when it has no files to read.
+    pub async fn reload(&self, reload: ReloadRequest) -> Result<ReloadResponse, ClientError> {
+        Ok(self.service.clone().reload(reload).await?.into_inner())
     }
 }
 

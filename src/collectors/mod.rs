@@ -54,6 +54,8 @@ pub struct Context {
     pub memory: Memory,
     /// Cancelled when it shall end.
     pub shutdown: CancellationToken,
+    /// Cancelled before that when the agent itself ends, and not when only the collector does.
+    pub agent_stops: CancellationToken,
 }
 
 /// Why a collector ended by itself.

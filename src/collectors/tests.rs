@@ -37,6 +37,8 @@ struct Machine {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Clean,
+    /// The collector alone ends, as when it is turned off.
+    Off,
     Killed,
 }
 
@@ -63,13 +65,15 @@ impl Machine {
         let log = tokio::task::spawn_blocking(move || EventLog::open(log_settings(&state)).unwrap()).await.unwrap();
         let mut told = Told::new(&log);
         let keeper = MemoryKeeper::new(self.state.path().join("memory"), log.clone());
-        let (shutdown, killed, collected) = <(CancellationToken, CancellationToken, CancellationToken)>::default();
+        let (shutdown, agent_stops) = <(CancellationToken, CancellationToken)>::default();
+        let (killed, collected) = <(CancellationToken, CancellationToken)>::default();
         let spec = ALL.iter().find(|spec| spec.name == name).unwrap();
         let context = Context {
             emitter: Emitter::new(log.clone(), Gate::OPEN, now).for_source(name),
             host: Host::at(self.root.path()),
             memory: keeper.memory(spec.name),
             shutdown: shutdown.clone(),
+            agent_stops: agent_stops.clone(),
         };
         let collector = (spec.build)(&mut Table::empty());
         let collect = async {
@@ -81,7 +85,10 @@ impl Machine {
         };
         let play = async {
             script(&mut told).await;
-            if end == End::Clean { shutdown.cancel() } else { killed.cancel() }
+            if end == End::Clean {
+                agent_stops.cancel();
+            }
+            if end == End::Killed { killed.cancel() } else { shutdown.cancel() }
         };
         tokio::join!(collect, play, keeper.run(collected.clone()));
         told.rest(&log).await;
@@ -320,4 +327,16 @@ async fn a_collector_that_starts_again_in_the_same_process_tells_no_new_start() 
     assert!(first.iter().any(|line| line.contains("startup.started")));
     let second = machine.run("system", End::Killed, async |told| told.reaches(0).await).await;
     assert_eq!(without_clocks(second), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_turned_off_says_no_farewell_and_the_next_start_finds_no_unclean_stop() {
+    let machine = nas();
+    let run =
+        async |end, count| without_clocks(machine.run("system", end, async |told| told.reaches(count).await).await);
+    let first = run(End::Off, 2).await;
+    assert!(!first.iter().any(|line| line.contains("shutdown")), "{first:?}");
+    assert_eq!(run(End::Off, 0).await, Vec::<String>::new(), "on again, in the same process");
+    machine.write("proc/self/stat", &stat(200));
+    assert_eq!(run(End::Killed, 1).await, ["info system.startup.service_restart system"]);
 }

@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -36,6 +37,20 @@ impl Ballast {
         let target = (disk_bytes_max / SHARE).min(ballast_bytes_max);
         let bytes = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
         Ballast { path, target, bytes }
+    }
+
+    /// Is to be as large as fits a log of so many bytes. What is too much is given up; what is missing grows.
+    pub(super) fn resize(&mut self, disk_bytes_max: u64, ballast_bytes_max: u64) {
+        self.target = (disk_bytes_max / SHARE).min(ballast_bytes_max);
+        if self.bytes > self.target {
+            let mut opened = OpenOptions::new();
+            let opened = opened.write(true).custom_flags(NO_SURPRISES).open(&self.path);
+            let shrunk = opened.and_then(|file| file.set_len(self.target));
+            match shrunk {
+                Ok(()) => self.bytes = self.target,
+                Err(_) => drop(self.release()),
+            }
+        }
     }
 
     /// What it takes on the disk, bytes.
@@ -73,7 +88,6 @@ impl Ballast {
     }
 
     fn append(&mut self, bytes: u64) -> io::Result<()> {
-        use std::os::unix::fs::OpenOptionsExt as _;
         let mut file =
             OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(NO_SURPRISES).open(&self.path)?;
         io::copy(&mut File::open("/dev/urandom")?.take(bytes), &mut file)?;

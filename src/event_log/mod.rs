@@ -90,7 +90,7 @@ pub use self::{
     quarantine::Quarantined,
     reader::{BatchLimits, Gap, Read, Reader, Run, StoredEvent},
     refusal::Refusal,
-    settings::Settings,
+    settings::{Room, Settings},
 };
 use self::{
     buffer::Buffer,
@@ -136,6 +136,8 @@ struct Shared {
     /// Why events are not durable; empty when they are.
     degraded: Mutex<status::Degraded>,
     signs: Signs,
+    /// What of the settings has changed since the log was opened.
+    room: Mutex<Room>,
 }
 
 impl Shared {
@@ -162,6 +164,10 @@ impl Shared {
         if self.durable(lane) < next {
             self.buffer.commit(lane);
         }
+    }
+
+    fn room(&self) -> Room {
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set_degraded(&self, reason: String) {
@@ -239,6 +245,7 @@ impl EventLog {
             degraded: Mutex::default(),
             signs: Signs::new(),
             rows,
+            room: Mutex::new(settings.room()),
             settings,
         });
         if !closed && !is_new {
@@ -343,13 +350,20 @@ impl EventLog {
         registered.then(|| Cursor { shared: Arc::clone(&self.shared), name })
     }
 
-    /// Takes other bounds of what waits in memory, at once. `flush_interval` can only be shortened below what the log was
-    /// opened with: after an unclean stop the next start tells by that how much may have been lost.
+    /// Keeps so much for so long, from now on: what has no room any more goes within a moment, with a record where somebody
+    /// loses by it.
+    pub fn set_room(&self, room: Room) {
+        *self.shared.room.lock().unwrap_or_else(PoisonError::into_inner) = room;
+        self.shared.buffer.cursor_moved();
+    }
+
+    /// Takes other bounds of what waits in memory, at once. `flush_interval` can only be shortened below that of the
+    /// [`Room`]: after an unclean stop the next start tells by that how much may have been lost.
     pub fn set_memory(&self, buffer_size: usize, flush_threshold: usize, flush_interval: Duration) {
         self.shared.buffer.limit(buffer::Limits {
             events_max: buffer_size,
             flush_threshold,
-            flush_interval: flush_interval.min(self.shared.settings.flush_interval),
+            flush_interval: flush_interval.min(self.shared.room().flush_interval),
             ..self.shared.buffer.limits()
         });
     }

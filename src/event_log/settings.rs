@@ -67,10 +67,36 @@ impl Settings {
         }
     }
 
-    pub(super) fn bounds(&self, age: Duration) -> retention::Bounds {
+    /// The part that can change while the log is open.
+    pub fn room(&self) -> Room {
+        Room {
+            disk_bytes_max: self.disk_bytes_max,
+            history_bytes: self.history_bytes,
+            age_max: self.age_max,
+            urgent_share: self.urgent_share,
+            flush_interval: self.flush_interval,
+        }
+    }
+}
+
+/// How much the log may keep and for how long: what can change while it is open. As in [`Settings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the field of the same name in `Settings`")]
+pub struct Room {
+    pub disk_bytes_max: u64,
+    pub history_bytes: Option<u64>,
+    pub age_max: Option<Duration>,
+    pub urgent_share: u8,
+    /// The longest that an event may wait in memory: what the next start takes for the time in which an unclean stop may
+    /// have lost some, so it has to be what the next start will read.
+    pub flush_interval: Duration,
+}
+
+impl Room {
+    pub(super) fn bounds(&self, generation_bytes: u64, age: Duration) -> retention::Bounds {
         let expired_before = self.age_max.map_or(Duration::ZERO, |age_max| age.saturating_sub(age_max));
         // A generation that is being written may grow to a full one before retention looks again.
-        let margin = Lane::ALL.len() as u64 * self.generation_bytes;
+        let margin = Lane::ALL.len() as u64 * generation_bytes;
         let disk_bytes_max = self.disk_bytes_max.saturating_sub(margin);
         retention::Bounds {
             disk_bytes_max,

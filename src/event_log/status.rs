@@ -36,6 +36,7 @@ impl EventLog {
     /// gigabyte) and where the cursors stand.
     pub fn status(&self) -> LogStatus {
         let shared = &self.shared;
+        let room = shared.room();
         let disk_bytes = shared.rows.iter().map(Row::disk_bytes).sum::<u64>()
             + shared.ballast_bytes()
             + shared.meta_bytes.load(Ordering::Relaxed);
@@ -43,9 +44,9 @@ impl EventLog {
             log_epoch: self.epoch().to_string(),
             lanes: Lane::ALL.map(|lane| self.lane_status(lane)).into(),
             cursors: self.cursors(),
-            urgent_share: shared.settings.urgent_share.into(),
+            urgent_share: room.urgent_share.into(),
             disk_bytes,
-            disk_bytes_max: shared.settings.disk_bytes_max,
+            disk_bytes_max: room.disk_bytes_max,
             ballast_bytes: shared.ballast_bytes(),
             quarantined_bytes: quarantine::list(&shared.settings.directory).iter().map(|store| store.disk_bytes).sum(),
             degraded: self.degraded().unwrap_or_default(),

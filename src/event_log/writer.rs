@@ -17,7 +17,7 @@ use std::{
 
 use self::{flusher::Flusher, removal::Condemned, rescue::Failing};
 use super::{
-    Lane, LogError, Shared,
+    Lane, LogError, Room, Shared,
     age::AgeClock,
     ballast::Ballast,
     buffer::{Block, Work},
@@ -97,6 +97,8 @@ struct LaneWork {
 /// The writer's own state.
 pub(super) struct Writer {
     shared: Arc<Shared>,
+    /// As it was when the writer looked last.
+    room: Room,
     meta: Meta,
     encoder: Encoder,
     lanes: [LaneWork; 2],
@@ -136,11 +138,12 @@ impl Writer {
             ballast,
             grow_ballast_at: now + BALLAST_DELAY,
             consumers_known_at: now + CONSUMERS_DELAY,
-            look_for_age_at: settings.age_interval().map(|interval| now + interval),
+            look_for_age_at: shared.room().age_interval().map(|interval| now + interval),
             failing: None,
             flusher: Flusher::start().map_err(|e| LogError::io("start a thread for", &shared.settings.directory, e))?,
             flushing: None,
             meta,
+            room: shared.room(),
             shared,
         };
         if let Some(error) = full {
@@ -191,7 +194,7 @@ impl Writer {
             self.recover();
         }
         if self.look_for_age_at.is_some_and(|at| now >= at) {
-            self.look_for_age_at = self.shared.settings.age_interval().map(|interval| now + interval);
+            self.look_for_age_at = self.room.age_interval().map(|interval| now + interval);
             self.seal_old();
             self.retain();
         }
@@ -393,7 +396,7 @@ impl Writer {
 
     /// Seals what has been written to for so long that its oldest events would be kept too long.
     fn seal_old(&mut self) {
-        let Some(interval) = self.shared.settings.age_interval() else { return };
+        let Some(interval) = self.room.age_interval() else { return };
         let began_before = self.age.now().saturating_sub(interval).as_millis();
         for lane in Lane::ALL {
             let old = |active: &Active| active.durable.frames > 0 && u128::from(active.durable.begun_at) < began_before;

@@ -42,16 +42,15 @@ impl Gate {
         if self.knows(origin) || self.is_member(origin.uid).await { Ok(origin) } else { Err(self.refusal(origin)) }
     }
 
-    /// The caller's identity, if it is root or the agent's own user: the others give and read events, and destroy none.
-    pub(super) async fn admit_owner<T>(&self, request: &Request<T>) -> Result<Origin, Status> {
+    /// The caller's identity, if it is root or the agent's own user: the others give and read events, and change nothing.
+    /// `act` is what it is about to do.
+    pub(super) async fn admit_owner<T>(&self, request: &Request<T>, act: &str) -> Result<Origin, Status> {
         let origin = self.admit(request).await?;
         if self.owns(origin) {
             return Ok(origin);
         }
         let uid = origin.uid;
-        Err(Status::permission_denied(format!(
-            "user {uid} may not throw events away: only root and the agent's own user may"
-        )))
+        Err(Status::permission_denied(format!("user {uid} may not {act}: only root and the agent's own user may")))
     }
 
     fn owns(&self, origin: Origin) -> bool {

@@ -3,8 +3,8 @@
 //!
 //! Takes from [`crate::client`] and whatever else speaks gRPC on this machine; gives to the pipeline, reads the event
 //! log. Every call is checked against the credentials that the kernel reports for the peer, and these become the
-//! origin of the events. Readers hold no cursor, so that no client can hold the log back. Nothing here can change the
-//! agent's settings or run anything; only who owns the agent can throw dead letters away.
+//! origin of the events. Readers hold no cursor, so that no client can hold the log back. Nothing here can run anything or
+//! bring settings of its own; only who owns the agent can throw dead letters away, or have its files read again.
 
 mod connections;
 mod dead_letters;
@@ -23,8 +23,9 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::{Status, transport::Server};
 
 pub use socket::BindError;
 
@@ -32,7 +33,7 @@ use crate::{
     dead_letters::DeadLetters,
     event_log::EventLog,
     pipeline::Emitter,
-    schema::local::{SOCKET, StatusResponse, local_service_server::LocalServiceServer},
+    schema::local::{ReloadRequest, ReloadResponse, SOCKET, StatusResponse, local_service_server::LocalServiceServer},
 };
 
 /// Calls at once on one connection; further ones wait at the client.
@@ -69,6 +70,9 @@ impl Default for Settings {
 /// Says how the agent is doing. May block for the time of a few file system calls.
 pub type StatusSource = Arc<dyn Fn() -> StatusResponse + Send + Sync>;
 
+/// Has the agent read its configuration again. What it has begun it ends, also when nobody waits for the answer.
+pub type ReloadDesk = Arc<dyn Fn(ReloadRequest) -> BoxFuture<'static, Result<ReloadResponse, Status>> + Send + Sync>;
+
 /// What the socket gives access to.
 #[derive(Clone)]
 pub struct Rooms {
@@ -80,6 +84,8 @@ pub struct Rooms {
     pub status: StatusSource,
     /// What the controller refused.
     pub dead_letters: DeadLetters,
+    /// Answers `reload`.
+    pub reload: ReloadDesk,
 }
 
 /// The socket stopped working.

@@ -19,8 +19,9 @@ use crate::{
     pipeline::EmitError,
     schema::local::{
         EmitRequest, EmitResponse, FlushRequest, FlushResponse, ListDeadLettersRequest, ListDeadLettersResponse,
-        PurgeDeadLettersRequest, PurgeDeadLettersResponse, QueryRequest, QueryResponse, RetryDeadLettersRequest,
-        RetryDeadLettersResponse, StatusRequest, StatusResponse, TailRequest, local_service_server::LocalService,
+        PurgeDeadLettersRequest, PurgeDeadLettersResponse, QueryRequest, QueryResponse, ReloadRequest, ReloadResponse,
+        RetryDeadLettersRequest, RetryDeadLettersResponse, StatusRequest, StatusResponse, TailRequest,
+        local_service_server::LocalService,
     },
 };
 
@@ -138,8 +139,13 @@ impl LocalService for Service {
         &self,
         request: Request<PurgeDeadLettersRequest>,
     ) -> Result<Response<PurgeDeadLettersResponse>, Status> {
-        let origin = self.gate.admit_owner(&request).await?;
+        let origin = self.gate.admit_owner(&request, "throw events away").await?;
         self.desk.purge(request.into_inner(), origin).await.map(Response::new)
+    }
+
+    async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
+        self.gate.admit_owner(&request, "have the configuration read again").await?;
+        (self.rooms.reload)(request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -26,7 +26,8 @@ pub struct Memory {
     name: &'static str,
 }
 
-/// Writes down what the collectors remember.
+/// Writes down what the collectors remember. Cheap to copy; one of them is run.
+#[derive(Clone)]
 pub struct MemoryKeeper {
     shared: Arc<Shared>,
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::Secret;
+
 /// Where an effective value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -46,9 +48,16 @@ pub struct Record {
     pub expects: String,
     /// What it does, in one line.
     pub about: &'static str,
+    /// The value itself where it is not to be shown.
+    pub secret: Option<Secret>,
 }
 
 impl Record {
+    /// Whether both have the same value, wherever it came from.
+    pub fn is_as(&self, other: &Record) -> bool {
+        self.value == other.value && self.secret == other.secret
+    }
+
     /// The value as one would write it in the file; empty where there is none.
     pub fn text(&self) -> String {
         match &self.value {
@@ -83,7 +92,15 @@ impl Records {
         self.0.iter().filter(|record| matches!(record.origin, Origin::File { .. })).count()
     }
 
-    pub(super) fn push(&mut self, record: Record) {
+    /// Keeps with the one for this key what is not to be shown of it.
+    pub(super) fn keep_secret(&mut self, key: &str, secret: Option<Secret>) {
+        if let Some(own) = self.0.iter_mut().find(|record| record.key == key) {
+            own.secret = secret;
+        }
+    }
+
+    /// Puts one in the place of that of the same key, or behind all others.
+    pub fn put(&mut self, record: Record) {
         match self.0.iter_mut().find(|own| own.key == record.key) {
             Some(own) => *own = record,
             None => self.0.push(record),

@@ -164,7 +164,7 @@ impl Table {
 
     fn record(&self, key: &str, value: Json, origin: Origin, expects: String, about: &'static str) {
         let key = join(&self.name, key);
-        lock(&self.session).records.push(Record { key, value, origin, expects, about });
+        lock(&self.session).records.put(Record { key, value, origin, expects, about, secret: None });
     }
 
     fn origin(&self, entry: &Entry) -> Origin {

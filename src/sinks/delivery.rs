@@ -41,10 +41,14 @@ pub struct Delivery {
 impl Delivery {
     /// Goes on where the cursor stands.
     pub fn new(log: &EventLog, cursor: &Cursor, threshold: Threshold) -> Delivery {
-        let threshold = watch::Sender::new(threshold);
+        Delivery::following(log, cursor, &watch::Sender::new(threshold))
+    }
+
+    /// The same, for one that follows another: a batch is due as `threshold` says, now and later.
+    pub fn following(log: &EventLog, cursor: &Cursor, threshold: &watch::Sender<Threshold>) -> Delivery {
         let outgoing = |lane| Outgoing::new(log, cursor.clone(), lane, threshold.subscribe());
         let (urgent, routine) = (outgoing(Lane::Urgent), outgoing(Lane::Routine));
-        Delivery { log: log.clone(), cursor: cursor.clone(), urgent, routine, threshold }
+        Delivery { log: log.clone(), cursor: cursor.clone(), urgent, routine, threshold: threshold.clone() }
     }
 
     /// Sets when a batch is due, from now on; stays good while the delivery runs.

@@ -4,7 +4,7 @@
 //! Errors and changes of state only; nothing here scales with events. Who logs never waits for journald, and no place floods
 //! either of the two.
 
-use std::{fmt, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{fmt, os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc};
 
 use tracing::{
     Level,
@@ -19,6 +19,7 @@ use tracing_subscriber::{
         format::{DefaultVisitor, Writer},
     },
     layer::SubscriberExt as _,
+    reload,
     util::SubscriberInitExt as _,
 };
 
@@ -38,9 +39,26 @@ const SOCKET_VARIABLE: &str = "RODENT_JOURNAL_SOCKET";
 pub struct Logging {
     flood: Flood,
     journal: Option<journal::Ending>,
+    level: LogLevel,
+}
+
+/// Turns the level while the program runs. Cheap to copy.
+#[derive(Clone)]
+pub struct LogLevel(Arc<dyn Fn(Level) + Send + Sync>);
+
+impl LogLevel {
+    /// From now on the least important lines are those of `level`; what the environment says still beats it.
+    pub fn set(&self, level: Level) {
+        (self.0)(level);
+    }
 }
 
 impl Logging {
+    /// What turns the level.
+    pub fn level(&self) -> LogLevel {
+        self.level.clone()
+    }
+
     /// Whether messages go to journald.
     pub fn is_journal(&self) -> bool {
         self.journal.is_some()
@@ -55,23 +73,13 @@ impl Drop for Logging {
 
 /// Starts logging for the process. A second call does nothing.
 pub fn start(level: Level) -> Logging {
-    let filter = || {
-        let filter = EnvFilter::builder()
-            .with_default_directive(LevelFilter::from_level(level).into())
-            .with_env_var(VARIABLE)
-            .from_env_lossy();
-        match std::env::var(VARIABLE).is_ok_and(|directives| directives.contains("sled")) {
-            true => filter,
-            // It repeats at each attempt what the event log says once.
-            false => filter.add_directive("sled=off".parse().expect("a directive")),
-        }
-    };
     let flood = Flood::default();
+    let (filter, handle) = reload::Layer::new(filter(level));
     let path = std::env::var_os(SOCKET_VARIABLE).map_or_else(|| journal::SOCKET.into(), PathBuf::from);
     let journal = journal_is_listening().then(|| Journal::connect(&path).ok()).flatten();
     let (result, journal) = match journal {
         Some((layer, ending)) => {
-            let layer = layer.with_filter(filter().and(flood.clone()));
+            let layer = layer.with_filter(filter.and(flood.clone()));
             (tracing_subscriber::registry().with(layer).try_init(), Some(ending))
         }
         None => {
@@ -80,13 +88,28 @@ pub fn start(level: Level) -> Logging {
                 .with_target(false)
                 .fmt_fields(Plain)
                 .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-                .with_filter(filter().and(flood.clone()));
+                .with_filter(filter.and(flood.clone()));
             (tracing_subscriber::registry().with(layer).try_init(), None)
         }
     };
     // Only a second call fails; the first one's subscriber stays.
     drop(result);
-    Logging { flood, journal }
+    // What turns it stays without effect then.
+    let level = LogLevel(Arc::new(move |level| drop(handle.reload(self::filter(level)))));
+    Logging { flood, journal, level }
+}
+
+/// What is written at this level, unless the environment says otherwise.
+fn filter(level: Level) -> EnvFilter {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::from_level(level).into())
+        .with_env_var(VARIABLE)
+        .from_env_lossy();
+    match std::env::var(VARIABLE).is_ok_and(|directives| directives.contains("sled")) {
+        true => filter,
+        // It repeats at each attempt what the event log says once.
+        false => filter.add_directive("sled=off".parse().expect("a directive")),
+    }
 }
 
 /// Whether standard error is the journal's own stream: systemd says so by its device and inode.

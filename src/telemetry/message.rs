@@ -68,6 +68,8 @@ messages! {
     WRITER_MOVES = "19b91c54548e455e8ea37ecbb4d76140";
     /// The configuration is wrong and is not used.
     CONFIGURATION_REFUSED = "cf5083f841714cbc83431398c96f89c8";
+    /// The configuration was read again and is in force.
+    CONFIGURATION_APPLIED = "c6f49047f2a84cdf85a4359db9c5a237";
     /// The clock of this machine is not kept in step.
     CLOCK_UNSYNCHRONISED = "aa507829c74c45eabd40a92ea6199add";
     /// The clock of this machine is in step again.

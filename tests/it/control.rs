@@ -146,7 +146,9 @@ async fn an_update_is_in_force_until_the_next_one_or_the_next_start_and_is_told_
     let before = agent.emit("info");
     let ack = acknowledgement(stream.ask(update("events", r#"{"profile": "minimal", "categories": "all"}"#)).await);
     assert!(ack.success, "{ack:?}");
-    assert!(ack.message.starts_with("in force until the next start: ") && ack.message.contains("events.levels"));
+    assert!(
+        ack.message.starts_with("in force until the next start or reload: ") && ack.message.contains("events.levels")
+    );
     assert_eq!(agent.status()["profile"], "minimal");
     // The one that is told, and nothing else.
     assert_eq!(agent.emit("info"), (before.0 + 1, before.1 + 1));
@@ -200,7 +202,7 @@ async fn what_is_wrong_changes_nothing_and_is_refused_with_every_reason() {
         details.as_array().expect("a list").iter().map(|it| it.as_str().unwrap().to_owned()).collect();
     assert!(details[0].starts_with("events.categories: a list: empty; expected "), "{details:?}");
     assert!(details[1].starts_with("events.levels: loud: expected "), "{details:?}");
-    assert!(details[2].starts_with("events.max_disk: cannot change while the agent runs"), "{details:?}");
+    assert!(details[2].starts_with("events.max_disk: not for a controller to set"), "{details:?}");
     assert_eq!(refused(&mut stream, update("events", "levels: [error]")).await.0, 3);
     let taken = agent.emit("info");
     assert_eq!(agent.emit("info"), (taken.0 + 1, taken.1));

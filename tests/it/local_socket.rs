@@ -17,13 +17,14 @@ use rodent::{
     dead_letters::DeadLetters,
     event::{EventView, Level, json},
     event_log::{self, EventLog},
-    local_api::{LocalApi, Rooms, ServeError, Settings},
+    local_api::{LocalApi, ReloadDesk, Rooms, ServeError, Settings},
     pipeline::{Emitter, Gate},
     schema::events::Event,
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 const NOW: i64 = 1_762_767_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,7 +68,8 @@ impl Site {
         let api = LocalApi::bind(&settings).await.expect("a free place");
         let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
         let dead_letters = DeadLetters::open(&directory.path().join("dead-letters")).expect("a directory");
-        let rooms = Rooms { emitter, log: log.clone(), status, dead_letters: dead_letters.clone() };
+        let reload: ReloadDesk = Arc::new(|_| Box::pin(async { Err(Status::unavailable("nothing to reload")) }));
+        let rooms = Rooms { emitter, log: log.clone(), status, dead_letters: dead_letters.clone(), reload };
         serving.spawn(api.serve(rooms, shutdown.clone()));
         let client = Client::connect(&socket).await.expect("the agent answers");
         Site { client, log, dead_letters, socket, shutdown, serving, _directory: directory }

@@ -19,7 +19,7 @@ const KEEPALIVE_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Dura
 const BACKOFF_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
 /// The controller: where it is, and how the agent proves who it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerSettings {
     /// `host:port`, the host a name or an address (IPv6 in brackets).
     pub address: String,

@@ -1,5 +1,5 @@
-//! Settings that a controller wants in force until the next start: read by the same code as the file, so that the same is
-//! refused in the same words.
+//! Settings that a controller wants in force until the files are read the next time, at a start or a reload: read by the
+//! same code as the file, so that the same is refused in the same words.
 //!
 //! An update stands for itself: what it does not name is as the files say, whatever an update before it named. An empty one
 //! thus takes everything back.
@@ -7,9 +7,9 @@
 use serde_json::{Map, Value};
 
 use super::EventSettings;
-use crate::settings::{Document, Origin, Records};
+use crate::settings::{Document, Origin, Record, Records};
 
-/// Keys of `events` that can change while the agent runs. The others are bounds of what is on the disk.
+/// Keys of `events` that a controller may set. The others are bounds of what is on the disk: the machine's own affair.
 const LIVE: [&str; 3] = ["profile", "levels", "categories"];
 
 /// The section that can be updated, with the dot behind it.
@@ -55,6 +55,12 @@ impl FileEvents {
         }
     }
 
+    /// Keys that have other values in an update than in the files.
+    pub fn changed_by(&self, update: &Records) -> Vec<String> {
+        let is_other = |record: &&Record| self.0.get(&record.key).is_none_or(|own| !own.is_as(record));
+        update.iter().filter(is_other).map(|record| record.key.clone()).collect()
+    }
+
     /// What the update names and only the files can set.
     fn fixed(&self, update: &Map<String, Value>) -> impl Iterator<Item = String> {
         let is_fixed = |key: &&String| {
@@ -63,7 +69,7 @@ impl FileEvents {
         };
         let keys: Vec<_> = update.keys().filter(is_fixed).cloned().collect();
         keys.into_iter().map(|key| {
-            format!("{SECTION}{key}: cannot change while the agent runs; set it in the configuration file and restart")
+            format!("{SECTION}{key}: not for a controller to set; set it in the configuration file, and reload")
         })
     }
 }
@@ -119,11 +125,11 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_restart_can_change_and_what_is_no_update_is_refused() {
+    fn what_only_the_files_can_set_and_what_is_no_update_is_refused() {
         let refused = with("", r#"{"max_disk": "2GiB", "levels": ["error"]}"#).expect_err("refused");
         assert_eq!(
             refused,
-            ["events.max_disk: cannot change while the agent runs; set it in the configuration file and restart"]
+            ["events.max_disk: not for a controller to set; set it in the configuration file, and reload"]
         );
         for rubbish in ["", "[]", "levels: [error]", "{\"levels\": [\"error\"]", "\u{0}"] {
             let refused = with("", rubbish).expect_err("refused");

@@ -127,7 +127,9 @@ impl Watch {
         let Some(start) = self.start.take() else { return Ok(()) };
         let run = Run { stopped_cleanly: true, ..start.run };
         let known = Known { run: Some(run), ..self.known.clone() };
-        self.report(vec![clean_stop()], known).await
+        // Only turned off: that is no farewell, but the next start must not take it for an unclean stop either.
+        let farewell = self.context.agent_stops.is_cancelled().then(clean_stop);
+        self.report(farewell.into_iter().collect(), known).await
     }
 
     async fn look_at_host(&mut self) -> Result<(), CollectError> {

@@ -36,6 +36,7 @@ pub(super) struct Condemned {
 impl Writer {
     /// Removes what may go, and condemns what must.
     pub(super) fn retain(&mut self) {
+        self.take_room();
         self.remove_condemned();
         match self.failing {
             None => self.retain_on_disk(),
@@ -47,6 +48,17 @@ impl Writer {
         }
     }
 
+    /// Goes by what the log may keep now.
+    fn take_room(&mut self) {
+        let room = self.shared.room();
+        if room == std::mem::replace(&mut self.room, room) {
+            return;
+        }
+        self.look_for_age_at = room.age_interval().map(|interval| Instant::now() + interval);
+        self.ballast.resize(room.disk_bytes_max, self.shared.settings.ballast_bytes_max);
+        self.shared.set_ballast(self.ballast.bytes());
+    }
+
     fn retain_on_disk(&mut self) {
         let shared = Arc::clone(&self.shared);
         let lanes = self.candidates(shared.cursors.durably_passed());
@@ -55,7 +67,8 @@ impl Writer {
             shared.rows.iter().map(|row| row.disk_bytes().saturating_sub(row.condemned_bytes())).sum();
         let beside = self.meta.disk_bytes() + self.ballast.bytes();
         let other_bytes = (rows_bytes + beside).saturating_sub(sealed_bytes);
-        for removal in retention::decide(shared.settings.bounds(self.age.now()), &lanes, other_bytes) {
+        let bounds = self.room.bounds(shared.settings.generation_bytes, self.age.now());
+        for removal in retention::decide(bounds, &lanes, other_bytes) {
             let Some(sealed) = find(&lanes, removal.lane, removal.number) else { continue };
             match removal.loses {
                 true => self.condemn(removal.lane, sealed, EventLossOperation::Retention),

@@ -59,6 +59,7 @@ impl Table {
         let show = |secret: &Option<Secret>| secret.as_ref().map(|_| "(secret)").into();
         self.find(key).inspect(|entry| lock(&self.session).hide(entry.key_at));
         let secret = self.read(key, expects.into(), about, None, parse, show);
+        lock(&self.session).records.keep_secret(&join(&self.name, key), secret.clone());
         if let Some(entry) = self.find(key).filter(|_| secret.is_some()) {
             self.require_private(&entry);
         }

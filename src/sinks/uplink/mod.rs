@@ -20,6 +20,7 @@ mod pacing;
 mod patience;
 pub mod probe;
 mod refusal;
+mod registering;
 mod settings;
 mod state;
 mod stream;
@@ -27,21 +28,20 @@ mod tls;
 mod token;
 mod window;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    answer::{Answer, Asked, classify, is_strain},
+    answer::{Answer, classify, is_strain},
     burial::Burial,
-    connection::Connection,
     control::Line,
     credentials::{Credentials, Proof},
     failure::{Failure, Reason, code_name},
     forks::Forks,
-    link::{Done, Link, guarded},
+    link::{Done, Link},
     state::Phase,
     token::Token,
 };
@@ -101,6 +101,8 @@ pub struct Uplink {
     compression: Compression,
     /// Whether it has been told that the log cannot be read.
     unreadable: bool,
+    /// Another uplink is to go on in its place.
+    replaced: CancellationToken,
 }
 
 impl Uplink {
@@ -127,7 +129,13 @@ impl Uplink {
             records: BTreeSet::new(),
             compression: Compression::default(),
             unreadable: false,
+            replaced: CancellationToken::new(),
         }
+    }
+
+    /// Sends nothing more when `replaced` is cancelled, and ends when what is on its way is answered.
+    pub fn until_replaced(self, replaced: CancellationToken) -> Uplink {
+        Uplink { replaced, ..self }
     }
 
     /// Waits as long as this says, and not as by default.
@@ -152,12 +160,12 @@ impl Uplink {
 
     async fn deliver(&mut self, shutdown: &CancellationToken) {
         loop {
-            let hurried = shutdown.is_cancelled();
+            let (hurried, replaced) = (shutdown.is_cancelled(), self.replaced.is_cancelled());
             self.pause = self.pause.filter(|until| Instant::now() < *until);
-            if self.pause.is_none() {
+            if self.pause.is_none() && !replaced {
                 self.fill(hurried).await;
             }
-            if hurried && self.in_flight.is_empty() {
+            if (hurried || replaced) && self.in_flight.is_empty() {
                 return;
             }
             self.state.flows(self.in_flight.len(), |lane| self.delivery.in_flight(lane), self.link.as_ref());
@@ -167,10 +175,11 @@ impl Uplink {
                 biased;
                 Some(done) = self.in_flight.next(), if !idle => self.settle(done).await,
                 () = shutdown.cancelled(), if !hurried => {}
+                () = self.replaced.cancelled(), if !replaced => {}
                 () = tokio::time::sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {}
                 // What was refused may be accepted with another token or certificate.
                 () = self.credentials.changed(), if pause.is_some() => self.pause = None,
-                () = self.delivery.changed(urgent, routine), if pause.is_none() && !hurried => {}
+                () = self.delivery.changed(urgent, routine), if pause.is_none() && !hurried && !replaced => {}
             }
         }
     }
@@ -424,40 +433,6 @@ impl Uplink {
             Err(failure) => {
                 self.state.attempt_failed(None, failure.reason);
                 self.wait(&failure);
-            }
-        }
-    }
-
-    async fn try_connect(&mut self, proof: &Proof) -> Result<(Connection, Option<Compression>), Failure> {
-        let connection = Connection::open(&self.settings.address, proof, &self.patience)
-            .await
-            .map_err(|error| Failure::retry(ErrorChain(&error).to_string()))?;
-        let system_info = Arc::clone(&self.surroundings.system_info);
-        let system_info = tokio::task::spawn_blocking(move || system_info()).await.unwrap_or_default();
-        match guarded(connection.register(&proof.token.header, system_info)).await.unwrap_or_else(Err) {
-            Ok((Some(response), _)) if !response.success => {
-                let error = format!("the controller does not register this node: {}", response.message);
-                Err(Failure { reason: Reason::Refused, ..Failure::hold(error) })
-            }
-            Ok((response, accepts)) => {
-                let response = response.unwrap_or_default();
-                self.credentials.keep(&response).await;
-                self.state.registered(Registration {
-                    claims: proof.token.claims.clone(),
-                    domain: response.domain,
-                    expires_on: response.expires_on,
-                    controller: self.settings.address.clone(),
-                });
-                Ok((connection, accepts))
-            }
-            Err(status) => {
-                let asked = Asked { events: 1, compressed: false, strained: 0 };
-                let outcome = Err(status);
-                let answer = match classify(&outcome, asked) {
-                    Answer::Retry(after) => Answer::Retry(after),
-                    _ => Answer::Hold,
-                };
-                Err(Failure::of("register: ", answer, &outcome, connection.refusal()))
             }
         }
     }

@@ -91,13 +91,17 @@ impl Phase {
     }
 }
 
+/// The state that an uplink begins in.
+fn state_of(controller: &str) -> &'static str {
+    if controller.is_empty() { "off" } else { "connecting" }
+}
+
 impl UplinkState {
     /// Of an uplink to `controller`; empty when none is configured.
     pub fn new(controller: &str) -> UplinkState {
-        let state = if controller.is_empty() { "off" } else { "connecting" };
         let lane = |lane: Lane| UplinkLaneStatus { lane: lane.name().to_owned(), ..UplinkLaneStatus::default() };
         let status = UplinkStatus {
-            state: state.to_owned(),
+            state: state_of(controller).to_owned(),
             controller: controller.to_owned(),
             lanes: Lane::ALL.map(lane).into(),
             failed_attempts_by_reason: Reason::ALL.map(|reason| (reason.name().to_owned(), 0)).into(),
@@ -109,6 +113,22 @@ impl UplinkState {
                 registration: watch::Sender::new(None),
             }),
         }
+    }
+
+    /// Another uplink begins, to `controller`; empty for none. What was delivered so far still counts.
+    pub fn begin(&self, controller: &str) {
+        let mut status = self.lock();
+        status.next_attempt = None;
+        let status = &mut status.status;
+        state_of(controller).clone_into(&mut status.state);
+        controller.clone_into(&mut status.controller);
+        (status.state_since, status.connected_since) = (0, 0);
+        (status.in_flight_batches, status.window, status.dialect) = (0, 0, 0);
+        status.last_error.clear();
+        status.compression.clear();
+        (status.token_expires_at, status.certificate_expires_at) = (0, 0);
+        status.lanes.iter_mut().for_each(|lane| lane.in_flight_batches = 0);
+        self.inner.registration.send_replace(None);
     }
 
     /// The state now.

@@ -16,7 +16,7 @@ use crate::settings::Secret;
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 /// Where the token comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenSource {
     /// A file that holds nothing else, read again when it changes.
     File(PathBuf),

@@ -1,0 +1,271 @@
+//! Puts other settings in force while the agent runs: those of the files, read again, and those that a controller sends.
+//!
+//! One task, one change after the other. Files are read and judged whole before anything is touched; then everything that
+//! can change is changed ([`Parts`]), and what cannot stays as it is and is named. What a controller has sent holds until the
+//! files are read the next time: whoever owns the machine has the last word, and after a reload what is in force is what the
+//! files say.
+
+mod difference;
+mod parts;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::{
+    signal::unix::Signal,
+    sync::{mpsc, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use self::difference::{Difference, keys};
+pub(super) use self::parts::{Parts, threshold};
+use super::{
+    config::{Config, EventUpdate, FileEvents, Loaded, Source},
+    config_change::{Act, Tidings},
+    systemd,
+};
+use crate::{
+    local_api::ReloadDesk,
+    schema::local::{ConfigurationStatus, ReloadRequest, ReloadResponse},
+    settings::{Faults, Records},
+    sinks::uplink::control::Refusal,
+    telemetry::message,
+};
+
+/// Changes that wait for their turn. One more is refused.
+pub(super) const WAITING_MAX: usize = 8;
+
+/// A change that is asked for.
+pub(super) enum Change {
+    /// Read the files again.
+    Reload {
+        /// Only tell what would change.
+        dry_run: bool,
+        answer: oneshot::Sender<Result<ReloadResponse, Status>>,
+    },
+    /// Take settings of events from a controller, until the files are read the next time.
+    Update {
+        /// JSON: an object of keys of `events`.
+        settings: Vec<u8>,
+        controller: String,
+        answer: oneshot::Sender<Result<Vec<u8>, Refusal>>,
+    },
+}
+
+/// What is in force, for `rodent status`. Cheap to copy.
+#[derive(Clone)]
+pub(super) struct InForceView(Arc<Mutex<ConfigurationStatus>>);
+
+impl InForceView {
+    /// Just started.
+    pub(super) fn new(applied_at: i64) -> InForceView {
+        InForceView(Arc::new(Mutex::new(ConfigurationStatus { applied_at, ..ConfigurationStatus::default() })))
+    }
+
+    pub(super) fn status(&self) -> ConfigurationStatus {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ConfigurationStatus> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task.
+pub(super) struct Steering {
+    /// None for an agent that no file configures.
+    source: Option<Source>,
+    config: Config,
+    /// Each key as it is in force.
+    records: Records,
+    /// What the files said when they were read last.
+    file: FileEvents,
+    parts: Parts,
+    view: InForceView,
+    tidings: Tidings,
+    /// Unix milliseconds.
+    now: Arc<dyn Fn() -> i64 + Send + Sync>,
+}
+
+impl Steering {
+    /// Everything that was read at the start is in force.
+    pub(super) fn new(
+        (config, records): (Config, Records),
+        source: Option<Source>,
+        parts: Parts,
+        view: InForceView,
+        tidings: Tidings,
+        now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    ) -> Steering {
+        let file = FileEvents::of(records.clone());
+        Steering { source, config, records, file, parts, view, tidings, now }
+    }
+
+    /// Changes what is asked for, and at each hangup, until `shutdown`. Gives the parts back, to be ended.
+    pub(super) async fn run(
+        mut self,
+        mut changes: mpsc::Receiver<Change>,
+        mut hangups: Option<Signal>,
+        shutdown: CancellationToken,
+    ) -> Parts {
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return self.parts,
+                Some(change) = changes.recv() => match change {
+                    // Whoever asked may have gone.
+                    Change::Reload { dry_run, answer } => drop(answer.send(self.reload(dry_run).await)),
+                    Change::Update { settings, controller, answer } => {
+                        drop(answer.send(self.update(&settings, &controller).await));
+                    }
+                },
+                // What it found is in the journal.
+                () = hangup(&mut hangups) => drop(self.reload(false).await),
+            }
+        }
+    }
+
+    async fn reload(&mut self, dry_run: bool) -> Result<ReloadResponse, Status> {
+        let Some(source) = self.source.clone() else {
+            return Err(Status::invalid_argument(
+                "this agent was started without a configuration: there is none to read",
+            ));
+        };
+        if dry_run {
+            return match read(&source).await? {
+                Ok(loaded) => Ok(Difference::between(&self.records, &loaded.records, &source).answer(&loaded)),
+                Err(faults) => Ok(refusal(&faults)),
+            };
+        }
+        systemd::reloading();
+        let answer = match read(&source).await {
+            Ok(Ok(loaded)) => Ok(self.take(loaded, &source).await),
+            Ok(Err(faults)) => Ok(self.refuse(&faults)),
+            Err(status) => Err(status),
+        };
+        // Before the answer: who has it may count on the service manager to know.
+        systemd::ready();
+        answer
+    }
+
+    /// Puts in force what the files say.
+    async fn take(&mut self, loaded: Loaded, source: &Source) -> ReloadResponse {
+        let difference = Difference::between(&self.records, &loaded.records, source);
+        let answer = difference.answer(&loaded);
+        let Loaded { mut config, mut records, .. } = loaded;
+        self.file = FileEvents::of(records.clone());
+        config.state_directory.clone_from(&self.config.state_directory);
+        config.socket.clone_from(&self.config.socket);
+        for changed in &difference.needs_restart {
+            if let Some(record) = self.records.get(&changed.key) {
+                records.put(record.clone());
+            }
+        }
+        self.parts.turn(&self.config, &config, &difference).await;
+        (self.config, self.records) = (config, records);
+        let (applied, needs_restart) = (keys(&difference.applied), keys(&difference.needs_restart));
+        *self.view.lock() = ConfigurationStatus {
+            applied_at: (self.now)(),
+            needs_restart: needs_restart.clone(),
+            ..ConfigurationStatus::default()
+        };
+        tell(&applied.join(", "), &needs_restart.join(", "));
+        if !applied.is_empty() {
+            self.tidings.tell(applied, Act::Reload { in_force: &self.records }).await;
+        }
+        answer
+    }
+
+    /// Leaves everything as it is.
+    fn refuse(&self, faults: &Faults) -> ReloadResponse {
+        let error = faults.to_string();
+        tracing::error!(
+            message_id = %message::CONFIGURATION_REFUSED,
+            error,
+            "the configuration is refused; what was in force goes on"
+        );
+        let mut status = self.view.lock();
+        status.refused_at = (self.now)();
+        status.refusal = error.lines().next().unwrap_or_default().to_owned();
+        refusal(faults)
+    }
+
+    /// Puts in force what a controller sends, on top of what the files said last.
+    async fn update(&mut self, settings: &[u8], controller: &str) -> Result<Vec<u8>, Refusal> {
+        let EventUpdate { settings, records } = self.file.with(settings).map_err(|details| Refusal {
+            code: Code::InvalidArgument,
+            message: "the settings are not valid; nothing has changed".to_owned(),
+            details,
+        })?;
+        self.parts.turn_events(&settings);
+        let is_other =
+            |record: &&crate::settings::Record| self.records.get(&record.key).is_none_or(|own| !own.is_as(record));
+        let changed: Vec<String> = records.iter().filter(is_other).map(|record| record.key.clone()).collect();
+        self.view.lock().set_by_controller = self.file.changed_by(&records);
+        self.config.events = settings;
+        records.iter().for_each(|record| self.records.put(record.clone()));
+        if changed.is_empty() {
+            return Ok(b"in force already".to_vec());
+        }
+        let text = changed.join(", ");
+        tracing::info!(controller, keys = text, "the controller has changed settings, until the next start or reload");
+        self.tidings.tell(changed, Act::Update { controller }).await;
+        Ok(format!("in force until the next start or reload: {text}").into_bytes())
+    }
+}
+
+/// For the socket: hands a request to the task, and waits for its answer.
+pub(super) fn desk(changes: mpsc::Sender<Change>) -> ReloadDesk {
+    Arc::new(move |ReloadRequest { dry_run }| {
+        let changes = changes.clone();
+        Box::pin(async move {
+            let (answer, answered) = oneshot::channel();
+            let stopping = || Status::unavailable("the agent is stopping; nothing has changed");
+            match changes.try_send(Change::Reload { dry_run, answer }) {
+                Ok(()) => answered.await.unwrap_or_else(|_| Err(stopping())),
+                Err(mpsc::error::TrySendError::Closed(_)) => Err(stopping()),
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    let text = format!("{WAITING_MAX} changes of the configuration wait already; try again");
+                    Err(Status::resource_exhausted(text))
+                }
+            }
+        })
+    })
+}
+
+/// The files as they are now.
+async fn read(source: &Source) -> Result<Result<Loaded, Faults>, Status> {
+    let source = source.clone();
+    let read = tokio::task::spawn_blocking(move || source.load()).await;
+    read.map_err(|_| Status::internal("the configuration cannot be read: the thread that reads it has panicked"))
+}
+
+fn refusal(faults: &Faults) -> ReloadResponse {
+    let faults = faults.to_string().lines().map(str::to_owned).collect();
+    ReloadResponse { faults, ..ReloadResponse::default() }
+}
+
+/// One line in the journal.
+fn tell(applied: &str, needs_restart: &str) {
+    let message_id = message::CONFIGURATION_APPLIED;
+    match (applied, needs_restart) {
+        ("", "") => tracing::info!(%message_id, "the configuration was read again; nothing has changed"),
+        (keys, "") => tracing::info!(%message_id, keys, "the configuration was read again and is in force"),
+        (keys, needs_restart) => tracing::warn!(
+            %message_id,
+            keys,
+            needs_restart,
+            "the configuration was read again; some of it waits for a restart"
+        ),
+    }
+}
+
+/// Waits for the next SIGHUP, if they are caught. Cancel safe.
+async fn hangup(hangups: &mut Option<Signal>) {
+    if let Some(signal) = hangups
+        && signal.recv().await.is_some()
+    {
+        return;
+    }
+    std::future::pending().await
+}

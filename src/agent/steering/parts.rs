@@ -1,0 +1,71 @@
+//! The parts of a running agent that take other settings.
+
+use tokio::sync::watch;
+
+use super::difference::Difference;
+use crate::{
+    agent::{
+        collecting::Collectors,
+        config::{Config, EventSettings, Profile},
+        delivering::Delivering,
+    },
+    event_log::{EventLog, Room},
+    pipeline::{Emitter, Gate},
+    sinks::Threshold,
+    telemetry::logging::LogLevel,
+};
+
+/// What can be turned. Nothing here can fail: what can be wrong with settings is found before.
+pub(in crate::agent) struct Parts {
+    pub(in crate::agent) emitter: Emitter,
+    pub(in crate::agent) log: EventLog,
+    pub(in crate::agent) threshold: watch::Sender<Threshold>,
+    pub(in crate::agent) profile: watch::Sender<Profile>,
+    pub(in crate::agent) log_level: Option<LogLevel>,
+    pub(in crate::agent) collectors: Collectors,
+    pub(in crate::agent) delivering: Delivering,
+}
+
+impl Parts {
+    /// Goes by `config` from now on. What is the same as before is left alone.
+    pub(super) async fn turn(&mut self, before: &Config, config: &Config, difference: &Difference) {
+        if let Some(level) = self.log_level.as_ref().filter(|_| difference.touches("log")) {
+            level.set(config.log_level);
+        }
+        self.log.set_room(room(&config.events));
+        self.turn_events(&config.events);
+        let is_changed = |name: &str| difference.touches(&format!("collectors.{name}"));
+        let changed: Vec<_> =
+            config.collectors.iter().filter(|collector| is_changed(collector.spec.name)).cloned().collect();
+        if !changed.is_empty() {
+            self.collectors.turn(&changed).await;
+        }
+        if before.controller != config.controller {
+            self.delivering.replace(config.controller.as_ref()).await;
+        }
+    }
+
+    /// Keeps events, and sends them, as these say: all but how much the log may keep.
+    pub(super) fn turn_events(&self, events: &EventSettings) {
+        self.emitter.set_gate(Gate::new(&events.levels, &events.categories));
+        self.log.set_memory(events.buffer_size, events.flush_threshold, events.flush_interval);
+        self.threshold.send_replace(threshold(events));
+        self.profile.send_replace(events.profile);
+    }
+}
+
+/// When a batch is due.
+pub(in crate::agent) fn threshold(events: &EventSettings) -> Threshold {
+    Threshold { batch_size: events.batch_size, batch_timeout: events.batch_timeout }
+}
+
+/// How much the log may keep, and for how long.
+fn room(events: &EventSettings) -> Room {
+    Room {
+        disk_bytes_max: events.max_disk,
+        history_bytes: events.history,
+        age_max: events.max_age,
+        urgent_share: events.urgent_share,
+        flush_interval: events.flush_interval,
+    }
+}
