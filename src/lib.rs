@@ -25,6 +25,8 @@
 //! - [`event_log`]: the log. The only user of sled.
 //! - [`dead_letters`]: events that the controller refuses, each in a file of its own.
 //! - [`host`]: how the machine is looked at. Knows no events.
+//! - [`hooks`]: what ZED, smartd and mdadm call when something happens, and putting it where they look for it.
+//! - [`spool`]: where hooks leave events while the agent is away.
 //! - [`pipeline`]: the [`pipeline::Emitter`].
 //! - [`collectors`]: one file or folder a domain.
 //! - [`sinks`]: what reads the log on behalf of others.
@@ -58,6 +60,7 @@ pub mod controller;
 pub mod dead_letters;
 pub mod event;
 pub mod event_log;
+pub mod hooks;
 pub mod host;
 pub mod local_api;
 pub mod metrics;
@@ -65,5 +68,6 @@ pub mod pipeline;
 pub mod schema;
 pub mod settings;
 pub mod sinks;
+pub mod spool;
 pub mod telemetry;
 pub mod terminal;

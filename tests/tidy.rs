@@ -23,6 +23,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("event", &[]),
     ("event_log", &["event"]),
     ("host", &[]),
+    ("hooks", &["event"]),
+    ("spool", &["event"]),
     ("pipeline", &["event_log", "event"]),
     ("collectors", &["pipeline", "host", "event"]),
     // Of the log it takes the words only: lane, state of the clock.
@@ -33,10 +35,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("controller", &["event"]),
     (
         "agent",
-        &["event", "event_log", "dead_letters", "host", "pipeline", "collectors", "sinks", "client", "local_api"],
+        &[
+            "event",
+            "event_log",
+            "dead_letters",
+            "host",
+            "spool",
+            "pipeline",
+            "collectors",
+            "sinks",
+            "client",
+            "local_api",
+        ],
     ),
     ("bench", &["event", "event_log", "sinks", "controller"]),
-    ("cli", &["event", "event_log", "client", "agent", "controller", "bench"]),
+    ("cli", &["event", "event_log", "client", "hooks", "spool", "agent", "controller", "bench"]),
 ];
 /// Rooms that everyone may name.
 const EVERYONE: &[&str] = &["schema", "settings", "telemetry", "backoff", "terminal", "metrics"];

@@ -17,6 +17,7 @@ mod privacy;
 pub mod probe;
 mod registration;
 mod signals;
+mod spool_intake;
 mod status;
 mod steering;
 mod supervisor;
@@ -59,6 +60,7 @@ use crate::{
     local_api::{self, LocalApi, Rooms},
     pipeline::{Emitter, Gate, Memory, MemoryKeeper},
     sinks::uplink::UplinkState,
+    spool::Spool,
     telemetry::{ErrorChain, logging::LogLevel, message},
 };
 
@@ -226,6 +228,9 @@ impl Agent {
             dead_letters: dead_letters.clone(),
             in_force: in_force.clone(),
         });
+        let spool = Spool::of(&config.state_directory);
+        let intake = spool_intake::run(spool, spool_intake::INTERVAL, emitter.clone(), stop.collectors.clone());
+        supervisor.start("spool", intake);
         let (changes, asked) = mpsc::channel(steering::WAITING_MAX);
         let desk = Desk { status: Arc::clone(&parts).source(), changes: changes.clone() };
         supervisor.start("orders", desk.run(given, stop.collectors.clone()));

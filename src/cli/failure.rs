@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{client::ClientError, event_log::LogError, telemetry::ErrorChain};
+use crate::{client::ClientError, event_log::LogError, hooks::HookError, telemetry::ErrorChain};
 
 /// Exit codes, as `sysexits.h` has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,18 @@ impl From<LogError> for Failure {
                 io::ErrorKind::PermissionDenied => Code::Permission,
                 _ => Code::Io,
             },
+        };
+        Failure::new(code, ErrorChain(&error).to_string())
+    }
+}
+
+impl From<HookError> for Failure {
+    fn from(error: HookError) -> Failure {
+        let code = match &error {
+            HookError::Absent(..) | HookError::ByHand(_) => Code::Unavailable,
+            HookError::Blocked(_) => Code::Other,
+            HookError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Code::Permission,
+            HookError::Io { .. } => Code::Io,
         };
         Failure::new(code, ErrorChain(&error).to_string())
     }

@@ -11,6 +11,8 @@ mod dead_letters;
 mod emit;
 mod events;
 mod failure;
+mod hook;
+mod hooks;
 mod log;
 mod moment;
 mod reload;
@@ -69,6 +71,11 @@ enum Command {
     /// Check, read or repair the event log of an agent that does not run
     #[command(after_help = log::EXAMPLES)]
     Log(log::Arguments),
+    /// Have ZED, smartd and mdadm tell the agent at once
+    #[command(after_help = hooks::EXAMPLES)]
+    Hooks(hooks::Arguments),
+    #[command(hide = true)]
+    Hook(hook::Arguments),
     #[command(hide = true)]
     Bench(bench::Arguments),
 }
@@ -98,6 +105,8 @@ impl Command {
             Command::Config(arguments) => Ok(config::run(arguments)),
             Command::Reload(arguments) => wait_for(reload::run(arguments, &socket)),
             Command::Log(arguments) => log::run(arguments),
+            Command::Hooks(arguments) => wait_for(hooks::run(arguments, socket)),
+            Command::Hook(arguments) => wait_for(hook::run(arguments, named)),
             Command::Bench(arguments) => bench::run(arguments),
         }
     }

@@ -6,6 +6,7 @@ mod control;
 mod controller;
 mod dead_letters;
 mod fork;
+mod hooks;
 mod hundred_thousand;
 mod journal;
 mod local_socket;

@@ -1,0 +1,141 @@
+//! `rodent hook`: what the programs in /usr/lib/rodent/hooks run when a daemon calls them. Not for people.
+//!
+//! Gives what the daemon says to the agent; leaves it in the agent's spool when the agent is away or does not answer in
+//! time. Always holds: it ends within [`TAKE_MAX`] and a write to the disk, well before any daemon loses its patience; what
+//! could be neither given nor left is named in the system's log, and the exit code is not 0.
+
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::{self, ExitCode},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use prost::Message as _;
+use uuid::Uuid;
+
+use super::Failure;
+use crate::{
+    agent::config::{Config, STATE_DIRECTORY},
+    client::{Client, ClientError, Durability, SOCKET},
+    event::{EventView, Summary},
+    hooks::{self, Daemon, Words},
+    schema::events::Event,
+    spool::Spool,
+    telemetry::ErrorChain,
+};
+
+/// How long the agent may take. Older ZEDs kill what runs for ten seconds and do nothing else meanwhile; smartd and mdadm
+/// wait as long as it takes.
+const TAKE_MAX: Duration = Duration::from_secs(3);
+
+/// Where the system's log listens.
+const LOG: &str = "/dev/log";
+/// Facility daemon, severity error, as RFC 3164 packs them.
+const LOG_PRIORITY: u8 = 3 << 3 | 3;
+
+/// Take what a daemon tells
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// zed, smartd or mdadm
+    #[arg(value_parser = daemon)]
+    daemon: Daemon,
+    /// The agent's configuration, for its socket and state directory
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What the daemon gave as arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<OsString>,
+}
+
+pub(super) fn daemon(name: &str) -> Result<Daemon, String> {
+    Daemon::ALL
+        .into_iter()
+        .find(|daemon| daemon.name() == name)
+        .ok_or_else(|| format!("the daemons are {}", Daemon::ALL.map(Daemon::name).join(", ")))
+}
+
+pub(super) async fn run(arguments: Arguments, socket: Option<PathBuf>) -> Result<ExitCode, Failure> {
+    let daemon = arguments.daemon;
+    let words = Words::new(env::vars_os(), arguments.words);
+    let mut events = hooks::events(daemon, &words, Path::new("/"))
+        .map_err(|why| complain(daemon, format!("the hook was called without what it needs: {why}")))
+        .map_err(Failure::usage)?;
+    if events.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    events.iter_mut().for_each(complete);
+    let places = Places::of(arguments.config.as_deref(), socket);
+    let Err(refusal) = give(&events, &places.socket).await else { return Ok(ExitCode::SUCCESS) };
+    if let ClientError::Refused(why) = &refusal {
+        return Err(Failure::data(complain(daemon, format!("the agent refuses {}: {why}", named(&events)))));
+    }
+    for event in &events {
+        let left = places.spool.leave(&event.encode_to_vec());
+        left.map_err(|error| {
+            let (agent, spool) = (ErrorChain(&refusal), ErrorChain(&error));
+            let what = named(std::slice::from_ref(event));
+            Failure::unavailable(complain(daemon, format!("{what} is lost: {agent}; {spool}")))
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The identifier is given here, so that an event that comes twice can be known; and the time, for it may wait.
+fn complete(event: &mut Event) {
+    event.event_id = Uuid::now_v7().to_string();
+    if event.timestamp == 0 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        event.timestamp = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    }
+}
+
+async fn give(events: &[Event], socket: &Path) -> Result<(), ClientError> {
+    let taken = async { Client::connect(socket).await?.emit(events, Durability::Committed).await };
+    match tokio::time::timeout(TAKE_MAX, taken).await {
+        Ok(taken) => taken.map(|_| ()),
+        Err(_) => Err(ClientError::Unavailable(format!("the agent did not answer within {} s", TAKE_MAX.as_secs()))),
+    }
+}
+
+/// Where the agent is.
+struct Places {
+    socket: PathBuf,
+    spool: Spool,
+}
+
+impl Places {
+    /// As configured; where the configuration cannot be read, as by default.
+    fn of(file: Option<&Path>, socket: Option<PathBuf>) -> Places {
+        let config = Config::load(file, Path::new("/")).map(|loaded| loaded.config);
+        let (configured, state_directory) = config.map_or_else(
+            |_| (PathBuf::from(SOCKET), PathBuf::from(STATE_DIRECTORY)),
+            |config| (config.socket, config.state_directory),
+        );
+        Places { socket: socket.unwrap_or(configured), spool: Spool::of(&state_directory) }
+    }
+}
+
+/// `storage.pool.created tank, …`
+fn named(events: &[Event]) -> String {
+    let name = |event: &Event| {
+        let view = EventView::from(event);
+        format!("{} {}", view.kind(), Summary::of(&view).subject).trim_end().to_owned()
+    };
+    events.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// Tells the system's log, for what a hook prints goes nowhere with some daemons. Gives the message back.
+fn complain(daemon: Daemon, message: String) -> String {
+    let line = format!("<{LOG_PRIORITY}>rodent-hook[{}]: {daemon}: {message}", process::id());
+    let sent = UnixDatagram::unbound().and_then(|log| {
+        log.set_nonblocking(true)?;
+        log.send_to(line.as_bytes(), LOG)
+    });
+    // A machine whose log does not listen has no other place; standard error is told in any case.
+    let _: io::Result<usize> = sent;
+    format!("{daemon}: {message}")
+}

@@ -1,0 +1,99 @@
+//! Hooks: what the storage daemons of the machine (ZED, smartd, mdadm) run when something happens, so that it becomes an
+//! event at once.
+//!
+//! Given the words that a daemon calls a hook with ([`Words`]), gives events ([`events`]); and puts hooks where a daemon
+//! looks for them, and away again ([`state`], [`enable`], [`disable`]). Takes nothing from the network and emits
+//! nothing: the command `rodent hook` does. Always holds: nothing that is not ours is changed, and what a daemon says is
+//! bounded and never trusted to be text. Deliberately absent: what the collectors see by themselves; see docs/hooks.md.
+
+mod installation;
+mod mdadm;
+mod smartd;
+mod words;
+mod zed;
+
+use std::{fmt, path::Path};
+
+pub use installation::{Change, Enabled, HookError, HookState, disable, enable, state};
+pub use words::Words;
+
+use crate::{
+    event::{Level, Metadata},
+    schema::{Payload, events::Event},
+};
+
+/// Where the programs lie that the daemons run.
+pub const PROGRAMS: &str = "/usr/lib/rodent/hooks";
+
+/// A daemon that runs hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Daemon {
+    /// The ZFS event daemon.
+    Zed,
+    /// The SMART daemon of smartmontools.
+    Smartd,
+    /// `mdadm --monitor`.
+    Mdadm,
+}
+
+impl Daemon {
+    /// Every one.
+    pub const ALL: [Daemon; 3] = [Daemon::Zed, Daemon::Smartd, Daemon::Mdadm];
+
+    /// As commands and events call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Daemon::Zed => "zed",
+            Daemon::Smartd => "smartd",
+            Daemon::Mdadm => "mdadm",
+        }
+    }
+}
+
+impl fmt::Display for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a daemon's call says has happened; nothing where a collector tells it, or it tells nothing. `root` is `/`, or
+/// where a test keeps a machine: of md arrays some small files below `/sys` are read.
+///
+/// # Errors
+/// When the call is not one of this daemon's: says what is missing.
+pub fn events(daemon: Daemon, words: &Words, root: &Path) -> Result<Vec<Event>, String> {
+    match daemon {
+        Daemon::Zed => zed::events(words),
+        Daemon::Smartd => smartd::events(words),
+        Daemon::Mdadm => mdadm::events(words, root),
+    }
+}
+
+/// An event of a hook. Its time is the agent's, unless the daemon has one.
+fn event<P: Payload>(daemon: Daemon, level: Level, payload: P, action: &str) -> Event {
+    let metadata = [("component", daemon.name()), ("action", action)];
+    Event {
+        level: level.to_wire().into(),
+        category: P::CATEGORY.into(),
+        metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        event_payload: Some(payload.into_event_payload()),
+        ..Event::default()
+    }
+}
+
+/// One more word beside the payload; an empty one is left out.
+fn note(metadata: &mut Metadata, key: &str, value: &str) {
+    if !value.is_empty() {
+        metadata.insert(key.to_owned(), value.to_owned());
+    }
+}
+
+#[cfg(test)]
+fn lines(events: &[Event]) -> Vec<String> {
+    let line = |event: &Event| {
+        let view = crate::event::EventView::from(event);
+        let subject = crate::event::Summary::of(&view).subject;
+        format!("{} {} {subject}", view.level().name(), view.kind()).trim_end().to_owned()
+    };
+    events.iter().map(line).collect()
+}

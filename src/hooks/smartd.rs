@@ -1,0 +1,174 @@
+//! What smartd warns of, as events. smartd says each kind of warning of a disk once, or once a day while it lasts.
+
+use super::{Daemon, Words, event, note};
+use crate::{
+    event::Level,
+    schema::events::{
+        Event, StorageDiskPayload, StorageDiskProbePayload, SystemHostPayload,
+        storage_disk_payload::StorageDiskOperation, storage_disk_probe_payload::StorageDiskProbeOperation,
+        system_host_payload::SystemHostOperation,
+    },
+};
+
+/// What a warning tells.
+pub(super) fn events(words: &Words) -> Result<Vec<Event>, String> {
+    let kind = words.wanted("SMARTD_FAILTYPE")?;
+    let disk = Disk::of(words)?;
+    let mut event = match kind {
+        "EmailTest" => disk.test(),
+        "SelfTest" => disk.self_test_failed(),
+        kind => {
+            let (level, health) = judge(kind);
+            event(Daemon::Smartd, level, disk.health_changed(health), kind)
+        }
+    };
+    // A warning that is repeated while it lasts.
+    note(&mut event.metadata, "earlier_warnings", words.variable("SMARTD_PREVCNT").trim_start_matches('0'));
+    Ok(vec![event])
+}
+
+/// How much a kind of warning matters, and what it makes of the disk. One that smartd learns later is a warning.
+fn judge(kind: &str) -> (Level, &'static str) {
+    match kind {
+        "Health" => (Level::Critical, "failed"),
+        "Usage" | "CurrentPendingSector" | "OfflineUncorrectableSector" => (Level::Error, "failing"),
+        "FailedOpenDevice" => (Level::Error, "unknown"),
+        "FailedHealthCheck" | "FailedReadSmartData" | "FailedReadSmartErrorLog" | "FailedReadSmartSelfTestLog" => {
+            (Level::Warn, "unknown")
+        }
+        _ => (Level::Warn, "warning"),
+    }
+}
+
+struct Disk<'a> {
+    path: &'a str,
+    /// `/dev/sda`, or `/dev/sda [megaraid_disk_03]`: the disk behind a controller.
+    name: &'a str,
+    device_type: &'a str,
+    message: &'a str,
+    model: &'a str,
+    serial: &'a str,
+}
+
+impl<'a> Disk<'a> {
+    fn of(words: &'a Words) -> Result<Disk<'a>, String> {
+        let path = words.wanted("SMARTD_DEVICE")?;
+        let name = words.variable("SMARTD_DEVICESTRING");
+        // `QEMU HARDDISK, S/N:SATA1, FW:2.5+, 536 MB`
+        let described = words.variable("SMARTD_DEVICEINFO");
+        let mut parts = described.split(", ");
+        let model = parts.next().unwrap_or_default();
+        let serial = described.split(", ").find_map(|part| part.strip_prefix("S/N:")).unwrap_or_default();
+        Ok(Disk {
+            path,
+            name: if name.is_empty() { path } else { name },
+            device_type: words.variable("SMARTD_DEVICETYPE"),
+            message: words.variable("SMARTD_MESSAGE"),
+            model,
+            serial,
+        })
+    }
+
+    fn health_changed(&self, health: &str) -> StorageDiskPayload {
+        StorageDiskPayload {
+            device_id: self.name.to_owned(),
+            device_path: self.path.to_owned(),
+            serial: self.serial.to_owned(),
+            model: self.model.to_owned(),
+            device_type: self.device_type.to_owned(),
+            health: health.to_owned(),
+            health_reason: self.message.to_owned(),
+            temperature: self.temperature().unwrap_or_default(),
+            operation: StorageDiskOperation::HealthChanged.into(),
+            ..Default::default()
+        }
+    }
+
+    /// `…, Temperature 55 Celsius reached critical limit of 50 Celsius (Min/Max 20/55)`
+    fn temperature(&self) -> Option<i32> {
+        let (_, rest) = self.message.split_once("Temperature ")?;
+        rest.split(' ').next()?.parse().ok()
+    }
+
+    fn self_test_failed(&self) -> Event {
+        let payload = StorageDiskProbePayload {
+            device_id: self.name.to_owned(),
+            device_path: self.path.to_owned(),
+            probe_type: "self-test".to_owned(),
+            error_message: self.message.to_owned(),
+            operation: StorageDiskProbeOperation::Failed.into(),
+            ..Default::default()
+        };
+        event(Daemon::Smartd, Level::Error, payload, "SelfTest")
+    }
+
+    /// `-M test`: somebody wants to see that it arrives.
+    fn test(&self) -> Event {
+        let payload = SystemHostPayload {
+            subject: "smartd".to_owned(),
+            detail: format!("smartd has tried out its hook for {}", self.name),
+            operation: SystemHostOperation::HookTested.into(),
+        };
+        event(Daemon::Smartd, Level::Info, payload, "EmailTest")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{hooks::lines, schema::events::event::EventPayload};
+
+    fn warning(kind: &str, message: &str) -> Vec<Event> {
+        let variables = [
+            ("SMARTD_DEVICE", "/dev/sda"),
+            ("SMARTD_DEVICESTRING", "/dev/sda [SAT]"),
+            ("SMARTD_DEVICETYPE", "sat"),
+            ("SMARTD_DEVICEINFO", "QEMU HARDDISK, S/N:SATA1, FW:2.5+, 536 MB"),
+            ("SMARTD_FAILTYPE", kind),
+            ("SMARTD_MESSAGE", message),
+            ("SMARTD_PREVCNT", "0"),
+        ];
+        let words = Words::new(variables.map(|(name, value)| (name.into(), value.into())), []);
+        events(&words).expect("a warning")
+    }
+
+    #[test]
+    fn each_kind_of_warning_has_the_level_that_it_deserves() {
+        for (kind, line) in [
+            ("EmailTest", "info system.host.hook_tested smartd"),
+            ("Health", "critical storage.disk.health_changed /dev/sda [SAT]"),
+            ("Usage", "error storage.disk.health_changed /dev/sda [SAT]"),
+            ("SelfTest", "error storage.disk_probe.failed /dev/sda [SAT]"),
+            ("ErrorCount", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("CurrentPendingSector", "error storage.disk.health_changed /dev/sda [SAT]"),
+            ("OfflineUncorrectableSector", "error storage.disk.health_changed /dev/sda [SAT]"),
+            ("Temperature", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("FailedHealthCheck", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("FailedReadSmartData", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("FailedReadSmartErrorLog", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("FailedReadSmartSelfTestLog", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("FailedOpenDevice", "error storage.disk.health_changed /dev/sda [SAT]"),
+            ("Something new", "warn storage.disk.health_changed /dev/sda [SAT]"),
+        ] {
+            assert_eq!(lines(&warning(kind, "Device: /dev/sda [SAT], …")), [line]);
+        }
+    }
+
+    #[test]
+    fn the_disk_is_told_with_model_serial_and_temperature() {
+        let message =
+            "Device: /dev/sda [SAT], Temperature 55 Celsius reached critical limit of 50 Celsius (Min/Max 20/55)";
+        let payload = warning("Temperature", message).remove(0).event_payload;
+        let Some(EventPayload::StorageEvent(storage)) = payload else { panic!("{payload:?}") };
+        let Some(crate::schema::events::storage_event::EventType::DiskEvent(disk)) = storage.event_type else {
+            panic!("{storage:?}")
+        };
+        assert_eq!((&*disk.model, &*disk.serial, disk.temperature), ("QEMU HARDDISK", "SATA1", 55));
+        assert_eq!((&*disk.health, &*disk.health_reason, &*disk.device_path), ("warning", message, "/dev/sda"));
+    }
+
+    #[test]
+    fn a_call_that_is_no_smartds_is_an_error() {
+        assert_eq!(events(&Words::default()), Err("SMARTD_FAILTYPE is not set".to_owned()));
+    }
+}

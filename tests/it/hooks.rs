@@ -1,0 +1,179 @@
+//! Hooks as daemons call them: the shipped programs' own words and environment against the built agent, while it runs and
+//! while it does not.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::process::{Process, wait};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An agent in a directory of its own, and what its hooks are told about it.
+struct Scene {
+    directory: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name).display().to_string();
+        let settings = format!(
+            "state_directory: {}\nsocket: {}\ncollectors: {{network: off, service: off, storage: off, system: off}}\n",
+            at("state"),
+            at("rodent.sock"),
+        );
+        fs::write(directory.path().join("rodent.yml"), settings).expect("write the configuration");
+        Scene { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn start(&self) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
+        command.args(["agent", "--config"]).arg(self.path("rodent.yml")).env_remove("RODENT_SOCKET");
+        let agent = Process::start(&mut command, &self.path("agent.log"));
+        wait("the agent answers", PATIENCE, || self.rodent(&["status"]).status.success().then_some(()));
+        agent
+    }
+
+    fn rodent(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
+        command.arg("--socket").arg(self.path("rodent.sock")).args(words).stdin(Stdio::null());
+        command.output().expect("start rodent")
+    }
+
+    /// Runs a hook with the environment of a daemon and nothing else.
+    fn hook(&self, words: &[&str], environment: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
+        command.arg("hook").arg("--config").arg(self.path("rodent.yml")).args(words).env_clear();
+        command.envs(environment.lines().filter_map(|line| line.split_once('='))).stdin(Stdio::null());
+        command.output().expect("start rodent")
+    }
+
+    fn events(&self, filter: &str) -> Vec<Value> {
+        let output = self.rodent(&["events", filter, "-o", "jsonl"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout)
+            .expect("UTF-8")
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+            .collect()
+    }
+
+    fn spool(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.path("state/spool")).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+}
+
+fn succeeds(output: &Output) {
+    let silent = output.stdout.is_empty() && output.stderr.is_empty();
+    assert!(output.status.success() && silent, "{output:?}");
+}
+
+const SNAPSHOT: &str = include_str!("../fixtures/zed/history_event.snapshot");
+
+const SMARTD: &str = "SMARTD_DEVICE=/dev/sda
+SMARTD_DEVICESTRING=/dev/sda [SAT]
+SMARTD_DEVICETYPE=sat
+SMARTD_DEVICEINFO=QEMU HARDDISK, S/N:SATA1, FW:2.5+, 536 MB
+SMARTD_FAILTYPE=Health
+SMARTD_MESSAGE=Device: /dev/sda [SAT], FAILED SMART self-check. BACK UP DATA NOW!
+SMARTD_PREVCNT=0";
+
+#[test]
+fn what_each_daemon_tells_is_an_event_at_once() {
+    let scene = Scene::new();
+    let _agent = scene.start();
+    succeeds(&scene.hook(&["zed"], SNAPSHOT));
+    succeeds(&scene.hook(&["smartd"], SMARTD));
+    succeeds(&scene.hook(&["mdadm", "DegradedArray", "/dev/md0"], "PATH=/bin"));
+    // What the collector tells is passed over without a word.
+    succeeds(&scene.hook(&["zed"], include_str!("../fixtures/zed/checksum")));
+
+    let found: Vec<_> = scene
+        .events("storage.*")
+        .iter()
+        .map(|event| (event["level"].clone(), event["kind"].clone(), event["metadata"]["component"].clone()))
+        .collect();
+    let expected = [
+        ("info", "storage.snapshot.created", "zed"),
+        ("critical", "storage.disk.health_changed", "smartd"),
+        ("error", "storage.pool.degraded", "mdadm"),
+    ];
+    // The first is as old as its zevent.
+    assert_eq!(found.len(), 3, "{found:?}");
+    for (level, kind, component) in expected {
+        assert!(found.contains(&(level.into(), kind.into(), component.into())), "{found:?} lacks {kind}");
+    }
+    let snapshot = &scene.events("storage.snapshot")[0];
+    assert_eq!(snapshot["payload"]["snapshot_name"], "tank/data@s1");
+    assert!(snapshot["origin"]["uid"].is_string(), "{snapshot}");
+}
+
+#[test]
+fn what_happens_while_the_agent_is_away_is_told_when_it_is_back_each_once_and_in_its_time() {
+    let scene = Scene::new();
+    let mut agent = scene.start();
+    wait("the agent makes its spool", PATIENCE, || scene.path("state/spool").is_dir().then_some(()));
+    assert!(agent.terminate(PATIENCE));
+
+    for device in ["/dev/sdb", "/dev/sdc", "/dev/sdd"] {
+        succeeds(&scene.hook(&["mdadm", "Fail", "/dev/md0", device], "PATH=/bin"));
+    }
+    assert_eq!(scene.spool().len(), 3);
+    fs::write(scene.path("state/spool/0-strange.event"), "no event").expect("write a file");
+    let _agent = scene.start();
+    let told = || scene.events("storage.disk.state_changed");
+    wait("all are told", PATIENCE, || (told().len() == 3).then_some(()));
+    wait("the spool is empty", PATIENCE, || (scene.spool().len() == 1).then_some(()));
+    let devices: Vec<_> = told().iter().map(|event| event["payload"]["device_path"].clone()).collect();
+    assert_eq!(devices, ["/dev/sdb", "/dev/sdc", "/dev/sdd"]);
+    let aside = scene.path("state/spool/0-strange.refused");
+    assert!(aside.exists(), "what is no event is kept for somebody to look at: {:?}", scene.spool());
+}
+
+#[test]
+fn what_a_running_agent_cannot_be_given_is_taken_in_without_a_restart() {
+    let scene = Scene::new();
+    let _agent = scene.start();
+    wait("the agent makes its spool", PATIENCE, || scene.path("state/spool").is_dir().then_some(()));
+    let elsewhere = Path::new("/nonexistent/rodent.sock").display().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
+    command.args(["--socket", &elsewhere, "hook", "--config"]).arg(scene.path("rodent.yml"));
+    command.args(["mdadm", "NewArray", "/dev/md7"]).env_clear().stdin(Stdio::null());
+    succeeds(&command.output().expect("start rodent"));
+    wait("it is told", PATIENCE, || (scene.events("storage.pool.imported").len() == 1).then_some(()));
+}
+
+#[test]
+fn an_event_that_can_be_neither_given_nor_left_is_named_and_the_hook_fails() {
+    let scene = Scene::new();
+    let output = scene.hook(&["mdadm", "DegradedArray", "/dev/md0"], "PATH=/bin");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{said}");
+    assert!(said.contains("storage.pool.degraded md0 is lost: no agent answers on"), "{said}");
+    assert!(said.contains("there is no spool"), "{said}");
+    let output = scene.hook(&["smartd"], "PATH=/bin");
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+}
+
+#[test]
+fn an_agent_that_does_not_answer_costs_a_daemon_seconds_and_no_event() {
+    let scene = Scene::new();
+    let mut agent = scene.start();
+    wait("the agent makes its spool", PATIENCE, || scene.path("state/spool").is_dir().then_some(()));
+    assert!(agent.terminate(PATIENCE));
+    // Takes connections and never says anything.
+    let _mute = std::os::unix::net::UnixListener::bind(scene.path("rodent.sock")).expect("listen");
+    succeeds(&scene.hook(&["mdadm", "DegradedArray", "/dev/md0"], "PATH=/bin"));
+    assert_eq!(scene.spool().len(), 1);
+}
