@@ -4,6 +4,8 @@
 mod appliance;
 mod container;
 mod foreign;
+mod foreign_package;
+mod hooks;
 mod network;
 #[path = "../it/process.rs"]
 mod process;
