@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("schema", &[]),
     ("settings", &[]),
     ("metrics", &[]),
+    ("health", &[]),
     ("telemetry", &[]),
     ("terminal", &["event"]),
     ("event", &[]),
@@ -52,7 +53,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["event", "event_log", "client", "hooks", "spool", "agent", "controller", "bench"]),
 ];
 /// Rooms that everyone may name.
-const EVERYONE: &[&str] = &["schema", "settings", "telemetry", "backoff", "terminal", "metrics"];
+const EVERYONE: &[&str] = &["schema", "settings", "telemetry", "backoff", "terminal", "metrics", "health"];
 
 /// Crates that only some rooms may name, and which.
 const CRATES: &[(&str, &[&str])] = &[
@@ -64,7 +65,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde_saphyr", &["settings/yaml.rs"]),
     ("tokio_rustls", &["sinks/uplink/", "controller/"]),
     ("rustls_native_certs", &["sinks/uplink/"]),
-    ("tonic", &["schema.rs", "sinks/", "client/", "local_api/", "controller/", "agent/", "cli/", "bench/"]),
+    (
+        "tonic",
+        &["schema.rs", "health.rs", "sinks/", "client/", "local_api/", "controller/", "agent/", "cli/", "bench/"],
+    ),
 ];
 
 /// The most lines of a file.

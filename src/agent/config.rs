@@ -7,6 +7,7 @@
 mod controller;
 mod events;
 mod files;
+mod metrics;
 mod source;
 mod update;
 
@@ -21,6 +22,7 @@ use std::{
 pub use controller::ControllerSettings;
 pub use events::{EventSettings, Profile};
 pub use files::STANDARD_FILE;
+pub use metrics::MetricsSettings;
 pub use source::{NEEDS_RESTART, Source};
 pub use update::{EventUpdate, FileEvents};
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Every collector, in the order of [`collectors::ALL`].
     pub collectors: Vec<CollectorSettings>,
+    /// Where the agent shows how it is.
+    pub metrics: MetricsSettings,
     /// The least important lines that the agent says about itself.
     pub log_level: tracing::Level,
 }
@@ -127,6 +131,7 @@ impl Config {
             state_directory: root.path("state_directory", STATE_DIRECTORY, "where events are kept"),
             socket: root.path("socket", SOCKET, "the socket for programs on this machine"),
             collectors: read_collectors(&mut root.table("collectors", "what is looked at")),
+            metrics: MetricsSettings::read(&mut root),
             log_level: read_log_level(&mut root.table("log", "what the agent says about itself")),
         };
         drop(root);

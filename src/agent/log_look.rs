@@ -1,7 +1,8 @@
 //! Asks the event log how it is doing without waiting for ever: that takes a look at the disk, and a disk may hang.
 //!
 //! One look at a time, on a thread of its own; whoever asks meanwhile waits for the same one. After [`LOOK_TIME_MAX`] the
-//! answer is what was seen last, with what the log knows without its disk.
+//! answer is what was seen last, with what the log knows without its disk. A cursor that has not moved is not looked up
+//! again: its place in the log may have to be searched for.
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -9,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{event_log::EventLog, schema::local::LogStatus};
+use crate::{
+    event_log::{EventLog, Lane},
+    schema::local::{CursorStatus, LogStatus},
+};
 
 /// How long an answer may wait for the disk.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(2);
@@ -21,8 +25,8 @@ pub(super) struct LogLook {
 }
 
 struct Shared {
-    /// Looks at the disk.
-    look: Box<dyn Fn() -> LogStatus + Send + Sync>,
+    /// Looks at the disk; given what was seen last.
+    look: Box<dyn Fn(&LogStatus) -> LogStatus + Send + Sync>,
     /// Brings a status up to date without that.
     refresh: Box<dyn Fn(&mut LogStatus) + Send + Sync>,
     state: Mutex<State>,
@@ -41,16 +45,22 @@ impl LogLook {
     pub(super) fn new(log: &EventLog) -> LogLook {
         let (looked_at, refreshed) = (log.clone(), log.clone());
         LogLook::with(
-            move || looked_at.status(),
+            move |last| {
+                let mut status = looked_at.status();
+                find_oldest(&mut status.cursors, &last.cursors, |lane, sequence| looked_at.time_of(lane, sequence));
+                status
+            },
             move |status| {
-                status.cursors = refreshed.cursors();
+                let mut cursors = refreshed.cursors();
+                find_oldest(&mut cursors, &status.cursors, |_, _| None);
+                status.cursors = cursors;
                 status.degraded = refreshed.degraded().unwrap_or_else(|| "the disk does not answer".to_owned());
             },
         )
     }
 
     fn with(
-        look: impl Fn() -> LogStatus + Send + Sync + 'static,
+        look: impl Fn(&LogStatus) -> LogStatus + Send + Sync + 'static,
         refresh: impl Fn(&mut LogStatus) + Send + Sync + 'static,
     ) -> LogLook {
         let (look, refresh) = (Box::new(look), Box::new(refresh));
@@ -58,7 +68,7 @@ impl LogLook {
     }
 
     /// How the log is doing. Blocking, for `wait_max` at the most.
-    fn status_within(&self, wait_max: Duration) -> LogStatus {
+    pub(super) fn status_within(&self, wait_max: Duration) -> LogStatus {
         let mut state = self.shared.lock();
         let looks = state.looks;
         if !state.looking {
@@ -85,7 +95,8 @@ impl LogLook {
 
 impl Shared {
     fn look(&self) {
-        let status = (self.look)();
+        let last = self.lock().last.clone();
+        let status = (self.look)(&last);
         let mut state = self.lock();
         (state.looking, state.last) = (false, status);
         state.looks += 1;
@@ -94,6 +105,19 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says of each cursor when the oldest event that it has not passed was accepted: as last time where it has not moved.
+fn find_oldest(cursors: &mut [CursorStatus], last: &[CursorStatus], time_of: impl Fn(Lane, u64) -> Option<i64>) {
+    for cursor in cursors.iter_mut().filter(|cursor| cursor.lag_events > 0) {
+        let place = |own: &&CursorStatus| {
+            (&own.name, &own.lane, own.next_sequence) == (&cursor.name, &cursor.lane, cursor.next_sequence)
+        };
+        let known = last.iter().find(place).map(|own| own.oldest_time).filter(|time| *time > 0);
+        let lane = Lane::ALL.into_iter().find(|lane| lane.name() == cursor.lane);
+        let find = || time_of(lane?, cursor.next_sequence);
+        cursor.oldest_time = known.or_else(find).unwrap_or_default();
     }
 }
 
@@ -109,11 +133,36 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     #[test]
+    fn the_oldest_event_is_looked_up_when_a_cursor_has_moved_and_not_again() {
+        let cursor = |next_sequence, oldest_time| CursorStatus {
+            name: "uplink".to_owned(),
+            lane: "routine".to_owned(),
+            next_sequence,
+            lag_events: 3,
+            oldest_time,
+        };
+        let find = |next, last: &[CursorStatus], time: Option<i64>| {
+            let mut cursors = [cursor(next, 0)];
+            find_oldest(&mut cursors, last, |lane, sequence| {
+                assert_eq!((lane, sequence), (Lane::Routine, next));
+                time
+            });
+            cursors[0].oldest_time
+        };
+        assert_eq!(find(7, &[], Some(1000)), 1000);
+        assert_eq!(find(7, &[cursor(7, 1000)], None), 1000);
+        assert_eq!(find(8, &[cursor(7, 1000)], Some(2000)), 2000);
+        assert_eq!(find(8, &[cursor(8, 0)], Some(2000)), 2000, "what was not found is looked up again");
+        let mut idle = [CursorStatus { lag_events: 0, ..cursor(9, 0) }];
+        find_oldest(&mut idle, &[], |_, _| panic!("nothing is behind"));
+    }
+
+    #[test]
     fn a_disk_that_hangs_is_not_waited_for_and_what_was_seen_last_is_told() {
         let (answer, answers) = mpsc::sync_channel(1);
         let (answers, begun) = (Mutex::new(answers), Arc::new(AtomicU64::new(0)));
         let counted = Arc::clone(&begun);
-        let look = move || {
+        let look = move |_: &LogStatus| {
             counted.fetch_add(1, Ordering::Relaxed);
             let disk_bytes = answers.lock().expect("one look at a time").recv().unwrap_or_default();
             LogStatus { disk_bytes, ..LogStatus::default() }

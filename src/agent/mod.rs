@@ -10,6 +10,7 @@ pub mod config;
 mod config_change;
 mod control;
 mod delivering;
+mod exposition;
 mod log_look;
 mod log_trouble;
 mod node;
@@ -41,12 +42,14 @@ use self::{
     config_change::Tidings,
     control::Desk,
     delivering::Delivering,
+    exposition::Exposition,
     log_look::LogLook,
     status::StatusParts,
     steering::{InForceView, Parts, Steering},
     supervisor::Supervisor,
 };
 pub use self::{
+    exposition::families,
     privacy::keep_memory_private,
     signals::{reload_signal, stop_signal},
 };
@@ -157,6 +160,9 @@ impl Agent {
         let api = LocalApi::bind(&local_api::Settings { socket: config.socket.clone(), ..Default::default() })
             .await
             .context("listen for programs on this machine")?;
+        let exposition = Exposition::new(stop.collectors.clone());
+        let (metrics, followed) = watch::channel(config.metrics);
+        supervisor.start("metrics", exposition::keep(Arc::clone(&exposition), followed, stop.socket.clone()));
         let (log, node_id) = open(&config, &host, &clock).await?;
         let now: Arc<dyn Fn() -> i64 + Send + Sync> = {
             let clock = clock.clone();
@@ -227,7 +233,9 @@ impl Agent {
             collecting,
             dead_letters: dead_letters.clone(),
             in_force: in_force.clone(),
+            socket: api.usage(),
         });
+        exposition.started(Arc::clone(&parts));
         let spool = Spool::of(&config.state_directory);
         let intake = spool_intake::run(spool, spool_intake::INTERVAL, emitter.clone(), stop.collectors.clone());
         supervisor.start("spool", intake);
@@ -238,8 +246,16 @@ impl Agent {
             Some(Reloads { source, log_level, signal }) => (Some(source), Some(log_level), Some(signal)),
             None => (None, None, None),
         };
-        let turned =
-            Parts { emitter: emitter.clone(), log: log.clone(), threshold, profile, log_level, collectors, delivering };
+        let turned = Parts {
+            emitter: emitter.clone(),
+            log: log.clone(),
+            threshold,
+            profile,
+            log_level,
+            metrics,
+            collectors,
+            delivering,
+        };
         let steering = Steering::new((config, records), source, turned, in_force, tidings, now);
         let steering = supervisor.start("steering", steering.run(asked, signal, stop.collectors.clone()));
         let trouble = {
@@ -253,7 +269,9 @@ impl Agent {
         };
         supervisor.start("log trouble", trouble);
         let reload = steering::desk(changes);
-        let rooms = Rooms { emitter, log: log.clone(), status: Arc::clone(&parts).source(), dead_letters, reload };
+        let status = Arc::clone(&parts).source();
+        let rooms =
+            Rooms { emitter, log: log.clone(), status, dead_letters, reload, trouble: exposition.trouble_source() };
         supervisor.start("socket", serve(api, rooms, stop.socket.clone()));
         supervisor.start("clock", watch_clock(clock, log.clone(), stop.socket.clone()));
         supervisor.start("status", tell_systemd(parts, stop.socket.clone()));

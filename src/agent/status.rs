@@ -1,6 +1,6 @@
 //! Answers `rodent status`: asks each room for its part.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
@@ -9,10 +9,11 @@ use crate::{
     dead_letters::DeadLetters,
     event_log::EventLog,
     host::clock::{Clock, Synchronisation},
-    local_api::StatusSource,
+    local_api::{StatusSource, Usage},
     pipeline::Emitter,
-    schema::local::StatusResponse,
+    schema::local::{LogStatus, StatusResponse},
     sinks::uplink::UplinkState,
+    telemetry::journal,
 };
 
 /// Whom to ask, and what hardly changes.
@@ -29,6 +30,7 @@ pub(super) struct StatusParts {
     pub(super) collecting: Collecting,
     pub(super) dead_letters: DeadLetters,
     pub(super) in_force: InForceView,
+    pub(super) socket: Usage,
 }
 
 impl StatusParts {
@@ -52,6 +54,15 @@ impl StatusParts {
     }
 
     fn status(&self) -> StatusResponse {
+        self.with(self.log_look.status())
+    }
+
+    /// How the agent is; waits for the disk no longer than this.
+    pub(super) fn status_within(&self, look_time_max: Duration) -> StatusResponse {
+        self.with(self.log_look.status_within(look_time_max))
+    }
+
+    fn with(&self, log: LogStatus) -> StatusResponse {
         // Once the controller has named the node, that name counts.
         let named =
             self.uplink.registrations().borrow().as_ref().and_then(|registration| registration.claims.rid.clone());
@@ -61,7 +72,7 @@ impl StatusParts {
             started_at: self.started_at,
             state_directory: self.state_directory.clone(),
             profile: self.profile.borrow().name().to_owned(),
-            log: Some(self.log_look.status()),
+            log: Some(log),
             uplink: Some(self.uplink.status()),
             collectors: self.collecting.status(),
             pipeline: Some(self.emitter.counts().status()),
@@ -73,7 +84,8 @@ impl StatusParts {
             .to_owned(),
             dead_letters: self.dead_letters.count(),
             configuration: Some(self.in_force.status()),
-            ..StatusResponse::default()
+            socket: Some(self.socket.status()),
+            journal_lines_missing: journal::missing_lines(),
         }
     }
 }

@@ -124,6 +124,7 @@ mod tests {
             lane: lane.to_owned(),
             next_sequence,
             lag_events,
+            oldest_time: 0,
         };
         let collector = |name: &str| CollectorStatus {
             name: name.to_owned(),

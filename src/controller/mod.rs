@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! server    listens, serves, stops gracefully            tls, fresh   certificates and keys follow their files
-//! incoming  connections, counted and encrypted           heard, health, metrics   how it is
+//! incoming  connections, counted and encrypted           heard, metrics, `health`   how it is
 //! service   the three methods over HTTP/2; asks `token`, `limits` and `pressure` before it reads anything
 //! receive   reads a request whole, within the room that there is
 //! batch     cuts a request into its head and the events' bytes, never decoding and encoding them again
@@ -21,7 +21,6 @@ mod connect;
 mod connection;
 mod der;
 mod fresh;
-mod health;
 mod heard;
 mod incoming;
 mod ingest;

@@ -4,13 +4,14 @@
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, time::sleep};
-use tonic::transport;
+use tonic::{server::NamedService, transport};
+use tonic_health::pb::health_server::HealthServer;
 
 use super::{
-    fresh::Refreshed, health::Health, incoming::Incoming, ingest::Ingest, limits::Limits, service::RodentService,
-    state::State, store::Store, tls::Tls, token::Keys,
+    fresh::Refreshed, incoming::Incoming, ingest::Ingest, limits::Limits, service::RodentService, state::State,
+    store::Store, tls::Tls, token::Keys,
 };
-use crate::metrics::Listener;
+use crate::{health::Health, metrics::Listener};
 
 /// Calls that one connection may have open; more wait at the caller.
 const STREAMS_MAX: u32 = 64;
@@ -124,7 +125,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
         let Settings { keys, store, tls, limits, connections_max, .. } = self.settings;
         let state = State::new(limits, connections_max, tls.clone());
-        let (health, health_service) = Health::new();
+        let health = Health::new(RodentService::NAME);
         let told = async {
             shutdown.await;
             state.stopping.cancel();
@@ -133,7 +134,8 @@ impl Server {
         let ingest = Ingest::new(keys.clone(), Arc::clone(&store), Arc::clone(&state));
         let incoming = Incoming::new(self.listener, Arc::clone(&state)).connections();
         let serving = builder()
-            .add_service(health_service)
+            // It asks for no token; a connection that carries nothing else ends after half a minute.
+            .add_service(HealthServer::new(health.service()))
             .add_service(RodentService::new(ingest, Arc::clone(&state)))
             .serve_with_incoming_shutdown(incoming, told);
         let overdue = async {
@@ -148,7 +150,7 @@ impl Server {
             }
             never = refresh(&keys, &state) => match never {},
             never = show(self.http, Arc::clone(&state)) => match never {},
-            never = health.follow(&state) => match never {},
+            never = health.follow(|| state.trouble().is_some(), &state.stopping) => match never {},
         };
         store.close().await;
         served

@@ -287,6 +287,12 @@ impl Buffer {
         }
     }
 
+    /// Whether producers wait for room, or the next one would.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.crowded || state.events() >= state.limits.events_max || state.bytes() >= BUFFER_BYTES_MAX
+    }
+
     /// Blocks until there is something to do; at the latest until `alarm`. The writer's side, like the two below.
     pub(super) fn next_work(&self, alarm: Option<Instant>) -> Work {
         let mut state = self.lock();

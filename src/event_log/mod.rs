@@ -20,6 +20,7 @@
 //! answer stands for, is durable (see `durable`); memory and descriptors do not depend on what is stored; what is
 //! removed before every consumer had it is recorded as lost, and that record is itself an event of the log.
 
+mod acceptance;
 mod age;
 mod allocator;
 mod ballast;
@@ -106,6 +107,7 @@ use self::{
     writer::Writer,
 };
 use crate::{
+    metrics::Histogram,
     schema::events::event_loss_payload::EventLossOperation,
     telemetry::{ErrorChain, message},
 };
@@ -131,6 +133,8 @@ struct Shared {
     reach: watch::Sender<Reach>,
     lost: [AtomicU64; 2],
     losses: LossCounts,
+    /// How long flushes took.
+    commits: Histogram,
     meta_bytes: AtomicU64,
     ballast_bytes: AtomicU64,
     /// Why events are not durable; empty when they are.
@@ -240,6 +244,7 @@ impl EventLog {
             reach: watch::Sender::new(Reach { visible: tails.next_sequences, durable: tails.next_sequences }),
             lost: [AtomicU64::new(meta.lost(Lane::Urgent)?), AtomicU64::new(meta.lost(Lane::Routine)?)],
             losses: LossCounts::default(),
+            commits: Histogram::default(),
             meta_bytes: AtomicU64::new(meta.disk_bytes()),
             ballast_bytes: AtomicU64::new(0),
             degraded: Mutex::default(),

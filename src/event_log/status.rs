@@ -5,8 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{EventLog, Lane, quarantine, row::Row};
-use crate::schema::local::{CursorStatus, LaneStatus, LogStatus};
+use super::{
+    EventLog, Lane, quarantine,
+    row::{Located, Row},
+};
+use crate::{
+    metrics::Histogram,
+    schema::local::{CursorStatus, LaneStatus, LogStatus},
+};
 
 /// Why events are not durable, and since when.
 #[derive(Debug, Default)]
@@ -53,10 +59,31 @@ impl EventLog {
         }
     }
 
+    /// How long the disk took to make groups of events durable, since the log was opened.
+    pub fn commits(&self) -> &Histogram {
+        &self.shared.commits
+    }
+
     /// Where the cursors stand. Costs no look at the disk.
     pub fn cursors(&self) -> Vec<CursorStatus> {
         let list = self.shared.cursors.list().into_iter();
         list.map(|(name, lane, next)| self.cursor_status(name, lane, next)).collect()
+    }
+
+    /// When an event was accepted, or the first that is there behind it; Unix milliseconds, give or take what was stored in
+    /// the same frame. `None` when it cannot be read. May have to search a whole generation: not for every question.
+    pub fn time_of(&self, lane: Lane, sequence: u64) -> Option<i64> {
+        let row = &self.shared.rows[lane.index()];
+        let (generation, sequence) = match row.locate(sequence).ok()? {
+            Located::In(generation) => (generation, sequence),
+            Located::Gone(next) => match row.locate(next).ok()? {
+                Located::In(generation) => (generation, next),
+                Located::Gone(_) | Located::Ahead => return None,
+            },
+            Located::Ahead => return None,
+        };
+        let slot = generation.slot_of(sequence).ok()?;
+        generation.header(slot).ok().map(|header| header.min_time)
     }
 
     fn lane_status(&self, lane: Lane) -> LaneStatus {
@@ -101,7 +128,7 @@ impl EventLog {
 
     fn cursor_status(&self, name: String, lane: Lane, next: u64) -> CursorStatus {
         let lag_events = self.shared.visible(lane).saturating_sub(next);
-        CursorStatus { name, lane: lane.name().to_owned(), next_sequence: next, lag_events }
+        CursorStatus { name, lane: lane.name().to_owned(), next_sequence: next, lag_events, oldest_time: 0 }
     }
 }
 
@@ -120,8 +147,8 @@ mod tests {
             ..Settings::new(directory.path().join("log"))
         };
         let log = EventLog::open(settings).expect("a log");
-        let draft = Draft { event: b"x", level: 1, category: 1, timestamp: 1 };
         for round in 1..=3 {
+            let draft = Draft { event: b"x", level: 1, category: 1, timestamp: i64::try_from(round).expect("few") };
             // Waits for ever if what was written before still counts.
             let appended = tokio::time::timeout(Duration::from_secs(60), log.append(Lane::Routine, &[draft; 10])).await;
             let next = appended.expect("there is room").expect("appended");
@@ -130,6 +157,8 @@ mod tests {
             let routine = &status.lanes[Lane::Routine.index()];
             assert_eq!((routine.stored_events, routine.waiting_events, routine.waiting_bytes), (round * 10, 0, 0));
             assert_eq!((routine.durable_sequence, routine.next_sequence), (next, next));
+            assert_eq!(log.time_of(Lane::Routine, next - 1), i64::try_from(round).ok());
+            assert_eq!(log.time_of(Lane::Routine, next), None);
         }
         log.close();
     }

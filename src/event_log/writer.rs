@@ -114,8 +114,8 @@ pub(super) struct Writer {
     /// While the disk cannot be written.
     failing: Option<Failing>,
     flusher: Flusher,
-    /// The lane whose flush is under way.
-    flushing: Option<Lane>,
+    /// The lane whose flush is under way, and since when.
+    flushing: Option<(Lane, Instant)>,
 }
 
 impl Writer {
@@ -258,15 +258,17 @@ impl Writer {
             _ => false,
         };
         match begun {
-            true => self.flushing = Some(lane),
+            true => self.flushing = Some((lane, Instant::now())),
             false => self.flush(lane),
         }
     }
 
     /// Waits for the flush that is under way.
     fn finish_flush(&mut self) {
-        let Some(lane) = self.flushing.take() else { return };
-        match self.flusher.finish() {
+        let Some((lane, begun)) = self.flushing.take() else { return };
+        let finished = self.flusher.finish();
+        self.shared.commits.observe(begun.elapsed());
+        match finished {
             Ok(()) => self.flushed(lane),
             Err(error) => self.rescue(lane, error),
         }
@@ -326,7 +328,9 @@ impl Writer {
         if work.pending.is_empty() {
             return;
         }
+        let begun = Instant::now();
         let flushed = work.active.as_ref().map_or(Ok(()), |active| active.generation.flush());
+        self.shared.commits.observe(begun.elapsed());
         match flushed {
             Ok(()) => self.flushed(lane),
             Err(error) => self.rescue(lane, error),

@@ -16,6 +16,8 @@ use tokio::{
 };
 use tonic::transport::server::{Connected, UdsConnectInfo};
 
+use super::usage::{Counted, Usage};
+
 /// Connections at once.
 pub(super) const CONNECTIONS_MAX: usize = 64;
 
@@ -26,22 +28,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Connection {
     stream: UnixStream,
     _place: OwnedSemaphorePermit,
+    _counted: Counted,
 }
 
 /// Connections as they come, never more than [`CONNECTIONS_MAX`] at once. Does not end.
-pub(super) fn incoming(listener: Arc<UnixListener>) -> impl Stream<Item = io::Result<Connection>> {
+pub(super) fn incoming(listener: Arc<UnixListener>, usage: Usage) -> impl Stream<Item = io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    stream::unfold((listener, places), |(listener, places)| async move {
-        let connection = accept(&listener, &places).await?;
-        Some((Ok(connection), (listener, places)))
+    stream::unfold((listener, places, usage), |(listener, places, usage)| async move {
+        let connection = accept(&listener, &places, &usage).await?;
+        Some((Ok(connection), (listener, places, usage)))
     })
 }
 
-async fn accept(listener: &UnixListener, places: &Arc<Semaphore>) -> Option<Connection> {
+async fn accept(listener: &UnixListener, places: &Arc<Semaphore>, usage: &Usage) -> Option<Connection> {
     let place = places.clone().acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Some(Connection { stream, _place: place }),
+            Ok((stream, _)) => return Some(Connection { stream, _place: place, _counted: usage.connected() }),
             Err(error) => {
                 tracing::warn!(%error, "a connection to the local socket could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -89,7 +92,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("rodent.sock");
         let listener = Arc::new(UnixListener::bind(&path).expect("a socket"));
-        let mut incoming = Box::pin(incoming(listener));
+        let mut incoming = Box::pin(incoming(listener, Usage::default()));
         let (mut clients, mut served) = (Vec::new(), Vec::new());
         for _ in 0..CONNECTIONS_MAX {
             clients.push(UnixStream::connect(&path).await.expect("connected"));

@@ -9,8 +9,9 @@ use std::{
 };
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
-use tonic::{Request, Status, transport::server::UdsConnectInfo};
+use tonic::{Extensions, Request, Status, transport::server::UdsConnectInfo};
 
+use super::usage::Usage;
 use crate::pipeline::Origin;
 
 /// How long an answer of the account database is believed.
@@ -25,16 +26,23 @@ pub(super) struct Gate {
     group: Option<Gid>,
     group_name: String,
     members: Arc<Mutex<HashMap<u32, (Instant, bool)>>>,
+    usage: Usage,
 }
 
 impl Gate {
-    pub(super) fn new(own: Uid, group: Option<Gid>, group_name: String) -> Gate {
-        Gate { own, group, group_name, members: Arc::default() }
+    pub(super) fn new(own: Uid, group: Option<Gid>, group_name: String, usage: Usage) -> Gate {
+        Gate { own, group, group_name, members: Arc::default(), usage }
     }
 
     /// The caller's identity, if it may call.
     pub(super) async fn admit<T>(&self, request: &Request<T>) -> Result<Origin, Status> {
-        let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
+        let admitted = self.look_at(request.extensions()).await;
+        self.usage.called(admitted.is_ok());
+        admitted
+    }
+
+    async fn look_at(&self, extensions: &Extensions) -> Result<Origin, Status> {
+        let peer = extensions.get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
         let Some(peer) = peer else {
             return Err(Status::permission_denied("the kernel does not say who is calling"));
         };
@@ -111,7 +119,7 @@ mod tests {
     use super::*;
 
     fn gate(group: Option<u32>) -> Gate {
-        Gate::new(Uid::from_raw(990), group.map(Gid::from_raw), "rodent".to_owned())
+        Gate::new(Uid::from_raw(990), group.map(Gid::from_raw), "rodent".to_owned(), Usage::default())
     }
 
     #[test]

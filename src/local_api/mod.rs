@@ -4,17 +4,20 @@
 //! Takes from [`crate::client`] and whatever else speaks gRPC on this machine; gives to the pipeline, reads the event
 //! log. Every call is checked against the credentials that the kernel reports for the peer, and these become the
 //! origin of the events. Readers hold no cursor, so that no client can hold the log back. Nothing here can run anything or
-//! bring settings of its own; only who owns the agent can throw dead letters away, or have its files read again.
+//! bring settings of its own; only who owns the agent can throw dead letters away, or have its files read again. Beside its
+//! own service it has the gRPC health service, for those who may call.
 
 mod connections;
 mod dead_letters;
 mod emission;
 mod gate;
+mod health;
 mod page;
 mod query;
 mod service;
 mod socket;
 mod tail;
+mod usage;
 mod wanted;
 
 use std::{
@@ -25,13 +28,15 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Server};
+use tonic::{Status, server::NamedService, transport::Server};
 
 pub use socket::BindError;
+pub use usage::Usage;
 
 use crate::{
     dead_letters::DeadLetters,
     event_log::EventLog,
+    health::Health,
     pipeline::Emitter,
     schema::local::{ReloadRequest, ReloadResponse, SOCKET, StatusResponse, local_service_server::LocalServiceServer},
 };
@@ -72,6 +77,8 @@ pub type StatusSource = Arc<dyn Fn() -> StatusResponse + Send + Sync>;
 
 /// Has the agent read its configuration again. What it has begun it ends, also when nobody waits for the answer.
 pub type ReloadDesk = Arc<dyn Fn(ReloadRequest) -> BoxFuture<'static, Result<ReloadResponse, Status>> + Send + Sync>;
+/// Says why no events are taken now, if so. Does not block.
+pub type TroubleSource = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// What the socket gives access to.
 #[derive(Clone)]
@@ -86,6 +93,8 @@ pub struct Rooms {
     pub dead_letters: DeadLetters,
     /// Answers `reload`.
     pub reload: ReloadDesk,
+    /// Why no events are taken, for those who ask for the health.
+    pub trouble: TroubleSource,
 }
 
 /// The socket stopped working.
@@ -97,6 +106,7 @@ pub struct ServeError(#[from] tonic::transport::Error);
 #[derive(Debug)]
 pub struct LocalApi {
     socket: socket::Socket,
+    usage: Usage,
 }
 
 impl LocalApi {
@@ -105,7 +115,7 @@ impl LocalApi {
     /// # Errors
     /// When another agent answers on it, when something that is no socket stands there, or when the file system refuses.
     pub async fn bind(settings: &Settings) -> Result<LocalApi, BindError> {
-        Ok(LocalApi { socket: socket::Socket::bind(settings).await? })
+        Ok(LocalApi { socket: socket::Socket::bind(settings).await?, usage: Usage::default() })
     }
 
     /// Where it is bound.
@@ -113,12 +123,19 @@ impl LocalApi {
         self.socket.path()
     }
 
+    /// Who uses it.
+    pub fn usage(&self) -> Usage {
+        self.usage.clone()
+    }
+
     /// Answers calls until `shutdown`, then lets running calls end, ends tails, and removes the socket.
     ///
     /// # Errors
     /// When the transport gives up.
     pub async fn serve(self, rooms: Rooms, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let service = service::Service::new(rooms, self.socket.gate(), shutdown.child_token());
+        let (gate, trouble) = (self.socket.gate(self.usage.clone()), Arc::clone(&rooms.trouble));
+        let health = Health::new(<LocalServiceServer<service::Service> as NamedService>::NAME);
+        let service = service::Service::new(rooms, gate.clone(), shutdown.child_token());
         let service = LocalServiceServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -126,10 +143,11 @@ impl LocalApi {
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
             .timeout(CALL_TIME_MAX)
             .add_service(service)
-            .serve_with_incoming_shutdown(
-                connections::incoming(self.socket.listener()),
-                shutdown.clone().cancelled_owned(),
-            );
+            .add_service(health::Guarded::new(gate, health.service()))
+            .serve_with_incoming_shutdown(connections::incoming(self.socket.listener(), self.usage), async {
+                shutdown.cancelled().await;
+                health.stop().await;
+            });
         let overdue = async {
             shutdown.cancelled().await;
             tokio::time::sleep(DRAIN_TIME_MAX).await;
@@ -137,6 +155,7 @@ impl LocalApi {
         tokio::select! {
             served = serving => Ok(served?),
             () = overdue => Ok(()),
+            never = health.follow(|| trouble().is_some(), &shutdown) => match never {},
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use nix::unistd::{Gid, Group};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{Settings, gate::Gate};
+use super::{Settings, gate::Gate, usage::Usage};
 
 /// How long an agent that owns the socket has to take our question.
 const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -74,8 +74,8 @@ impl Socket {
     }
 
     /// Who may call through this socket.
-    pub(super) fn gate(&self) -> Gate {
-        Gate::new(nix::unistd::geteuid(), self.group, self.group_name.clone())
+    pub(super) fn gate(&self, usage: Usage) -> Gate {
+        Gate::new(nix::unistd::geteuid(), self.group, self.group_name.clone(), usage)
     }
 }
 

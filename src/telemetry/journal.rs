@@ -19,7 +19,7 @@ use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::{Layer, layer::Context};
 
 use outbox::Outbox;
-pub use outbox::{BYTES_MAX, Ending, LINES_MAX};
+pub use outbox::{BYTES_MAX, Ending, LINES_MAX, missing_lines};
 use socket::Socket;
 
 use super::message::{self, Message};

@@ -69,7 +69,8 @@ impl Site {
         let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
         let dead_letters = DeadLetters::open(&directory.path().join("dead-letters")).expect("a directory");
         let reload: ReloadDesk = Arc::new(|_| Box::pin(async { Err(Status::unavailable("nothing to reload")) }));
-        let rooms = Rooms { emitter, log: log.clone(), status, dead_letters: dead_letters.clone(), reload };
+        let (letters, trouble) = (dead_letters.clone(), Arc::new(|| None));
+        let rooms = Rooms { emitter, log: log.clone(), status, dead_letters: letters, reload, trouble };
         serving.spawn(api.serve(rooms, shutdown.clone()));
         let client = Client::connect(&socket).await.expect("the agent answers");
         Site { client, log, dead_letters, socket, shutdown, serving, _directory: directory }

@@ -6,7 +6,7 @@ use super::difference::Difference;
 use crate::{
     agent::{
         collecting::Collectors,
-        config::{Config, EventSettings, Profile},
+        config::{Config, EventSettings, MetricsSettings, Profile},
         delivering::Delivering,
     },
     event_log::{EventLog, Room},
@@ -22,6 +22,7 @@ pub(in crate::agent) struct Parts {
     pub(in crate::agent) threshold: watch::Sender<Threshold>,
     pub(in crate::agent) profile: watch::Sender<Profile>,
     pub(in crate::agent) log_level: Option<LogLevel>,
+    pub(in crate::agent) metrics: watch::Sender<MetricsSettings>,
     pub(in crate::agent) collectors: Collectors,
     pub(in crate::agent) delivering: Delivering,
 }
@@ -32,6 +33,7 @@ impl Parts {
         if let Some(level) = self.log_level.as_ref().filter(|_| difference.touches("log")) {
             level.set(config.log_level);
         }
+        self.metrics.send_replace(config.metrics);
         self.log.set_room(room(&config.events));
         self.turn_events(&config.events);
         let is_changed = |name: &str| difference.touches(&format!("collectors.{name}"));

@@ -1,6 +1,6 @@
 //! Typed reads. Each names its default and what it is about, notes a value that is none, and records what it gave.
 
-use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use serde_json::Value as Json;
 
@@ -203,6 +203,16 @@ impl Table {
         };
         let show = |bytes: &Option<u64>| bytes.map_or("off".into(), |bytes| format_size(bytes).into());
         self.read(key, expects.clone(), about, default, parse, show)
+    }
+
+    /// An address of this machine with a port: `127.0.0.1:7444`, `[::1]:7444`.
+    pub fn address(&mut self, key: &'static str, default: SocketAddr, about: &'static str) -> SocketAddr {
+        let expects = format!("an address and a port such as {default}");
+        let parse = |value: &Value| match values::text(value, &expects)?.parse() {
+            Ok(address) => Ok(address),
+            Err(_) => wrong(value, format!("expected {expects}")),
+        };
+        self.read(key, expects.clone(), about, default, parse, |address| address.to_string().into())
     }
 
     /// An absolute path.

@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     io,
+    sync::atomic::{AtomicU64, Ordering},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -19,6 +20,14 @@ pub const LINES_MAX: usize = 1024;
 pub const BYTES_MAX: usize = 1 << 20;
 /// How long the end of the process is held up for entries that journald has not read.
 const ENDING_MAX: Duration = Duration::from_millis(500);
+
+/// Entries that journald did not take. The process has one journal, as it has one subscriber of its messages.
+static MISSING: AtomicU64 = AtomicU64::new(0);
+
+/// Lines of this process that are missing in the journal, for metrics.
+pub fn missing_lines() -> u64 {
+    MISSING.load(Ordering::Relaxed)
+}
 
 /// Where entries are put in.
 pub(super) struct Outbox {
@@ -76,6 +85,7 @@ impl Queue {
         let (entries, bytes) = (1 + usize::from(note.is_some()), entry.len() + note.as_ref().map_or(0, Vec::len));
         if self.entries.len() + entries > LINES_MAX || self.bytes + bytes > BYTES_MAX {
             self.dropped += 1;
+            MISSING.fetch_add(1, Ordering::Relaxed);
             return;
         }
         if let Some(note) = note {
@@ -124,6 +134,7 @@ impl Shared {
             let mut queue = self.queue();
             queue.sending = false;
             queue.refused += u64::from(!is_taken);
+            MISSING.fetch_add(u64::from(!is_taken), Ordering::Relaxed);
             drop(queue);
             self.changed.notify_all();
         }

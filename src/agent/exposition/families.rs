@@ -1,0 +1,75 @@
+//! The table of the agent's metrics: what `/metrics` shows, `docs/metrics.md` explains and alert rules may name.
+
+use crate::metrics::{Family, PROCESS};
+
+macro_rules! families {
+    ($($name:ident = $family:expr;)*) => {
+        $(pub(super) static $name: Family = $family;)*
+
+        /// The agent's own, in the order of the page.
+        static OWN: &[&Family] = &[$(&$name),*];
+    };
+}
+
+families! {
+    BUILD = Family::info("rodent_build_info", &["version"], "The version that runs.");
+    READY = Family::gauge("rodent_ready", &[], "1 when the agent takes events, as /readyz says.");
+    CLOCK = Family::gauge("rodent_clock_synchronised", &[], "1 when something keeps the clock of the machine in step.");
+    CONFIG_SUCCESSFUL = Family::gauge("rodent_config_last_reload_successful", &[], "0 when the configuration was read again and refused; what was in force goes on.");
+    CONFIG_APPLIED = Family::gauge("rodent_config_last_reload_success_timestamp_seconds", &[], "When the configuration was read that is in force, Unix time.");
+    CONFIG_WAITING = Family::gauge("rodent_config_restart_needed_keys", &[], "Keys whose new values wait for a restart.");
+    JOURNAL_LINES = Family::counter("rodent_journal_missing_lines_total", &[], "Lines of the agent that the journal did not take.");
+
+    ACCEPTED = Family::counter("rodent_pipeline_accepted_events_total", &["category", "level"], "Events that were taken into the log.");
+    FILTERED = Family::counter("rodent_pipeline_filtered_events_total", &["category"], "Events that the configured levels and categories left out.");
+    REFUSED = Family::counter("rodent_pipeline_refused_emissions_total", &[], "Emissions that held no acceptable event: too long, without a payload, not to be read.");
+
+    STORED_EVENTS = Family::gauge("rodent_log_stored_events", &["lane"], "Events in the log, those that the controller has among them.");
+    STORED_BYTES = Family::gauge("rodent_log_stored_bytes", &["lane"], "Bytes that they take, compressed.");
+    GENERATIONS = Family::gauge("rodent_log_generations", &["lane"], "Generations that they are kept in.");
+    WAITING_EVENTS = Family::gauge("rodent_log_waiting_events", &["lane"], "Accepted events that would be lost if the power failed now.");
+    WAITING_BYTES = Family::gauge("rodent_log_waiting_bytes", &["lane"], "Bytes of them.");
+    WAITING_SECONDS = Family::gauge("rodent_log_waiting_seconds", &["lane"], "For how long the oldest of them has waited for the disk.");
+    LOST_EVENTS = Family::counter("rodent_log_lost_events_total", &["lane", "cause"], "Events that were lost before every consumer had them, where it is known how many.");
+    LOSSES = Family::counter("rodent_log_losses_total", &["lane", "cause"], "Loss records that were made, also where nobody knows of how many events.");
+    DEGRADED = Family::gauge("rodent_log_degraded", &[], "1 when accepted events are not made durable, or the disk does not answer.");
+    DISK_BYTES = Family::gauge("rodent_log_disk_bytes", &[], "What the log takes on the disk.");
+    DISK_LIMIT = Family::gauge("rodent_log_disk_limit_bytes", &[], "What it may take: max_disk.");
+    BALLAST = Family::gauge("rodent_log_ballast_bytes", &[], "Set aside within it, and given up when the disk is full.");
+    QUARANTINED = Family::gauge("rodent_log_quarantined_bytes", &[], "Damaged parts of the log that were put aside.");
+    COMMIT_SECONDS = Family::histogram("rodent_log_commit_seconds", &[], "How long the disk took to make a group of events durable.");
+    WRITER_SECONDS = Family::gauge("rodent_log_writer_stalled_seconds", &[], "For how long the disk has kept the log's writer waiting; 0 below half a minute.");
+    LAG_EVENTS = Family::gauge("rodent_log_cursor_lag_events", &["cursor", "lane"], "Stored events that a consumer has yet to take.");
+    LAG_SECONDS = Family::gauge("rodent_log_cursor_lag_seconds", &["cursor", "lane"], "Age of the oldest of them; 0 when there is none.");
+
+    UPLINK_STATE = Family::gauge("rodent_uplink_state", &["state"], "1 for the state of the uplink: off, connecting, connected, waiting, held.");
+    DELIVERED_EVENTS = Family::counter("rodent_uplink_delivered_events_total", &["lane"], "Events that the controller took.");
+    DELIVERED_BATCHES = Family::counter("rodent_uplink_delivered_batches_total", &["lane"], "Batches that the controller took.");
+    SENT_BATCHES = Family::counter("rodent_uplink_sent_batches_total", &["lane"], "Batches that were sent, one that was sent again once more.");
+    SENT_BYTES = Family::counter("rodent_uplink_sent_bytes_total", &["lane"], "Bytes of them, compressed.");
+    FAILED_BATCHES = Family::counter("rodent_uplink_failed_batches_total", &["lane"], "Batches that were sent and not taken.");
+    REFUSED_EVENTS = Family::counter("rodent_uplink_refused_events_total", &["lane"], "Events that the controller refused and that became dead letters.");
+    FAILED_ATTEMPTS = Family::counter("rodent_uplink_failed_attempts_total", &["reason"], "Attempts to connect, register or send that did not succeed.");
+    IN_FLIGHT = Family::gauge("rodent_uplink_in_flight_batches", &["lane"], "Batches that are on their way.");
+    WINDOW = Family::gauge("rodent_uplink_window_batches", &[], "Batches of a lane that may be on their way at once.");
+    BACKOFF = Family::gauge("rodent_uplink_backoff_seconds", &[], "Time until the next attempt; 0 when none is waited for.");
+    ACKNOWLEDGED = Family::gauge("rodent_uplink_last_acknowledgement_timestamp_seconds", &["lane"], "When the controller last took a batch, Unix time; 0 when it has not since the start.");
+    TOKEN_END = Family::gauge("rodent_uplink_token_expiry_timestamp_seconds", &[], "When the node's token expires, Unix time; absent when it does not say.");
+    CERTIFICATE_END = Family::gauge("rodent_uplink_certificate_expiry_timestamp_seconds", &[], "When the node's own certificate expires, Unix time; absent when it has none.");
+    DEAD_LETTERS = Family::gauge("rodent_dead_letters", &[], "Events that the controller refused, kept until somebody decides.");
+    DEAD_LETTERS_BYTES = Family::gauge("rodent_dead_letters_bytes", &[], "What they take on the disk.");
+
+    COLLECTOR_STATE = Family::gauge("rodent_collector_state", &["collector", "state"], "1 for the state of a collector: running, absent, failed, off.");
+    COLLECTOR_RESTARTS = Family::counter("rodent_collector_restarts_total", &["collector"], "Times that a collector started again after it had failed.");
+    COLLECTOR_EVENTS = Family::counter("rodent_collector_emitted_events_total", &["collector"], "Events of a collector that were taken into the log.");
+
+    SOCKET_CONNECTIONS = Family::gauge("rodent_socket_connections", &[], "Open connections of programs on this machine.");
+    SOCKET_ACCEPTED = Family::counter("rodent_socket_accepted_connections_total", &[], "Connections of programs on this machine.");
+    SOCKET_CALLS = Family::counter("rodent_socket_calls_total", &[], "Calls of programs on this machine.");
+    SOCKET_REFUSED = Family::counter("rodent_socket_refused_calls_total", &[], "Calls of those who may not use the socket.");
+}
+
+/// Every metric of the agent.
+pub fn families() -> impl Iterator<Item = &'static Family> {
+    OWN.iter().copied().chain(PROCESS)
+}

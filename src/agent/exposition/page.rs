@@ -1,0 +1,170 @@
+//! Writes the page that Prometheus reads, from what `rodent status` is made of and a few counters beside it.
+
+use super::families;
+use crate::{
+    metrics::{Format, Histogram, Page, write_process},
+    pipeline::Counts,
+    schema::local::{CollectorStatus, LogStatus, SocketStatus, StatusResponse, UplinkStatus},
+};
+
+/// States as the status names them; each is a series.
+const UPLINK_STATES: [&str; 5] = ["off", "connecting", "connected", "waiting", "held"];
+const COLLECTOR_STATES: [&str; 4] = ["running", "absent", "failed", "off"];
+
+/// What stands on the page besides the status.
+pub(super) struct Beside<'a> {
+    pub(super) ready: bool,
+    /// Unix milliseconds.
+    pub(super) now: i64,
+    pub(super) counts: &'a Counts,
+    pub(super) commits: &'a Histogram,
+    pub(super) writer_stalled_seconds: f64,
+    pub(super) dead_letters_bytes: u64,
+}
+
+/// The page of an agent that is only just starting: it has no more to tell.
+pub(super) fn starting(format: Format) -> String {
+    let mut page = Page::new(format);
+    write_build(&mut page, false);
+    write_process(&mut page);
+    page.finish()
+}
+
+/// The page.
+pub(super) fn page(status: &StatusResponse, beside: &Beside<'_>, format: Format) -> String {
+    let mut page = Page::new(format);
+    write_build(&mut page, beside.ready);
+    page.one(&families::CLOCK, one_if(status.clock_state == "synchronised"));
+    if let Some(configuration) = &status.configuration {
+        page.one(&families::CONFIG_SUCCESSFUL, one_if(configuration.refused_at == 0));
+        page.one(&families::CONFIG_APPLIED, seconds(configuration.applied_at));
+        page.one(&families::CONFIG_WAITING, configuration.needs_restart.len() as f64);
+    }
+    page.one(&families::JOURNAL_LINES, status.journal_lines_missing as f64);
+    write_pipeline(&mut page, beside.counts);
+    if let Some(log) = &status.log {
+        write_log(&mut page, log, beside);
+    }
+    if let Some(uplink) = &status.uplink {
+        write_uplink(&mut page, uplink);
+    }
+    page.one(&families::DEAD_LETTERS, status.dead_letters as f64);
+    page.one(&families::DEAD_LETTERS_BYTES, beside.dead_letters_bytes as f64);
+    write_collectors(&mut page, &status.collectors);
+    write_socket(&mut page, status.socket.as_ref().unwrap_or(&SocketStatus::default()));
+    write_process(&mut page);
+    page.finish()
+}
+
+fn write_build(page: &mut Page, ready: bool) {
+    page.family(&families::BUILD).put(&[env!("CARGO_PKG_VERSION")], 1.0);
+    page.one(&families::READY, one_if(ready));
+}
+
+fn write_pipeline(page: &mut Page, counts: &Counts) {
+    let mut accepted = page.family(&families::ACCEPTED);
+    for (category, level, count) in counts.accepted_events() {
+        accepted.put(&[category, level.name()], count as f64);
+    }
+    let mut filtered = page.family(&families::FILTERED);
+    for (category, count) in counts.filtered_events() {
+        filtered.put(&[category], count as f64);
+    }
+    page.one(&families::REFUSED, counts.refused_events() as f64);
+}
+
+fn write_log(page: &mut Page, log: &LogStatus, beside: &Beside<'_>) {
+    for (family, value) in [
+        (&families::STORED_EVENTS, (|lane| lane.stored_events as f64) as fn(&crate::schema::local::LaneStatus) -> f64),
+        (&families::STORED_BYTES, |lane| lane.stored_bytes as f64),
+        (&families::GENERATIONS, |lane| lane.generations as f64),
+        (&families::WAITING_EVENTS, |lane| lane.waiting_events as f64),
+        (&families::WAITING_BYTES, |lane| lane.waiting_bytes as f64),
+        (&families::WAITING_SECONDS, |lane| lane.waiting_milliseconds as f64 / 1e3),
+    ] {
+        let mut samples = page.family(family);
+        log.lanes.iter().for_each(|lane| samples.put(&[&lane.lane], value(lane)));
+    }
+    let mut lost = page.family(&families::LOST_EVENTS);
+    for (lane, loss) in log.lanes.iter().flat_map(|lane| lane.losses.iter().map(move |loss| (lane, loss))) {
+        lost.put(&[&lane.lane, &loss.cause], loss.events as f64);
+    }
+    let mut losses = page.family(&families::LOSSES);
+    for (lane, loss) in log.lanes.iter().flat_map(|lane| lane.losses.iter().map(move |loss| (lane, loss))) {
+        losses.put(&[&lane.lane, &loss.cause], loss.records as f64);
+    }
+    page.one(&families::DEGRADED, one_if(!log.degraded.is_empty()));
+    page.one(&families::DISK_BYTES, log.disk_bytes as f64);
+    page.one(&families::DISK_LIMIT, log.disk_bytes_max as f64);
+    page.one(&families::BALLAST, log.ballast_bytes as f64);
+    page.one(&families::QUARANTINED, log.quarantined_bytes as f64);
+    page.family(&families::COMMIT_SECONDS).histogram(&[], beside.commits);
+    page.one(&families::WRITER_SECONDS, beside.writer_stalled_seconds);
+    let mut lag = page.family(&families::LAG_EVENTS);
+    log.cursors.iter().for_each(|cursor| lag.put(&[&cursor.name, &cursor.lane], cursor.lag_events as f64));
+    let mut age = page.family(&families::LAG_SECONDS);
+    for cursor in &log.cursors {
+        let oldest = (cursor.lag_events > 0 && cursor.oldest_time > 0).then_some(cursor.oldest_time);
+        let milliseconds = oldest.map_or(0, |oldest| beside.now.saturating_sub(oldest).max(0));
+        age.put(&[&cursor.name, &cursor.lane], milliseconds as f64 / 1e3);
+    }
+}
+
+fn write_uplink(page: &mut Page, uplink: &UplinkStatus) {
+    let mut state = page.family(&families::UPLINK_STATE);
+    UPLINK_STATES.iter().for_each(|name| state.put(&[name], one_if(uplink.state == *name)));
+    for (family, value) in [
+        (
+            &families::DELIVERED_EVENTS,
+            (|lane| lane.delivered_events as f64) as fn(&crate::schema::local::UplinkLaneStatus) -> f64,
+        ),
+        (&families::DELIVERED_BATCHES, |lane| lane.delivered_batches as f64),
+        (&families::SENT_BATCHES, |lane| lane.sent_batches as f64),
+        (&families::SENT_BYTES, |lane| lane.sent_bytes as f64),
+        (&families::FAILED_BATCHES, |lane| lane.failed_attempts as f64),
+        (&families::REFUSED_EVENTS, |lane| lane.refused_events as f64),
+        (&families::IN_FLIGHT, |lane| f64::from(lane.in_flight_batches)),
+        (&families::ACKNOWLEDGED, |lane| seconds(lane.last_acknowledgement)),
+    ] {
+        let mut samples = page.family(family);
+        uplink.lanes.iter().for_each(|lane| samples.put(&[&lane.lane], value(lane)));
+    }
+    let mut failed = page.family(&families::FAILED_ATTEMPTS);
+    uplink.failed_attempts_by_reason.iter().for_each(|(reason, count)| failed.put(&[reason], *count as f64));
+    page.one(&families::WINDOW, f64::from(uplink.window));
+    page.one(&families::BACKOFF, uplink.next_attempt_milliseconds as f64 / 1e3);
+    for (family, end) in
+        [(&families::TOKEN_END, uplink.token_expires_at), (&families::CERTIFICATE_END, uplink.certificate_expires_at)]
+    {
+        if end != 0 {
+            page.one(family, seconds(end));
+        }
+    }
+}
+
+fn write_collectors(page: &mut Page, collectors: &[CollectorStatus]) {
+    let mut state = page.family(&families::COLLECTOR_STATE);
+    for collector in collectors {
+        COLLECTOR_STATES.iter().for_each(|name| state.put(&[&collector.name, name], one_if(collector.state == *name)));
+    }
+    let mut restarts = page.family(&families::COLLECTOR_RESTARTS);
+    collectors.iter().for_each(|collector| restarts.put(&[&collector.name], collector.restarts as f64));
+    let mut emitted = page.family(&families::COLLECTOR_EVENTS);
+    collectors.iter().for_each(|collector| emitted.put(&[&collector.name], collector.emitted_events as f64));
+}
+
+fn write_socket(page: &mut Page, socket: &SocketStatus) {
+    page.one(&families::SOCKET_CONNECTIONS, f64::from(socket.connections));
+    page.one(&families::SOCKET_ACCEPTED, socket.accepted_connections as f64);
+    page.one(&families::SOCKET_CALLS, socket.calls as f64);
+    page.one(&families::SOCKET_REFUSED, socket.refused_calls as f64);
+}
+
+fn one_if(it: bool) -> f64 {
+    f64::from(u8::from(it))
+}
+
+/// Of Unix milliseconds.
+fn seconds(milliseconds: i64) -> f64 {
+    milliseconds as f64 / 1e3
+}
