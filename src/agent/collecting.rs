@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{config::CollectorSettings, supervisor::Supervisor};
 use crate::{
     backoff::{Backoff, random},
-    collectors::{CollectError, Context},
+    collectors::{BlindSpot, CollectError, Context},
     host::Host,
     pipeline::{Emitter, MemoryKeeper},
     schema::local::CollectorStatus,
@@ -29,6 +29,9 @@ const STEADY: Duration = Duration::from_secs(600);
 /// by its successor, and by nobody else.
 const STOP_MAX: Duration = Duration::from_secs(1);
 
+/// The state of one that looks.
+const RUNNING: &str = "running";
+
 /// How the collectors are. Cheap to copy.
 #[derive(Clone)]
 pub(super) struct Collecting {
@@ -41,6 +44,7 @@ struct State {
     detail: String,
     restarts: u64,
     emitter: Emitter,
+    blind_spot: BlindSpot,
 }
 
 /// What every collector is given.
@@ -75,6 +79,7 @@ impl Collectors {
             detail: String::new(),
             restarts: 0,
             emitter: with.emitter.for_source(settings.spec.name),
+            blind_spot: BlindSpot::default(),
         };
         let collecting = Collecting { states: Arc::new(Mutex::new(configured.iter().map(state).collect())) };
         let mut collectors = Collectors { with, collecting, running: Vec::new() };
@@ -120,6 +125,7 @@ impl Collectors {
             emitter,
             host: self.with.host.clone(),
             memory: self.with.keeper.memory(name),
+            blind_spot: self.collecting.blind_spot(name),
             shutdown: self.with.shutdown.child_token(),
             agent_stops: self.with.shutdown.clone(),
         };
@@ -148,7 +154,7 @@ impl Collecting {
             .map(|state| CollectorStatus {
                 name: state.name.to_owned(),
                 state: state.state.to_owned(),
-                detail: state.detail.clone(),
+                detail: if state.state == RUNNING { state.blind_spot.line() } else { state.detail.clone() },
                 emitted_events: state.emitter.emitted(),
                 restarts: state.restarts,
             })
@@ -160,7 +166,7 @@ impl Collecting {
         let name = wanted.spec.name;
         let mut backoff = Backoff::new(RESTART.0, RESTART.1);
         while !context.shutdown.is_cancelled() {
-            self.set(name, |state| state.state = "running");
+            self.set(name, |state| state.state = RUNNING);
             let started = tokio::time::Instant::now();
             let run = supervisor.start(name, wanted.build().run(again(&context)));
             let ended = run.await.ok().flatten();
@@ -194,6 +200,10 @@ impl Collecting {
         Some(self.lock().iter().find(|state| state.name == name)?.emitter.clone())
     }
 
+    fn blind_spot(&self, name: &str) -> BlindSpot {
+        self.lock().iter().find(|state| state.name == name).map(|state| state.blind_spot.clone()).unwrap_or_default()
+    }
+
     fn set(&self, name: &str, change: impl FnOnce(&mut State)) {
         if let Some(state) = self.lock().iter_mut().find(|state| state.name == name) {
             state.detail.clear();
@@ -211,6 +221,7 @@ fn again(context: &Context) -> Context {
         emitter: context.emitter.clone(),
         host: context.host.clone(),
         memory: context.memory.clone(),
+        blind_spot: context.blind_spot.clone(),
         shutdown: context.shutdown.clone(),
         agent_stops: context.agent_stops.clone(),
     }

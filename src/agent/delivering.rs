@@ -17,7 +17,7 @@ use crate::{
     event_log::{Cursor, EventLog},
     host::Host,
     sinks::{
-        Delivery, Threshold,
+        Delivery, Pulse, Threshold,
         uplink::{self, Uplink, UplinkState, control::Order},
     },
 };
@@ -41,6 +41,8 @@ pub(super) struct Surroundings {
     pub(super) node_id: String,
     /// Unix milliseconds.
     pub(super) now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// The signs of life of whichever uplink is at work.
+    pub(super) pulse: Pulse,
     /// Takes what controllers ask.
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) supervisor: Supervisor,
@@ -112,6 +114,7 @@ impl Surroundings {
         let (replaced, abandon) = (CancellationToken::new(), self.abandon.child_token());
         let uplink = Uplink::new(settings, surroundings, delivery, self.state.clone())
             .with_patience(controller.patience)
+            .with_pulse(self.pulse.clone())
             .with_dead_letters(self.dead_letters.clone())
             .keep_issued_certificate_in(self.identity.clone())
             .until_replaced(replaced.clone());

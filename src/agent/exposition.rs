@@ -82,7 +82,7 @@ impl Exposed for Exposition {
             counts: parts.emitter.counts(),
             commits: parts.log.commits(),
             writer_stalled_seconds: match parts.log.progress() {
-                Progress::Fine => 0.0,
+                Progress::Fine | Progress::Still(_) => 0.0,
                 Progress::Hung(since) | Progress::Stuck(since) => since.as_secs_f64(),
             },
             dead_letters_bytes: parts.dead_letters.bytes(),

@@ -13,6 +13,7 @@ mod delivering;
 mod exposition;
 mod log_look;
 mod log_trouble;
+mod mirror;
 mod node;
 mod privacy;
 pub mod probe;
@@ -47,6 +48,7 @@ use self::{
     status::StatusParts,
     steering::{InForceView, Parts, Steering},
     supervisor::Supervisor,
+    watchdog::Watchdog,
 };
 pub use self::{
     exposition::families,
@@ -62,17 +64,29 @@ use crate::{
     },
     local_api::{self, LocalApi, Rooms},
     pipeline::{Emitter, Gate, Memory, MemoryKeeper},
-    sinks::uplink::UplinkState,
+    sinks::{Pulse, uplink::UplinkState},
     spool::Spool,
     telemetry::{ErrorChain, logging::LogLevel, message},
 };
 
-/// How long stopping may take, all in all; below systemd's `TimeoutStopSec`. What is not delivered by then stays in the
-/// log.
-pub const GRACE: Duration = Duration::from_secs(4);
+/// How long delivery may go on after the agent was told to stop. What is not delivered by then stays in the log.
+pub const GRACE: Duration = Duration::from_secs(3);
 
 /// How long the collectors may take out of it to say their last words.
 const COLLECTORS_GRACE: Duration = Duration::from_secs(1);
+
+/// How long all other tasks may take to end after that.
+const TASKS_GRACE: Duration = Duration::from_millis(500);
+
+/// From the order to stop until the log is closed, unless a disk is waited for: all in all the agent is gone after five
+/// seconds.
+const STOP_MAX: Duration = Duration::from_millis(4_200);
+
+/// Between two looks whether the log is closed.
+const CLOSE_LOOK: Duration = Duration::from_millis(100);
+
+/// How long a start is waited for that is told to stop.
+const START_GRACE: Duration = Duration::from_secs(1);
 
 /// How often the kernel is asked whether the wall clock is in step.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(30);
@@ -105,7 +119,12 @@ pub struct Reloads {
 /// When the log cannot be opened, the socket cannot be bound, or the log's writer ends by itself or is stuck. Threads that
 /// wait for the disk may then be left: the process is to end.
 pub async fn run(loaded: Loaded, reloads: Option<Reloads>, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let agent = Agent::start(loaded, reloads).await?;
+    let agent = tokio::select! {
+        started = Agent::start(loaded, reloads) => started?,
+        // As after a kill: what was acknowledged is on the disk.
+        () = gives_up_starting(&shutdown) => return Ok(()),
+    };
+    let watchdog = Watchdog::start(agent.log.clone(), &agent.loops).context("start the watchdog")?;
     systemd::ready();
     tracing::info!(
         message_id = %message::AGENT_READY,
@@ -116,18 +135,20 @@ pub async fn run(loaded: Loaded, reloads: Option<Reloads>, shutdown: Cancellatio
     let failed = tokio::select! {
         () = shutdown.cancelled() => None,
         reason = agent.log.ended() => Some(reason),
-        since = watchdog::stuck(|| agent.log.progress(), watchdog::INTERVAL) => {
-            systemd::stopping();
-            // Nothing can be written any more, and whoever waits for the writer would wait for ever.
-            anyhow::bail!("keep the event log: its writer has not moved for {} s", since.as_secs());
-        }
     };
+    drop(watchdog);
     systemd::stopping();
     agent.stop().await;
     match failed {
         Some(reason) => Err(anyhow::anyhow!(reason).context("keep the event log")),
         None => Ok(()),
     }
+}
+
+/// A start that is not done this long after `shutdown` is not waited for.
+async fn gives_up_starting(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(START_GRACE).await;
 }
 
 /// A running agent.
@@ -138,6 +159,8 @@ struct Agent {
     stop: Stop,
     steering: JoinHandle<Option<Parts>>,
     keeper: JoinHandle<Option<()>>,
+    /// What the watchdog looks at.
+    loops: [(&'static str, Pulse); 2],
 }
 
 /// Ends the parts one after the other.
@@ -190,12 +213,15 @@ impl Agent {
             identity: config.state_directory.join(IDENTITY),
             node_id: node_id.clone(),
             now: Arc::clone(&now),
+            pulse: Pulse::default(),
             orders,
             supervisor: supervisor.clone(),
             stopping: stop.collectors.clone(),
             shutdown: stop.uplink.clone(),
             abandon: stop.abandon.clone(),
         };
+        let loops = [("runtime", Pulse::default()), ("delivery", with.pulse.clone())];
+        supervisor.start("pulse", watchdog::beat(loops[0].1.clone(), stop.socket.clone()));
         let delivering = Delivering::start(config.controller.as_ref(), with);
         supervisor.start(
             "registration",
@@ -273,14 +299,16 @@ impl Agent {
         let rooms =
             Rooms { emitter, log: log.clone(), status, dead_letters, reload, trouble: exposition.trouble_source() };
         supervisor.start("socket", serve(api, rooms, stop.socket.clone()));
+        supervisor.start("journal", mirror::show(log.clone(), stop.socket.clone()));
         supervisor.start("clock", watch_clock(clock, log.clone(), stop.socket.clone()));
         supervisor.start("status", tell_systemd(parts, stop.socket.clone()));
-        Ok(Agent { node_id, log, supervisor, stop, steering, keeper })
+        Ok(Agent { node_id, log, supervisor, stop, steering, keeper, loops })
     }
 
     /// Ends every task in order; returns when the log is closed.
     async fn stop(self) {
-        let deadline = tokio::time::Instant::now() + GRACE;
+        let told = tokio::time::Instant::now();
+        let deadline = told + GRACE;
         self.stop.collectors.cancel();
         let mut delivering = None;
         let ended = tokio::time::timeout(COLLECTORS_GRACE, async {
@@ -294,15 +322,25 @@ impl Agent {
         }
         self.stop.socket.cancel();
         self.stop.keeper.cancel();
-        let _ = tokio::time::timeout(COLLECTORS_GRACE, self.keeper).await;
+        let _ = tokio::time::timeout(TASKS_GRACE, self.keeper).await;
         match delivering {
             Some(delivering) => delivering.finish(deadline).await,
             None => self.stop.abandon.cancel(),
         }
-        self.supervisor.finished(COLLECTORS_GRACE).await;
-        let log = self.log;
-        // On a thread of its own; waits as long as the disk does.
-        let _ = tokio::task::spawn_blocking(move || log.close()).await;
+        self.supervisor.finished(TASKS_GRACE).await;
+        close(self.log, told + STOP_MAX).await;
+    }
+}
+
+/// Closes the log on a thread of its own. Waits as long as the disk does, and otherwise until `deadline`: what is not written
+/// by then is what a kill would have lost, and the next start records it.
+async fn close(log: EventLog, deadline: tokio::time::Instant) {
+    let mut closing = tokio::task::spawn_blocking(move || log.close());
+    while tokio::time::timeout(CLOSE_LOOK, &mut closing).await.is_err() {
+        if tokio::time::Instant::now() >= deadline && !event_log::disk_is_awaited() {
+            tracing::warn!("the event log does not close in time; ending without it");
+            return;
+        }
     }
 }
 

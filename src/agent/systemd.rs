@@ -16,6 +16,11 @@ pub(super) fn reloading() {
     }
 }
 
+/// Everything gets on: the watchdog waits anew.
+pub(super) fn watchdog() {
+    notify(&[NotifyState::Watchdog]);
+}
+
 /// One line for `systemctl status`.
 pub(super) fn status(line: &str) {
     notify(&[NotifyState::Status(line)]);

@@ -13,7 +13,11 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, pin::Pin};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -52,10 +56,30 @@ pub struct Context {
     pub host: Host,
     /// What it remembered when the agent last ran.
     pub memory: Memory,
+    /// Where it says what it cannot see, although it runs.
+    pub blind_spot: BlindSpot,
     /// Cancelled when it shall end.
     pub shutdown: CancellationToken,
     /// Cancelled before that when the agent itself ends, and not when only the collector does.
     pub agent_stops: CancellationToken,
+}
+
+/// What a running collector cannot see, in one line; empty when it sees everything. Shown by `rodent status`. Cheap to copy;
+/// every copy is the same line.
+#[derive(Clone, Debug, Default)]
+pub struct BlindSpot(Arc<Mutex<String>>);
+
+impl BlindSpot {
+    /// Says it, or takes it back with an empty line.
+    pub fn set(&self, line: &str) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line.clone_into(&mut said);
+    }
+
+    /// What is said now.
+    pub fn line(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Why a collector ended by itself.

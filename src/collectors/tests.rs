@@ -9,7 +9,7 @@ use std::{
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{ALL, Context};
+use super::{ALL, BlindSpot, Context};
 use crate::{
     event::{EventView, Summary},
     event_log::{EventLog, Lane, Read, Reader, Settings},
@@ -71,6 +71,7 @@ impl Machine {
         let context = Context {
             emitter: Emitter::new(log.clone(), Gate::OPEN, now).for_source(name),
             host: Host::at(self.root.path()),
+            blind_spot: BlindSpot::default(),
             memory: keeper.memory(spec.name),
             shutdown: shutdown.clone(),
             agent_stops: agent_stops.clone(),

@@ -339,6 +339,16 @@ impl Buffer {
         }
     }
 
+    /// Whether there is something that the writer should take up at once.
+    pub(super) fn has_work(&self) -> bool {
+        let (state, now) = (self.lock(), Instant::now());
+        let is_aimed_at = |queue: &Queue| queue.blocks.front().is_some_and(|block| block.first_sequence < queue.target);
+        state.queues.iter().any(is_aimed_at)
+            || state.due(now, state.limits.flush_interval)
+            || state.urgent_due.is_some_and(|due| now >= due)
+            || state.cursors_moved.is_some_and(|since| now >= since + CURSOR_DELAY)
+    }
+
     /// Whether producers have had to wait for room since this was asked last.
     pub(super) fn take_crowded(&self) -> bool {
         std::mem::take(&mut self.lock().crowded)

@@ -60,6 +60,7 @@ mod status;
 mod store;
 mod summary;
 mod tail;
+mod threads;
 mod writer;
 
 #[cfg(test)]
@@ -92,6 +93,7 @@ pub use self::{
     reader::{BatchLimits, Gap, Read, Reader, Run, StoredEvent},
     refusal::Refusal,
     settings::{Room, Settings},
+    threads::disk_is_awaited,
 };
 use self::{
     buffer::Buffer,
@@ -408,7 +410,7 @@ impl EventLog {
         let reason = self.shared.failure();
         match self.progress() {
             _ if !reason.is_empty() => Some(reason),
-            Progress::Fine => None,
+            Progress::Fine | Progress::Still(_) => None,
             Progress::Hung(since) => Some(format!("the disk has not answered for {} s", since.as_secs())),
             Progress::Stuck(since) => Some(format!("the event log's writer has not moved for {} s", since.as_secs())),
         }
@@ -416,7 +418,7 @@ impl EventLog {
 
     /// How the writer is doing, for a watchdog: to be asked every few seconds.
     pub fn progress(&self) -> Progress {
-        self.shared.signs.progress()
+        self.shared.signs.progress(self.shared.buffer.has_work())
     }
 
     /// Waits until the writer has ended by itself, and says why. Cancel safe.

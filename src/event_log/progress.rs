@@ -1,10 +1,11 @@
 //! Whether the writer gets on: what a watchdog must know to tell a slow disk from a thread that is stuck.
 //!
-//! The writer says when it begins and ends a piece of work; anyone may ask. A writer that sleeps in the kernel, or whose
-//! count of bytes moves, is at the mercy of the disk and will go on; one that does neither for [`STUCK_AFTER`] will not.
+//! The writer says when it begins and ends a piece of work; anyone may ask. While any thread of the process waits for a
+//! disk, the writer may be waiting for that one (another thread flushes for it), and will go on. Otherwise it is still for as
+//! long as it neither ends its piece nor waits for anything new; processor time that it burns counts, time in which it is
+//! not given a processor does not.
 
 use std::{
-    fs,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicI32, AtomicU64, Ordering},
@@ -12,11 +13,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::threads::{Glance, disk_is_awaited, glance};
+
 /// A piece of work that takes longer means that the disk hangs: the log says so.
 pub(super) const HUNG_AFTER: Duration = Duration::from_secs(30);
 
-/// A writer that has been seen to do nothing at all for so long is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(120);
+/// A writer that has been seen to do nothing at all for so long is stuck. A new process must be there within thirty
+/// seconds; no piece of work computes for a fraction of this.
+const STUCK_AFTER: Duration = Duration::from_secs(15);
+
+/// As much counts of the time between two looks: who was not looking has not seen that nothing moved.
+const LOOK_MAX: Duration = Duration::from_secs(4);
 
 /// How the writer is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,15 +32,20 @@ pub enum Progress {
     Fine,
     /// The disk has kept it waiting for this long.
     Hung(Duration),
+    /// It has not moved for this long, which may still be nothing.
+    Still(Duration),
     /// It has not moved for this long, and no disk is to blame: only a new process helps.
     Stuck(Duration),
 }
 
 /// What was seen of the writer's thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Sight {
+    at: Instant,
     piece: u64,
-    moved_bytes: u64,
+    glance: Glance,
+    /// How long it has been seen not to move.
+    still: Duration,
 }
 
 /// The writer's signs of life.
@@ -44,7 +56,7 @@ pub(super) struct Signs {
     pieces: AtomicU64,
     /// When the current piece began, milliseconds since `started`.
     began: AtomicU64,
-    last: Mutex<Option<(Sight, Instant)>>,
+    last: Mutex<Option<Sight>>,
 }
 
 impl Signs {
@@ -76,104 +88,122 @@ impl Signs {
     }
 
     /// How the writer is doing. To be asked again and again: what it says of a stuck writer is measured between two
-    /// questions.
-    pub(super) fn progress(&self) -> Progress {
-        let thread = self.thread.load(Ordering::Relaxed);
-        let sleeps = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).is_ok_and(|stat| sleeps(&stat));
-        let moved = fs::read_to_string(format!("/proc/self/task/{thread}/io")).map_or(0, |io| moved_bytes(&io));
-        self.judge(Instant::now(), sleeps, moved)
+    /// questions. `has_work` is whether there is work that it should have taken up.
+    pub(super) fn progress(&self, has_work: bool) -> Progress {
+        self.judge(Instant::now(), has_work, glance(self.thread.load(Ordering::Relaxed)), disk_is_awaited)
     }
 
-    fn judge(&self, now: Instant, sleeps: bool, moved_bytes: u64) -> Progress {
+    fn judge(&self, now: Instant, has_work: bool, glance: Glance, disk_is_awaited: impl FnOnce() -> bool) -> Progress {
         let piece = self.pieces.load(Ordering::Acquire);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if piece.is_multiple_of(2) {
+        let is_idle = piece.is_multiple_of(2);
+        if is_idle && !has_work {
             *last = None;
             return Progress::Fine;
         }
-        let began = self.started + Duration::from_millis(self.began.load(Ordering::Relaxed));
-        let sight = Sight { piece, moved_bytes };
-        let since = match *last {
-            Some((seen, since)) if seen == sight && !sleeps => since,
-            _ => now,
+        let still = match *last {
+            Some(seen) if seen.piece == piece && seen.glance.waits == glance.waits && !disk_is_awaited() => {
+                let passed = now.saturating_duration_since(seen.at).min(LOOK_MAX);
+                let burnt = glance.processor.saturating_sub(seen.glance.processor);
+                seen.still + if glance.runs { burnt.min(passed) } else { passed }
+            }
+            _ => Duration::ZERO,
         };
-        *last = Some((sight, since));
-        let (still, working) = (now.saturating_duration_since(since), now.saturating_duration_since(began));
-        match still >= STUCK_AFTER {
-            true => Progress::Stuck(still),
-            false if working >= HUNG_AFTER => Progress::Hung(working),
-            false => Progress::Fine,
+        *last = Some(Sight { at: now, piece, glance, still });
+        let began = self.started + Duration::from_millis(self.began.load(Ordering::Relaxed));
+        let working = if is_idle { Duration::ZERO } else { now.saturating_duration_since(began) };
+        match still {
+            _ if still >= STUCK_AFTER => Progress::Stuck(still),
+            _ if working >= HUNG_AFTER => Progress::Hung(working),
+            Duration::ZERO => Progress::Fine,
+            _ => Progress::Still(still),
         }
     }
-}
-
-/// Whether a thread waits in the kernel without being interruptible: field 3 of proc_pid_stat(5).
-fn sleeps(stat: &str) -> bool {
-    // The name in parentheses may hold anything.
-    stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next()) == Some("D")
-}
-
-/// What a thread has read and written so far: proc_pid_io(5).
-fn moved_bytes(io: &str) -> u64 {
-    let values = io.lines().filter_map(|line| line.split_once(": "));
-    values
-        .filter(|(name, _)| matches!(*name, "rchar" | "wchar" | "read_bytes" | "write_bytes"))
-        .filter_map(|(_, value)| value.parse::<u64>().ok())
-        .fold(0, u64::wrapping_add)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn after(signs: &Signs, seconds: u64) -> Instant {
-        signs.started + Duration::from_secs(seconds)
+    /// Looks at a writer every two seconds, from `seconds.start` to `seconds.end`; gives what is said at last.
+    fn watch(
+        signs: &Signs,
+        seconds: std::ops::Range<u64>,
+        glance: impl Fn(u64) -> Glance,
+        disk_is_awaited: bool,
+    ) -> Progress {
+        let has_work = signs.pieces.load(Ordering::Relaxed) > 0;
+        let looks = seconds.step_by(2).map(|second| {
+            signs.judge(signs.started + Duration::from_secs(second), has_work, glance(second), || disk_is_awaited)
+        });
+        looks.last().expect("a look")
+    }
+
+    fn asleep(_: u64) -> Glance {
+        Glance { runs: false, waits: 7, processor: Duration::ZERO }
     }
 
     #[test]
-    fn a_writer_without_work_or_with_new_work_is_fine_however_long_it_takes() {
+    fn a_writer_without_work_is_fine_however_long() {
         let signs = Signs::new();
-        assert_eq!(signs.judge(after(&signs, 1000), false, 0), Progress::Fine);
-        signs.begin();
-        assert_eq!(signs.judge(after(&signs, 1), false, 0), Progress::Fine);
+        assert_eq!(watch(&signs, 0..1000, asleep, false), Progress::Fine);
     }
 
     #[test]
-    fn a_writer_that_sleeps_in_the_kernel_or_moves_bytes_hangs_but_is_not_stuck() {
+    fn a_writer_that_does_nothing_is_stuck_after_fifteen_seconds_and_fine_with_new_work() {
         let signs = Signs::new();
         signs.begin();
-        for n in 1..100 {
-            let progress = signs.judge(after(&signs, 40 * n), n % 2 == 0, n);
-            assert_eq!(progress, Progress::Hung(progress_time(progress)), "{n}");
-        }
-    }
-
-    fn progress_time(progress: Progress) -> Duration {
-        match progress {
-            Progress::Fine => Duration::ZERO,
-            Progress::Hung(time) | Progress::Stuck(time) => time,
-        }
-    }
-
-    #[test]
-    fn a_writer_that_is_seen_to_do_nothing_is_stuck_after_its_time() {
-        let signs = Signs::new();
-        signs.begin();
-        assert_eq!(signs.judge(after(&signs, 10), false, 7), Progress::Fine);
-        assert!(matches!(signs.judge(after(&signs, 120), false, 7), Progress::Hung(_)));
-        assert_eq!(signs.judge(after(&signs, 131), false, 7), Progress::Stuck(Duration::from_secs(121)));
+        assert_eq!(watch(&signs, 0..1, asleep, false), Progress::Fine);
+        assert_eq!(watch(&signs, 2..16, asleep, false), Progress::Still(Duration::from_secs(14)));
+        assert_eq!(watch(&signs, 16..17, asleep, false), Progress::Stuck(Duration::from_secs(16)));
         signs.end();
-        assert_eq!(signs.judge(after(&signs, 132), false, 7), Progress::Fine);
+        signs.begin();
+        assert_eq!(watch(&signs, 18..19, asleep, false), Progress::Fine);
     }
 
     #[test]
-    fn the_kernels_files_are_read() {
-        assert!(sleeps("12 (event-log) D 1 2"));
-        assert!(sleeps("12 (a) b) D 1 2"));
-        assert!(!sleeps("12 (event-log) S 1 2"));
-        assert_eq!(moved_bytes("rchar: 1\nwchar: 2\nsyscr: 9\nread_bytes: 3\nwrite_bytes: 4\n"), 10);
+    fn a_writer_that_does_not_take_up_its_work_is_stuck_too() {
         let signs = Signs::new();
-        signs.watch_this_thread();
-        assert_eq!(signs.progress(), Progress::Fine);
+        signs.begin();
+        signs.end();
+        assert!(matches!(watch(&signs, 0..20, asleep, false), Progress::Stuck(_)));
+    }
+
+    #[test]
+    fn a_writer_is_not_stuck_while_any_thread_waits_for_a_disk_but_hangs() {
+        let signs = Signs::new();
+        signs.begin();
+        let progress = watch(&signs, 0..600, asleep, true);
+        assert!(matches!(progress, Progress::Hung(time) if time > Duration::from_secs(590)), "{progress:?}");
+    }
+
+    #[test]
+    fn a_writer_that_waits_again_and_again_gets_on() {
+        let signs = Signs::new();
+        signs.begin();
+        let busy = |second| Glance { waits: second, ..asleep(second) };
+        assert!(matches!(watch(&signs, 0..600, busy, false), Progress::Hung(_)));
+    }
+
+    #[test]
+    fn processor_time_that_leads_nowhere_counts_and_waiting_for_a_processor_does_not() {
+        let signs = Signs::new();
+        signs.begin();
+        let burns = |second| Glance { runs: true, processor: Duration::from_secs(second), waits: 7 };
+        assert!(matches!(watch(&signs, 0..20, burns, false), Progress::Stuck(_)));
+        let signs = Signs::new();
+        signs.begin();
+        let starves = |_| Glance { runs: true, ..asleep(0) };
+        assert!(matches!(watch(&signs, 0..600, starves, false), Progress::Hung(_)));
+    }
+
+    #[test]
+    fn what_nobody_has_seen_does_not_count() {
+        let signs = Signs::new();
+        signs.begin();
+        for minute in 0..3 {
+            let progress = signs.judge(signs.started + Duration::from_secs(60 * minute), true, asleep(0), || false);
+            assert!(!matches!(progress, Progress::Stuck(_)), "{progress:?}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! No loop of errors floods the journal: of the lines that one place in the source writes, a few pass in a while; the others
 //! are counted and told in one line when the while is over.
 //!
-//! Lines for developers, `debug` and below, pass always: whoever asks for them wants them all.
+//! Lines for developers, `debug` and below, pass always: whoever asks for them wants them all. So do events that are
+//! mirrored, whose sender counts them itself.
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,7 @@ use std::{
 use tracing::{Event, Level, Metadata, callsite::Identifier};
 use tracing_subscriber::layer::{Context, Filter};
 
-use super::message;
+use super::{logging::URGENT, message};
 
 /// The most lines of one place in a [`WINDOW`].
 pub const LINES_MAX: u32 = 20;
@@ -133,7 +134,9 @@ impl<S> Filter<S> for Flood {
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
-        *event.metadata().level() > Level::INFO || self.passes(event.metadata(), Instant::now())
+        let metadata = event.metadata();
+        let has_own_limit = metadata.target() == URGENT;
+        has_own_limit || *metadata.level() > Level::INFO || self.passes(metadata, Instant::now())
     }
 }
 

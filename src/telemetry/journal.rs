@@ -6,7 +6,6 @@
 //!
 //! Always holds: an entry is smaller than a datagram may be. Deliberately absent: spans, for the agent has none.
 
-mod outbox;
 mod socket;
 
 use std::{fmt, io, path::Path};
@@ -18,16 +17,20 @@ use tracing::{
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::{Layer, layer::Context};
 
-use outbox::Outbox;
-pub use outbox::{BYTES_MAX, Ending, LINES_MAX, missing_lines};
 use socket::Socket;
 
-use super::message::{self, Message};
+pub use super::outbox::{BYTES_MAX, Ending, LINES_MAX, missing_lines};
+use super::{
+    message::{self, Message},
+    outbox::Outbox,
+};
 
 /// Where journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
 /// Name under which messages stand in the journal: `journalctl -t rodent`.
 pub const IDENTIFIER: &str = "rodent";
+/// A field of this name says which priority an entry has, by RFC 5424, instead of the level of the line.
+const PRIORITY_FIELD: &str = "priority";
 /// Before the names of the fields of a message.
 const PREFIX: &str = "RODENT_";
 /// The most bytes of a field's value; the rest is cut off.
@@ -104,6 +107,14 @@ impl Entry {
         entry
     }
 
+    /// It stands first in each entry.
+    fn set_priority(&mut self, digit: u8) {
+        let first = "PRIORITY\n".len() + size_of::<u64>();
+        if let Some(byte) = self.bytes.get_mut(first) {
+            *byte = digit;
+        }
+    }
+
     fn put_origin(&mut self, metadata: &Metadata<'_>) {
         self.put("TARGET", metadata.target());
         if let Some(file) = metadata.file() {
@@ -137,6 +148,13 @@ impl Entry {
 }
 
 impl Visit for Entry {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match (field.name(), u8::try_from(value)) {
+            (PRIORITY_FIELD, Ok(digit @ 0..=7)) => self.set_priority(b'0' + digit),
+            _ => self.record_debug(field, &value),
+        }
+    }
+
     fn record_str(&mut self, field: &Field, value: &str) {
         self.put(&name(field.name()), value);
     }

@@ -1,10 +1,16 @@
 //! Where the program's own messages go: to journald with their fields when systemd started it with its output connected
 //! there, to standard error otherwise.
 //!
-//! Errors and changes of state only; nothing here scales with events. Who logs never waits for journald, and no place floods
-//! either of the two.
+//! Errors and changes of state only; nothing here scales with events. Who logs never waits for who reads, and no place
+//! floods either of the two.
 
-use std::{fmt, os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use tracing::{
     Level,
@@ -13,10 +19,11 @@ use tracing::{
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     field::{RecordFields, VisitOutput as _},
-    filter::{FilterExt as _, LevelFilter},
+    filter::{FilterExt as _, LevelFilter, filter_fn},
     fmt::{
-        FormatFields,
+        FormatFields, MakeWriter,
         format::{DefaultVisitor, Writer},
+        writer::BoxMakeWriter,
     },
     layer::SubscriberExt as _,
     reload,
@@ -27,8 +34,12 @@ use super::{
     flood::Flood,
     journal::{self, Journal},
     message,
+    outbox::{Ending, Outbox, Sent, Target},
 };
 
+/// Target of the events that are mirrored in the journal. They have a limit of their own, and standard error does not
+/// take them.
+pub const URGENT: &str = "urgent_events";
 /// Overrides the configured level, also module by module: `RODENT_LOG=debug,h2=warn`.
 const VARIABLE: &str = "RODENT_LOG";
 /// Where journald listens, when that is not [`journal::SOCKET`].
@@ -38,8 +49,15 @@ const SOCKET_VARIABLE: &str = "RODENT_JOURNAL_SOCKET";
 #[must_use = "what is logged at the end is sent when this is dropped"]
 pub struct Logging {
     flood: Flood,
-    journal: Option<journal::Ending>,
+    lines: Lines,
     level: LogLevel,
+}
+
+/// Where lines go, and what sends the last of them at the end. A terminal is written to at once.
+#[expect(dead_code, reason = "dropping it is what it is for")]
+enum Lines {
+    Journal(Ending),
+    Stderr(Option<Ending>),
 }
 
 /// Turns the level while the program runs. Cheap to copy.
@@ -61,7 +79,7 @@ impl Logging {
 
     /// Whether messages go to journald.
     pub fn is_journal(&self) -> bool {
-        self.journal.is_some()
+        matches!(self.lines, Lines::Journal(_))
     }
 }
 
@@ -77,26 +95,73 @@ pub fn start(level: Level) -> Logging {
     let (filter, handle) = reload::Layer::new(filter(level));
     let path = std::env::var_os(SOCKET_VARIABLE).map_or_else(|| journal::SOCKET.into(), PathBuf::from);
     let journal = journal_is_listening().then(|| Journal::connect(&path).ok()).flatten();
-    let (result, journal) = match journal {
+    let (result, lines) = match journal {
         Some((layer, ending)) => {
             let layer = layer.with_filter(filter.and(flood.clone()));
-            (tracing_subscriber::registry().with(layer).try_init(), Some(ending))
+            (tracing_subscriber::registry().with(layer).try_init(), Lines::Journal(ending))
         }
         None => {
+            let (writer, ending) = stderr();
             let layer = tracing_subscriber::fmt::layer()
-                .with_writer(std::io::stderr)
+                .with_writer(writer)
                 .with_target(false)
                 .fmt_fields(Plain)
                 .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-                .with_filter(filter.and(flood.clone()));
-            (tracing_subscriber::registry().with(layer).try_init(), None)
+                .with_filter(filter.and(filter_fn(|metadata| metadata.target() != URGENT)).and(flood.clone()));
+            (tracing_subscriber::registry().with(layer).try_init(), Lines::Stderr(ending))
         }
     };
     // Only a second call fails; the first one's subscriber stays.
     drop(result);
     // What turns it stays without effect then.
     let level = LogLevel(Arc::new(move |level| drop(handle.reload(self::filter(level)))));
-    Logging { flood, journal, level }
+    Logging { flood, lines, level }
+}
+
+/// Standard error may be a pipe or a stream to journald, and who should read there may not: then a thread waits for it.
+fn stderr() -> (BoxMakeWriter, Option<Ending>) {
+    let direct = || (BoxMakeWriter::new(std::io::stderr), None);
+    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        return direct();
+    }
+    match Outbox::start(Stderr, |lines| format!("{lines} lines are missing here: nobody read them\n").into_bytes()) {
+        Ok((outbox, ending)) => (BoxMakeWriter::new(outbox), Some(ending)),
+        Err(_) => direct(),
+    }
+}
+
+/// Standard error, as the outbox sends to it.
+struct Stderr;
+
+impl Target for Stderr {
+    fn send(&self, line: &[u8]) -> Sent {
+        match std::io::stderr().write_all(line) {
+            Ok(()) => Sent::Yes,
+            Err(_) => Sent::Never,
+        }
+    }
+}
+
+/// One line on its way into the outbox.
+pub(super) struct Line<'a>(&'a Outbox);
+
+impl io::Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.put(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Outbox {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(self)
+    }
 }
 
 /// What is written at this level, unless the environment says otherwise.

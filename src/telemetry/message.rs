@@ -66,6 +66,12 @@ messages! {
     WRITER_STUCK = "95614d37438e4d41bc9b2913f03aa36c";
     /// The disk of the event log answers again.
     WRITER_MOVES = "19b91c54548e455e8ea37ecbb4d76140";
+    /// A part of the agent does not get on; the agent ends, to be started again.
+    AGENT_STUCK = "47588e0783344c6f8d36ae01a774137a";
+    /// An urgent event, as the event log has it.
+    URGENT_EVENT = "4c25579707ac47ea9f80a7a7ec565c6e";
+    /// More urgent events came than the journal is to hold; the event log has them all.
+    URGENT_FOLDED = "cf61d6bb21d045ff8be9b8317b425cfb";
     /// The configuration is wrong and is not used.
     CONFIGURATION_REFUSED = "cf5083f841714cbc83431398c96f89c8";
     /// The configuration was read again and is in force.

@@ -5,5 +5,6 @@ pub mod flood;
 pub mod journal;
 pub mod logging;
 pub mod message;
+mod outbox;
 
 pub use error_chain::ErrorChain;

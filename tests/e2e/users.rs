@@ -7,6 +7,10 @@ use crate::appliance::Appliance;
 #[test]
 fn users_and_groups_are_told_as_they_come_change_and_go() {
     let appliance = Appliance::start("users", &[]);
+    // What the unit alone may not see.
+    appliance.install("systemd/drop-ins/locked-accounts.conf", "/etc/systemd/system/rodent.service.d/accounts.conf");
+    appliance.run("systemctl daemon-reload && systemctl restart rodent");
+    appliance.wait_for_event("the restart", |event| event["kind"] == "system.startup.service_restart");
     for step in [
         "useradd --no-user-group -p '$6$salt$hash' alice",
         "usermod -L alice",

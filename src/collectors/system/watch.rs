@@ -31,6 +31,8 @@ const ACCOUNTS_QUIET: Duration = Duration::from_millis(100);
 const ACCOUNTS_SETTLE_MAX: Duration = Duration::from_secs(1);
 /// When to look again at files that are being rewritten.
 const UNREADY_RETRY: Duration = Duration::from_secs(1);
+/// What is missing without the right to read `/etc/shadow`, which the unit does not give (docs/systemd.md).
+const UNSEEN: &str = "locked accounts and changed passwords are not seen";
 
 pub(super) struct Watch {
     settings: Settings,
@@ -178,10 +180,11 @@ impl Watch {
     }
 
     fn note_unseen(&mut self, sees_passwords: bool) {
+        self.context.blind_spot.set(if sees_passwords { "" } else { UNSEEN });
         if !sees_passwords && !self.said_unseen {
-            tracing::debug!("/etc/shadow cannot be read: locked accounts and changed passwords are not seen");
-            self.said_unseen = true;
+            tracing::info!(why = "/etc/shadow may not be read", "{UNSEEN}");
         }
+        self.said_unseen = !sees_passwords;
     }
 
     async fn beat(&mut self) -> Result<(), CollectError> {

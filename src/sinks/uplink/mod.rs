@@ -54,7 +54,7 @@ pub use self::{
     token::{Claims, TokenError, TokenSource, TokenTimes},
     window::{WINDOW_MAX, Window},
 };
-use super::{Batch, Compression, Delivery, Packer, Packing};
+use super::{BEAT, Batch, Compression, Delivery, Packer, Packing, Pulse};
 use crate::{
     backoff::random,
     dead_letters::DeadLetters,
@@ -101,6 +101,7 @@ pub struct Uplink {
     compression: Compression,
     /// Whether it has been told that the log cannot be read.
     unreadable: bool,
+    pulse: Pulse,
     /// Another uplink is to go on in its place.
     replaced: CancellationToken,
 }
@@ -129,6 +130,7 @@ impl Uplink {
             records: BTreeSet::new(),
             compression: Compression::default(),
             unreadable: false,
+            pulse: Pulse::default(),
             replaced: CancellationToken::new(),
         }
     }
@@ -149,6 +151,11 @@ impl Uplink {
         Uplink { dead_letters: Some(dead_letters), ..self }
     }
 
+    /// Gives its signs of life to who watches this.
+    pub fn with_pulse(self, pulse: Pulse) -> Uplink {
+        Uplink { pulse, ..self }
+    }
+
     /// Delivers until `shutdown`; then what is left, as long as the controller takes it at once. Ends early when
     /// `abandon` is cancelled.
     pub async fn run(mut self, shutdown: CancellationToken, abandon: CancellationToken) {
@@ -156,10 +163,12 @@ impl Uplink {
             () = self.deliver(&shutdown) => {}
             () = abandon.cancelled() => {}
         }
+        self.pulse.rest();
     }
 
     async fn deliver(&mut self, shutdown: &CancellationToken) {
         loop {
+            self.pulse.beat();
             let (hurried, replaced) = (shutdown.is_cancelled(), self.replaced.is_cancelled());
             self.pause = self.pause.filter(|until| Instant::now() < *until);
             if self.pause.is_none() && !replaced {
@@ -180,6 +189,8 @@ impl Uplink {
                 // What was refused may be accepted with another token or certificate.
                 () = self.credentials.changed(), if pause.is_some() => self.pause = None,
                 () = self.delivery.changed(urgent, routine), if pause.is_none() && !hurried && !replaced => {}
+                // Nothing to do but to show that it could be done.
+                () = tokio::time::sleep(BEAT) => {}
             }
         }
     }
@@ -192,6 +203,7 @@ impl Uplink {
         }
         while let Some(lane) = self.next_lane(hurried) {
             let Some((token, packing)) = self.packing().await else { return };
+            self.pulse.beat();
             match self.delivery.take(lane, &packing, (self.surroundings.now)()).await {
                 Ok(Some(batch)) => {
                     self.unreadable = false;
@@ -421,7 +433,11 @@ impl Uplink {
             return;
         }
         self.link = None;
-        match self.try_connect(&proof).await {
+        // Finding the controller, agreeing on TLS, registering.
+        self.pulse.wait(self.patience.connect_timeout() * 2 + self.patience.call_timeout);
+        let connected = self.try_connect(&proof).await;
+        self.pulse.beat();
+        match connected {
             Ok((connection, accepts)) => {
                 self.links += 1;
                 self.line.send_replace(Some(Line(connection.channel())));

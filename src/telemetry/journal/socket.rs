@@ -7,23 +7,15 @@ use std::{
     time::Duration,
 };
 
+use crate::telemetry::outbox::{Sent, Target};
+
 /// How long one attempt to send waits for journald to read.
-pub(super) const ATTEMPT: Duration = Duration::from_millis(250);
+const ATTEMPT: Duration = Duration::from_millis(250);
 
 /// A socket that sends to journald, also to one that has been started anew.
 pub(super) struct Socket {
     socket: UnixDatagram,
     path: PathBuf,
-}
-
-/// What came of an attempt.
-pub(super) enum Sent {
-    /// journald has it.
-    Yes,
-    /// It does not read now, or is not there: again. The attempt has taken time only when this is true.
-    Later { has_waited: bool },
-    /// It will not be taken.
-    Never,
 }
 
 impl Socket {
@@ -42,9 +34,11 @@ impl Socket {
         socket.set_write_timeout(Some(ATTEMPT))?;
         Ok(Socket { socket, path: path.to_owned() })
     }
+}
 
+impl Target for Socket {
     /// Waits at most [`ATTEMPT`].
-    pub(super) fn send(&self, entry: &[u8]) -> Sent {
+    fn send(&self, entry: &[u8]) -> Sent {
         match self.socket.send_to(entry, &self.path) {
             Ok(_) => Sent::Yes,
             Err(error) => match error.kind() {

@@ -1,4 +1,5 @@
-//! Between who logs and journald: a bounded queue, and the thread that sends from it.
+//! Between who logs and who reads it (journald, or whoever has standard error): a bounded queue, and the thread that sends
+//! from it.
 //!
 //! Always holds: putting an entry in never waits. Entries stay in order, and where some are missing an entry says how
 //! many. At the end what is left is waited for a moment, and never longer.
@@ -11,8 +12,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-use super::socket::{ATTEMPT, Sent, Socket};
 
 /// The most entries that wait for journald.
 pub const LINES_MAX: usize = 1024;
@@ -27,6 +26,25 @@ static MISSING: AtomicU64 = AtomicU64::new(0);
 /// Lines of this process that are missing in the journal, for metrics.
 pub fn missing_lines() -> u64 {
     MISSING.load(Ordering::Relaxed)
+}
+
+/// Until an attempt is repeated that took no time.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Where entries are sent to.
+pub(super) trait Target: Send + 'static {
+    /// Sends one; may take its time.
+    fn send(&self, entry: &[u8]) -> Sent;
+}
+
+/// What came of an attempt.
+pub(super) enum Sent {
+    /// It has arrived.
+    Yes,
+    /// It is not read now, or nobody is there: again. The attempt has taken time only when this is true.
+    Later { has_waited: bool },
+    /// It will not be taken.
+    Never,
 }
 
 /// Where entries are put in.
@@ -62,10 +80,10 @@ struct Queue {
 }
 
 impl Outbox {
-    pub(super) fn start(socket: Socket, missing: fn(u64) -> Vec<u8>) -> io::Result<(Outbox, Ending)> {
+    pub(super) fn start(target: impl Target, missing: fn(u64) -> Vec<u8>) -> io::Result<(Outbox, Ending)> {
         let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), missing });
         let sender = Arc::clone(&shared);
-        thread::Builder::new().name("journal".to_owned()).spawn(move || sender.send_all(&socket))?;
+        thread::Builder::new().name("journal".to_owned()).spawn(move || sender.send_all(&target))?;
         Ok((Outbox { shared: Arc::clone(&shared) }, Ending { shared }))
     }
 
@@ -121,14 +139,14 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn send_all(&self, socket: &Socket) {
+    fn send_all(&self, target: &impl Target) {
         while let Some(entry) = self.next() {
             let is_taken = loop {
-                match socket.send(&entry) {
+                match target.send(&entry) {
                     Sent::Yes => break true,
                     Sent::Never => break false,
                     Sent::Later { has_waited: true } => {}
-                    Sent::Later { has_waited: false } => thread::sleep(ATTEMPT),
+                    Sent::Later { has_waited: false } => thread::sleep(PAUSE),
                 }
             };
             let mut queue = self.queue();
