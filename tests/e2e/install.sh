@@ -14,6 +14,9 @@ needs=(
     "losetup mount util-linux-core"
     "mkfs.ext4 e2fsprogs e2fsprogs"
     "python3 python3 python3"
+    # The server scrapes the programs; its promtool reads pages, rules and queries.
+    "prometheus prometheus golang-github-prometheus"
+    "promtool prometheus golang-github-prometheus"
 )
 if command -v apt-get >/dev/null; then
     needs+=("mmdebstrap mmdebstrap -")
@@ -24,6 +27,8 @@ if command -v apt-get >/dev/null; then
 elif ! command -v dnf >/dev/null; then
     fail "neither apt-get nor dnf is here to install packages with"
 fi
+
+command -v prometheus >/dev/null || prometheus_is_new=yes
 
 missing() {
     local command debian fedora
@@ -45,8 +50,9 @@ if [ ${#packages[@]} -gt 0 ]; then
         fi
         DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${packages[@]}" </dev/null \
             || fail "cannot install ${packages[*]}"
-        # The package starts a server for everybody. The tests start their own.
+        # The packages start servers for everybody. The tests start their own.
         if [ -n "${nats_is_new:-}" ] && [ -d /run/systemd/system ]; then systemctl disable --now -q nats-server; fi
+        if [ -n "${prometheus_is_new:-}" ] && [ -d /run/systemd/system ]; then systemctl disable --now -q prometheus; fi
     else
         dnf install -y --setopt=install_weak_deps=False "${packages[@]}" </dev/null || fail "cannot install ${packages[*]}"
     fi

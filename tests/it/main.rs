@@ -10,6 +10,7 @@ mod hooks;
 mod hundred_thousand;
 mod journal;
 mod local_socket;
+mod metrics;
 mod process;
 mod refused;
 mod rough;
