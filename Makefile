@@ -5,7 +5,12 @@ CARGO ?= cargo
 # Every test binary but e2e.
 checked := it log outage $(basename $(notdir $(wildcard tests/*.rs)))
 
-.PHONY: test check lint
+.PHONY: test check lint packages repackage test-packages
+
+# Packages (.deb, .rpm) for each of these, into target/packages.
+MACHINES ?= x86_64 aarch64
+# All that a package says about time is the time of the commit.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 
 # Everything, end to end included. Needs root; installs the system packages it needs; fails where it cannot run.
 test:
@@ -20,3 +25,16 @@ check:
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-features --all-targets -- -D warnings
+
+# Installs the tools that it needs and are missing: as root, if any are.
+packages:
+	packaging/install-tools.sh
+	packaging/build.sh $(MACHINES)
+	packaging/check.sh $(MACHINES)
+	packaging/documents.sh
+	packaging/package.sh $(MACHINES)
+
+# The same programs once more in packages of another version, to try an upgrade: make repackage VERSION=0.2.0
+repackage:
+	@test -n "$(VERSION)" || { echo "say which: make repackage VERSION=0.2.0" >&2; exit 64; }
+	VERSION=$(VERSION) packaging/package.sh $(MACHINES)

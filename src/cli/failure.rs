@@ -28,6 +28,19 @@ pub(super) enum Code {
     Config = 78,
 }
 
+/// What exit codes mean where a command does not say more, for the man pages.
+pub const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "done"),
+    (Code::Other as u8, "anything that has no code of its own"),
+    (Code::Usage as u8, "the command line is not understood"),
+    (Code::Data as u8, "what was to be processed is wrong"),
+    (Code::NoInput as u8, "an input is not there"),
+    (Code::Unavailable as u8, "the agent cannot be reached, or cannot do it now"),
+    (Code::Io as u8, "reading or writing failed"),
+    (Code::Permission as u8, "this user may not do it"),
+    (Code::Config as u8, "the configuration is wrong"),
+];
+
 impl From<Code> for ExitCode {
     fn from(code: Code) -> ExitCode {
         ExitCode::from(code as u8)

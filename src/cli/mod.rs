@@ -5,6 +5,7 @@
 //! else to standard error, one line each; a reader that goes away ends a command quietly.
 
 mod agent;
+#[cfg(feature = "bench")]
 mod bench;
 mod config;
 mod dead_letters;
@@ -25,7 +26,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::event_log::Allocator;
 
-pub use failure::Failure;
+pub use failure::{EXIT_CODES, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,8 +77,14 @@ enum Command {
     Hooks(hooks::Arguments),
     #[command(hide = true)]
     Hook(hook::Arguments),
+    #[cfg(feature = "bench")]
     #[command(hide = true)]
     Bench(bench::Arguments),
+}
+
+/// The commands with their arguments and helps, for man pages and completions.
+pub fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 /// Parses the words of the command line and does what they say.
@@ -107,6 +114,7 @@ impl Command {
             Command::Log(arguments) => log::run(arguments),
             Command::Hooks(arguments) => wait_for(hooks::run(arguments, socket)),
             Command::Hook(arguments) => wait_for(hook::run(arguments, named)),
+            #[cfg(feature = "bench")]
             Command::Bench(arguments) => bench::run(arguments),
         }
     }

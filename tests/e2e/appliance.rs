@@ -46,14 +46,20 @@ impl Appliance {
     /// Boots and installs both, as a package would; starts neither.
     pub(crate) fn install(test: &str, options: &[&str]) -> Appliance {
         let machine = Container::boot(test, options);
-        machine.install("packaging/sysusers.d/rodent.conf", "/usr/lib/sysusers.d/rodent.conf");
-        machine.install("packaging/tmpfiles.d/rodent.conf", "/usr/lib/tmpfiles.d/rodent.conf");
+        for of in [
+            "sysusers.d/rodent.conf",
+            "sysusers.d/rodent-controller.conf",
+            "tmpfiles.d/rodent.conf",
+            "tmpfiles.d/rodent-controller.conf",
+        ] {
+            machine.install(&format!("packaging/{of}"), &format!("/usr/lib/{of}"));
+        }
         machine.install("systemd/rodent.service", "/usr/lib/systemd/system/rodent.service");
         machine.install("systemd/rodent-controller.service", "/usr/lib/systemd/system/rodent-controller.service");
         machine.write("/etc/rodent/rodent.yml", SETTINGS);
         machine.run("systemd-sysusers && mkdir /etc/rodent-controller && head -c 32 /dev/urandom | base64 > /etc/rodent-controller/secret");
         machine.run("rodent-controller token --token-secret /etc/rodent-controller/secret --node nas-1 --organisation acme > /etc/rodent/token");
-        machine.run("systemd-tmpfiles --create rodent.conf && systemctl daemon-reload");
+        machine.run("systemd-tmpfiles --create rodent.conf rodent-controller.conf && systemctl daemon-reload");
         Appliance(machine)
     }
 

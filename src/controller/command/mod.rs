@@ -15,7 +15,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use failure::{Failure, USAGE};
 
@@ -54,6 +54,11 @@ enum Command {
     Token(token::Arguments),
 }
 
+/// The commands with their arguments and helps, for man pages and completions.
+pub fn definition() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the command that the arguments name (the first is the program); gives the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match Arguments::try_parse_from(arguments) {
@@ -86,8 +91,6 @@ fn explain(message: &clap::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Checks the programs that packaging/build.sh has made for the machines named: weight, the C library that they need, what
+# they must not carry. Says everything that is wrong, and fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The agent is on every appliance, beside what the appliance is for.
+agent_bytes_max=$((10 * 1024 * 1024))
+# Debian 12 has 2.36, RHEL 9 and its like have 2.34.
+glibc_max=2.34
+
+wrong=0
+complain() { echo "packages: $1" >&2; wrong=1; }
+
+for machine in "$@"; do
+    for program in rodent rodent-controller; do
+        path=target/$machine-unknown-linux-gnu/dist/$program
+        bytes=$(stat -c %s "$path")
+        echo "$program for $machine: $bytes bytes"
+        if [ $program = rodent ]; then
+            [ "$bytes" -le $agent_bytes_max ] || complain "$path has $bytes bytes, more than $agent_bytes_max"
+            # The library has both; the linker drops them because the agent calls neither.
+            for foreign in "SQLite format 3" '$JS.API'; do
+                ! grep -qaF "$foreign" "$path" || complain "$path carries a store of the controller: $foreign"
+            done
+        fi
+        newer=$(readelf -W --dyn-syms "$path" | sed -n 's/.* \([^ ]*\)@GLIBC_\([0-9.]*\).*/\2 \1/p' | while read -r version symbol; do
+            [ "$(printf '%s\n' "$version" $glibc_max | sort -V | tail -1)" = $glibc_max ] || printf '%s@%s ' "$symbol" "$version"
+        done)
+        [ -z "$newer" ] || complain "$path needs a C library newer than $glibc_max: $newer"
+        for place in "$PWD" "${CARGO_HOME:-$HOME/.cargo}" "$(rustc --print sysroot)"; do
+            ! grep -qaF "$place" "$path" || complain "$path names $place of the machine it was built on"
+        done
+    done
+done
+exit $wrong

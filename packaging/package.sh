@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Packs what was built for the machines named into target/packages, as .deb and .rpm; compiles nothing. With VERSION=X.Y.Z
+# the packages have that version and lie in target/packages/X.Y.Z: to try an upgrade.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# On every appliance, and sent to each.
+agent_deb_bytes_max=$((5 * 1024 * 1024))
+
+version=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)}
+into=target/packages${VERSION:+/$VERSION}
+mkdir -p "$into"
+PATH=$PWD/target/tools/bin:$PATH
+
+for machine in "$@"; do
+    triple=$machine-unknown-linux-gnu
+    rm -f "$into"/*_"${machine/x86_64/amd64}".deb "$into"/*."$machine".rpm
+    [ "$machine" != aarch64 ] || rm -f "$into"/*_arm64.deb
+    for variant in "" controller; do
+        # Stripped by the build, so that both forms carry the same bytes.
+        cargo-deb --quiet --no-build --no-strip --target "$triple" --profile dist ${variant:+--variant $variant} \
+            --deb-version "$version-1" --output "$into/"
+        cargo-generate-rpm --target "$triple" --profile dist ${variant:+--variant $variant} \
+            --set-metadata "version = \"$version\"" --payload-compress zstd --output "$into/"
+    done
+done
+
+for package in "$into"/*.deb "$into"/*.rpm; do
+    bytes=$(stat -c %s "$package")
+    printf '%9d %s\n' "$bytes" "$package"
+    case $package in
+        */rodent_*.deb) [ "$bytes" -le $agent_deb_bytes_max ] || { echo "packages: it has more than $agent_deb_bytes_max bytes" >&2; exit 1; } ;;
+    esac
+done
