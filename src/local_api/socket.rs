@@ -134,8 +134,11 @@ fn find_group(name: &str) -> Option<Gid> {
 
 /// Gives the socket its group and mode; without a group only its owner keeps access. Returns the group that has it.
 fn open_to(path: &Path, group: Option<Gid>, settings: &Settings) -> Result<Option<Gid>, BindError> {
+    // Often it is the agent's own group, and has it already: the sandbox allows no change of owners at all.
+    let has_it = |gid: Gid| fs::metadata(path).is_ok_and(|socket| socket.gid() == gid.as_raw());
     let given = group.filter(|&gid| match nix::unistd::chown(path, None, Some(gid)) {
         Ok(()) => true,
+        Err(_) if has_it(gid) => true,
         Err(error) => {
             tracing::warn!(group = settings.group, %error, "the local socket cannot be given to its group: only root and the agent's own user may use it");
             false

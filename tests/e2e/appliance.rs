@@ -63,6 +63,12 @@ impl Appliance {
         Appliance(machine)
     }
 
+    /// The main process of a service, as the host numbers it.
+    pub(crate) fn main_process(&self, unit: &str) -> i32 {
+        let inside = self.run(&format!("systemctl show -P MainPID {unit}"));
+        self.process_on_host(inside.trim().parse().expect("a number"))
+    }
+
     /// What the controller has stored, oldest first.
     pub(crate) fn stored(&self) -> Vec<Value> {
         let output = self.run("rodent-controller events -n 1000000 -o jsonl");

@@ -111,6 +111,24 @@ impl Container {
         }
     }
 
+    /// A process of the container, by its number there, as the host numbers it.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub(crate) fn process_on_host(&self, inside: i32) -> i32 {
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let own = namespace(&self.leader.to_string());
+        let is_it = |pid: &str| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+            numbers.split_whitespace().last() == Some(&inside.to_string()) && namespace(pid) == own
+        };
+        let processes = fs::read_dir("/proc").expect("the processes").flatten();
+        let mut names = processes.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let found = names.find(|name| name.bytes().all(|b| b.is_ascii_digit()) && is_it(name));
+        found.and_then(|name| name.parse().ok()).unwrap_or_else(|| panic!("no process {inside} in {}", self.name))
+    }
+
     fn enter(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         // A clean environment: what the developer has exported is not what the machine has.

@@ -5,11 +5,17 @@ mod appliance;
 mod container;
 mod foreign;
 mod foreign_package;
+mod held;
 mod hooks;
+mod journald;
 mod network;
+mod odd;
 #[path = "../it/process.rs"]
 mod process;
+mod sandbox;
 mod service;
+mod stopping;
 mod storage;
 mod systemd;
 mod users;
+mod watchdog;

@@ -26,12 +26,12 @@ fn a_file_system_is_told_when_it_is_mounted_fills_up_and_goes() {
 }
 
 /// A small ext4 on a loop device, gone when dropped.
-struct Disk {
-    device: String,
+pub(crate) struct Disk {
+    pub(crate) device: String,
 }
 
 impl Disk {
-    fn new(name: &str) -> Disk {
+    pub(crate) fn new(name: &str) -> Disk {
         let image = workshop().join(format!("{name}-{}.img", std::process::id()));
         let image = image.to_str().expect("the target directory's name is UTF-8");
         host(&["truncate", "-s", "64M", image]);

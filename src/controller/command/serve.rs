@@ -201,6 +201,8 @@ fn watch_signals(stop: CancellationToken) -> io::Result<impl Future<Output = ()>
 fn log_to_stderr() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).with_env_var(LOG_VARIABLE);
     tracing_subscriber::fmt()
+        // Said on standard error, which is what has just failed: that would end the call at hand.
+        .log_internal_errors(false)
         // The client of NATS logs each attempt to connect; the store logs the change.
         .with_env_filter(filter.from_env_lossy().add_directive("async_nats=off".parse().expect("a directive")))
         .with_writer(io::stderr)
