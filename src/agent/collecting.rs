@@ -98,7 +98,8 @@ impl Collectors {
     /// go on untouched.
     pub(super) async fn turn(&mut self, changed: &[CollectorSettings]) {
         let is_changed = |running: &&mut Running| changed.iter().any(|settings| settings.spec.name == running.name);
-        let ending = self.running.iter_mut().filter(is_changed).map(|running| {
+        let is_at_work = |running: &&mut Running| !running.task.is_finished();
+        let ending = self.running.iter_mut().filter(is_changed).filter(is_at_work).map(|running| {
             running.stop.cancel();
             &mut running.task
         });
@@ -115,7 +116,8 @@ impl Collectors {
 
     /// Waits until all have ended, who were told so by the agent's own shutdown.
     pub(super) async fn ended(self) {
-        futures_util::future::join_all(self.running.into_iter().map(|running| running.task)).await;
+        let tasks = self.running.into_iter().map(|running| running.task);
+        futures_util::future::join_all(tasks.filter(|task| !task.is_finished())).await;
     }
 
     fn begin(&mut self, settings: &CollectorSettings) {

@@ -8,6 +8,8 @@ mod controller;
 mod events;
 mod files;
 mod metrics;
+pub mod reference;
+mod schema;
 mod source;
 mod update;
 
@@ -23,11 +25,12 @@ pub use controller::ControllerSettings;
 pub use events::{EventSettings, Profile};
 pub use files::STANDARD_FILE;
 pub use metrics::MetricsSettings;
+pub use schema::schema;
 pub use source::{NEEDS_RESTART, Source};
 pub use update::{EventUpdate, FileEvents};
 
 // What the controller's settings are made of; whoever writes them need not know who takes them.
-use self::controller::Credentials;
+use self::{controller::Credentials, files::Found};
 pub use crate::sinks::uplink::{Patience, Tls, TokenSource};
 use crate::{
     collectors::{self, Collector, Spec},
@@ -89,6 +92,8 @@ pub struct Loaded {
     pub records: Records,
     /// What was read, the weakest first.
     pub files: Vec<PathBuf>,
+    /// Drop-ins that are not read because their names end in `.yaml`.
+    pub ignored: Vec<PathBuf>,
 }
 
 impl Config {
@@ -98,13 +103,13 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(path: Option<&Path>, root: &Path) -> Result<Loaded, Faults> {
-        let files = match path {
+        let Found { files, ignored } = match path {
             Some(path) if path == files::standard_file(root) => files::with_drop_ins(vec![path.to_path_buf()], root)?,
-            Some(path) => vec![path.to_path_buf()],
+            Some(path) => Found { files: vec![path.to_path_buf()], ..Found::default() },
             None => files::with_drop_ins(files::standard_if_there(root), root)?,
         };
         let (config, records) = Config::read(Document::open(&files), &Credentials::of_service(root))?;
-        Ok(Loaded { config, records, files })
+        Ok(Loaded { config, records, files, ignored })
     }
 
     /// Reads a configuration from text; `name` stands for the file in messages.
@@ -113,7 +118,7 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn parse(name: &str, text: &str) -> Result<Loaded, Faults> {
         let (config, records) = Config::read(Document::parse(name, text), &Credentials::NONE)?;
-        Ok(Loaded { config, records, files: Vec::new() })
+        Ok(Loaded { config, records, files: Vec::new(), ignored: Vec::new() })
     }
 
     /// The defaults, with its own places and controller: for an agent that no file configures.

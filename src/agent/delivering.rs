@@ -77,13 +77,15 @@ impl Delivering {
     pub(super) async fn replace(&mut self, controller: Option<&ControllerSettings>) {
         if let Some(Running { replaced, abandon, mut task }) = self.running.take() {
             replaced.cancel();
-            tokio::select! {
-                _ = &mut task => {}
-                () = self.with.stopping.cancelled() => {}
-                () = tokio::time::sleep(ANSWERS_MAX) => {}
+            let overdue = tokio::select! {
+                _ = &mut task => false,
+                () = self.with.stopping.cancelled() => true,
+                () = tokio::time::sleep(ANSWERS_MAX) => true,
+            };
+            if overdue {
+                abandon.cancel();
+                let _ = task.await;
             }
-            abandon.cancel();
-            let _ = task.await;
         }
         self.with.state.begin(controller.map_or("", |controller| &controller.address));
         self.running = controller.map(|controller| self.with.begin(controller));

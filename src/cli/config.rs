@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Subcommand};
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use crate::{
     agent::config::{Config, Loaded, STANDARD_FILE},
+    client::{ChangedSetting, Client, ReloadRequest, ReloadResponse},
     settings::{Faults, Origin, Record},
     terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end},
 };
@@ -19,6 +21,8 @@ use crate::{
 const EXIT_CONFIG: u8 = 78;
 /// EX_IOERR: what was found could not be printed.
 const EXIT_OUTPUT: u8 = 74;
+/// How long the agent may take to say what it has in force.
+const ASK_MAX: Duration = Duration::from_secs(2);
 /// How far a key stands to the right of the one that it belongs to.
 const INDENT: &str = "  ";
 /// Where a list goes on in the next line, columns: leaves room for keys and origins in eighty.
@@ -48,8 +52,8 @@ enum Command {
     },
 }
 
-/// Runs the command.
-pub(crate) fn run(arguments: ConfigArguments) -> ExitCode {
+/// Runs the command. The agent behind `socket` is asked what it has in force otherwise, if it is there.
+pub(crate) fn run(arguments: ConfigArguments, socket: &Path) -> ExitCode {
     let (file, output) = match arguments.command {
         Command::Check { file } => (file, None),
         Command::Show { file, output } => (file, Some(output)),
@@ -58,12 +62,19 @@ pub(crate) fn run(arguments: ConfigArguments) -> ExitCode {
         Ok(loaded) => loaded,
         Err(faults) => return refuse(&faults),
     };
+    for ignored in &loaded.ignored {
+        anstream::eprintln!("{}: not read: the names of drop-ins end in .yml", ignored.display());
+    }
     let mut screen = Screen::stdout();
     let printed = match output {
         None => screen.line(&verdict(&loaded)),
         Some(output) => show(&loaded, output, &mut screen),
     };
-    match quiet_end(printed.and_then(|()| screen.flush())) {
+    let printed = quiet_end(printed.and_then(|()| screen.flush()));
+    if file.is_none() && output.is_some() {
+        tell_waiting(socket, &loaded);
+    }
+    match printed {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(EXIT_OUTPUT),
     }
@@ -72,6 +83,26 @@ pub(crate) fn run(arguments: ConfigArguments) -> ExitCode {
 fn refuse(faults: &Faults) -> ExitCode {
     anstream::eprintln!("{faults}");
     ExitCode::from(EXIT_CONFIG)
+}
+
+/// Says what of these files the agent that runs has not in force, if one runs that reads them and answers to us.
+fn tell_waiting(socket: &Path, loaded: &Loaded) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let asking = async { Client::connect(socket).await?.reload(ReloadRequest { dry_run: true }).await };
+    let Ok(Ok(answer)) = runtime.block_on(async { tokio::time::timeout(ASK_MAX, asking).await }) else { return };
+    let files: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
+    if answer.files == files {
+        waiting(&answer).iter().for_each(|line| anstream::eprintln!("{line}"));
+    }
+}
+
+fn waiting(answer: &ReloadResponse) -> Vec<String> {
+    let of = |changed: &[ChangedSetting], what: &str| {
+        let keys: Vec<_> = changed.iter().map(|changed| changed.key.as_str()).collect();
+        (!keys.is_empty()).then(|| format!("not in force until {what}: {}", keys.join(", ")))
+    };
+    let ways = [of(&answer.applied, "`rodent reload`"), of(&answer.needs_restart, "`systemctl restart rodent`")];
+    ways.into_iter().flatten().collect()
 }
 
 /// One line that says what was read and how much it sets.

@@ -109,7 +109,7 @@ impl Command {
             Command::Events(arguments) => wait_for(events::run(arguments, &socket)),
             Command::Status(arguments) => wait_for(status::run(arguments, &socket)),
             Command::DeadLetters(arguments) => wait_for(dead_letters::run(arguments, &socket)),
-            Command::Config(arguments) => Ok(config::run(arguments)),
+            Command::Config(arguments) => Ok(config::run(arguments, &socket)),
             Command::Reload(arguments) => wait_for(reload::run(arguments, &socket)),
             Command::Log(arguments) => log::run(arguments),
             Command::Hooks(arguments) => wait_for(hooks::run(arguments, socket)),

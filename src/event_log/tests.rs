@@ -1,5 +1,7 @@
 //! Tests of the log as a whole.
 
+mod room;
+
 use std::{path::Path, time::Duration};
 
 use proptest::prelude::*;

@@ -15,6 +15,7 @@ mod quantity;
 mod record;
 mod secret;
 mod session;
+mod shape;
 mod table;
 mod tree;
 mod values;
@@ -22,8 +23,9 @@ mod yaml;
 
 pub use document::{Document, FILE_BYTES_MAX, FILES_MAX};
 pub use fault::{Fault, Faults};
-pub use record::{Origin, Record, Records};
+pub use record::{Origin, Record, Records, Section};
 pub use secret::Secret;
+pub use shape::Shape;
 pub use table::{Part, Switch, Table};
 
 #[cfg(test)]

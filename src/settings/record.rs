@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::Secret;
+use super::{Secret, Shape};
 
 /// Where an effective value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Record {
     pub origin: Origin,
     /// What values are taken: `a whole number from 1 to 10000`.
     pub expects: String,
+    /// The same, for those who describe the configuration.
+    pub shape: Shape,
     /// What it does, in one line.
     pub about: &'static str,
     /// The value itself where it is not to be shown.
@@ -72,38 +74,74 @@ impl Record {
     }
 }
 
+/// A part with keys of its own.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// Its name in full: `collectors.network`.
+    pub name: String,
+    /// What it is about, in one line.
+    pub about: &'static str,
+}
+
 /// Every key that was asked for, in the order of asking.
 #[derive(Clone, Debug, Default)]
-pub struct Records(Vec<Record>);
+pub struct Records {
+    records: Vec<Record>,
+    sections: Vec<Section>,
+    /// Keys in full and their other names.
+    aliases: Vec<(String, &'static str)>,
+}
 
 impl Records {
     /// Each of them.
     pub fn iter(&self) -> std::slice::Iter<'_, Record> {
-        self.0.iter()
+        self.records.iter()
     }
 
     /// The one for a key in full.
     pub fn get(&self, key: &str) -> Option<&Record> {
-        self.0.iter().find(|record| record.key == key)
+        self.records.iter().find(|record| record.key == key)
+    }
+
+    /// The parts that keys stand in, in the order of asking.
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+
+    /// Keys in full that have another name, and that name.
+    pub fn aliases(&self) -> &[(String, &'static str)] {
+        &self.aliases
+    }
+
+    pub(super) fn put_section(&mut self, name: &str, about: &'static str) {
+        if !self.sections.iter().any(|section| section.name == name) {
+            self.sections.push(Section { name: name.to_owned(), about });
+        }
+    }
+
+    pub(super) fn put_alias(&mut self, key: String, other: &'static str) {
+        if !self.aliases.iter().any(|(own, _)| *own == key) {
+            self.aliases.push((key, other));
+        }
     }
 
     /// How many keys stand in a file.
     pub fn set(&self) -> usize {
-        self.0.iter().filter(|record| matches!(record.origin, Origin::File { .. })).count()
+        self.records.iter().filter(|record| matches!(record.origin, Origin::File { .. })).count()
     }
 
     /// Keeps with the one for this key what is not to be shown of it.
     pub(super) fn keep_secret(&mut self, key: &str, secret: Option<Secret>) {
-        if let Some(own) = self.0.iter_mut().find(|record| record.key == key) {
+        if let Some(own) = self.records.iter_mut().find(|record| record.key == key) {
             own.secret = secret;
         }
     }
 
     /// Puts one in the place of that of the same key, or behind all others.
     pub fn put(&mut self, record: Record) {
-        match self.0.iter_mut().find(|own| own.key == record.key) {
+        match self.records.iter_mut().find(|own| own.key == record.key) {
             Some(own) => *own = record,
-            None => self.0.push(record),
+            None => self.records.push(record),
         }
     }
 }

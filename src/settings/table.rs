@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value as Json;
 
 use super::{
-    Origin, Record,
+    Origin, Record, Shape,
     session::{Session, join},
     tree::{Entry, Map, Position, Value},
     values::{self, Reading, wrong},
@@ -68,7 +68,8 @@ impl Table {
     }
 
     /// The part under `key`; an empty one where the key is absent.
-    pub fn table(&mut self, key: &'static str, _about: &'static str) -> Table {
+    pub fn table(&mut self, key: &'static str, about: &'static str) -> Table {
+        lock(&self.session).records.put_section(&join(&self.name, key), about);
         match self.find(key) {
             None => self.child(key, None, Arc::default()),
             Some(entry) => match &entry.node.value {
@@ -84,6 +85,7 @@ impl Table {
 
     /// A part that is `off`, `on`, or has keys of its own, `enabled` among them.
     pub fn switch(&mut self, key: &'static str, default: bool, about: &'static str) -> Switch {
+        lock(&self.session).records.put_section(&join(&self.name, key), about);
         let entry = self.find(key);
         let word = entry.as_ref().filter(|entry| matches!(entry.node.value, Value::Scalar { .. } | Value::List(_)));
         if let Some(entry) = word {
@@ -98,11 +100,11 @@ impl Table {
             let origin = if on.is_some() { self.origin(entry) } else { self.default_origin() };
             let table = self.child(key, Some(entry), Arc::default());
             let on = on.unwrap_or(default);
-            table.record("enabled", on.into(), origin, "true or false".into(), about);
+            table.record(Asked::switch(about), on.into(), origin);
             return Switch { on, table };
         }
         let mut table = self.table(key, about);
-        Switch { on: table.boolean("enabled", default, about), table }
+        Switch { on: table.enabled(default, about), table }
     }
 
     /// Whether `key` stands in a file, whatever its value.
@@ -162,9 +164,10 @@ impl Table {
         }
     }
 
-    fn record(&self, key: &str, value: Json, origin: Origin, expects: String, about: &'static str) {
+    fn record(&self, asked: Asked, value: Json, origin: Origin) {
+        let Asked { key, expects, shape, about } = asked;
         let key = join(&self.name, key);
-        lock(&self.session).records.put(Record { key, value, origin, expects, about, secret: None });
+        lock(&self.session).records.put(Record { key, value, origin, expects, shape, about, secret: None });
     }
 
     fn origin(&self, entry: &Entry) -> Origin {
@@ -174,6 +177,25 @@ impl Table {
 
     fn default_origin(&self) -> Origin {
         self.defaults.clone().map_or(Origin::Default, Origin::Derived)
+    }
+}
+
+/// A key that is asked for.
+struct Asked {
+    key: &'static str,
+    expects: String,
+    shape: Shape,
+    about: &'static str,
+}
+
+impl Asked {
+    fn new(key: &'static str, expects: impl Into<String>, shape: Shape, about: &'static str) -> Asked {
+        Asked { key, expects: expects.into(), shape, about }
+    }
+
+    /// What turns a part on and off.
+    fn switch(about: &'static str) -> Asked {
+        Asked::new("enabled", "true or false", Shape::Switch, about)
     }
 }
 

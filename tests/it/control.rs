@@ -1,7 +1,7 @@
 //! The control stream: the agent as built, at a controller that asks by script.
 
 mod live;
-mod toggle;
+pub(crate) mod toggle;
 
 use std::{process::Command, time::Duration};
 
@@ -80,7 +80,7 @@ fn command(name: &str) -> ToggleRequest {
     ToggleRequest { request_id: format!("ask {name}"), payload: Some(Question::Command(command)) }
 }
 
-fn update(part: &str, payload: &str) -> ToggleRequest {
+pub(crate) fn update(part: &str, payload: &str) -> ToggleRequest {
     let update = ConfigUpdate { config_type: part.to_owned(), payload: payload.as_bytes().to_vec() };
     ToggleRequest { request_id: format!("set {part}"), payload: Some(Question::Config(update)) }
 }
@@ -92,7 +92,7 @@ fn response(answer: RodentRequest) -> CommandResponse {
     }
 }
 
-fn acknowledgement(answer: RodentRequest) -> Acknowledgement {
+pub(crate) fn acknowledgement(answer: RodentRequest) -> Acknowledgement {
     match answer.payload {
         Some(Answer::Ack(ack)) if ack.request_id == answer.request_id => ack,
         other => panic!("no acknowledgement: {other:?}"),

@@ -13,6 +13,7 @@ mod local_socket;
 mod metrics;
 mod process;
 mod refused;
+mod reload;
 mod rough;
 mod tls;
 mod uplink;

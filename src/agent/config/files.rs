@@ -33,23 +33,33 @@ pub(super) fn standard_if_there(root: &Path) -> Vec<PathBuf> {
     }
 }
 
+/// What there is to read, and what looks like it and is not read.
+#[derive(Default)]
+pub(super) struct Found {
+    /// The weakest first.
+    pub(super) files: Vec<PathBuf>,
+    /// Drop-ins whose names end in `.yaml`.
+    pub(super) ignored: Vec<PathBuf>,
+}
+
 /// These files, then the drop-ins that are there below `root`.
 ///
 /// # Errors
 /// When a directory cannot be listed.
-pub(super) fn with_drop_ins(mut files: Vec<PathBuf>, root: &Path) -> Result<Vec<PathBuf>, Faults> {
-    let mut drop_ins = BTreeMap::new();
+pub(super) fn with_drop_ins(files: Vec<PathBuf>, root: &Path) -> Result<Found, Faults> {
+    let (mut drop_ins, mut found) = (BTreeMap::new(), Found { files, ..Found::default() });
     for directory in DROP_IN_DIRECTORIES {
         let directory = below(root, directory);
-        let listed = list(&directory).map_err(|error| Faults::one(format!("list {}: {error}", directory.display())))?;
-        drop_ins.extend(listed);
+        let listed = list(&directory, &mut found.ignored);
+        drop_ins.extend(listed.map_err(|error| Faults::one(format!("list {}: {error}", directory.display())))?);
     }
-    files.extend(drop_ins.into_values());
-    Ok(files)
+    found.files.extend(drop_ins.into_values());
+    Ok(found)
 }
 
-/// Files named `*.yml` in a directory, by name. Stops one beyond what a document takes, which then refuses them.
-fn list(directory: &Path) -> io::Result<Vec<(OsString, PathBuf)>> {
+/// Files named `*.yml` in a directory, by name; those named `*.yaml` are `ignored`. Stops one beyond what a document takes,
+/// which then refuses them.
+fn list(directory: &Path, ignored: &mut Vec<PathBuf>) -> io::Result<Vec<(OsString, PathBuf)>> {
     let entries = match directory.read_dir() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -59,8 +69,11 @@ fn list(directory: &Path) -> io::Result<Vec<(OsString, PathBuf)>> {
         let name = entry?.file_name();
         let path = directory.join(&name);
         let hidden = name.as_encoded_bytes().starts_with(b".");
-        if !hidden && path.extension().is_some_and(|extension| extension == "yml") && files.len() <= FILES_MAX {
+        let is = |wanted| path.extension().is_some_and(|extension| extension == wanted);
+        if !hidden && is("yml") && files.len() <= FILES_MAX {
             files.push((name, path));
+        } else if !hidden && is("yaml") && ignored.len() < FILES_MAX {
+            ignored.push(path);
         }
     }
     Ok(files)

@@ -269,11 +269,13 @@ fn drop_ins_are_laid_over_by_name_and_the_administrators_beats_its_namesakes() {
         ("/etc/rodent/rodent.d/30-same.yml", "log: {level: warn}"),
         ("/run/rodent/rodent.d/20-run.yml", "events: {batch_size: 3}\nlog: {level: error}"),
         ("/etc/rodent/rodent.d/README", "not: [yaml"),
+        ("/etc/rodent/rodent.d/40-late.yaml", "log: {level: trace}"),
         ("/etc/rodent/rodent.d/.50-editor.yml", "not: [yaml"),
     ]);
     let loaded = Config::load(None, root.path()).unwrap_or_else(|faults| panic!("{faults}"));
     let named = Config::load(Some(&root.path().join("etc/rodent/rodent.yml")), root.path()).expect("the same");
     assert_eq!((named.files, named.config.events), (loaded.files.clone(), loaded.config.events.clone()));
+    assert_eq!(loaded.ignored, [root.path().join("etc/rodent/rodent.d/40-late.yaml")], "not read, and said so");
     let config = loaded.config;
     assert_eq!((config.events.profile, config.events.batch_size), (Profile::Minimal, 3));
     assert_eq!((config.events.batch_timeout, config.events.max_disk), (Duration::from_secs(1), 2 << 30));

@@ -4,9 +4,9 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use serde_json::Value as Json;
 
-use super::{Table, lock};
+use super::{Asked, Table, lock};
 use crate::settings::{
-    Secret,
+    Secret, Shape,
     quantity::{format_duration, format_size},
     session::join,
     tree::{Entry, Value},
@@ -20,7 +20,7 @@ impl Table {
     /// Text.
     pub fn string(&mut self, key: &'static str, default: &str, about: &'static str) -> String {
         let parse = |value: &Value| values::text(value, "text").map(str::to_owned);
-        self.read(key, "text".into(), about, default.to_owned(), parse, |text| text.clone().into())
+        self.read(Asked::new(key, "text", Shape::Text, about), default.to_owned(), parse, |text| text.clone().into())
     }
 
     /// Text that may be absent.
@@ -44,7 +44,7 @@ impl Table {
             }
         };
         let show = |read: &Option<(String, T)>| read.as_ref().map(|(text, _)| text.clone()).into();
-        self.read(key, expects.to_owned(), about, None, parse, show).map(|(_, meaning)| meaning)
+        self.read(Asked::new(key, expects, Shape::Text, about), None, parse, show).map(|(_, meaning)| meaning)
     }
 
     /// A text that no message shows. The file that it stands in must not be readable by everyone.
@@ -58,7 +58,7 @@ impl Table {
         };
         let show = |secret: &Option<Secret>| secret.as_ref().map(|_| "(secret)").into();
         self.find(key).inspect(|entry| lock(&self.session).hide(entry.key_at));
-        let secret = self.read(key, expects.into(), about, None, parse, show);
+        let secret = self.read(Asked::new(key, expects, Shape::Secret, about), None, parse, show);
         lock(&self.session).records.keep_secret(&join(&self.name, key), secret.clone());
         if let Some(entry) = self.find(key).filter(|_| secret.is_some()) {
             self.require_private(&entry);
@@ -77,7 +77,8 @@ impl Table {
         let expects = alternatives(allowed);
         let pairs: Vec<_> = allowed.iter().map(|word| (*word, *word)).collect();
         let parse = |value: &Value| values::one_of(value, &pairs, &expects);
-        self.read(key, expects.clone(), about, default, parse, |word| (*word).into())
+        let shape = Shape::OneOf(unique(allowed));
+        self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, |word| (*word).into())
     }
 
     /// A list of texts.
@@ -87,7 +88,7 @@ impl Table {
             values::list(value, expects, |item| values::text(item, "text in a list").map(str::to_owned))
         };
         let default = default.iter().map(|text| (*text).to_owned()).collect();
-        self.read(key, expects.into(), about, default, parse, |items: &Vec<String>| items.clone().into())
+        self.read(Asked::new(key, expects, Shape::Texts, about), default, parse, |items| items.clone().into())
     }
 
     /// Words out of a closed set, as a list or as the word `all`; each at most once, and never none.
@@ -112,13 +113,23 @@ impl Table {
             true => "all".into(),
             false => words.clone().into(),
         };
-        self.read(key, expects.clone(), about, unique(default), parse, show)
+        let shape = Shape::SeveralOf(unique(allowed));
+        self.read(Asked::new(key, expects.as_str(), shape, about), unique(default), parse, show)
     }
 
     /// `true` or `false`.
     pub fn boolean(&mut self, key: &'static str, default: bool, about: &'static str) -> bool {
-        let expects = "true or false";
-        self.read(key, expects.into(), about, default, |value| values::boolean(value, expects), |on| (*on).into())
+        self.boolean_as(Asked::new(key, "true or false", Shape::Boolean, about), default)
+    }
+
+    /// What turns this part on and off.
+    pub(super) fn enabled(&mut self, default: bool, about: &'static str) -> bool {
+        self.boolean_as(Asked::switch(about), default)
+    }
+
+    fn boolean_as(&mut self, asked: Asked, default: bool) -> bool {
+        let expects = asked.expects.clone();
+        self.read(asked, default, |value| values::boolean(value, &expects), |on| (*on).into())
     }
 
     /// A whole number within bounds.
@@ -131,14 +142,16 @@ impl Table {
     ) -> u64 {
         let expects = values::integer_expected(&bounds);
         let parse = |value: &Value| values::integer(value, &bounds, &expects);
-        self.read(key, expects.clone(), about, default, parse, |number| (*number).into())
+        let shape = Shape::Integer(bounds.clone());
+        self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, |number| (*number).into())
     }
 
     /// `25%`, or a bare number of percent.
     pub fn percent(&mut self, key: &'static str, default: u8, bounds: RangeInclusive<u8>, about: &'static str) -> u8 {
         let expects = values::percent_expected(&bounds);
         let parse = |value: &Value| values::percent(value, &bounds, &expects);
-        self.read(key, expects.clone(), about, default, parse, |percent| format!("{percent}%").into())
+        let asked = Asked::new(key, expects.as_str(), Shape::Percent(bounds.clone()), about);
+        self.read(asked, default, parse, |percent| format!("{percent}%").into())
     }
 
     /// `30s`, `5m`, or a bare number of seconds.
@@ -151,7 +164,9 @@ impl Table {
     ) -> Duration {
         let expects = values::duration_expected(&bounds);
         let parse = |value: &Value| values::duration(value, &bounds, &expects);
-        self.read(key, expects.clone(), about, default, parse, |duration| format_duration(*duration).into())
+        let shape = Shape::Duration { bounds: bounds.clone(), or_off: false };
+        let asked = Asked::new(key, expects.as_str(), shape, about);
+        self.read(asked, default, parse, |duration| format_duration(*duration).into())
     }
 
     /// The same, or `off`/absent for none.
@@ -178,14 +193,16 @@ impl Table {
             false => values::duration(value, &bounds, &expects).map(Some),
         };
         let show = |duration: &Option<Duration>| duration.map_or("off".into(), |it| format_duration(it).into());
-        self.read(key, expects.clone(), about, default, parse, show)
+        let shape = Shape::Duration { bounds: bounds.clone(), or_off: true };
+        self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, show)
     }
 
     /// `64MiB`, `1GiB`, bytes.
     pub fn size(&mut self, key: &'static str, default: u64, bounds: RangeInclusive<u64>, about: &'static str) -> u64 {
         let expects = values::size_expected(&bounds);
         let parse = |value: &Value| values::size(value, &bounds, &expects);
-        self.read(key, expects.clone(), about, default, parse, |bytes| format_size(*bytes).into())
+        let shape = Shape::Size { bounds: bounds.clone(), or_off: false };
+        self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, |bytes| format_size(*bytes).into())
     }
 
     /// The same, or `off` for none.
@@ -202,7 +219,8 @@ impl Table {
             false => values::size(value, &bounds, &expects).map(Some),
         };
         let show = |bytes: &Option<u64>| bytes.map_or("off".into(), |bytes| format_size(bytes).into());
-        self.read(key, expects.clone(), about, default, parse, show)
+        let shape = Shape::Size { bounds: bounds.clone(), or_off: true };
+        self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, show)
     }
 
     /// An address of this machine with a port: `127.0.0.1:7444`, `[::1]:7444`.
@@ -212,14 +230,16 @@ impl Table {
             Ok(address) => Ok(address),
             Err(_) => wrong(value, format!("expected {expects}")),
         };
-        self.read(key, expects.clone(), about, default, parse, |address| address.to_string().into())
+        let asked = Asked::new(key, expects.as_str(), Shape::Text, about);
+        self.read(asked, default, parse, |address: &SocketAddr| address.to_string().into())
     }
 
     /// An absolute path.
     pub fn path(&mut self, key: &'static str, default: &str, about: &'static str) -> PathBuf {
         let expects = "an absolute path";
         let parse = |value: &Value| values::path(value, expects);
-        self.read(key, expects.into(), about, default.into(), parse, |path| path.to_string_lossy().into())
+        let asked = Asked::new(key, expects, Shape::Path, about);
+        self.read(asked, default.into(), parse, |path: &PathBuf| path.to_string_lossy().into())
     }
 
     /// An absolute path that may be absent.
@@ -232,19 +252,17 @@ impl Table {
         let expects = "an absolute path";
         let parse = |value: &Value| values::path(value, expects).map(Some);
         let show = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy()).into();
-        self.read(key, expects.into(), about, default, parse, show)
+        self.read(Asked::new(key, expects, Shape::Path, about), default, parse, show)
     }
 
     fn read<T>(
         &mut self,
-        key: &'static str,
-        expects: String,
-        about: &'static str,
+        asked: Asked,
         default: T,
         parse: impl FnOnce(&Value) -> Reading<T>,
         show: impl FnOnce(&T) -> Json,
     ) -> T {
-        let read = self.find(key).map(|entry| (parse(&entry.node.value), entry));
+        let read = self.find(asked.key).map(|entry| (parse(&entry.node.value), entry));
         let (value, origin) = match read {
             None => (default, self.default_origin()),
             Some((Ok(value), entry)) => (value, self.origin(&entry)),
@@ -253,7 +271,7 @@ impl Table {
                 (default, self.default_origin())
             }
         };
-        self.record(key, show(&value), origin, expects, about);
+        self.record(asked, show(&value), origin);
         value
     }
 

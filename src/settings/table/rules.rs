@@ -7,6 +7,7 @@ impl Table {
     /// Takes `other` as another name of `key`. Both at once are a fault.
     pub fn alias(&mut self, key: &'static str, other: &'static str) {
         self.aliases.push((key, other));
+        lock(&self.session).records.put_alias(join(&self.name, key), other);
         let both = (self.map.get(key).cloned(), self.map.get(other).cloned());
         if let (Some(first), Some(second)) = both {
             let (first, second) = if first.key_at < second.key_at { (first, second) } else { (second, first) };

@@ -24,13 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What becomes of a control stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Connect {
+pub(crate) enum Connect {
     Serve,
     Unknown,
 }
 
-pub(super) struct Toggle {
-    pub(super) address: String,
+pub(crate) struct Toggle {
+    pub(crate) address: String,
     book: Arc<Book>,
     streams: mpsc::Receiver<Stream>,
 }
@@ -45,30 +45,30 @@ struct Book {
 }
 
 /// An open control stream; dropped, it is closed.
-pub(super) struct Stream {
-    pub(super) token: String,
+pub(crate) struct Stream {
+    pub(crate) token: String,
     questions: mpsc::Sender<Result<ToggleRequest, Status>>,
     answers: Streaming<RodentRequest>,
 }
 
 impl Stream {
-    pub(super) async fn say(&mut self, question: ToggleRequest) {
+    pub(crate) async fn say(&mut self, question: ToggleRequest) {
         self.questions.send(Ok(question)).await.expect("the stream is open");
     }
 
-    pub(super) async fn hear(&mut self) -> RodentRequest {
+    pub(crate) async fn hear(&mut self) -> RodentRequest {
         let heard = timeout(PATIENCE, self.answers.message()).await.expect("an answer in time");
         heard.expect("no error").expect("an answer")
     }
 
-    pub(super) async fn ask(&mut self, question: ToggleRequest) -> RodentRequest {
+    pub(crate) async fn ask(&mut self, question: ToggleRequest) -> RodentRequest {
         self.say(question).await;
         self.hear().await
     }
 }
 
 impl Toggle {
-    pub(super) async fn start(connect: Connect) -> Toggle {
+    pub(crate) async fn start(connect: Connect) -> Toggle {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
         let (opened, streams) = mpsc::channel(16);
@@ -87,20 +87,20 @@ impl Toggle {
     }
 
     /// The next control stream that the agent opens.
-    pub(super) async fn stream(&mut self) -> Stream {
+    pub(crate) async fn stream(&mut self) -> Stream {
         timeout(PATIENCE, self.streams.recv()).await.expect("a stream in time").expect("a stream")
     }
 
-    pub(super) fn opened(&self) -> usize {
+    pub(crate) fn opened(&self) -> usize {
         self.book.opened.load(Ordering::SeqCst)
     }
 
-    pub(super) fn registered(&self) -> usize {
+    pub(crate) fn registered(&self) -> usize {
         self.book.registered.load(Ordering::SeqCst)
     }
 
-    /// `config` for each change of the configuration, `other` for each other event.
-    pub(super) fn events(&self) -> Vec<String> {
+    /// `config` for each change of the configuration, `sharing` for each event of that category, `other` for the rest.
+    pub(crate) fn events(&self) -> Vec<String> {
         self.book.events.lock().expect("no panic").clone()
     }
 }
@@ -134,6 +134,7 @@ impl RodentService for Service {
     async fn send_events(&self, request: Request<EventBatch>) -> Result<Response<EventBatchResponse>, Status> {
         let word = |payload: Option<EventPayload>| match payload {
             Some(EventPayload::SystemEvent(event)) if format!("{event:?}").contains("ConfigChanged") => "config",
+            Some(EventPayload::SharingEvent(_)) => "sharing",
             _ => "other",
         };
         let words = request.into_inner().events.into_iter().map(|event| word(event.event_payload).to_owned());

@@ -1,0 +1,207 @@
+//! An agent as built, whose configuration the test writes anew, and controllers as built.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+
+use crate::process::{Process, wait};
+
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(super) struct Site {
+    directory: tempfile::TempDir,
+    process: Option<Process>,
+}
+
+/// What a command answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
+}
+
+impl From<Output> for Answer {
+    fn from(output: Output) -> Answer {
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Answer { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+impl Site {
+    /// An agent with these lines in its configuration, and no collector unless they say so.
+    pub(super) fn start(lines: &str) -> Site {
+        Site::start_with(lines, |_| {})
+    }
+
+    pub(super) fn start_with(lines: &str, set: impl FnOnce(&mut Command)) -> Site {
+        let mut site = Site { directory: tempfile::tempdir().expect("a directory"), process: None };
+        site.configure(lines);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
+        command.arg("agent").arg("--config").arg(site.path("rodent.yml"));
+        command.env_remove("NOTIFY_SOCKET").env_remove("RODENT_LOG");
+        set(&mut command);
+        site.process = Some(Process::start(&mut command, &site.path("agent.log")));
+        wait("the agent answers", PATIENCE, || (site.rodent(&["status"]).code == Some(0)).then_some(()));
+        site
+    }
+
+    /// Writes the configuration; the agent does not know yet. `HERE` stands for the directory.
+    pub(super) fn configure(&self, lines: &str) {
+        let off = "collectors: {network: off, service: off, storage: off, system: off}\n";
+        let collectors = if lines.contains("collectors:") { "" } else { off };
+        let places = ["state_directory: HERE/state\n", "socket: HERE/rodent.sock\n"];
+        let places = places.iter().filter(|place| !lines.contains(place.split(':').next().expect("a key")));
+        let text = format!("{lines}\n{collectors}{}", places.copied().collect::<String>());
+        self.write("rodent.yml", &text.replace("HERE", &self.directory.path().display().to_string()));
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("written");
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(super) fn rodent(&self, arguments: &[&str]) -> Answer {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
+        command.args(arguments).arg("--socket").arg(self.path("rodent.sock"));
+        command.output().expect("start rodent").into()
+    }
+
+    /// Writes a configuration that is right, and has it put in force; gives what is printed.
+    pub(super) fn reload(&self, lines: &str) -> String {
+        self.configure(lines);
+        let answer = self.rodent(&["reload"]);
+        assert_eq!((answer.code, answer.err.as_str()), (Some(0), ""), "{answer:?}");
+        answer.out
+    }
+
+    pub(super) fn status(&self) -> Value {
+        serde_json::from_str(&self.rodent(&["status", "-o", "json"]).out).expect("JSON")
+    }
+
+    /// Waits until the status is like that.
+    pub(super) fn until(&self, what: &str, mut is: impl FnMut(&Value) -> bool) {
+        wait(what, PATIENCE, || is(&self.status()).then_some(()));
+    }
+
+    /// Emits an event of this level; gives whether it was taken.
+    pub(super) fn takes(&self, level: &str) -> bool {
+        let count = || self.status()["pipeline"]["accepted_events"].as_u64().expect("a number");
+        let before = count();
+        assert_eq!(self.rodent(&["emit", "service.status.started", "service_name=x", "-l", level]).code, Some(0));
+        count() > before
+    }
+
+    /// Puts so many routine events into the agent's memory, numbered from `first` on.
+    pub(super) fn put(&self, first: u64, count: u64) {
+        let mut emit = Command::new(env!("CARGO_BIN_EXE_rodent"));
+        emit.args(["emit", "--no-wait", "--json", "-", "--socket"]).arg(self.path("rodent.sock"));
+        let mut emit = emit.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("start rodent");
+        let mut input = emit.stdin.take().expect("it is piped");
+        for number in first..first + count {
+            let event = json!({"kind": "sharing.connection.connected", "payload": {"share_name": "home"},
+                "metadata": {"number": number.to_string()}});
+            writeln!(input, "{event}").expect("it reads on");
+        }
+        drop(input);
+        assert!(emit.wait().expect("it ends").success());
+    }
+
+    /// What the agent has said so far.
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(self.path("agent.log")).expect("its log")
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("it runs");
+        let number = i32::try_from(process.child.id()).expect("process numbers are positive");
+        kill(Pid::from_raw(number), signal).expect("signalled");
+    }
+
+    /// Asks the agent to end, and starts it again.
+    pub(super) fn restart(&mut self) {
+        self.stop();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
+        command.arg("agent").arg("--config").arg(self.path("rodent.yml")).env_remove("NOTIFY_SOCKET");
+        self.process = Some(Process::start(&mut command, &self.path("agent.log")));
+    }
+
+    pub(super) fn stop(&mut self) {
+        assert!(self.process.take().is_some_and(|mut agent| agent.terminate(PATIENCE)), "it ends in order");
+    }
+}
+
+/// A controller as built, with a store of its own.
+pub(super) struct Controller {
+    pub(super) address: String,
+    directory: PathBuf,
+    name: String,
+    _process: Process,
+}
+
+impl Controller {
+    /// In the directory of the site, which gets a token for it in the file `NAME.token`.
+    pub(super) fn start(site: &Site, name: &str) -> Controller {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let (address, directory) = (port.to_string(), site.directory.path().to_owned());
+        let secret = directory.join(format!("{name}.secret"));
+        fs::write(&secret, format!("a secret of a test, long enough to sign with: {name}")).expect("written");
+        let mut token = controller("token");
+        let token = token.args(["--node", "nas-1", "--token-secret"]).arg(&secret).output().expect("started");
+        fs::write(directory.join(format!("{name}.token")), token.stdout).expect("written");
+        let mut command = controller("serve");
+        command.args(["--listen", &address, "--store", &store(&directory, name)]).env_remove("NOTIFY_SOCKET");
+        command.arg("--token-secret").arg(&secret);
+        let process = Process::start(&mut command, &directory.join(format!("{name}.log")));
+        Controller { address, directory, name: name.to_owned(), _process: process }
+    }
+
+    /// The part `controller` of a configuration.
+    pub(super) fn part(&self) -> String {
+        let token = self.directory.join(format!("{}.token", self.name));
+        format!("controller: {{address: '{}', token_file: {}, tls: off}}\n", self.address, token.display())
+    }
+
+    /// The numbers of the events that it has, in the order of the lane.
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        let mut events = controller("events");
+        events.args(["--store", &store(&self.directory, &self.name), "-n", "1000000", "-o", "jsonl", "sharing.*"]);
+        let answer = Answer::from(events.output().expect("started"));
+        let events = answer.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("an event"));
+        let mut events: Vec<_> = events.collect();
+        events.sort_by_key(|event| event["sequence"].as_u64());
+        let number = |event: &Value| event["metadata"]["number"].as_str().and_then(|number| number.parse().ok());
+        events.iter().map(|event| number(event).expect("a number")).collect()
+    }
+
+    /// The exit code of `gaps`: 0 when nothing is missing.
+    pub(super) fn gaps(&self) -> Option<i32> {
+        let mut gaps = controller("gaps");
+        gaps.args(["--store", &store(&self.directory, &self.name), "--node", "nas-1"]);
+        gaps.output().expect("started").status.code()
+    }
+}
+
+fn controller(command: &str) -> Command {
+    let mut controller = Command::new(env!("CARGO_BIN_EXE_rodent-controller"));
+    controller.arg(command);
+    controller
+}
+
+fn store(directory: &Path, name: &str) -> String {
+    format!("sqlite:{}", directory.join(format!("{name}.db")).display())
+}
