@@ -144,3 +144,19 @@ async fn listen(address: SocketAddr) -> Listener {
         tokio::time::sleep(LISTEN_PAUSE).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_starts_or_stops_is_not_ready_and_has_a_page_all_the_same() {
+        let stopping = CancellationToken::new();
+        let exposition = Exposition::new(stopping.clone());
+        assert!(exposition.trouble().is_some_and(|trouble| trouble.starts_with("the agent is starting")));
+        let page = exposition.page(Format::Text);
+        assert!(page.contains("\nrodent_ready 0\n") && page.contains("rodent_build_info{version="), "{page}");
+        stopping.cancel();
+        assert_eq!(exposition.trouble().as_deref(), Some("the agent is stopping"));
+    }
+}

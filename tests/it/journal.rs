@@ -186,6 +186,7 @@ fn a_journald_that_stops_reading_holds_nobody_up_and_is_told_what_it_missed() {
         }
     }
     assert_eq!(seen + missing, lines);
+    assert!(journal::missing_lines() >= missing as u64, "metrics count them");
     assert!(missing > 0 && seen >= journal::LINES_MAX, "{seen} seen, {missing} missing");
 
     tracing::info!("afterwards");
@@ -217,6 +218,7 @@ fn long_lines_wait_within_a_bound_of_bytes_and_each_fits_into_a_datagram() {
     // One more is on its way.
     assert!(bytes <= journal::BYTES_MAX + (128 << 10), "{bytes}");
     assert_eq!(seen + missing, lines);
+    assert!(journal::missing_lines() >= missing as u64, "metrics count them");
 }
 
 #[test]

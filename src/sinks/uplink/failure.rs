@@ -169,3 +169,32 @@ pub(super) fn describe_status(status: &Status) -> String {
         message => format!("{message} ({:?}){cause}", status.code()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_of_a_call_has_a_class_of_its_reason() {
+        let of = |code| Reason::of(&Err(Status::new(code, "")));
+        for (code, reason) in [
+            (Code::Unavailable, Reason::Unreachable),
+            (Code::DeadlineExceeded, Reason::Timeout),
+            (Code::ResourceExhausted, Reason::Busy),
+            (Code::Unauthenticated, Reason::Credentials),
+            (Code::PermissionDenied, Reason::Credentials),
+            (Code::InvalidArgument, Reason::Refused),
+            (Code::FailedPrecondition, Reason::Fork),
+            (Code::Unimplemented, Reason::Unsupported),
+            (Code::Internal, Reason::Error),
+        ] {
+            assert_eq!(of(code), reason, "{code:?}");
+        }
+        let answered = |retry_after_ms| Ok(EventBatchResponse { retry_after_ms, ..Default::default() });
+        assert_eq!(Reason::of(&answered(0)), Reason::Refused);
+        assert_eq!(Reason::of(&answered(5)), Reason::Busy);
+        let refusal = Some("the certificate has expired".to_owned());
+        let failure = Failure::of("", Answer::Hold, &Err(Status::unavailable("")), refusal);
+        assert_eq!(failure.reason, Reason::Credentials, "it has looked at the certificate");
+    }
+}

@@ -257,3 +257,41 @@ impl UplinkState {
         self.inner.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_of_a_lane_is_its_own_and_every_reason_is_told_from_the_start() {
+        let state = UplinkState::new("c:1");
+        let reasons = state.status().failed_attempts_by_reason;
+        assert_eq!((reasons.len(), reasons.values().sum::<u64>()), (Reason::ALL.len(), 0));
+        state.sent(Lane::Urgent, 70);
+        state.sent(Lane::Routine, 500);
+        state.attempt_failed(Some(Lane::Routine), Reason::Timeout);
+        state.sent(Lane::Routine, 500);
+        state.delivered(Lane::Routine, 100, 500, 1_000);
+        state.buried(Lane::Urgent);
+        state.attempt_failed(None, Reason::Unreachable);
+        state.proved(Some(7), None);
+        let status = state.status();
+        let expected = |lane: &str| UplinkLaneStatus { lane: lane.to_owned(), ..UplinkLaneStatus::default() };
+        let urgent = UplinkLaneStatus { sent_batches: 1, sent_bytes: 70, refused_events: 1, ..expected("urgent") };
+        let routine = UplinkLaneStatus {
+            delivered_events: 100,
+            delivered_batches: 1,
+            delivered_bytes: 500,
+            sent_batches: 2,
+            sent_bytes: 1000,
+            failed_attempts: 1,
+            last_acknowledgement: 1_000,
+            ..expected("routine")
+        };
+        assert_eq!(status.lanes, [urgent, routine]);
+        assert_eq!((status.sent_batches, status.sent_bytes), (3, 1070));
+        let reasons = &status.failed_attempts_by_reason;
+        assert_eq!((reasons["timeout"], reasons["unreachable"], reasons["busy"]), (1, 1, 0));
+        assert_eq!((status.token_expires_at, status.certificate_expires_at), (7, 0));
+    }
+}

@@ -152,10 +152,10 @@ fn a_prometheus_scrapes_both_as_open_metrics_and_evaluates_the_alert_rules() {
         };
         (targets.len() == 2 && targets.iter().all(is_right)).then_some(())
     });
-    // The text format has no units.
-    wait("units are known", PATIENCE, || {
-        let metadata = ask("/api/v1/targets/metadata?metric=rodent_log_disk_bytes")?;
-        (metadata["data"][0]["unit"] == "bytes").then_some(())
+    // The text format has no units, and calls a counter by the name of its samples.
+    wait("counter and unit are known", PATIENCE, || {
+        let metadata = ask("/api/v1/targets/metadata?metric=rodent_uplink_sent_bytes")?;
+        (metadata["data"][0]["type"] == "counter" && metadata["data"][0]["unit"] == "bytes").then_some(())
     });
     wait("counters keep their names", PATIENCE, || {
         let answer = ask("/api/v1/query?query=sum(rodent_pipeline_accepted_events_total)")?;
