@@ -15,7 +15,7 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 # Everything, end to end included. Needs root; installs the system packages it needs; fails where it cannot run.
 test:
 	tests/e2e/install.sh
-	$(CARGO) test --all-features --no-fail-fast
+	$(CARGO) test --all-features --no-fail-fast -- --skip packages::
 
 # What needs no root: leaves the end-to-end tests and the modules `as_root` out.
 check:
@@ -38,3 +38,9 @@ packages:
 repackage:
 	@test -n "$(VERSION)" || { echo "say which: make repackage VERSION=0.2.0" >&2; exit 64; }
 	VERSION=$(VERSION) packaging/package.sh $(MACHINES)
+
+# Their life on a booted machine, after `make packages`. Needs root.
+test-packages:
+	tests/e2e/install.sh
+	$(MAKE) repackage VERSION=99.0.0 MACHINES=$(shell uname -m)
+	$(CARGO) test --all-features --test e2e -- packages:: --test-threads 1

@@ -233,7 +233,8 @@ mod tests {
     #[test]
     fn a_name_that_leads_elsewhere_is_not_followed() {
         let root = machine(&[("degraded", "1")]);
-        fs::write(root.path().join("sys/block/degraded"), "1").expect("write a file");
+        fs::create_dir(root.path().join("sys/md")).expect("make a directory");
+        fs::write(root.path().join("sys/md/degraded"), "1").expect("write a file");
         for device in ["/dev/../sys/block/md127", "/dev/md/../../etc", ".."] {
             let told = told(root.path(), &["Fail", device, "/dev/loop2"]);
             assert_eq!(told, ["error storage.disk.state_changed /dev/loop2"]);

@@ -37,19 +37,23 @@ pub(crate) struct Container {
 impl Container {
     /// Boots one. `options` are further options of systemd-nspawn, for example `--bind=/dev/loop3`.
     pub(crate) fn boot(test: &str, options: &[&str]) -> Container {
+        let programs =
+            [("rodent", env!("CARGO_BIN_EXE_rodent")), ("rodent-controller", env!("CARGO_BIN_EXE_rodent-controller"))];
+        let binds = programs.map(|(program, built)| format!("--bind-ro={built}:/usr/bin/{program}"));
+        Container::boot_bare(test, &[options, &binds.each_ref().map(String::as_str)].concat())
+    }
+
+    /// Boots one without the programs under test.
+    pub(crate) fn boot_bare(test: &str, options: &[&str]) -> Container {
         let name = format!("rodent-{}-{test}", std::process::id());
         let directory = workshop().join(&name);
         fs::create_dir_all(directory.join("machine")).expect("make the container's directory");
         let log = fs::File::create(directory.join("log")).expect("make the container's log");
-        let binds =
-            [("rodent", env!("CARGO_BIN_EXE_rodent")), ("rodent-controller", env!("CARGO_BIN_EXE_rodent-controller"))]
-                .map(|(program, built)| format!("--bind-ro={built}:/usr/bin/{program}"));
         let mut nspawn = Command::new("setsid")
             .args(["setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private", "bash"])
             .arg(source("tests/e2e/boot.sh"))
             .arg(&name)
             .args([root_file_system(), &directory.join("machine")])
-            .args(binds)
             .args(options)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("share the log"))
@@ -191,7 +195,7 @@ pub(crate) fn workshop() -> PathBuf {
 }
 
 /// The root file system, made when it is not there yet. Two test runs at once wait for each other here.
-fn root_file_system() -> &'static PathBuf {
+pub(crate) fn root_file_system() -> &'static PathBuf {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
         assert!(

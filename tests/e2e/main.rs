@@ -10,6 +10,7 @@ mod hooks;
 mod journald;
 mod network;
 mod odd;
+mod packages;
 #[path = "../it/process.rs"]
 mod process;
 mod sandbox;
