@@ -106,7 +106,7 @@ fn waiting(answer: &ReloadResponse) -> Vec<String> {
 }
 
 /// One line that says what was read and how much it sets.
-fn verdict(loaded: &Loaded) -> String {
+pub(super) fn verdict(loaded: &Loaded) -> String {
     let set = match loaded.records.set() {
         0 => "no key is set".to_owned(),
         1 => "1 key is set".to_owned(),

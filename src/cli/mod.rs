@@ -9,6 +9,7 @@ mod agent;
 mod bench;
 mod config;
 mod dead_letters;
+mod doctor;
 mod emit;
 mod events;
 mod failure;
@@ -32,6 +33,7 @@ const EXAMPLES: &str = "\
 Examples:
   rodent try                                 see it work here; nothing stays
   rodent status                              is all well?
+  rodent doctor                              what is wrong, and what to do
   rodent events -f 'level>=warn'             trouble, as it comes
   rodent emit storage.pool.created pool_name=tank
 
@@ -62,6 +64,7 @@ enum Command {
     Emit(emit::Arguments),
     Events(events::Arguments),
     Status(status::Arguments),
+    Doctor(doctor::Arguments),
     /// Decide about events that the controller refuses
     #[command(after_help = dead_letters::EXAMPLES)]
     DeadLetters(dead_letters::Arguments),
@@ -108,6 +111,7 @@ impl Command {
             Command::Emit(arguments) => wait_for(emit::run(arguments, &socket)),
             Command::Events(arguments) => wait_for(events::run(arguments, &socket)),
             Command::Status(arguments) => wait_for(status::run(arguments, &socket)),
+            Command::Doctor(arguments) => wait_for(doctor::run(arguments, named)),
             Command::DeadLetters(arguments) => wait_for(dead_letters::run(arguments, &socket)),
             Command::Config(arguments) => Ok(config::run(arguments, &socket)),
             Command::Reload(arguments) => wait_for(reload::run(arguments, &socket)),

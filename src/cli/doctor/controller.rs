@@ -1,0 +1,219 @@
+//! The way to the controller, step by step, and how the agent itself gets on with it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{super::moment::ago, finding::Finding, patient::Patient};
+use crate::{
+    agent::probe::{self, Answered, ControllerLook, Secured, Verdict},
+    schema::local::UplinkStatus,
+    terminal::human_duration,
+};
+
+/// With less time left than this a certificate should be replaced.
+const TIME_LEFT_MIN: Duration = Duration::from_secs(14 * 86_400);
+
+/// How the system says that a file is not for this user.
+const FORBIDDEN: &str = "Permission denied";
+
+pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
+    let now = probe::now();
+    let mut findings = match (patient.controller_look().await, patient.controller()) {
+        (Some(look), Some(settings)) => steps(&settings.address, look, now),
+        _ if patient.config.is_ok() => vec![Finding::skip("none is configured: events are kept on this machine")],
+        _ => vec![Finding::skip("the way to it cannot be tried without the configuration")],
+    };
+    let uplink = patient.status.as_ref().ok().and_then(|status| status.uplink.clone()).unwrap_or_default();
+    findings.extend(agents_view(&uplink, now));
+    findings
+}
+
+fn steps(address: &str, look: &ControllerLook, now: SystemTime) -> Vec<Finding> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let mut findings = Vec::new();
+    findings.extend(look.resolved.as_ref().map(|step| match step {
+        Ok(found) => {
+            let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+            Finding::pass(format!("{host} is {}", found.join(", ")))
+        }
+        Err(error) => Finding::fail(
+            format!("{host} cannot be resolved: {error}"),
+            format!("getent hosts {host}; correct `controller.address` or /etc/resolv.conf"),
+        ),
+    }));
+    findings.extend(look.connected.as_ref().map(|step| match step {
+        Ok((peer, took)) => Finding::pass(format!("{peer} takes connections, after {}", human_duration(*took))),
+        Err(error) => Finding::fail(error.clone(), "is it up, and does a firewall let this machine through?"),
+    }));
+    match &look.secured {
+        Some(Ok(secured)) => findings.extend(tls(secured, now)),
+        Some(Err(error)) if error.contains(FORBIDDEN) => {
+            findings
+                .push(Finding::skip(format!("TLS cannot be tried by this user: {error}")).advise("sudo rodent doctor"));
+        }
+        Some(Err(error)) => findings.push(Finding::fail(error.clone(), "rodent config show | grep controller.tls")),
+        None if look.answered.is_some() => findings.push(Finding::warn(
+            "the connection is not encrypted: the token and all events go in clear",
+            "remove `controller.tls: off`, unless the network is trusted",
+        )),
+        None => {}
+    }
+    findings.extend(look.answered.as_ref().map(|step| match step {
+        Ok(answered) => answer(answered),
+        Err(error) => {
+            Finding::fail(format!("it does not answer calls: {error}"), "journalctl -u rodent-controller, there")
+        }
+    }));
+    findings
+}
+
+fn tls(secured: &Secured, now: SystemTime) -> Vec<Finding> {
+    let moment = humantime::format_rfc3339_seconds;
+    let (version, length) = (&secured.version, secured.chain_length);
+    let mut findings = Vec::new();
+    findings.push(match secured.validity {
+        Some((_, until)) => {
+            let left = until.duration_since(now).unwrap_or_default();
+            let text = format!(
+                "{version}, a certificate for {} (until {}), {length} in its chain",
+                human_duration(left),
+                moment(until)
+            );
+            match left < TIME_LEFT_MIN {
+                true => Finding::warn(text, "the controller's administrator should renew its certificate"),
+                false => Finding::pass(text),
+            }
+        }
+        None => Finding::pass(format!("{version}, {length} certificates in its chain")),
+    });
+    findings.extend(secured.own_expires.map(|until| match until.duration_since(now) {
+        Ok(left) if left < TIME_LEFT_MIN => Finding::warn(
+            format!("this node's certificate expires in {}, at {}", human_duration(left), moment(until)),
+            "renew it; one that the controller issues is renewed by itself while the agent runs",
+        ),
+        Ok(left) => Finding::pass(format!("this node's certificate is valid for {}", human_duration(left))),
+        Err(_) => Finding::fail(format!("this node's certificate expired at {}", moment(until)), "renew it"),
+    }));
+    findings
+}
+
+fn answer(answered: &Answered) -> Finding {
+    let took = human_duration(answered.took);
+    match &answered.verdict {
+        Verdict::Known => Finding::pass(format!("it answers and knows the token, after {took}")),
+        Verdict::Unclear(said) => Finding::warn(
+            format!("it answers, but not whether it knows the token: {said}"),
+            "is `controller.address` that of a controller? rodent doctor --send tells for certain",
+        ),
+        Verdict::Busy(said) => Finding::warn(format!("it is busy: {said}"), "the agent tries again by itself"),
+        Verdict::Refused(said) => Finding::fail(
+            format!("it refuses this node: {said}"),
+            "have its administrator issue a token (`rodent-controller token`) or a certificate",
+        ),
+        Verdict::NoToken(why) if why.contains(FORBIDDEN) => {
+            Finding::skip(format!("it cannot be asked by this user: {why}")).advise("sudo rodent doctor")
+        }
+        Verdict::NoToken(why) => Finding::fail(format!("it cannot be asked: {why}"), "rodent config show | grep token"),
+    }
+}
+
+/// What the agent that runs says of it; nothing where it has none.
+fn agents_view(uplink: &UplinkStatus, now: SystemTime) -> Option<Finding> {
+    let reached = ago(uplink.last_success, now);
+    let reached = reached.map_or_else(
+        || "nothing delivered yet".to_owned(),
+        |since| format!("last delivery {} ago", human_duration(since)),
+    );
+    let error = if uplink.last_error.is_empty() { "no reason given" } else { uplink.last_error.as_str() };
+    match uplink.state.as_str() {
+        "connected" => Some(Finding::pass(format!("the agent is connected, {reached}"))),
+        "connecting" => Some(Finding::warn("the agent has not reached it yet", "wait, then look again")),
+        "waiting" => Some(Finding::warn(
+            format!("the agent does not reach it and keeps everything ({reached}): {error}"),
+            "the agent tries again by itself; see above for where the way ends",
+        )),
+        "held" => Some(Finding::fail(
+            format!("it takes nothing from the agent, which keeps everything ({reached}): {error}"),
+            "set right what it refuses; the agent goes on by itself",
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::cli::doctor::finding::Mark;
+
+    fn marks(look: &ControllerLook) -> Vec<Mark> {
+        steps("ctl:443", look, now()).iter().map(|finding| finding.mark).collect()
+    }
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(100 * 86_400)
+    }
+
+    fn reached() -> ControllerLook {
+        let peer = "192.0.2.1:443".parse().expect("an address");
+        ControllerLook {
+            resolved: Some(Ok(vec!["192.0.2.1".parse().expect("an address")])),
+            connected: Some(Ok((peer, Duration::from_millis(3)))),
+            ..Default::default()
+        }
+    }
+
+    fn answered(verdict: Verdict) -> ControllerLook {
+        let answered = Answered { verdict, clock_offset_seconds: None, took: Duration::from_millis(4) };
+        ControllerLook { answered: Some(Ok(answered)), ..reached() }
+    }
+
+    #[test]
+    fn each_step_has_its_line_and_the_first_that_fails_says_what_to_do() {
+        let look = ControllerLook { resolved: Some(Err("Name or service not known".to_owned())), ..Default::default() };
+        let findings = steps("ctl:443", &look, now());
+        assert_eq!(findings[0].text, "ctl cannot be resolved: Name or service not known");
+        assert!(findings[0].advice.starts_with("getent hosts ctl"), "{findings:?}");
+        let refused = "connect to ctl:443: connection refused".to_owned();
+        let look = ControllerLook { connected: Some(Err(refused)), ..reached() };
+        assert_eq!(marks(&look), [Mark::Pass, Mark::Fail]);
+    }
+
+    #[test]
+    fn a_connection_in_clear_is_a_warning_and_a_refused_token_a_failure() {
+        assert_eq!(marks(&answered(Verdict::Known)), [Mark::Pass, Mark::Pass, Mark::Warn, Mark::Pass]);
+        assert_eq!(marks(&answered(Verdict::Refused("no".to_owned()))).last(), Some(&Mark::Fail));
+        assert_eq!(marks(&answered(Verdict::NoToken("read: Permission denied".to_owned()))).last(), Some(&Mark::Skip));
+    }
+
+    #[test]
+    fn certificates_that_end_soon_are_a_warning_each() {
+        let day = |days: u64| UNIX_EPOCH + Duration::from_secs(days * 86_400);
+        let of = |until, own| {
+            let secured = Secured {
+                version: "TLS 1.3".to_owned(),
+                chain_length: 2,
+                validity: Some((day(0), day(until))),
+                own_expires: Some(day(own)),
+            };
+            tls(&secured, now()).iter().map(|finding| finding.mark).collect::<Vec<_>>()
+        };
+        assert_eq!(of(200, 200), [Mark::Pass, Mark::Pass]);
+        assert_eq!(of(110, 110), [Mark::Warn, Mark::Warn]);
+        assert_eq!(of(200, 90), [Mark::Pass, Mark::Fail]);
+    }
+
+    #[test]
+    fn the_agents_own_view_stands_beside_what_was_tried() {
+        let uplink = |state: &str| UplinkStatus { state: state.to_owned(), ..Default::default() };
+        let mark = |state: &str| agents_view(&uplink(state), now()).map(|finding| finding.mark);
+        assert_eq!(
+            (mark("connected"), mark("waiting"), mark("held")),
+            (Some(Mark::Pass), Some(Mark::Warn), Some(Mark::Fail))
+        );
+        assert_eq!((mark("off"), mark("")), (None, None));
+    }
+}

@@ -1,0 +1,197 @@
+//! Who may read and write what: the configuration, token and keys, the state directory; and whether this user may use the
+//! socket.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::unistd::{Gid, Group, Uid, User, getgroups};
+
+use super::{check::off_thread, finding::Finding, patient::Patient};
+use crate::agent::config::{STATE_DIRECTORY, Tls, TokenSource};
+
+/// The agent's user and group, where it runs as a service.
+const ACCOUNT: &str = "rodent";
+
+pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
+    off_thread(move || {
+        let mut findings = files(&patient);
+        findings.extend(state_directory(&patient.state_directory(), agents_user(&patient)));
+        findings.push(membership(&patient.socket));
+        findings
+    })
+    .await
+}
+
+/// The configuration and what is secret. A line for each that is not right, one for the rest.
+fn files(patient: &Patient) -> Vec<Finding> {
+    let Ok(loaded) = &patient.config else {
+        return vec![Finding::skip("which files hold secrets is not known without the configuration")];
+    };
+    let mut secrets: Vec<PathBuf> = Vec::new();
+    if let Some(controller) = &loaded.config.controller {
+        if let TokenSource::File(path) = &controller.token {
+            secrets.push(path.clone());
+        }
+        if let Tls::On { key_file: Some(path), .. } = &controller.tls {
+            secrets.push(path.clone());
+        }
+    }
+    let looked = loaded.files.iter().map(|path| file(path, false)).chain(secrets.iter().map(|path| file(path, true)));
+    let (right, mut wrong): (Vec<_>, Vec<_>) = looked.partition(Option::is_none);
+    let count = right.len();
+    let mut findings: Vec<Finding> = wrong.drain(..).flatten().collect();
+    if count > 0 {
+        let files = if count == 1 { "1 file is".to_owned() } else { format!("{count} files are") };
+        findings.insert(0, Finding::pass(format!("{files} safe from others: configuration, token, keys")));
+    }
+    findings
+}
+
+/// What is wrong with a file; nothing when it is as it should be.
+fn file(path: &Path, is_secret: bool) -> Option<Finding> {
+    let name = path.display();
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Some(Finding::skip(format!("this user may not look at {name}")).advise("sudo rodent doctor"));
+        }
+        Err(error) => {
+            return Some(Finding::fail(format!("{name} cannot be looked at: {error}"), format!("ls -l {name}")));
+        }
+    };
+    judge(path, metadata.mode() & 0o777, is_secret)
+}
+
+fn judge(path: &Path, mode: u32, is_secret: bool) -> Option<Finding> {
+    let name = path.display();
+    if mode & 0o022 != 0 {
+        let who = if mode & 0o002 != 0 { "everybody" } else { "its group" };
+        return Some(Finding::fail(
+            format!("{name} may be changed by {who} (mode {mode:03o})"),
+            format!("chmod go-w {name}"),
+        ));
+    }
+    if mode & 0o004 == 0 {
+        return None;
+    }
+    let (text, advice) = (format!("{name} may be read by everybody (mode {mode:03o})"), format!("chmod o= {name}"));
+    Some(if is_secret { Finding::fail(text, advice) } else { Finding::warn(text, advice) })
+}
+
+/// Whom the agent runs as: the owner of its socket; where none is there, the service's user for the service's directory.
+fn agents_user(patient: &Patient) -> Option<Uid> {
+    let of_socket = fs::metadata(&patient.socket).ok().map(|metadata| Uid::from_raw(metadata.uid()));
+    let of_service = || User::from_name(ACCOUNT).ok().flatten().map(|user| user.uid);
+    let is_service = patient.state_directory() == Path::new(STATE_DIRECTORY);
+    of_socket.or_else(|| of_service().filter(|_| is_service))
+}
+
+fn state_directory(directory: &Path, user: Option<Uid>) -> Vec<Finding> {
+    let name = directory.display();
+    let metadata = match fs::metadata(directory) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return vec![Finding::skip(format!("this user may not look at {name}")).advise("sudo rodent doctor")];
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return vec![Finding::skip(format!("{name} is not there yet: the agent makes it when it starts"))];
+        }
+        Err(error) => {
+            return vec![Finding::fail(format!("{name} cannot be looked at: {error}"), format!("ls -ld {name}"))];
+        }
+    };
+    let mut findings = Vec::new();
+    let (mode, owner) = (metadata.mode() & 0o777, Uid::from_raw(metadata.uid()));
+    if mode & 0o022 != 0 || mode & 0o007 != 0 {
+        let what = if mode & 0o022 != 0 { "changed" } else { "entered" };
+        let text = format!("{name} may be {what} by others (mode {mode:03o})");
+        let advice = format!("chmod 750 {name}");
+        findings.push(if mode & 0o022 != 0 { Finding::fail(text, advice) } else { Finding::warn(text, advice) });
+    }
+    if let Some(user) = user.filter(|user| *user != owner) {
+        let (owner, user) = (name_of(owner), name_of(user));
+        findings.push(Finding::fail(
+            format!("{name} belongs to {owner}, and the agent runs as {user}"),
+            format!("chown -R {user}: {name}"),
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::pass(format!("{name} belongs to {}, mode {mode:03o}", name_of(owner))));
+    }
+    findings
+}
+
+fn name_of(uid: Uid) -> String {
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// Whether this user may use the socket.
+fn membership(socket: &Path) -> Finding {
+    if Uid::effective().is_root() {
+        return Finding::pass("root may use the socket");
+    }
+    let group = match fs::metadata(socket) {
+        Ok(metadata) if Uid::from_raw(metadata.uid()) == Uid::effective() => {
+            return Finding::pass("the socket is this user's own");
+        }
+        Ok(metadata) => Group::from_gid(Gid::from_raw(metadata.gid())),
+        Err(_) => Group::from_name(ACCOUNT),
+    };
+    let Ok(Some(group)) = group else {
+        return Finding::skip(format!("there is no group `{ACCOUNT}` here that could use the socket"));
+    };
+    let is_member = Gid::effective() == group.gid || getgroups().is_ok_and(|own| own.contains(&group.gid));
+    let (user, name) = (Patient::user(), group.name);
+    if is_member {
+        return Finding::pass(format!("{user} is in the group `{name}` and may use the socket"));
+    }
+    Finding::warn(
+        format!("{user} is not in the group `{name}` and may not use the socket"),
+        format!("sudo usermod -aG {name} {user}, then log in again"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::cli::doctor::finding::Mark;
+
+    fn marked(mode: u32, is_secret: bool) -> Option<Mark> {
+        judge(Path::new("/etc/rodent/token"), mode, is_secret).map(|finding| finding.mark)
+    }
+
+    #[test]
+    fn a_secret_that_others_may_read_fails_and_a_configuration_warns() {
+        assert_eq!((marked(0o640, true), marked(0o600, true), marked(0o640, false)), (None, None, None));
+        assert_eq!((marked(0o644, true), marked(0o644, false)), (Some(Mark::Fail), Some(Mark::Warn)));
+        assert_eq!((marked(0o660, true), marked(0o666, false)), (Some(Mark::Fail), Some(Mark::Fail)));
+        let told = judge(Path::new("/t"), 0o644, true).expect("a finding");
+        assert_eq!(
+            (told.text.as_str(), told.advice.as_str()),
+            ("/t may be read by everybody (mode 644)", "chmod o= /t")
+        );
+    }
+
+    #[test]
+    fn a_state_directory_of_somebody_else_or_open_to_all_is_told() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path();
+        let own = Uid::effective();
+        let marks = |user| state_directory(path, user).into_iter().map(|finding| finding.mark).collect::<Vec<_>>();
+        let mode = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
+        mode(0o750);
+        assert_eq!(marks(Some(own)), [Mark::Pass]);
+        assert_eq!(marks(Some(Uid::from_raw(own.as_raw() + 1))), [Mark::Fail]);
+        mode(0o755);
+        assert_eq!(marks(None), [Mark::Warn]);
+        mode(0o777);
+        assert_eq!(marks(None), [Mark::Fail]);
+        assert_eq!(state_directory(&path.join("absent"), None)[0].mark, Mark::Skip);
+    }
+}

@@ -1,0 +1,99 @@
+//! The token: until when it is valid, by its own word. It is never shown, and neither is what it says of the node.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::{finding::Finding, patient::Patient};
+use crate::{
+    agent::probe::{self, TokenTimes},
+    terminal::human_duration,
+};
+
+/// With less time left than this somebody should ask for a new one.
+const TIME_LEFT_MIN: Duration = Duration::from_secs(14 * 86_400);
+
+const ADVICE: &str = "have the controller's administrator issue one (`rodent-controller token`) and put it into the token \
+                      file; the agent reads it at once";
+
+pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
+    let now = probe::now();
+    let agents = || {
+        let uplink = patient.status.as_ref().ok()?.uplink.as_ref()?;
+        let expires = u64::try_from(uplink.token_expires_at).ok().filter(|ms| *ms > 0)?;
+        let expires = UNIX_EPOCH.checked_add(Duration::from_millis(expires));
+        Some(TokenTimes { expires, ..TokenTimes::default() })
+    };
+    let Some(settings) = patient.controller().cloned() else {
+        let why = if patient.config.is_ok() { "no controller is configured" } else { "the configuration is not known" };
+        // The agent may say it where the configuration is not for this user.
+        return vec![agents().map_or_else(|| Finding::skip(why), |times| judge(times, now))];
+    };
+    let read = tokio::task::spawn_blocking(move || probe::token(&settings)).await;
+    vec![match read {
+        Ok(Ok(times)) => judge(times, now),
+        Ok(Err(error)) if error.contains("Permission denied") => match agents() {
+            Some(times) => judge(times, now),
+            None => Finding::skip(error).advise("sudo rodent doctor"),
+        },
+        Ok(Err(error)) => Finding::fail(error, ADVICE),
+        Err(_) => Finding::fail("the look has panicked", ""),
+    }]
+}
+
+fn judge(times: TokenTimes, now: SystemTime) -> Finding {
+    let moment = humantime::format_rfc3339_seconds;
+    if let Some(from) = times.not_before.filter(|from| *from > now) {
+        return Finding::fail(
+            format!("the token is not valid before {}", moment(from)),
+            "is this machine's clock right? timedatectl",
+        );
+    }
+    let Some(expires) = times.expires else {
+        return Finding::pass("the token does not say that it expires");
+    };
+    match expires.duration_since(now) {
+        Ok(left) if left < TIME_LEFT_MIN => {
+            Finding::warn(format!("the token expires in {}, at {}", human_duration(left), moment(expires)), ADVICE)
+        }
+        Ok(left) => {
+            Finding::pass(format!("the token is valid for {}, until {}", human_duration(left), moment(expires)))
+        }
+        Err(since) => {
+            let ago = human_duration(since.duration());
+            Finding::fail(format!("the token expired {ago} ago, at {}", moment(expires)), ADVICE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::finding::Mark;
+
+    fn mark(not_before: Option<u64>, expires: Option<u64>) -> Mark {
+        let at = |days: u64| UNIX_EPOCH + Duration::from_secs(days * 86_400);
+        let times = TokenTimes { issued: None, not_before: not_before.map(at), expires: expires.map(at) };
+        judge(times, at(100)).mark
+    }
+
+    #[test]
+    fn a_token_passes_warns_when_it_ends_soon_and_fails_when_it_is_not_valid() {
+        assert_eq!(mark(None, None), Mark::Pass);
+        assert_eq!(
+            (mark(None, Some(200)), mark(None, Some(110)), mark(None, Some(99))),
+            (Mark::Pass, Mark::Warn, Mark::Fail)
+        );
+        assert_eq!(mark(Some(101), Some(200)), Mark::Fail);
+    }
+
+    #[tokio::test]
+    async fn no_finding_shows_the_token() {
+        let text = "controller: {address: 'a:1', jwt: hunter2.hunter2.hunter2}";
+        let findings = look(Arc::new(Patient::of_tests(text))).await;
+        assert!(!format!("{findings:?}").contains("hunter2"), "{findings:?}");
+        let findings = look(Arc::new(Patient::of_tests("controller: {address: 'a:1', token_file: /nowhere/t}"))).await;
+        assert_eq!(findings[0].mark, Mark::Fail);
+    }
+}
