@@ -33,6 +33,9 @@ const COMMAND_TIME_MAX: Duration = Duration::from_secs(5);
 /// The most that such a program may say, bytes.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
+/// Is there where systemd runs the machine.
+const SYSTEMD: &str = "/run/systemd/system";
+
 /// What is asked of the unit.
 const UNIT_PROPERTIES: &str = "--property=LoadState,UnitFileState,ActiveState,SubState,NRestarts,Result,ExecMainStatus,\
                                WatchdogUSec,NeedDaemonReload";
@@ -76,7 +79,7 @@ pub async fn space(path: &Path) -> Result<Space, String> {
 /// When systemd gives no answer; in one line.
 pub async fn unit(name: &str) -> Result<Option<BTreeMap<String, String>>, String> {
     let host = Host::at("/");
-    if !host.path("/run/systemd/system").is_dir() {
+    if !host.path(SYSTEMD).is_dir() {
         return Ok(None);
     }
     let programs = ["/usr/bin/systemctl", "/bin/systemctl"];
@@ -89,12 +92,15 @@ pub async fn unit(name: &str) -> Result<Option<BTreeMap<String, String>>, String
     Ok(Some(properties.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()))
 }
 
-/// Whether the journal can explain every message that has an identifier; `None` where there is no journal.
+/// Whether the journal can explain every message that has an identifier; `None` where systemd does not run.
 ///
 /// # Errors
 /// When it gives no answer; in one line.
 pub async fn explains_messages() -> Result<Option<bool>, String> {
     let host = Host::at("/");
+    if !host.path(SYSTEMD).is_dir() {
+        return Ok(None);
+    }
     let programs = ["/usr/bin/journalctl", "/bin/journalctl"];
     let Some(mut journalctl) = Program::find(&host, &programs, COMMAND_TIME_MAX, OUTPUT_BYTES_MAX) else {
         return Ok(None);

@@ -10,6 +10,8 @@ mod clock;
 mod configuration;
 mod controller;
 mod finding;
+mod hooks;
+mod listeners;
 mod log;
 mod patient;
 mod permissions;
@@ -53,7 +55,7 @@ Exit codes: 0 nothing fails, 1 something does. With --send: 0 it arrived, 1 it d
 
 /// Find out what is wrong, and what to do about it
 ///
-/// Looks at configuration, permissions, service, socket, event log, disk, token, clock, and the way to the controller. Changes
+/// Looks at configuration, permissions, service, socket, event log, disk, hooks, token, clock, and the way to the controller. Changes
 /// nothing, and works with the agent running or not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

@@ -1,8 +1,9 @@
 //! The command line: one file a command, each with its arguments and `run`.
 //!
 //! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events`, `status`,
-//! `reload` and `dead-letters` are thin clients of the agent's socket. Always holds: results go to standard output and everything
-//! else to standard error, one line each; a reader that goes away ends a command quietly.
+//! `top`, `reload` and `dead-letters` are thin clients of the agent's socket; `doctor` looks without one, too. Always holds:
+//! results go to standard output and everything else to standard error, one line each; a reader that goes away ends a command
+//! quietly.
 
 mod agent;
 #[cfg(feature = "bench")]
@@ -19,6 +20,7 @@ mod log;
 mod moment;
 mod reload;
 mod status;
+mod top;
 mod try_out;
 
 use std::{env, future::Future, path::PathBuf, process::ExitCode};
@@ -64,6 +66,7 @@ enum Command {
     Emit(emit::Arguments),
     Events(events::Arguments),
     Status(status::Arguments),
+    Top(top::Arguments),
     Doctor(doctor::Arguments),
     /// Decide about events that the controller refuses
     #[command(after_help = dead_letters::EXAMPLES)]
@@ -111,6 +114,7 @@ impl Command {
             Command::Emit(arguments) => wait_for(emit::run(arguments, &socket)),
             Command::Events(arguments) => wait_for(events::run(arguments, &socket)),
             Command::Status(arguments) => wait_for(status::run(arguments, &socket)),
+            Command::Top(arguments) => wait_for(top::run(arguments, &socket)),
             Command::Doctor(arguments) => wait_for(doctor::run(arguments, named)),
             Command::DeadLetters(arguments) => wait_for(dead_letters::run(arguments, &socket)),
             Command::Config(arguments) => Ok(config::run(arguments, &socket)),

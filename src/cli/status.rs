@@ -9,7 +9,7 @@ use std::{io, path::Path, process::ExitCode, time::SystemTime};
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
-use self::report::Report;
+pub(super) use self::report::Report;
 use super::Failure;
 use crate::{
     client::{Client, StatusResponse},
@@ -164,14 +164,13 @@ mod tests {
         let printed = printed(&month());
         assert!(printed.lines().all(|line| line.width() <= 80), "{printed}");
         let lines: Vec<&str> = printed.lines().collect();
-        assert!(lines.len() <= 32, "{printed}");
+        assert!(lines.len() <= 30, "{printed}");
         assert!(lines[1].contains("events are not durable: write /var/lib/rodent"), "{printed}");
         let row = |name: &str| lines.iter().find(|line| line.starts_with(name)).copied().unwrap_or_default();
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(words(row("LANE")), "LANE STORED BYTES ON DISK OLDEST IN MEMORY LOST");
-        assert_eq!(words(row("urgent")), "urgent 1,204 114.1 KiB 116.4 KiB 30d 0 0");
-        assert_eq!(words(row("routine")), "routine 12,960,000 1.2 GiB 1.2 GiB 30d 17,999, 950ms 1,300,000");
-        assert_eq!(words(row("uplink  routine")), "uplink routine 1,300,001 12,960,000");
+        assert_eq!(words(row("LANE")), "LANE STORED ON DISK OLDEST IN MEMORY TO GO LOST");
+        assert_eq!(words(row("urgent")), "urgent 1,204 116.4 KiB 30d 0 1,204 0");
+        assert_eq!(words(row("routine")), "routine 12,960,000 1.2 GiB 30d 17,999, 950ms 12,960,000 1,300,000");
         assert_eq!(words(row("at risk")), "at risk 17,999 events (3.4 MiB, for 950ms) if the power failed now");
     }
 

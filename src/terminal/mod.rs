@@ -18,6 +18,8 @@
 //! # std::io::Result::Ok(())
 //! ```
 
+mod full_screen;
+mod line;
 mod output;
 #[cfg(test)]
 pub(crate) mod page;
@@ -25,6 +27,8 @@ mod screen;
 mod table;
 mod units;
 
+pub use full_screen::{FullScreen, can_draw};
+pub use line::Line;
 pub use output::Output;
 pub use screen::{Screen, quiet_end};
 pub use table::{Cell, Column, Table, Tone};

@@ -91,7 +91,7 @@ impl Tone {
         }
     }
 
-    fn style(self) -> Style {
+    pub(super) fn style(self) -> Style {
         match self {
             Tone::Plain => Style::new(),
             Tone::Dim => Style::new().dimmed(),
@@ -252,7 +252,7 @@ fn shrink(columns: &[Column], room: usize) -> (Vec<usize>, usize) {
 }
 
 /// The text in at most `width` columns, with `…` in place of what was cut off.
-fn cut(text: &str, width: usize) -> Cow<'_, str> {
+pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
         return Cow::Borrowed(text);
     }
@@ -269,7 +269,7 @@ fn cut(text: &str, width: usize) -> Cow<'_, str> {
 
 /// The text with control characters and those that turn the direction of writing spelt out: what comes from outside
 /// must not move a cursor or paint a screen.
-fn visible(text: &str) -> Cow<'_, str> {
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
     }

@@ -17,6 +17,7 @@ needs=(
     # The server scrapes the programs; its promtool reads pages, rules and queries.
     "prometheus prometheus golang-github-prometheus"
     "promtool prometheus golang-github-prometheus"
+    "tmux tmux tmux"
 )
 if command -v apt-get >/dev/null; then
     needs+=("mmdebstrap mmdebstrap -")

@@ -163,6 +163,12 @@ impl Site {
         lines.lines().map(|line| serde_json::from_str(line).expect("every line is JSON")).collect()
     }
 
+    /// What a command of the agent's comes to.
+    pub(crate) fn command(&self, words: &[&str]) -> std::process::Output {
+        let (command, rest) = words.split_first().expect("a command");
+        self.rodent(command).args(rest).env_remove("RODENT_SOCKET").output().expect("start rodent")
+    }
+
     fn rodent(&self, command: &str) -> Command {
         let mut rodent = Command::new(env!("CARGO_BIN_EXE_rodent"));
         rodent.arg(command).arg("--socket").arg(self.path("rodent.sock")).stdout(Stdio::piped()).stdin(Stdio::null());

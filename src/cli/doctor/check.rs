@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use super::{
-    clock, configuration, controller, finding::Finding, log, patient::Patient, permissions, service, socket, space,
-    token,
+    clock, configuration, controller, finding::Finding, hooks, listeners, log, patient::Patient, permissions, service,
+    socket, space, token,
 };
 
 /// How long a check of files and programs may take. More than a program of systemd may.
@@ -35,6 +35,7 @@ pub(super) const ALL: &[Check] = &[
     Check { name: "service", time_max: LOCAL_TIME_MAX, look: |patient| Box::pin(service::look(patient)) },
     Check { name: "journal", time_max: LOCAL_TIME_MAX, look: |_| Box::pin(service::look_at_journal()) },
     Check { name: "socket", time_max: LOCAL_TIME_MAX, look: |patient| Box::pin(socket::look(patient)) },
+    Check { name: "listeners", time_max: LOCAL_TIME_MAX, look: |patient| Box::pin(listeners::look(patient)) },
     Check { name: "log", time_max: LOCAL_TIME_MAX, look: |patient| Box::pin(log::look(patient)) },
     Check { name: "space", time_max: LOCAL_TIME_MAX, look: |patient| Box::pin(space::look(patient)) },
     Check {
@@ -42,6 +43,7 @@ pub(super) const ALL: &[Check] = &[
         time_max: LOCAL_TIME_MAX,
         look: |patient| Box::pin(socket::look_at_collectors(patient)),
     },
+    Check { name: "hooks", time_max: LOCAL_TIME_MAX, look: |_| Box::pin(hooks::look()) },
     Check { name: "token", time_max: LOCAL_TIME_MAX, look: |patient| Box::pin(token::look(patient)) },
     Check { name: "controller", time_max: NETWORK_TIME_MAX, look: |patient| Box::pin(controller::look(patient)) },
     Check { name: "clock", time_max: NETWORK_TIME_MAX, look: |patient| Box::pin(clock::look(patient)) },

@@ -1,6 +1,7 @@
 //! The way to the controller, step by step, and how the agent itself gets on with it.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -33,7 +34,9 @@ pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
 fn steps(address: &str, look: &ControllerLook, now: SystemTime) -> Vec<Finding> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let mut findings = Vec::new();
-    findings.extend(look.resolved.as_ref().map(|step| match step {
+    // An address that is written as one has no name to be found.
+    let named = look.resolved.as_ref().filter(|_| address.parse::<SocketAddr>().is_err());
+    findings.extend(named.map(|step| match step {
         Ok(found) => {
             let found: Vec<_> = found.iter().map(ToString::to_string).collect();
             Finding::pass(format!("{host} is {}", found.join(", ")))
@@ -43,6 +46,7 @@ fn steps(address: &str, look: &ControllerLook, now: SystemTime) -> Vec<Finding> 
             format!("getent hosts {host}; correct `controller.address` or /etc/resolv.conf"),
         ),
     }));
+    let is_local = matches!(&look.connected, Some(Ok((peer, _))) if peer.ip().is_loopback());
     findings.extend(look.connected.as_ref().map(|step| match step {
         Ok((peer, took)) => Finding::pass(format!("{peer} takes connections, after {}", human_duration(*took))),
         Err(error) => Finding::fail(error.clone(), "is it up, and does a firewall let this machine through?"),
@@ -54,6 +58,9 @@ fn steps(address: &str, look: &ControllerLook, now: SystemTime) -> Vec<Finding> 
                 .push(Finding::skip(format!("TLS cannot be tried by this user: {error}")).advise("sudo rodent doctor"));
         }
         Some(Err(error)) => findings.push(Finding::fail(error.clone(), "rodent config show | grep controller.tls")),
+        None if look.answered.is_some() && is_local => {
+            findings.push(Finding::pass("the connection is not encrypted, and does not leave this machine"));
+        }
         None if look.answered.is_some() => findings.push(Finding::warn(
             "the connection is not encrypted: the token and all events go in clear",
             "remove `controller.tls: off`, unless the network is trusted",
@@ -180,6 +187,14 @@ mod tests {
         let refused = "connect to ctl:443: connection refused".to_owned();
         let look = ControllerLook { connected: Some(Err(refused)), ..reached() };
         assert_eq!(marks(&look), [Mark::Pass, Mark::Fail]);
+    }
+
+    #[test]
+    fn an_address_needs_no_name_and_what_stays_on_this_machine_no_encryption() {
+        let peer = "127.0.0.1:443".parse().expect("an address");
+        let look = ControllerLook { connected: Some(Ok((peer, Duration::ZERO))), ..answered(Verdict::Known) };
+        let marks: Vec<_> = steps("127.0.0.1:443", &look, now()).iter().map(|finding| finding.mark).collect();
+        assert_eq!(marks, [Mark::Pass, Mark::Pass, Mark::Pass]);
     }
 
     #[test]

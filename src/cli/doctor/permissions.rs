@@ -19,7 +19,7 @@ const ACCOUNT: &str = "rodent";
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     off_thread(move || {
         let mut findings = files(&patient);
-        findings.extend(state_directory(&patient.state_directory(), agents_user(&patient)));
+        findings.extend(state_directory(&patient.state_directory(), agents_user(&patient), patient.status.is_ok()));
         findings.push(membership(&patient.socket));
         findings
     })
@@ -90,12 +90,16 @@ fn agents_user(patient: &Patient) -> Option<Uid> {
     of_socket.or_else(|| of_service().filter(|_| is_service))
 }
 
-fn state_directory(directory: &Path, user: Option<Uid>) -> Vec<Finding> {
+fn state_directory(directory: &Path, user: Option<Uid>, runs: bool) -> Vec<Finding> {
     let name = directory.display();
     let metadata = match fs::metadata(directory) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return vec![Finding::skip(format!("this user may not look at {name}")).advise("sudo rodent doctor")];
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && runs => {
+            let text = format!("{name} is gone, and the agent that runs keeps its events there");
+            return vec![Finding::fail(text, "bring it back (a mount?), then systemctl restart rodent")];
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return vec![Finding::skip(format!("{name} is not there yet: the agent makes it when it starts"))];
@@ -183,7 +187,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path();
         let own = Uid::effective();
-        let marks = |user| state_directory(path, user).into_iter().map(|finding| finding.mark).collect::<Vec<_>>();
+        let marks =
+            |user| state_directory(path, user, false).into_iter().map(|finding| finding.mark).collect::<Vec<_>>();
         let mode = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
         mode(0o750);
         assert_eq!(marks(Some(own)), [Mark::Pass]);
@@ -192,6 +197,7 @@ mod tests {
         assert_eq!(marks(None), [Mark::Warn]);
         mode(0o777);
         assert_eq!(marks(None), [Mark::Fail]);
-        assert_eq!(state_directory(&path.join("absent"), None)[0].mark, Mark::Skip);
+        assert_eq!(state_directory(&path.join("absent"), None, false)[0].mark, Mark::Skip);
+        assert_eq!(state_directory(&path.join("absent"), None, true)[0].mark, Mark::Fail, "an agent has it open");
     }
 }

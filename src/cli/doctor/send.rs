@@ -277,7 +277,8 @@ mod tests {
     use crate::schema::local::{CursorStatus, LogStatus, UplinkStatus};
 
     fn status(state: &str, next_sequence: u64) -> StatusResponse {
-        let cursor = CursorStatus { name: UPLINK.to_owned(), lane: "urgent".to_owned(), next_sequence, lag_events: 2 };
+        let (name, lane) = (UPLINK.to_owned(), "urgent".to_owned());
+        let cursor = CursorStatus { name, lane, next_sequence, lag_events: 2, ..Default::default() };
         StatusResponse {
             log: Some(LogStatus { log_epoch: "e".to_owned(), cursors: vec![cursor], ..Default::default() }),
             uplink: Some(UplinkStatus { state: state.to_owned(), last_error: "why".to_owned(), ..Default::default() }),

@@ -81,7 +81,7 @@ pub(super) async fn look_at_journal() -> Vec<Finding> {
             "`journalctl -x` does not explain all of the agent's messages: the catalogue is missing or old",
             "put rodent.catalog into /usr/lib/systemd/catalog, then journalctl --update-catalog",
         ),
-        Ok(None) => Finding::skip("no journal here"),
+        Ok(None) => Finding::skip("no systemd runs here, and so no journal"),
         Err(error) => Finding::warn(format!("the journal does not answer: {error}"), "journalctl --verify"),
     }]
 }

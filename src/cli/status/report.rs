@@ -2,7 +2,7 @@
 //!
 //! Pure: the time is handed in.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::super::moment::ago;
 use crate::{
@@ -14,25 +14,41 @@ use crate::{
 /// From this share of its bound on, the log of a machine that has a controller is worth a word, percent.
 const FULL_PERCENT: u64 = 90;
 
+/// With less time left than this, what the node proves itself with is worth a word.
+const EXPIRY_MIN: Duration = Duration::from_secs(14 * 86_400);
+
 /// One line.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fact {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct Fact {
     pub(super) label: &'static str,
-    pub(super) text: String,
-    pub(super) tone: Tone,
+    pub(in crate::cli) text: String,
+    pub(in crate::cli) tone: Tone,
 }
 
 #[derive(Debug)]
-pub(super) struct Report {
-    pub(super) headline: Fact,
+pub(in crate::cli) struct Report {
+    /// Which version, and [`Report::verdict`].
+    pub(in crate::cli) headline: Fact,
+    /// Whether something needs attention, in a few words.
+    pub(in crate::cli) verdict: String,
+    /// What does, the worst first.
+    pub(in crate::cli) problems: Vec<Fact>,
+    /// How it stands with the controller.
+    pub(in crate::cli) controller: String,
     pub(super) facts: Vec<Fact>,
 }
 
 impl Report {
-    pub(super) fn of(status: &StatusResponse, now: SystemTime) -> Report {
+    pub(in crate::cli) fn of(status: &StatusResponse, now: SystemTime) -> Report {
         let (log, uplink) = (status.log.clone().unwrap_or_default(), status.uplink.clone().unwrap_or_default());
-        let mut facts = problems(status, &log, &uplink, now);
-        let headline = headline(status, &facts);
+        let problems = problems(status, &log, &uplink, now);
+        let (verdict, tone) = verdict(&problems);
+        let headline = Fact { label: "rodent", text: format!("{} {verdict}", status.version).trim().to_owned(), tone };
+        let controller = reached(&uplink, now);
+        let mut facts = problems.clone();
+        if !facts.is_empty() {
+            facts.push(Fact { label: "", text: "→ `rodent doctor` says what to do".to_owned(), tone: Tone::Mark });
+        }
         facts.extend([
             fact("node", or_unknown(&status.node_id)),
             fact("agent", agent(status, now)),
@@ -40,14 +56,14 @@ impl Report {
             fact("disk", on_disk(&log)),
             fact("at risk", at_risk(&log)),
             fact("lost", lost(&log)),
-            fact("controller", reached(&uplink, now)),
+            fact("controller", controller.clone()),
         ]);
         if uplink.state != "off" {
             facts.push(fact("", delivered(&uplink, &log)));
             facts.extend(flow(&uplink).map(|words| fact("", words)));
         }
         facts.push(fact("taken", taken(status)));
-        Report { headline, facts }
+        Report { headline, verdict, problems, controller, facts }
     }
 }
 
@@ -55,13 +71,12 @@ fn fact(label: &'static str, text: String) -> Fact {
     Fact { label, text, tone: Tone::Plain }
 }
 
-fn headline(status: &StatusResponse, problems: &[Fact]) -> Fact {
-    let (words, tone) = match problems.len() {
+fn verdict(problems: &[Fact]) -> (String, Tone) {
+    match problems.len() {
         0 => ("healthy".to_owned(), Tone::Good),
-        1 => ("one thing needs attention".to_owned(), Tone::Warn),
+        1 => ("1 thing needs attention".to_owned(), Tone::Warn),
         count => (format!("{count} things need attention"), Tone::Warn),
-    };
-    Fact { label: "rodent", text: format!("{} {words}", status.version).trim().to_owned(), tone }
+    }
 }
 
 fn problems(status: &StatusResponse, log: &LogStatus, uplink: &UplinkStatus, now: SystemTime) -> Vec<Fact> {
@@ -97,10 +112,35 @@ fn problems(status: &StatusResponse, log: &LogStatus, uplink: &UplinkStatus, now
     if removed > 0 {
         add(Tone::Warn, format!("{} events were removed before everyone had them", grouped(removed)));
     }
+    for (what, expires) in [("token", uplink.token_expires_at), ("certificate", uplink.certificate_expires_at)] {
+        if let Some(words) = expiry(what, expires, now) {
+            add(Tone::Warn, words);
+        }
+    }
+    let configuration = status.configuration.clone().unwrap_or_default();
+    if let Some(since) = ago(configuration.refused_at, now) {
+        let (since, why) = (human_duration(since), &configuration.refusal);
+        add(Tone::Warn, format!("the changed configuration was refused {since} ago and is not in force: {why}"));
+    }
+    if !configuration.needs_restart.is_empty() {
+        let keys = configuration.needs_restart.join(", ");
+        add(Tone::Warn, format!("the configuration has changed, and only a restart puts in force: {keys}"));
+    }
     for collector in status.collectors.iter().filter(|collector| collector.state == "failed") {
         add(Tone::Warn, format!("the collector {} has failed: {}", collector.name, collector.detail));
     }
     problems
+}
+
+/// Until when the node can prove itself; nothing while that is far.
+fn expiry(what: &str, unix_ms: i64, now: SystemTime) -> Option<String> {
+    let expires = u64::try_from(unix_ms).ok().filter(|ms| *ms > 0)?;
+    let expires = UNIX_EPOCH.checked_add(Duration::from_millis(expires))?;
+    match expires.duration_since(now) {
+        Ok(left) if left < EXPIRY_MIN => Some(format!("the {what} of this node expires in {}", human_duration(left))),
+        Ok(_) => None,
+        Err(since) => Some(format!("the {what} of this node expired {} ago", human_duration(since.duration()))),
+    }
 }
 
 fn or_unknown(text: &str) -> String {
@@ -180,9 +220,9 @@ fn reached(uplink: &UplinkStatus, now: SystemTime) -> String {
 fn delivered(uplink: &UplinkStatus, log: &LogStatus) -> String {
     let lag: u64 = log.cursors.iter().filter(|cursor| cursor.name == "uplink").map(|cursor| cursor.lag_events).sum();
     format!(
-        "{} delivered in {} batches ({}), {} to go",
+        "{} delivered in {} ({}), {} to go",
         counted(uplink.delivered_events),
-        grouped(uplink.delivered_batches),
+        of_batches(uplink.delivered_batches),
         human_bytes(uplink.delivered_bytes),
         grouped(lag)
     )
@@ -201,13 +241,18 @@ fn flow(uplink: &UplinkStatus) -> Option<String> {
     let room = if window == 1 { "one at a time".to_owned() } else { format!("up to {window} at a time") };
     let plain = uplink.compression == "none";
     let compression = if plain { "not compressed" } else { uplink.compression.as_str() };
-    Some(format!("{} events/s, {on_the_way} ({room}), {compression}", grouped(rate)))
+    let events = if rate == 1 { "event" } else { "events" };
+    Some(format!("{} {events}/s, {on_the_way} ({room}), {compression}", grouped(rate)))
 }
 
 fn taken(status: &StatusResponse) -> String {
     let pipeline = status.pipeline.clone().unwrap_or_default();
     let (filtered, refused) = (grouped(pipeline.filtered_events), grouped(pipeline.refused_events));
     format!("{} since the start, {filtered} filtered, {refused} refused", counted(pipeline.accepted_events))
+}
+
+fn of_batches(batches: u64) -> String {
+    if batches == 1 { "1 batch".to_owned() } else { format!("{} batches", grouped(batches)) }
 }
 
 fn counted(events: u64) -> String {
@@ -232,10 +277,8 @@ fn routine_percent(log: &LogStatus) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use super::*;
-    use crate::schema::local::{CollectorStatus, CursorStatus};
+    use crate::schema::local::{CollectorStatus, ConfigurationStatus, CursorStatus};
 
     const NOW_MS: i64 = 1_762_767_000_000;
 
@@ -322,6 +365,31 @@ mod tests {
         assert_eq!(report.headline.text, "0.1.0 3 things need attention");
         assert_eq!(report.facts[0].text, "the controller refuses, everything is kept: the token has expired");
         assert_eq!(text(&report, "lost"), "7 events since the start");
+    }
+
+    #[test]
+    fn what_ends_soon_and_a_configuration_that_is_not_in_force_need_attention() {
+        let mut status = status();
+        let uplink = status.uplink.as_mut().expect("set above");
+        (uplink.token_expires_at, uplink.certificate_expires_at) = (NOW_MS + 86_400_000, NOW_MS + 86_400_000 * 30);
+        status.configuration = Some(ConfigurationStatus {
+            needs_restart: vec!["socket".to_owned()],
+            refused_at: NOW_MS - 60_000,
+            refusal: "rodent.yml:1:1: no".to_owned(),
+            ..Default::default()
+        });
+        let report = Report::of(&status, now());
+        let texts: Vec<_> = report.problems.iter().map(|problem| problem.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "the token of this node expires in 1d",
+                "the changed configuration was refused 1m ago and is not in force: rodent.yml:1:1: no",
+                "the configuration has changed, and only a restart puts in force: socket",
+            ]
+        );
+        status.uplink.as_mut().expect("set above").token_expires_at = NOW_MS - 7_200_000;
+        assert_eq!(Report::of(&status, now()).problems[0].text, "the token of this node expired 2h ago");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::{
     terminal::{Cell, Column, Table, Tone, grouped, human_bytes, human_duration},
 };
 
+/// The cursor of the way to the controller.
+const UPLINK: &str = "uplink";
+
 /// Those that have rows.
 pub(super) fn all(status: &StatusResponse, now: SystemTime) -> Vec<Table> {
     let log = status.log.clone().unwrap_or_default();
@@ -16,7 +19,8 @@ pub(super) fn all(status: &StatusResponse, now: SystemTime) -> Vec<Table> {
     if !log.lanes.is_empty() {
         tables.push(lanes(&log, now));
     }
-    if !log.cursors.is_empty() {
+    // The uplink's stand beside their lanes.
+    if log.cursors.iter().any(|cursor| cursor.name != UPLINK) {
         tables.push(cursors(&log));
     }
     if !status.collectors.is_empty() {
@@ -29,10 +33,10 @@ fn lanes(log: &LogStatus, now: SystemTime) -> Table {
     let mut table = Table::new(&[
         Column::left("LANE"),
         Column::right("STORED"),
-        Column::right("BYTES"),
         Column::right("ON DISK"),
         Column::right("OLDEST"),
         Column::right("IN MEMORY"),
+        Column::right("TO GO"),
         Column::right("LOST"),
     ]);
     for lane in &log.lanes {
@@ -40,14 +44,20 @@ fn lanes(log: &LogStatus, now: SystemTime) -> Table {
         table.row([
             Cell::from(lane.lane.as_str()),
             Cell::from(grouped(lane.stored_events)),
-            Cell::from(human_bytes(lane.stored_bytes)),
             Cell::from(human_bytes(lane.disk_bytes)),
             Cell::from(ago(lane.oldest_time, now).map_or_else(|| "-".to_owned(), human_duration)),
             Cell::from(in_memory(lane)),
+            Cell::from(to_go(log, lane)),
             Cell::toned(grouped(lane.lost_events), tone),
         ]);
     }
     table
+}
+
+/// What the controller has yet to get; nothing where there is none.
+fn to_go(log: &LogStatus, lane: &LaneStatus) -> String {
+    let cursor = log.cursors.iter().find(|cursor| cursor.name == UPLINK && cursor.lane == lane.lane);
+    cursor.map_or_else(|| "-".to_owned(), |cursor| grouped(cursor.lag_events))
 }
 
 /// How many wait, and how far the disk is behind.
