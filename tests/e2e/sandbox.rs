@@ -1,10 +1,19 @@
 //! The agent's sandbox, measured from outside and tried from inside: this test program once more, run by the very unit.
 
-use std::{env, fs, fs::File, io, os::fd::FromRawFd as _, path::Path, process::Command};
+use std::{
+    env, fs,
+    fs::File,
+    io,
+    os::{fd::FromRawFd as _, unix::fs::PermissionsExt as _},
+    path::Path,
+    process::Command,
+};
 
 use crate::{appliance::Appliance, container::source};
 
 const INSIDE: &str = "RODENT_INSIDE_THE_SANDBOX";
+/// Of the units, and not known to systemd before 254, which goes on without them.
+const NEW_KEYS: [&str; 3] = ["ImportCredential", "RestartSteps", "RestartMaxDelaySec"];
 /// Of personality(2): what a 32-bit program would see.
 const PER_LINUX32: libc::c_ulong = 8;
 /// By `systemd-analyze security`, at the most.
@@ -22,6 +31,11 @@ fn the_sandbox_is_as_tight_as_it_is_said_to_be() {
     appliance.run("cp /usr/bin/id /usr/local/bin/suid-id && chmod 4755 /usr/local/bin/suid-id && touch /dev/shm/of-others /tmp/of-others");
 
     for unit in ["rodent", "rodent-controller"] {
+        // The pages that it names are in the package; the keys are those of newer versions of systemd.
+        let said = appliance.attempt(&format!("systemd-analyze verify --man=no {unit}.service"));
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        let is_new = |line: &str| NEW_KEYS.iter().any(|key| line.contains(&format!("Unknown key '{key}'")));
+        assert!(said.lines().filter(|line| line.contains("rodent")).all(is_new), "{said}");
         assert!(exposure(&appliance, unit) <= EXPOSURE_MAX, "{unit}");
     }
     let inside = format!(
@@ -94,6 +108,8 @@ fn nothing_else_can_be_written() {
     for directory in ["/var/lib/rodent", "/run/rodent", "/tmp", "/dev/shm"] {
         let path = Path::new(directory).join("inside");
         fs::write(&path, "").unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mode = fs::metadata(&path).expect("it was just made").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "others may look into what the agent writes");
         fs::remove_file(path).expect("it was just made");
     }
 }
@@ -180,7 +196,6 @@ fn there_is_no_privilege_and_no_way_to_one() {
     let id = Command::new("/usr/local/bin/suid-id").arg("-u").output().expect("it runs");
     let own = nix::unistd::getuid().to_string();
     assert!(!nix::unistd::getuid().is_root() && String::from_utf8_lossy(&id.stdout).trim() == own);
-    use std::os::unix::fs::PermissionsExt as _;
     fs::write("/var/lib/rodent/inside", "").expect("its own directory");
     let made = fs::set_permissions("/var/lib/rodent/inside", fs::Permissions::from_mode(0o4755));
     fs::remove_file("/var/lib/rodent/inside").expect("it was just made");
