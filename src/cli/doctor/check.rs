@@ -77,7 +77,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_check_that_hangs_fails_after_its_time() {
         let check = Check { name: "hangs", time_max: LOCAL_TIME_MAX, look: |_| Box::pin(std::future::pending()) };
+        let begun = tokio::time::Instant::now();
         let findings = check.run(Arc::new(Patient::of_tests(""))).await;
+        assert!(
+            begun.elapsed() < LOCAL_TIME_MAX + Duration::from_secs(1),
+            "{:?} of a clock that is turned",
+            begun.elapsed()
+        );
         assert_eq!(findings[0].text, "no answer within 8 s");
     }
 
