@@ -126,6 +126,11 @@ impl Site {
         fs::read_to_string(self.path("agent.log")).expect("its log")
     }
 
+    /// Waits until the agent has said this: its lines are written by a thread of their own.
+    pub(super) fn says(&self, text: &str) {
+        wait(text, PATIENCE, || self.log().contains(text).then_some(()));
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         let process = self.process.as_ref().expect("it runs");
         let number = i32::try_from(process.child.id()).expect("process numbers are positive");
