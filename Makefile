@@ -9,10 +9,9 @@ checked := it log outage $(basename $(notdir $(wildcard tests/*.rs)))
 
 # Packages (.deb, .rpm) for each of these, into target/packages.
 MACHINES ?= x86_64 aarch64
-# All that a package says about time is the time of the commit.
-export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
 
-# Everything, end to end included. Needs root; installs the system packages it needs; fails where it cannot run.
+# Everything but the packages, end to end included. Needs root; installs the system packages it needs; fails where it
+# cannot run.
 test:
 	tests/e2e/install.sh
 	$(CARGO) test --all-features --no-fail-fast -- --skip packages::
@@ -39,8 +38,9 @@ repackage:
 	@test -n "$(VERSION)" || { echo "say which: make repackage VERSION=0.2.0" >&2; exit 64; }
 	VERSION=$(VERSION) packaging/package.sh $(MACHINES)
 
-# Their life on a booted machine, after `make packages`. Needs root.
+# What is in them, and their life on a booted machine, after `make packages`. Needs root.
 test-packages:
+	packaging/install-tools.sh
 	tests/e2e/install.sh
 	$(MAKE) repackage VERSION=99.0.0 MACHINES=$(shell uname -m)
-	$(CARGO) test --all-features --test e2e -- packages:: --test-threads 1
+	$(CARGO) test --all-features --test packages --test e2e -- packages:: --test-threads 1

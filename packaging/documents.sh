@@ -3,6 +3,8 @@
 # completions, third-party licences, changelog. The program that does it is a plain build for this machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# All that a package says about time is the time of the commit.
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 
 cargo=${CARGO:-cargo}
 into=target/packages/documents

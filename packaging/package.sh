@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Packs what was built for the machines named into target/packages, as .deb and .rpm; compiles nothing. With VERSION=X.Y.Z
-# the packages have that version and lie in target/packages/X.Y.Z: to try an upgrade.
+# the packages have that version and lie in target/packages/X.Y.Z: to try an upgrade. INTO=DIRECTORY puts them elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# All that a package says about time is the time of the commit.
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 
 # On every appliance, and sent to each.
 agent_deb_bytes_max=$((5 * 1024 * 1024))
 
 version=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)}
-into=target/packages${VERSION:+/$VERSION}
+into=${INTO:-target/packages${VERSION:+/$VERSION}}
 mkdir -p "$into"
 PATH=$PWD/target/tools/bin:$PATH
 

@@ -17,8 +17,6 @@ impl Text {
         let (section, source) = (section.to_string(), format!("Rodent {}", env!("CARGO_PKG_VERSION")));
         let mut roff = Roff::new();
         roff.control("TH", [&name.to_uppercase(), &section, date, &source, "Rodent"]);
-        // Long names of kinds and keys are broken nowhere, and lines are not stretched to fit.
-        roff.control("nh", []).control("ad", ["l"]);
         Text { roff, titled: true }
     }
 
@@ -91,7 +89,8 @@ impl Text {
 
     /// Other pages.
     pub(crate) fn see_also(&mut self, pages: &[String]) -> &mut Text {
-        self.section("SEE ALSO");
+        // Names of pages are not broken. A section begins with hyphenation, therefore here.
+        self.section("SEE ALSO").roff.control("nh", []);
         let mut line = Vec::new();
         for page in pages {
             if !line.is_empty() {
