@@ -56,7 +56,12 @@ fn files_of_deb(path: &Path) -> BTreeSet<String> {
     let listing = output(Command::new("dpkg-deb").arg("--contents").arg(path));
     let line = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();
-        format!("{} {} /{}", words[0], words[1], words[5].trim_start_matches("./").trim_start_matches('/'))
+        format!(
+            "{} {} /{}",
+            words[0],
+            words[1].replace("0/0", "root/root"),
+            words[5].trim_start_matches("./").trim_start_matches('/')
+        )
     };
     listing.lines().filter(|line| !line.starts_with('d')).map(line).collect()
 }
