@@ -51,9 +51,9 @@ impl LogLook {
                 status
             },
             move |status| {
-                let mut cursors = refreshed.cursors();
-                find_oldest(&mut cursors, &status.cursors, |_, _| None);
-                status.cursors = cursors;
+                let last = std::mem::take(&mut status.cursors);
+                refreshed.refresh(status);
+                find_oldest(&mut status.cursors, &last, |_, _| None);
                 status.degraded = refreshed.degraded().unwrap_or_else(|| "the disk does not answer".to_owned());
             },
         )

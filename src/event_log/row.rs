@@ -392,6 +392,12 @@ impl Row {
             .sum()
     }
 
+    /// As a look at a disk that hangs does.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> impl Drop + '_ {
+        self.lock()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Volume>> {
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -59,6 +59,41 @@ impl EventLog {
         }
     }
 
+    /// Brings up to date what is known without the disk, and without any lock that may be held while the disk is asked:
+    /// cursors, what waits, what is lost. For when [`status`](EventLog::status) does not come back.
+    pub fn refresh(&self, status: &mut LogStatus) {
+        status.cursors = self.cursors();
+        for lane in Lane::ALL {
+            let place = match status.lanes.iter().position(|its| its.lane == lane.name()) {
+                Some(place) => place,
+                None => {
+                    status.lanes.push(LaneStatus { lane: lane.name().to_owned(), ..LaneStatus::default() });
+                    status.lanes.len() - 1
+                }
+            };
+            if let Some(its) = status.lanes.get_mut(place) {
+                self.refresh_lane(lane, its);
+            }
+        }
+    }
+
+    fn refresh_lane(&self, lane: Lane, its: &mut LaneStatus) {
+        its.next_sequence = self.next_sequence(lane);
+        its.durable_sequence = self.shared.durable(lane);
+        let mut waiting = self.shared.buffer.waiting(lane);
+        // What can be read and is not durable lies in generations in memory: their bytes are not known here.
+        let in_memory = self.shared.visible(lane).saturating_sub(its.durable_sequence);
+        if in_memory > 0 {
+            let since = self.shared.degraded.lock().unwrap_or_else(PoisonError::into_inner).since;
+            waiting.oldest = waiting.oldest.max(since.map_or(Duration::ZERO, |since| since.elapsed()));
+        }
+        its.waiting_events = waiting.events.saturating_add(in_memory);
+        its.waiting_bytes = waiting.bytes;
+        its.waiting_milliseconds = u64::try_from(waiting.oldest.as_millis()).unwrap_or(u64::MAX);
+        its.lost_events = self.shared.lost(lane);
+        its.losses = self.shared.losses.status(lane);
+    }
+
     /// How long the disk took to make groups of events durable, since the log was opened.
     pub fn commits(&self) -> &Histogram {
         &self.shared.commits
@@ -135,7 +170,10 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_log::{Draft, Settings};
+    use crate::{
+        event_log::{Draft, Settings},
+        schema::events::event_loss_payload::EventLossOperation,
+    };
 
     #[tokio::test]
     async fn nothing_is_at_risk_once_it_is_durable_also_when_it_fills_a_generation() {
@@ -159,6 +197,42 @@ mod tests {
             assert_eq!((routine.durable_sequence, routine.next_sequence), (next, next));
             assert_eq!(log.time_of(Lane::Routine, next - 1), i64::try_from(round).ok());
             assert_eq!(log.time_of(Lane::Routine, next), None);
+        }
+        log.close();
+    }
+
+    #[tokio::test]
+    async fn what_waits_and_what_is_lost_is_known_while_a_look_at_the_disk_holds_the_lanes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let settings =
+            Settings { flush_interval: Duration::from_secs(3600), ..Settings::new(directory.path().join("log")) };
+        let log = EventLog::open(settings).expect("a log");
+        let mut seen = log.status();
+        let draft = Draft { event: b"x", level: 1, category: 1, timestamp: 1 };
+        let next = log.append(Lane::Routine, &[draft; 10]).await.expect("appended");
+        log.shared.count_loss(Lane::Routine, 3);
+        log.shared.losses.add(Lane::Routine, EventLossOperation::MemoryBound, 3);
+        let asked = log.status();
+        let refreshed = {
+            let _held: Vec<_> = log.shared.rows.iter().map(Row::hold).collect();
+            let (log, mut none) = (log.clone(), LogStatus::default());
+            let refreshing = std::thread::spawn(move || {
+                log.refresh(&mut seen);
+                log.refresh(&mut none);
+                [seen, none]
+            });
+            while !refreshing.is_finished() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            refreshing.join().expect("no panic")
+        };
+        let told = |status: &LogStatus| {
+            let lane = status.lanes[Lane::Routine.index()].clone();
+            (lane.waiting_events, lane.waiting_bytes, lane.next_sequence, lane.lost_events, lane.losses)
+        };
+        for status in &refreshed {
+            assert_eq!(told(status), told(&asked));
+            assert_eq!((told(status).0, told(status).2, told(status).3), (10, next, 3));
         }
         log.close();
     }
