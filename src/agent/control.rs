@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
@@ -44,7 +44,14 @@ impl Desk {
             let outcome = match demand {
                 Demand::Command(name) if name == SYSTEM_STATUS => self.tell_status().await,
                 Demand::Command(name) => Err(unknown("command", &name, SYSTEM_STATUS)),
-                Demand::Configure { part, settings } if part == EVENTS => self.configure(settings, controller).await,
+                Demand::Configure { part, settings } if part == EVENTS => {
+                    // Who makes the change answers, and sees whether anybody still waits for it.
+                    let change = Change::Update { settings, controller, answer };
+                    if self.changes.send(change).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 Demand::Configure { part, .. } => Err(unknown("settings", &part, EVENTS)),
             };
             // Whoever asked may have gone.
@@ -64,16 +71,42 @@ impl Desk {
             _ => Err(Refusal::new(Code::Internal, "the status cannot be put together")),
         }
     }
-
-    async fn configure(&self, settings: Vec<u8>, controller: String) -> Result<Vec<u8>, Refusal> {
-        let (answer, answered) = oneshot::channel();
-        let stopping = || Refusal::new(Code::Unavailable, "the agent is stopping");
-        self.changes.send(Change::Update { settings, controller, answer }).await.map_err(|_| stopping())?;
-        answered.await.unwrap_or_else(|_| Err(stopping()))
-    }
 }
 
 fn unknown(what: &str, name: &str, known: &str) -> Refusal {
     let name: String = name.chars().take(NAME_SHOWN_MAX).flat_map(char::escape_debug).collect();
     Refusal::new(Code::Unimplemented, format!("no {what} of this agent: `{name}`; known is `{known}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::schema::local::StatusResponse;
+
+    #[tokio::test]
+    async fn settings_that_nobody_waits_for_any_more_are_not_put_in_force() {
+        let (orders, given) = mpsc::channel(ORDERS_MAX);
+        let (changes, mut asked) = mpsc::channel(2);
+        let status: StatusSource = Arc::new(StatusResponse::default);
+        let desk = Desk { status, changes }.run(given, CancellationToken::new());
+        let asking = async move {
+            let mut waiting = Vec::new();
+            for _ in 0..2 {
+                let demand = Demand::Configure { part: EVENTS.to_owned(), settings: b"{}".to_vec() };
+                let (answer, answered) = oneshot::channel();
+                let order = Order { demand, controller: "c:1".to_owned(), answer };
+                assert!(orders.send(order).await.is_ok(), "there is a desk");
+                waiting.push(answered);
+            }
+            waiting
+        };
+        let ((), mut waiting) = tokio::join!(desk, asking);
+        let (first, second) = (asked.recv().await.expect("a change"), asked.recv().await.expect("another"));
+        assert!(first.is_wanted() && second.is_wanted());
+        // Its controller was told that it took too long, or is no longer the one that is configured.
+        waiting.remove(0);
+        assert!(!first.is_wanted() && second.is_wanted());
+    }
 }

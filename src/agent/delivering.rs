@@ -64,6 +64,8 @@ struct Running {
     replaced: CancellationToken,
     abandon: CancellationToken,
     task: JoinHandle<Option<()>>,
+    /// Ends with the task.
+    control: JoinHandle<Option<()>>,
 }
 
 impl Delivering {
@@ -75,7 +77,7 @@ impl Delivering {
 
     /// Delivers to this controller from now on, and to the former one no more.
     pub(super) async fn replace(&mut self, controller: Option<&ControllerSettings>) {
-        if let Some(Running { replaced, abandon, mut task }) = self.running.take() {
+        if let Some(Running { replaced, abandon, mut task, control }) = self.running.take() {
             replaced.cancel();
             let overdue = tokio::select! {
                 _ = &mut task => false,
@@ -86,6 +88,8 @@ impl Delivering {
                 abandon.cancel();
                 let _ = task.await;
             }
+            // From here on nobody waits for what the former controller has asked.
+            let _ = control.await;
         }
         self.with.state.begin(controller.map_or("", |controller| &controller.address));
         self.running = controller.map(|controller| self.with.begin(controller));
@@ -121,8 +125,8 @@ impl Surroundings {
             .keep_issued_certificate_in(self.identity.clone())
             .until_replaced(replaced.clone());
         // Ends with the uplink, whose connections it uses.
-        self.supervisor.start("control", uplink.control(self.orders.clone()).run(self.stopping.clone()));
+        let control = self.supervisor.start("control", uplink.control(self.orders.clone()).run(self.stopping.clone()));
         let task = self.supervisor.start(UPLINK, uplink.run(self.shutdown.clone(), abandon.clone()));
-        Running { replaced, abandon, task }
+        Running { replaced, abandon, task, control }
     }
 }

@@ -52,6 +52,17 @@ pub(super) enum Change {
     },
 }
 
+impl Change {
+    /// Whether it is to be made. An update is not for whom nobody waits any more: its controller has been told that it came
+    /// too late, or a reload has put another in its place.
+    pub(super) fn is_wanted(&self) -> bool {
+        match self {
+            Change::Reload { .. } => true,
+            Change::Update { answer, .. } => !answer.is_closed(),
+        }
+    }
+}
+
 /// What is in force, for `rodent status`. Cheap to copy.
 #[derive(Clone)]
 pub(super) struct InForceView(Arc<Mutex<ConfigurationStatus>>);
@@ -113,6 +124,7 @@ impl Steering {
                 biased;
                 () = shutdown.cancelled() => return self.parts,
                 Some(change) = changes.recv() => match change {
+                    change if !change.is_wanted() => {}
                     // Whoever asked may have gone.
                     Change::Reload { dry_run, answer } => drop(answer.send(self.reload(dry_run).await)),
                     Change::Update { settings, controller, answer } => {
