@@ -7,13 +7,16 @@
 use serde_json::{Map, Value};
 
 use super::EventSettings;
-use crate::settings::{Document, Origin, Record, Records};
+use crate::settings::{Document, Faults, Origin, Record, Records};
 
 /// Keys of `events` that a controller may set. The others are bounds of what is on the disk: the machine's own affair.
 const LIVE: [&str; 3] = ["profile", "levels", "categories"];
 
 /// The section that can be updated, with the dot behind it.
 const SECTION: &str = "events.";
+
+/// The key of how long an event may wait in memory.
+const FLUSH_INTERVAL: &str = "events.flush_interval";
 
 /// Settings as the files gave them.
 #[derive(Clone, Debug)]
@@ -41,18 +44,34 @@ impl FileEvents {
     pub fn with(&self, update: &[u8]) -> Result<EventUpdate, Vec<String>> {
         let update: Map<String, Value> = serde_json::from_slice(update)
             .map_err(|error| vec![format!("expected a JSON object such as {{\"levels\": [\"error\"]}}: {error}")])?;
+        let fixed: Vec<_> = self.fixed(&update).collect();
+        match self.read(update) {
+            (settings, Ok(records)) if fixed.is_empty() => Ok(self.bounded(EventUpdate { settings, records })),
+            (_, Ok(_)) => Err(fixed),
+            (_, Err(faults)) => Err(faults.iter().map(|fault| fault.words()).chain(fixed).collect()),
+        }
+    }
+
+    /// What the files say, with an update on top of it.
+    fn read(&self, update: Map<String, Value>) -> (EventSettings, Result<Records, Faults>) {
         let set = self.0.iter().filter(|record| matches!(record.origin, Origin::File { .. }));
         let set = set.filter_map(|record| Some((record.key.strip_prefix(SECTION)?.to_owned(), record.value.clone())));
         let mut events: Map<String, Value> = set.collect();
-        let fixed: Vec<_> = self.fixed(&update).collect();
         events.extend(update);
         let document = Document::parse("", &Value::from_iter([("events", Value::from(events))]).to_string());
         let settings = EventSettings::read(&mut document.root().table("events", ""));
-        match document.finish() {
-            Ok(records) if fixed.is_empty() => Ok(EventUpdate { settings, records }),
-            Ok(_) => Err(fixed),
-            Err(faults) => Err(faults.iter().map(|fault| fault.words()).chain(fixed).collect()),
+        (settings, document.finish())
+    }
+
+    /// A profile does not let events wait for longer than the files do: after an unclean stop the next start tells by
+    /// those how much may have been lost.
+    fn bounded(&self, mut update: EventUpdate) -> EventUpdate {
+        let interval_max = self.read(Map::new()).0.flush_interval;
+        if let Some(own) = self.0.get(FLUSH_INTERVAL).filter(|_| update.settings.flush_interval > interval_max) {
+            update.settings.flush_interval = interval_max;
+            update.records.put(own.clone());
         }
+        update
     }
 
     /// Keys that have other values in an update than in the files.
@@ -99,6 +118,20 @@ mod tests {
         assert_eq!(with(file, "{}").expect("valid"), unchanged);
         let all = with(file, r#"{"levels": "all"}"#).expect("valid");
         assert_eq!(all.levels.len(), Level::ALL.len());
+    }
+
+    #[test]
+    fn a_profile_shortens_the_time_in_memory_and_does_not_lengthen_it_and_what_is_told_is_what_is_in_force() {
+        let told = |file: &str, update: &str| {
+            let of_file = FileEvents::of(Config::parse("rodent.yml", file).expect("valid").records);
+            let update = of_file.with(update.as_bytes()).expect("valid");
+            let changed = of_file.changed_by(&update.records).contains(&FLUSH_INTERVAL.to_owned());
+            (update.settings.flush_interval.as_millis(), changed)
+        };
+        assert_eq!(told("", r#"{"profile": "minimal"}"#), (1000, false));
+        assert_eq!(told("", r#"{"profile": "low-latency"}"#), (200, true));
+        assert_eq!(told("events: {profile: minimal}", r#"{"profile": "default"}"#), (1000, true));
+        assert_eq!(told("events: {flush_interval: 3s}", r#"{"profile": "minimal"}"#), (3000, false));
     }
 
     #[test]
