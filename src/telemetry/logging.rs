@@ -17,9 +17,9 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    EnvFilter, Layer as _,
+    Layer as _,
     field::{RecordFields, VisitOutput as _},
-    filter::{FilterExt as _, LevelFilter, filter_fn},
+    filter::{FilterExt as _, LevelFilter, Targets, filter_fn},
     fmt::{
         FormatFields, MakeWriter,
         format::{DefaultVisitor, Writer},
@@ -33,6 +33,7 @@ use tracing_subscriber::{
 use super::{
     flood::Flood,
     journal::{self, Journal},
+    levels::{NotUnderstood, levels},
     message,
     outbox::{Ending, Outbox, Sent, Target},
 };
@@ -44,6 +45,9 @@ pub const URGENT: &str = "urgent_events";
 const VARIABLE: &str = "RODENT_LOG";
 /// Where journald listens, when that is not [`journal::SOCKET`].
 const SOCKET_VARIABLE: &str = "RODENT_JOURNAL_SOCKET";
+/// What has a level of its own. Each urgent event is shown, and so is its end, however little the agent is to say about
+/// itself; sled repeats at each attempt what the event log says once.
+const OWN_LEVELS: [(&str, LevelFilter); 2] = [(URGENT, LevelFilter::INFO), ("sled", LevelFilter::OFF)];
 
 /// Keeps the last lines: dropping it waits at most half a second for a journald that does not read.
 #[must_use = "what is logged at the end is sent when this is dropped"]
@@ -92,7 +96,8 @@ impl Drop for Logging {
 /// Starts logging for the process. A second call does nothing.
 pub fn start(level: Level) -> Logging {
     let flood = Flood::default();
-    let (filter, handle) = reload::Layer::new(filter(level));
+    let (filter, not_understood) = filter(level);
+    let (filter, handle) = reload::Layer::new(filter);
     let path = std::env::var_os(SOCKET_VARIABLE).map_or_else(|| journal::SOCKET.into(), PathBuf::from);
     let journal = journal_is_listening().then(|| Journal::connect(&path).ok()).flatten();
     let (result, lines) = match journal {
@@ -113,8 +118,11 @@ pub fn start(level: Level) -> Logging {
     };
     // Only a second call fails; the first one's subscriber stays.
     drop(result);
+    for NotUnderstood(part) in not_understood {
+        tracing::warn!(part, "{VARIABLE} has a part that is neither a level nor MODULE=LEVEL; it changes nothing");
+    }
     // What turns it stays without effect then.
-    let level = LogLevel(Arc::new(move |level| drop(handle.reload(self::filter(level)))));
+    let level = LogLevel(Arc::new(move |level| drop(handle.reload(self::filter(level).0))));
     Logging { flood, lines, level }
 }
 
@@ -165,16 +173,8 @@ impl<'a> MakeWriter<'a> for Outbox {
 }
 
 /// What is written at this level, unless the environment says otherwise.
-fn filter(level: Level) -> EnvFilter {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::from_level(level).into())
-        .with_env_var(VARIABLE)
-        .from_env_lossy();
-    match std::env::var(VARIABLE).is_ok_and(|directives| directives.contains("sled")) {
-        true => filter,
-        // It repeats at each attempt what the event log says once.
-        false => filter.add_directive("sled=off".parse().expect("a directive")),
-    }
+fn filter(level: Level) -> (Targets, Vec<NotUnderstood>) {
+    levels(LevelFilter::from_level(level), &OWN_LEVELS, &std::env::var(VARIABLE).unwrap_or_default())
 }
 
 /// Whether standard error is the journal's own stream: systemd says so by its device and inode.

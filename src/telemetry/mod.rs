@@ -3,8 +3,10 @@
 mod error_chain;
 pub mod flood;
 pub mod journal;
+mod levels;
 pub mod logging;
 pub mod message;
 mod outbox;
 
 pub use error_chain::ErrorChain;
+pub use levels::{NotUnderstood, levels};

@@ -10,14 +10,17 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use super::{Failure, STORE_DEFAULT, location::Location};
-use crate::controller::{
-    Limits,
-    server::{Server, Settings},
-    tls::{Tls, TlsFiles},
-    token::{KeyFiles, Keys},
+use crate::{
+    controller::{
+        Limits,
+        server::{Server, Settings},
+        tls::{Tls, TlsFiles},
+        token::{KeyFiles, Keys},
+    },
+    telemetry::{NotUnderstood, levels},
 };
 
 /// Descriptors for everything beside connections: the database, files that are read, a few scrapes.
@@ -199,16 +202,19 @@ fn watch_signals(stop: CancellationToken) -> io::Result<impl Future<Output = ()>
 }
 
 fn log_to_stderr() {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).with_env_var(LOG_VARIABLE);
-    tracing_subscriber::fmt()
+    // The client of NATS logs each attempt to connect; the store logs the change.
+    let own = [("async_nats", LevelFilter::OFF)];
+    let (levels, not_understood) = levels(LevelFilter::INFO, &own, &std::env::var(LOG_VARIABLE).unwrap_or_default());
+    let layer = tracing_subscriber::fmt::layer()
         // Said on standard error, which is what has just failed: that would end the call at hand.
         .log_internal_errors(false)
-        // The client of NATS logs each attempt to connect; the store logs the change.
-        .with_env_filter(filter.from_env_lossy().add_directive("async_nats=off".parse().expect("a directive")))
         .with_writer(io::stderr)
         .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(levels).with(layer).init();
+    for NotUnderstood(part) in not_understood {
+        tracing::warn!(part, "{LOG_VARIABLE} has a part that is neither a level nor MODULE=LEVEL; it changes nothing");
+    }
 }
 
 #[cfg(test)]
