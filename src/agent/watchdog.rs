@@ -7,6 +7,7 @@
 //! too. A slow disk or a silent controller alone never ends anything.
 
 use std::{
+    cell::LazyCell,
     io,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::systemd;
 use crate::{
-    event_log::{self, EventLog, Progress},
+    event_log::{DiskWaits, EventLog, LOOK_MAX, Progress, STUCK_AFTER},
     sinks::Pulse,
     telemetry::message,
 };
@@ -27,12 +28,6 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Who has not moved for so long is not vouched for to systemd. Longer than any beat ([`crate::sinks::BEAT`]).
 const DOUBTED_AFTER: Duration = Duration::from_secs(6);
-
-/// A loop that has not moved for so long, while no disk is waited for, is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(15);
-
-/// As much counts of the time between two looks: who was not looking has not seen that nothing moved.
-const LOOK_MAX: Duration = Duration::from_secs(4);
 
 /// The journal's thread gets this long for the last line.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -53,10 +48,11 @@ impl Watchdog {
     pub(super) fn start(log: EventLog, loops: &[(&'static str, Pulse)]) -> io::Result<Watchdog> {
         let watchdog = Watchdog { ending: Arc::default() };
         let ending = Arc::clone(&watchdog.ending);
-        let mut watch = Watch::new(loops);
+        let (mut watch, mut disk) = (Watch::new(loops), DiskWaits::default());
         thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
             while !is_ended(&ending) {
-                match watch.look(Instant::now(), log.progress(), event_log::disk_is_awaited) {
+                let now = Instant::now();
+                match watch.look(now, log.progress(), || disk.look(now)) {
                     Health::Good => systemd::watchdog(),
                     Health::Doubtful => {}
                     Health::Stuck(what, time) => end(what, time),
@@ -142,11 +138,13 @@ impl Watch {
         Watch { loops: loops.iter().map(seen).collect(), last: None, hangs: false }
     }
 
-    fn look(&mut self, now: Instant, writer: Progress, disk_is_awaited: impl Fn() -> bool) -> Health {
+    fn look(&mut self, now: Instant, writer: Progress, disk_is_awaited: impl FnOnce() -> bool) -> Health {
         let passed = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last)).min(LOOK_MAX);
         self.last = Some(now);
         self.tell_of_disk(writer);
-        let loops = self.loops.iter_mut().map(|seen| (seen.name, seen.look(now, passed, &disk_is_awaited)));
+        // At most once: two looks at the same moment would find everybody in the same wait.
+        let disk_is_awaited = LazyCell::new(disk_is_awaited);
+        let loops = self.loops.iter_mut().map(|seen| (seen.name, seen.look(now, passed, || *disk_is_awaited)));
         let (name, still) = loops.max_by_key(|(_, still)| *still).unwrap_or_default();
         match writer {
             Progress::Stuck(time) => Health::Stuck("event log", time),
@@ -178,7 +176,7 @@ impl Watch {
 
 impl Seen {
     /// For how long it has owed a beat and given none, while no disk was waited for.
-    fn look(&mut self, now: Instant, passed: Duration, disk_is_awaited: impl Fn() -> bool) -> Duration {
+    fn look(&mut self, now: Instant, passed: Duration, disk_is_awaited: impl FnOnce() -> bool) -> Duration {
         let beats = self.pulse.beats();
         let moves = beats != self.beats || !self.pulse.owes(now) || disk_is_awaited();
         self.still = if moves { Duration::ZERO } else { self.still + passed };

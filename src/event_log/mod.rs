@@ -88,12 +88,12 @@ pub use self::{
     offline::{GenerationReport, Glance, Report, StoppedLog},
     pieces::{Piece, Pieces},
     probe::{ProbeCommand, child as probe_child, probe_by_this_program},
-    progress::Progress,
+    progress::{LOOK_MAX, Progress, STUCK_AFTER},
     quarantine::Quarantined,
     reader::{BatchLimits, Gap, Read, Reader, Run, StoredEvent},
     refusal::Refusal,
     settings::{Room, Settings},
-    threads::disk_is_awaited,
+    threads::{DiskWaits, disk_is_awaited},
 };
 use self::{
     buffer::Buffer,

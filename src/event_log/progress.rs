@@ -1,7 +1,8 @@
 //! Whether the writer gets on: what a watchdog must know to tell a slow disk from a thread that is stuck.
 //!
-//! The writer says when it begins and ends a piece of work; anyone may ask. While any thread of the process waits for a
-//! disk, the writer may be waiting for that one (another thread flushes for it), and will go on. Otherwise it is still for as
+//! The writer says when it begins and ends a piece of work; anyone may ask. While a thread that
+//! flushes for it is at the disk, or any other thread of the process waits for a disk that does not answer, the writer may be
+//! waiting for that one, and will go on. Otherwise it is still for as
 //! long as it neither ends its piece nor waits for anything new; processor time that it burns counts, time in which it is
 //! not given a processor does not.
 
@@ -13,17 +14,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::threads::{Glance, disk_is_awaited, glance};
+use super::threads::{DiskWaits, Glance, disk_is_flushed_to, glance};
 
 /// A piece of work that takes longer means that the disk hangs: the log says so.
 pub(super) const HUNG_AFTER: Duration = Duration::from_secs(30);
 
-/// A writer that has been seen to do nothing at all for so long is stuck. A new process must be there within thirty
-/// seconds; no piece of work computes for a fraction of this.
-const STUCK_AFTER: Duration = Duration::from_secs(15);
+/// A part of the agent, such as the writer, that has been seen to do nothing at all for so long while no disk is waited
+/// for is stuck. A new process must be there within thirty seconds; no piece of work computes for a fraction of this.
+pub const STUCK_AFTER: Duration = Duration::from_secs(15);
 
 /// As much counts of the time between two looks: who was not looking has not seen that nothing moved.
-const LOOK_MAX: Duration = Duration::from_secs(4);
+pub const LOOK_MAX: Duration = Duration::from_secs(4);
 
 /// How the writer is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,7 @@ pub(super) struct Signs {
     /// When the current piece began, milliseconds since `started`.
     began: AtomicU64,
     last: Mutex<Option<Sight>>,
+    disk: Mutex<DiskWaits>,
 }
 
 impl Signs {
@@ -67,6 +69,7 @@ impl Signs {
             pieces: AtomicU64::new(0),
             began: AtomicU64::new(0),
             last: Mutex::new(None),
+            disk: Mutex::default(),
         }
     }
 
@@ -90,7 +93,10 @@ impl Signs {
     /// How the writer is doing. To be asked again and again: what it says of a stuck writer is measured between two
     /// questions. `has_work` is whether there is work that it should have taken up.
     pub(super) fn progress(&self, has_work: bool) -> Progress {
-        self.judge(Instant::now(), has_work, glance(self.thread.load(Ordering::Relaxed)), disk_is_awaited)
+        let now = Instant::now();
+        self.judge(now, has_work, glance(self.thread.load(Ordering::Relaxed)), || {
+            disk_is_flushed_to() || self.disk.lock().unwrap_or_else(PoisonError::into_inner).look(now)
+        })
     }
 
     fn judge(&self, now: Instant, has_work: bool, glance: Glance, disk_is_awaited: impl FnOnce() -> bool) -> Progress {
@@ -170,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_is_not_stuck_while_any_thread_waits_for_a_disk_but_hangs() {
+    fn a_writer_is_not_stuck_while_a_disk_is_awaited_but_hangs() {
         let signs = Signs::new();
         signs.begin();
         let progress = watch(&signs, 0..600, asleep, true);

@@ -3,10 +3,24 @@
 //! Reads `/proc/self/task`, of it only what a process may read of itself although its memory is private
 //! (`PR_SET_DUMPABLE`): not the counts of bytes. Where there is no `/proc` nothing is known, and no disk is to blame.
 
-use std::{fs, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
 
 /// Threads that ask other file systems than the log's: those may be dead for ever, and nobody waits for them.
 const BYSTANDERS: &[&str] = &["statvfs"];
+
+/// The thread that waits for the disk in the writer's stead; as long as a thread's name may be.
+pub(super) const FLUSHER: &str = "event-log-flush";
+
+/// Who brings groups of events to the disk for the writer, as the names begin: that thread, and those of the database.
+const FLUSHERS: [&str; 2] = [FLUSHER, "sled-io"];
+
+/// Who is found waiting for the same thing after this time does not move. On a disk that is merely busy somebody is found
+/// waiting at almost every look, each time for something else.
+const SAME_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// Length of a clock tick: the kernel's interface has a hundred a second.
 const TICK: Duration = Duration::from_millis(10);
@@ -25,19 +39,59 @@ pub(super) struct Glance {
 /// Looks at a thread of this process; nothing of one that is not there.
 pub(super) fn glance(thread: i32) -> Glance {
     let stat = read(&format!("{thread}/stat"));
-    let waits = read(&format!("{thread}/status")).lines().find_map(voluntary_switches).unwrap_or(0);
-    Glance { runs: state(&stat) == Some("R"), processor: processor(&stat), waits }
+    Glance { runs: state(&stat) == Some("R"), processor: processor(&stat), waits: waits(&thread.to_string()) }
 }
 
 /// Whether a thread of this process waits for a disk now, in a way that only the disk can end.
 pub fn disk_is_awaited() -> bool {
-    let Ok(threads) = fs::read_dir("/proc/self/task") else { return false };
-    threads.flatten().any(|thread| {
-        let thread = thread.file_name();
-        let thread = thread.to_string_lossy();
+    disk_waits().next().is_some()
+}
+
+/// Whether the log's own threads are at the disk now: then the writer, who waits for them, gets on with them.
+pub(super) fn disk_is_flushed_to() -> bool {
+    disk_waits().any(|(_, name)| FLUSHERS.iter().any(|flusher| name.starts_with(flusher)))
+}
+
+/// The threads that wait for a disk now, and their names.
+fn disk_waits() -> impl Iterator<Item = (String, String)> {
+    fs::read_dir("/proc/self/task").into_iter().flatten().flatten().filter_map(|thread| {
+        let thread = thread.file_name().to_string_lossy().into_owned();
         let stat = read(&format!("{thread}/stat"));
-        !BYSTANDERS.contains(&name(&stat)) && waits_for_disk(&stat, || read(&format!("{thread}/wchan")))
+        let waits = !BYSTANDERS.contains(&name(&stat)) && waits_for_disk(&stat, || read(&format!("{thread}/wchan")));
+        waits.then(|| (thread, name(&stat).to_owned()))
     })
+}
+
+/// How often a thread has waited for something so far.
+fn waits(thread: &str) -> u64 {
+    read(&format!("{thread}/status")).lines().find_map(voluntary_switches).unwrap_or(0)
+}
+
+/// Which threads wait for a disk, and since when they have been seen to.
+#[derive(Debug, Default)]
+pub struct DiskWaits {
+    /// By thread: the count of its waits, and when it was first seen in this one.
+    seen: BTreeMap<String, (u64, Instant)>,
+}
+
+impl DiskWaits {
+    /// Whether a thread waits for a disk and does not move: it was seen in the same wait a while ago. To be asked again and
+    /// again.
+    pub fn look(&mut self, now: Instant) -> bool {
+        self.note(now, disk_waits().map(|(thread, _)| (waits(&thread), thread)))
+    }
+
+    fn note(&mut self, now: Instant, waiting: impl Iterator<Item = (u64, String)>) -> bool {
+        let seen = std::mem::take(&mut self.seen);
+        self.seen = waiting
+            .map(|(waits, thread)| {
+                let same = seen.get(&thread).filter(|(before, _)| *before == waits);
+                let since = same.map_or(now, |(_, since)| *since);
+                (thread, (waits, since))
+            })
+            .collect();
+        self.seen.values().any(|(_, since)| now.saturating_duration_since(*since) >= SAME_WAIT_MIN)
+    }
 }
 
 fn read(file: &str) -> String {
@@ -119,5 +173,21 @@ mod tests {
         assert!(glance(own).waits > before.waits);
         assert_eq!(glance(-1), Glance::default());
         disk_is_awaited();
+        DiskWaits::default().look(Instant::now());
+    }
+
+    #[test]
+    fn only_who_is_found_in_the_same_wait_again_waits_for_a_disk_that_does_not_answer() {
+        let (start, mut waits) = (Instant::now(), DiskWaits::default());
+        let mut look = |milliseconds, waiting: &[(u64, &str)]| {
+            let waiting = waiting.iter().map(|(waits, thread)| (*waits, (*thread).to_owned()));
+            waits.note(start + Duration::from_millis(milliseconds), waiting)
+        };
+        // Busy: somebody waits at each look, but never for the same.
+        assert!((0..10).all(|second| !look(second * 2000, &[(second, "12"), (7, ["13", "14"][second as usize % 2])])));
+        assert!(!look(30_000, &[(50, "12")]), "the first look at a wait");
+        assert!(!look(30_010, &[(50, "12"), (3, "13")]), "two looks at once say nothing");
+        assert!(look(31_000, &[(50, "12")]), "the same wait");
+        assert!(look(33_000, &[(50, "12"), (4, "13")]) && !look(35_000, &[(51, "12")]) && !look(37_000, &[]));
     }
 }
