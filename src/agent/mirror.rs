@@ -54,8 +54,9 @@ async fn follow(log: EventLog) {
         if folding.is_full() {
             // Not read at all: a storm costs nothing but its count.
             tokio::time::sleep_until(folding.over.unwrap_or_else(Instant::now)).await;
-            folding.others += reader.available();
-            reader.seek(reader.position() + reader.available());
+            let passed = reader.available();
+            folding.others += passed;
+            reader.seek(reader.position() + passed);
             continue;
         }
         let Ok((back, read)) = tokio::task::spawn_blocking(move || read_on(reader)).await else { return };
