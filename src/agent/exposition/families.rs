@@ -18,7 +18,7 @@ families! {
     CONFIG_SUCCESSFUL = Family::gauge("rodent_config_last_reload_successful", &[], "0 when the configuration was read again and refused; what was in force goes on.");
     CONFIG_APPLIED = Family::gauge("rodent_config_last_reload_success_timestamp_seconds", &[], "When the configuration was read that is in force, Unix time.");
     CONFIG_WAITING = Family::gauge("rodent_config_restart_needed_keys", &[], "Keys whose new values wait for a restart.");
-    JOURNAL_LINES = Family::counter("rodent_journal_missing_lines_total", &[], "Lines of the agent that the journal did not take.");
+    JOURNAL_LINES = Family::counter("rodent_journal_missing_lines_total", &[], "Lines of the agent that the journal, or else standard error, did not take.");
 
     ACCEPTED = Family::counter("rodent_pipeline_accepted_events_total", &["category", "level"], "Events that were taken into the log.");
     FILTERED = Family::counter("rodent_pipeline_filtered_events_total", &["category"], "Events that the configured levels and categories left out.");
@@ -47,11 +47,11 @@ families! {
     DELIVERED_BATCHES = Family::counter("rodent_uplink_delivered_batches_total", &["lane"], "Batches that the controller took.");
     SENT_BATCHES = Family::counter("rodent_uplink_sent_batches_total", &["lane"], "Batches that were sent, one that was sent again once more.");
     SENT_BYTES = Family::counter("rodent_uplink_sent_bytes_total", &["lane"], "Bytes of them, compressed.");
-    FAILED_BATCHES = Family::counter("rodent_uplink_failed_batches_total", &["lane"], "Batches that were sent and not taken.");
+    FAILED_BATCHES = Family::counter("rodent_uplink_failed_batches_total", &["lane"], "Batches that were sent and not taken, or could not be put together.");
     REFUSED_EVENTS = Family::counter("rodent_uplink_refused_events_total", &["lane"], "Events that the controller refused and that became dead letters.");
     FAILED_ATTEMPTS = Family::counter("rodent_uplink_failed_attempts_total", &["reason"], "Attempts to connect, register or send that did not succeed.");
     IN_FLIGHT = Family::gauge("rodent_uplink_in_flight_batches", &["lane"], "Batches that are on their way.");
-    WINDOW = Family::gauge("rodent_uplink_window_batches", &[], "Batches of a lane that may be on their way at once.");
+    WINDOW = Family::gauge("rodent_uplink_window_batches", &[], "Batches of a lane that may be on their way at once; 0 without a connection.");
     BACKOFF = Family::gauge("rodent_uplink_backoff_seconds", &[], "Time until the next attempt; 0 when none is waited for.");
     ACKNOWLEDGED = Family::gauge("rodent_uplink_last_acknowledgement_timestamp_seconds", &["lane"], "When the controller last took a batch, Unix time; 0 when it has not since the start.");
     TOKEN_END = Family::gauge("rodent_uplink_token_expiry_timestamp_seconds", &[], "When the node's token expires, Unix time; absent when it does not say.");

@@ -233,8 +233,8 @@ impl UplinkState {
         }
         let status = &mut status.status;
         status.in_flight_batches = u32::try_from(in_flight).unwrap_or(u32::MAX);
+        status.window = link.map_or(0, |link| u32::try_from(link.window.limit()).unwrap_or(u32::MAX));
         let Some(link) = link else { return };
-        status.window = u32::try_from(link.window.limit()).unwrap_or(u32::MAX);
         status.dialect = link.dialect;
         link.compression.name().unwrap_or("none").clone_into(&mut status.compression);
     }
@@ -275,6 +275,8 @@ mod tests {
         state.buried(Lane::Urgent);
         state.attempt_failed(None, Reason::Unreachable);
         state.proved(Some(7), None);
+        state.lock().status.window = 4;
+        state.flows(0, |_| 0, None);
         let status = state.status();
         let expected = |lane: &str| UplinkLaneStatus { lane: lane.to_owned(), ..UplinkLaneStatus::default() };
         let urgent = UplinkLaneStatus { sent_batches: 1, sent_bytes: 70, refused_events: 1, ..expected("urgent") };
@@ -290,6 +292,7 @@ mod tests {
         };
         assert_eq!(status.lanes, [urgent, routine]);
         assert_eq!((status.sent_batches, status.sent_bytes), (3, 1070));
+        assert_eq!(status.window, 0, "nothing may be on its way without a connection");
         let reasons = &status.failed_attempts_by_reason;
         assert_eq!((reasons["timeout"], reasons["unreachable"], reasons["busy"]), (1, 1, 0));
         assert_eq!((status.token_expires_at, status.certificate_expires_at), (7, 0));
