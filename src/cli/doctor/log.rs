@@ -13,6 +13,9 @@ use crate::{
 /// From this share of its bound on, the log is worth a word, percent.
 const FULL_PERCENT: u64 = 90;
 
+/// What tells of events that were removed, as a condition of `rodent events`.
+const LOSSES: &str = "system.loss.*";
+
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     if let Ok(status) = &patient.status {
         return of_agent(status);
@@ -33,7 +36,7 @@ fn of_agent(status: &StatusResponse) -> Vec<Finding> {
     if lost > 0 {
         findings.push(Finding::warn(
             format!("{} events were removed before everyone had them", grouped(lost)),
-            "rodent events 'system.event_loss*' tells when and why",
+            format!("rodent events '{LOSSES}' tells when and why"),
         ));
     }
     if status.dead_letters > 0 {
@@ -97,7 +100,12 @@ mod tests {
     use super::*;
     use crate::{
         cli::doctor::finding::Mark,
-        schema::local::{LaneStatus, LogStatus, UplinkStatus},
+        event::{EventView, Filter},
+        schema::{
+            Payload as _,
+            events::{Event, EventLossPayload, event_loss_payload::EventLossOperation},
+            local::{LaneStatus, LogStatus, UplinkStatus},
+        },
     };
 
     fn found(log: LogStatus, dead_letters: u64) -> Vec<Finding> {
@@ -129,6 +137,14 @@ mod tests {
             findings.iter().all(|finding| finding.mark == Mark::Warn && !finding.advice.is_empty()),
             "{findings:?}"
         );
+    }
+
+    #[test]
+    fn the_events_that_are_advised_are_those_of_losses() {
+        let loss = EventLossPayload { operation: EventLossOperation::Retention.into(), ..Default::default() };
+        let event = Event { event_payload: Some(loss.into_event_payload()), ..Event::default() };
+        let filter = Filter::parse(&[LOSSES]).expect("a condition");
+        assert!(filter.matches(&EventView::from(&event)), "{} is not shown", EventView::from(&event).kind());
     }
 
     #[test]
