@@ -10,6 +10,7 @@ use std::{
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::socket;
 use crate::{
     agent::config::{Config, Loaded, STANDARD_FILE},
     client::{ChangedSetting, Client, ReloadRequest, ReloadResponse},
@@ -52,8 +53,8 @@ enum Command {
     },
 }
 
-/// Runs the command. The agent behind `socket` is asked what it has in force otherwise, if it is there.
-pub(crate) fn run(arguments: ConfigArguments, socket: &Path) -> ExitCode {
+/// Runs the command. The agent is asked what it has in force otherwise, if it is there.
+pub(crate) fn run(arguments: ConfigArguments, socket: Option<PathBuf>) -> ExitCode {
     let (file, output) = match arguments.command {
         Command::Check { file } => (file, None),
         Command::Show { file, output } => (file, Some(output)),
@@ -86,9 +87,10 @@ fn refuse(faults: &Faults) -> ExitCode {
 }
 
 /// Says what of these files the agent that runs has not in force, if one runs that reads them and answers to us.
-fn tell_waiting(socket: &Path, loaded: &Loaded) {
+fn tell_waiting(socket: Option<PathBuf>, loaded: &Loaded) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-    let asking = async { Client::connect(socket).await?.reload(ReloadRequest { dry_run: true }).await };
+    let asking =
+        async { Client::connect(&socket::of(socket).await).await?.reload(ReloadRequest { dry_run: true }).await };
     let Ok(Ok(answer)) = runtime.block_on(async { tokio::time::timeout(ASK_MAX, asking).await }) else { return };
     let files: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
     if answer.files == files {

@@ -19,6 +19,7 @@ mod hooks;
 mod log;
 mod moment;
 mod reload;
+mod socket;
 mod status;
 mod top;
 mod try_out;
@@ -52,7 +53,7 @@ Examples:
 #[command(name = "rodent", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(subcommand_required = true, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Arguments {
-    /// The agent's socket [default: /run/rodent/rodent.sock]
+    /// The agent's socket [default: `socket` of the configuration]
     #[arg(long, global = true, env = "RODENT_SOCKET", hide_env_values = true, value_name = "PATH")]
     socket: Option<PathBuf>,
     #[command(subcommand)]
@@ -103,7 +104,6 @@ pub fn main() -> ExitCode {
 
 impl Command {
     fn run(self, named: Option<PathBuf>) -> Result<ExitCode, Failure> {
-        let socket = named.clone().unwrap_or_else(|| PathBuf::from(crate::client::SOCKET));
         match self {
             Command::Agent(arguments) => {
                 // While there is one thread. Another C library has its own way, which is left alone.
@@ -111,16 +111,18 @@ impl Command {
                 agent::run(&arguments, named)
             }
             Command::Try(arguments) => try_out::run(&arguments),
-            Command::Emit(arguments) => wait_for(emit::run(arguments, &socket)),
-            Command::Events(arguments) => wait_for(events::run(arguments, &socket)),
-            Command::Status(arguments) => wait_for(status::run(arguments, &socket)),
-            Command::Top(arguments) => wait_for(top::run(arguments, &socket)),
+            Command::Emit(arguments) => wait_for(async { emit::run(arguments, &socket::of(named).await).await }),
+            Command::Events(arguments) => wait_for(async { events::run(arguments, &socket::of(named).await).await }),
+            Command::Status(arguments) => wait_for(async { status::run(arguments, &socket::of(named).await).await }),
+            Command::Top(arguments) => wait_for(async { top::run(arguments, &socket::of(named).await).await }),
             Command::Doctor(arguments) => wait_for(doctor::run(arguments, named)),
-            Command::DeadLetters(arguments) => wait_for(dead_letters::run(arguments, &socket)),
-            Command::Config(arguments) => Ok(config::run(arguments, &socket)),
-            Command::Reload(arguments) => wait_for(reload::run(arguments, &socket)),
+            Command::DeadLetters(arguments) => {
+                wait_for(async { dead_letters::run(arguments, &socket::of(named).await).await })
+            }
+            Command::Config(arguments) => Ok(config::run(arguments, named)),
+            Command::Reload(arguments) => wait_for(async { reload::run(arguments, &socket::of(named).await).await }),
             Command::Log(arguments) => log::run(arguments),
-            Command::Hooks(arguments) => wait_for(hooks::run(arguments, socket)),
+            Command::Hooks(arguments) => wait_for(async { hooks::run(arguments, socket::of(named).await).await }),
             Command::Hook(arguments) => wait_for(hook::run(arguments, named)),
             #[cfg(feature = "bench")]
             Command::Bench(arguments) => bench::run(arguments),

@@ -10,6 +10,7 @@ use std::{
 use nix::unistd::{Uid, User};
 use tokio::{sync::OnceCell, time::timeout};
 
+use super::super::socket;
 use crate::{
     agent::{
         config::{Config, ControllerSettings, Loaded, STANDARD_FILE, STATE_DIRECTORY},
@@ -58,8 +59,15 @@ impl Patient {
         let config_file = file.clone().unwrap_or_else(|| PathBuf::from(STANDARD_FILE));
         let loading = tokio::task::spawn_blocking(move || load(file.as_deref()));
         let config = loading.await.unwrap_or_else(|_| Err(NoConfig::Refused(Faults::one("the look has panicked"))));
-        let configured = || config.as_ref().ok().map(|loaded| loaded.config.socket.clone());
-        let socket = socket.or_else(configured).unwrap_or_else(|| PathBuf::from(SOCKET));
+        let configured = config.as_ref().ok().map(|loaded| loaded.config.socket.clone());
+        let socket = match (socket, configured) {
+            (Some(named), _) => named,
+            // A change of it may wait for a restart.
+            (None, Some(configured)) if config_file == Path::new(STANDARD_FILE) => {
+                socket::in_force(configured, Path::new(SOCKET)).await
+            }
+            (None, configured) => configured.unwrap_or_else(|| PathBuf::from(SOCKET)),
+        };
         let status = ask(&socket).await;
         Patient { config, config_file, socket, status, controller: OnceCell::new() }
     }
