@@ -1,7 +1,10 @@
 //! Patterns of names in settings: `*` is any text, `?` any one character. Pure.
 
-/// Several patterns; a name matches when one of them does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+/// Several patterns; a name matches when one of them does. Collectors remember them beside what they saw, for what they left out
+/// was there all along.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Patterns(Vec<String>);
 
 impl Patterns {

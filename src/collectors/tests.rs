@@ -1,6 +1,7 @@
 //! Whole collectors on fixture trees: files in, events out of a real log.
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -15,7 +16,7 @@ use crate::{
     event_log::{EventLog, Lane, Read, Reader, Settings},
     host::Host,
     pipeline::{Emitter, Gate, MemoryKeeper},
-    settings::Table,
+    settings::Document,
 };
 
 /// How long an expected event may take.
@@ -31,6 +32,8 @@ const SHADOW: &str = "root:*:20000:0:99999:7:::\nalice:$y$j9T$def:20001:0:99999:
 struct Machine {
     root: TempDir,
     state: TempDir,
+    /// Of the collector, as they stand in a file.
+    settings: RefCell<&'static str>,
 }
 
 /// How a run of the collector ends.
@@ -44,7 +47,8 @@ enum End {
 
 impl Machine {
     fn new() -> Machine {
-        Machine { root: tempfile::tempdir().unwrap(), state: tempfile::tempdir().unwrap() }
+        let (root, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Machine { root, state, settings: RefCell::default() }
     }
 
     fn write(&self, path: &str, text: &str) {
@@ -76,7 +80,7 @@ impl Machine {
             shutdown: shutdown.clone(),
             agent_stops: agent_stops.clone(),
         };
-        let collector = (spec.build)(&mut Table::empty());
+        let collector = (spec.build)(&mut Document::parse("settings", &self.settings.borrow()).root());
         let collect = async {
             tokio::select! {
                 ended = collector.run(context) => ended.unwrap(),
@@ -233,6 +237,24 @@ async fn storage_tells_faults_at_first_sight_and_after_a_restart_only_what_has_c
             "info storage.pool.errors_cleared pool1",
         ]
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mounts_that_another_setting_left_out_are_no_news_and_what_was_mounted_meanwhile_is() {
+    let machine = nas();
+    let none = async |told: &mut Told| told.reaches(0).await;
+    machine.settings.replace("mounts: {exclude: [xfs, zfs]}");
+    let first = machine.run("storage", End::Clean, async |told| told.reaches(1).await).await;
+    assert_eq!(first, ["info system.host.inventory storage"]);
+    machine.settings.replace("mounts: {exclude: [zfs]}");
+    assert_eq!(machine.run("storage", End::Clean, none).await, Vec::<String>::new(), "the tape was there");
+    machine.settings.replace("mounts: {include: [proc]}");
+    let table = include_str!("../../tests/fixtures/mounts/mountinfo");
+    machine.write("proc/self/mountinfo", &format!("{table}\n999 1 8:99 / /srv/new rw - ext4 /dev/sdz9 rw\n"));
+    let wider = machine.run("storage", End::Clean, async |told| told.reaches(1).await).await;
+    assert_eq!(wider, ["info storage.dataset.mounted /dev/sdz9"]);
+    machine.settings.replace("mounts: {exclude: [zfs, xfs]}");
+    assert_eq!(machine.run("storage", End::Clean, none).await, Vec::<String>::new(), "it is not gone either");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,8 +53,22 @@ pub(super) fn diff(before: Option<&Interface>, after: Option<&Interface>) -> Vec
     }
 }
 
-/// What happened while nobody looked, interfaces told apart by name: the kernel's indexes do not outlive a boot.
-pub(super) fn diff_by_name(before: &BTreeMap<String, Interface>, after: &BTreeMap<&str, &Interface>) -> Vec<Change> {
+/// What happened while nobody looked. Of what was left out then only faults are told: it may have been there all along.
+pub(super) fn diff_remembered(
+    before: &BTreeMap<String, Interface>,
+    was_left_out: impl Fn(&str) -> bool,
+    after: BTreeMap<&str, &Interface>,
+) -> Vec<Change> {
+    let is_first_sight = |name: &str| !before.contains_key(name) && was_left_out(name);
+    let (first_seen, followed): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        after.into_iter().partition(|(name, _)| is_first_sight(name));
+    let mut changes = diff_by_name(before, &followed);
+    changes.extend(faults(&first_seen));
+    changes
+}
+
+/// Interfaces are told apart by name: the kernel's indexes do not outlive a boot.
+fn diff_by_name(before: &BTreeMap<String, Interface>, after: &BTreeMap<&str, &Interface>) -> Vec<Change> {
     let gone = before.iter().filter(|(name, _)| !after.contains_key(name.as_str()));
     let gone = gone.flat_map(|(_, interface)| diff(Some(interface), None));
     gone.chain(after.iter().flat_map(|(name, interface)| diff(before.get(*name), Some(interface)))).collect()
@@ -249,6 +263,26 @@ mod tests {
         let Message::Link(bridge) = link("br0", true, false) else { unreachable!() };
         let bridge = Message::Link(Link { kind: Some("bridge".into()), ..bridge });
         assert_eq!(faults(&of(bridge).by_name()).len(), 0);
+    }
+
+    #[test]
+    fn what_was_excluded_before_is_no_news_but_its_faults_are() {
+        let of = |name: &str, carrier| {
+            let interfaces = Interfaces::from_dump(&[link(name, true, carrier)]);
+            interfaces.by_name().into_values().next().cloned().unwrap()
+        };
+        let (well, broken, new) = (of("lan0", true), of("lan1", false), of("eth9", true));
+        let after = BTreeMap::from([("lan0", &well), ("lan1", &broken), ("eth9", &new)]);
+        let told = |was_left_out: &dyn Fn(&str) -> bool| -> Vec<_> {
+            let changes = diff_remembered(&BTreeMap::new(), was_left_out, after.clone());
+            changes.iter().map(|it| (it.payload.interface_name.clone(), it.payload.operation())).collect()
+        };
+        let expected = [("eth9".to_owned(), Operation::Added), ("lan1".to_owned(), Operation::Down)];
+        assert_eq!(told(&|name| name.starts_with("lan")), expected);
+        assert_eq!(told(&|_| false).len(), 3, "what was left out is not known of older memories");
+        let before = BTreeMap::from([("lan0".to_owned(), broken.clone())]);
+        let changes = diff_remembered(&before, |_| true, BTreeMap::from([("lan0", &well)]));
+        assert!(!changes.is_empty(), "what is remembered was not left out");
     }
 
     #[test]

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Settings,
-    change::{Change, diff, diff_by_name, faults, inventory},
+    change::{Change, diff, diff_remembered, faults, inventory},
     interface::{Interface, Interfaces},
 };
 use crate::{
-    collectors::{CollectError, Context},
+    collectors::{CollectError, Context, pattern::Patterns},
     event::{Level, Metadata},
     host::netlink::{self, Message, Monitor, NetlinkError, Notice},
 };
@@ -19,11 +19,14 @@ use crate::{
 #[derive(Deserialize)]
 struct Remembered {
     interfaces: BTreeMap<String, Interface>,
+    /// What was excluded; not known of memories of older agents.
+    exclude: Option<Patterns>,
 }
 
 #[derive(Serialize)]
 struct Remember<'a> {
     interfaces: BTreeMap<&'a str, &'a Interface>,
+    exclude: &'a Patterns,
 }
 
 struct Watch {
@@ -57,7 +60,10 @@ impl Watch {
         let remembered = tokio::task::spawn_blocking(move || memory.recall::<Remembered>()).await.unwrap_or_default();
         let visible = self.visible();
         let changes = match remembered {
-            Some(remembered) => diff_by_name(&self.still_included(remembered.interfaces), &visible),
+            Some(Remembered { interfaces, exclude }) => {
+                let was_left_out = |name: &str| exclude.as_ref().is_some_and(|patterns| patterns.matches(name));
+                diff_remembered(&self.still_included(interfaces), was_left_out, visible.clone())
+            }
             None => {
                 let metadata =
                     Metadata::from([("component".into(), "network".into()), ("action".into(), "inventory".into())]);
@@ -99,7 +105,7 @@ impl Watch {
     }
 
     fn remember(&self) {
-        self.context.memory.remember(&Remember { interfaces: self.visible() });
+        self.context.memory.remember(&Remember { interfaces: self.visible(), exclude: &self.settings.exclude });
     }
 
     fn visible(&self) -> BTreeMap<&str, &Interface> {

@@ -14,6 +14,8 @@ mod watch;
 
 use std::{future::Future, pin::Pin};
 
+use serde::{Deserialize, Serialize};
+
 use super::{CollectError, Collector, Context, Spec, pattern::Patterns};
 use crate::settings::Table;
 
@@ -24,8 +26,8 @@ pub(super) const SPEC: Spec = Spec {
     build: |table| Box::new(Service { settings: Settings::read(table) }),
 };
 
-/// What may be configured.
-#[derive(Clone, Debug)]
+/// What may be configured. Also remembered, to know what was left out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Settings {
     units: Patterns,
     exclude: Patterns,

@@ -45,12 +45,15 @@ const RECONNECT_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration:
 struct Remembered {
     boot_id: uuid::Uuid,
     services: BTreeMap<String, Known>,
+    /// By which the services were chosen; not known of memories of older agents.
+    chosen: Option<Settings>,
 }
 
 #[derive(Serialize)]
 struct Remember<'a> {
     boot_id: uuid::Uuid,
     services: &'a BTreeMap<String, Known>,
+    chosen: Option<&'a Settings>,
 }
 
 /// What a list of services is compared with.
@@ -76,6 +79,8 @@ struct Watch {
     since: Since,
     /// Of every service that is loaded, and of no other.
     known: BTreeMap<String, Known>,
+    /// By which these were chosen: until the first list, the settings of an earlier run.
+    chosen: Option<Settings>,
     states: HashMap<String, UnitState>,
     /// Whether the services have been listed since signals may have been missed.
     listed: bool,
@@ -135,12 +140,13 @@ impl Watch {
         let (clock, memory) = (Clock::of(&context.host), context.memory.clone());
         let read = tokio::task::spawn_blocking(move || (clock.boot_id(), memory.recall::<Remembered>()));
         let (boot_id, remembered) = read.await.unwrap_or_default();
-        let (since, known) = match remembered {
-            None => (Since::Ever, BTreeMap::new()),
-            Some(last) if last.boot_id == boot_id => (Since::Down, last.services),
-            Some(last) => (Since::Boot { complete: false }, last.services),
+        let (since, known, chosen) = match remembered {
+            None => (Since::Ever, BTreeMap::new(), None),
+            Some(last) if last.boot_id == boot_id => (Since::Down, last.services, last.chosen),
+            Some(last) => (Since::Boot { complete: false }, last.services, last.chosen),
         };
-        Watch { settings, context, boot_id, since, known, states: HashMap::new(), listed: false, reloading: false }
+        let (states, listed, reloading) = (HashMap::new(), false, false);
+        Watch { settings, context, boot_id, since, known, chosen, states, listed, reloading }
     }
 
     /// Follows one connection to its end.
@@ -208,27 +214,15 @@ impl Watch {
             if told.contains(&name) && !(newer && self.known.contains_key(&name)) {
                 continue;
             }
-            let (known, changes) = self.judge(&name, &state);
+            let was_left_out = self.chosen.as_ref().is_some_and(|chosen| !chosen.include(&name));
+            let (known, changes) = judge(self.since, self.known.get(&name), was_left_out, &name, &state);
             self.emit(changes).await?;
             self.known.insert(name.clone(), known);
             self.states.insert(name, state);
         }
-        self.since = Since::Now;
+        (self.since, self.chosen) = (Since::Now, Some(self.settings.clone()));
         self.remember();
         Ok(())
-    }
-
-    fn judge(&self, name: &str, state: &UnitState) -> (Known, Vec<Change>) {
-        match (self.since, self.known.get(name)) {
-            (Since::Ever, _) => story::first_sight(name, state),
-            (Since::Boot { complete }, before) => {
-                story::after_boot(name, before.unwrap_or(&Known::default()), state, complete)
-            }
-            (Since::Down, None) => story::appeared(name, state),
-            // One that was not there is new, and so are all its times.
-            (Since::Now, None) => story::observe(name, &Known::default(), state),
-            (_, Some(before)) => story::observe(name, before, state),
-        }
     }
 
     /// Takes in what a signal tells of one service.
@@ -290,7 +284,33 @@ impl Watch {
     }
 
     fn remember(&self) {
-        self.context.memory.remember(&Remember { boot_id: self.boot_id, services: &self.known });
+        self.context.memory.remember(&Remember {
+            boot_id: self.boot_id,
+            services: &self.known,
+            chosen: self.chosen.as_ref(),
+        });
+    }
+}
+
+/// What a service in a list amounts to, and which events that makes.
+fn judge(
+    since: Since,
+    before: Option<&Known>,
+    was_left_out: bool,
+    name: &str,
+    state: &UnitState,
+) -> (Known, Vec<Change>) {
+    match (since, before) {
+        (Since::Ever, _) => story::first_sight(name, state),
+        // It may have been there all along.
+        (Since::Down | Since::Boot { .. }, None) if was_left_out => story::first_sight(name, state),
+        (Since::Boot { complete }, before) => {
+            story::after_boot(name, before.unwrap_or(&Known::default()), state, complete)
+        }
+        (Since::Down, None) => story::appeared(name, state),
+        // One that was not there is new, and so are all its times.
+        (Since::Now, None) => story::observe(name, &Known::default(), state),
+        (_, Some(before)) => story::observe(name, before, state),
     }
 }
 
@@ -319,4 +339,43 @@ async fn state_of(bus: &SystemdBus, unit: Unit) -> Result<Option<(String, UnitSt
         state.update(&properties);
         (unit.name, state)
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        collectors::pattern::Patterns, schema::events::service_status_payload::ServiceStatusOperation as Operation,
+    };
+
+    fn told(since: Since, was_left_out: bool, active: &str) -> Vec<Operation> {
+        let state = UnitState { active: active.to_owned(), active_enter: 7, ..UnitState::default() };
+        let (known, changes) = judge(since, None, was_left_out, "a.service", &state);
+        assert_eq!(known, Known::of(&state), "from then on it is followed");
+        changes.iter().map(|change| change.payload.operation()).collect()
+    }
+
+    #[test]
+    fn of_services_that_other_settings_left_out_only_failures_are_told() {
+        for since in [Since::Down, Since::Boot { complete: true }] {
+            assert_eq!(told(since, true, "active"), []);
+            assert_eq!(told(since, true, "inactive"), []);
+            assert_eq!(told(since, true, "failed"), [Operation::Failed]);
+            assert_eq!(told(since, false, "active"), [Operation::Started], "one that was not there");
+        }
+    }
+
+    #[test]
+    fn a_memory_of_an_older_agent_is_read_and_the_settings_are_remembered() {
+        let older = serde_json::json!({"boot_id": uuid::Uuid::nil(), "services": {}});
+        assert!(serde_json::from_value::<Remembered>(older).is_ok_and(|older| older.chosen.is_none()));
+        let settings = Settings {
+            units: Patterns::new(vec!["*.service".to_owned()]),
+            exclude: Patterns::new(vec!["a*".to_owned()]),
+        };
+        let memory = Remember { boot_id: uuid::Uuid::nil(), services: &BTreeMap::new(), chosen: Some(&settings) };
+        let text = serde_json::to_string(&memory).unwrap();
+        let chosen = serde_json::from_str::<Remembered>(&text).unwrap().chosen.unwrap();
+        assert!(!chosen.include("a.service") && chosen.include("b.service"));
+    }
 }

@@ -1,6 +1,8 @@
 //! Which mounts matter: those that store something. A rule and not a list of names to ignore, so that the next pseudo
 //! file system of the kernel is ignored too.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{collectors::pattern::Patterns, settings::Table};
 
 /// Types that store elsewhere or name no device as their source.
@@ -46,13 +48,13 @@ const IMAGES: &[&str] = &["squashfs", "iso9660", "udf", "erofs", "cramfs", "romf
 
 /// Patterns that widen and narrow the rule. One that begins with `/` is compared with the mount point, any other with
 /// the type; `*` stands for anything.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct MountRule {
     include: Selection,
     exclude: Selection,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Selection {
     mountpoints: Patterns,
     types: Patterns,

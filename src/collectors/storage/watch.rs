@@ -12,6 +12,7 @@ use super::{
     Settings,
     capacity::{self, Fills},
     listing::listed,
+    mount_rule::MountRule,
     mounts::{self, Mounts},
     zfs::{self, Pools, States, Zfs},
 };
@@ -19,6 +20,7 @@ use crate::{
     collectors::{CollectError, Context, finding::Finding},
     event::Level,
     host::{
+        Host,
         command::CommandError,
         mount_watch::{MOUNT_TABLE, MountWatch},
         space::{Space, SpaceError, SpaceProbe},
@@ -48,6 +50,8 @@ pub(super) struct Watch {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Known {
     mounts: Option<Mounts>,
+    /// By which the mounts were chosen; not known of memories of older agents.
+    rule: Option<MountRule>,
     fills: Fills,
     pools: Option<Pools>,
 }
@@ -108,6 +112,15 @@ impl Watch {
     async fn begin(&mut self) -> Result<(), CollectError> {
         self.known = self.recall();
         let is_first_sight = self.known.mounts.is_none();
+        let rule = self.known.rule.replace(self.settings.mounts.clone());
+        if let Some((rule, mounts)) = rule.zip(self.known.mounts.as_mut()) {
+            // Of what has been included since only its fill is news: it may have been there all along.
+            let left_out =
+                left_out_by(&rule, mounts::parse(&read_table(&self.context.host).await?, &self.settings.mounts));
+            left_out.into_iter().for_each(|(place, mount)| {
+                mounts.entry(place).or_insert(mount);
+            });
+        }
         self.look_at_mounts().await?;
         self.look_at_capacity().await?;
         self.look_at_states().await?;
@@ -129,8 +142,7 @@ impl Watch {
     }
 
     async fn look_at_mounts(&mut self) -> Result<(), CollectError> {
-        let table = self.context.host.look(|host| host.read(MOUNT_TABLE)).await;
-        let table = table.map_err(|error| CollectError::failed(format!("read {MOUNT_TABLE}"), error))?;
+        let table = read_table(&self.context.host).await?;
         let after = mounts::parse(&table, &self.settings.mounts);
         let findings = match self.known.mounts.clone() {
             Some(before) => {
@@ -233,6 +245,17 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+async fn read_table(host: &Host) -> Result<String, CollectError> {
+    let table = host.look(|host| host.read(MOUNT_TABLE)).await;
+    table.map_err(|error| CollectError::failed(format!("read {MOUNT_TABLE}"), error))
+}
+
+/// Those of the mounts that an earlier rule did not take.
+fn left_out_by(rule: &MountRule, mut mounts: Mounts) -> Mounts {
+    mounts.retain(|place, _| !rule.takes(&place.source, &place.mountpoint, &place.fstype));
+    mounts
 }
 
 impl Known {
