@@ -32,7 +32,7 @@ use self::{
 };
 use super::Failure;
 use crate::{
-    client::{Client, ClientError, StatusResponse},
+    client::{Client, ClientError, Events, StatusResponse},
     terminal::{FullScreen, Line, Output, Tone, can_draw, human_duration},
 };
 
@@ -89,7 +89,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     let rounds = if arguments.once { Some(1) } else { arguments.number };
     let client = Client::connect(socket).await?;
     // Before the terminal is taken: no permission is a line, not a picture.
-    let status = client.status().await?;
+    let status = first_status(&client).await?;
     if rounds.is_some() || arguments.output != Output::Table || !can_draw() {
         return plain::run(&client, arguments.interval, rounds, arguments.output).await;
     }
@@ -114,6 +114,18 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     }
 }
 
+/// How the agent is, before anything is shown: one that hangs is told of, not waited for.
+async fn first_status(client: &Client) -> Result<StatusResponse, Failure> {
+    match timeout(ANSWER_TIME_MAX, client.status()).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Failure::unavailable(silent())),
+    }
+}
+
+fn silent() -> String {
+    format!("the agent does not answer within {}", human_duration(ANSWER_TIME_MAX))
+}
+
 /// The agent, and the connection to it while there is one.
 struct Agent {
     socket: PathBuf,
@@ -121,8 +133,9 @@ struct Agent {
 }
 
 impl Agent {
-    /// How it is; makes a connection where there is none.
-    fn ask(&self) -> impl Future<Output = Result<(Client, StatusResponse), String>> + use<> {
+    /// How it is; makes a connection where there is none, and opens its events if they are wanted. Nothing of it may be waited
+    /// for elsewhere: keys and signals are looked at meanwhile.
+    fn ask(&self, wants_events: bool) -> impl Future<Output = Result<Answer, String>> + use<> {
         let (socket, client) = (self.socket.clone(), self.client.clone());
         async move {
             let asked = timeout(ANSWER_TIME_MAX, async {
@@ -133,12 +146,26 @@ impl Agent {
                 let status = client.status().await?;
                 Ok((client, status))
             });
-            match asked.await {
-                Ok(answer) => answer.map_err(|error: ClientError| words(&error, &socket)),
-                Err(_) => Err(format!("the agent does not answer within {}", human_duration(ANSWER_TIME_MAX))),
-            }
+            let (client, status) = match asked.await {
+                Ok(answer) => answer.map_err(|error: ClientError| words(&error, &socket))?,
+                Err(_) => return Err(silent()),
+            };
+            let opened = match wants_events {
+                // Without events the rest is still worth showing; it is tried again at the next look.
+                true => timeout(ANSWER_TIME_MAX, Feed::open(&client)).await.ok().and_then(Result::ok),
+                false => None,
+            };
+            Ok(Answer { client, status, opened })
         }
     }
+}
+
+/// What the agent gave at one look.
+struct Answer {
+    client: Client,
+    status: StatusResponse,
+    /// Its events, where they were not followed yet.
+    opened: Option<Events>,
 }
 
 fn words(error: &ClientError, socket: &Path) -> String {
@@ -148,7 +175,7 @@ fn words(error: &ClientError, socket: &Path) -> String {
     }
 }
 
-type Asking = Pin<Box<dyn Future<Output = Result<(Client, StatusResponse), String>>>>;
+type Asking = Pin<Box<dyn Future<Output = Result<Answer, String>>>>;
 
 /// What is shown, and what keeps it up to date.
 struct Top {
@@ -232,11 +259,13 @@ impl Top {
                     }
                     Some(_) => {}
                 },
-                _ = ticks.tick(), if asking.is_none() && !self.is_paused => *asking = Some(Box::pin(self.agent.ask())),
+                _ = ticks.tick(), if asking.is_none() && !self.is_paused => {
+                    *asking = Some(Box::pin(self.agent.ask(!self.feed.is_open())));
+                }
                 answer = answer_of(asking), if asking.is_some() => {
                     *asking = None;
                     if !self.is_paused {
-                        self.take(answer).await;
+                        self.take(answer);
                         return Ok(true);
                     }
                 }
@@ -252,16 +281,15 @@ impl Top {
         self.meter.forget();
     }
 
-    async fn take(&mut self, answer: Result<(Client, StatusResponse), String>) {
+    fn take(&mut self, answer: Result<Answer, String>) {
         let now = Instant::now();
         match answer {
-            Ok((client, status)) => {
+            Ok(Answer { client, status, opened }) => {
                 if self.meter.read(now, &status) {
                     self.restarted = Some(now);
                 }
                 (self.status, self.trouble) = (status, None);
-                // Without events the rest is still worth showing; it is tried again at the next look.
-                let _ = timeout(ANSWER_TIME_MAX, self.feed.begin(&client)).await;
+                self.feed.begin(opened);
                 self.agent.client = Some(client);
             }
             Err(why) => {
@@ -304,7 +332,7 @@ impl Top {
 }
 
 /// The answer to what is being asked; waits for ever where nothing is.
-async fn answer_of(asking: &mut Option<Asking>) -> Result<(Client, StatusResponse), String> {
+async fn answer_of(asking: &mut Option<Asking>) -> Result<Answer, String> {
     match asking {
         Some(asking) => asking.await,
         None => std::future::pending().await,
@@ -321,5 +349,22 @@ mod tests {
         for wrong in ["100ms", "61s", "soon", "0s"] {
             assert!(parse_interval(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_takes_the_connection_and_says_nothing_is_not_waited_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let socket = directory.path().join("rodent.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).expect("a socket");
+        let client = Client::connect(&socket).await.expect("a connection");
+        tokio::time::pause();
+        let begun = tokio::time::Instant::now();
+        assert!(first_status(&client).await.is_err());
+        assert!(
+            begun.elapsed() <= ANSWER_TIME_MAX + Duration::from_secs(1),
+            "{:?} of a clock that is turned",
+            begun.elapsed()
+        );
+        drop(listener);
     }
 }

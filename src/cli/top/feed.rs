@@ -41,16 +41,23 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Begins an interval; follows the log if it does not yet.
+    /// Opens what is followed.
     ///
     /// # Errors
     /// When the agent refuses; then it is tried again at the next interval.
-    pub(super) async fn begin(&mut self, client: &Client) -> Result<(), ClientError> {
+    pub(super) async fn open(client: &Client) -> Result<Events, ClientError> {
+        client.tail(TailRequest { filter: Vec::new(), backlog: BACKLOG }).await
+    }
+
+    /// Whether the log is followed.
+    pub(super) fn is_open(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Begins an interval; from then on follows what has been opened for it, if anything.
+    pub(super) fn begin(&mut self, opened: Option<Events>) {
         self.taken = 0;
-        if self.stream.is_none() {
-            self.stream = Some(client.tail(TailRequest { filter: Vec::new(), backlog: BACKLOG }).await?);
-        }
-        Ok(())
+        self.stream = opened.or_else(|| self.stream.take());
     }
 
     /// Stops following.
