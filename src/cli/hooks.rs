@@ -10,7 +10,7 @@ use std::{
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Failure, hook::daemon};
+use super::{Failure, hook::daemon, status::wrapped};
 use crate::{
     client::{Client, ClientError, QueryRequest},
     event::{EventView, Summary},
@@ -183,7 +183,8 @@ fn print(rows: &[Row], output: Output, screen: &mut Screen) -> io::Result<()> {
     table.print(screen)?;
     for row in rows.iter().filter(|row| !row.remark.is_empty()) {
         screen.line("")?;
-        screen.line(&format!("{}: {}", row.daemon, row.remark))?;
+        let remark = format!("{}: {}", row.daemon, row.remark);
+        wrapped(&remark, screen.width().unwrap_or(usize::MAX)).iter().try_for_each(|line| screen.line(line))?;
     }
     Ok(())
 }
@@ -193,4 +194,26 @@ fn words(last: &LastEvent, now: SystemTime) -> String {
     let since = UNIX_EPOCH + Duration::from_millis(u64::try_from(last.time).unwrap_or_default());
     let age = human_duration(now.duration_since(since).unwrap_or_default());
     format!("{age} ago {} {}", last.kind, last.subject).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::page;
+
+    #[test]
+    fn a_long_remark_goes_on_in_the_next_line_and_nothing_of_it_is_cut() {
+        let place = format!("/etc/{}", "directory/".repeat(12));
+        let row = Row {
+            daemon: "zed",
+            present: true,
+            state: "blocked".to_owned(),
+            place: String::new(),
+            remark: format!("a file of somebody else stands in the place of the hook; look at {place}"),
+            last_event: None,
+        };
+        let printed = page::printed(Some(80), |screen| print(&[row], Output::Table, screen));
+        assert!(printed.lines().all(|line| line.chars().count() <= 80), "{printed}");
+        assert!(printed.replace('\n', "").contains(&place), "{printed}");
+    }
 }
