@@ -38,7 +38,7 @@ const SYSTEMD: &str = "/run/systemd/system";
 
 /// What is asked of the unit.
 const UNIT_PROPERTIES: &str = "--property=LoadState,UnitFileState,ActiveState,SubState,NRestarts,Result,ExecMainStatus,\
-                               WatchdogUSec,NeedDaemonReload";
+                               WatchdogUSec,NeedDaemonReload,ProtectSystem,ReadWritePaths";
 
 /// The way to the controller, as the uplink would take it.
 pub async fn controller(settings: &ControllerSettings, state_directory: &Path) -> ControllerLook {

@@ -11,7 +11,13 @@ use std::{
 use nix::unistd::{Gid, Group, Uid, User, getgroups};
 
 use super::{check::off_thread, finding::Finding, patient::Patient};
-use crate::agent::config::{STATE_DIRECTORY, Tls, TokenSource};
+use crate::{
+    agent::config::{Loaded, STATE_DIRECTORY, Tls, TokenSource},
+    settings::Origin,
+};
+
+/// The most members of a group that are named.
+const MEMBERS_MAX: usize = 4;
 
 /// The agent's user and group, where it runs as a service.
 const ACCOUNT: &str = "rodent";
@@ -44,6 +50,7 @@ fn files(patient: &Patient) -> Vec<Finding> {
     let (right, mut wrong): (Vec<_>, Vec<_>) = looked.partition(Option::is_none);
     let count = right.len();
     let mut findings: Vec<Finding> = wrong.drain(..).flatten().collect();
+    findings.extend(token_for_members(loaded));
     if count > 0 {
         let files = if count == 1 { "1 file is".to_owned() } else { format!("{count} files are") };
         findings.insert(0, Finding::pass(format!("{files} safe from others: configuration, token, keys")));
@@ -80,6 +87,30 @@ fn judge(path: &Path, mode: u32, is_secret: bool) -> Option<Finding> {
     }
     let (text, advice) = (format!("{name} may be read by everybody (mode {mode:03o})"), format!("chmod o= {name}"));
     Some(if is_secret { Finding::fail(text, advice) } else { Finding::warn(text, advice) })
+}
+
+/// A token inside the configuration that members of the file's group may read: those who may use the socket, mostly.
+fn token_for_members(loaded: &Loaded) -> Option<Finding> {
+    let record = loaded.records.get("controller.jwt")?;
+    let Origin::File { file, .. } = &record.origin else { return None };
+    let metadata = fs::metadata(file).ok()?;
+    let group = Group::from_gid(Gid::from_raw(metadata.gid())).ok().flatten()?;
+    token_in(file, metadata.mode() & 0o777, &group)
+}
+
+fn token_in(file: &str, mode: u32, group: &Group) -> Option<Finding> {
+    let members: Vec<_> =
+        group.mem.iter().map(String::as_str).filter(|name| !["root", ACCOUNT].contains(name)).collect();
+    if mode & 0o040 == 0 || members.is_empty() {
+        return None;
+    }
+    let named = members.iter().take(MEMBERS_MAX).copied().collect::<Vec<_>>().join(", ");
+    let more = members.len().saturating_sub(MEMBERS_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(Finding::warn(
+        format!("the token stands in {file}, which the group `{}` may read: {named}{more}", group.name),
+        "put it into a file of the agent's own (chown rodent:, chmod 600) and name that as `token_file`",
+    ))
 }
 
 /// Whom the agent runs as: the owner of its socket; where none is there, the service's user for the service's directory.
@@ -180,6 +211,22 @@ mod tests {
             (told.text.as_str(), told.advice.as_str()),
             ("/t may be read by everybody (mode 644)", "chmod o= /t")
         );
+    }
+
+    #[test]
+    fn a_token_in_a_file_that_members_of_the_group_may_read_is_a_warning() {
+        let group = |members: &[&str]| Group {
+            name: ACCOUNT.to_owned(),
+            passwd: std::ffi::CString::default(),
+            gid: Gid::from_raw(997),
+            mem: members.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let told = token_in("/etc/rodent/rodent.yml", 0o640, &group(&["rodent", "alice"])).expect("a finding");
+        assert!(told.mark == Mark::Warn && told.text.ends_with("the group `rodent` may read: alice"), "{told:?}");
+        assert_eq!(token_in("/f", 0o640, &group(&[])), None, "nobody but the agent");
+        assert_eq!(token_in("/f", 0o600, &group(&["alice"])), None);
+        let many = token_in("/f", 0o640, &group(&["a", "b", "c", "d", "e"])).expect("a finding");
+        assert!(many.text.ends_with("a, b, c, d and 1 more"), "{many:?}");
     }
 
     #[test]

@@ -1,18 +1,32 @@
 //! The unit, as systemd has it, and whether the journal can explain what the agent says.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{finding::Finding, patient::Patient};
-use crate::agent::probe;
+use crate::agent::{
+    config::{STANDARD_FILE, STATE_DIRECTORY},
+    probe,
+};
 
 const UNIT: &str = "rodent.service";
+
+/// Made by systemd for the unit.
+const RUNTIME_DIRECTORY: &str = "/run/rodent";
 
 /// What sysexits calls a refused configuration, as systemd tells it.
 const EXIT_CONFIG: &str = "78";
 
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     match probe::unit(UNIT).await {
-        Ok(Some(unit)) => judge(&unit, patient.status.is_ok()),
+        Ok(Some(unit)) => {
+            let mut findings = judge(&unit, patient.status.is_ok());
+            findings.extend(places(&patient).and_then(|places| out_of_reach(&unit, &places)));
+            findings
+        }
         Ok(None) => vec![Finding::skip("no systemd runs here")],
         Err(error) => vec![Finding::warn(
             format!("systemd does not say how {UNIT} is: {error}"),
@@ -46,6 +60,35 @@ fn judge(unit: &BTreeMap<String, String>, answers: bool) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Where the configuration of the service has the agent write: each place, and below what the unit makes room by itself.
+fn places(patient: &Patient) -> Option<[(PathBuf, &'static str); 2]> {
+    let config = &patient.config.as_ref().ok()?.config;
+    let is_of_service = patient.config_file == Path::new(STANDARD_FILE);
+    is_of_service
+        .then(|| [(config.state_directory.clone(), STATE_DIRECTORY), (config.socket.clone(), RUNTIME_DIRECTORY)])
+}
+
+/// The places that the unit's sandbox keeps from the agent.
+fn out_of_reach(unit: &BTreeMap<String, String>, places: &[(PathBuf, &str)]) -> Option<Finding> {
+    let of = |name: &str| unit.get(name).map(String::as_str).unwrap_or_default();
+    if of("LoadState") != "loaded" || of("ProtectSystem") != "strict" {
+        return None;
+    }
+    // `-` stands before one that may be missing, `+` before one below the service's own root.
+    let writable: Vec<_> =
+        of("ReadWritePaths").split_whitespace().map(|path| path.trim_start_matches(['-', '+'])).collect();
+    let is_covered = |path: &Path, own: &str| path.starts_with(own) || writable.iter().any(|it| path.starts_with(it));
+    let shut: Vec<_> = places.iter().filter(|(path, own)| !is_covered(path, own)).collect();
+    let names: Vec<_> = shut.iter().map(|(path, _)| path.display().to_string()).collect();
+    (!names.is_empty()).then(|| {
+        Finding::warn(
+            format!("{UNIT} may not write {}: its sandbox does not let it (ProtectSystem=strict)", names.join(" and ")),
+            "make the directory for the agent's user, and name it in ReadWritePaths= of a drop-in (`systemctl edit rodent`): \
+             docs/systemd.md",
+        )
+    })
 }
 
 fn state<'a>(of: &impl Fn(&str) -> &'a str, answers: bool) -> Finding {
@@ -112,6 +155,26 @@ mod tests {
         assert_eq!(failed[0].text, "rodent.service has failed (signal, exit code 9)");
         assert_eq!(found(&[("ActiveState", "inactive")], false)[0].advice, "systemctl enable --now rodent");
         assert_eq!(found(&[("ActiveState", "inactive")], true)[0].mark, Mark::Skip);
+    }
+
+    #[test]
+    fn a_place_that_the_sandbox_keeps_from_the_agent_is_a_warning() {
+        let unit = |writable: &str| {
+            let pairs = [("LoadState", "loaded"), ("ProtectSystem", "strict"), ("ReadWritePaths", writable)];
+            pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+        };
+        let places = |state: &str, socket: &str| {
+            [(PathBuf::from(state), STATE_DIRECTORY), (PathBuf::from(socket), RUNTIME_DIRECTORY)]
+        };
+        let moved = places("/srv/rodent/state", "/run/rodent/rodent.sock");
+        let told = out_of_reach(&unit("/srv/rodentx /proc"), &moved).expect("a finding");
+        assert!(told.mark == Mark::Warn && told.text.contains("may not write /srv/rodent/state: "), "{told:?}");
+        assert_eq!(out_of_reach(&unit("/proc -/srv/rodent"), &moved), None);
+        let both = out_of_reach(&unit(""), &places("/srv/rodent", "/srv/rodent.sock")).expect("a finding");
+        assert!(both.text.contains("/srv/rodent and /srv/rodent.sock"), "{both:?}");
+        assert_eq!(out_of_reach(&unit(""), &places(STATE_DIRECTORY, "/run/rodent/a.sock")), None);
+        let open = BTreeMap::from([("LoadState".to_owned(), "loaded".to_owned())]);
+        assert_eq!(out_of_reach(&open, &moved), None, "without that sandbox all is as its files are");
     }
 
     #[test]
