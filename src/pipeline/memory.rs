@@ -35,12 +35,15 @@ pub struct MemoryKeeper {
 struct Shared {
     directory: PathBuf,
     log: EventLog,
+    /// What is not on the disk yet. An entry goes only after its file has been replaced.
     pending: Mutex<BTreeMap<&'static str, Pending>>,
+    /// Held while a file is replaced: a write that was not waited for may still be at work.
+    writing: Mutex<()>,
     changed: Notify,
 }
 
 struct Pending {
-    json: Vec<u8>,
+    json: Arc<Vec<u8>>,
     /// What must be durable before: sequences after the last event of each lane.
     after: [u64; 2],
 }
@@ -92,7 +95,7 @@ impl Memory {
             }
         };
         let after = Lane::ALL.map(|lane| self.shared.log.next_sequence(lane));
-        self.shared.lock().insert(self.name, Pending { json, after });
+        self.shared.lock().insert(self.name, Pending { json: Arc::new(json), after });
         self.shared.changed.notify_one();
     }
 }
@@ -100,7 +103,8 @@ impl Memory {
 impl MemoryKeeper {
     /// Keeps files in `directory`, which is made when the first one is written.
     pub fn new(directory: PathBuf, log: EventLog) -> MemoryKeeper {
-        let shared = Shared { directory, log, pending: Mutex::default(), changed: Notify::new() };
+        let shared =
+            Shared { directory, log, pending: Mutex::default(), writing: Mutex::default(), changed: Notify::new() };
         MemoryKeeper { shared: Arc::new(shared) }
     }
 
@@ -124,7 +128,8 @@ impl MemoryKeeper {
         self.write(true).await;
     }
 
-    /// Writes what is pending as soon as its events are durable. What is dropped half-way stays pending.
+    /// Writes what is pending as soon as its events are durable. What is dropped half-way or cannot be written stays
+    /// pending: it is tried again when anything else is remembered, and at the end.
     async fn write(&self, hurry: bool) {
         let names: Vec<_> = self.shared.lock().keys().copied().collect();
         for name in names {
@@ -136,10 +141,8 @@ impl MemoryKeeper {
                     return;
                 }
             }
-            // A newer state may have come meanwhile; its events may not be durable yet, so it waits for its own turn.
-            let Some(pending) = self.shared.take(name, after) else { continue };
-            let path = self.shared.path(name);
-            let written = tokio::task::spawn_blocking(move || replace(&path, &pending.json)).await;
+            let shared = Arc::clone(&self.shared);
+            let written = tokio::task::spawn_blocking(move || shared.write_down(name, after)).await;
             if let Ok(Err(error)) = written {
                 tracing::warn!(collector = name, error = %ErrorChain(&error), "what the collector remembers cannot be written");
             }
@@ -152,17 +155,27 @@ impl Shared {
         self.directory.join(format!("{name}.json"))
     }
 
-    /// What is pending, if it is still what was waited for.
-    fn take(&self, name: &'static str, after: [u64; 2]) -> Option<Pending> {
+    /// Writes what is pending, if it is still what was waited for. Until its file is replaced it can be recalled from here.
+    fn write_down(&self, name: &'static str, after: [u64; 2]) -> io::Result<()> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(json) = self.ready(name, after) else { return Ok(()) };
+        replace(&self.path(name), &json)?;
         let mut pending = self.lock();
-        match pending.get(name) {
-            Some(found) if found.after == after => pending.remove(name),
-            Some(_) => {
-                self.changed.notify_one();
-                None
-            }
-            None => None,
+        if pending.get(name).is_some_and(|found| Arc::ptr_eq(&found.json, &json)) {
+            pending.remove(name);
         }
+        Ok(())
+    }
+
+    /// A newer state may have come meanwhile; its events may not be durable yet, so it waits for its own turn.
+    fn ready(&self, name: &'static str, after: [u64; 2]) -> Option<Arc<Vec<u8>>> {
+        let pending = self.lock();
+        let found = pending.get(name)?;
+        if found.after != after {
+            self.changed.notify_one();
+            return None;
+        }
+        Some(Arc::clone(&found.json))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Pending>> {
@@ -181,4 +194,53 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     fs::File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::event_log::Settings;
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_still_recalled_and_written_when_it_can_be() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = EventLog::open(Settings::new(directory.path().join("log"))).expect("a log");
+        let place = directory.path().join("memory");
+        fs::write(&place, "in the way").expect("write a file");
+        let keeper = MemoryKeeper::new(place.clone(), log.clone());
+        let memory = keeper.memory("disks");
+        memory.remember(&1);
+        keeper.write(true).await;
+        assert_eq!(memory.recall::<u32>(), Some(1), "kept here for want of a file");
+
+        fs::remove_file(&place).expect("remove a file");
+        keeper.write(true).await;
+        assert_eq!(fs::read_to_string(place.join("disks.json")).expect("written"), "1");
+        assert!(keeper.shared.lock().is_empty(), "the file has it now");
+        log.close();
+    }
+
+    #[tokio::test]
+    async fn a_state_can_be_recalled_while_it_is_being_written_and_a_newer_one_is_not_forgotten() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = EventLog::open(Settings::new(directory.path().join("log"))).expect("a log");
+        let keeper = MemoryKeeper::new(directory.path().join("memory"), log.clone());
+        let memory = keeper.memory("disks");
+        memory.remember(&1);
+        keeper.write(true).await;
+        memory.remember(&2);
+        // The disk is slow: the file is still the older one.
+        let slow = keeper.shared.writing.lock().expect("nobody panicked");
+        let mut write = Box::pin(keeper.write(true));
+        assert!((&mut write).now_or_never().is_none());
+        assert_eq!(memory.recall::<u32>(), Some(2));
+        memory.remember(&3);
+        drop(slow);
+        write.await;
+        keeper.write(true).await;
+        assert_eq!(fs::read_to_string(directory.path().join("memory/disks.json")).expect("written"), "3");
+        log.close();
+    }
 }
