@@ -1,7 +1,7 @@
 //! Where the daemons look for hooks, and putting ours there and away again.
 //!
 //! Always holds: what is not ours is neither changed nor removed, whatever stands in its place; nothing is changed unless
-//! all of it can be; what is enabled twice is enabled once, and disabling leaves the directories as they were. Deliberately
+//! all of it can be, and what was begun is undone; what is enabled twice is enabled once, and disabling leaves the directories as they were. Deliberately
 //! absent: editing files of others. Where a daemon has no directory for hooks, the administrator is told what to write.
 
 use std::{
@@ -108,10 +108,19 @@ pub fn enable(daemon: Daemon, root: &Path) -> Result<Change, HookError> {
     if let Some(why) = machine.obstacle(daemon, &pieces) {
         return Err(HookError::Blocked(why));
     }
-    for piece in pieces.iter().filter(|piece| piece.found() == Found::Nothing) {
-        piece.make(&mut change)?;
-    }
+    make(&pieces, &mut change)?;
     Ok(change)
+}
+
+/// Makes the pieces that are not there, all of them or none.
+fn make(pieces: &[Piece], change: &mut Change) -> Result<(), HookError> {
+    let mut missing = pieces.iter().filter(|piece| piece.found() == Found::Nothing);
+    missing.try_for_each(|piece| piece.make(change)).inspect_err(|_| {
+        for (path, _) in change.done.drain(..).rev() {
+            // A directory that somebody has put something in by now stays, and so does what the disk does not let go.
+            let _ = if path.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+        }
+    })
 }
 
 /// Has the daemon run the hook no more. Gives what was changed. What is not ours stays, as does a file of ours that
@@ -228,16 +237,23 @@ impl Machine<'_> {
                 "smartd has no directory for hooks here: write `-m <nomailer> -M exec {PROGRAMS}/smartd` behind the \
                  devices in /etc/smartd.conf, and `systemctl reload smartd`"
             ))),
-            Daemon::Mdadm => Ok(vec![self.mdadm_piece()]),
+            Daemon::Mdadm => Ok(vec![self.mdadm_piece()?]),
         }
     }
 
     /// mdadm reads the directory of the first pair that is there.
-    fn mdadm_piece(&self) -> Piece {
+    fn mdadm_piece(&self) -> Result<Piece, HookError> {
         let there = MDADM_DIRECTORIES.iter().find(|directory| self.path(directory).is_dir());
         let by_file = MDADM_FILES.iter().position(|file| self.path(file).exists()).unwrap_or_default();
         let directory = self.path(there.or(MDADM_DIRECTORIES.get(by_file)).unwrap_or(&MDADM_DIRECTORIES[0]));
-        Piece::Setting { path: directory.join("rodent.conf"), directory }
+        if !directory.parent().is_some_and(Path::is_dir) {
+            return Err(HookError::ByHand(format!(
+                "mdadm has no configuration here: write `PROGRAM {PROGRAMS}/mdadm` into {}, which you make, and `{}`",
+                MDADM_FILES[1],
+                reload(Daemon::Mdadm)
+            )));
+        }
+        Ok(Piece::Setting { path: directory.join("rodent.conf"), directory })
     }
 
     /// What stands in the way of enabling.
@@ -379,7 +395,10 @@ impl Piece {
 
     fn make(&self, change: &mut Change) -> Result<(), HookError> {
         match self {
-            Piece::Link { path, target } => at(path, symlink(target, path))?,
+            Piece::Link { path, target } => {
+                at(path, symlink(target, path))?;
+                change.done.push((path.clone(), "made"));
+            }
             Piece::Setting { path, directory } => {
                 let is_new = !directory.is_dir();
                 if is_new {
@@ -387,11 +406,11 @@ impl Piece {
                     change.done.push((directory.clone(), "made"));
                 }
                 // Never over a file that has come meanwhile.
-                let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
-                at(path, file.and_then(|mut file| file.write_all(setting(is_new).as_bytes())))?;
+                let mut file = at(path, fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path))?;
+                change.done.push((path.clone(), "made"));
+                at(path, file.write_all(setting(is_new).as_bytes()))?;
             }
         }
-        change.done.push((self.path().to_owned(), "made"));
         Ok(())
     }
 
@@ -412,7 +431,7 @@ impl Piece {
     }
 }
 
-fn at(path: &Path, result: io::Result<()>) -> Result<(), HookError> {
+fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, HookError> {
     result.map_err(|source| HookError::Io { path: path.to_owned(), source })
 }
 

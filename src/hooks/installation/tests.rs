@@ -136,6 +136,32 @@ fn where_smartd_has_no_directory_the_line_to_write_is_told_and_recognised() {
 }
 
 #[test]
+fn when_one_piece_cannot_be_made_those_before_it_are_undone() {
+    let root = debian();
+    let before = tree(root.path());
+    let machine = Machine { root: root.path() };
+    let mut pieces = machine.pieces(Daemon::Zed).expect("links");
+    pieces.insert(2, machine.mdadm_piece().expect("a file"));
+    let nowhere = Piece::Link { path: root.path().join("etc/nowhere/x"), target: "/x".to_owned() };
+    pieces.insert(4, nowhere);
+    let mut change = Change::default();
+    assert!(matches!(make(&pieces, &mut change), Err(HookError::Io { .. })));
+    assert_eq!((tree(root.path()), change.done), (before, vec![]));
+}
+
+#[test]
+fn where_mdadm_has_no_configuration_what_to_write_is_told_and_recognised() {
+    let root = debian();
+    fs::remove_dir_all(root.path().join("etc/mdadm")).expect("remove");
+    let error = enable(Daemon::Mdadm, root.path()).expect_err("by hand");
+    assert!(matches!(&error, HookError::ByHand(_)), "{error}");
+    assert!(error.to_string().contains("`PROGRAM /usr/lib/rodent/hooks/mdadm` into /etc/mdadm.conf"), "{error}");
+    assert_eq!(disable(Daemon::Mdadm, root.path()).expect("nothing is there").done, []);
+    fs::write(root.path().join("etc/mdadm.conf"), "PROGRAM /usr/lib/rodent/hooks/mdadm\n").expect("write a file");
+    assert_eq!(enabled(root.path())[2], Enabled::Yes);
+}
+
+#[test]
 fn an_enabled_hook_that_would_not_be_run_has_a_remark() {
     let root = debian();
     enable(Daemon::Smartd, root.path()).expect("enable");
