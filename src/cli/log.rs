@@ -1,16 +1,21 @@
-//! `rodent log`: the event log of an agent that does not run: looked at, read, and repaired.
+//! `rodent log`: the event log of an agent that does not run: looked at, read, and repaired. What root makes in it belongs to
+//! whoever owns the log.
 
 mod check;
 mod export;
 mod repair;
 
 use std::{
+    fs,
     ops::Range,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
+use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups};
 
 use super::Failure;
 use crate::{
@@ -128,8 +133,30 @@ impl Place {
                 loaded.config.state_directory.join("log")
             }
         };
+        become_owner(&directory).context("become the owner of the event log")?;
         Ok(StoppedLog::open(&directory, Some(event_log::probe_by_this_program))?)
     }
+}
+
+/// Has root go on as the user whose log it is, for all that is made from here on: the agent could neither change nor remove
+/// what belongs to root. Root stays root where that user cannot come, as with a copy in root's own directory: no agent of
+/// that user works there.
+fn become_owner(directory: &Path) -> nix::Result<()> {
+    // Of one that is not there `StoppedLog::open` tells.
+    let Ok(owner) = fs::metadata(directory) else { return Ok(()) };
+    if !geteuid().is_root() || owner.uid() == 0 {
+        return Ok(());
+    }
+    let (group, groups) = (getegid(), getgroups()?);
+    setgroups(&[Gid::from_raw(owner.gid())])?;
+    setegid(Gid::from_raw(owner.gid()))?;
+    seteuid(Uid::from_raw(owner.uid()))?;
+    if fs::read_dir(directory).is_err() {
+        seteuid(Uid::from_raw(0))?;
+        setegid(group)?;
+        setgroups(&groups)?;
+    }
+    Ok(())
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {

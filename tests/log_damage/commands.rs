@@ -160,3 +160,53 @@ fn a_log_that_is_not_there_is_not_made() {
     assert_eq!(code, Some(66), "{said}");
     assert!(!root.path().join("log").exists());
 }
+
+/// What only root can try; `make check` leaves this module out by its name, `make test` runs it.
+mod as_root {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+
+    use super::*;
+
+    const OWNER: u32 = 65_534;
+
+    /// Calls `visit` for everything below `path`, and for that.
+    fn walk(path: &Path, visit: &mut impl FnMut(&Path)) {
+        visit(path);
+        if path.is_dir() {
+            fs::read_dir(path).expect("a directory").flatten().for_each(|entry| walk(&entry.path(), visit));
+        }
+    }
+
+    fn damaged() -> (Original, tempfile::TempDir) {
+        assert!(nix::unistd::geteuid().is_root(), "only root can become somebody else: run `make test` as root");
+        let original = Original::new(true);
+        let copy = original.copy();
+        damage(&original, copy.path());
+        fs::write(copy.path().join("log/meta/conf"), "nothing of the kind").expect("written");
+        (original, copy)
+    }
+
+    #[test]
+    fn what_root_repairs_belongs_to_the_owner_of_the_log() {
+        let (_original, copy) = damaged();
+        walk(copy.path(), &mut |path| chown(path, Some(OWNER), Some(OWNER)).expect("root may"));
+        for words in [&["check"][..], &["export"], &["repair"], &["repair", "--apply"], &["check"]] {
+            let (code, said, why) = rodent(copy.path(), words);
+            assert!(matches!(code, Some(0 | 65)), "{words:?}: {said}{why}");
+        }
+        assert!(copy.path().join("log/quarantine/meta-1/conf").exists());
+        walk(copy.path(), &mut |path| {
+            let metadata = fs::symlink_metadata(path).expect("it is there");
+            assert_eq!((metadata.uid(), metadata.gid()), (OWNER, OWNER), "{}", path.display());
+        });
+    }
+
+    #[test]
+    fn a_copy_where_its_owner_cannot_come_is_root_s_to_repair() {
+        let (_original, copy) = damaged();
+        walk(&copy.path().join("log"), &mut |path| chown(path, Some(OWNER), Some(OWNER)).expect("root may"));
+        let (code, said, why) = rodent(copy.path(), &["repair", "--apply"]);
+        assert_eq!(code, Some(0), "{said}{why}");
+        assert!(copy.path().join("log/quarantine/meta-1/conf").exists());
+    }
+}
