@@ -2,7 +2,8 @@
 //!
 //! Gives what the daemon says to the agent; leaves it in the agent's spool when the agent is away or does not answer in
 //! time. Always holds: it ends within [`TAKE_MAX`] and a write to the disk, well before any daemon loses its patience; what
-//! could be neither given nor left is named in the system's log, and the exit code is not 0.
+//! could be neither given nor left is named in the system's log, and the exit code is not 0. What the agent has in memory
+//! only, for want of a disk, is named there, too.
 
 use std::{
     env,
@@ -17,7 +18,7 @@ use std::{
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::Failure;
+use super::{Failure, failure::tell};
 use crate::{
     agent::config::{Config, STATE_DIRECTORY},
     client::{Client, ClientError, Durability, SOCKET},
@@ -69,7 +70,15 @@ pub(super) async fn run(arguments: Arguments, socket: Option<PathBuf>) -> Result
     }
     events.iter_mut().for_each(complete);
     let places = Places::of(arguments.config.as_deref(), socket);
-    let Err(refusal) = give(&events, &places.socket).await else { return Ok(ExitCode::SUCCESS) };
+    let refusal = match give(&events, &places.socket).await {
+        Ok(None) => return Ok(ExitCode::SUCCESS),
+        Ok(Some(why)) => {
+            // Not left in the spool, too: that is on the same disk, and the agent delivers from memory.
+            tell(&complain(daemon, format!("{} is kept in the agent's memory only: {why}", named(&events))));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(refusal) => refusal,
+    };
     if let ClientError::Refused(why) = &refusal {
         return Err(Failure::data(complain(daemon, format!("the agent refuses {}: {why}", named(&events)))));
     }
@@ -93,10 +102,11 @@ fn complete(event: &mut Event) {
     }
 }
 
-async fn give(events: &[Event], socket: &Path) -> Result<(), ClientError> {
+/// Gives the events to the agent. While it cannot write to its disk: gives why they are in its memory only.
+async fn give(events: &[Event], socket: &Path) -> Result<Option<String>, ClientError> {
     let taken = async { Client::connect(socket).await?.emit(events, Durability::Committed).await };
     match tokio::time::timeout(TAKE_MAX, taken).await {
-        Ok(taken) => taken.map(|_| ()),
+        Ok(taken) => taken.map(|answer| Some(answer.only_in_memory).filter(|why| !why.is_empty())),
         Err(_) => Err(ClientError::Unavailable(format!("the agent did not answer within {} s", TAKE_MAX.as_secs()))),
     }
 }

@@ -39,7 +39,10 @@ impl Scene {
     }
 
     fn start(&self) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
+        self.start_by(Command::new(env!("CARGO_BIN_EXE_rodent")))
+    }
+
+    fn start_by(&self, mut command: Command) -> Process {
         command.args(["agent", "--config"]).arg(self.path("rodent.yml")).env_remove("RODENT_SOCKET");
         let agent = Process::start(&mut command, &self.path("agent.log"));
         wait("the agent answers", PATIENCE, || self.rodent(&["status"]).status.success().then_some(()));
@@ -182,4 +185,95 @@ fn an_agent_that_does_not_answer_costs_a_daemon_seconds_and_no_event() {
     let ended = wait("the hook ends before ZED kills it", ZED_PATIENCE, || hook.child.try_wait().expect("look at it"));
     assert!(ended.success());
     assert_eq!(scene.spool().len(), 1);
+}
+
+/// How large the files of a program may grow, bytes.
+fn limit_files(program: &Process, bytes: &str) {
+    let mut command = Command::new("prlimit");
+    command.args(["--pid", &program.child.id().to_string()]).arg(format!("--fsize={bytes}:"));
+    assert!(command.status().expect("util-linux is here").success());
+}
+
+#[test]
+fn what_is_in_memory_only_keeps_its_file_until_it_is_durable_and_the_hook_says_so() {
+    let scene = Scene::new();
+    // A file that may not grow is an error and not the end.
+    let mut command = Command::new("env");
+    command.args(["--ignore-signal=XFSZ", env!("CARGO_BIN_EXE_rodent")]);
+    let agent = scene.start_by(command);
+    wait("the agent makes its spool", PATIENCE, || scene.path("state/spool").is_dir().then_some(()));
+    limit_files(&agent, "0");
+    let output = scene.hook(&["mdadm", "NewArray", "/dev/md1"], "PATH=/bin");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("storage.pool.imported md1 is kept in the agent's memory only: "), "{said}");
+    assert_eq!(scene.spool().len(), 0);
+
+    let leave = |array: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
+        command.args(["--socket", "/nonexistent/rodent.sock", "hook", "--config"]).arg(scene.path("rodent.yml"));
+        command.args(["mdadm", "NewArray", array]).env_clear().stdin(Stdio::null());
+        succeeds(&command.output().expect("start rodent"));
+    };
+    let told = || scene.events("storage.pool.imported").len();
+    leave("/dev/md2");
+    wait("it is told", PATIENCE, || (told() == 2).then_some(()));
+    assert_eq!(scene.spool().len(), 1, "the file is all there is on the disk");
+    // That the next is taken shows that there was another look.
+    leave("/dev/md3");
+    wait("it is told", PATIENCE, || (told() >= 3).then_some(()));
+    assert_eq!((told(), scene.spool().len()), (3, 2));
+    limit_files(&agent, "unlimited");
+    wait("the spool is empty", PATIENCE, || scene.spool().is_empty().then_some(()));
+    assert_eq!(told(), 3);
+}
+
+/// What only root can try; `make check` leaves this module out by its name, `make test` runs it.
+mod as_root {
+    use std::os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    };
+
+    use super::*;
+
+    const USER: u32 = 65_534;
+
+    #[test]
+    fn a_file_that_cannot_be_removed_is_taken_once_and_one_that_cannot_be_read_keeps_no_other_waiting() {
+        assert!(nix::unistd::geteuid().is_root(), "only root can become somebody else: run `make test` as root");
+        let scene = Scene::new();
+        let spool = scene.path("state/spool");
+        fs::create_dir_all(&spool).expect("make directories");
+        // Root's own, so that the agent may look and not remove.
+        fs::set_permissions(&spool, fs::Permissions::from_mode(0o755)).expect("set permissions");
+        chown(scene.path("state"), Some(USER), Some(USER)).expect("root may");
+        chown(scene.path(""), Some(USER), Some(USER)).expect("root may");
+        let closed = spool.join("00000000-0000-0000-0000-000000000000.event");
+        fs::write(&closed, "x").expect("write a file");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("set permissions");
+        succeeds(&scene.hook(&["mdadm", "NewArray", "/dev/md1"], "PATH=/bin"));
+
+        // The place of the build may be closed to others.
+        let program = scene.path("rodent");
+        fs::copy(env!("CARGO_BIN_EXE_rodent"), &program).expect("a copy of the program");
+        let mut command = Command::new(program);
+        command.uid(USER).gid(USER);
+        let agent = scene.start_by(command);
+        let told = || scene.events("storage.pool.imported").len();
+        wait("it is told", PATIENCE, || (told() == 1).then_some(()));
+        for (number, array) in [(2, "/dev/md2"), (3, "/dev/md3")] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
+            command.args(["--socket", "/nonexistent/rodent.sock", "hook", "--config"]).arg(scene.path("rodent.yml"));
+            command.args(["mdadm", "NewArray", array]).env_clear().stdin(Stdio::null());
+            succeeds(&command.output().expect("start rodent"));
+            wait("it is told", PATIENCE, || (told() >= number).then_some(()));
+        }
+        assert_eq!((told(), scene.spool().len()), (3, 4), "each look has passed over those before");
+        fs::remove_file(&closed).expect("remove a file");
+        chown(&spool, Some(USER), Some(USER)).expect("root may");
+        wait("the spool is empty", PATIENCE, || scene.spool().is_empty().then_some(()));
+        assert_eq!(told(), 3);
+        drop(agent);
+    }
 }
