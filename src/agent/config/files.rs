@@ -16,8 +16,9 @@ use crate::settings::{FILES_MAX, Faults};
 /// The configuration, unless another is named.
 pub const STANDARD_FILE: &str = "/etc/rodent/rodent.yml";
 
-/// Directories of drop-ins, the weakest first.
-const DROP_IN_DIRECTORIES: [&str; 3] = ["/usr/lib/rodent/rodent.d", "/run/rodent/rodent.d", "/etc/rodent/rodent.d"];
+/// Directories of drop-ins, the weakest first. Not below `/run/rodent`: systemd removes that whenever the agent ends, and
+/// its own user may write there.
+const DROP_IN_DIRECTORIES: [&str; 3] = ["/usr/lib/rodent/rodent.d", "/run/rodent.d", "/etc/rodent/rodent.d"];
 
 /// The standard file of the machine below `root`.
 pub(super) fn standard_file(root: &Path) -> PathBuf {
