@@ -167,7 +167,7 @@ mod tests {
             [(PathBuf::from(state), STATE_DIRECTORY), (PathBuf::from(socket), RUNTIME_DIRECTORY)]
         };
         let moved = places("/srv/rodent/state", "/run/rodent/rodent.sock");
-        let told = out_of_reach(&unit("/srv/rodentx /proc"), &moved).expect("a finding");
+        let told = out_of_reach(&unit("/srv/rod /proc"), &moved).expect("a finding");
         assert!(told.mark == Mark::Warn && told.text.contains("may not write /srv/rodent/state: "), "{told:?}");
         assert_eq!(out_of_reach(&unit("/proc -/srv/rodent"), &moved), None);
         let both = out_of_reach(&unit(""), &places("/srv/rodent", "/srv/rodent.sock")).expect("a finding");
