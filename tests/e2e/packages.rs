@@ -52,15 +52,7 @@ fn a_debian_package_lives_from_its_installation_to_its_purge_and_no_event_is_los
     let life = Life::begin(Format::Deb, "deb");
     let before = life.files();
     life.is_not_started_where_policy_says_no();
-    life.install();
-    life.configure();
-    life.is_reloaded_or_refused_as_a_whole();
-    life.speaks_in_the_journal();
-    stream::start(&life.machine);
-    life.survives_a_kill_and_a_standstill();
-    life.is_upgraded_and_downgraded();
-    stream::finish(&life.machine);
-    life.is_removed_and_comes_back();
+    life.goes_by();
     life.machine.run("dpkg -P rodent rodent-controller 2>&1");
     life.leaves(&before, &[]);
 }
@@ -69,15 +61,7 @@ fn a_debian_package_lives_from_its_installation_to_its_purge_and_no_event_is_los
 fn an_rpm_package_lives_from_its_installation_to_its_removal_and_no_event_is_lost() {
     let life = Life::begin(Format::Rpm, "rpm");
     let before = life.files();
-    life.install();
-    life.configure();
-    life.is_reloaded_or_refused_as_a_whole();
-    life.speaks_in_the_journal();
-    stream::start(&life.machine);
-    life.survives_a_kill_and_a_standstill();
-    life.is_upgraded_and_downgraded();
-    stream::finish(&life.machine);
-    life.is_removed_and_comes_back();
+    life.goes_by();
     life.format.remove(&life.machine, BOTH);
     // RPM knows no purge: what is the administrator's stays.
     life.leaves(&before, &["/etc/rodent", "/var/lib/rodent", "/etc/rodent-controller", "/var/lib/rodent-controller"]);
@@ -92,6 +76,19 @@ impl Life {
             machine.run(&format!("mkdir -p {OF_FILESYSTEM}"));
         }
         Life { machine, format }
+    }
+
+    /// All that is the same for both formats, from the installation to a removal and back.
+    fn goes_by(&self) {
+        self.install();
+        self.configure();
+        self.is_reloaded_or_refused_as_a_whole();
+        self.speaks_in_the_journal();
+        stream::start(&self.machine);
+        self.survives_a_kill_and_a_standstill();
+        self.is_upgraded_and_downgraded();
+        stream::finish(&self.machine);
+        self.is_removed_and_comes_back();
     }
 
     /// Every path of the machine that a package may have made.

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::{
-    event::Level,
+    event::{Level, kind},
     schema::local::{CategoryStatus, CollectorStatus, CursorStatus, PipelineStatus, UplinkLaneStatus},
 };
 
@@ -71,23 +71,11 @@ fn status(seconds: u64) -> StatusResponse {
         ],
         pipeline: Some(PipelineStatus {
             accepted_events: 1_235 * seconds,
-            categories: [
-                "system",
-                "storage",
-                "network",
-                "security",
-                "service",
-                "identity",
-                "access",
-                "sharing",
-                "usage",
-                "data_transfer",
-                "other",
-            ]
-            .iter()
-            .zip([0, 900, 300, 0, 34, 1, 0, 0, 0, 0, 0])
-            .map(|(name, rate)| category(name, rate))
-            .collect(),
+            categories: (kind::categories().iter().map(String::as_str))
+                .chain(["other"])
+                .zip([0, 900, 300, 0, 34, 1, 0, 0, 0, 0, 0])
+                .map(|(name, rate)| category(name, rate))
+                .collect(),
             ..Default::default()
         }),
         ..Default::default()
