@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use async_nats::jetstream::message::PublishMessage;
 use rodent::{
     controller::store::{Account, NatsSettings, NatsStore, Query, Store, StoredEvent},
     event::Filter,
@@ -221,26 +222,43 @@ async fn a_fork_is_refused_and_what_is_renumbered_is_told_to_be_there_twice() {
     controller.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn beyond_the_window_of_the_stream_readers_drop_repeats_and_tell_forks() {
-    let server = Server::start(&[]);
-    let client = async_nats::connect(&server.address).await.expect("a connection");
-    let config = async_nats::jetstream::stream::Config {
-        name: "RODENT".into(),
-        subjects: vec!["rodent.*.*".into()],
-        duplicate_window: Duration::from_millis(100),
-        ..Default::default()
+/// A subject of the stream that is none of the store's.
+const PROBE: &str = "probe";
+
+/// Until the stream knows none of the messages any more that it has now. It forgets them in their order, so one that is sent
+/// last is known for longest. The events themselves would not tell: sent again and again, some are taken before others.
+async fn until_all_is_forgotten(jetstream: &async_nats::jetstream::Context) {
+    let is_known = || async {
+        let probe = PublishMessage::build().message_id(PROBE);
+        let ack = jetstream.send_publish(PROBE, probe).await.expect("sent");
+        ack.await.expect("acknowledged").duplicate
     };
-    async_nats::jetstream::new(client).create_stream(config).await.expect("a stream");
-    let controller = Controller::start(server.open().await).await;
-    let agent = controller.agent(&token("nas-1")).await;
-    agent.send(&batch(1, 3)).await.expect("stored");
+    assert!(!is_known().await, "the first of its name");
     let mut attempts = 0;
-    while agent.send(&batch(1, 2)).await.expect("stored").message != "2 stored, 0 repeated" {
+    while is_known().await {
         attempts += 1;
         assert!(attempts < 600, "the window ends");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beyond_the_window_of_the_stream_readers_drop_repeats_and_tell_forks() {
+    let server = Server::start(&[]);
+    let client = async_nats::connect(&server.address).await.expect("a connection");
+    let jetstream = async_nats::jetstream::new(client);
+    let config = async_nats::jetstream::stream::Config {
+        name: "RODENT".into(),
+        subjects: vec!["rodent.*.*".into(), PROBE.into()],
+        duplicate_window: Duration::from_millis(100),
+        ..Default::default()
+    };
+    jetstream.create_stream(config).await.expect("a stream");
+    let controller = Controller::start(server.open().await).await;
+    let agent = controller.agent(&token("nas-1")).await;
+    agent.send(&batch(1, 3)).await.expect("stored");
+    until_all_is_forgotten(&jetstream).await;
+    assert_eq!(agent.send(&batch(1, 2)).await.expect("stored").message, "2 stored, 0 repeated");
     let mut other = batch(3, 1);
     other.events[0].event_id = "another".into();
     agent.send(&other).await.expect("nobody knows any more what was there");
