@@ -10,12 +10,12 @@ use std::{
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Failure, hook::daemon, status::wrapped};
+use super::{Failure, hook::daemon};
 use crate::{
     client::{Client, ClientError, QueryRequest},
     event::{EventView, Summary},
     hooks::{self, Change, Daemon, Enabled, HookState},
-    terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end},
+    terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end, wrapped},
 };
 
 /// How long the agent may take to tell of last events; without an answer there are none.

@@ -7,14 +7,13 @@ mod tables;
 use std::{io, path::Path, process::ExitCode, time::SystemTime};
 
 use serde_json::Value;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 pub(super) use self::report::Report;
 use super::Failure;
 use crate::{
     client::{Client, StatusResponse},
     schema::{document, local::STATUS},
-    terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end},
+    terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end, wrapped},
 };
 
 /// Columns of the longest label and the gap behind it.
@@ -70,44 +69,11 @@ fn print(status: &StatusResponse, now: SystemTime, screen: &mut Screen) -> io::R
     Ok(())
 }
 
-/// The text in lines of at most `room` columns: what is wrong is never cut off. A word that is longer than a line goes on in the
-/// next one.
-pub(super) fn wrapped(text: &str, room: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ').flat_map(|word| broken(word, room)) {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.width() + 1 + word.width() <= room => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-/// The word in pieces of at most `room` columns; a character that is wider is a piece by itself.
-fn broken(word: &str, room: usize) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let (mut rest, mut columns) = (word, 0);
-    let mut from = 0;
-    for (at, character) in word.char_indices() {
-        let width = character.width().unwrap_or_default();
-        if columns + width > room && at > from {
-            let (piece, after) = rest.split_at(at - from);
-            pieces.push(piece);
-            (rest, columns, from) = (after, 0, at);
-        }
-        columns += width;
-    }
-    pieces.push(rest);
-    pieces
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
+
+    use unicode_width::UnicodeWidthStr as _;
 
     use super::*;
     use crate::{
@@ -191,16 +157,6 @@ mod tests {
         assert_eq!(words(row("urgent")), "urgent 1,204 116.4 KiB 30d 0 1,204 0");
         assert_eq!(words(row("routine")), "routine 12,960,000 1.2 GiB 30d 17,999, 950ms 12,960,000 1,300,000");
         assert_eq!(words(row("at risk")), "at risk 17,999 events (3.4 MiB, for 950ms) if the power failed now");
-    }
-
-    #[test]
-    fn long_facts_go_on_in_the_next_line() {
-        assert_eq!(wrapped("the log is full", 10), ["the log is", "full"]);
-        assert_eq!(wrapped("an incomprehensible text", 10), ["an", "incomprehe", "nsible", "text"]);
-        assert_eq!(wrapped("日本語", 5), ["日本", "語"]);
-        assert_eq!(wrapped("日本", 1), ["日", "本"]);
-        assert_eq!(wrapped("", 0), [""]);
-        assert_eq!(wrapped("the log is full", usize::MAX), ["the log is full"]);
     }
 
     #[test]

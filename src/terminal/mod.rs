@@ -26,6 +26,7 @@ pub(crate) mod page;
 mod screen;
 mod table;
 mod units;
+mod wrapped;
 
 pub use full_screen::{FullScreen, can_draw};
 pub use line::Line;
@@ -33,3 +34,4 @@ pub use output::Output;
 pub use screen::{Screen, quiet_end};
 pub use table::{Cell, Column, Table, Tone};
 pub use units::{grouped, human_bytes, human_duration, time_of_day, time_utc};
+pub use wrapped::wrapped;

@@ -6,14 +6,13 @@ use std::{collections::BTreeMap, io};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::status::wrapped,
     client::ListedDeadLetter,
     event::{
         EventView, Summary,
         json::{Place, to_value},
     },
     schema::local::DeadLetter,
-    terminal::{Cell, Column, Output, Screen, Table, Tone, human_bytes, time_utc},
+    terminal::{Cell, Column, Output, Screen, Table, Tone, human_bytes, time_utc, wrapped},
 };
 
 /// Digits of the epoch that are shown where two letters have the same lane and sequence.

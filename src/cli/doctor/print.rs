@@ -6,11 +6,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    super::status::wrapped,
     finding::{Finding, Mark},
     patient::Patient,
 };
-use crate::terminal::{Cell, Column, Output, Screen, Table, Tone};
+use crate::terminal::{Cell, Column, Output, Screen, Table, Tone, wrapped};
 
 /// What stands before what to do.
 const ARROW: &str = "→ ";

@@ -25,7 +25,7 @@ use crate::{
         Payload as _,
         events::{Event, SystemHostPayload, system_host_payload::SystemHostOperation},
     },
-    terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end},
+    terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end, wrapped},
 };
 
 /// How long somebody may want to follow an event.
@@ -262,7 +262,7 @@ fn print_end(journey: &Journey, output: Output, screen: &mut Screen) -> io::Resu
     };
     let room = screen.width().unwrap_or(usize::MAX);
     let mut table = Table::new(&[Column::left("")]).without_header();
-    for line in super::super::status::wrapped(&text, room) {
+    for line in wrapped(&text, room) {
         table.row([Cell::toned(line, tone)]);
     }
     if journey.failure.is_some() {

@@ -11,17 +11,14 @@ use std::{
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{
-    super::{
-        moment::ago,
-        status::{self, Report},
-    },
+    super::{moment::ago, status::Report},
     feed::Row,
     rates::{Meter, Rate},
 };
 use crate::{
     client::StatusResponse,
     schema::local::{LaneStatus, LogStatus, UplinkStatus},
-    terminal::{Line, Tone, grouped, human_bytes, human_duration, time_of_day},
+    terminal::{Line, Tone, grouped, human_bytes, human_duration, time_of_day, wrapped},
 };
 
 /// Below this nothing is drawn.
@@ -84,11 +81,7 @@ pub(super) fn draw(view: &View, (width, height): (usize, usize)) -> Vec<Line> {
     let (width_min, height_min) = SIZE_MIN;
     if width < width_min || height < height_min {
         let words = format!("{width}x{height} is too small, {width_min}x{height_min} at least; q quits");
-        return status::wrapped(&words, width.max(1))
-            .iter()
-            .map(|line| Line::of(Tone::Warn, line))
-            .take(height)
-            .collect();
+        return wrapped(&words, width.max(1)).iter().map(|line| Line::of(Tone::Warn, line)).take(height).collect();
     }
     let log = view.status.log.clone().unwrap_or_default();
     let uplink = view.status.uplink.clone().unwrap_or_default();
@@ -136,10 +129,10 @@ fn health(view: &View, report: &Report, width: usize, height: usize) -> Vec<Line
     let shown = if height >= TALL { usize::MAX } else { 1 };
     for problem in report.problems.iter().take(shown) {
         let room = width.saturating_sub(2);
-        let wrapped = status::wrapped(&problem.text, room);
+        let words = wrapped(&problem.text, room);
         let most = if height >= TALL { usize::MAX } else { 1 };
-        let cut = wrapped.len() > most;
-        for (number, line) in wrapped.into_iter().take(most).enumerate() {
+        let cut = words.len() > most;
+        for (number, line) in words.into_iter().take(most).enumerate() {
             let mark = if number == 0 { "! " } else { "  " };
             let end = if cut { " …" } else { "" };
             lines.push(Line::of(problem.tone, &format!("{mark}{line}{end}")));
