@@ -51,7 +51,14 @@ impl FullScreen {
     /// # Errors
     /// When it belongs to none, or that cannot be set.
     pub fn enter() -> io::Result<FullScreen> {
-        let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+        FullScreen::on(File::options().read(true).write(true).open("/dev/tty")?)
+    }
+
+    /// Takes over this terminal.
+    ///
+    /// # Errors
+    /// When it is none, or cannot be set.
+    pub fn on(terminal: File) -> io::Result<FullScreen> {
         let before: libc::termios = tcgetattr(&terminal)?.into();
         let colour = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
         let mut screen = FullScreen { terminal, before, colour, is_entered: Arc::default() };

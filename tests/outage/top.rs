@@ -1,5 +1,5 @@
 //! `rodent top` in a terminal: what it shows, that it goes on when the agent comes back, and that the terminal is as it was
-//! before, however it ends.
+//! before, however it ends; after a panic, too: `tests/full_screen.rs`.
 
 use std::{fs, time::Duration};
 
@@ -7,7 +7,6 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use rodent::terminal::{FullScreen, Line, Tone};
 
 use crate::{
     process::wait,
@@ -120,28 +119,6 @@ fn top_can_be_stopped_and_continued_by_the_shell() {
     terminal.press("q");
     terminal.wait_for("ready>");
     assert_restored(&terminal, &site, "q after fg");
-}
-
-#[test]
-fn a_panic_is_read_on_a_terminal_that_is_as_it_was() {
-    let site = Site::new(&free_address().to_string());
-    let terminal = terminal(&site, (100, 30));
-    let program = std::env::current_exe().expect("this program");
-    let name = "top::in_a_terminal_of_its_own_it_panics";
-    // A backtrace would push the message off the screen.
-    terminal.run("export RUST_BACKTRACE=0");
-    terminal.run(&format!("{} --ignored --exact {name} --nocapture 2>&1; echo left-$?", program.display()));
-    let screen = terminal.wait_for("left-101");
-    assert!(screen.contains("this is what went wrong"), "{screen}");
-    assert_restored(&terminal, &site, "a panic");
-}
-
-#[test]
-#[ignore = "run by the test above, in a terminal of its own"]
-fn in_a_terminal_of_its_own_it_panics() {
-    let mut screen = FullScreen::enter().expect("a terminal");
-    screen.show(&[Line::of(Tone::Plain, "drawn")]).expect("drawn");
-    panic!("this is what went wrong");
 }
 
 #[test]
