@@ -4,13 +4,7 @@
 //! Errors and changes of state only; nothing here scales with events. Who logs never waits for who reads, and no place
 //! floods either of the two.
 
-use std::{
-    fmt,
-    io::{self, Write as _},
-    os::unix::fs::MetadataExt as _,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{fmt, os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc};
 
 use tracing::{
     Level,
@@ -21,9 +15,8 @@ use tracing_subscriber::{
     field::{RecordFields, VisitOutput as _},
     filter::{FilterExt as _, LevelFilter, Targets, filter_fn},
     fmt::{
-        FormatFields, MakeWriter,
+        FormatFields,
         format::{DefaultVisitor, Writer},
-        writer::BoxMakeWriter,
     },
     layer::SubscriberExt as _,
     reload,
@@ -35,7 +28,8 @@ use super::{
     journal::{self, Journal},
     levels::{NotUnderstood, levels},
     message,
-    outbox::{Ending, Outbox, Sent, Target},
+    outbox::Ending,
+    stderr,
 };
 
 /// Target of the events that are mirrored in the journal. They have a limit of their own, and standard error does not
@@ -106,7 +100,7 @@ pub fn start(level: Level) -> Logging {
             (tracing_subscriber::registry().with(layer).try_init(), Lines::Journal(ending))
         }
         None => {
-            let (writer, ending) = stderr();
+            let (writer, ending) = stderr::writer();
             let layer = tracing_subscriber::fmt::layer()
                 .with_writer(writer)
                 .with_target(false)
@@ -124,52 +118,6 @@ pub fn start(level: Level) -> Logging {
     // What turns it stays without effect then.
     let level = LogLevel(Arc::new(move |level| drop(handle.reload(self::filter(level).0))));
     Logging { flood, lines, level }
-}
-
-/// Standard error may be a pipe or a stream to journald, and who should read there may not: then a thread waits for it.
-fn stderr() -> (BoxMakeWriter, Option<Ending>) {
-    let direct = || (BoxMakeWriter::new(std::io::stderr), None);
-    if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        return direct();
-    }
-    match Outbox::start(Stderr, |lines| format!("{lines} lines are missing here: nobody read them\n").into_bytes()) {
-        Ok((outbox, ending)) => (BoxMakeWriter::new(outbox), Some(ending)),
-        Err(_) => direct(),
-    }
-}
-
-/// Standard error, as the outbox sends to it.
-struct Stderr;
-
-impl Target for Stderr {
-    fn send(&self, line: &[u8]) -> Sent {
-        match std::io::stderr().write_all(line) {
-            Ok(()) => Sent::Yes,
-            Err(_) => Sent::Never,
-        }
-    }
-}
-
-/// One line on its way into the outbox.
-pub(super) struct Line<'a>(&'a Outbox);
-
-impl io::Write for Line<'_> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.put(line.to_vec());
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Outbox {
-    type Writer = Line<'a>;
-
-    fn make_writer(&'a self) -> Line<'a> {
-        Line(self)
-    }
 }
 
 /// What is written at this level, unless the environment says otherwise.

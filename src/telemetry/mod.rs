@@ -7,6 +7,8 @@ mod levels;
 pub mod logging;
 pub mod message;
 mod outbox;
+pub mod stderr;
 
 pub use error_chain::ErrorChain;
 pub use levels::{NotUnderstood, levels};
+pub use outbox::Ending;

@@ -20,7 +20,7 @@ use crate::{
         tls::{Tls, TlsFiles},
         token::{KeyFiles, Keys},
     },
-    telemetry::{NotUnderstood, levels},
+    telemetry::{Ending, NotUnderstood, levels, stderr},
 };
 
 /// Descriptors for everything beside connections: the database, files that are read, a few scrapes.
@@ -110,7 +110,7 @@ impl<T: FromStr + Default + PartialOrd> FromStr for Rate<T> {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    log_to_stderr();
+    let _ending = log_to_stderr();
     let tls = arguments.tls()?;
     if tls.is_none() && !arguments.plaintext && !arguments.listen.ip().is_loopback() {
         return Err(Failure::usage(format!(
@@ -201,20 +201,23 @@ fn watch_signals(stop: CancellationToken) -> io::Result<impl Future<Output = ()>
     })
 }
 
-fn log_to_stderr() {
+/// Dropping what it gives waits a moment for the last lines.
+fn log_to_stderr() -> Option<Ending> {
+    let (writer, ending) = stderr::writer();
     // The client of NATS logs each attempt to connect; the store logs the change.
     let own = [("async_nats", LevelFilter::OFF)];
     let (levels, not_understood) = levels(LevelFilter::INFO, &own, &std::env::var(LOG_VARIABLE).unwrap_or_default());
     let layer = tracing_subscriber::fmt::layer()
         // Said on standard error, which is what has just failed: that would end the call at hand.
         .log_internal_errors(false)
-        .with_writer(io::stderr)
+        .with_writer(writer)
         .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
         .with_target(false);
     tracing_subscriber::registry().with(levels).with(layer).init();
     for NotUnderstood(part) in not_understood {
         tracing::warn!(part, "{LOG_VARIABLE} has a part that is neither a level nor MODULE=LEVEL; it changes nothing");
     }
+    ending
 }
 
 #[cfg(test)]

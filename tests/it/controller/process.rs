@@ -7,13 +7,18 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
+    time::Duration,
 };
 
-use rodent::schema::wire::EventBatch;
+use nix::fcntl::{FcntlArg, fcntl};
+use rodent::schema::wire::{EventBatch, RegisterRequest};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::peer::{Agent, SECRET, batch, token};
+
+/// How long answers may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory with a secret, in which a controller keeps its database.
 pub(super) struct Place {
@@ -53,7 +58,7 @@ impl Place {
             assert_ne!(log.read_line(&mut line).expect("a line of log"), 0, "it serves");
         }
         let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).expect(&line);
-        Process { address: address.parse().expect(&line), child, _log: log }
+        Process { address: address.parse().expect(&line), child, log }
     }
 
     pub(super) fn run(&self, arguments: &[&str]) -> Output {
@@ -76,8 +81,8 @@ impl Place {
 pub(super) struct Process {
     pub(super) address: SocketAddr,
     child: Child,
-    /// Kept open, so that the program may go on logging.
-    _log: BufReader<ChildStderr>,
+    /// Kept open, so that the program may go on logging; nobody reads it.
+    log: BufReader<ChildStderr>,
 }
 
 impl Drop for Process {
@@ -107,6 +112,26 @@ async fn what_was_answered_for_is_there_after_sigkill() {
     assert_eq!(sequences, (1..=3000).map(Some).collect::<Vec<_>>());
     let nodes = place.lines(&["nodes"]);
     assert_eq!(nodes[0]["streams"][0]["received"], serde_json::json!([[1, 3000]]));
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_no_answer() {
+    let place = Place::new();
+    let mut process = place.serve();
+    // As little as the kernel gives: a page.
+    let bytes = fcntl(process.log.get_ref(), FcntlArg::F_SETPIPE_SZ(1)).expect("a smaller pipe");
+    let agent = Agent::connect(process.address, &token("nas-1")).await;
+    let talking = async {
+        // Each of them is a line of more than 32 bytes.
+        for _ in 0..bytes / 32 {
+            agent.client().register(agent.request(RegisterRequest::default())).await.expect("registered");
+        }
+        agent.send(&batch(1, 3)).await.expect("stored");
+    };
+    tokio::time::timeout(PATIENCE, talking).await.expect("it answers");
+    let mut line = String::new();
+    process.log.read_line(&mut line).expect("a line of log");
+    assert!(line.contains("node registered") && line.len() > 32, "{line}");
 }
 
 #[tokio::test]
