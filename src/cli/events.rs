@@ -99,6 +99,8 @@ async fn next(events: &mut Events) -> Result<Option<QueryResponse>, ClientError>
 struct Printer {
     screen: Screen,
     form: Form,
+    /// Nothing was printed yet, and nothing is to come later.
+    unanswered: bool,
 }
 
 enum Form {
@@ -122,7 +124,7 @@ impl Printer {
             Output::Json if !follow => Form::Document { node: client.status().await?.node_id, values: Vec::new() },
             Output::Json | Output::Jsonl => Form::Lines { node: client.status().await?.node_id },
         };
-        Ok(Printer { screen, form })
+        Ok(Printer { screen, form, unanswered: !follow })
     }
 
     /// Prints a page. Returns false when nobody reads any more.
@@ -143,6 +145,7 @@ impl Printer {
                 tell(&format!("rodent: {} {} cannot be decoded", stored.lane, stored.sequence));
                 continue;
             };
+            self.unanswered = false;
             match &mut self.form {
                 Form::Table(table) => table.row(row(&event)),
                 Form::Lines { node } => self.screen.json(&value(&event, stored, node))?,
@@ -155,9 +158,14 @@ impl Printer {
         }
     }
 
+    /// Tells a person that there was nothing; a pipe gets nothing then.
     fn finish(&mut self) -> io::Result<()> {
-        if let Form::Document { values, .. } = &self.form {
-            self.screen.json_document(values)?;
+        match &self.form {
+            Form::Document { values, .. } => self.screen.json_document(values)?,
+            Form::Table(_) if self.unanswered && self.screen.is_terminal() => {
+                self.screen.line("No stored event matches.")?;
+            }
+            Form::Table(_) | Form::Lines { .. } => {}
         }
         self.screen.flush()
     }

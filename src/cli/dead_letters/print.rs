@@ -23,7 +23,7 @@ const LABEL_WIDTH: usize = 7;
 
 pub(super) fn list(letters: &[ListedDeadLetter], node: &str, output: Output, screen: &mut Screen) -> io::Result<()> {
     match output {
-        Output::Table if letters.is_empty() => Ok(()),
+        Output::Table if letters.is_empty() && screen.is_terminal() => screen.line("There are no dead letters."),
         Output::Table => table(letters).print(screen),
         Output::Json => screen.json_document(&letters.iter().map(|letter| value(letter, node)).collect::<Vec<_>>()),
         Output::Jsonl => letters.iter().try_for_each(|letter| screen.json(&value(letter, node))),
@@ -222,6 +222,8 @@ mod tests {
         );
         assert!(text.lines().all(|line| line.len() <= 80));
         assert_eq!(printed(None, |screen| list(&[], "", Output::Table, screen)), "");
+        let told = printed(Some(80), |screen| list(&[], "", Output::Table, screen));
+        assert_eq!(told, "There are no dead letters.\n", "silence looks like a failure");
     }
 
     #[test]
