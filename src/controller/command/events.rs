@@ -46,8 +46,8 @@ pub(super) struct Arguments {
     /// Go on with those that come
     #[arg(short, long)]
     follow: bool,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t)]
+    /// How to print: table, json (one document) or jsonl (an object a line)
+    #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
     output: Output,
 }
 
@@ -126,8 +126,8 @@ fn event_table() -> Table {
     Table::new(&[
         Column::left("TIME").at_least("2026-11-10T09:30:00Z".len()),
         Column::left("NODE").at_least(8).elastic(8),
-        Column::left("LEVEL").at_least("critical".len()),
-        Column::left("KIND").at_least("service.status.restarted".len()),
+        Column::left("LEVEL").at_least("error".len()),
+        Column::left("KIND").at_least("service.status.restarted".len()).elastic(20),
         Column::left("SUBJECT").at_least(12).elastic(10),
         Column::left("TEXT"),
     ])
