@@ -126,12 +126,7 @@ pub async fn run(loaded: Loaded, reloads: Option<Reloads>, shutdown: Cancellatio
     };
     let watchdog = Watchdog::start(agent.log.clone(), &agent.loops).context("start the watchdog")?;
     systemd::ready();
-    tracing::info!(
-        message_id = %message::AGENT_READY,
-        version = env!("CARGO_PKG_VERSION"),
-        node = agent.node_id.as_str(),
-        "the agent is ready"
-    );
+    tracing::info!(message_id = %message::AGENT_READY, version = env!("CARGO_PKG_VERSION"), "the agent is ready");
     let failed = tokio::select! {
         () = shutdown.cancelled() => None,
         reason = agent.log.ended() => Some(reason),
@@ -153,7 +148,6 @@ async fn gives_up_starting(shutdown: &CancellationToken) {
 
 /// A running agent.
 struct Agent {
-    node_id: String,
     log: EventLog,
     supervisor: Supervisor,
     stop: Stop,
@@ -302,7 +296,7 @@ impl Agent {
         supervisor.start("journal", mirror::show(log.clone(), stop.socket.clone()));
         supervisor.start("clock", watch_clock(clock, log.clone(), stop.socket.clone()));
         supervisor.start("status", tell_systemd(parts, stop.socket.clone()));
-        Ok(Agent { node_id, log, supervisor, stop, steering, keeper, loops })
+        Ok(Agent { log, supervisor, stop, steering, keeper, loops })
     }
 
     /// Ends every task in order; returns when the log is closed.

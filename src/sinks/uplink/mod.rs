@@ -443,7 +443,8 @@ impl Uplink {
                 self.line.send_replace(Some(Line(connection.channel())));
                 self.link = Some(Link::new(connection, self.links, accepts.unwrap_or_default().max(self.compression)));
                 if self.state.first_connected((self.surroundings.now)()) {
-                    tracing::info!(controller = self.settings.address, "the controller knows this node");
+                    let node = proof.token.claims.rid.as_deref().unwrap_or(&self.settings.node_id);
+                    tracing::info!(controller = self.settings.address, node, "the controller knows this node");
                 }
             }
             Err(failure) => {
