@@ -47,8 +47,8 @@ enum Command {
     Show {
         /// The file; without one, /etc/rodent/rodent.yml and its drop-ins
         file: Option<PathBuf>,
-        /// How to print it
-        #[arg(short, long, value_enum, default_value_t)]
+        /// How to print: table, json (one document) or jsonl (an object a key)
+        #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
         output: Output,
     },
 }

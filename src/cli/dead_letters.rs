@@ -18,7 +18,7 @@ use crate::{
 pub(super) const EXAMPLES: &str = "\
 Examples:
   rodent dead-letters list
-  rodent dead-letters show routine-4711          the event, and why it was refused
+  rodent dead-letters show routine-4711      the event, and why it was refused
   rodent dead-letters retry routine-4711
   rodent dead-letters purge --all
 

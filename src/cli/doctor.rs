@@ -44,7 +44,7 @@ const EXAMPLES: &str = "\
 Examples:
   sudo rodent doctor                             look at everything
   rodent doctor                                  as far as this user may look
-  sudo rodent doctor --send                      follow a test event to the controller
+  sudo rodent doctor --send                      does an event arrive?
   rodent doctor -o json | jq '.findings[] | select(.mark == \"fail\")'
   rodent --socket ./rodent.sock doctor --config ./rodent.yml
 

@@ -55,10 +55,10 @@ Exit codes: 0 everything was there, 65 something was damaged or gone, 66 no log 
 
 const REPAIR_EXAMPLES: &str = "\
 Examples:
-  rodent log repair                              prints what is to be done, and does nothing
-  rodent log repair --apply
+  rodent log repair                              only says what it would do
+  rodent log repair --apply                      does it
 
-What is damaged is moved to `quarantine` in the log's directory, never deleted. Events that are gone stay gone; the agent
+What is damaged is moved to `quarantine` in the log's directory, never deleted. Events that are gone stay gone; the agent \
 reports which when it runs again.
 
 Exit codes: 0 done or nothing to do, 66 no log is there, 69 it is in use.";

@@ -170,6 +170,22 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// A line that a terminal breaks is no example any more: nobody can copy it.
+    #[test]
+    fn every_example_fits_80_columns() {
+        let mut commands = vec![Arguments::command()];
+        let mut examples = 0;
+        while let Some(command) = commands.pop() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines().filter(|line| line.starts_with("  ")) {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+                examples += 1;
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert!(examples > 40, "those of all commands: {examples}");
+    }
+
     #[test]
     fn every_command_shows_examples() {
         for command in Arguments::command().get_subcommands().filter(|command| !command.is_hide_set()) {

@@ -36,8 +36,9 @@ pub(super) struct Arguments {
     /// Only what is missing for longer: `15m`, `1h`
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
     older_than: Duration,
-    /// How to print: JSON lines are one a lane and epoch
-    #[arg(short, long, value_enum, default_value_t)]
+    /// How to print: table, json (one document) or jsonl (an object a lane and
+    /// epoch)
+    #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
     output: Output,
 }
 

@@ -27,8 +27,8 @@ pub(super) struct Arguments {
     /// The store to read: `sqlite:PATH` or `nats://HOST:PORT`
     #[arg(long, value_name = "STORE", default_value = STORE_DEFAULT)]
     store: Location,
-    /// How to print
-    #[arg(short, long, value_enum, default_value_t)]
+    /// How to print: table, json (one document) or jsonl (an object a node)
+    #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
     output: Output,
 }
 

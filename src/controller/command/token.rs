@@ -20,11 +20,12 @@ use crate::{
 /// another. Give it to the agent as its `token_file`, readable by nobody else.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  (umask 077; rodent-controller token --token-secret secret --node nas-1 > token)
+  umask 077
+  rodent-controller token --token-secret secret --node nas-1 > nas-1.token
 
-  (umask 077; openssl genpkey -algorithm ed25519 -out issuer.key)
+  openssl genpkey -algorithm ed25519 -out issuer.key
   openssl pkey -in issuer.key -pubout -out issuer.pub
-  (umask 077; rodent-controller token --private-key issuer.key --node nas-1 > token)
+  rodent-controller token --private-key issuer.key --node nas-1 > nas-1.token
   rodent-controller serve --token-key issuer.pub")]
 pub(super) struct Arguments {
     /// File with the secret that `serve` was given as --token-secret
