@@ -198,6 +198,19 @@ fn every_fixture_is_used() {
     assert!(unused.is_empty(), "{unused:#?}");
 }
 
+#[test]
+fn every_link_in_the_documents_leads_to_a_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let paths = files(&root.join("docs")).into_iter().chain([root.join("README.md")]);
+    let text = |path: &Path| fs::read_to_string(path).expect("a document is text");
+    let documents: Vec<_> = paths.map(|path| Source { text: text(&path), path: path.display().to_string() }).collect();
+    assert!(documents.len() > 5, "the documents are found");
+    hold(&documents, |document| {
+        let directory = Path::new(&document.path).parent().expect("a parent");
+        rules::links(&document.text, |target| directory.join(target).exists())
+    });
+}
+
 mod each_rule_can_fail {
     use super::*;
 
@@ -278,6 +291,13 @@ mod each_rule_can_fail {
             assert_eq!(rules::head(source).len(), 1, "{source:?}");
         }
         assert!(rules::head("//! Says it.\n").is_empty());
+    }
+
+    #[test]
+    fn a_document_with_a_link_to_nothing() {
+        let found = |text| rules::links(text, |target| target == "docs/herd.md");
+        assert_eq!(found("See\n[herd](herd.md)."), [(2, "the link to `herd.md` leads nowhere".to_owned())]);
+        assert!(found("[herd](docs/herd.md#why), [below](#why), [there](https://example.com), a](b c)").is_empty());
     }
 
     #[test]

@@ -121,3 +121,17 @@ pub(crate) fn name(path: &str) -> Vec<Breach> {
     let parts = path.trim_end_matches(".rs").split('/');
     parts.filter(|part| EMPTY.contains(part)).map(|part| (1, format!("`{part}` is no name for anything"))).collect()
 }
+
+/// Links of a document to files that are not there.
+pub(crate) fn links(text: &str, is_there: impl Fn(&str) -> bool) -> Vec<Breach> {
+    let mut breaches = Vec::new();
+    for (at, opening) in text.match_indices("](") {
+        let target = text[at + opening.len()..].split(')').next().unwrap_or_default();
+        let file = target.split('#').next().unwrap_or_default();
+        let is_elsewhere = file.is_empty() || file.contains("://") || file.contains(char::is_whitespace);
+        if !is_elsewhere && !is_there(file) {
+            breaches.push((line_of(text, at), format!("the link to `{target}` leads nowhere")));
+        }
+    }
+    breaches
+}
