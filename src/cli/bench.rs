@@ -1,4 +1,4 @@
-//! `rodent bench`: what the machine at hand gives. Hidden from the main help; documented in the README.
+//! `rodent bench`: what the machine at hand gives. Hidden from the main help; documented in docs/measuring.md.
 
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 

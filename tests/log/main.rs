@@ -1,6 +1,6 @@
 //! Trials of the event log as a library: kills, power cuts, full disks, months offline. One binary, so that it links once.
 //!
-//! Each is sized for every change; the README tells how to run them at full size. What needs root stands in modules
+//! Each is sized for every change; docs/measuring.md tells how to run them at full size. What needs root stands in modules
 //! `as_root`.
 
 #[path = "../log_faults/account.rs"]
