@@ -17,7 +17,7 @@ use std::{
 use nix::sys::{
     prctl::set_pdeathsig,
     resource::{Resource, setrlimit},
-    signal::Signal,
+    signal::{SigSet, SigmaskHow, Signal},
 };
 use uuid::Uuid;
 
@@ -121,7 +121,7 @@ pub(super) fn is_damage(error: &io::Error) -> bool {
 
 fn in_child(mut command: Command, time_max: Duration) -> Verdict {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = match command.spawn() {
+    let mut child = match spawn(&mut command) {
         Ok(child) => child,
         Err(error) => return Verdict::Unknown(format!("no child can be started: {error}")),
     };
@@ -134,6 +134,19 @@ fn in_child(mut command: Command, time_max: Duration) -> Verdict {
         }
         Err(error) => Verdict::Unknown(format!("the child cannot be waited for: {error}")),
     }
+}
+
+/// Starts a child that only its parent ends: a service manager tells every process of a service to stop, a terminal every
+/// one of its job, and a store whose child was told so is not damaged. What this thread blocks, the child blocks.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let mut stops = SigSet::empty();
+    for stop in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        stops.add(stop);
+    }
+    let before = stops.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let child = command.spawn();
+    before.thread_set_mask()?;
+    child
 }
 
 fn wait(child: &mut Child, time_max: Duration) -> io::Result<Option<ExitStatus>> {

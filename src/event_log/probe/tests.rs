@@ -26,6 +26,12 @@ fn the_child() {
             said.expect("a pipe");
             std::process::exit(code.into());
         }
+        "be told to stop" => {
+            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+                nix::sys::signal::raise(signal).expect("a signal");
+            }
+            std::process::exit(0);
+        }
         "abort" => std::process::abort(),
         "hang" => thread::sleep(Duration::from_secs(600)),
         "panic" => panic!("as sled would"),
@@ -101,6 +107,13 @@ fn a_child_that_panics_aborts_hangs_or_devours_memory_means_damage() {
             in_child(child_that(part, Path::new("/")), Duration::from_secs(if part == "hang" { 1 } else { 60 }));
         assert!(matches!(verdict, Verdict::Damaged(_)), "{part}: {verdict:?} after {:?}", started.elapsed());
     }
+}
+
+#[test]
+fn a_child_is_not_ended_by_what_tells_the_whole_service_or_job_to_stop() {
+    assert_eq!(in_child(child_that("be told to stop", Path::new("/")), TIME_MAX), Verdict::Sound);
+    let mine = SigSet::thread_get_mask().expect("a mask");
+    assert!(!mine.contains(Signal::SIGTERM), "the parent goes on to be told");
 }
 
 #[test]
