@@ -64,6 +64,7 @@ use crate::{
     },
     local_api::{self, LocalApi, Rooms},
     pipeline::{Emitter, Gate, Memory, MemoryKeeper},
+    schema::local::SOCKET,
     sinks::{Pulse, uplink::UplinkState},
     spool::Spool,
     telemetry::{ErrorChain, logging::LogLevel, message},
@@ -174,7 +175,9 @@ impl Agent {
         let clock = Clock::of(&host);
         let (supervisor, stop) = (Supervisor::default(), Stop::default());
         // Bound first: a second agent is told so before it touches the log.
-        let api = LocalApi::bind(&local_api::Settings { socket: config.socket.clone(), ..Default::default() })
+        let is_of_system = reloads.as_ref().is_some_and(|reloads| reloads.source.is_of_system());
+        let known = is_of_system.then(|| SOCKET.into());
+        let api = LocalApi::bind(&local_api::Settings { socket: config.socket.clone(), known, ..Default::default() })
             .await
             .context("listen for programs on this machine")?;
         let exposition = Exposition::new(stop.collectors.clone());

@@ -8,7 +8,10 @@ use tonic::{Code, Status};
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nothing answers on the socket.
-    #[error("no agent answers on {0}: start it (`rodent agent`), or name its socket with --socket or RODENT_SOCKET")]
+    #[error(
+        "no agent answers on {0}: start it (`systemctl start rodent`; by hand: `rodent agent`), or name its \
+             socket with --socket or RODENT_SOCKET; `rodent doctor` tells what is wrong"
+    )]
     NotRunning(PathBuf),
     /// The socket is not for this user.
     #[error("no permission for {path}: {advice}")]

@@ -15,6 +15,7 @@ mod health;
 mod page;
 mod query;
 mod service;
+mod signpost;
 mod socket;
 mod tail;
 mod usage;
@@ -64,11 +65,13 @@ pub struct Settings {
     pub group: String,
     /// Mode of the socket when the group exists.
     pub mode: u32,
+    /// Where callers look who do not know better: if nobody listens there, a link leads from there to the socket.
+    pub known: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { socket: PathBuf::from(SOCKET), group: "rodent".to_owned(), mode: 0o660 }
+        Settings { socket: PathBuf::from(SOCKET), group: "rodent".to_owned(), mode: 0o660, known: None }
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use nix::unistd::{Gid, Group};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{Settings, gate::Gate, usage::Usage};
+use super::{Settings, gate::Gate, signpost::Signpost, usage::Usage};
 
 /// How long an agent that owns the socket has to take our question.
 const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
@@ -50,6 +50,8 @@ pub(super) struct Socket {
     identity: (u64, u64),
     group_name: String,
     group: Option<Gid>,
+    /// Goes with it.
+    _signpost: Option<Signpost>,
 }
 
 impl Socket {
@@ -62,7 +64,10 @@ impl Socket {
         let group = open_to(&path, group, settings)?;
         let metadata = fs::symlink_metadata(&path).map_err(io_error("look at", &path))?;
         let identity = (metadata.dev(), metadata.ino());
-        Ok(Socket { listener: Arc::new(listener), path, identity, group_name: settings.group.clone(), group })
+        let known = settings.known.as_deref().filter(|known| *known != path);
+        let signpost = known.and_then(|known| Signpost::put(known, &path));
+        let (listener, group_name) = (Arc::new(listener), settings.group.clone());
+        Ok(Socket { listener, path, identity, group_name, group, _signpost: signpost })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -104,8 +109,9 @@ fn make_directory(socket: &Path) -> Result<(), BindError> {
 }
 
 async fn remove_stale(path: &Path) -> Result<(), BindError> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+    // Through a link, too: it may be the signpost of an agent that listens elsewhere.
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return remove_dead_link(path),
         Err(error) => return Err(io_error("look at", path)(error)),
         Ok(metadata) if !metadata.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
         Ok(_) => {}
@@ -121,6 +127,13 @@ async fn remove_stale(path: &Path) -> Result<(), BindError> {
         }
         // Connected, or its queue is full: somebody listens.
         _ => Err(BindError::AlreadyRunning(path.to_owned())),
+    }
+}
+
+fn remove_dead_link(path: &Path) -> Result<(), BindError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(io_error("remove the old link", path)),
     }
 }
 
@@ -154,7 +167,7 @@ mod tests {
     use super::*;
 
     fn settings(path: PathBuf) -> Settings {
-        Settings { socket: path, group: "no-such-group-here".to_owned(), mode: 0o660 }
+        Settings { socket: path, group: "no-such-group-here".to_owned(), mode: 0o660, known: None }
     }
 
     #[tokio::test]
@@ -178,6 +191,19 @@ mod tests {
         assert!(matches!(error, BindError::AlreadyRunning(_)), "{error}");
         assert!(error.to_string().starts_with("another agent is running"));
         UnixStream::connect(&path).await.expect("the first still answers");
+    }
+
+    #[tokio::test]
+    async fn a_link_that_leads_nowhere_is_replaced_and_one_to_an_agent_is_left_alone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (path, elsewhere) = (directory.path().join("rodent.sock"), directory.path().join("elsewhere.sock"));
+        let agent = Socket::bind(&Settings { known: Some(path.clone()), ..settings(elsewhere) }).await.expect("free");
+        let error = Socket::bind(&settings(path.clone())).await.expect_err("an agent answers through it");
+        assert!(matches!(error, BindError::AlreadyRunning(_)), "{error}");
+        drop(agent);
+        assert!(fs::symlink_metadata(&path).is_err(), "the link goes with it");
+        std::os::unix::fs::symlink(directory.path().join("gone.sock"), &path).expect("a link");
+        Socket::bind(&settings(path)).await.expect("the place is free");
     }
 
     #[tokio::test]
@@ -205,7 +231,7 @@ mod tests {
         let own = Group::from_gid(nix::unistd::getegid()).expect("a look-up").expect("our own group");
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("rodent.sock");
-        let settings = Settings { socket: path.clone(), group: own.name, mode: 0o660 };
+        let settings = Settings { socket: path.clone(), group: own.name, mode: 0o660, known: None };
         let socket = Socket::bind(&settings).await.expect("bound");
         let metadata = fs::metadata(&path).expect("the socket");
         assert_eq!((metadata.mode() & 0o777, metadata.gid()), (0o660, own.gid.as_raw()));

@@ -17,4 +17,5 @@ mod reload;
 mod rough;
 mod tls;
 mod uplink;
+mod usual_place;
 mod wire;

@@ -1,6 +1,6 @@
 //! Where a configuration is read from, when the agent starts and whenever it is told to read it again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Config, Loaded};
 use crate::settings::Faults;
@@ -33,6 +33,11 @@ impl Source {
             loaded.config.socket.clone_from(socket);
         }
         Ok(loaded)
+    }
+
+    /// Whether these are the settings of the machine's own agent, which the command line asks without being told where.
+    pub fn is_of_system(&self) -> bool {
+        self.file.is_none() && self.socket.is_none() && self.root == Path::new("/")
     }
 
     /// Whether another value of this key waits for a restart.
