@@ -116,13 +116,13 @@ impl Client {
         Ok(self.service.clone().status(StatusRequest {}).await?.into_inner())
     }
 
-    /// Makes durable what the agent has accepted so far.
+    /// Makes durable what the agent has accepted so far. Gives why some is kept in memory only, if so.
     ///
     /// # Errors
-    /// When the log cannot write.
-    pub async fn flush(&self) -> Result<(), ClientError> {
-        self.service.clone().flush(FlushRequest {}).await?;
-        Ok(())
+    /// When the log takes nothing any more.
+    pub async fn flush(&self) -> Result<Option<String>, ClientError> {
+        let answer = self.service.clone().flush(FlushRequest {}).await?.into_inner();
+        Ok(Some(answer.only_in_memory).filter(|why| !why.is_empty()))
     }
 
     /// A page of the events that the controller refuses; the next one begins after `next`.

@@ -3,6 +3,8 @@
 
 mod appliance;
 mod container;
+mod doctor;
+mod drop_ins;
 mod foreign;
 mod foreign_package;
 mod held;

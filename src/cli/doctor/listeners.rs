@@ -18,6 +18,9 @@ use super::{finding::Finding, patient::Patient};
 /// How long an answer may take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 
+/// The first port that needs no privilege.
+const UNPRIVILEGED_PORT: u16 = 1024;
+
 /// As much of an answer as is read, bytes.
 const ANSWER_BYTES_MAX: u64 = 4096;
 
@@ -50,7 +53,12 @@ fn judge(listen: SocketAddr, answer: io::Result<String>) -> Finding {
             format!("ss -ltnp 'sport = :{}'", listen.port()),
         ),
         Err(error) => {
-            Finding::fail(format!("metrics are not answered on {listen}: {error}"), "journalctl -u rodent -e")
+            // The text of the entry does not tell why, its fields do.
+            let advice = match listen.port() < UNPRIVILEGED_PORT {
+                true => "the service may not use ports below 1024: take another, then rodent reload".to_owned(),
+                false => format!("journalctl -t rodent RODENT_ADDRESS={listen} -n 1 -o verbose"),
+            };
+            Finding::fail(format!("metrics are not answered on {listen}: {error}"), advice)
         }
     }
 }
@@ -86,7 +94,11 @@ mod tests {
         let mark = |line: &str| judge(listen, Ok(line.to_owned())).mark;
         assert_eq!((mark("HTTP/1.1 200 OK"), mark("HTTP/1.1 503 Service Unavailable")), (Mark::Pass, Mark::Warn));
         assert_eq!((mark("220 mail"), mark("")), (Mark::Fail, Mark::Fail));
-        assert_eq!(judge(listen, Err(io::ErrorKind::ConnectionRefused.into())).mark, Mark::Fail);
+        let silent =
+            |listen: &str| judge(listen.parse().expect("an address"), Err(io::ErrorKind::ConnectionRefused.into()));
+        assert_eq!(silent("127.0.0.1:7444").mark, Mark::Fail);
+        assert!(silent("127.0.0.1:7444").advice.contains("RODENT_ADDRESS=127.0.0.1:7444"));
+        assert!(silent("127.0.0.1:80").advice.contains("below 1024"));
         let open = judge("0.0.0.0:7444".parse().expect("an address"), Ok("HTTP/1.1 200 OK".to_owned()));
         assert!(open.text.ends_with("to everybody who reaches this machine"), "{open:?}");
         assert_eq!(reachable("[::]:80".parse().expect("an address")).to_string(), "[::1]:80");

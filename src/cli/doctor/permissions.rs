@@ -12,12 +12,15 @@ use nix::unistd::{Gid, Group, Uid, User, getgroups};
 
 use super::{check::off_thread, finding::Finding, patient::Patient};
 use crate::{
-    agent::config::{Loaded, STATE_DIRECTORY, Tls, TokenSource},
+    agent::config::{Loaded, STANDARD_FILE, STATE_DIRECTORY, Tls, TokenSource},
     settings::Origin,
 };
 
 /// The most members of a group that are named.
 const MEMBERS_MAX: usize = 4;
+
+/// The most entries of the state directory that are looked at.
+const ENTRIES_MAX: usize = 256;
 
 /// The agent's user and group, where it runs as a service.
 const ACCOUNT: &str = "rodent";
@@ -25,7 +28,8 @@ const ACCOUNT: &str = "rodent";
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     off_thread(move || {
         let mut findings = files(&patient);
-        findings.extend(state_directory(&patient.state_directory(), agents_user(&patient), patient.status.is_ok()));
+        let (directory, user) = (patient.state_directory(), agents_user(&patient));
+        findings.extend(state_directory(&directory, user, patient.status.is_ok()));
         findings.push(membership(&patient.socket));
         findings
     })
@@ -117,7 +121,7 @@ fn token_in(file: &str, mode: u32, group: &Group) -> Option<Finding> {
 fn agents_user(patient: &Patient) -> Option<Uid> {
     let of_socket = fs::metadata(&patient.socket).ok().map(|metadata| Uid::from_raw(metadata.uid()));
     let of_service = || User::from_name(ACCOUNT).ok().flatten().map(|user| user.uid);
-    let is_service = patient.state_directory() == Path::new(STATE_DIRECTORY);
+    let is_service = patient.config_file == Path::new(STANDARD_FILE);
     of_socket.or_else(|| of_service().filter(|_| is_service))
 }
 
@@ -133,7 +137,14 @@ fn state_directory(directory: &Path, user: Option<Uid>, runs: bool) -> Vec<Findi
             return vec![Finding::fail(text, "bring it back (a mount?), then systemctl restart rodent")];
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return vec![Finding::skip(format!("{name} is not there yet: the agent makes it when it starts"))];
+            let is_made = user.is_none() || directory == Path::new(STATE_DIRECTORY);
+            return vec![match user.filter(|_| !is_made).map(name_of) {
+                None => Finding::skip(format!("{name} is not there yet: the agent makes it when it starts")),
+                Some(user) => Finding::warn(
+                    format!("{name} is not there, and the service may not make it"),
+                    format!("install -d -o {user} -g {user} -m 0750 {name}, then systemctl restart rodent"),
+                ),
+            }];
         }
         Err(error) => {
             return vec![Finding::fail(format!("{name} cannot be looked at: {error}"), format!("ls -ld {name}"))];
@@ -147,10 +158,13 @@ fn state_directory(directory: &Path, user: Option<Uid>, runs: bool) -> Vec<Findi
         let advice = format!("chmod 750 {name}");
         findings.push(if mode & 0o022 != 0 { Finding::fail(text, advice) } else { Finding::warn(text, advice) });
     }
-    if let Some(user) = user.filter(|user| *user != owner) {
-        let (owner, user) = (name_of(owner), name_of(user));
+    let strange = |user: &Uid| {
+        (*user != owner).then(|| (directory.to_path_buf(), owner)).or_else(|| of_another(directory, *user))
+    };
+    if let Some((user, (path, owner))) = user.and_then(|user| Some((user, strange(&user)?))) {
+        let (path, owner, user) = (path.display(), name_of(owner), name_of(user));
         findings.push(Finding::fail(
-            format!("{name} belongs to {owner}, and the agent runs as {user}"),
+            format!("{path} belongs to {owner}, and the agent runs as {user}"),
             format!("chown -R {user}: {name}"),
         ));
     }
@@ -158,6 +172,16 @@ fn state_directory(directory: &Path, user: Option<Uid>, runs: bool) -> Vec<Findi
         findings.push(Finding::pass(format!("{name} belongs to {}, mode {mode:03o}", name_of(owner))));
     }
     findings
+}
+
+/// The first of what lies in the state directory, and in the log, that belongs to somebody else; as far as this user may look.
+fn of_another(directory: &Path, user: Uid) -> Option<(PathBuf, Uid)> {
+    let inside = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut entries = inside(directory.to_path_buf()).chain(inside(directory.join("log"))).take(ENTRIES_MAX);
+    entries.find_map(|entry| {
+        let owner = Uid::from_raw(entry.metadata().ok()?.uid());
+        (owner != user).then(|| (entry.path(), owner))
+    })
 }
 
 fn name_of(uid: Uid) -> String {
@@ -240,11 +264,20 @@ mod tests {
         mode(0o750);
         assert_eq!(marks(Some(own)), [Mark::Pass]);
         assert_eq!(marks(Some(Uid::from_raw(own.as_raw() + 1))), [Mark::Fail]);
+        fs::create_dir(path.join("log")).expect("a directory");
+        nix::unistd::chown(&path.join("log"), Some(own), None).expect("its own");
+        assert_eq!(of_another(path, own), None);
+        assert_eq!(of_another(path, Uid::from_raw(own.as_raw() + 1)), Some((path.join("log"), own)));
         mode(0o755);
         assert_eq!(marks(None), [Mark::Warn]);
         mode(0o777);
         assert_eq!(marks(None), [Mark::Fail]);
         assert_eq!(state_directory(&path.join("absent"), None, false)[0].mark, Mark::Skip);
         assert_eq!(state_directory(&path.join("absent"), None, true)[0].mark, Mark::Fail, "an agent has it open");
+        let of_service = state_directory(&path.join("absent"), Some(own), false);
+        assert!(
+            of_service[0].mark == Mark::Warn && of_service[0].advice.starts_with("install -d -o "),
+            "{of_service:?}"
+        );
     }
 }

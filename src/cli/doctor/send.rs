@@ -111,7 +111,15 @@ async fn follow(
         return Ok(());
     };
     drop(events);
-    reach(journey, "durable", format!("on the disk, {} {}", stored.lane, stored.sequence))?;
+    // While the disk takes nothing, what is tailed comes from memory.
+    let Some(only_in_memory) = within(left(), client.flush()).await? else {
+        journey.failure = Some(no_answer(timeout, "did not make it durable"));
+        return Ok(());
+    };
+    match only_in_memory {
+        None => reach(journey, "durable", format!("on the disk, {} {}", stored.lane, stored.sequence))?,
+        Some(why) => reach(journey, "kept", format!("in memory only, {} {}: {why}", stored.lane, stored.sequence))?,
+    }
     journey.stored = Some((stored.lane.clone(), stored.sequence));
 
     loop {
@@ -160,7 +168,7 @@ async fn within<T>(
     tokio::time::timeout(time, answer).await.ok().transpose()
 }
 
-/// The event as it is stored; what is tailed is durable.
+/// The event as it is stored.
 async fn stored(events: &mut Events) -> Result<StoredEvent, ClientError> {
     while let Some(page) = events.next().await? {
         if let Some(stored) = page.events.into_iter().next() {
