@@ -78,14 +78,7 @@ pub async fn space(path: &Path) -> Result<Space, String> {
 /// # Errors
 /// When systemd gives no answer; in one line.
 pub async fn unit(name: &str) -> Result<Option<BTreeMap<String, String>>, String> {
-    let host = Host::at("/");
-    if !host.path(SYSTEMD).is_dir() {
-        return Ok(None);
-    }
-    let programs = ["/usr/bin/systemctl", "/bin/systemctl"];
-    let Some(mut systemctl) = Program::find(&host, &programs, COMMAND_TIME_MAX, OUTPUT_BYTES_MAX) else {
-        return Ok(None);
-    };
+    let Some(mut systemctl) = of_systemd(&["/usr/bin/systemctl", "/bin/systemctl"]) else { return Ok(None) };
     let shown = systemctl.run(&["show", name, UNIT_PROPERTIES]).await;
     let shown = shown.map_err(|error| ErrorChain(&error).to_string())?;
     let properties = shown.lines().filter_map(|line| line.split_once('='));
@@ -97,14 +90,7 @@ pub async fn unit(name: &str) -> Result<Option<BTreeMap<String, String>>, String
 /// # Errors
 /// When it gives no answer; in one line.
 pub async fn explains_messages() -> Result<Option<bool>, String> {
-    let host = Host::at("/");
-    if !host.path(SYSTEMD).is_dir() {
-        return Ok(None);
-    }
-    let programs = ["/usr/bin/journalctl", "/bin/journalctl"];
-    let Some(mut journalctl) = Program::find(&host, &programs, COMMAND_TIME_MAX, OUTPUT_BYTES_MAX) else {
-        return Ok(None);
-    };
+    let Some(mut journalctl) = of_systemd(&["/usr/bin/journalctl", "/bin/journalctl"]) else { return Ok(None) };
     let mut arguments = vec!["--no-pager", "--dump-catalog"];
     arguments.extend(message::ALL.iter().map(|message| message.id));
     match journalctl.run(&arguments).await {
@@ -113,6 +99,12 @@ pub async fn explains_messages() -> Result<Option<bool>, String> {
         Err(CommandError::Failed { .. }) => Ok(Some(false)),
         Err(error) => Err(ErrorChain(&error).to_string()),
     }
+}
+
+/// A program of systemd, where systemd runs the machine.
+fn of_systemd(paths: &[&str]) -> Option<Program> {
+    let host = Host::at("/");
+    host.path(SYSTEMD).is_dir().then(|| Program::find(&host, paths, COMMAND_TIME_MAX, OUTPUT_BYTES_MAX)).flatten()
 }
 
 #[cfg(test)]

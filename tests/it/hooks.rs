@@ -49,6 +49,10 @@ impl Scene {
         agent
     }
 
+    fn wait_for_spool(&self) {
+        wait("the agent makes its spool", PATIENCE, || self.path("state/spool").is_dir().then_some(()));
+    }
+
     fn rodent(&self, words: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
         command.arg("--socket").arg(self.path("rodent.sock")).args(words).stdin(Stdio::null());
@@ -128,7 +132,7 @@ fn what_each_daemon_tells_is_an_event_at_once() {
 fn what_happens_while_the_agent_is_away_is_told_when_it_is_back_each_once_and_in_its_time() {
     let scene = Scene::new();
     let mut agent = scene.start();
-    wait("the agent makes its spool", PATIENCE, || scene.path("state/spool").is_dir().then_some(()));
+    scene.wait_for_spool();
     assert!(agent.terminate(PATIENCE));
 
     for device in ["/dev/sdb", "/dev/sdc", "/dev/sdd"] {
@@ -150,7 +154,7 @@ fn what_happens_while_the_agent_is_away_is_told_when_it_is_back_each_once_and_in
 fn what_a_running_agent_cannot_be_given_is_taken_in_without_a_restart() {
     let scene = Scene::new();
     let _agent = scene.start();
-    wait("the agent makes its spool", PATIENCE, || scene.path("state/spool").is_dir().then_some(()));
+    scene.wait_for_spool();
     let elsewhere = Path::new("/nonexistent/rodent.sock").display().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
     command.args(["--socket", &elsewhere, "hook", "--config"]).arg(scene.path("rodent.yml"));
@@ -175,7 +179,7 @@ fn an_event_that_can_be_neither_given_nor_left_is_named_and_the_hook_fails() {
 fn an_agent_that_does_not_answer_costs_a_daemon_seconds_and_no_event() {
     let scene = Scene::new();
     let mut agent = scene.start();
-    wait("the agent makes its spool", PATIENCE, || scene.path("state/spool").is_dir().then_some(()));
+    scene.wait_for_spool();
     assert!(agent.terminate(PATIENCE));
     // Takes connections and never says anything.
     let _mute = std::os::unix::net::UnixListener::bind(scene.path("rodent.sock")).expect("listen");
@@ -201,7 +205,7 @@ fn what_is_in_memory_only_keeps_its_file_until_it_is_durable_and_the_hook_says_s
     let mut command = Command::new("env");
     command.args(["--ignore-signal=XFSZ", env!("CARGO_BIN_EXE_rodent")]);
     let agent = scene.start_by(command);
-    wait("the agent makes its spool", PATIENCE, || scene.path("state/spool").is_dir().then_some(()));
+    scene.wait_for_spool();
     limit_files(&agent, "0");
     let output = scene.hook(&["mdadm", "NewArray", "/dev/md1"], "PATH=/bin");
     let said = String::from_utf8_lossy(&output.stderr);

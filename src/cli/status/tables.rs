@@ -89,6 +89,15 @@ fn cursors(log: &LogStatus) -> Table {
     table
 }
 
+/// How a collector in this state is shown.
+pub(in crate::cli) fn collector_tone(state: &str) -> Tone {
+    match state {
+        "running" => Tone::Good,
+        "failed" => Tone::Bad,
+        _ => Tone::Dim,
+    }
+}
+
 fn collectors(status: &StatusResponse) -> Table {
     let mut table = Table::new(&[
         Column::left("COLLECTOR"),
@@ -97,11 +106,7 @@ fn collectors(status: &StatusResponse) -> Table {
         Column::left("DETAIL").elastic(10),
     ]);
     for collector in &status.collectors {
-        let tone = match collector.state.as_str() {
-            "running" => Tone::Good,
-            "failed" => Tone::Bad,
-            _ => Tone::Dim,
-        };
+        let tone = collector_tone(&collector.state);
         table.row([
             Cell::from(collector.name.as_str()),
             Cell::toned(collector.state.as_str(), tone),
