@@ -21,13 +21,19 @@ export RUSTC_WRAPPER=$PWD/packaging/rustc.sh
 # Flags of this machine's owner would change the bytes.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_INCREMENTAL
 
+# zstd without what nothing here calls: the searches of levels above 3, and the formats from before its first release.
+zstd=-DZSTD_LEGACY_SUPPORT=0
+for search in GREEDY LAZY LAZY2 BTLAZY2 BTOPT BTULTRA; do
+    zstd+=" -DZSTD_EXCLUDE_${search}_BLOCK_COMPRESSOR"
+done
+
 targets=()
 for machine in "$@"; do
     triple=$machine-unknown-linux-gnu
     targets+=(--target "$triple")
     name=${triple//-/_}
     # C sources (ring, zstd, SQLite) name themselves in assertions.
-    export "CFLAGS_$name=-ffile-prefix-map=$RODENT_SOURCE=. -ffile-prefix-map=$RODENT_CARGO=/cargo"
+    export "CFLAGS_$name=-ffile-prefix-map=$RODENT_SOURCE=. -ffile-prefix-map=$RODENT_CARGO=/cargo $zstd"
     if [ "$triple" != "$host" ]; then
         export "CARGO_TARGET_${name^^}_LINKER=$machine-linux-gnu-gcc"
         export "CC_$name=$machine-linux-gnu-gcc" "AR_$name=$machine-linux-gnu-ar"
