@@ -8,7 +8,7 @@ use std::{io, path::Path, process::ExitCode, time::SystemTime};
 
 use serde_json::Value;
 
-pub(super) use self::report::Report;
+pub(super) use self::{report::Report, tables::collector_tone};
 use super::Failure;
 use crate::{
     client::{Client, StatusResponse},

@@ -11,7 +11,10 @@ use std::{
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{
-    super::{moment::ago, status::Report},
+    super::{
+        moment::ago,
+        status::{Report, collector_tone},
+    },
     feed::Row,
     rates::{Meter, Rate},
 };
@@ -274,11 +277,7 @@ fn collectors(view: &View, rows: usize) -> Vec<Line> {
         Line::new().left(10, dim, name).left(8, tone, state).right(8, dim, rate).right(11, dim, total)
     };
     let row = |collector: &crate::schema::local::CollectorStatus| {
-        let tone = match collector.state.as_str() {
-            "running" => Tone::Good,
-            "failed" => Tone::Bad,
-            _ => Tone::Dim,
-        };
+        let tone = collector_tone(&collector.state);
         let rate = view.meter.rates.collectors.get(&collector.name).copied().flatten();
         line(&collector.name, (tone, &collector.state), &rate_words(rate), &grouped(collector.emitted_events))
     };
