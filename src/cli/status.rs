@@ -19,6 +19,9 @@ use crate::{
 /// Columns of the longest label and the gap behind it.
 const LABEL_WIDTH: usize = 12;
 
+/// What a shell shows below.
+const PROMPT_LINES: usize = 1;
+
 const EXAMPLES: &str = "\
 Examples:
   rodent status                                  one screen
@@ -55,14 +58,26 @@ fn print(status: &StatusResponse, now: SystemTime, screen: &mut Screen) -> io::R
     let report = Report::of(status, now);
     let mut facts = Table::new(&[Column::left(""), Column::left("")]).without_header();
     let room = screen.width().map_or(usize::MAX, |width| width.saturating_sub(LABEL_WIDTH));
-    for fact in [&report.headline].into_iter().chain(&report.facts) {
-        for (number, line) in wrapped(&fact.text, room).into_iter().enumerate() {
-            let label = if number == 0 { fact.label } else { "" };
-            facts.row([Cell::toned(label, Tone::Dim), Cell::toned(line, fact.tone)]);
+    let add = |facts: &mut Table, label: &'static str, text: &str, tone: Tone| {
+        for (number, line) in wrapped(text, room).into_iter().enumerate() {
+            let label = if number == 0 { label } else { "" };
+            facts.row([Cell::toned(label, Tone::Dim), Cell::toned(line, tone)]);
         }
+    };
+    for fact in [&report.headline].into_iter().chain(&report.facts) {
+        add(&mut facts, fact.label, &fact.text, fact.tone);
+    }
+    let mut tables = tables::of_log(status, now);
+    tables.push(tables::collectors(status));
+    tables.retain(|table| table.lines() > 0);
+    let lines = facts.lines() + tables.iter().map(|table| table.lines() + 1).sum::<usize>();
+    // What is wrong stands first, and must not be the part that has scrolled away.
+    if !status.collectors.is_empty() && screen.height().is_some_and(|height| lines + PROMPT_LINES > height) {
+        tables.pop();
+        add(&mut facts, "collectors", &tables::collectors_in_words(status), Tone::Plain);
     }
     facts.print(screen)?;
-    for mut table in tables::all(status, now) {
+    for table in &mut tables {
         screen.line("")?;
         table.print(screen)?;
     }
@@ -149,7 +164,8 @@ mod tests {
         let printed = printed(&month());
         assert!(printed.lines().all(|line| line.width() <= 80), "{printed}");
         let lines: Vec<&str> = printed.lines().collect();
-        assert!(lines.len() <= 30, "{printed}");
+        assert!(lines.len() <= 23, "a prompt is below: {printed}");
+        assert!(printed.contains("\ncollectors  network, service, storage, system run\n"), "{printed}");
         assert!(lines[1].contains("events are not durable: write /var/lib/rodent"), "{printed}");
         let row = |name: &str| lines.iter().find(|line| line.starts_with(name)).copied().unwrap_or_default();
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -157,6 +173,20 @@ mod tests {
         assert_eq!(words(row("urgent")), "urgent 1,204 116.4 KiB 30d 0 1,204 0");
         assert_eq!(words(row("routine")), "routine 12,960,000 1.2 GiB 30d 17,999, 950ms 12,960,000 1,300,000");
         assert_eq!(words(row("at risk")), "at risk 17,999 events (3.4 MiB, for 950ms) if the power failed now");
+    }
+
+    #[test]
+    fn collectors_have_a_line_each_where_there_is_room_and_a_sentence_where_there_is_not() {
+        let mut status = month();
+        let now = UNIX_EPOCH + Duration::from_millis(NOW_MS as u64);
+        let wide = page::printed(None, |screen| print(&status, now, screen));
+        assert!(wide.contains("\nCOLLECTOR ") && !wide.contains("\ncollectors "), "{wide}");
+        let collectors = &mut status.collectors;
+        (collectors[0].state, collectors[0].detail) = ("failed".to_owned(), "no socket".to_owned());
+        collectors[1].state = "off".to_owned();
+        collectors[2].detail = "no pools".to_owned();
+        let said = "system runs; network has failed: no socket; service is off; storage runs: no pools";
+        assert_eq!(tables::collectors_in_words(&status), said);
     }
 
     #[test]

@@ -12,11 +12,15 @@ use serde::Serialize;
 /// Columns of a terminal that does not tell its width.
 const WIDTH_DEFAULT: usize = 80;
 
+/// Lines of one that does not tell its height.
+const HEIGHT_DEFAULT: usize = 24;
+
 /// A place for lines.
 pub struct Screen {
     out: Box<dyn Write + Send>,
     colour: bool,
     width: Option<usize>,
+    height: Option<usize>,
 }
 
 impl Screen {
@@ -24,18 +28,23 @@ impl Screen {
     pub fn stdout() -> Screen {
         let stdout = io::stdout();
         let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
-        let width = stdout.is_terminal().then(terminal_width);
-        Screen { out: Box::new(BufWriter::new(stdout)), colour, width }
+        let (width, height) = stdout.is_terminal().then(|| (terminal_width(), terminal_height())).unzip();
+        Screen { out: Box::new(BufWriter::new(stdout)), colour, width, height }
     }
 
     /// Any writer; `width` columns as of a terminal, or `None` as of a pipe. Without colour.
     pub fn to(out: impl Write + Send + 'static, width: Option<usize>) -> Screen {
-        Screen { out: Box::new(out), colour: false, width }
+        Screen { out: Box::new(out), colour: false, width, height: width.map(|_| HEIGHT_DEFAULT) }
     }
 
     /// Columns that fit in a line; `None` where nothing has to be cut, because no terminal shows it.
     pub fn width(&self) -> Option<usize> {
         self.width
+    }
+
+    /// Lines that are seen at once, the prompt's among them; `None` where no terminal shows them.
+    pub fn height(&self) -> Option<usize> {
+        self.height
     }
 
     /// Whether a person is looking: hints and progress are for them alone.
@@ -98,6 +107,13 @@ fn terminal_width() -> usize {
     let said = env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let asked = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
     said.or_else(asked).filter(|width| *width > 0).unwrap_or(WIDTH_DEFAULT)
+}
+
+fn terminal_height() -> usize {
+    terminal_size::terminal_size()
+        .map(|(_, height)| height.0.into())
+        .filter(|height| *height > 0)
+        .unwrap_or(HEIGHT_DEFAULT)
 }
 
 #[cfg(test)]

@@ -158,6 +158,11 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// How many lines the next print makes.
+    pub fn lines(&self) -> usize {
+        if self.rows.is_empty() { 0 } else { self.rows.len() + usize::from(self.header_due) }
+    }
+
     /// Prints the rows that were added since the last time, the titles above the first. A table without any row
     /// prints nothing.
     ///

@@ -208,11 +208,13 @@ fn reached(uplink: &UplinkStatus, now: SystemTime) -> String {
         Some(since) => {
             words.push_str(&format!(", last reached {} ago", human_duration(since)));
         }
+        // It answers.
+        None if uplink.state == "held" => words.push_str(", nothing taken yet"),
         None => words.push_str(", not reached yet"),
     }
     if uplink.state == "waiting" && uplink.next_attempt_milliseconds > 0 {
         let next = std::time::Duration::from_millis(uplink.next_attempt_milliseconds);
-        words.push_str(&format!(", next attempt in {}", human_duration(next)));
+        words.push_str(&format!(", next try in {}", human_duration(next)));
     }
     words
 }

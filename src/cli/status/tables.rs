@@ -12,8 +12,8 @@ use crate::{
 /// The cursor of the way to the controller.
 const UPLINK: &str = "uplink";
 
-/// Those that have rows.
-pub(super) fn all(status: &StatusResponse, now: SystemTime) -> Vec<Table> {
+/// Those of the log that have rows.
+pub(super) fn of_log(status: &StatusResponse, now: SystemTime) -> Vec<Table> {
     let log = status.log.clone().unwrap_or_default();
     let mut tables = Vec::new();
     if !log.lanes.is_empty() {
@@ -22,9 +22,6 @@ pub(super) fn all(status: &StatusResponse, now: SystemTime) -> Vec<Table> {
     // The uplink's stand beside their lanes.
     if log.cursors.iter().any(|cursor| cursor.name != UPLINK) {
         tables.push(cursors(&log));
-    }
-    if !status.collectors.is_empty() {
-        tables.push(collectors(status));
     }
     tables
 }
@@ -98,7 +95,8 @@ pub(in crate::cli) fn collector_tone(state: &str) -> Tone {
     }
 }
 
-fn collectors(status: &StatusResponse) -> Table {
+/// What each collector does.
+pub(super) fn collectors(status: &StatusResponse) -> Table {
     let mut table = Table::new(&[
         Column::left("COLLECTOR"),
         Column::left("STATE"),
@@ -115,4 +113,23 @@ fn collectors(status: &StatusResponse) -> Table {
         ]);
     }
     table
+}
+
+/// The same in a sentence, without numbers: for a screen that has no room for a line each.
+pub(super) fn collectors_in_words(status: &StatusResponse) -> String {
+    let (quiet, told): (Vec<_>, Vec<_>) =
+        status.collectors.iter().partition(|collector| collector.state == "running" && collector.detail.is_empty());
+    let names = quiet.iter().map(|collector| collector.name.as_str()).collect::<Vec<_>>().join(", ");
+    let runs = if quiet.len() == 1 { "runs" } else { "run" };
+    let quiet = (!quiet.is_empty()).then(|| format!("{names} {runs}"));
+    let told = told.into_iter().map(|collector| {
+        let does = match collector.state.as_str() {
+            "running" => "runs".to_owned(),
+            "failed" => "has failed".to_owned(),
+            state => format!("is {state}"),
+        };
+        let detail = if collector.detail.is_empty() { String::new() } else { format!(": {}", collector.detail) };
+        format!("{} {does}{detail}", collector.name)
+    });
+    quiet.into_iter().chain(told).collect::<Vec<_>>().join("; ")
 }
