@@ -41,7 +41,10 @@ fn of_agent(status: &StatusResponse) -> Vec<Finding> {
     }
     if status.dead_letters > 0 {
         findings.push(Finding::warn(
-            format!("the controller refuses {} events; they are kept", grouped(status.dead_letters)),
+            match status.dead_letters {
+                1 => "the controller refuses 1 event; it is kept".to_owned(),
+                letters => format!("the controller refuses {} events; they are kept", grouped(letters)),
+            },
             "rodent dead-letters list",
         ));
     }
@@ -85,7 +88,8 @@ fn on_disk(directory: &Path) -> Finding {
     if let Some(finding) = quarantined(glance.quarantined_bytes) {
         return finding;
     }
-    let what = format!("{} generations, {}", grouped(glance.generations), human_bytes(glance.disk_bytes));
+    let generations = if glance.generations == 1 { "generation" } else { "generations" };
+    let what = format!("{} {generations}, {}", grouped(glance.generations), human_bytes(glance.disk_bytes));
     match glance.in_use {
         true => Finding::warn(
             format!("{name} is in use, and no agent answers ({what})"),
