@@ -29,6 +29,23 @@ const INDENT: &str = "  ";
 /// Where a list goes on in the next line, columns: leaves room for keys and origins in eighty.
 const VALUE_WIDTH: usize = 32;
 
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  rodent config check && systemctl reload rodent
+  rodent config check ./rodent.yml
+
+Each fault is a line on standard error, FILE:LINE:COLUMN: KEY: WHAT.
+
+Exit codes: 0 it is right, 78 it is not.";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  rodent config show
+  rodent config show | grep -v default             what somebody has set
+  rodent config show -o jsonl | jq -r 'select(.key == \"events.max_disk\")'
+
+Exit codes: 0 done, 78 the configuration is wrong.";
+
 /// Arguments of `rodent config`.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArguments {
@@ -39,11 +56,13 @@ pub(crate) struct ConfigArguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Say whether a configuration is right, or all that is wrong with it (exit code 78)
+    #[command(after_help = CHECK_EXAMPLES)]
     Check {
         /// The file; without one, /etc/rodent/rodent.yml and its drop-ins
         file: Option<PathBuf>,
     },
     /// Print every setting with its effective value and where that came from
+    #[command(after_help = SHOW_EXAMPLES)]
     Show {
         /// The file; without one, /etc/rodent/rodent.yml and its drop-ins
         file: Option<PathBuf>,

@@ -18,7 +18,7 @@ use crate::{
 pub(super) const EXAMPLES: &str = "\
 Examples:
   rodent dead-letters list
-  rodent dead-letters show routine-4711      the event, and why it was refused
+  rodent dead-letters show routine-4711   the event, and why it was refused
   rodent dead-letters retry routine-4711
   rodent dead-letters purge --all
 
@@ -44,7 +44,7 @@ Exit codes: 0 done, 65 no such letter, or it is damaged, 69 no agent, 77 no perm
 const RETRY_EXAMPLES: &str = "\
 Examples:
   rodent dead-letters retry routine-4711 routine-4712
-  rodent dead-letters retry --all                after the controller was mended
+  rodent dead-letters retry --all          after the controller was mended
 
 The event goes back to its lane under a new number and keeps its identifier. If it is refused again it comes back.
 

@@ -42,16 +42,17 @@ const PROGRESS_AFTER: Duration = Duration::from_millis(700);
 
 const EXAMPLES: &str = "\
 Examples:
-  sudo rodent doctor                             look at everything
-  rodent doctor                                  as far as this user may look
-  sudo rodent doctor --send                      does an event arrive?
+  sudo rodent doctor                       look at everything
+  rodent doctor                            as far as this user may look
+  sudo rodent doctor --send                does an event arrive?
   rodent doctor -o json | jq '.findings[] | select(.mark == \"fail\")'
   rodent --socket ./rodent.sock doctor --config ./rodent.yml
 
 pass: as it should be. warn: it works, but look at it. fail: it does not work. skip: not looked at, and why. An arrow \
 says what to do.
 
-Exit codes: 0 nothing fails, 1 something does. With --send: 0 it arrived, 1 it did not, 69 no agent, 77 no permission.";
+Exit codes: 0 nothing fails (with --send: it arrived), 1 something does (it did not), 69 no agent to send to, 77 no \
+permission.";
 
 /// Find out what is wrong, and what to do about it
 ///

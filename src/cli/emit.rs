@@ -18,7 +18,7 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   rodent emit storage.pool.created pool_name=tank
-  rodent emit service.status.failed service_name=smbd -l error -m ticket=4711
+  rodent emit service.status.failed service_name=smbd -l error -m ticket=7
   echo '{\"kind\": \"storage.pool.created\"}' | rodent emit --json -
   rodent events -o jsonl | rodent --socket /run/other.sock emit --json -
 

@@ -30,6 +30,26 @@ Examples:
 Exit codes: 0 done or nothing to do, 1 something else stands in the place, 69 the daemon is not here or wants a line \
 written by hand, 77 not root.";
 
+const ENABLE_EXAMPLES: &str = "\
+Examples:
+  sudo rodent hooks enable zed && sudo systemctl restart zfs-zed
+  sudo rodent hooks enable smartd mdadm
+
+Nothing of others is changed: where something else stands in the place, it says what. A daemon that reads its settings \
+only when it starts has to be started anew; that is said, too.
+
+Exit codes: 0 done or nothing to do, 1 something else stands in the place, 69 the daemon is not here or wants a line \
+written by hand, 77 not root.";
+
+const DISABLE_EXAMPLES: &str = "\
+Examples:
+  sudo rodent hooks disable zed
+  sudo rodent hooks disable --all
+
+Takes away what `enable` has made, and nothing else.
+
+Exit codes: 0 done or nothing to do, 1 what it made has been edited since and stays, 77 not root.";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -42,12 +62,14 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Have daemons tell the agent
+    #[command(after_help = ENABLE_EXAMPLES)]
     Enable {
         /// zed, smartd or mdadm
         #[arg(required = true, value_parser = daemon, value_name = "DAEMON")]
         daemons: Vec<Daemon>,
     },
     /// Have daemons tell the agent no more
+    #[command(after_help = DISABLE_EXAMPLES)]
     Disable {
         /// zed, smartd or mdadm
         #[arg(required_unless_present = "all", value_parser = daemon, value_name = "DAEMON")]

@@ -26,10 +26,10 @@ use crate::{
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  systemctl stop rodent && rodent log check      is everything there?
+  systemctl stop rodent && rodent log check  is everything there?
   rodent log export --lane urgent > events.jsonl
-  rodent log repair                              what would be done
-  rodent log repair --apply                      do it; damaged files are kept
+  rodent log repair                          what would be done
+  rodent log repair --apply                  do it; damaged files are kept
 
 The agent must not run: it repairs by itself what it finds when it starts.";
 

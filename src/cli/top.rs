@@ -53,10 +53,10 @@ const CTRL_Z: u8 = 26;
 
 const EXAMPLES: &str = "\
 Examples:
-  rodent top                                     q quits, p pauses, s sorts
+  rodent top                               q quits, p pauses, s sorts
   rodent top --interval 5s
-  rodent top --once                              rates of one second, a line
-  rodent top -o json -n 60 > minute.jsonl        into a file, a second a line
+  rodent top --once                        rates of one second, a line
+  rodent top -o json -n 60 > minute.jsonl  into a file, a second a line
 
 Where no terminal shows it, and with -n or --once, it prints a line an interval.
 

@@ -162,7 +162,7 @@ async fn print(mut tail: Tail, screen: &mut Screen, ended: &CancellationToken) -
     let mut table = Table::new(&[
         Column::left("TIME"),
         Column::left("LEVEL").at_least("essential".len()),
-        Column::left("KIND").at_least("network.interface.address_added".len()),
+        Column::left("KIND").at_least("network.interface.address_removed".len()),
         Column::left("SUBJECT").at_least(10).elastic(8),
         Column::left("TEXT"),
     ]);

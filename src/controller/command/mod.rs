@@ -30,7 +30,7 @@ const EXAMPLES: &str = "Examples:
   (umask 077; head -c 32 /dev/urandom | base64 > secret)
   rodent-controller serve --store sqlite:events.db --token-secret secret
   rodent-controller token --token-secret secret --node nas-1 > nas-1.token
-  rodent-controller events --store sqlite:events.db 'storage.*' 'level>=warn'
+  rodent-controller events --store sqlite:events.db 'level>=warn'
   rodent-controller nodes --store sqlite:events.db
   rodent-controller gaps --store sqlite:events.db --node nas-1
 

@@ -21,11 +21,11 @@ use crate::{
 #[derive(Args)]
 #[command(after_help = "Examples:
   umask 077
-  rodent-controller token --token-secret secret --node nas-1 > nas-1.token
+  rodent-controller token --token-secret secret --node nas-1 > token
 
   openssl genpkey -algorithm ed25519 -out issuer.key
   openssl pkey -in issuer.key -pubout -out issuer.pub
-  rodent-controller token --private-key issuer.key --node nas-1 > nas-1.token
+  rodent-controller token --private-key issuer.key --node nas-1 > token
   rodent-controller serve --token-key issuer.pub")]
 pub(super) struct Arguments {
     /// File with the secret that `serve` was given as --token-secret
