@@ -45,8 +45,11 @@ async fn the_metrics_tell_what_was_taken_and_what_was_refused() {
     let agent = controller.agent(&token("nas-1")).await;
     agent.send(&batch(1, 10)).await.expect("stored");
     agent.send(&batch(6, 10)).await.expect("stored");
-    controller.agent("no token").await.send(&batch(1, 1)).await.expect_err("refused");
+    // Its connection ends with it, and is to be counted.
+    let stranger = controller.agent("no token").await;
+    stranger.send(&batch(1, 1)).await.expect_err("refused");
     let (status, page) = get(http, "GET /metrics").await;
+    drop(stranger);
     assert_eq!(status, "HTTP/1.1 200 OK");
     for line in [
         "rodent_controller_calls_total{method=\"SendEvents\",code=\"OK\"} 2",
