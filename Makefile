@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Every test binary but e2e.
 checked := it log outage $(basename $(notdir $(wildcard tests/*.rs)))
 
-.PHONY: test check lint packages repackage test-packages
+.PHONY: test check lint packages repackage reproduce test-packages
 
 # Packages (.deb, .rpm) for each of these, into target/packages.
 MACHINES ?= x86_64 aarch64
@@ -37,6 +37,10 @@ packages:
 repackage:
 	@test -n "$(VERSION)" || { echo "say which: make repackage VERSION=0.2.0" >&2; exit 64; }
 	VERSION=$(VERSION) packaging/package.sh $(MACHINES)
+
+# The packages once more from a clone of the commit in another directory: the same bytes, or it fails.
+reproduce:
+	packaging/reproduce.sh $(MACHINES)
 
 # What is in them, and their life on a booted machine, after `make packages`. Needs root.
 test-packages:
