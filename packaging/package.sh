@@ -14,6 +14,15 @@ into=${INTO:-target/packages${VERSION:+/$VERSION}}
 mkdir -p "$into"
 PATH=$PWD/target/tools/bin:$PATH
 
+# A package tells when each of its files was changed. The packagers put younger files back to the commit; older ones, of a
+# tree that was checked out before, are brought forward to it here.
+programs=()
+for machine in "$@"; do
+    programs+=("target/$machine-unknown-linux-gnu/dist"/rodent{,-controller})
+done
+find README.md LICENSE docs packaging systemd target/packages/documents "${programs[@]}" -type f ! -newermt "@$SOURCE_DATE_EPOCH" \
+    -exec touch --date "@$SOURCE_DATE_EPOCH" {} +
+
 for machine in "$@"; do
     triple=$machine-unknown-linux-gnu
     rm -f "$into"/*_"${machine/x86_64/amd64}".deb "$into"/*."$machine".rpm
