@@ -37,7 +37,7 @@ const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 const SYSTEMD: &str = "/run/systemd/system";
 
 /// What is asked of the unit.
-const UNIT_PROPERTIES: &str = "--property=LoadState,UnitFileState,ActiveState,SubState,NRestarts,Result,ExecMainCode,\
+const UNIT_PROPERTIES: &str = "--property=LoadState,UnitFileState,ActiveState,SubState,NRestarts,Result,\
                                ExecMainStatus,WatchdogUSec,NeedDaemonReload,ProtectSystem,ReadWritePaths";
 
 /// The way to the controller, as the uplink would take it.

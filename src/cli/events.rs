@@ -66,6 +66,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     let client = Client::connect(socket).await?;
     let mut printer = Printer::new(arguments.output, arguments.follow, &client).await?;
     if arguments.limit == 0 && !arguments.follow {
+        printer.unanswered = false;
         quiet_end(printer.finish())?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -141,11 +142,11 @@ impl Printer {
 
     fn print(&mut self, page: &QueryResponse) -> io::Result<()> {
         for stored in &page.events {
+            self.unanswered = false;
             let Ok(event) = EventView::decode(&stored.event) else {
                 tell(&format!("rodent: {} {} cannot be decoded", stored.lane, stored.sequence));
                 continue;
             };
-            self.unanswered = false;
             match &mut self.form {
                 Form::Table(table) => table.row(row(&event)),
                 Form::Lines { node } => self.screen.json(&value(&event, stored, node))?,

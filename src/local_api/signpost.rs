@@ -5,9 +5,13 @@
 
 use std::{
     fs, io,
-    os::unix::{fs::symlink, net::UnixStream},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
+
+use tokio::{net::UnixStream, time::timeout};
+
+use super::socket::PROBE_TIME_MAX;
 
 /// The link, as long as this lives.
 #[derive(Debug)]
@@ -18,10 +22,13 @@ pub(super) struct Signpost {
 
 impl Signpost {
     /// Puts it where there is a directory for it and nothing in its place. Best effort: callers can name the socket.
-    pub(super) fn put(at: &Path, to: &Path) -> Option<Signpost> {
+    pub(super) async fn put(at: &Path, to: &Path) -> Option<Signpost> {
         let to = std::path::absolute(to).ok()?;
-        remove_dead_link(at);
-        symlink(&to, at).ok()?;
+        // Of an agent that was killed and had this very socket.
+        if !fs::read_link(at).is_ok_and(|found| found == to) {
+            remove_dead_link(at).await;
+            symlink(&to, at).ok()?;
+        }
         Some(Signpost { at: at.to_owned(), to })
     }
 }
@@ -36,39 +43,45 @@ impl Drop for Signpost {
 }
 
 /// Of an agent that was killed.
-fn remove_dead_link(at: &Path) {
+async fn remove_dead_link(at: &Path) {
     let is_link = fs::symlink_metadata(at).is_ok_and(|metadata| metadata.is_symlink());
     let is_dead = |error: io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
-    if is_link && UnixStream::connect(at).is_err_and(is_dead) {
+    if is_link && timeout(PROBE_TIME_MAX, UnixStream::connect(at)).await.is_ok_and(|answer| answer.is_err_and(is_dead))
+    {
         let _ = fs::remove_file(at);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
-    use super::*;
+    use super::{Signpost, fs, symlink};
 
-    #[test]
-    fn it_leads_to_the_socket_while_it_lives_and_replaces_only_what_leads_nowhere() {
+    #[tokio::test]
+    async fn it_leads_to_the_socket_while_it_lives_and_replaces_only_what_leads_nowhere() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = |name: &str| directory.path().join(name);
         let (at, to, other) = (path("known.sock"), path("own.sock"), path("other.sock"));
         let _listener = UnixListener::bind(&to).expect("a socket");
-        let signpost = Signpost::put(&at, &to).expect("a free place");
+        let signpost = Signpost::put(&at, &to).await.expect("a free place");
         assert!(UnixStream::connect(&at).is_ok());
-        assert!(Signpost::put(&at, &other).is_none(), "it leads to one in use");
+        assert!(Signpost::put(&at, &other).await.is_none(), "it leads to one in use");
         drop(signpost);
         assert!(fs::symlink_metadata(&at).is_err() && to.exists());
 
         symlink(path("gone.sock"), &at).expect("a dead link");
-        let signpost = Signpost::put(&at, &to).expect("a place that is free again");
+        let signpost = Signpost::put(&at, &to).await.expect("a place that is free again");
         fs::remove_file(&at).expect("removed");
         let _taken = UnixListener::bind(&at).expect("the place of another");
         drop(signpost);
         assert!(at.exists(), "what is another's stays");
-        assert!(Signpost::put(&at, &to).is_none());
-        assert!(Signpost::put(&path("absent/known.sock"), &to).is_none());
+        assert!(Signpost::put(&at, &to).await.is_none());
+        assert!(Signpost::put(&path("absent/known.sock"), &to).await.is_none());
+
+        fs::remove_file(&at).expect("removed");
+        symlink(&to, &at).expect("the link of an agent that was killed");
+        drop(Signpost::put(&at, &to).await.expect("its successor's"));
+        assert!(fs::symlink_metadata(&at).is_err());
     }
 }

@@ -15,7 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{Settings, gate::Gate, signpost::Signpost, usage::Usage};
 
 /// How long an agent that owns the socket has to take our question.
-const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
+pub(super) const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Mode of the socket when its group does not exist or may not be given to it.
 const OWNER_ONLY: u32 = 0o600;
@@ -65,7 +65,10 @@ impl Socket {
         let metadata = fs::symlink_metadata(&path).map_err(io_error("look at", &path))?;
         let identity = (metadata.dev(), metadata.ino());
         let known = settings.known.as_deref().filter(|known| *known != path);
-        let signpost = known.and_then(|known| Signpost::put(known, &path));
+        let signpost = match known {
+            Some(known) => Signpost::put(known, &path).await,
+            None => None,
+        };
         let (listener, group_name) = (Arc::new(listener), settings.group.clone());
         Ok(Socket { listener, path, identity, group_name, group, _signpost: signpost })
     }
@@ -109,14 +112,20 @@ fn make_directory(socket: &Path) -> Result<(), BindError> {
 }
 
 async fn remove_stale(path: &Path) -> Result<(), BindError> {
-    // Through a link, too: it may be the signpost of an agent that listens elsewhere.
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return remove_dead_link(path),
+    let is_link = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(io_error("look at", path)(error)),
-        Ok(metadata) if !metadata.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
-        Ok(_) => {}
+        Ok(metadata) => metadata.is_symlink(),
+    };
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.file_type().is_socket()) {
+        return Err(BindError::NotASocket(path.to_owned()));
     }
     match tokio::time::timeout(PROBE_TIME_MAX, UnixStream::connect(path)).await {
+        // The signpost of an agent that listened elsewhere. Where it leads may be closed to this user.
+        Ok(Err(error)) if is_link && error.kind() != io::ErrorKind::WouldBlock => {
+            tracing::info!(socket = %path.display(), "removed a link to where nobody answered");
+            fs::remove_file(path).map_err(io_error("remove the old link", path))
+        }
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
             tracing::info!(socket = %path.display(), "removed a socket that nobody answered on");
             fs::remove_file(path).map_err(io_error("remove the old socket", path))
@@ -127,13 +136,6 @@ async fn remove_stale(path: &Path) -> Result<(), BindError> {
         }
         // Connected, or its queue is full: somebody listens.
         _ => Err(BindError::AlreadyRunning(path.to_owned())),
-    }
-}
-
-fn remove_dead_link(path: &Path) -> Result<(), BindError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(io_error("remove the old link", path)),
     }
 }
 
@@ -202,8 +204,11 @@ mod tests {
         assert!(matches!(error, BindError::AlreadyRunning(_)), "{error}");
         drop(agent);
         assert!(fs::symlink_metadata(&path).is_err(), "the link goes with it");
-        std::os::unix::fs::symlink(directory.path().join("gone.sock"), &path).expect("a link");
-        Socket::bind(&settings(path)).await.expect("the place is free");
+        // To nothing, and round in a circle.
+        for to in [directory.path().join("gone.sock"), path.clone()] {
+            std::os::unix::fs::symlink(to, &path).expect("a link");
+            Socket::bind(&settings(path.clone())).await.expect("the place is free");
+        }
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ mod as_root {
             off='collectors: {network: off, service: off, storage: off, system: off}'
             printf 'socket: %s/own.sock\nstate_directory: %s/state\n%s\n' "$HERE" "$HERE" "$off" > /etc/rodent/rodent.yml
             "$RODENT" agent 2> "$HERE/log" &
-            trap "kill $!" EXIT
+            trap "kill $!; wait $!" EXIT
             looks=0
             until "$RODENT" status > /dev/null 2>&1; do
                 looks=$((looks + 1)); [ $looks -lt 600 ] || { cat "$HERE/log"; exit 1; }; sleep 0.1

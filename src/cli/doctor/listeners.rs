@@ -54,8 +54,8 @@ fn judge(listen: SocketAddr, answer: io::Result<String>) -> Finding {
         ),
         Err(error) => {
             // The text of the entry does not tell why, its fields do.
-            let advice = match listen.port() < UNPRIVILEGED_PORT {
-                true => "the service may not use ports below 1024: take another, then rodent reload".to_owned(),
+            let advice = match error.kind() == io::ErrorKind::ConnectionRefused && listen.port() < UNPRIVILEGED_PORT {
+                true => "the service may not use ports below 1024 unless a drop-in lets it: take another, then rodent reload".to_owned(),
                 false => format!("journalctl -t rodent RODENT_ADDRESS={listen} -n 1 -o verbose"),
             };
             Finding::fail(format!("metrics are not answered on {listen}: {error}"), advice)

@@ -2,6 +2,7 @@
 //! socket.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -175,9 +176,12 @@ fn state_directory(directory: &Path, user: Option<Uid>, runs: bool) -> Vec<Findi
 }
 
 /// The first of what lies in the state directory, and in the log, that belongs to somebody else; as far as this user may look.
+/// What file systems keep at their top is not the agent's: the directory may be one of its own.
 fn of_another(directory: &Path, user: Uid) -> Option<(PathBuf, Uid)> {
     let inside = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut entries = inside(directory.to_path_buf()).chain(inside(directory.join("log"))).take(ENTRIES_MAX);
+    let is_of_file_system = |name: &OsStr| name == "lost+found" || name.as_encoded_bytes().starts_with(b".");
+    let top = inside(directory.to_path_buf()).filter(|entry| !is_of_file_system(&entry.file_name()));
+    let mut entries = top.chain(inside(directory.join("log"))).take(ENTRIES_MAX);
     entries.find_map(|entry| {
         let owner = Uid::from_raw(entry.metadata().ok()?.uid());
         (owner != user).then(|| (entry.path(), owner))
@@ -267,7 +271,13 @@ mod tests {
         fs::create_dir(path.join("log")).expect("a directory");
         nix::unistd::chown(&path.join("log"), Some(own), None).expect("its own");
         assert_eq!(of_another(path, own), None);
-        assert_eq!(of_another(path, Uid::from_raw(own.as_raw() + 1)), Some((path.join("log"), own)));
+        let next = Uid::from_raw(own.as_raw() + 1);
+        let filesystem = tempfile::tempdir().expect("a file system of its own");
+        for name in ["lost+found", ".zfs"] {
+            fs::create_dir(filesystem.path().join(name)).expect("a directory");
+        }
+        assert_eq!(of_another(filesystem.path(), next), None);
+        assert_eq!(of_another(path, next), Some((path.join("log"), own)));
         mode(0o755);
         assert_eq!(marks(None), [Mark::Warn]);
         mode(0o777);

@@ -29,7 +29,8 @@ const EXIT_CONFIG: &str = "78";
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     match probe::unit(UNIT).await {
         Ok(Some(unit)) => {
-            let mut findings = judge(&unit, patient.status.is_ok(), patient.config.is_ok());
+            let is_config_right = patient.config.is_ok() && is_of_service(&patient);
+            let mut findings = judge(&unit, patient.status.is_ok(), is_config_right);
             findings.extend(places(&patient).and_then(|places| out_of_reach(&unit, &places)));
             findings
         }
@@ -73,11 +74,15 @@ fn judge(unit: &BTreeMap<String, String>, answers: bool, is_config_right: bool) 
     findings
 }
 
+/// Whether it is the service's configuration that was read.
+fn is_of_service(patient: &Patient) -> bool {
+    patient.config_file == Path::new(STANDARD_FILE)
+}
+
 /// Where the configuration of the service has the agent write: each place, and below what the unit makes room by itself.
 fn places(patient: &Patient) -> Option<[(PathBuf, &'static str); 2]> {
     let config = &patient.config.as_ref().ok()?.config;
-    let is_of_service = patient.config_file == Path::new(STANDARD_FILE);
-    is_of_service
+    is_of_service(patient)
         .then(|| [(config.state_directory.clone(), STATE_DIRECTORY), (config.socket.clone(), RUNTIME_DIRECTORY)])
 }
 
@@ -126,7 +131,7 @@ fn state<'a>(of: &impl Fn(&str) -> &'a str, answers: bool, is_config_right: bool
             format!("{UNIT} has failed ({})", end(of)),
             "journalctl -u rodent -e; then systemctl restart rodent",
         ),
-        "activating" if sub == "auto-restart" => Finding::fail(
+        "activating" if sub.starts_with("auto-restart") => Finding::fail(
             format!("{UNIT} has ended ({}), and systemd starts it again", end(of)),
             "journalctl -u rodent -e tells why",
         ),
