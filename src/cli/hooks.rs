@@ -15,7 +15,7 @@ use crate::{
     client::{Client, ClientError, QueryRequest},
     event::{EventView, Summary},
     hooks::{self, Change, Daemon, Enabled, HookState},
-    terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end, wrapped},
+    terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end},
 };
 
 /// How long the agent may take to tell of last events; without an answer there are none.
@@ -205,8 +205,7 @@ fn print(rows: &[Row], output: Output, screen: &mut Screen) -> io::Result<()> {
     table.print(screen)?;
     for row in rows.iter().filter(|row| !row.remark.is_empty()) {
         screen.line("")?;
-        let remark = format!("{}: {}", row.daemon, row.remark);
-        wrapped(&remark, screen.width().unwrap_or(usize::MAX)).iter().try_for_each(|line| screen.line(line))?;
+        screen.sentence(&format!("{}: {}", row.daemon, row.remark))?;
     }
     Ok(())
 }

@@ -139,10 +139,7 @@ fn in_child(mut command: Command, time_max: Duration) -> Verdict {
 /// Starts a child that only its parent ends: a service manager tells every process of a service to stop, a terminal every
 /// one of its job, and a store whose child was told so is not damaged. What this thread blocks, the child blocks.
 fn spawn(command: &mut Command) -> io::Result<Child> {
-    let mut stops = SigSet::empty();
-    for stop in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
-        stops.add(stop);
-    }
+    let stops = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT]);
     let before = stops.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let child = command.spawn();
     before.thread_set_mask()?;

@@ -6,7 +6,15 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// What a variable said that is neither a level nor `MODULE=LEVEL`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct NotUnderstood(pub String);
+pub struct NotUnderstood(String);
+
+impl NotUnderstood {
+    /// Says so in the log, once there is one.
+    pub fn tell(self, variable: &str) {
+        let part = self.0;
+        tracing::warn!(part, "{variable} has a part that is neither a level nor MODULE=LEVEL; it changes nothing");
+    }
+}
 
 /// Writes `level` and what is more important; modules of `own` at their own levels. What `said` names beats both, the later
 /// the stronger; parts of it that cannot be read change nothing and are given back.

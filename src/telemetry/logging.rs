@@ -112,9 +112,7 @@ pub fn start(level: Level) -> Logging {
     };
     // Only a second call fails; the first one's subscriber stays.
     drop(result);
-    for NotUnderstood(part) in not_understood {
-        tracing::warn!(part, "{VARIABLE} has a part that is neither a level nor MODULE=LEVEL; it changes nothing");
-    }
+    not_understood.into_iter().for_each(|part| part.tell(VARIABLE));
     // What turns it stays without effect then.
     let level = LogLevel(Arc::new(move |level| drop(handle.reload(self::filter(level).0))));
     Logging { flood, lines, level }

@@ -10,5 +10,5 @@ mod outbox;
 pub mod stderr;
 
 pub use error_chain::ErrorChain;
-pub use levels::{NotUnderstood, levels};
+pub use levels::levels;
 pub use outbox::Ending;

@@ -9,6 +9,8 @@ use std::{
 use anstyle::Style;
 use serde::Serialize;
 
+use super::wrapped;
+
 /// Columns of a terminal that does not tell its width.
 const WIDTH_DEFAULT: usize = 80;
 
@@ -58,6 +60,14 @@ impl Screen {
     /// When the reader is gone ([`quiet_end`]) or the write fails.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "{text}")
+    }
+
+    /// A text that goes on in the next line where it does not fit.
+    ///
+    /// # Errors
+    /// As [`Screen::line`].
+    pub fn sentence(&mut self, text: &str) -> io::Result<()> {
+        wrapped(text, self.width.unwrap_or(usize::MAX)).iter().try_for_each(|line| self.line(line))
     }
 
     /// One value as JSON in one line.

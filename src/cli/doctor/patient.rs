@@ -63,7 +63,7 @@ impl Patient {
         let socket = match (socket, configured) {
             (Some(named), _) => named,
             // A change of it may wait for a restart.
-            (None, Some(configured)) if config_file == Path::new(STANDARD_FILE) => {
+            (None, Some(configured)) if is_of_service(&config_file) => {
                 socket::in_force(configured, Path::new(SOCKET)).await
             }
             (None, configured) => configured.unwrap_or_else(|| PathBuf::from(SOCKET)),
@@ -75,6 +75,11 @@ impl Patient {
     /// The configured controller.
     pub(super) fn controller(&self) -> Option<&ControllerSettings> {
         self.config.as_ref().ok()?.config.controller.as_ref()
+    }
+
+    /// Whether the service's configuration was read, and no other.
+    pub(super) fn is_of_service(&self) -> bool {
+        is_of_service(&self.config_file)
     }
 
     /// Where the agent keeps its events: as it says, else as the configuration does.
@@ -108,6 +113,10 @@ impl Patient {
             controller: OnceCell::new(),
         }
     }
+}
+
+fn is_of_service(file: &Path) -> bool {
+    file == Path::new(STANDARD_FILE)
 }
 
 fn load(file: Option<&Path>) -> Result<Loaded, NoConfig> {

@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Group, Uid, User, getgroups};
 
 use super::{check::off_thread, finding::Finding, patient::Patient};
 use crate::{
-    agent::config::{Loaded, STANDARD_FILE, STATE_DIRECTORY, Tls, TokenSource},
+    agent::config::{Loaded, STATE_DIRECTORY, Tls, TokenSource},
     settings::Origin,
 };
 
@@ -122,8 +122,7 @@ fn token_in(file: &str, mode: u32, group: &Group) -> Option<Finding> {
 fn agents_user(patient: &Patient) -> Option<Uid> {
     let of_socket = fs::metadata(&patient.socket).ok().map(|metadata| Uid::from_raw(metadata.uid()));
     let of_service = || User::from_name(ACCOUNT).ok().flatten().map(|user| user.uid);
-    let is_service = patient.config_file == Path::new(STANDARD_FILE);
-    of_socket.or_else(|| of_service().filter(|_| is_service))
+    of_socket.or_else(|| of_service().filter(|_| patient.is_of_service()))
 }
 
 fn state_directory(directory: &Path, user: Option<Uid>, runs: bool) -> Vec<Finding> {

@@ -67,9 +67,7 @@ pub(super) async fn run(socket: &Path, timeout: Duration, output: Output) -> Res
     let mut screen = Screen::stdout();
     if output == Output::Table {
         let head = format!("A test event, system.host.heartbeat of level essential, {MARK}={}", journey.mark);
-        let lines = wrapped(&head, screen.width().unwrap_or(usize::MAX));
-        let printed = lines.iter().try_for_each(|line| screen.line(line));
-        quiet_end(printed.and_then(|()| screen.line("")).and_then(|()| screen.flush()))?;
+        quiet_end(screen.sentence(&head).and_then(|()| screen.line("")).and_then(|()| screen.flush()))?;
     }
     follow(&client, timeout, &mut journey, |stage| match output {
         Output::Table => print_stage(stage, &mut screen),

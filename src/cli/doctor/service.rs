@@ -7,10 +7,7 @@ use std::{
 };
 
 use super::{finding::Finding, patient::Patient};
-use crate::agent::{
-    config::{STANDARD_FILE, STATE_DIRECTORY},
-    probe,
-};
+use crate::agent::{config::STATE_DIRECTORY, probe};
 
 const UNIT: &str = "rodent.service";
 
@@ -29,7 +26,7 @@ const EXIT_CONFIG: &str = "78";
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     match probe::unit(UNIT).await {
         Ok(Some(unit)) => {
-            let is_config_right = patient.config.is_ok() && is_of_service(&patient);
+            let is_config_right = patient.config.is_ok() && patient.is_of_service();
             let mut findings = judge(&unit, patient.status.is_ok(), is_config_right);
             findings.extend(places(&patient).and_then(|places| out_of_reach(&unit, &places)));
             findings
@@ -74,15 +71,11 @@ fn judge(unit: &BTreeMap<String, String>, answers: bool, is_config_right: bool) 
     findings
 }
 
-/// Whether it is the service's configuration that was read.
-fn is_of_service(patient: &Patient) -> bool {
-    patient.config_file == Path::new(STANDARD_FILE)
-}
-
 /// Where the configuration of the service has the agent write: each place, and below what the unit makes room by itself.
 fn places(patient: &Patient) -> Option<[(PathBuf, &'static str); 2]> {
     let config = &patient.config.as_ref().ok()?.config;
-    is_of_service(patient)
+    patient
+        .is_of_service()
         .then(|| [(config.state_directory.clone(), STATE_DIRECTORY), (config.socket.clone(), RUNTIME_DIRECTORY)])
 }
 

@@ -20,7 +20,7 @@ use crate::{
         tls::{Tls, TlsFiles},
         token::{KeyFiles, Keys},
     },
-    telemetry::{Ending, NotUnderstood, levels, stderr},
+    telemetry::{Ending, levels, stderr},
 };
 
 /// Descriptors for everything beside connections: the database, files that are read, a few scrapes.
@@ -214,9 +214,7 @@ fn log_to_stderr() -> Option<Ending> {
         .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
         .with_target(false);
     tracing_subscriber::registry().with(levels).with(layer).init();
-    for NotUnderstood(part) in not_understood {
-        tracing::warn!(part, "{LOG_VARIABLE} has a part that is neither a level nor MODULE=LEVEL; it changes nothing");
-    }
+    not_understood.into_iter().for_each(|part| part.tell(LOG_VARIABLE));
     ending
 }
 
