@@ -388,7 +388,6 @@ fn log_settings(config: &Config, clock: &Clock) -> event_log::Settings {
         urgent_share: events.urgent_share,
         boot_id: clock.boot_id(),
         since_boot: host::clock::since_boot,
-        probe: Some(event_log::probe_by_this_program),
         ..event_log::Settings::new(config.state_directory.join("log"))
     }
 }

@@ -6,6 +6,7 @@ mod export;
 mod repair;
 
 use std::{
+    collections::BTreeMap,
     fs,
     ops::Range,
     os::unix::fs::MetadataExt as _,
@@ -15,12 +16,12 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
-use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups};
+use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
 use super::Failure;
 use crate::{
     agent::config::Config,
-    event_log::{self, Lane, StoppedLog},
+    event_log::{Lane, StoppedLog},
     terminal::{Output, grouped},
 };
 
@@ -99,12 +100,6 @@ enum Command {
         #[arg(long)]
         apply: bool,
     },
-    /// Look whether a store can be opened, in a process of its own
-    #[command(hide = true)]
-    Probe {
-        /// The store, which may be changed
-        store: PathBuf,
-    },
 }
 
 /// Which log.
@@ -133,30 +128,50 @@ impl Place {
                 loaded.config.state_directory.join("log")
             }
         };
-        become_owner(&directory).context("become the owner of the event log")?;
-        Ok(StoppedLog::open(&directory, Some(event_log::probe_by_this_program))?)
+        let directory = become_owner(directory)?;
+        Ok(StoppedLog::open(&directory)?)
     }
 }
 
-/// Has root go on as the user whose log it is, for all that is made from here on: the agent could neither change nor remove
-/// what belongs to root. Root stays root where that user cannot come, as with a copy in root's own directory: no agent of
-/// that user works there.
-fn become_owner(directory: &Path) -> nix::Result<()> {
-    // Of one that is not there `StoppedLog::open` tells.
-    let Ok(owner) = fs::metadata(directory) else { return Ok(()) };
-    if !geteuid().is_root() || owner.uid() == 0 {
-        return Ok(());
+/// Has root go on, for good, as the one user who can change what lies there or where it lies: whoever owns the log, or a
+/// directory on the way to it. As root it would act by path where that user decides what the path means; as that user
+/// nothing is gained by deceiving it. What belongs to several is left alone. Gives the directory without links.
+fn become_owner(directory: PathBuf) -> Result<PathBuf, Failure> {
+    let directory = StoppedLog::locate(&directory)?;
+    if !geteuid().is_root() {
+        return Ok(directory);
     }
-    let (group, groups) = (getegid(), getgroups()?);
-    setgroups(&[Gid::from_raw(owner.gid())])?;
-    setegid(Gid::from_raw(owner.gid()))?;
-    seteuid(Uid::from_raw(owner.uid()))?;
-    if fs::read_dir(directory).is_err() {
-        seteuid(Uid::from_raw(0))?;
-        setegid(group)?;
-        setgroups(&groups)?;
+    let mut owners = BTreeMap::new();
+    for place in directory.ancestors() {
+        let metadata = fs::metadata(place).with_context(|| format!("look at {}", place.display()))?;
+        if metadata.uid() == 0 && metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0 {
+            let advice = "others may write there, so root does nothing in it; `chmod go-w` it";
+            return Err(anyhow::anyhow!("{}: {advice}", place.display()).into());
+        }
+        owners.entry(metadata.uid()).or_insert((metadata.gid(), place.to_owned()));
     }
-    Ok(())
+    owners.remove(&0);
+    let mut owners = owners.into_iter();
+    let Some((uid, (gid, place))) = owners.next() else { return Ok(directory) };
+    if let Some((other, (_, theirs))) = owners.next() {
+        let (place, theirs) = (place.display(), theirs.display());
+        let why = "root does nothing where several users decide what lies there";
+        return Err(anyhow::anyhow!("{place} belongs to user {uid} and {theirs} to user {other}; {why}").into());
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    setgroups(&[gid])
+        .and_then(|()| setresgid(gid, gid, gid))
+        .and_then(|()| setresuid(uid, uid, uid))
+        .context("become the owner of the event log")?;
+    fs::read_dir(&directory).with_context(|| {
+        format!(
+            "list {} as its owner, user {uid}: root does nothing where another user decides what lies there; for a copy \
+             of a log, make it root's: chown -R root: {}",
+            directory.display(),
+            directory.display()
+        )
+    })?;
+    Ok(directory)
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -164,11 +179,6 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Check { place, output } => check::run(&place.open()?, output),
         Command::Export { place, lane } => export::run(&place.open()?, lane),
         Command::Repair { place, apply } => repair::run(&place.open()?, apply),
-        Command::Probe { store } => {
-            let (code, why) = event_log::probe_child(&store);
-            anstream::println!("{why}");
-            Ok(ExitCode::from(code))
-        }
     }
 }
 

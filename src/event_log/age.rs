@@ -1,7 +1,7 @@
 //! The log's own time: how long it has existed, summed from the boot clock. The wall clock, which jumps, plays no part, and
 //! time in which the machine was off does not count.
 //!
-//! What is noted in `meta` may be a little behind after a crash: then things are kept longer, never shorter.
+//! What is noted in the ledger may be a little behind after a crash: then things are kept longer, never shorter.
 
 use std::time::Duration;
 

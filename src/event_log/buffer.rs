@@ -227,12 +227,13 @@ impl Buffer {
         Ok(Some(next))
     }
 
-    /// Puts an event of the log's own, whether there is room or not.
-    pub(super) fn put_own(&self, lane: Lane, draft: Draft<'_>, clock: ClockState) {
+    /// Puts an event of the log's own, whether there is room or not; gives its sequence.
+    pub(super) fn put_own(&self, lane: Lane, draft: Draft<'_>, clock: ClockState) -> u64 {
         let mut state = self.lock();
-        state.push(lane, &[draft], clock);
+        let next = state.push(lane, &[draft], clock);
         state.hurry();
         self.work.notify_one();
+        next - 1
     }
 
     /// Asks for everything put so far into a lane to be made durable now.
@@ -248,6 +249,13 @@ impl Buffer {
             state.cursors_moved = Some(Instant::now());
             self.work.notify_one();
         }
+    }
+
+    /// Has the ledger written now.
+    pub(super) fn ledger_is_due(&self) {
+        let now = Instant::now();
+        self.lock().cursors_moved = Some(now.checked_sub(CURSOR_DELAY).unwrap_or(now));
+        self.work.notify_one();
     }
 
     /// Nothing more is taken in; the writer is to write what is there and end.

@@ -1,16 +1,20 @@
-//! How far each consumer has come. The log keeps what a cursor has not passed, as far as space allows.
+//! A consumer's place in each lane, as the consumer has it. The log keeps what a cursor has not passed, as far as space
+//! allows.
 //!
-//! Consumers commit, the writer makes it durable a little later: after a crash a cursor may stand a little behind,
-//! never ahead.
+//! Consumers commit, the writer makes it durable a little later: after a crash a cursor may stand a little behind, never
+//! ahead.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+use std::sync::Arc;
+
+use super::{
+    Gap, Lane, Shared,
+    ledger::{
+        loss::{Cause, Loss},
+        ranges::without,
+    },
 };
 
-use super::{Lane, LogError, Shared, meta::Meta};
-
-/// A consumer's place in each lane.
+/// A consumer's place in each lane. Cheap to copy; every copy is of the same consumer.
 #[derive(Clone)]
 pub struct Cursor {
     pub(super) shared: Arc<Shared>,
@@ -20,150 +24,54 @@ pub struct Cursor {
 impl Cursor {
     /// Sequence of the next event that the consumer has to take.
     pub fn next(&self, lane: Lane) -> u64 {
-        self.shared.cursors.next(&self.name, lane)
+        self.shared.ledger.next(&self.name, lane)
     }
 
     /// Notes that everything before `next` has been taken. A cursor never moves back.
     pub fn commit(&self, lane: Lane, next: u64) {
+        self.take(lane, next, None);
+    }
+
+    /// The same, and keeps `blob` with it, in one write: both are there after a crash or neither. At most
+    /// [`BLOB_BYTES_MAX`](super::BLOB_BYTES_MAX) bytes; gives false, and does nothing, when there are more.
+    pub fn commit_with(&self, lane: Lane, next: u64, blob: &[u8]) -> bool {
+        let fits = blob.len() <= super::BLOB_BYTES_MAX;
+        if fits {
+            self.take(lane, next, Some(blob));
+        }
+        fits
+    }
+
+    /// What was committed with the cursor last; empty when nothing was.
+    pub fn blob(&self) -> Vec<u8> {
+        self.shared.ledger.blob(&self.name)
+    }
+
+    fn take(&self, lane: Lane, next: u64, blob: Option<&[u8]>) {
         let next = next.min(self.shared.visible(lane));
-        if self.shared.cursors.advance(&self.name, lane, next) {
+        if self.shared.ledger.take(&self.name, lane, next, blob) {
             self.shared.buffer.cursor_moved();
         }
     }
-}
 
-#[derive(Clone, Copy)]
-struct Position {
-    next: u64,
-    durable: u64,
-}
-
-/// All cursors of a log.
-pub(super) struct Cursors {
-    positions: Mutex<BTreeMap<(Arc<str>, Lane), Position>>,
-}
-
-impl Cursors {
-    /// Those that the log knew when it was last closed.
-    ///
-    /// # Errors
-    /// When the storage fails.
-    pub(super) fn load(meta: &Meta) -> Result<Cursors, LogError> {
-        let positions = meta
-            .cursors()?
-            .into_iter()
-            .map(|(name, lane, next)| ((Arc::from(name), lane), Position { next, durable: next }))
-            .collect();
-        Ok(Cursors { positions: Mutex::new(positions) })
+    /// Notes that everything before `position` is with the consumer, in its memory or on its way: when the log has to make
+    /// room, that is not lost to it. What it held before does not count any more.
+    pub fn hold(&self, lane: Lane, position: u64) {
+        self.shared.ledger.hold(&self.name, lane, position);
     }
 
-    /// Adds a cursor at `first` unless there is one of this name. Gives false when there are too many.
-    pub(super) fn register(&self, name: &Arc<str>, lane: Lane, first: u64) -> bool {
-        let mut positions = self.lock();
-        let full = positions.len() >= super::meta::CURSORS_MAX * Lane::ALL.len();
-        let key = (Arc::clone(name), lane);
-        if full && !positions.contains_key(&key) {
-            return false;
+    /// Has the log account for sequences that a reader of this consumer found gone: what of them is in no loss record yet is
+    /// recorded now.
+    pub fn lost(&self, lane: Lane, gap: Gap) {
+        let shared = &self.shared;
+        let told = shared.rows[lane.index()].all_missing();
+        let misses = shared.ledger.misses(Some(&self.name), lane, &(gap.from..gap.to));
+        for range in misses.into_iter().flat_map(|range| without(range, &told)) {
+            let epoch = shared.numbering.resolve(lane, range.start, shared.numbering.epoch()).0;
+            shared.lose(&Loss::of(lane, Cause::Damage, epoch, range.clone()), &[range], &[]);
         }
-        // Not durable yet: until it is, the cursor counts as standing at the beginning.
-        positions.entry(key).or_insert(Position { next: first, durable: 0 });
-        true
-    }
-
-    fn next(&self, name: &Arc<str>, lane: Lane) -> u64 {
-        self.lock().get(&(Arc::clone(name), lane)).map_or(1, |position| position.next)
-    }
-
-    fn advance(&self, name: &Arc<str>, lane: Lane, next: u64) -> bool {
-        match self.lock().get_mut(&(Arc::clone(name), lane)) {
-            Some(position) if position.next < next => {
-                position.next = next;
-                true
-            }
-            _ => false,
+        if shared.tell() {
+            shared.buffer.cursor_moved();
         }
-    }
-
-    /// The furthest place that any consumer has passed; 0 when there is none.
-    pub(super) fn furthest(&self, lane: Lane) -> u64 {
-        self.lock().iter().filter(|((_, l), _)| *l == lane).map(|(_, position)| position.next).max().unwrap_or(0)
-    }
-
-    /// The places that every consumer has passed; `None` when there is no consumer.
-    pub(super) fn passed(&self) -> Option<[u64; 2]> {
-        self.least(|position| position.next)
-    }
-
-    /// The places that every consumer has durably passed: a crash does not bring them back.
-    pub(super) fn durably_passed(&self) -> Option<[u64; 2]> {
-        self.least(|position| position.durable)
-    }
-
-    fn least(&self, place: impl Fn(&Position) -> u64) -> Option<[u64; 2]> {
-        let positions = self.lock();
-        let least =
-            Lane::ALL.map(|lane| positions.iter().filter(|((_, l), _)| *l == lane).map(|(_, p)| place(p)).min());
-        match least {
-            [Some(urgent), Some(routine)] => Some([urgent, routine]),
-            _ => None,
-        }
-    }
-
-    /// Names of the cursors that stand before `next`.
-    pub(super) fn behind(&self, lane: Lane, next: u64) -> Vec<Arc<str>> {
-        let behind = |((name, l), position): (&(Arc<str>, Lane), &Position)| {
-            (*l == lane && position.next < next).then(|| Arc::clone(name))
-        };
-        self.lock().iter().filter_map(behind).collect()
-    }
-
-    /// Moves every cursor that stands before `next` there, because what lies before goes.
-    pub(super) fn raise(&self, lane: Lane, next: u64) {
-        for ((_, l), position) in self.lock().iter_mut() {
-            if *l == lane && position.next < next {
-                position.next = next;
-            }
-        }
-    }
-
-    /// What was durable is not any more.
-    pub(super) fn write_anew(&self) {
-        self.lock().values_mut().for_each(|position| position.durable = 0);
-    }
-
-    /// Makes all positions durable. The writer's side.
-    ///
-    /// # Errors
-    /// When the storage fails.
-    pub(super) fn persist(&self, meta: &Meta) -> Result<(), LogError> {
-        let moved: Vec<_> = self
-            .lock()
-            .iter()
-            .filter(|(_, position)| position.next != position.durable)
-            .map(|((name, lane), position)| (Arc::clone(name), *lane, position.next))
-            .collect();
-        if moved.is_empty() {
-            return Ok(());
-        }
-        for (name, lane, next) in &moved {
-            meta.set_cursor(name, *lane, *next)?;
-        }
-        meta.flush()?;
-        let mut positions = self.lock();
-        for (name, lane, next) in moved {
-            if let Some(position) = positions.get_mut(&(name, lane)) {
-                position.durable = next;
-            }
-        }
-        Ok(())
-    }
-
-    /// Name, lane and next sequence of each.
-    pub(super) fn list(&self) -> Vec<(String, Lane, u64)> {
-        self.lock().iter().map(|((name, lane), position)| (name.to_string(), *lane, position.next)).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, Lane), Position>> {
-        self.positions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

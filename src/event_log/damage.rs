@@ -11,10 +11,14 @@ use uuid::Uuid;
 use super::{
     Lane, Shared,
     generation::Generation,
-    loss::{Loss, RECORDS},
+    ledger::{
+        loss::{Cause, Loss},
+        ranges::{common, without},
+    },
+    record::RECORDS,
     summary::Summary,
 };
-use crate::{schema::events::event_loss_payload::EventLossOperation, telemetry::message};
+use crate::telemetry::message;
 
 /// The most records for what is found in a generation at a time; the last one stands for what follows.
 const RECORDS_MAX: usize = 32;
@@ -61,9 +65,14 @@ impl Damage {
         !self.news.is_empty()
     }
 
-    /// How many sequences from this one on are gone.
-    pub(super) fn missing_from(&self, from: u64) -> u64 {
-        self.missing.iter().map(|range| range.end.saturating_sub(range.start.max(from))).sum()
+    /// Sequences that are gone, and are recorded or about to be. Ascending.
+    pub(super) fn missing(&self) -> &[Range<u64>] {
+        &self.missing
+    }
+
+    /// How many.
+    pub(super) fn events(&self) -> u64 {
+        common(&(0..u64::MAX), &self.missing)
     }
 
     /// What has not been told yet.
@@ -88,36 +97,27 @@ impl Damage {
     }
 }
 
-/// What is in `range` and in none of `known`, which ascend.
-fn without(range: Range<u64>, known: &[Range<u64>]) -> Vec<Range<u64>> {
-    let (mut left, mut at) = (Vec::new(), range.start);
-    for known in known.iter().filter(|known| known.start < range.end && known.end > range.start) {
-        if known.start > at {
-            left.push(at..known.start);
-        }
-        at = at.max(known.end);
-    }
-    if at < range.end {
-        left.push(at..range.end);
-    }
-    left
-}
-
 impl Shared {
     /// Records what has been found to be gone of a lane. From whoever found it.
     pub(super) fn report_damage(&self, lane: Lane) {
         let row = &self.rows[lane.index()];
         for news in row.take_news() {
             self.record_damage(lane, &news);
+            self.tell();
             row.set_recorded(news.number, self.buffer.next_sequence(RECORDS));
         }
     }
 
     fn record_damage(&self, lane: Lane, news: &News) {
-        let passed = self.cursors.passed().map_or(0, |passed| passed[lane.index()]);
-        let lost = news.ranges.iter().map(|(range, epoch)| (range.start.max(passed)..range.end, *epoch));
-        let lost: Vec<_> = lost.filter(|(range, _)| !range.is_empty()).collect();
-        let events: u64 = lost.iter().map(|(range, _)| range.end - range.start).sum();
+        let gone: Vec<_> = news.ranges.iter().map(|(range, _)| range.clone()).collect();
+        let (apart, together) = news.ranges.split_at(news.ranges.len().min(RECORDS_MAX - 1));
+        let mut events = 0;
+        for (range, epoch) in apart {
+            events += self.lose_damaged(lane, news, std::slice::from_ref(range), *epoch);
+        }
+        if let [(_, epoch), ..] = together {
+            events += self.lose_damaged(lane, news, &gone[apart.len()..], *epoch);
+        }
         tracing::error!(
             message_id = %message::LOG_DAMAGED,
             lane = lane.name(),
@@ -125,48 +125,22 @@ impl Shared {
             events,
             "a part of the event log is damaged; what is lost is recorded"
         );
-        self.count_loss(lane, events);
-        let (apart, together) = lost.split_at(lost.len().min(RECORDS_MAX - 1));
-        for (range, epoch) in apart {
-            self.record_gone(lane, news, range.clone(), range.end - range.start, *epoch);
-        }
-        if let [(first, epoch), ..] = together {
-            let end = together.last().map_or(first.end, |(range, _)| range.end);
-            let count = together.iter().map(|(range, _)| range.end - range.start).sum();
-            self.record_gone(lane, news, first.start..end, count, *epoch);
-        }
     }
 
-    fn record_gone(&self, lane: Lane, news: &News, range: Range<u64>, count: u64, epoch: Option<Uuid>) {
+    fn lose_damaged(&self, lane: Lane, news: &News, gone: &[Range<u64>], epoch: Option<Uuid>) -> u64 {
+        let (Some(first), Some(last)) = (gone.first(), gone.last()) else { return 0 };
         let written = epoch.unwrap_or_else(|| self.numbering.epoch());
-        self.record(&Loss {
-            lane,
-            epoch: self.numbering.resolve(lane, range.start, written).0,
-            cause: EventLossOperation::Damage,
-            consumers: self.cursors.behind(lane, range.end),
-            summary: Summary {
-                first_sequence: range.start,
-                next_sequence: range.end,
-                min_time: news.summary.min_time,
-                max_time: news.summary.max_time,
-                ..Summary::default()
-            },
-            from: range.start,
-            carried: (range.end - range.start).saturating_sub(count),
-        });
-    }
-
-    /// Records that the cursors are gone: something may have been lost with them, nobody knows what.
-    pub(super) fn record_lost_cursors(&self) {
-        self.record(&Loss {
-            lane: Lane::Routine,
-            epoch: self.numbering.epoch(),
-            cause: EventLossOperation::Damage,
-            consumers: Vec::new(),
-            summary: Summary::default(),
-            from: 0,
-            carried: 0,
-        });
+        let epoch = self.numbering.resolve(lane, first.start, written).0;
+        let times = [news.summary.min_time, news.summary.max_time];
+        let loss = Loss { times, ..Loss::of(lane, Cause::Damage, epoch, first.start..last.end) };
+        if !self.ledger.has_consumers() {
+            // Whoever comes, and finds it gone, finds the record too.
+            let count = gone.iter().map(|range| range.end - range.start).sum();
+            self.record(&Loss { count, ..loss });
+            self.count_loss(lane, count);
+            return count;
+        }
+        self.lose(&loss, gone, &[])
     }
 
     /// Notes what is gone where its record is durable. The writer's side.
@@ -174,18 +148,5 @@ impl Shared {
         for row in &self.rows {
             row.note_damage(self.durable(RECORDS), self.numbering.epoch());
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_known_is_no_news() {
-        assert_eq!(without(10..20, &[]), [10..20, 0..0][..1]);
-        assert_eq!(without(10..20, &[0..5, 12..14, 18..30]), [10..12, 14..18]);
-        assert_eq!(without(10..20, &[0..15, 15..40]), []);
-        assert_eq!(without(10..20, &[0..10, 20..21]), [10..20, 0..0][..1]);
     }
 }

@@ -2,8 +2,6 @@
 
 use std::{io, path::Path};
 
-use super::probe::is_damage;
-
 /// The log cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -104,4 +102,11 @@ impl LogError {
             LogError::Closed(_) => "closed",
         }
     }
+}
+
+/// Whether an error stems from what is stored rather than from the disk's being full, read-only or the like.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, IsADirectory, NotADirectory, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput | IsADirectory | NotADirectory)
+        || error.raw_os_error() == Some(libc::EIO)
 }

@@ -28,7 +28,7 @@ use sled::IVec;
 
 use super::{
     Lane, LogError,
-    durable::{sync_directory, sync_tree},
+    durable::{self, sync_directory, sync_tree},
     frame::{FRAME_BYTES_MAX, Frame, Header, Stored},
     quarantine::remove_store,
     salvage::Salvage,
@@ -95,7 +95,12 @@ impl Generation {
         remove_if_there(&temporary).map_err(failed)?;
         let mut generation = Generation::open_at(&temporary)?;
         generation.lay(PLACEHOLDERS)?;
+        let syncs = durable::syncs();
         generation.flush()?;
+        if durable::syncs() == syncs {
+            let why = "flushes do not reach the disk: sync_file_range is not overridden in this program";
+            return Err(failed(io::Error::other(why)));
+        }
         sync_tree(&temporary).map_err(failed)?;
         fs::rename(&temporary, &path).map_err(failed)?;
         if let Err(error) = sync_directory(lane) {
@@ -158,7 +163,7 @@ impl Generation {
             .cache_capacity(64 * 1024)
             // A background flusher would wake the disk twice a second for nothing.
             .flush_every_ms(None);
-        let db = store::open(&config).map_err(failed)?;
+        let db = store::make(&config).map_err(failed)?;
         let tree = db.open_tree(TREE).map_err(failed)?;
         let slots = Slots::Disk { tree, db };
         Ok(Generation {
@@ -224,6 +229,9 @@ impl Generation {
     /// # Errors
     /// When the storage fails or the slot holds no intact header.
     pub(super) fn header(&self, slot: u32) -> Result<Header, LogError> {
+        if let Slots::Found(salvage) = &self.slots {
+            return salvage.header(slot).map_err(|e| LogError::io("read", &self.path, e));
+        }
         Header::parse(&self.slot(slot)?).map_err(|e| self.damaged(slot, e))
     }
 

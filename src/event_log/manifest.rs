@@ -1,5 +1,5 @@
-//! What a sealed generation holds, noted beside its frames in a plain file, so that it is known when `meta` is lost and
-//! what is found can be checked against it.
+//! What a sealed generation holds, noted beside its frames in a plain file, so that what is found
+//! can be checked against it and nobody has to search for it.
 //!
 //! Written by the writer when a generation is sealed, and again when the loss of frames in it has been recorded, so that it
 //! is not recorded twice. Written under another name first: there is an old one or a new one, never half of one.
@@ -47,9 +47,14 @@ pub(super) struct Manifest {
 impl Manifest {
     /// The manifest in a generation's directory; `None` when there is no intact one of this lane and number.
     pub(super) fn read(generation: &Path, lane: Lane, number: u64) -> Option<Manifest> {
+        Manifest::read_any(generation).filter(|manifest| (manifest.lane, manifest.number) == (lane, number))
+    }
+
+    /// The same of whatever lane and number: those of a directory that was copied or renamed are not its own.
+    pub(super) fn read_any(generation: &Path) -> Option<Manifest> {
         let mut bytes = Vec::new();
         open_file(&generation.join(NAME)).ok()?.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
-        Manifest::from_bytes(&bytes).filter(|manifest| (manifest.lane, manifest.number) == (lane, number))
+        Manifest::from_bytes(&bytes)
     }
 
     /// Puts it into a generation's directory, durably, in place of an older one.

@@ -7,11 +7,10 @@
 //! # Layout
 //!
 //! ```text
-//! log/meta/                  cursors, epoch, what each sealed generation holds
+//! log/ledger                 cursors, what is owed to consumers, epoch: small slots, each written twice in turn
 //! log/routine/gen-0000000007/   sealed: written once, read, removed whole
 //! log/routine/gen-0000000008/   active: the writer appends frames to its slots
 //! log/urgent/…               the same for what must not wait
-//! log/closed                 there while nobody has it open and all is well
 //! log/ballast                space to give up when the disk is full
 //! log/quarantine/            what could not be read; never removed but by its bound
 //! ```
@@ -25,41 +24,37 @@ mod age;
 mod allocator;
 mod ballast;
 mod buffer;
-mod closed;
 mod cursor;
 mod damage;
+mod disk;
 mod draft;
 mod durable;
 mod error;
 mod frame;
 mod generation;
 mod lane;
+mod ledger;
 mod lock;
-mod loss;
 mod loss_counts;
 mod manifest;
-mod meta;
 mod numbering;
 mod offline;
 mod opening;
 mod pending;
 mod pieces;
-mod probe;
 mod progress;
 mod quarantine;
 mod reader;
-mod recovery;
+mod record;
 mod refusal;
 mod repair;
 mod retention;
 mod row;
 mod salvage;
-mod scratch;
 mod settings;
 mod status;
 mod store;
 mod summary;
-mod tail;
 mod threads;
 mod writer;
 
@@ -67,6 +62,7 @@ mod writer;
 mod tests;
 
 use std::{
+    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -85,9 +81,9 @@ pub use self::{
     error::LogError,
     generation::GENERATION_BYTES,
     lane::Lane,
+    ledger::{consumer::BLOB_BYTES_MAX, loss::Cause},
     offline::{GenerationReport, Glance, Report, StoppedLog},
     pieces::{Piece, Pieces},
-    probe::{ProbeCommand, child as probe_child, probe_by_this_program},
     progress::{LOOK_MAX, Progress, STUCK_AFTER},
     quarantine::Quarantined,
     reader::{BatchLimits, Gap, Read, Reader, Run, StoredEvent},
@@ -97,20 +93,17 @@ pub use self::{
 };
 use self::{
     buffer::Buffer,
-    cursor::Cursors,
-    lock::Lock,
-    loss::Loss,
+    ledger::{Ledger, loss::Loss},
     loss_counts::LossCounts,
-    numbering::{Numbering, Stretch},
-    opening::{Found, numbers},
+    numbering::Numbering,
+    opening::Found,
     progress::Signs,
+    record::{CATEGORY, LEVEL, RECORDS, Record},
     row::Row,
-    summary::Summary,
     writer::Writer,
 };
 use crate::{
     metrics::Histogram,
-    schema::events::event_loss_payload::EventLossOperation,
     telemetry::{ErrorChain, message},
 };
 
@@ -131,13 +124,13 @@ struct Shared {
     clock: AtomicU8,
     buffer: Buffer,
     rows: [Row; 2],
-    cursors: Cursors,
+    ledger: Ledger,
     reach: watch::Sender<Reach>,
     lost: [AtomicU64; 2],
     losses: LossCounts,
     /// How long flushes took.
     commits: Histogram,
-    meta_bytes: AtomicU64,
+    ledger_bytes: AtomicU64,
     ballast_bytes: AtomicU64,
     /// Why events are not durable; empty when they are.
     degraded: Mutex<status::Degraded>,
@@ -225,29 +218,25 @@ impl EventLog {
     /// # Errors
     /// When the storage fails, is damaged, is used by another process, or cannot be made durable in this program.
     pub fn open(settings: Settings) -> Result<EventLog, LogError> {
-        meta::make_root(&settings.directory).map_err(|e| LogError::io("create", &settings.directory, e))?;
-        let lock = Lock::take(&settings.directory)?;
-        let is_new = closed::is_new(&settings.directory);
-        let Found { meta, cursors_are_lost, rows, cursors, tails, full } = Found::find(&settings)?;
+        let found = Found::find(&settings)?;
+        let Found { ledger, rows, numbering, next_sequences, extents, .. } = found;
         let limits = buffer::Limits {
             events_max: settings.buffer_size,
             flush_threshold: settings.flush_threshold,
             flush_interval: settings.flush_interval,
             step_blocks: settings.flush_bytes / writer::FRAME_BYTES_AIM,
         };
-        let numbers = numbers(&settings, &meta, &cursors, &tails)?;
-        let closed = closed::take(&settings.directory).map_err(|e| LogError::io("open", &settings.directory, e))?;
         let shared = Arc::new(Shared {
-            numbering: Numbering::new(numbers),
+            numbering,
             boot_id: settings.boot_id,
             clock: AtomicU8::new(ClockState::Unknown.number()),
-            buffer: Buffer::new(limits, tails.next_sequences),
-            cursors,
-            reach: watch::Sender::new(Reach { visible: tails.next_sequences, durable: tails.next_sequences }),
-            lost: [AtomicU64::new(meta.lost(Lane::Urgent)?), AtomicU64::new(meta.lost(Lane::Routine)?)],
+            buffer: Buffer::new(limits, next_sequences),
+            ledger,
+            reach: watch::Sender::new(Reach { visible: next_sequences, durable: next_sequences }),
+            lost: extents.map(|extent| AtomicU64::new(extent.lost)),
             losses: LossCounts::default(),
             commits: Histogram::default(),
-            meta_bytes: AtomicU64::new(meta.disk_bytes()),
+            ledger_bytes: AtomicU64::new(found.slots.disk_bytes()),
             ballast_bytes: AtomicU64::new(0),
             degraded: Mutex::default(),
             signs: Signs::new(),
@@ -255,15 +244,20 @@ impl EventLog {
             room: Mutex::new(settings.room()),
             settings,
         });
-        if !closed && !is_new {
-            shared.record_unclean_stop();
+        for loss in &found.losses {
+            shared.lose(loss, std::slice::from_ref(&loss.sequences), &[]);
         }
-        if cursors_are_lost {
-            shared.record_lost_cursors();
+        if found.unclean {
+            Lane::ALL.into_iter().for_each(|lane| shared.record_unclean_stop(lane));
+        }
+        if found.cursors_are_lost {
+            shared.record(&Loss::unknown(Lane::Routine, Cause::Damage, shared.numbering.epoch()));
         }
         Lane::ALL.into_iter().for_each(|lane| shared.report_damage(lane));
-        let writer = Writer::new(Arc::clone(&shared), meta, full)?;
-        let handle = start(writer, lock, Arc::clone(&shared))?;
+        let outset =
+            writer::Outset { lock: found.lock, slots: found.slots, extents, age: found.age, fault: found.fault };
+        let writer = Writer::new(Arc::clone(&shared), outset)?;
+        let handle = start(writer, Arc::clone(&shared))?;
         Ok(EventLog { shared, writer: Arc::new(Mutex::new(Some(handle))) })
     }
 
@@ -346,15 +340,21 @@ impl EventLog {
         Reader::new(Arc::clone(&self.shared), lane, from)
     }
 
-    /// The cursor of this name; a new one begins with the oldest stored events. `None` when there are too many.
+    /// The cursor of this name; a new one begins with the oldest stored events. `None` when there are too many, or the name
+    /// is longer than 64 bytes.
     pub fn cursor(&self, name: &str) -> Option<Cursor> {
         let name: Arc<str> = Arc::from(name);
-        let registered = Lane::ALL.into_iter().all(|lane| {
-            let first = self.bounds(lane).0;
-            self.shared.cursors.register(&name, lane, first)
-        });
+        let registered = self.shared.ledger.register(&name, Lane::ALL.map(|lane| self.bounds(lane).0));
         self.shared.buffer.cursor_moved();
         registered.then(|| Cursor { shared: Arc::clone(&self.shared), name })
+    }
+
+    /// Forgets the consumer of this name: nothing is kept for it any more, and it is not told of losses. Gives whether there
+    /// was one. Its cursors do nothing from then on.
+    pub fn remove_consumer(&self, name: &str) -> bool {
+        let removed = self.shared.ledger.remove(name);
+        self.shared.buffer.cursor_moved();
+        removed
     }
 
     /// Keeps so much for so long, from now on: what has no room any more goes within a moment, with a record where somebody
@@ -386,20 +386,23 @@ impl EventLog {
     }
 
     /// Gives everything that `cursor` has not passed numbers that nobody has seen: a new epoch, also for what is stored.
-    /// For a consumer to whom the old numbers stand for other events, as after a rolled-back or copied disk. Durable a
-    /// moment later; a crash before that only makes it necessary again. Readers must be placed anew.
+    /// For a consumer to whom the old numbers stand for other events, as after a rolled-back or copied disk. Readers must be
+    /// placed anew; they get nothing of it until the new epoch is durable, a moment later.
     pub fn renumber(&self, cursor: &Cursor) -> Uuid {
         let (shared, epoch) = (&self.shared, Uuid::new_v4());
-        // First, so that whatever is accepted beyond the stretches bears the new epoch by itself.
-        shared.numbering.begin(epoch);
-        for lane in Lane::ALL {
-            let (from, to) = (cursor.next(lane), shared.buffer.next_sequence(lane));
-            if from < to {
-                shared.numbering.renumber(Stretch { lane, from, to, epoch });
-            }
-        }
-        shared.buffer.cursor_moved();
+        let from = Lane::ALL.map(|lane| cursor.next(lane));
+        // First without a stretch, so that whatever is accepted beyond the stretches bears the new epoch by itself.
+        shared.numbering.renumber(epoch, from, from);
+        shared.numbering.renumber(epoch, from, Lane::ALL.map(|lane| shared.buffer.next_sequence(lane)));
+        shared.buffer.ledger_is_due();
         epoch
+    }
+
+    /// Waits until what [`renumber`](EventLog::renumber) gave other numbers can be read. Cancel safe.
+    pub async fn renumbered(&self) {
+        let mut reach = self.shared.reach.subscribe();
+        // Err: the log is closed, and nothing can be read.
+        let _ = reach.wait_for(|_| !self.shared.numbering.has_pending()).await;
     }
 
     /// Why events are not durable at the moment; `None` when they are.
@@ -444,13 +447,12 @@ impl EventLog {
 }
 
 /// Starts the writer's thread. However it ends, producers and waiting callers learn it.
-fn start(writer: Writer, lock: Lock, shared: Arc<Shared>) -> Result<JoinHandle<()>, LogError> {
+fn start(writer: Writer, shared: Arc<Shared>) -> Result<JoinHandle<()>, LogError> {
     let directory = shared.settings.directory.clone();
     std::thread::Builder::new()
         .name("event-log".to_owned())
         .spawn(move || {
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.run()));
-            drop(lock);
             let reason = match ended {
                 Ok(Ok(())) => "the log is closed".to_owned(),
                 Ok(Err(error)) => {
@@ -467,18 +469,39 @@ fn start(writer: Writer, lock: Lock, shared: Arc<Shared>) -> Result<JoinHandle<(
 }
 
 impl Shared {
-    fn record_unclean_stop(&self) {
-        let last = self.rows[Lane::Routine.index()].newest_time();
+    fn record_unclean_stop(&self, lane: Lane) {
+        let last = self.rows[lane.index()].newest_time();
         let window = i64::try_from(self.settings.flush_interval.as_millis()).unwrap_or(i64::MAX);
-        let summary = Summary { min_time: last, max_time: last.saturating_add(window), ..Summary::default() };
-        self.record(&Loss {
-            lane: Lane::Routine,
-            epoch: self.numbering.epoch(),
-            cause: EventLossOperation::UncleanStop,
-            consumers: Vec::new(),
-            summary,
-            from: 0,
-            carried: 0,
-        });
+        let times = [last, last.saturating_add(window)];
+        self.record(&Loss { times, ..Loss::unknown(lane, Cause::UncleanStop, self.numbering.epoch()) });
+    }
+
+    /// Each consumer that has not taken all of it loses what goes, and is owed the record ([`Shared::tell`]). `gone` is what
+    /// of the loss's sequences is not there any more, `told` what of that is recorded already. Gives the most that one loses.
+    fn lose(&self, loss: &Loss, gone: &[Range<u64>], told: &[Range<u64>]) -> u64 {
+        let lost = self.ledger.lose(loss, gone, told);
+        if lost > 0 {
+            self.losses.add(loss.lane, loss.cause, lost);
+            self.count_loss(loss.lane, lost);
+        }
+        lost
+    }
+
+    /// Appends the records that are owed. Gives whether there were any.
+    fn tell(&self) -> bool {
+        self.ledger.tell(|consumer, owed| self.put_record(&Record::new(consumer, owed.id, &owed.loss)))
+    }
+
+    /// Appends the record of a loss that everybody is told of who reads on.
+    fn record(&self, loss: &Loss) {
+        self.losses.add(loss.lane, loss.cause, loss.count);
+        self.put_record(&Record::new("", Uuid::now_v7(), loss));
+    }
+
+    /// Gives the record's sequence.
+    fn put_record(&self, record: &Record) -> u64 {
+        let Record { event, timestamp, .. } = record;
+        let draft = Draft { event, level: LEVEL, category: CATEGORY, timestamp: *timestamp };
+        self.buffer.put_own(RECORDS, draft, self.clock())
     }
 }

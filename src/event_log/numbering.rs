@@ -12,7 +12,7 @@ use super::Lane;
 
 /// The most stretches that are remembered. Beyond it the oldest is forgotten: the controller then refuses its events as
 /// a fork once more, and a new stretch is made.
-const STRETCHES_MAX: usize = 64;
+pub(super) const STRETCHES_MAX: usize = 64;
 
 /// Events that were given other numbers after they had been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,8 @@ pub(super) struct Stretch {
 }
 
 impl Stretch {
-    const BYTES: usize = 33;
+    /// Length of its bytes.
+    pub(super) const BYTES: usize = 33;
 
     fn to_bytes(self) -> [u8; Stretch::BYTES] {
         let mut bytes = [0; Stretch::BYTES];
@@ -49,7 +50,7 @@ impl Stretch {
     }
 }
 
-/// Epoch and stretches as they are kept in `meta`.
+/// Epoch and stretches as the ledger keeps them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Numbers {
     pub(super) epoch: Uuid,
@@ -60,6 +61,16 @@ impl Numbers {
     /// Numbers that nobody has used.
     pub(super) fn fresh() -> Numbers {
         Numbers { epoch: Uuid::new_v4(), stretches: Vec::new() }
+    }
+
+    /// Gives events other numbers.
+    fn add(&mut self, stretch: Stretch) {
+        // What a later stretch covers whole is never looked at again.
+        self.stretches.retain(|old| old.lane != stretch.lane || old.from < stretch.from || old.to > stretch.to);
+        if self.stretches.len() >= STRETCHES_MAX {
+            self.stretches.remove(0);
+        }
+        self.stretches.push(stretch);
     }
 
     /// The epoch, then the stretches in the order in which they were made.
@@ -80,56 +91,84 @@ impl Numbers {
 
 /// The numbering of an open log.
 pub(super) struct Numbering {
-    numbers: Mutex<(Numbers, bool)>,
+    state: Mutex<State>,
+}
+
+struct State {
+    numbers: Numbers,
+    /// Counts changes.
+    version: u64,
+    /// Events from these sequences on bear an epoch that is not durable before this version is.
+    pending: Option<([u64; 2], u64)>,
 }
 
 impl Numbering {
-    /// As `meta` has it.
+    /// As the ledger has it.
     pub(super) fn new(numbers: Numbers) -> Numbering {
-        Numbering { numbers: Mutex::new((numbers, false)) }
+        Numbering { state: Mutex::new(State { numbers, version: 0, pending: None }) }
     }
 
     /// The epoch of new events.
     pub(super) fn epoch(&self) -> Uuid {
-        self.lock().0.epoch
+        self.lock().numbers.epoch
     }
 
-    /// Epoch and stretches.
-    pub(super) fn numbers(&self) -> Numbers {
-        self.lock().0.clone()
+    /// Epoch and stretches, and their version.
+    pub(super) fn numbers(&self) -> (Numbers, u64) {
+        let state = self.lock();
+        (state.numbers.clone(), state.version)
     }
 
-    /// Begins an epoch for events to come.
+    /// Begins an epoch for events to come, one that the disk knows, or that is never used again once memory is lost.
     pub(super) fn begin(&self, epoch: Uuid) {
-        let mut numbers = self.lock();
-        numbers.0.epoch = epoch;
-        numbers.1 = true;
+        let mut state = self.lock();
+        state.numbers.epoch = epoch;
+        state.version += 1;
     }
 
-    /// Gives events other numbers.
-    pub(super) fn renumber(&self, stretch: Stretch) {
-        let mut numbers = self.lock();
-        // What a later stretch covers whole is never looked at again.
-        numbers.0.stretches.retain(|old| old.lane != stretch.lane || old.from < stretch.from || old.to > stretch.to);
-        if numbers.0.stretches.len() >= STRETCHES_MAX {
-            numbers.0.stretches.remove(0);
+    /// Begins an epoch, also for what lies between these sequences of each lane, from which on nothing is given out until
+    /// [`Numbering::durable`].
+    pub(super) fn renumber(&self, epoch: Uuid, from: [u64; 2], to: [u64; 2]) {
+        let mut state = self.lock();
+        state.numbers.epoch = epoch;
+        for lane in Lane::ALL {
+            let (from, to) = (from[lane.index()], to[lane.index()]);
+            if from < to {
+                state.numbers.add(Stretch { lane, from, to, epoch });
+            }
         }
-        numbers.0.stretches.push(stretch);
-        numbers.1 = true;
+        state.version += 1;
+        let before = state.pending.map_or(from, |(before, _)| before);
+        state.pending = Some(([before[0].min(from[0]), before[1].min(from[1])], state.version));
+    }
+
+    /// This version is on the disk. Gives whether more can be given out now.
+    pub(super) fn durable(&self, version: u64) -> bool {
+        self.lock().pending.take_if(|(_, pending)| *pending <= version).is_some()
+    }
+
+    /// Whether anything may not be given out yet.
+    pub(super) fn has_pending(&self) -> bool {
+        self.lock().pending.is_some()
+    }
+
+    /// Whether an event may not be given out yet: its epoch could be forgotten and the event be numbered once more.
+    pub(super) fn is_pending(&self, lane: Lane, sequence: u64) -> bool {
+        self.lock().pending.is_some_and(|(from, _)| sequence >= from[lane.index()])
     }
 
     /// Forgets stretches that end before `first`, the first stored sequence of their lane.
     pub(super) fn forget(&self, lane: Lane, first: u64) {
-        let mut numbers = self.lock();
-        let before = numbers.0.stretches.len();
-        numbers.0.stretches.retain(|stretch| stretch.lane != lane || stretch.to > first);
-        numbers.1 |= numbers.0.stretches.len() != before;
+        let mut state = self.lock();
+        let before = state.numbers.stretches.len();
+        state.numbers.stretches.retain(|stretch| stretch.lane != lane || stretch.to > first);
+        state.version += u64::from(state.numbers.stretches.len() != before);
     }
 
     /// The epoch under which an event that was written with `written` is sent, and the sequence up to which that holds.
     pub(super) fn resolve(&self, lane: Lane, sequence: u64, written: Uuid) -> (Uuid, u64) {
-        let numbers = self.lock();
-        let stretches = || numbers.0.stretches.iter().filter(|stretch| stretch.lane == lane);
+        let state = self.lock();
+        let stretches = || state.numbers.stretches.iter().filter(|stretch| stretch.lane == lane);
         let epoch = stretches()
             .rev()
             .find(|stretch| (stretch.from..stretch.to).contains(&sequence))
@@ -138,19 +177,8 @@ impl Numbering {
         (epoch, borders.filter(|border| *border > sequence).min().unwrap_or(u64::MAX))
     }
 
-    /// What has to be written to `meta`, if anything has changed since it was asked last.
-    pub(super) fn take_changed(&self) -> Option<Numbers> {
-        let mut numbers = self.lock();
-        std::mem::take(&mut numbers.1).then(|| numbers.0.clone())
-    }
-
-    /// What was taken has not been written: it still has to be.
-    pub(super) fn put_back(&self) {
-        self.lock().1 = true;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (Numbers, bool)> {
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -164,32 +192,50 @@ mod tests {
         Stretch { lane: Lane::Routine, from, to, epoch: Uuid::from_u128(epoch) }
     }
 
+    fn renumber(numbering: &Numbering, from: u64, to: u64, epoch: u128) {
+        numbering.renumber(Uuid::from_u128(epoch), [u64::MAX, from], [0, to]);
+    }
+
     #[test]
     fn the_latest_stretch_that_covers_an_event_says_its_epoch_and_how_far_that_holds() {
         let numbering = Numbering::new(Numbers { epoch: WRITTEN, stretches: Vec::new() });
         assert_eq!(numbering.resolve(Lane::Routine, 5, WRITTEN), (WRITTEN, u64::MAX));
-        numbering.renumber(stretch(10, 30, 2));
-        numbering.renumber(stretch(20, 40, 3));
+        renumber(&numbering, 10, 30, 2);
+        renumber(&numbering, 20, 40, 3);
         assert_eq!(numbering.resolve(Lane::Routine, 9, WRITTEN), (WRITTEN, 10));
         assert_eq!(numbering.resolve(Lane::Routine, 10, WRITTEN), (Uuid::from_u128(2), 20));
         assert_eq!(numbering.resolve(Lane::Routine, 29, WRITTEN), (Uuid::from_u128(3), 30));
         assert_eq!(numbering.resolve(Lane::Routine, 40, WRITTEN), (WRITTEN, u64::MAX));
         assert_eq!(numbering.resolve(Lane::Urgent, 29, WRITTEN), (WRITTEN, u64::MAX));
+        assert_eq!(numbering.epoch(), Uuid::from_u128(3));
     }
 
     #[test]
     fn stretches_are_forgotten_when_nothing_of_them_is_stored_or_a_later_one_covers_them() {
         let numbering = Numbering::new(Numbers::fresh());
-        numbering.renumber(stretch(10, 30, 2));
-        numbering.renumber(stretch(5, 30, 3));
-        assert_eq!(numbering.take_changed().map(|numbers| numbers.stretches), Some(vec![stretch(5, 30, 3)]));
-        assert_eq!(numbering.take_changed(), None);
+        renumber(&numbering, 10, 30, 2);
+        renumber(&numbering, 5, 30, 3);
+        assert_eq!(numbering.numbers().0.stretches, [stretch(5, 30, 3)]);
         numbering.forget(Lane::Routine, 30);
-        assert_eq!(numbering.take_changed().map(|numbers| numbers.stretches), Some(vec![]));
+        assert_eq!(numbering.numbers().0.stretches, []);
         for n in 0..1000 {
-            numbering.renumber(stretch(n, n + 1, 4));
+            renumber(&numbering, n, n + 1, 4);
         }
-        assert_eq!(numbering.take_changed().map(|numbers| numbers.stretches.len()), Some(STRETCHES_MAX));
+        assert_eq!(numbering.numbers().0.stretches.len(), STRETCHES_MAX);
+    }
+
+    #[test]
+    fn what_bears_a_new_epoch_is_not_given_out_until_the_disk_knows_that_epoch() {
+        let numbering = Numbering::new(Numbers::fresh());
+        let (_, before) = numbering.numbers();
+        renumber(&numbering, 10, 30, 2);
+        assert!(numbering.is_pending(Lane::Routine, 10) && numbering.is_pending(Lane::Routine, 99));
+        assert!(!numbering.is_pending(Lane::Routine, 9) && !numbering.is_pending(Lane::Urgent, 99));
+        assert!(!numbering.durable(before), "what was written is older");
+        renumber(&numbering, 20, 30, 3);
+        let (_, version) = numbering.numbers();
+        assert!(numbering.is_pending(Lane::Routine, 10) && numbering.durable(version));
+        assert!(!numbering.is_pending(Lane::Routine, 10));
     }
 
     #[test]

@@ -1,22 +1,30 @@
 //! The log of an agent that does not run: looked at, read and repaired where it lies.
 //!
-//! For the command line. Nothing of it is opened with sled but a copy of `meta`, so looking changes nothing. Memory is
-//! that of one generation.
+//! For the command line. Looks at the disk as the start of the log does ([`volume`]), so that both say the same; looking
+//! changes nothing. Memory is that of one generation.
 
 mod glance;
 mod survey;
 
 use std::{
+    io,
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use super::{
-    Gap, Lane, LogError, ProbeCommand, Quarantined, StoredEvent,
+    Gap, Lane, LogError, Quarantined, StoredEvent,
+    disk::{
+        slots,
+        volume::{self, Known},
+    },
     frame::{Frame, event_at},
+    ledger::{
+        Ledger,
+        ranges::{joined, without},
+    },
     lock::Lock,
-    probe::{self, Part, Verdict},
-    quarantine, repair,
+    opening, quarantine, repair,
 };
 
 pub use self::glance::Glance;
@@ -24,17 +32,20 @@ pub use self::glance::Glance;
 /// A log that nobody else works on.
 pub struct StoppedLog {
     root: PathBuf,
-    probe: Option<ProbeCommand>,
     _lock: Lock,
 }
 
 /// What a log holds, and what is wrong with it.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// What is wrong with the store of cursors; `None` when nothing is.
-    pub meta_damage: Option<String>,
+    /// What is wrong with the ledger; `None` when nothing is.
+    pub ledger_damage: Option<String>,
     /// Urgent ones first, then by age, oldest first.
     pub generations: Vec<GenerationReport>,
+    /// Sequences that should be there, of which there is no generation.
+    pub gone: Vec<(Lane, Range<u64>)>,
+    /// Generations that were copied or renamed: where they lie, and where they belong.
+    pub misplaced: Vec<(PathBuf, PathBuf)>,
     /// What lies in quarantine.
     pub quarantined: Vec<Quarantined>,
     /// What is not of the log's making. It is left alone. At most a hundred are named.
@@ -47,7 +58,10 @@ const UNKNOWN_MAX: usize = 100;
 impl Report {
     /// Whether nothing is wrong.
     pub fn is_sound(&self) -> bool {
-        self.meta_damage.is_none() && !self.generations.iter().any(GenerationReport::is_damaged)
+        self.ledger_damage.is_none()
+            && self.gone.is_empty()
+            && self.misplaced.is_empty()
+            && !self.generations.iter().any(GenerationReport::is_damaged)
     }
 }
 
@@ -94,8 +108,16 @@ impl StoppedLog {
     ///
     /// # Errors
     /// When it is not there, or another process works on it.
-    pub fn open(directory: &Path, probe: Option<ProbeCommand>) -> Result<StoppedLog, LogError> {
-        Ok(StoppedLog { root: directory.to_owned(), probe, _lock: Lock::take(directory)? })
+    pub fn open(directory: &Path) -> Result<StoppedLog, LogError> {
+        Ok(StoppedLog { root: directory.to_owned(), _lock: Lock::take(directory)? })
+    }
+
+    /// The directory of a log, without links.
+    ///
+    /// # Errors
+    /// When it is not there, or cannot be reached.
+    pub fn locate(directory: &Path) -> Result<PathBuf, LogError> {
+        std::fs::canonicalize(directory).map_err(|e| LogError::io("open", directory, e))
     }
 
     /// Looks at everything. Reads the whole log and changes nothing.
@@ -103,29 +125,44 @@ impl StoppedLog {
     /// # Errors
     /// When a directory cannot be read.
     pub fn check(&self) -> Result<Report, LogError> {
+        let noted = self.ledger()?;
         let mut report = Report {
-            meta_damage: self.check_meta(),
+            ledger_damage: noted.damage,
             quarantined: quarantine::list(&self.root),
             unknown: survey::unknown(&self.root),
-            generations: Vec::new(),
+            ..Report::default()
         };
         for lane in Lane::ALL {
-            let mut next = None;
-            for volume in survey::volumes(&self.root, lane)? {
-                let generation = volume.report(next);
-                next = Some(generation.next_sequence);
-                report.generations.push(generation);
-            }
+            let volumes = volume::volumes(&self.root, lane, noted.known[lane.index()])?;
+            let held: Vec<_> = volumes.iter().map(|volume| volume.sequences.clone()).collect();
+            let first = noted.needed[lane.index()].unwrap_or_else(|| held.first().map_or(1, |range| range.start));
+            let end = held.iter().map(|range| range.end).max().unwrap_or(1).max(noted.known[lane.index()].end);
+            report.gone.extend(without(first..end, &joined(held)).into_iter().map(|range| (lane, range)));
+            report.generations.extend(volumes.iter().map(|volume| survey::report(volume, lane)));
+            let strangers = volume::strangers(&self.root, lane)?.into_iter();
+            report.misplaced.extend(strangers.map(|stranger| (stranger.path, stranger.home)));
         }
         Ok(report)
     }
 
-    fn check_meta(&self) -> Option<String> {
-        let store = self.root.join("meta");
-        match probe::probe(&self.root, &store, Part::All, self.probe) {
-            Verdict::Sound => None,
-            Verdict::Damaged(why) | Verdict::Unknown(why) => Some(why),
-        }
+    fn ledger(&self) -> Result<Noted, LogError> {
+        let found = match slots::read(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => slots::Found::default(),
+            found => found.map_err(|e| LogError::io("read", &self.root.join(slots::NAME), e))?,
+        };
+        let header = opening::header_of(&self.root, &found)?;
+        let consumers = found.bodies.iter().enumerate().skip(1).map(|(number, body)| (number, body.as_slice()));
+        let (ledger, unknown) = Ledger::load(consumers);
+        let extents = header.as_ref().map_or_else(Default::default, |header| header.lanes);
+        let passed = ledger.passed();
+        Ok(Noted {
+            damage: opening::damage_of(&found, header.as_ref(), unknown.len()),
+            known: Lane::ALL.map(|lane| {
+                let extent = extents[lane.index()];
+                Known { sealed: extent.sealed, end: extent.end.max(ledger.furthest(lane)), is_exact: false }
+            }),
+            needed: Lane::ALL.map(|lane| passed.map(|passed| passed[lane.index()])),
+        })
     }
 
     /// Gives every event that is there to `take`, lane by lane, in order, until it says no. Gives the holes.
@@ -140,11 +177,11 @@ impl StoppedLog {
         let mut gaps = Vec::new();
         for lane in lanes {
             let mut position = None;
-            for volume in survey::volumes(&self.root, *lane)? {
-                let (frames, noted) = volume.frames();
-                position = position.or(noted.as_ref().map(|noted| noted.start));
-                let end = noted.as_ref().map_or(u64::MAX, |noted| noted.end).min(volume.end());
-                for frame in frames {
+            for volume in volume::volumes(&self.root, *lane, Known::default())? {
+                let range = volume.sequences.clone();
+                let end = range.end;
+                position = position.or(Some(range.start));
+                for frame in survey::frames(&volume, *lane) {
                     let from = position.unwrap_or(frame.header.first_sequence);
                     gaps.extend(gap(from, frame.header.first_sequence.min(end)).map(|gap| (*lane, gap)));
                     if !give(&frame, from..end, &mut |event| take(*lane, event)) {
@@ -152,7 +189,7 @@ impl StoppedLog {
                     }
                     position = Some(from.max(frame.header.next_sequence().min(end)));
                 }
-                if let (Some(from), Some(_)) = (position, noted) {
+                if let Some(from) = position.filter(|_| !range.is_empty()) {
                     gaps.extend(gap(from, end).map(|gap| (*lane, gap)));
                     position = Some(from.max(end));
                 }
@@ -171,15 +208,22 @@ impl StoppedLog {
         repair::rewrite(&self.root, lane, number)
     }
 
-    /// Moves the store of cursors to quarantine. The agent makes a new one from what is stored. Gives where it lies
-    /// then.
+    /// Moves the ledger to quarantine. The agent makes a new one from what is stored. Gives where it lies then.
     ///
     /// # Errors
     /// When the file system refuses; it is then where it was.
-    pub fn set_meta_aside(&self) -> Result<PathBuf, LogError> {
-        let meta = self.root.join("meta");
-        quarantine::take_in(&self.root, &meta, "meta").map_err(|e| LogError::io("move", &meta, e))
+    pub fn set_ledger_aside(&self) -> Result<PathBuf, LogError> {
+        let ledger = self.root.join(slots::NAME);
+        quarantine::take_in(&self.root, &ledger, slots::NAME).map_err(|e| LogError::io("move", &ledger, e))
     }
+}
+
+/// What the ledger says.
+struct Noted {
+    damage: Option<String>,
+    known: [Known; 2],
+    /// First sequence that a consumer has yet to take.
+    needed: [Option<u64>; 2],
 }
 
 fn gap(from: u64, to: u64) -> Option<Gap> {

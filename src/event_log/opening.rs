@@ -1,93 +1,287 @@
-//! What a log finds of itself when it is opened, in whatever state the disk has it.
+//! What a log finds of itself when it is opened, in whatever state the disk has it: where numbering goes on and whether that
+//! can be proved, and what is gone.
 //!
-//! Gives the log what it goes on with. What is damaged has been set aside by then (`recovery`); what cannot be opened because the
-//! disk is full is looked at in copies.
+//! Nothing has to be written for it, so that a log opens on a disk that is full or read-only as on any other; the writer
+//! finds out what the disk takes.
+
+use std::{fs, io, ops::Range, path::Path, time::Duration};
 
 use uuid::Uuid;
 
 use super::{
     Lane, LogError, Settings,
-    ballast::Ballast,
-    cursor::Cursors,
-    meta::Meta,
-    numbering::{Numbering, Numbers, Stretch},
-    recovery,
+    age::{AgeClock, Noted},
+    disk::{
+        slots::{self, Slots},
+        volume::{self, Known, Stranger},
+    },
+    durable::{make_directory, sync_directory},
+    ledger::{
+        Ledger,
+        header::{Extent, Header},
+        loss::{Cause, Loss},
+        ranges::without,
+    },
+    lock::Lock,
+    numbering::{Numbering, Numbers},
+    quarantine,
     row::Row,
-    scratch::Scratch,
-    tail::Tails,
 };
 use crate::telemetry::message;
 
 /// What the disk holds.
 pub(super) struct Found {
-    pub(super) meta: Meta,
-    /// Whether where the cursors stood has been lost.
-    pub(super) cursors_are_lost: bool,
-    pub(super) cursors: Cursors,
+    /// Absent while the directory cannot be made.
+    pub(super) lock: Option<Lock>,
+    pub(super) slots: Slots,
+    pub(super) ledger: Ledger,
     pub(super) rows: [Row; 2],
-    pub(super) tails: Tails,
-    /// Why nothing can be written; then all of this comes from copies.
-    pub(super) full: Option<LogError>,
+    /// As noted last.
+    pub(super) extents: [Extent; 2],
+    pub(super) age: AgeClock,
+    pub(super) numbering: Numbering,
+    /// Sequence of the next event of each lane.
+    pub(super) next_sequences: [u64; 2],
+    /// What is gone, and may not be recorded.
+    pub(super) losses: Vec<Loss>,
+    /// Whether the last process did not close the log.
+    pub(super) unclean: bool,
+    /// Whether where consumers stood has been lost.
+    pub(super) cursors_are_lost: bool,
+    /// Why the disk takes nothing.
+    pub(super) fault: Option<LogError>,
 }
 
 impl Found {
-    /// On a full disk sled opens nothing: then the reserve goes, and if that does not help the log begins in memory.
+    /// # Errors
+    /// When another process works on the log, another version wrote it, or what is there cannot be read.
     pub(super) fn find(settings: &Settings) -> Result<Found, LogError> {
-        let mut found = Found::load(settings, None);
-        let is_full = |found: &Result<Found, LogError>| found.as_ref().is_err_and(LogError::is_out_of_space);
-        if is_full(&found)
-            && Ballast::find(&settings.directory, settings.disk_bytes_max, settings.ballast_bytes_max).release()
-        {
-            found = Found::load(settings, None);
-        }
-        match found {
-            Err(error) if error.is_out_of_space() => {
-                let scratch = Scratch::new().map_err(|e| LogError::io("copy", &settings.directory, e))?;
-                Found::load(settings, Some(&scratch)).map(|found| Found { full: Some(error), ..found })
-            }
-            other => other,
-        }
-    }
-
-    fn load(settings: &Settings, scratch: Option<&Scratch>) -> Result<Found, LogError> {
         let root = &settings.directory;
-        let (meta, damage) = match scratch {
-            None => recovery::open_meta(settings)?,
-            Some(scratch) => (Meta::open_copy(root, scratch)?, None),
+        let made = make_directory(root);
+        let fault = match made {
+            // Nothing is there, and nothing can be put there: there is nothing to be taken for new.
+            Err(error) if is_absent(root) => Some(LogError::io("create", root, error)),
+            _ => None,
         };
-        let rows = [Row::load(root, Lane::Urgent, &meta)?, Row::load(root, Lane::Routine, &meta)?];
-        let cursors = Cursors::load(&meta)?;
-        let tails = Tails::find(&rows, &meta, &cursors, settings)?;
-        Ok(Found { meta, cursors_are_lost: damage.is_some(), rows, cursors, tails, full: None })
+        let lock = if fault.is_none() { Some(Lock::take(root)?) } else { None };
+        let is_new = ["urgent", "routine", "quarantine", slots::NAME].iter().all(|name| is_absent(&root.join(name)));
+        if !is_new {
+            Lane::ALL.into_iter().try_for_each(|lane| send_home(root, lane))?;
+        }
+        let Noticed { mut slots, ledger, header, mut damage } = Noticed::read(root)?;
+        let older = if header.is_none() && damage.is_none() { take_older(root) } else { None };
+        if let (None, None, false, None) = (&header, &damage, is_new, older) {
+            damage = Some("it is gone".to_owned());
+        }
+        if let Some(why) = &damage {
+            set_aside(root, &mut slots, why);
+        }
+        let extents = header.as_ref().map_or_else(Default::default, |header| header.lanes);
+        let exact = header.as_ref().is_some_and(|header| header.age.boot_id == settings.boot_id);
+        let known = Lane::ALL.map(|lane| {
+            let extent = extents[lane.index()];
+            Known { sealed: extent.sealed, end: extent.end.max(ledger.furthest(lane)), is_exact: exact }
+        });
+        let load = |lane: Lane| Row::load(root, lane, known[lane.index()]);
+        let rows = [load(Lane::Urgent)?, load(Lane::Routine)?];
+        let went_back = |row: &Row| {
+            let sealed = row.list().last().map_or(0, |(_, summary)| summary.next_sequence);
+            header.is_some() && sealed > extents[row.lane().index()].sealed
+        };
+        let mut unproved = damage.is_some() || rows.iter().any(went_back);
+        let age = age(settings, header.as_ref(), &rows);
+        for row in &rows {
+            unproved |= row.complete(age.milliseconds());
+        }
+        let held = rows.each_ref().map(Row::sequences);
+        let next_sequences = Lane::ALL.map(|lane| {
+            let stored = held[lane.index()].last().map_or(1, |range| range.end);
+            unproved |= stored < known[lane.index()].end.max(extents[lane.index()].seen);
+            stored.max(known[lane.index()].end).max(extents[lane.index()].seen)
+        });
+        let old = Numbering::new(header.as_ref().map_or_else(Numbers::fresh, |header| header.numbers.clone()));
+        let losses = Lane::ALL
+            .into_iter()
+            .flat_map(|lane| {
+                let gone = without(1..next_sequences[lane.index()], &held[lane.index()]);
+                gone.into_iter().flat_map(move |range| by_cause(lane, range, extents[lane.index()]))
+            })
+            .flat_map(|loss| by_epoch(&old, loss))
+            .collect();
+        let numbering = go_on(settings, header.as_ref(), &ledger, next_sequences, unproved);
+        Ok(Found {
+            lock,
+            slots,
+            ledger,
+            rows,
+            extents,
+            age,
+            numbering,
+            next_sequences,
+            losses,
+            unclean: !is_new && !older.unwrap_or_else(|| header.is_some_and(|header| header.closed)),
+            cursors_are_lost: damage.is_some(),
+            fault,
+        })
     }
+}
+
+/// The ledger as it was read.
+struct Noticed {
+    slots: Slots,
+    ledger: Ledger,
+    header: Option<Header>,
+    /// What is wrong with it.
+    damage: Option<String>,
+}
+
+impl Noticed {
+    fn read(root: &Path) -> Result<Noticed, LogError> {
+        let (slots, found) = Slots::find(root).map_err(|e| LogError::io("read", &root.join(slots::NAME), e))?;
+        let header = header_of(root, &found)?;
+        let consumers = found.bodies.iter().enumerate().skip(1).map(|(number, body)| (number, body.as_slice()));
+        let (ledger, unknown) = Ledger::load(consumers);
+        let damage = damage_of(&found, header.as_ref(), unknown.len());
+        Ok(Noticed { slots, ledger, header, damage })
+    }
+}
+
+/// The header, if it is intact.
+///
+/// # Errors
+/// When another version wrote it.
+pub(super) fn header_of(root: &Path, found: &slots::Found) -> Result<Option<Header>, LogError> {
+    let Some(body) = found.bodies.first().filter(|body| !body.is_empty()) else { return Ok(None) };
+    let path = root.display().to_string();
+    Header::from_bytes(body).map_err(|found| LogError::Format { path, found, known: Header::KNOWN })
+}
+
+/// What is wrong with a ledger; `None` when nothing is, or it is not there.
+pub(super) fn damage_of(found: &slots::Found, header: Option<&Header>, unknown: usize) -> Option<String> {
+    match found.damaged.iter().filter(|number| **number > 0).count() + unknown {
+        _ if !found.exists => None,
+        _ if header.is_none() => Some("neither slot of its header is intact".to_owned()),
+        0 => None,
+        1 => Some("neither slot of a consumer is intact".to_owned()),
+        more => Some(format!("neither slot of {more} consumers is intact")),
+    }
+}
+
+fn set_aside(root: &Path, slots: &mut Slots, why: &str) {
+    let moved = slots.set_aside();
+    let kept = match &moved {
+        Ok(Some(there)) => there.display().to_string(),
+        Ok(None) => String::new(),
+        Err(error) => format!("cannot be moved: {error}"),
+    };
+    tracing::error!(
+        message_id = %message::LOG_REPAIRED,
+        path = %root.join(slots::NAME).display(),
+        damage = why,
+        kept,
+        "the ledger of the event log is damaged; who has no cursor any more begins with the oldest event"
+    );
+}
+
+/// Whether nothing is there, and that is certain.
+fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Takes away what a log of the time before ledgers had in its place; gives whether that was closed in good order, `None` when
+/// there is no such. Its cursors begin with the oldest event.
+fn take_older(root: &Path) -> Option<bool> {
+    let (meta, mark) = (root.join("meta"), root.join("closed"));
+    if !meta.is_dir() {
+        return None;
+    }
+    tracing::info!(path = %root.display(), "the event log was written by an older version: delivery begins with its oldest event");
+    let closed = fs::remove_file(&mark);
+    if let Err(error) = quarantine::remove_store(&meta) {
+        tracing::warn!(%error, "what the older version kept beside its events stays");
+    }
+    Some(closed.is_ok())
+}
+
+/// Puts generations that somebody has renamed back to where they belong, and copies into quarantine. What cannot be moved is
+/// left alone, and not read.
+fn send_home(root: &Path, lane: Lane) -> Result<(), LogError> {
+    for Stranger { number, path, home } in volume::strangers(root, lane)? {
+        let (moved, to) = match is_absent(&home) {
+            true => (fs::rename(&path, &home).map(|()| home.clone()), "where its manifest says that it belongs"),
+            false => (quarantine::take_in(root, &path, &quarantine::generation_name(lane, number)), "to quarantine"),
+        };
+        let synced = moved.and_then(|there| {
+            path.parent().into_iter().chain(home.parent()).try_for_each(sync_directory).map(|()| there)
+        });
+        match synced {
+            Ok(there) => tracing::error!(
+                message_id = %message::LOG_REPAIRED,
+                path = %path.display(),
+                moved_to = %there.display(),
+                "this generation of the event log bears another place's name, as a copy does; it is moved {to}"
+            ),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a misplaced generation stays, and is not read")
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The log's time. When the ledger does not know it any more, it goes on from the youngest generation: so nothing is taken
+/// for older than it is.
+fn age(settings: &Settings, header: Option<&Header>, rows: &[Row; 2]) -> AgeClock {
+    let youngest = rows.iter().flat_map(Row::list).map(|(_, summary)| summary.sealed_at).max();
+    let restored = youngest.map(|age| Noted {
+        age: Duration::from_millis(age),
+        boot_id: settings.boot_id,
+        since_boot: (settings.since_boot)(),
+    });
+    AgeClock::new(header.map(|header| header.age).or(restored), settings.boot_id, settings.since_boot)
+}
+
+/// Parts of what is gone, each with why.
+fn by_cause(lane: Lane, gone: Range<u64>, extent: Extent) -> Vec<Loss> {
+    let within = |from: u64, to: u64| gone.start.max(from)..gone.end.min(to);
+    let parts = [
+        (Cause::Retention, within(0, extent.first)),
+        (Cause::Damage, within(extent.first, extent.end.max(extent.first))),
+        (Cause::DiskFull, within(extent.end.max(extent.first), extent.seen)),
+        (Cause::Damage, within(extent.end.max(extent.first).max(extent.seen), u64::MAX)),
+    ];
+    let parts = parts.into_iter().filter(|(_, range)| !range.is_empty());
+    parts.map(|(cause, range)| Loss::of(lane, cause, Uuid::nil(), range)).collect()
+}
+
+/// The same, under the epochs that the events had when the ledger was written.
+fn by_epoch(numbering: &Numbering, loss: Loss) -> Vec<Loss> {
+    let (mut parts, mut at) = (Vec::new(), loss.sequences.start);
+    while at < loss.sequences.end {
+        let (epoch, border) = numbering.resolve(loss.lane, at, numbering.epoch());
+        let end = border.min(loss.sequences.end);
+        parts.push(Loss { times: loss.times, ..Loss::of(loss.lane, loss.cause, epoch, at..end) });
+        at = end;
+    }
+    parts
 }
 
 /// The numbering that the log goes on with. A log that was written for another owner is a copy, or has been moved: there may
 /// be another one that goes on with the same numbers, so here what is not delivered and what comes gets others.
-pub(super) fn numbers(settings: &Settings, meta: &Meta, cursors: &Cursors, tails: &Tails) -> Result<Numbers, LogError> {
-    let stored = meta.numbers()?;
-    let (is_new, numbering) = (stored.is_none(), Numbering::new(stored.unwrap_or_else(Numbers::fresh)));
-    let owner = meta.owner()?;
-    let foreign = owner.as_ref().is_some_and(|owner| *owner != settings.owner);
-    if foreign {
-        let epoch = Uuid::new_v4();
-        numbering.begin(epoch);
-        let passed = cursors.durably_passed().unwrap_or([1, 1]);
-        for lane in Lane::ALL {
-            let (from, to) = (passed[lane.index()], tails.next_sequences[lane.index()]);
-            if from < to {
-                numbering.renumber(Stretch { lane, from, to, epoch });
-            }
-        }
+fn go_on(
+    settings: &Settings,
+    header: Option<&Header>,
+    ledger: &Ledger,
+    next_sequences: [u64; 2],
+    unproved: bool,
+) -> Numbering {
+    let numbering = Numbering::new(header.map_or_else(Numbers::fresh, |header| header.numbers.clone()));
+    if header.is_some_and(|header| !header.is_of(&settings.owner)) {
+        numbering.renumber(Uuid::new_v4(), ledger.durably_passed().unwrap_or([1, 1]), next_sequences);
         tracing::warn!("the event log was written on another machine or for another node; it goes on in a new epoch");
-    }
-    if tails.unproved && !foreign {
+    } else if unproved {
         numbering.begin(Uuid::new_v4());
         tracing::warn!(message_id = %message::LOG_REPAIRED, "it cannot be proved that the end of the event log is intact; it goes on in a new epoch");
     }
-    if is_new || foreign || tails.unproved || owner.is_none() {
-        meta.set_owner(&settings.owner)?;
-        meta.set_numbers(&numbering.numbers())?;
-    }
-    Ok(numbering.numbers())
+    numbering
 }

@@ -1,4 +1,4 @@
-//! Where damaged stores go, so that what is wrong with them can be looked at later: `log/quarantine`, a directory each.
+//! Where damaged parts go, so that what is wrong with them can be looked at later: `log/quarantine`.
 //!
 //! Always holds: moved there is never changed there. The oldest go when it all becomes too much, and only files that
 //! are known to be the log's are ever deleted.
@@ -8,7 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Lane, durable::sync_directory, generation, manifest, meta::make_root};
+use super::{
+    Lane,
+    disk::slots,
+    durable::{make_directory, sync_directory},
+    generation, manifest,
+};
 use crate::telemetry::message;
 
 /// What the quarantine takes at the most, bytes. Beyond it the oldest go; the newest stays in any case.
@@ -20,7 +25,7 @@ const NAME: &str = "quarantine";
 /// The most names that are tried for it.
 const PLACES_MAX: u32 = 9;
 
-/// A directory in it.
+/// A part in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
     /// Where it lies.
@@ -37,7 +42,7 @@ pub struct Quarantined {
 /// As the file system says; it is then still where it was.
 pub(super) fn take_in(root: &Path, path: &Path, name: &str) -> io::Result<PathBuf> {
     let quarantine = place(root);
-    make_root(&quarantine)?;
+    make_directory(&quarantine)?;
     let order = list(root).last().map_or(1, |newest| newest.order.saturating_add(1));
     let to = quarantine.join(format!("{name}-{order}"));
     if fs::symlink_metadata(&to).is_ok() {
@@ -60,6 +65,21 @@ pub(super) fn make_way(root: &Path, path: &Path) -> io::Result<()> {
     if path.is_dir() || fs::symlink_metadata(path).is_err() {
         return Ok(());
     }
+    move_away(root, path)
+}
+
+/// Moves there what lies at `path` and is no file, where the log needs one.
+///
+/// # Errors
+/// As the file system says.
+pub(super) fn make_way_for_file(root: &Path, path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => move_away(root, path),
+        _ => Ok(()),
+    }
+}
+
+fn move_away(root: &Path, path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let there = take_in(root, path, &name)?;
     tracing::warn!(
@@ -96,9 +116,14 @@ fn known(path: &Path) -> Option<Quarantined> {
     let is_generation = |(lane, number): (&str, &str)| {
         Lane::from_name(lane).is_some() && number.len() == 10 && number.bytes().all(|byte| byte.is_ascii_digit())
     };
-    let is_ours = name == "meta" || name.split_once("-gen-").is_some_and(is_generation);
-    let order = order.parse().ok().filter(|_| is_ours && path.is_dir())?;
-    Some(Quarantined { path: path.to_owned(), disk_bytes: generation::disk_bytes(path), order })
+    let metadata = fs::symlink_metadata(path).ok()?;
+    let is_ours = match metadata.is_dir() {
+        true => name.split_once("-gen-").is_some_and(is_generation),
+        false => metadata.is_file() && name == slots::NAME,
+    };
+    let order = order.parse().ok().filter(|_| is_ours)?;
+    let disk_bytes = if metadata.is_dir() { generation::disk_bytes(path) } else { metadata.len() };
+    Some(Quarantined { path: path.to_owned(), disk_bytes, order })
 }
 
 fn make_room(root: &Path) {
@@ -109,8 +134,12 @@ fn make_room(root: &Path) {
         if bytes <= BYTES_MAX {
             return;
         }
-        match remove_store(&quarantined.path) {
-            Ok(_) => bytes = bytes.saturating_sub(quarantined.disk_bytes),
+        let removed = match quarantined.path.is_dir() {
+            true => remove_store(&quarantined.path).map(|_| ()),
+            false => fs::remove_file(&quarantined.path),
+        };
+        match removed {
+            Ok(()) => bytes = bytes.saturating_sub(quarantined.disk_bytes),
             Err(error) => {
                 tracing::warn!(path = %quarantined.path.display(), %error, "what is in quarantine cannot be removed");
             }
@@ -141,7 +170,7 @@ pub(super) fn remove_store(directory: &Path) -> io::Result<bool> {
     Ok(empty)
 }
 
-/// Whether a file of this name in a generation or in `meta` is the log's.
+/// Whether a file of this name in a generation is the log's.
 pub(super) fn is_known(name: &str) -> bool {
     matches!(name, "db" | "conf" | manifest::NAME | manifest::NAME_NEW) || name.starts_with("snap.")
 }
@@ -192,7 +221,9 @@ mod tests {
             take_in(root.path(), &path, &generation_name(Lane::Routine, number)).expect("moved");
         }
         assert_eq!(names(root.path()), ["routine-gen-0000000002-2", "routine-gen-0000000003-3"]);
-        take_in(root.path(), &store(root.path(), "damaged", bytes), "meta").expect("moved");
+        let ledger = root.path().join(slots::NAME);
+        fs::write(&ledger, vec![1; bytes]).expect("written");
+        take_in(root.path(), &ledger, slots::NAME).expect("moved");
         let letter = quarantine.join("routine-gen-0000000002-2/letter.txt");
         assert_eq!(fs::read_to_string(letter).expect("still there"), "mine");
         assert!(!quarantine.join("routine-gen-0000000002-2/db").exists(), "what is ours went");

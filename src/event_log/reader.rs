@@ -160,6 +160,9 @@ impl Reader {
 
     /// Durable events from the position on.
     pub fn available(&self) -> u64 {
+        if self.shared.numbering.is_pending(self.lane, self.position) {
+            return 0;
+        }
         self.shared.visible(self.lane).saturating_sub(self.position)
     }
 
@@ -173,7 +176,9 @@ impl Reader {
         let index = self.lane.index();
         let wanted = self.position.saturating_add(count.max(1));
         let mut reach = self.shared.reach.subscribe();
-        if reach.wait_for(|reach| reach.visible[index] >= wanted).await.is_err() {
+        let pending = || self.shared.numbering.is_pending(self.lane, self.position);
+        // The channel is touched too when an epoch has become durable.
+        if reach.wait_for(|reach| reach.visible[index] >= wanted && !pending()).await.is_err() {
             // The log is closed: nothing will ever come.
             std::future::pending::<()>().await;
         }
@@ -204,6 +209,9 @@ impl Reader {
         let mut run: Option<Run<Pieces>> = None;
         let mut bytes = 0;
         while self.position < self.shared.visible(self.lane) {
+            if self.shared.numbering.is_pending(self.lane, self.position) {
+                break;
+            }
             if let Some(gap) = self.find_frame()? {
                 if run.is_some() {
                     break;

@@ -1,14 +1,12 @@
 //! The record that a consumer refuses an event: what lets it account for the number that it will never get.
 
-use std::sync::Arc;
-
 use prost::Message as _;
 use uuid::Uuid;
 
 use super::{
     Draft, EventLog, Lane, LogError,
-    loss::{CATEGORY, LEVEL, Loss, RECORDS, record_of},
-    summary::{LEVELS, Summary},
+    ledger::loss::{Cause, Loss},
+    record::{CATEGORY, LEVEL, RECORDS, Record, record_of},
 };
 use crate::schema::events::{Event, event_loss_payload::EventLossOperation};
 
@@ -46,7 +44,8 @@ impl EventLog {
         if record_of(&event).is_some_and(|record| record.operation == EventLossOperation::Refused as i32) {
             return Ok(None);
         }
-        let (record, timestamp) = refusal.loss(&event).event();
+        let Record { event: record, timestamp, .. } =
+            Record::new(refusal.consumer, Uuid::now_v7(), &refusal.loss(&event));
         let draft = Draft { event: &record, level: LEVEL, category: CATEGORY, timestamp };
         self.append(RECORDS, &[draft]).await.map(Some)
     }
@@ -54,27 +53,13 @@ impl EventLog {
 
 impl Refusal<'_> {
     fn loss(&self, event: &Event) -> Loss {
-        let mut levels = [0; LEVELS];
-        if let Some(count) = usize::try_from(event.level).ok().and_then(|level| levels.get_mut(level)) {
+        let sequences = self.sequence..self.sequence.saturating_add(1);
+        let mut loss = Loss::of(self.lane, Cause::Refused, self.epoch, sequences);
+        if let Some(count) = usize::try_from(event.level).ok().and_then(|level| loss.levels.get_mut(level)) {
             *count = 1;
         }
-        let summary = Summary {
-            first_sequence: self.sequence,
-            next_sequence: self.sequence.saturating_add(1),
-            min_time: event.timestamp,
-            max_time: event.timestamp,
-            levels,
-            ..Summary::default()
-        };
-        Loss {
-            lane: self.lane,
-            epoch: self.epoch,
-            cause: EventLossOperation::Refused,
-            consumers: vec![Arc::from(self.consumer)],
-            summary,
-            from: self.sequence,
-            carried: 0,
-        }
+        loss.times = [event.timestamp; 2];
+        loss
     }
 }
 

@@ -11,11 +11,10 @@ use std::{
 
 use super::{
     Lane, LogError,
-    durable::sync_directory,
+    durable::{make_directory, sync_directory},
     frame::Frame,
     generation::{self, Generation},
     manifest::Manifest,
-    meta::make_root,
     quarantine,
     salvage::Salvage,
 };
@@ -32,7 +31,7 @@ pub(super) fn rewrite(root: &Path, lane: Lane, number: u64) -> Result<PathBuf, L
     let damaged = generation::directory(&row, number);
     let failed = |e: io::Error| LogError::io("repair", &damaged, e);
     let stage = stage(root, lane);
-    make_root(&root.join(NAME)).and_then(|()| make_root(&stage)).map_err(failed)?;
+    make_directory(&root.join(NAME)).and_then(|()| make_directory(&stage)).map_err(failed)?;
     let fresh = generation::directory(&stage, number);
     generation::remove_if_there(&fresh).map_err(failed)?;
     fill(&Generation::create(&stage, number)?, &damaged, lane).map_err(failed)?;

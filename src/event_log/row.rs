@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     ops::Range,
     path::{Path, PathBuf},
     sync::{
@@ -18,12 +19,15 @@ use uuid::Uuid;
 use super::{
     Lane, LogError,
     damage::{Damage, News},
+    disk::volume::{self, Known},
+    durable::{make_directory, sync_tree},
     generation::{self, Generation},
+    ledger::ranges::joined,
     manifest::Manifest,
-    meta::Meta,
     quarantine, repair,
     summary::Summary,
 };
+use crate::telemetry::ErrorChain;
 
 /// One generation of the row.
 #[derive(Clone)]
@@ -32,8 +36,6 @@ struct Volume {
     /// Measured when it was sealed; 0 for the one being written.
     disk_bytes: u64,
     sealed: bool,
-    /// Recorded as lost, and to be removed as soon as that record is durable.
-    condemned: bool,
     open: Weak<Generation>,
     /// The generation itself, when it lies in memory.
     memory: Option<Arc<Generation>>,
@@ -41,6 +43,8 @@ struct Volume {
     epoch: Option<Uuid>,
     /// What of it is gone.
     damage: Damage,
+    /// Whether it may have held more than is known, when it was found.
+    is_suspect: bool,
 }
 
 impl Volume {
@@ -49,11 +53,11 @@ impl Volume {
             summary,
             disk_bytes: 0,
             sealed: generation.is_none(),
-            condemned: false,
             open: generation.map_or_else(Weak::new, Arc::downgrade),
             memory: generation.filter(|generation| generation.is_in_memory()).cloned(),
             epoch: None,
             damage: Damage::default(),
+            is_suspect: false,
         }
     }
 
@@ -92,41 +96,107 @@ pub(super) enum Located {
 }
 
 impl Row {
-    /// The row of a lane below the log's root; its directory is made when it is not there.
+    /// The row of a lane below the log's root. What cannot be made or cleared away now is told, and stays: a log opens on a
+    /// disk that takes nothing.
     ///
     /// # Errors
-    /// When the directory cannot be read or made, or `meta` fails.
-    pub(super) fn load(root: &Path, lane: Lane, meta: &Meta) -> Result<Row, LogError> {
+    /// When what is there cannot be read.
+    pub(super) fn load(root: &Path, lane: Lane, known: Known) -> Result<Row, LogError> {
         let path = root.join(lane.name());
-        let created = quarantine::make_way(root, &path).and_then(|()| super::meta::make_root(&path));
-        created.map_err(|e| LogError::io("create", &path, e))?;
-        if let Err(error) = generation::clear_leftovers(&path).and_then(|()| repair::adopt(root, lane)) {
-            tracing::warn!(path = %path.display(), %error, "leftovers in the event log stay");
-        }
-        let numbers = generation::list(&path).map_err(|e| LogError::io("list", &path, e))?;
         let row =
             Row { lane, path, volumes: Mutex::default(), highest: AtomicU64::new(0), news: AtomicBool::new(false) };
-        for number in numbers {
-            let directory = generation::directory(&row.path, number);
-            let manifest = Manifest::read(&directory, lane, number);
-            let beside = manifest.as_ref().map(|manifest| manifest.summary.clone());
-            let summary = beside.map_or_else(|| meta.summary(lane, number), |summary| Ok(Some(summary)))?;
-            // One that was never sealed is looked at by `tail`.
-            let sealed = summary.is_some();
-            let mut volume = Volume { sealed, ..Volume::new(summary.unwrap_or_default(), None) };
-            volume.disk_bytes = generation::disk_bytes(&directory);
-            volume.epoch = manifest.as_ref().map(|manifest| manifest.epoch);
-            volume.damage = Damage::recorded(manifest.map_or_else(Vec::new, |manifest| manifest.missing));
-            row.lock().insert(number, volume);
+        let cleared = row.make().and_then(|()| generation::clear_leftovers(&row.path));
+        if let Err(error) = cleared.and_then(|()| repair::adopt(root, lane)) {
+            tracing::warn!(path = %row.path.display(), %error, "leftovers in the event log stay");
         }
-        // That a generation is gone may have been forgotten in a crash. Its number is not given again: what `meta` says of
-        // it would be taken for what the new one holds.
-        let noted = meta.summary_numbers(lane)?;
-        let highest = noted.last().copied().unwrap_or(0).max(generation::highest(&row.path));
-        row.highest.store(highest, Ordering::Relaxed);
-        let first = row.lock().keys().next().copied().unwrap_or(highest);
-        noted.into_iter().filter(|number| *number < first).try_for_each(|number| meta.remove_summary(lane, number))?;
+        for found in volume::volumes(root, lane, known)? {
+            let sealed = found.manifest.is_some();
+            let mut volume = Volume { sealed, ..Volume::new(found.summary(), None) };
+            volume.disk_bytes = generation::disk_bytes(&found.path);
+            volume.epoch = found.epoch();
+            volume.is_suspect = found.is_suspect;
+            volume.damage = Damage::recorded(found.manifest.map_or_else(Vec::new, |manifest| manifest.missing));
+            row.lock().insert(found.number, volume);
+        }
+        // What bears a higher number and is no generation keeps its number.
+        row.highest.store(generation::highest(&row.path), Ordering::Relaxed);
         Ok(row)
+    }
+
+    /// Makes the lane's directory, durably, unless it is there.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub(super) fn make(&self) -> io::Result<()> {
+        let root = self.path.parent().unwrap_or(&self.path);
+        quarantine::make_way(root, &self.path)?;
+        make_directory(&self.path)
+    }
+
+    /// Seals the generations that the last process left open, as they were found; gives whether one may have held more.
+    pub(super) fn complete(&self, age: u64) -> bool {
+        let unsealed: Vec<_> = {
+            let mut volumes = self.lock();
+            let unsealed = volumes.iter_mut().filter(|(_, volume)| !volume.sealed);
+            unsealed
+                .map(|(number, volume)| {
+                    (volume.summary.begun_at, volume.summary.sealed_at, volume.sealed) = (age, age, true);
+                    (*number, volume.summary.clone(), volume.epoch, volume.is_suspect)
+                })
+                .collect()
+        };
+        for (number, summary, epoch, _) in &unsealed {
+            let directory = generation::directory(&self.path, *number);
+            // Frames that were written but never synced would otherwise be taken for durable.
+            match sync_tree(&directory) {
+                Ok(()) => self.write_manifest(*number, summary, epoch.unwrap_or_default()),
+                // The next start finds it as this one did.
+                Err(error) => {
+                    tracing::warn!(directory = %directory.display(), %error, "what the last process wrote cannot be synced");
+                }
+            }
+            if summary.events() > 0
+                && let Err(error) = self.locate(summary.first_sequence)
+            {
+                tracing::warn!(error = %ErrorChain(&error), "a generation of the event log cannot be read");
+            }
+        }
+        unsealed.iter().any(|(.., is_suspect)| *is_suspect)
+    }
+
+    /// The sequences that the row holds or should hold, ascending.
+    pub(super) fn sequences(&self) -> Vec<Range<u64>> {
+        joined(self.lock().values().map(Volume::sequences).collect())
+    }
+
+    /// Stretches of these sequences with the epoch that each was written with; what is not there has none.
+    pub(super) fn epochs(&self, sequences: &Range<u64>) -> Vec<(Range<u64>, Option<Uuid>)> {
+        let mut epochs: Vec<(Range<u64>, Option<Uuid>)> = Vec::new();
+        let mut at = sequences.start;
+        while at < sequences.end {
+            let (end, epoch) = match self.locate(at) {
+                Ok(Located::In(generation)) => self.epoch_at(&generation, at),
+                Ok(Located::Gone(next)) => (next, None),
+                Ok(Located::Ahead) | Err(_) => (sequences.end, None),
+            };
+            let end = end.clamp(at + 1, sequences.end);
+            match epochs.last_mut() {
+                Some((range, same)) if *same == epoch => range.end = end,
+                _ => epochs.push((at..end, epoch)),
+            }
+            at = end;
+        }
+        epochs
+    }
+
+    fn epoch_at(&self, generation: &Generation, at: u64) -> (u64, Option<Uuid>) {
+        let header = generation.slot_of(at).and_then(|slot| generation.header(slot));
+        match header {
+            Ok(header) if header.next_sequence() > at => (header.next_sequence(), Some(header.epoch)),
+            // A frame is gone there: the one before it says what it was written with.
+            Ok(header) => (at + 1, Some(header.epoch)),
+            Err(_) => (self.end_of(at).unwrap_or(at + 1), None),
+        }
     }
 
     /// The lane's directory.
@@ -191,43 +261,20 @@ impl Row {
         }
     }
 
-    /// The generations that were never sealed, ascending.
-    pub(super) fn unsealed(&self) -> Vec<u64> {
-        self.lock().iter().filter(|(_, volume)| !volume.sealed).map(|(number, _)| *number).collect()
-    }
-
-    /// Where the sealed generations before one end.
-    pub(super) fn end_before(&self, number: u64) -> Option<u64> {
-        let volumes = self.lock();
-        volumes.range(..number).filter(|(_, volume)| volume.sealed).map(|(_, v)| v.summary.next_sequence).max()
-    }
-
-    /// Completes a generation that was never sealed: what it holds, and that it is sealed now.
-    pub(super) fn complete(&self, number: u64, summary: &Summary) {
-        if let Some(volume) = self.lock().get_mut(&number) {
-            volume.summary = summary.clone();
-            volume.sealed = true;
-        }
-    }
-
-    /// What two generations hold is read from the later one: the end of the earlier one was not known to be durable.
-    pub(super) fn cut_overlaps(&self) {
-        let mut first = u64::MAX;
-        for volume in self.lock().values_mut().rev() {
-            volume.summary.next_sequence = volume.summary.next_sequence.min(first.max(volume.summary.first_sequence));
-            first = first.min(volume.summary.first_sequence);
-        }
-    }
-
     /// The sealed generations, ascending, each with what it holds.
     pub(super) fn list(&self) -> Vec<(u64, Summary)> {
         let volumes = self.lock();
         volumes.iter().filter(|(_, volume)| volume.sealed).map(|(n, volume)| (*n, volume.summary.clone())).collect()
     }
 
-    /// How many events of a generation from a sequence on are gone.
-    pub(super) fn missing_events(&self, number: u64, from: u64) -> u64 {
-        self.lock().get(&number).map_or(0, |volume| volume.damage.missing_from(from))
+    /// What of a generation is gone, and is recorded or about to be.
+    pub(super) fn missing(&self, number: u64) -> Vec<Range<u64>> {
+        self.lock().get(&number).map_or_else(Vec::new, |volume| volume.damage.missing().to_vec())
+    }
+
+    /// The same of all generations.
+    pub(super) fn all_missing(&self) -> Vec<Range<u64>> {
+        joined(self.lock().values().flat_map(|volume| volume.damage.missing().to_vec()).collect())
     }
 
     /// What has been found to be gone since this was asked last.
@@ -278,7 +325,7 @@ impl Row {
         }
     }
 
-    /// Notes beside the frames of a sealed generation what it holds. When that fails `meta` still knows.
+    /// Notes beside the frames of a sealed generation what it holds. Where that fails the next start searches the frames.
     pub(super) fn write_manifest(&self, number: u64, summary: &Summary, epoch: Uuid) {
         let directory = generation::directory(&self.path, number);
         let noted = self.lock().get(&number).map(|volume| (volume.damage.noted(), volume.epoch));
@@ -290,23 +337,11 @@ impl Row {
         }
     }
 
-    /// Marks a sealed generation as one that will be removed.
-    pub(super) fn condemn(&self, number: u64) {
-        if let Some(volume) = self.lock().get_mut(&number) {
-            volume.condemned = true;
-        }
-    }
-
-    /// What is about to be removed takes on the disk.
-    pub(super) fn condemned_bytes(&self) -> u64 {
-        self.lock().values().filter(|volume| volume.condemned).map(|volume| volume.disk_bytes).sum()
-    }
-
-    /// The sealed generations that stay for now, oldest first.
+    /// The sealed generations on the disk, oldest first.
     pub(super) fn sealed(&self) -> Vec<Sealed> {
         self.lock()
             .iter()
-            .filter(|(_, volume)| volume.sealed && !volume.condemned && volume.memory.is_none())
+            .filter(|(_, volume)| volume.sealed && volume.memory.is_none())
             .map(|(&number, volume)| Sealed { number, summary: volume.summary.clone(), disk_bytes: volume.disk_bytes })
             .collect()
     }
@@ -315,7 +350,7 @@ impl Row {
     pub(super) fn sealed_in_memory(&self) -> Vec<Sealed> {
         self.lock()
             .iter()
-            .filter(|(_, volume)| volume.sealed && !volume.condemned && volume.memory.is_some())
+            .filter(|(_, volume)| volume.sealed && volume.memory.is_some())
             .map(|(&number, Volume { summary, .. })| Sealed {
                 number,
                 disk_bytes: summary.stored_bytes,
@@ -324,16 +359,13 @@ impl Row {
             .collect()
     }
 
-    /// Every generation in memory, less those that are recorded as lost.
+    /// Every generation in memory.
     pub(super) fn in_memory(&self) -> Vec<(Summary, Arc<Generation>)> {
         let volumes = self.lock();
-        let kept = volumes.values().filter(|volume| !volume.condemned);
-        kept.filter_map(|volume| Some((volume.summary.clone(), Arc::clone(volume.memory.as_ref()?)))).collect()
-    }
-
-    /// Whether a generation lies in memory; `None` when there is none of this number.
-    pub(super) fn is_in_memory(&self, number: u64) -> Option<bool> {
-        self.lock().get(&number).map(|volume| volume.memory.is_some())
+        volumes
+            .values()
+            .filter_map(|volume| Some((volume.summary.clone(), Arc::clone(volume.memory.as_ref()?))))
+            .collect()
     }
 
     /// Events that are nowhere but in memory.
@@ -369,7 +401,7 @@ impl Row {
         let oldest =
             volumes.values().find(|volume| volume.summary.frames > 0).map_or(0, |volume| volume.summary.min_time);
         volumes.values().fold((0, 0, 0, oldest), |(generations, events, bytes, oldest), volume| {
-            let there = volume.summary.events().saturating_sub(volume.damage.missing_from(0));
+            let there = volume.summary.events().saturating_sub(volume.damage.events());
             (generations + 1, events + there, bytes + volume.summary.stored_bytes, oldest)
         })
     }

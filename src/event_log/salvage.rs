@@ -17,8 +17,8 @@ use std::{
 
 use super::{
     Lane,
-    frame::{FRAME_BYTES_MAX, Header, MAGIC},
-    probe::is_damage,
+    error::is_damage,
+    frame::{FRAME_BYTES_MAX, HEADER_BYTES, Header, MAGIC},
 };
 
 /// What is read at a time, bytes.
@@ -130,6 +130,24 @@ impl Salvage {
     /// Sequence after the last of any frame, of those also of which only the header is intact; 0 without frames.
     pub(super) fn next_sequence(&self) -> u64 {
         self.next_sequence
+    }
+
+    /// Sequence after the last intact frame; 0 without frames.
+    pub(super) fn intact_end(&self) -> u64 {
+        self.places.last().map_or(0, Place::next_sequence)
+    }
+
+    /// The header of a frame, as it is now.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub(super) fn header(&self, number: u32) -> io::Result<Header> {
+        let (Some(place), Some(file)) = (self.places.get(number as usize), &self.file) else {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        };
+        let mut bytes = [0; HEADER_BYTES];
+        file.read_exact_at(&mut bytes, place.offset)?;
+        Header::parse(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     /// Sequences of `range` that no intact frame has.

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 
 use uuid::Uuid;
 
-use super::{GENERATION_BYTES, Lane, ProbeCommand, ballast, retention, writer};
+use super::{GENERATION_BYTES, Lane, ballast, retention, writer};
 
 /// Where the log lies, and its bounds.
 #[derive(Clone, Debug)]
@@ -41,8 +41,6 @@ pub struct Settings {
     pub boot_id: Uuid,
     /// The boot clock.
     pub since_boot: fn() -> Duration,
-    /// Starts the child that looks whether a store is damaged; `None` lets a thread look, which contains less.
-    pub probe: Option<ProbeCommand>,
 }
 
 impl Settings {
@@ -63,7 +61,6 @@ impl Settings {
             owner: String::new(),
             boot_id: Uuid::nil(),
             since_boot: || Duration::ZERO,
-            probe: None,
         }
     }
 

@@ -45,7 +45,7 @@ impl EventLog {
         let room = shared.room();
         let disk_bytes = shared.rows.iter().map(Row::disk_bytes).sum::<u64>()
             + shared.ballast_bytes()
-            + shared.meta_bytes.load(Ordering::Relaxed);
+            + shared.ledger_bytes.load(Ordering::Relaxed);
         LogStatus {
             log_epoch: self.epoch().to_string(),
             lanes: Lane::ALL.map(|lane| self.lane_status(lane)).into(),
@@ -101,7 +101,7 @@ impl EventLog {
 
     /// Where the cursors stand. Costs no look at the disk.
     pub fn cursors(&self) -> Vec<CursorStatus> {
-        let list = self.shared.cursors.list().into_iter();
+        let list = self.shared.ledger.list().into_iter();
         list.map(|(name, lane, next)| self.cursor_status(name, lane, next)).collect()
     }
 
@@ -170,10 +170,7 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        event_log::{Draft, Settings},
-        schema::events::event_loss_payload::EventLossOperation,
-    };
+    use crate::event_log::{Cause, Draft, Settings};
 
     #[tokio::test]
     async fn nothing_is_at_risk_once_it_is_durable_also_when_it_fills_a_generation() {
@@ -211,7 +208,7 @@ mod tests {
         let draft = Draft { event: b"x", level: 1, category: 1, timestamp: 1 };
         let next = log.append(Lane::Routine, &[draft; 10]).await.expect("appended");
         log.shared.count_loss(Lane::Routine, 3);
-        log.shared.losses.add(Lane::Routine, EventLossOperation::MemoryBound, 3);
+        log.shared.losses.add(Lane::Routine, Cause::MemoryBound, 3);
         let asked = log.status();
         let refreshed = {
             let _held: Vec<_> = log.shared.rows.iter().map(Row::hold).collect();

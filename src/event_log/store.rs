@@ -1,23 +1,12 @@
-//! An open sled store: opened while somebody may just be letting go of it, or after a process was killed that opened it,
-//! and let go of without a panic.
+//! An open sled store that is let go of without a panic, and sled's panics kept off standard error.
+//!
+//! sled is only ever asked to make a new store, never to open one that is there.
 
 use std::{
-    fs, io,
     ops::Deref,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-    thread,
-    time::{Duration, Instant},
+    panic::{self, AssertUnwindSafe, catch_unwind},
+    sync::Once,
 };
-
-use super::probe::is_unfinished;
-
-/// How long a store that is in use is waited for: a process that is ending holds its locks until the kernel has cleared it
-/// away, and sled's own threads let go a moment after the handle is dropped.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
-
-/// Between two looks.
-const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// An open store. Trees of it are dropped before it.
 ///
@@ -42,40 +31,32 @@ impl Drop for Store {
     }
 }
 
-/// Opens a store, waiting for its lock, and clears away an unfinished snapshot that is in the way. Blocking.
+/// Makes a store.
 ///
 /// # Errors
-/// As sled says; a store that is still in use after [`LOCK_WAIT_MAX`] is an error.
-pub(super) fn open(config: &sled::Config) -> sled::Result<Store> {
-    let started = Instant::now();
-    let mut cleared = false;
-    loop {
-        match config.open() {
-            // It had the lock: nobody is writing that snapshot any more.
-            Err(sled::Error::Corruption { .. }) if !cleared && clear_unfinished(&config.get_path())? => cleared = true,
-            Err(error) if is_locked(&error) && started.elapsed() < LOCK_WAIT_MAX => thread::sleep(LOCK_PAUSE),
-            other => return other.map(|db| Store(Some(db))),
-        }
-    }
+/// As sled says.
+pub(super) fn make(config: &sled::Config) -> sled::Result<Store> {
+    quieten();
+    config.open().map(|db| Store(Some(db)))
 }
 
-/// sled 0.34.7 takes an unfinished snapshot of a killed process for a whole one and finds it damaged; without it, it reads
-/// its log instead. Gives whether there was one.
-fn clear_unfinished(store: &Path) -> io::Result<bool> {
-    let mut found = false;
-    for entry in fs::read_dir(store)? {
-        let entry = entry?;
-        if entry.file_name().to_str().is_some_and(is_unfinished) {
-            fs::remove_file(entry.path())?;
-            found = true;
-        }
-    }
-    Ok(found)
+/// sled's threads panic when a write fails, and the failure comes back as an error of the next flush, which says it in words.
+/// The panic itself, with its backtrace, would stand on standard error as if the program had a fault.
+fn quieten() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            match info.location().map(panic::Location::file).filter(|file| is_of_sled(file)) {
+                Some(place) => tracing::debug!(place, "the storage of the event log gave up a write"),
+                None => before(info),
+            }
+        }));
+    });
 }
 
-/// sled has no variant of its own for it; the words are those of the version that we pin.
-fn is_locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(error) if error.to_string().starts_with("could not acquire lock"))
+fn is_of_sled(file: &str) -> bool {
+    file.split('/').any(|part| part.starts_with("sled-0."))
 }
 
 #[cfg(test)]
@@ -83,23 +64,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_that_a_killed_process_left_unfinished_is_no_damage() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let config = sled::Config::new().path(directory.path()).flush_every_ms(None);
-        let store = open(&config).expect("a new store");
-        store.insert(b"key", b"value").expect("written");
-        store.flush().expect("durable");
-        drop(store);
-        for content in [&b""[..], b"half of it, with no checksum at its end"] {
-            let leftover = directory.path().join("snap.FFFFFFFFFFFFFFFF.generating");
-            fs::write(&leftover, content).expect("written");
-            let store = open(&config).expect("it opens");
-            assert_eq!(store.get(b"key").expect("readable").as_deref(), Some(&b"value"[..]));
-            assert!(!leftover.exists());
-        }
-        let damaged = directory.path().join("snap.FFFFFFFFFFFFFFFF");
-        fs::write(&damaged, b"a finished snapshot that is none").expect("written");
-        assert!(matches!(open(&config), Err(sled::Error::Corruption { .. })), "other damage is told");
-        assert!(damaged.exists());
+    fn only_sleds_own_panics_are_kept_quiet() {
+        assert!(is_of_sled("/somewhere/registry/src/sled-0.34.7/src/pagecache/logger.rs"));
+        assert!(!is_of_sled("src/event_log/generation.rs") && !is_of_sled("/sled/src/main.rs"));
     }
 }

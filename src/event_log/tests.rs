@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
-use crate::schema::events::{Event, EventLossPayload, event::EventPayload, system_event::EventType};
+use crate::schema::events::{
+    Event, EventLossPayload, event::EventPayload, event_loss_payload::EventLossOperation, system_event::EventType,
+};
 
 fn settings(directory: &Path) -> Settings {
     Settings {
@@ -68,6 +70,20 @@ fn read_lane(log: &EventLog, lane: Lane, from: u64) -> (Vec<StoredEvent>, Vec<Ga
             Read::End => return (events, gaps),
         }
     }
+}
+
+/// The log as a kill at this moment leaves it.
+fn copy_of(directory: &Path) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).expect("made");
+        for entry in std::fs::read_dir(from).expect("a directory").flatten() {
+            let to = to.join(entry.file_name());
+            if entry.path().is_dir() { copy(&entry.path(), &to) } else { _ = std::fs::copy(entry.path(), to) }
+        }
+    }
+    let killed = tempfile::tempdir().expect("a directory");
+    copy(directory, killed.path());
+    killed
 }
 
 async fn append(log: &EventLog, events: &[Vec<u8>]) -> u64 {
@@ -329,13 +345,14 @@ async fn a_process_that_did_not_close_the_log_leaves_a_record_with_the_next_one(
     let directory = tempfile::tempdir().expect("a directory");
     let log = EventLog::open(settings(directory.path())).expect("a log");
     append(&log, &[b"one".to_vec()]).await;
+    log.commit(Lane::Routine, 2).await.expect("durable");
+    let killed = copy_of(directory.path());
     log.close();
-    assert!(closed::take(&settings(directory.path()).directory).expect("a mark"));
-    let log = EventLog::open(settings(directory.path())).expect("a log");
-    log.reader(Lane::Urgent, 1).ready().await;
-    let loss = losses(&log).remove(0);
-    assert_eq!(loss.operation, EventLossOperation::UncleanStop as i32);
-    assert!(!loss.count_exact);
+    let log = EventLog::open(settings(killed.path())).expect("a log");
+    log.reader(Lane::Urgent, 1).ready_for(2).await;
+    let told = losses(&log);
+    assert!(told.iter().all(|loss| loss.operation == EventLossOperation::UncleanStop as i32 && !loss.count_exact));
+    assert_eq!(told.iter().map(|loss| loss.lane.as_str()).collect::<Vec<_>>(), ["urgent", "routine"]);
     log.close();
 }
 
@@ -345,9 +362,7 @@ async fn an_unclean_stop_is_told_also_when_the_cursors_are_gone() {
     let log = EventLog::open(settings(directory.path())).expect("a log");
     append(&log, &[b"one".to_vec()]).await;
     log.close();
-    let root = settings(directory.path()).directory;
-    assert!(closed::take(&root).expect("a mark"));
-    std::fs::remove_dir_all(root.join("meta")).expect("gone");
+    std::fs::remove_file(settings(directory.path()).directory.join("ledger")).expect("gone");
     let log = EventLog::open(settings(directory.path())).expect("a log");
     log.reader(Lane::Urgent, 1).ready().await;
     let told = losses(&log).iter().any(|loss| loss.operation == EventLossOperation::UncleanStop as i32);
@@ -449,6 +464,8 @@ async fn a_frame_is_passed_on_whole_only_where_all_of_it_has_one_epoch() {
     let cursor = log.cursor("consumer").expect("room");
     cursor.commit(Lane::Routine, 301);
     let (before, after) = (log.epoch(), log.renumber(&cursor));
+    assert!(matches!(log.reader(Lane::Routine, 301).read(9, 999).expect("readable"), Read::End), "not durable yet");
+    log.reader(Lane::Routine, 301).ready().await;
     let (head, tail) = (read(1), read(301));
     assert_eq!([(head.epoch, head.count), (tail.epoch, tail.count)], [(before, 300), (after, 700)]);
     let both = [head, tail].map(|run| run.plain().expect("in clear").fields.to_vec());

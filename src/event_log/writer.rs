@@ -1,17 +1,19 @@
 //! The one thread that writes: takes events from the buffer, makes frames, puts them into the active generation of their
 //! lane, flushes, and only then lets readers and waiting producers see them. Seals and rotates generations, makes the
-//! cursors durable, and lets go of what may go (`removal`). When the storage fails it works around it (`rescue`).
+//! ledger durable, and lets go of what may go (`removal`). When the storage fails it works around it (`rescue`).
 //!
 //! Always holds: what readers see is durable, or the log says that it is not. At most `flush_bytes` are handed to sled
 //! between two flushes, for sled has no back-pressure of its own. What is not known to be durable is still in memory.
-//! Without work there is no write and no sync: a sleeping disk stays asleep.
+//! Without work there is no write and no sync: a sleeping disk stays asleep. How far a lane is durable is noted in the
+//! ledger before anybody is told: after a kill nothing durable is given up for lost, and nothing else is believed.
 
 mod flusher;
 mod removal;
 mod rescue;
 
 use std::{
-    sync::Arc,
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -21,11 +23,14 @@ use super::{
     age::AgeClock,
     ballast::Ballast,
     buffer::{Block, Work},
-    closed,
+    disk::slots::Slots,
     frame::{Circumstances, Effort, Encoder, FRAME_BYTES_MAX},
     generation::{Generation, SLOTS_MAX},
-    meta::Meta,
+    ledger::header::{Extent, Header},
+    lock::Lock,
+    numbering::Numbers,
     pending::Pending,
+    record::RECORDS,
     summary::Summary,
 };
 use crate::telemetry::ErrorChain;
@@ -53,8 +58,12 @@ const BALLAST_PAUSE: Duration = Duration::from_millis(100);
 const BALLAST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long after its start a log without cursors waits for consumers before it takes everything for history: the
-/// cursors may have been lost with a damaged `meta`.
+/// cursors may have been lost with a damaged ledger.
 const CONSUMERS_DELAY: Duration = Duration::from_secs(60);
+
+/// How often at the most the records of losses are written that come up while the log is being closed; those that come up
+/// then are owed, and told of by the next start.
+const WINDING_UP_MAX: u32 = 8;
 
 /// The generation being written.
 pub(super) struct Active {
@@ -99,11 +108,21 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     /// As it was when the writer looked last.
     room: Room,
-    meta: Meta,
+    /// Absent while there is no directory to lock. Held until the writer ends.
+    lock: Option<Lock>,
+    slots: Slots,
+    /// What the ledger has to say of each lane beside what everybody knows.
+    extents: [Extent; 2],
+    /// Whether the log ends in good order.
+    closed: bool,
     encoder: Encoder,
     lanes: [LaneWork; 2],
     age: AgeClock,
+    /// Loss records that stand once more behind the generations that go: by number, the records' sequences there and the one
+    /// after the last copy.
+    carried: BTreeMap<u64, (Vec<u64>, u64)>,
     condemned: Vec<Condemned>,
+    wound_up: u32,
     /// How well events compress, stored bytes per byte, smoothed.
     ratio: f64,
     ballast: Ballast,
@@ -118,22 +137,35 @@ pub(super) struct Writer {
     flushing: Option<(Lane, Instant)>,
 }
 
+/// What a writer begins with.
+pub(super) struct Outset {
+    pub(super) lock: Option<Lock>,
+    pub(super) slots: Slots,
+    pub(super) extents: [Extent; 2],
+    pub(super) age: AgeClock,
+    /// Why nothing can be written.
+    pub(super) fault: Option<LogError>,
+}
+
 impl Writer {
-    /// With `full` nothing can be written yet, and `meta` is a copy.
-    ///
     /// # Errors
     /// When zstd cannot allocate or there can be no thread.
-    pub(super) fn new(shared: Arc<Shared>, meta: Meta, full: Option<LogError>) -> Result<Writer, LogError> {
+    pub(super) fn new(shared: Arc<Shared>, outset: Outset) -> Result<Writer, LogError> {
         let settings = &shared.settings;
         let encoder = Encoder::new().map_err(|e| LogError::io("compress for", &settings.directory, e))?;
-        let age = AgeClock::new(meta.age()?, shared.boot_id, settings.since_boot);
         let ballast = Ballast::find(&settings.directory, settings.disk_bytes_max, settings.ballast_bytes_max);
         let now = Instant::now();
         let mut writer = Writer {
             encoder,
+            lock: outset.lock,
+            slots: outset.slots,
+            extents: outset.extents,
+            closed: false,
             lanes: Default::default(),
-            age,
+            age: outset.age,
+            carried: BTreeMap::new(),
             condemned: Vec::new(),
+            wound_up: 0,
             ratio: 0.5,
             ballast,
             grow_ballast_at: now + BALLAST_DELAY,
@@ -142,13 +174,15 @@ impl Writer {
             failing: None,
             flusher: Flusher::start().map_err(|e| LogError::io("start a thread for", &shared.settings.directory, e))?,
             flushing: None,
-            meta,
             room: shared.room(),
             shared,
         };
-        if let Some(error) = full {
+        if let Some(error) = outset.fault {
             writer.enter_memory(&error);
         }
+        // Before anything is written: whose numbers it bears, and that the log is open.
+        writer.persist();
+        writer.shared.tell();
         Ok(writer)
     }
 
@@ -163,17 +197,18 @@ impl Writer {
         loop {
             let work = shared.buffer.next_work(self.alarm());
             shared.signs.begin();
-            let closed = matches!(work, Work::Close);
+            let closed = matches!(work, Work::Close) && !self.winds_up();
             if !matches!(work, Work::Write(_)) {
                 self.finish_flush();
             }
             match work {
                 Work::Write(blocks) => self.write(blocks)?,
-                Work::Cursors => self.keep_cursors(),
+                Work::Cursors => self.keep_ledger(),
                 Work::Alarm => self.chores(),
-                Work::Close => self.close(),
+                Work::Close if closed => self.close(),
+                Work::Close => {}
             }
-            self.remove_condemned();
+            self.strike();
             shared.note_damage();
             shared.signs.end();
             if closed {
@@ -345,10 +380,12 @@ impl Writer {
         let (events, event_bytes) = (std::mem::take(&mut work.events), std::mem::take(&mut work.event_bytes));
         let Some(active) = &mut work.active else { return };
         active.durable = active.summary.clone();
+        let next = active.summary.next_sequence;
         self.shared.rows[lane.index()].update_active(active.number, &active.summary);
+        self.note_end(lane, next);
         // Room first: who is woken by what is durable finds the memory free.
         self.shared.buffer.release(lane, events, event_bytes);
-        self.shared.show(lane, active.summary.next_sequence, self.failing.is_none());
+        self.shared.show(lane, next, self.failing.is_none());
     }
 
     /// The generation that takes the lane's next frame.
@@ -374,16 +411,12 @@ impl Writer {
         let Some(active) = &mut self.lanes[lane.index()].active else { return };
         active.durable.sealed_at = sealed_at;
         let (number, summary) = (active.number, active.durable.clone());
-        let noted = self.age.note();
-        self.with_meta(|meta| {
-            meta.set_age(noted)?;
-            meta.set_summary(lane, number, &summary)?;
-            meta.set_floor(lane, summary.next_sequence)?;
-            meta.flush()
-        });
         if self.failing.is_none() {
-            // After `meta`: a manifest that knows more than `meta` proves that `meta` has gone back.
-            self.shared.rows[lane.index()].write_manifest(number, &summary, self.shared.numbering.epoch());
+            self.extents[lane.index()].sealed = summary.next_sequence;
+            // Before the manifest: one that knows more than the ledger proves that the ledger has gone back.
+            if self.persist() {
+                self.shared.rows[lane.index()].write_manifest(number, &summary, self.shared.numbering.epoch());
+            }
         }
         self.put_away(lane);
         self.retain();
@@ -410,19 +443,33 @@ impl Writer {
         }
     }
 
-    fn keep_cursors(&mut self) {
-        let noted = self.age.note();
-        let shared = Arc::clone(&self.shared);
-        if let Some(numbers) = shared.numbering.take_changed()
-            && self.with_meta(|meta| meta.set_numbers(&numbers)).is_none()
-        {
-            shared.numbering.put_back();
-        }
-        self.with_meta(|meta| {
-            meta.set_age(noted)?;
-            shared.cursors.persist(meta)
-        });
+    fn keep_ledger(&mut self) {
+        self.persist();
+        self.shared.tell();
         self.retain();
+    }
+
+    /// Before the log is closed: what is owed is told while it can still be written. Gives whether there is more to write.
+    fn winds_up(&mut self) -> bool {
+        if self.failing.is_some() || self.wound_up >= WINDING_UP_MAX {
+            return false;
+        }
+        self.wound_up += 1;
+        self.finish_flush();
+        self.strike();
+        self.keep_ledger();
+        self.shared.buffer.commit(RECORDS);
+        self.shared.buffer.has_work()
+    }
+
+    /// What is safely recorded is owed no more; what waited for that goes on.
+    fn strike(&mut self) {
+        self.remove_condemned();
+        let waited = !self.carried.is_empty() || !self.shared.ledger.can_owe();
+        self.shared.ledger.strike(RECORDS, self.shared.durable(RECORDS));
+        if waited {
+            self.retain();
+        }
     }
 
     fn close(&mut self) {
@@ -433,39 +480,87 @@ impl Writer {
         if self.failing.is_none() {
             Lane::ALL.into_iter().for_each(|lane| self.seal(lane));
         }
-        self.remove_condemned();
-        self.keep_cursors();
-        let stored = self.failing.is_none() && self.with_meta(Meta::flush).is_some() && self.mark_closed();
-        if !stored {
-            let events: u64 = self.shared.rows.iter().map(|row| row.memory_events()).sum();
+        self.keep_ledger();
+        let in_memory: u64 = self.shared.rows.iter().map(|row| row.memory_events()).sum();
+        if in_memory > 0 {
+            self.lose_memory();
+        }
+        // What is lost without anybody to be told is told of by the next start.
+        self.closed = in_memory == 0 || self.shared.ledger.has_consumers();
+        let stored = self.persist();
+        if !stored || in_memory > 0 {
             tracing::error!(
-                events,
+                events = in_memory,
                 "the event log is closed while the disk cannot be written: what is in memory is lost, and the next start reports it"
             );
         }
     }
 
-    fn mark_closed(&self) -> bool {
-        let marked = closed::set(&self.shared.settings.directory);
-        if let Err(error) = &marked {
-            tracing::warn!(%error, "the event log cannot be marked as closed");
+    /// Makes the ledger durable; gives whether it is. When the disk does not take it all goes on in memory.
+    fn persist(&mut self) -> bool {
+        if self.failing.as_ref().is_some_and(|failing| !failing.is_full) {
+            return false;
         }
-        marked.is_ok()
+        // Once more: the first error takes the handle with it.
+        match self.write_ledger().or_else(|_| self.write_ledger()) {
+            Ok(()) => true,
+            Err(_) if self.failing.is_some() => false,
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "the event log's ledger cannot be written");
+                self.enter_memory(&error);
+                false
+            }
+        }
     }
 
-    /// Does something with `meta`. When that cannot be written the disk cannot: gives `None` then, and all goes on in memory.
-    fn with_meta<T>(&mut self, act: impl Fn(&Meta) -> Result<T, LogError>) -> Option<T> {
-        if self.failing.is_some() {
-            return None;
+    fn write_ledger(&mut self) -> Result<(), LogError> {
+        let (numbers, version) = self.shared.numbering.numbers();
+        self.write_ledger_with(&numbers)?;
+        if self.shared.numbering.durable(version) {
+            self.shared.reach.send_modify(|_| ());
         }
-        let done = act(&self.meta).or_else(|_| self.meta.reopen().and_then(|()| act(&self.meta)));
-        match done {
-            Ok(done) => Some(done),
-            Err(error) => {
-                tracing::warn!(error = %ErrorChain(&error), "the event log's cursors cannot be written");
-                self.enter_memory(&error);
-                None
-            }
+        Ok(())
+    }
+
+    fn write_ledger_with(&mut self, numbers: &Numbers) -> Result<(), LogError> {
+        let shared = Arc::clone(&self.shared);
+        let header = self.header(numbers.clone()).to_bytes();
+        let bodies = shared.ledger.bodies();
+        let written = self.slots.put(0, &header).and_then(|()| {
+            bodies.iter().try_for_each(|body| self.slots.put(body.number, &body.bytes))?;
+            self.slots.sync()
+        });
+        written.map_err(|e| LogError::io("write the ledger of", &shared.settings.directory, e))?;
+        shared.ledger_bytes.store(self.slots.disk_bytes(), Ordering::Relaxed);
+        shared.ledger.persisted(&bodies);
+        Ok(())
+    }
+
+    fn header(&self, numbers: Numbers) -> Header {
+        let lanes = Lane::ALL.map(|lane| {
+            let extent = self.extents[lane.index()];
+            let lost = self.shared.lost(lane);
+            let (end, seen) = (self.shared.durable(lane), self.shared.visible(lane));
+            Extent { end: extent.end.max(end), seen: extent.seen.max(seen), lost, ..extent }
+        });
+        let owner = self.shared.settings.owner.clone();
+        Header { closed: self.closed, lanes, age: self.age.note(), owner, numbers }
+    }
+
+    /// Notes how far a lane reaches, without a sync of its own: a process that is killed leaves it to the next one, and after a
+    /// loss of power the one before is true enough.
+    fn note_end(&mut self, lane: Lane, next: u64) {
+        let extent = &mut self.extents[lane.index()];
+        extent.seen = next;
+        match &self.failing {
+            None => extent.end = next,
+            Some(failing) if failing.is_full => {}
+            Some(_) => return,
+        }
+        let header = self.header(self.shared.numbering.numbers().0).to_bytes();
+        if let Err(error) = self.slots.put(0, &header) {
+            // The next sync of the ledger tells, if it is for long.
+            tracing::debug!(%error, "the end of a lane of the event log is not noted");
         }
     }
 

@@ -105,7 +105,7 @@ mod as_root {
             let (log, cursor) = site.open();
             site.fill();
             site.append_until_degraded(&log, &mut account);
-            site.damage("log/meta/db");
+            site.damage("log/ledger");
             site.free();
             site.wait_until_whole(&log);
             site.commit(&log, &mut account);

@@ -97,13 +97,13 @@ fn damage_is_named_to_the_event_repaired_on_demand_only_and_the_damaged_kept() {
 fn damaged_cursors_are_set_aside_and_no_event_goes_with_them() {
     let original = Original::new(true);
     let copy = original.copy();
-    fs::write(copy.path().join("log/meta/conf"), "nothing of the kind").expect("written");
+    fs::write(copy.path().join("log/ledger"), "nothing of the kind").expect("written");
     let (code, said, _) = rodent(copy.path(), &["check"]);
     assert_eq!(code, Some(65), "{said}");
-    assert!(said.contains("the store of cursors is damaged"), "{said}");
+    assert!(said.contains("the ledger, which has the cursors, is damaged"), "{said}");
     let (code, said, _) = rodent(copy.path(), &["repair", "--apply"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(copy.path().join("log/quarantine/meta-1/conf").exists());
+    assert!(copy.path().join("log/quarantine/ledger-1").exists());
     let found = read(settings(copy.path()));
     assert!(Lane::ALL.iter().all(|lane| found.missing(&original, *lane).is_empty()));
     assert_ne!(found.epoch, original.epoch);
@@ -163,7 +163,7 @@ fn a_log_that_is_not_there_is_not_made() {
 
 /// What only root can try; `make check` leaves this module out by its name, `make test` runs it.
 mod as_root {
-    use std::os::unix::fs::{MetadataExt as _, chown};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
     use super::*;
 
@@ -182,7 +182,7 @@ mod as_root {
         let original = Original::new(true);
         let copy = original.copy();
         damage(&original, copy.path());
-        fs::write(copy.path().join("log/meta/conf"), "nothing of the kind").expect("written");
+        fs::write(copy.path().join("log/ledger"), "nothing of the kind").expect("written");
         (original, copy)
     }
 
@@ -194,7 +194,7 @@ mod as_root {
             let (code, said, why) = rodent(copy.path(), words);
             assert!(matches!(code, Some(0 | 65)), "{words:?}: {said}{why}");
         }
-        assert!(copy.path().join("log/quarantine/meta-1/conf").exists());
+        assert!(copy.path().join("log/quarantine/ledger-1").exists());
         walk(copy.path(), &mut |path| {
             let metadata = fs::symlink_metadata(path).expect("it is there");
             assert_eq!((metadata.uid(), metadata.gid()), (OWNER, OWNER), "{}", path.display());
@@ -202,11 +202,50 @@ mod as_root {
     }
 
     #[test]
-    fn a_copy_where_its_owner_cannot_come_is_root_s_to_repair() {
+    fn root_does_nothing_as_root_where_another_user_decides_what_lies_there() {
         let (_original, copy) = damaged();
-        walk(&copy.path().join("log"), &mut |path| chown(path, Some(OWNER), Some(OWNER)).expect("root may"));
+        let log = copy.path().join("log");
+        walk(&log, &mut |path| chown(path, Some(OWNER), Some(OWNER)).expect("root may"));
+        let refused = |words: &[&str], part: &str| {
+            let (code, said, why) = rodent(copy.path(), words);
+            assert!(!matches!(code, Some(0 | 65)), "{words:?}: {said}{why}");
+            assert!(why.contains(part), "{words:?}: {why}");
+            assert!(!log.join("quarantine").exists(), "{words:?}");
+        };
+        let all = [&["check"][..], &["export"], &["repair"], &["repair", "--apply"]];
+        // Its owner cannot come there, and may have brought that about.
+        fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o700)).expect("root may");
+        all.iter().for_each(|words| refused(words, "chown -R root:"));
+        fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755)).expect("root may");
+        fs::set_permissions(&log, fs::Permissions::from_mode(0)).expect("root may");
+        all.iter().for_each(|words| refused(words, "chown -R root:"));
+        // Root's own, but where its name leads is another's to say.
+        walk(&log, &mut |path| chown(path, Some(0), Some(0)).expect("root may"));
+        fs::set_permissions(&log, fs::Permissions::from_mode(0o700)).expect("root may");
+        chown(copy.path(), Some(OWNER), Some(OWNER)).expect("root may");
+        all.iter().for_each(|words| refused(words, "as its owner, user 65534"));
+        chown(copy.path(), Some(0), Some(0)).expect("root may");
+        fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o777)).expect("root may");
+        all.iter().for_each(|words| refused(words, "others may write there"));
+        fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o700)).expect("root may");
         let (code, said, why) = rodent(copy.path(), &["repair", "--apply"]);
         assert_eq!(code, Some(0), "{said}{why}");
-        assert!(copy.path().join("log/quarantine/meta-1/conf").exists());
+        assert!(log.join("quarantine/ledger-1").exists());
+    }
+
+    #[test]
+    fn what_the_owner_puts_in_root_s_way_stays_where_it_is() {
+        let (_original, copy) = damaged();
+        let (log, target) = (copy.path().join("log"), copy.path().join("cron"));
+        fs::create_dir(&target).expect("made");
+        fs::write(log.join("ledger"), "#!/bin/sh").expect("written");
+        std::os::unix::fs::symlink(&target, log.join("quarantine")).expect("linked");
+        fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o711)).expect("root may");
+        walk(&log, &mut |path| std::os::unix::fs::lchown(path, Some(OWNER), Some(OWNER)).expect("root may"));
+        fs::set_permissions(&log, fs::Permissions::from_mode(0)).expect("root may");
+        rodent(copy.path(), &["repair", "--apply"]);
+        fs::set_permissions(&log, fs::Permissions::from_mode(0o700)).expect("root may");
+        rodent(copy.path(), &["repair", "--apply"]);
+        assert_eq!(fs::read_dir(&target).expect("a directory").count(), 0, "nothing comes where root only may write");
     }
 }

@@ -5,19 +5,16 @@ use std::{
     os::unix::fs::FileExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    process::Command,
     sync::atomic::{AtomicU64, Ordering},
     thread,
 };
 
-use rodent::event_log::{Lane, Settings};
+use rodent::event_log::Lane;
 
 use crate::store::{Found, Original, frames, read, settings};
 
 /// Flips for each of the two ways in which a log is left; a quarter more than the least that is asked for.
 const FLIPS: u64 = 1250;
-/// Of them those for which a child looks at the store of cursors.
-const WITH_CHILD: u64 = 40;
 
 fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().expect("a number"))
@@ -29,12 +26,6 @@ fn dice(seed: u64, throw: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
-}
-
-fn probe(store: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
-    command.args(["log", "probe"]).arg(store);
-    command
 }
 
 /// Flips a bit of a copy, the throw says which; gives where.
@@ -89,9 +80,8 @@ fn check(original: &Original, closed: bool, found: &Found, last: [u64; 2]) -> u6
 fn trial(original: &Original, closed: bool, last: [u64; 2], seed: u64, number: u64) -> u64 {
     let copy = original.copy();
     let place = flip(original, copy.path(), dice(seed, number));
-    let probe = (number < WITH_CHILD).then_some(probe as fn(&Path) -> Command);
     let tried = catch_unwind(AssertUnwindSafe(|| {
-        let open = || Settings { probe, ..settings(copy.path()) };
+        let open = || settings(copy.path());
         let found = read(open());
         let lost = check(original, closed, &found, last);
         let again = read(open());

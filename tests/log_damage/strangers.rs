@@ -73,7 +73,7 @@ fn what_is_not_the_logs_is_never_changed_and_never_deleted() {
         assert_all_there(&log, time);
     }
     // Everything goes that every consumer has, and what is damaged is moved away.
-    fs::write(log.join("meta/conf"), "damaged").expect("written");
+    fs::write(log.join("ledger"), "damaged").expect("written");
     let opened = EventLog::open(Settings { history_bytes: None, ..settings(copy.path()) }).expect("a log");
     let cursor = opened.cursor("uplink").expect("room");
     Lane::ALL.into_iter().for_each(|lane| cursor.commit(lane, u64::MAX));
@@ -91,9 +91,7 @@ fn the_log_opens_whatever_lies_where_its_files_should_be() {
     let generation = original.newest(Lane::Routine);
     let generation = generation.parent().expect("a directory");
     let places = [
-        PathBuf::from("log/meta"),
-        PathBuf::from("log/meta/db"),
-        PathBuf::from("log/meta/conf"),
+        PathBuf::from("log/ledger"),
         PathBuf::from("log/routine"),
         PathBuf::from("log/urgent"),
         PathBuf::from("log/quarantine"),

@@ -56,6 +56,7 @@ fn table(report: &Report) -> Table {
 
 fn state(generation: &GenerationReport) -> &'static str {
     match (generation.is_damaged(), generation.sealed) {
+        _ if generation.first_sequence == generation.next_sequence => "holds nothing of its own",
         (true, _) => "damaged",
         (false, true) => "complete",
         (false, false) => "cut off by the end of the agent",
@@ -65,8 +66,15 @@ fn state(generation: &GenerationReport) -> &'static str {
 /// What the table has no room for, a line each.
 fn notes(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(why) = &report.meta_damage {
-        notes.push(format!("the store of cursors is damaged: {why}"));
+    if let Some(why) = &report.ledger_damage {
+        notes.push(format!("the ledger, which has the cursors, is damaged: {why}"));
+    }
+    for (path, home) in &report.misplaced {
+        notes.push(format!("a copy, or misplaced: {} bears the name of {}", path.display(), home.display()));
+    }
+    for (lane, range) in &report.gone {
+        let events = grouped(range.end - range.start);
+        notes.push(format!("{}: {events} events are gone with their generation: {}", lane.name(), span(range)));
     }
     for generation in report.generations.iter().filter(|generation| generation.is_damaged()) {
         let place = format!("{} generation {}", generation.lane.name(), generation.number);
@@ -108,10 +116,17 @@ fn value(report: &Report) -> Value {
             "recorded": ranges(&generation.recorded),
         })
     });
+    let gone = report
+        .gone
+        .iter()
+        .map(|(lane, range)| json!({ "lane": lane.name(), "first": range.start, "last": range.end - 1 }));
+    let misplaced = report.misplaced.iter().map(|(path, home)| json!({ "path": path, "belongs_to": home }));
     let quarantined = report.quarantined.iter().map(|q| json!({ "path": q.path, "disk_bytes": q.disk_bytes }));
     json!({
         "sound": report.is_sound(),
-        "cursors": { "damage": report.meta_damage },
+        "ledger": { "damage": report.ledger_damage },
+        "gone": gone.collect::<Vec<_>>(),
+        "misplaced": misplaced.collect::<Vec<_>>(),
         "generations": generations.collect::<Vec<_>>(),
         "quarantined": quarantined.collect::<Vec<_>>(),
         "unknown": report.unknown,

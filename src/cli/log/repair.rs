@@ -12,8 +12,8 @@ use crate::{
 /// Something that is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
-    /// The store of cursors is moved away.
-    SetMetaAside,
+    /// The ledger is moved away.
+    SetLedgerAside,
     /// A generation is written anew from what is intact.
     Rewrite { lane: Lane, number: u64 },
 }
@@ -25,7 +25,7 @@ pub(super) fn run(log: &StoppedLog, apply: bool) -> Result<ExitCode, Failure> {
         lines.push(what.clone());
         if apply {
             let there = match step {
-                Step::SetMetaAside => log.set_meta_aside()?,
+                Step::SetLedgerAside => log.set_ledger_aside()?,
                 Step::Rewrite { lane, number } => log.rewrite(*lane, *number)?,
             };
             lines.push(format!("  done; the damaged one is kept in {}", there.display()));
@@ -43,9 +43,9 @@ pub(super) fn run(log: &StoppedLog, apply: bool) -> Result<ExitCode, Failure> {
 
 /// What is to be done, with a line that says it.
 fn plan(report: &Report) -> Vec<(Step, String)> {
-    let meta = report.meta_damage.as_ref().map(|why| {
-        let what = format!("move the store of cursors away ({why}): delivery begins again with the oldest event");
-        (Step::SetMetaAside, what)
+    let ledger = report.ledger_damage.as_ref().map(|why| {
+        let what = format!("move the ledger away ({why}): delivery begins again with the oldest event");
+        (Step::SetLedgerAside, what)
     });
     let rewrite = |generation: &GenerationReport| {
         let (missing, which) = spans(&generation.missing);
@@ -59,7 +59,7 @@ fn plan(report: &Report) -> Vec<(Step, String)> {
         (Step::Rewrite { lane: generation.lane, number: generation.number }, what)
     };
     let damaged = report.generations.iter().filter(|generation| generation.wants_rewriting());
-    meta.into_iter().chain(damaged.map(rewrite)).collect()
+    ledger.into_iter().chain(damaged.map(rewrite)).collect()
 }
 
 #[cfg(test)]
@@ -84,9 +84,9 @@ mod tests {
     #[test]
     fn the_plan_names_what_is_damaged_and_leaves_the_rest_alone() {
         let generations = vec![generation(1, true, false), generation(2, true, true), generation(3, false, true)];
-        let report = Report { meta_damage: Some("it panicked".to_owned()), generations, ..Report::default() };
+        let report = Report { ledger_damage: Some("it is torn".to_owned()), generations, ..Report::default() };
         let (steps, lines): (Vec<_>, Vec<_>) = plan(&report).into_iter().unzip();
-        assert_eq!(steps, [Step::SetMetaAside, Step::Rewrite { lane: Lane::Routine, number: 2 }]);
+        assert_eq!(steps, [Step::SetLedgerAside, Step::Rewrite { lane: Lane::Routine, number: 2 }]);
         assert_eq!(lines[1], "write routine generation 2 anew: 90 events are intact, 10 are gone: 11-19, 50");
         assert!(plan(&Report::default()).is_empty());
     }

@@ -1,22 +1,22 @@
-//! What the writer lets go of: carries out what `retention` decides, and records what consumers lose by it.
+//! What the writer lets go of: carries out what `retention` decides, and owes the record to each consumer that loses by it.
 //!
-//! Always holds: a generation whose removal loses events goes only after the record of the loss is durable (in memory:
-//! after it can be read), and takes no such record with it. A crash in between counts events twice, never not at all.
+//! Always holds: a generation whose removal loses events goes only after the ledger owes its loss durably and the record of it
+//! is durable (in memory: after the ledger owes it), and takes no loss record with it that somebody has yet to take. A crash
+//! in between tells of it twice, under one identifier, never not at all.
 
-use std::{sync::Arc, time::Instant};
+use std::{ops::Range, sync::Arc, time::Instant};
 
 use uuid::Uuid;
 
 use super::Writer;
 use crate::{
     event_log::{
-        Lane, Shared,
-        loss::{self, Loss, RECORDS},
+        Lane,
+        ledger::loss::{Cause, Loss},
+        record::{self, LEVEL, RECORDS},
         retention::{self, Candidates},
-        row::{Located, Sealed},
-        summary::Summary,
+        row::{Located, Row, Sealed},
     },
-    schema::events::event_loss_payload::EventLossOperation,
     telemetry::ErrorChain,
 };
 
@@ -24,20 +24,19 @@ use crate::{
 /// record.
 const MEMORY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// A generation that goes as soon as the record of it is safe.
+/// A generation whose loss the ledger owes, that goes as soon as the record of it is durable.
 pub(super) struct Condemned {
     lane: Lane,
     number: u64,
-    next_sequence: u64,
+    disk_bytes: u64,
     /// Sequence after the record.
     recorded: u64,
 }
 
 impl Writer {
-    /// Removes what may go, and condemns what must.
+    /// Removes what may go, and what must.
     pub(super) fn retain(&mut self) {
         self.take_room();
-        self.remove_condemned();
         match self.failing {
             None => self.retain_on_disk(),
             Some(_) => self.retain_in_memory(),
@@ -61,20 +60,23 @@ impl Writer {
 
     fn retain_on_disk(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let lanes = self.candidates(shared.cursors.durably_passed());
+        let lanes = self.candidates(shared.ledger.durably_passed());
         let sealed_bytes: u64 = lanes.iter().flat_map(|lane| &lane.sealed).map(|sealed| sealed.disk_bytes).sum();
-        let rows_bytes: u64 =
-            shared.rows.iter().map(|row| row.disk_bytes().saturating_sub(row.condemned_bytes())).sum();
-        let beside = self.meta.disk_bytes() + self.ballast.bytes();
-        let other_bytes = (rows_bytes + beside).saturating_sub(sealed_bytes);
+        let condemned_bytes: u64 = self.condemned.iter().map(|condemned| condemned.disk_bytes).sum();
+        let beside = (self.slots.disk_bytes() + self.ballast.bytes()).saturating_sub(condemned_bytes);
+        let other_bytes = (shared.rows.iter().map(Row::disk_bytes).sum::<u64>() + beside).saturating_sub(sealed_bytes);
         let bounds = self.room.bounds(shared.settings.generation_bytes, self.age.now());
+        let (mut going, mut losing) = (Vec::new(), Vec::new());
         for removal in retention::decide(bounds, &lanes, other_bytes) {
             let Some(sealed) = find(&lanes, removal.lane, removal.number) else { continue };
+            // What has to wait is tried again when what it waits for is durable; what is younger does not overtake it.
             match removal.loses {
-                true => self.condemn(removal.lane, sealed, EventLossOperation::Retention),
-                false => self.remove(removal.lane, sealed.number, sealed.summary.next_sequence),
+                true if !self.lose(removal.lane, sealed, Cause::Retention) => break,
+                true => losing.push((removal.lane, sealed)),
+                false => going.push((removal.lane, sealed)),
             }
         }
+        self.let_go(&going, &losing);
     }
 
     /// In memory there is one bound. What every consumer has goes first, then routine events, the oldest first.
@@ -85,7 +87,7 @@ impl Writer {
             history_bytes: Some(u64::MAX),
             expired_before: 0,
         };
-        let passed = self.shared.cursors.passed();
+        let passed = self.shared.ledger.passed();
         let lanes: Vec<_> = self
             .shared
             .rows
@@ -98,9 +100,8 @@ impl Writer {
             .collect();
         for removal in retention::decide(bounds, &lanes, 0) {
             let Some(sealed) = find(&lanes, removal.lane, removal.number) else { continue };
-            match removal.loses {
-                true => self.condemn(removal.lane, sealed, EventLossOperation::MemoryBound),
-                false => self.forget(removal.lane, sealed.number),
+            if !removal.loses || self.lose(removal.lane, sealed, Cause::MemoryBound) {
+                self.forget(removal.lane, sealed.number);
             }
         }
     }
@@ -108,7 +109,7 @@ impl Writer {
     /// Removes everything on the disk that every consumer has; gives whether there was anything. For a full disk: nothing
     /// else is written.
     pub(super) fn remove_history(&mut self) -> bool {
-        let lanes = self.candidates(self.shared.cursors.durably_passed());
+        let lanes = self.candidates(self.shared.ledger.durably_passed());
         let history: Vec<_> = lanes.iter().flat_map(Candidates::history).collect();
         for (lane, sealed) in &history {
             // The newest stays: with it goes what is known of the numbering, which cannot be written down now.
@@ -122,110 +123,127 @@ impl Writer {
     fn candidates(&self, passed: Option<[u64; 2]>) -> Vec<Candidates> {
         // Right after the start a consumer may only not have come yet.
         let passed = passed.or_else(|| (Instant::now() < self.consumers_known_at).then_some([0, 0]));
-        let of = |row: &crate::event_log::row::Row| Candidates {
+        let is_condemned = |lane: Lane, sealed: &Sealed| {
+            self.condemned.iter().any(|condemned| (condemned.lane, condemned.number) == (lane, sealed.number))
+        };
+        let of = |row: &Row| Candidates {
             lane: row.lane(),
-            sealed: row.sealed(),
+            sealed: row.sealed().into_iter().filter(|sealed| !is_condemned(row.lane(), sealed)).collect(),
             passed: passed.map(|passed| passed[row.lane().index()]),
         };
         self.shared.rows.iter().map(of).collect()
     }
 
-    /// Records what consumers lose by the removal of a generation. Loss records in it that somebody has not taken are
-    /// not lost with it: they are appended again.
-    fn condemn(&mut self, lane: Lane, sealed: &Sealed, cause: EventLossOperation) {
+    /// Has the ledger owe to each consumer what it loses by the removal of a generation. Gives false when that has to wait:
+    /// until records that were owed before are durable, or copies of those in the generation.
+    fn lose(&mut self, lane: Lane, sealed: &Sealed, cause: Cause) -> bool {
         let Sealed { number, summary, .. } = sealed;
         let shared = Arc::clone(&self.shared);
-        let passed = shared.cursors.passed().map_or(0, |passed| passed[lane.index()]);
-        let from = passed.max(summary.first_sequence);
-        if from >= summary.next_sequence {
-            // Everybody has taken all of it, which is only not durable yet.
-            if self.with_meta(|meta| shared.cursors.persist(meta)).is_some() {
-                self.remove(lane, *number, summary.next_sequence);
-            }
-            return;
-        }
-        let (epoch, carried) = self.carry_records(lane, summary, from);
         // What is damaged is recorded as such, and not a second time.
+        let whole = summary.first_sequence..summary.next_sequence;
+        let located = shared.rows[lane.index()].locate(whole.start);
         shared.report_damage(lane);
-        let carried = carried + shared.rows[lane.index()].missing_events(*number, from);
-        shared.count_loss(lane, summary.next_sequence.saturating_sub(from).saturating_sub(carried));
-        shared.record(&Loss {
-            lane,
-            epoch,
-            cause,
-            consumers: shared.cursors.behind(lane, summary.next_sequence),
-            summary: summary.clone(),
-            from,
-            carried,
-        });
-        shared.rows[lane.index()].condemn(*number);
-        let recorded = shared.buffer.next_sequence(RECORDS);
-        self.condemned.push(Condemned { lane, number: *number, next_sequence: summary.next_sequence, recorded });
-    }
-
-    /// Gives the epoch under which the event `from` was to be sent, and how many records it carried on.
-    fn carry_records(&self, lane: Lane, summary: &Summary, from: u64) -> (Uuid, u64) {
-        let shared = &self.shared;
-        let searched = match shared.rows[lane.index()].locate(summary.first_sequence) {
-            Ok(Located::In(generation)) => {
-                loss::records_in(&generation, from).and_then(|records| Ok((generation.header(0)?.epoch, records)))
-            }
-            Ok(Located::Gone(_) | Located::Ahead) => Ok((shared.numbering.epoch(), Vec::new())),
-            Err(error) => Err(error),
-        };
-        let (written, records) = searched.unwrap_or_else(|error| {
-            tracing::warn!(error = %ErrorChain(&error), "a generation that must go cannot be searched for loss records");
-            (shared.numbering.epoch(), Vec::new())
-        });
-        for record in &records {
-            shared.put_record(&record.event, record.timestamp);
+        let misses = shared.ledger.misses(None, lane, &whole);
+        // Everybody has taken all of it, which is only not durable yet.
+        let (Some(first), Some(last)) = (misses.first(), misses.last()) else { return true };
+        if self.failing.is_none() && !shared.ledger.can_owe() {
+            return false;
         }
-        (shared.numbering.resolve(lane, from, written).0, records.len() as u64)
+        let Some(carried) = self.carry_records(lane, *number, first.start, located.ok()) else { return false };
+        let told = [shared.rows[lane.index()].missing(*number), carried.clone()].concat();
+        let mut loss = Loss::of_generation(lane, cause, shared.numbering.epoch(), summary);
+        if let Some(count) = usize::try_from(LEVEL).ok().and_then(|level| loss.levels.get_mut(level)) {
+            *count = count.saturating_sub(carried.len() as u64);
+        }
+        for (range, epoch) in self.epochs(lane, &(first.start..last.end)) {
+            let loss = Loss { epoch, sequences: range.clone(), ..loss.clone() };
+            shared.lose(&loss, &[range], &told);
+        }
+        true
     }
 
-    /// Removes the generations whose loss is safely recorded, after moving the cursors past them.
-    pub(super) fn remove_condemned(&mut self) {
-        if self.condemned.is_empty() {
+    /// Stretches of these sequences with the epoch under which each was to be sent.
+    pub(super) fn epochs(&self, lane: Lane, sequences: &Range<u64>) -> Vec<(Range<u64>, Uuid)> {
+        let (row, numbering) = (&self.shared.rows[lane.index()], &self.shared.numbering);
+        let mut epochs = Vec::new();
+        for (range, written) in row.epochs(sequences) {
+            let mut at = range.start;
+            while at < range.end {
+                let (epoch, border) = numbering.resolve(lane, at, written.unwrap_or_else(|| numbering.epoch()));
+                let end = border.min(range.end);
+                epochs.push((at..end, epoch));
+                at = end;
+            }
+        }
+        epochs
+    }
+
+    /// Appends the loss records of a generation once more that somebody has yet to take, from this sequence on. Gives where
+    /// they stood; `None` while their copies are not safe.
+    fn carry_records(
+        &mut self,
+        lane: Lane,
+        number: u64,
+        from: u64,
+        located: Option<Located>,
+    ) -> Option<Vec<Range<u64>>> {
+        if lane != RECORDS {
+            return Some(Vec::new());
+        }
+        if !self.carried.contains_key(&number) {
+            let searched = match located {
+                Some(Located::In(generation)) => record::records_in(&generation, from),
+                _ => Ok(Vec::new()),
+            };
+            let records = searched.unwrap_or_else(|error| {
+                tracing::warn!(error = %ErrorChain(&error), "a generation that must go cannot be searched for loss records");
+                Vec::new()
+            });
+            let copies = records.iter().map(|record| self.shared.put_record(record) + 1).max().unwrap_or(0);
+            self.carried.insert(number, (records.iter().map(|record| record.sequence).collect(), copies));
+        }
+        let (sequences, copies) = self.carried.get(&number)?;
+        let safe = self.failing.is_some() || *copies <= self.shared.durable(RECORDS);
+        safe.then(|| sequences.iter().map(|sequence| *sequence..sequence + 1).collect())
+    }
+
+    /// Removes generations from the disk, those that somebody loses by when the record is durable. Before that the ledger owes
+    /// what is lost, and knows the numbering even if nothing else is left of the lane.
+    fn let_go(&mut self, going: &[(Lane, &Sealed)], losing: &[(Lane, &Sealed)]) {
+        if going.is_empty() && losing.is_empty() {
             return;
         }
-        let shared = Arc::clone(&self.shared);
-        let safe = match self.failing {
-            None => shared.durable(RECORDS),
-            Some(_) => shared.visible(RECORDS),
-        };
-        let (due, rest) = std::mem::take(&mut self.condemned).into_iter().partition(|c: &Condemned| c.recorded <= safe);
-        self.condemned = rest;
-        let due: Vec<Condemned> = due;
-        for Condemned { lane, number, next_sequence, .. } in due {
-            shared.cursors.raise(lane, next_sequence);
-            if shared.rows[lane.index()].is_in_memory(number) != Some(false) {
-                self.forget(lane, number);
-                continue;
-            }
-            let lost = shared.lost(lane);
-            self.with_meta(|meta| {
-                meta.set_lost(lane, lost)?;
-                shared.cursors.persist(meta)
-            });
-            self.remove(lane, number, next_sequence);
+        for (lane, sealed) in going.iter().chain(losing) {
+            let extent = &mut self.extents[lane.index()];
+            extent.first = extent.first.max(sealed.summary.next_sequence);
         }
+        if !self.persist() {
+            return;
+        }
+        going.iter().for_each(|(lane, sealed)| self.forget(*lane, sealed.number));
+        self.shared.tell();
+        let recorded = self.shared.buffer.next_sequence(RECORDS);
+        self.condemned.extend(losing.iter().map(|(lane, sealed)| Condemned {
+            lane: *lane,
+            number: sealed.number,
+            disk_bytes: sealed.disk_bytes,
+            recorded,
+        }));
     }
 
-    /// Removes a generation from the disk. Before that the numbering is safe even if nothing else is left of the lane.
-    fn remove(&mut self, lane: Lane, number: u64, next_sequence: u64) {
-        let noted = self.with_meta(|meta| {
-            if meta.floor(lane)? < next_sequence {
-                meta.set_floor(lane, next_sequence)?;
-                meta.flush()?;
-            }
-            meta.remove_summary(lane, number)
-        });
-        if noted.is_some() {
-            self.forget(lane, number);
-        }
+    /// Removes the generations whose loss is safely recorded.
+    pub(super) fn remove_condemned(&mut self) {
+        let durable = self.shared.durable(RECORDS);
+        let (due, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.condemned).into_iter().partition(|condemned| condemned.recorded <= durable);
+        self.condemned = rest;
+        due.iter().for_each(|condemned| self.forget(condemned.lane, condemned.number));
     }
 
     fn forget(&mut self, lane: Lane, number: u64) {
+        if lane == RECORDS {
+            self.carried.remove(&number);
+        }
         if let Err(error) = self.shared.rows[lane.index()].remove(number) {
             tracing::warn!(error = %ErrorChain(&error), "a generation that is not needed any more stays");
         }
@@ -236,18 +254,4 @@ impl Writer {
 fn find(lanes: &[Candidates], lane: Lane, number: u64) -> Option<&Sealed> {
     let sealed = &lanes.iter().find(|candidates| candidates.lane == lane)?.sealed;
     if number == u64::MAX { sealed.last() } else { sealed.iter().find(|sealed| sealed.number == number) }
-}
-
-impl Shared {
-    /// Appends a loss record to the log.
-    pub(in crate::event_log) fn record(&self, loss: &Loss) {
-        let (event, timestamp) = loss.event();
-        self.losses.add(loss.lane, loss.cause, loss.events());
-        self.put_record(&event, timestamp);
-    }
-
-    fn put_record(&self, event: &[u8], timestamp: i64) {
-        let draft = crate::event_log::Draft { event, level: loss::LEVEL, category: loss::CATEGORY, timestamp };
-        self.buffer.put_own(RECORDS, draft, self.clock());
-    }
 }

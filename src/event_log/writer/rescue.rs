@@ -8,7 +8,6 @@
 //! by a crash must not share its numbers with what comes after the crash.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +16,16 @@ use uuid::Uuid;
 
 use super::{Active, LaneWork, Writer};
 use crate::{
-    event_log::{Lane, LogError, generation::Generation, numbering::Numbers, quarantine, row::Row, summary::Summary},
+    event_log::{
+        Lane, LogError,
+        durable::make_directory,
+        generation::Generation,
+        ledger::loss::{Cause, Loss},
+        lock::Lock,
+        numbering::Numbers,
+        row::Row,
+        summary::Summary,
+    },
     telemetry::{ErrorChain, message},
 };
 
@@ -28,6 +36,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 pub(super) struct Failing {
     since: Instant,
     pub(super) retry_at: Instant,
+    /// It only has no room: what is laid already, as the ledger, can be written.
+    pub(super) is_full: bool,
 }
 
 /// How room is made on a full disk, the cheapest first.
@@ -119,7 +129,7 @@ impl Writer {
             "the disk cannot be written: events are kept in memory and delivered from there"
         );
         let now = Instant::now();
-        self.failing = Some(Failing { since: now, retry_at: now + RETRY_INTERVAL });
+        self.failing = Some(Failing { since: now, retry_at: now + RETRY_INTERVAL, is_full: error.is_out_of_space() });
         self.shared.set_degraded(reason);
         let epoch = Uuid::new_v4();
         self.shared.numbering.begin(epoch);
@@ -141,47 +151,43 @@ impl Writer {
         let since = failing.since;
         match self.try_recover() {
             Ok(()) => {
+                // Before anybody takes the log for whole.
+                self.shared.tell();
+                self.shared.set_degraded(String::new());
                 tracing::info!(
                     message_id = %message::DISK_BACK,
                     seconds = since.elapsed().as_secs(),
                     "the disk can be written again; every event is durable"
                 );
-                self.keep_cursors();
+                self.keep_ledger();
             }
             Err(error) => {
                 self.shared.set_degraded(ErrorChain(&error).to_string());
-                self.failing = Some(Failing { since, retry_at: Instant::now() + RETRY_INTERVAL });
+                let is_full = error.is_out_of_space();
+                self.failing = Some(Failing { since, retry_at: Instant::now() + RETRY_INTERVAL, is_full });
             }
         }
     }
 
-    /// One that the disk has damaged meanwhile goes to quarantine, as at a start; the cursors are still in memory.
-    fn reopen_meta(&mut self) -> Result<(), LogError> {
-        let damage = match catch_unwind(AssertUnwindSafe(|| self.meta.reopen())) {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) if !error.is_damage() => return Err(error),
-            Ok(Err(error)) => ErrorChain(&error).to_string(),
-            Err(_) => "sled panicked".to_owned(),
-        };
-        let settings = &self.shared.settings;
-        let store = settings.directory.join("meta");
-        quarantine::take_in(&settings.directory, &store, "meta").map_err(|e| LogError::io("repair", &store, e))?;
-        tracing::error!(
-            message_id = %message::LOG_REPAIRED,
-            damage,
-            "the event log's cursors are damaged on the disk; they are written anew"
-        );
-        self.meta.reopen()?;
-        self.shared.cursors.write_anew();
-        self.meta.set_owner(&settings.owner)
-    }
-
     fn try_recover(&mut self) -> Result<(), LogError> {
-        self.reopen_meta()?;
+        let shared = Arc::clone(&self.shared);
+        let root = &shared.settings.directory;
+        make_directory(root).map_err(|e| LogError::io("create", root, e))?;
+        if self.lock.is_none() {
+            self.lock = Some(Lock::take(root)?);
+        }
+        shared.rows.iter().try_for_each(Row::make).map_err(|e| LogError::io("create a lane of", root, e))?;
+        if let Some(there) = self.slots.verify().map_err(|e| LogError::io("read the ledger of", root, e))? {
+            tracing::error!(
+                message_id = %message::LOG_REPAIRED,
+                kept = %there.display(),
+                "the event log's ledger is damaged on the disk; it is written anew"
+            );
+        }
         // Durable before anything else: whatever a crash leaves of the events in memory, those after it have numbers
         // that nobody has seen.
-        let numbers = Numbers { epoch: Uuid::new_v4(), ..self.shared.numbering.numbers() };
-        self.meta.set_numbers(&numbers)?;
+        let numbers = Numbers { epoch: Uuid::new_v4(), ..shared.numbering.numbers().0 };
+        self.write_ledger_with(&numbers)?;
         let mut moved = Vec::new();
         for row in &self.shared.rows {
             match self.copy_to_disk(row) {
@@ -196,7 +202,6 @@ impl Writer {
         }
         self.failing = None;
         self.shared.numbering.begin(numbers.epoch);
-        self.shared.set_degraded(String::new());
         for (lane, copies) in moved {
             self.take_over(lane, copies);
         }
@@ -236,6 +241,19 @@ impl Writer {
         copy.generation.flush()?;
         copy.durable = copy.summary.clone();
         Ok(())
+    }
+
+    /// The log ends while the disk cannot be written: what only memory has is lost.
+    pub(super) fn lose_memory(&mut self) {
+        for lane in Lane::ALL {
+            for (summary, _) in self.shared.rows[lane.index()].in_memory() {
+                let whole = summary.first_sequence..summary.next_sequence;
+                for (range, epoch) in self.epochs(lane, &whole) {
+                    let loss = Loss::of_generation(lane, Cause::DiskFull, epoch, &summary);
+                    self.shared.lose(&Loss { sequences: range.clone(), ..loss }, &[range], &[]);
+                }
+            }
+        }
     }
 
     fn discard(&self, lane: Lane, copy: Active) {

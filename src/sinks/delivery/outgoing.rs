@@ -6,7 +6,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::Threshold;
 use crate::{
-    event_log::{BatchLimits, Cursor, EventLog, Lane, LogError, Read, Reader},
+    event_log::{BatchLimits, Cursor, EventLog, Gap, Lane, LogError, Read, Reader},
     sinks::{Batch, Packer, Packing},
 };
 
@@ -66,6 +66,7 @@ impl Outgoing {
     pub(super) fn new(log: &EventLog, cursor: Cursor, lane: Lane, threshold: watch::Receiver<Threshold>) -> Outgoing {
         let events_max = threshold.borrow().batch_size.max(1);
         let position = cursor.next(lane);
+        cursor.hold(lane, position);
         Outgoing {
             reader: Some(log.reader(lane, position)),
             packer: Packer::default(),
@@ -152,8 +153,10 @@ impl Outgoing {
                 return Ok(first.map(|(_, batch)| batch));
             };
             match end {
-                // What is gone was recorded as lost by the log when it removed it.
-                End::Gap => self.commit(),
+                End::Gap(gap) => {
+                    self.cursor.lost(self.lane, gap);
+                    self.commit();
+                }
                 End::Log => return Ok(None),
             }
         }
@@ -202,6 +205,7 @@ impl Outgoing {
     /// Reads again from the cursor on; what was cut is forgotten.
     pub(super) fn start_over(&mut self, log: &EventLog) {
         self.position = self.cursor.next(self.lane);
+        self.cursor.hold(self.lane, self.position);
         self.kept.clear();
         self.taken.clear();
         (self.refused, self.waiting_since) = (None, None);
@@ -233,6 +237,7 @@ impl Outgoing {
         {
             reader.seek(next);
             self.position = next;
+            self.cursor.hold(self.lane, next);
         }
     }
 
@@ -257,6 +262,7 @@ impl Outgoing {
         self.packer = packer;
         let cut = cut?;
         self.position = reader.position();
+        self.cursor.hold(self.lane, self.position);
         self.reader = Some(reader);
         Ok(cut)
     }
@@ -272,7 +278,7 @@ struct Cut {
 
 enum End {
     /// The next sequences are gone.
-    Gap,
+    Gap(Gap),
     /// Nothing is there.
     Log,
 }
@@ -292,7 +298,7 @@ impl Cut {
             let position = reader.position();
             let mut batch = match reader.read_batch(limits) {
                 Ok(Read::Run(run)) => Batch::new(run),
-                Ok(Read::Gap(_)) if batches.is_empty() => return Ok(Cut { batches, end: Some(End::Gap) }),
+                Ok(Read::Gap(gap)) if batches.is_empty() => return Ok(Cut { batches, end: Some(End::Gap(gap)) }),
                 Ok(Read::End) if batches.is_empty() => return Ok(Cut { batches, end: Some(End::Log) }),
                 Err(error) if batches.is_empty() => return Err(error),
                 // For the next look.

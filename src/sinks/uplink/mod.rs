@@ -65,6 +65,9 @@ use crate::{
 /// The wait until a log that could not be read is tried again.
 const LOG_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long the disk is waited for that has to take a new epoch before anything is sent under it.
+const RENUMBER_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// This many single events refused in a row are the controller's fault, not theirs: the lane holds.
 const REFUSALS_MAX: u32 = 3;
 
@@ -197,7 +200,7 @@ impl Uplink {
 
     /// Connects if need be, and sends what is due as far as there is room.
     async fn fill(&mut self, hurried: bool) {
-        self.renumber_when_idle();
+        self.renumber_when_idle().await;
         if !self.forks.is_pending() {
             self.keep_connected().await;
         }
@@ -394,7 +397,7 @@ impl Uplink {
         self.delivery.hold(batch, self.patience.backoff_max, failure.error);
     }
 
-    fn renumber_when_idle(&mut self) {
+    async fn renumber_when_idle(&mut self) {
         if !self.in_flight.is_empty() {
             return;
         }
@@ -409,6 +412,8 @@ impl Uplink {
             error,
             "the controller has other events under these numbers; what is not delivered yet goes under new ones"
         );
+        // Beyond it the disk does not take the new epoch: nothing is due until it does.
+        let _ = tokio::time::timeout(RENUMBER_WAIT_MAX, self.delivery.log().renumbered()).await;
     }
 
     /// Nothing is sent for a while after a failure.

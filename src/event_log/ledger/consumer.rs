@@ -1,0 +1,327 @@
+//! A consumer: how far it has come in each lane, what it will never get, and what it has still to be told of that.
+//!
+//! Always holds: a cursor moves by delivery ([`Consumer::take`]) or over a loss that the same write owes to the consumer
+//! ([`Consumer::lose`]); there is no third way. What is lost ahead of the cursor, while events that are there lie between,
+//! is a hole: the cursor moves over it when it comes there.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::{Buf as _, BufMut as _};
+use uuid::Uuid;
+
+use super::{
+    loss::Loss,
+    ranges::{common, joined, without},
+};
+use crate::event_log::{Lane, disk::slots::BODY_BYTES_MAX};
+
+/// The most bytes of a consumer's name.
+pub(super) const NAME_BYTES_MAX: usize = 64;
+
+/// The most bytes that a consumer keeps beside its cursor.
+pub const BLOB_BYTES_MAX: usize = 3 * 1024;
+
+/// Losses that are owed durably. Retention waits at this bound until the records of some are durable. A loss beyond it does
+/// not move what the slot says of the cursor: after a crash it is found once more.
+pub(super) const OWED_MAX: usize = 3;
+
+/// Holes that are kept durably. What lies in those beyond is recorded once more when the cursor comes there after a crash.
+const HOLES_MAX: usize = 16;
+
+const FORMAT: u8 = 1;
+
+const HOLE_BYTES: usize = 1 + 8 + 8;
+const _: () = assert!(
+    1 + (1 + NAME_BYTES_MAX)
+        + 2 * 8
+        + (1 + HOLES_MAX * HOLE_BYTES)
+        + (1 + OWED_MAX * (16 + Loss::BYTES))
+        + (2 + BLOB_BYTES_MAX)
+        <= BODY_BYTES_MAX
+);
+
+/// A loss that the consumer has not safely been told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::event_log) struct Owed {
+    /// Identifier of the record: the same however often it is appended.
+    pub(in crate::event_log) id: Uuid,
+    pub(in crate::event_log) loss: Loss,
+    /// Sequence of the record, once it is appended.
+    pub(super) told: Option<u64>,
+}
+
+/// A place in a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Sequence of the next event that the consumer has to take.
+    pub(super) next: u64,
+    /// The same as it is on the disk.
+    pub(super) durable: u64,
+    /// Everything before is with the consumer, on its way or in its memory: removing it loses nothing while it lives.
+    held: u64,
+}
+
+/// One consumer.
+#[derive(Clone, Debug)]
+pub(super) struct Consumer {
+    pub(super) name: Arc<str>,
+    positions: [Position; 2],
+    /// By lane, ascending, all ahead of the cursor; all of them recorded or owed.
+    holes: [Vec<Range<u64>>; 2],
+    owed: Vec<Owed>,
+    blob: Vec<u8>,
+}
+
+impl Consumer {
+    /// One that begins at these sequences.
+    pub(super) fn new(name: &Arc<str>, first: [u64; 2]) -> Consumer {
+        let positions = first.map(|next| Position { next, durable: 0, held: 0 });
+        Consumer { name: Arc::clone(name), positions, holes: Default::default(), owed: Vec::new(), blob: Vec::new() }
+    }
+
+    pub(super) fn position(&self, lane: Lane) -> Position {
+        self.positions[lane.index()]
+    }
+
+    pub(super) fn blob(&self) -> &[u8] {
+        &self.blob
+    }
+
+    /// The consumer has everything before `next`. Gives whether that is news.
+    pub(super) fn take(&mut self, lane: Lane, next: u64, blob: Option<&[u8]>) -> bool {
+        let moved = self.positions[lane.index()].next < next;
+        self.positions[lane.index()].next = self.position(lane).next.max(next);
+        self.pass_holes(lane);
+        if let Some(blob) = blob {
+            self.blob = blob.to_owned();
+        }
+        moved || blob.is_some()
+    }
+
+    /// The consumer has everything before `position` in its hands; what it had in them before does not count any more.
+    pub(super) fn hold(&mut self, lane: Lane, position: u64) {
+        self.positions[lane.index()].held = position;
+    }
+
+    /// What of these sequences the consumer will not get if they go now, and has not been told of.
+    pub(super) fn misses(&self, lane: Lane, sequences: &Range<u64>) -> Vec<Range<u64>> {
+        let Position { next, held, .. } = self.position(lane);
+        without(sequences.start.max(next).max(held)..sequences.end, &self.holes[lane.index()])
+    }
+
+    /// Events go that the consumer has not taken: it is owed the record. `gone` is what of the loss's sequences is not there
+    /// any more, of which it has been told of `told`. Gives how many it loses.
+    pub(super) fn lose(&mut self, loss: &Loss, gone: &[Range<u64>], told: &[Range<u64>]) -> u64 {
+        let lane = loss.lane;
+        let parts: Vec<_> = gone.iter().flat_map(|range| self.misses(lane, range)).collect();
+        let count = parts.iter().map(|part| (part.end - part.start) - common(part, told)).sum();
+        if let (Some(first), Some(last), true) = (parts.first(), parts.last(), count > 0) {
+            self.owe(loss.part(first.start..last.end, count));
+        }
+        let holes = &mut self.holes[lane.index()];
+        holes.extend(parts);
+        *holes = joined(std::mem::take(holes));
+        self.pass_holes(lane);
+        count
+    }
+
+    fn owe(&mut self, loss: Loss) {
+        let last = self.owed.iter_mut().rfind(|owed| owed.loss.lane == loss.lane && owed.told.is_none());
+        if !last.is_some_and(|owed| owed.loss.join(&loss)) {
+            self.owed.push(Owed { id: Uuid::now_v7(), loss, told: None });
+        }
+    }
+
+    /// Whether another loss can be owed durably.
+    pub(super) fn can_owe(&self) -> bool {
+        self.owed.len() < OWED_MAX
+    }
+
+    fn pass_holes(&mut self, lane: Lane) {
+        let (position, holes) = (&mut self.positions[lane.index()], &mut self.holes[lane.index()]);
+        holes.retain(|hole| {
+            if hole.start <= position.next {
+                position.next = position.next.max(hole.end);
+            }
+            hole.end > position.next
+        });
+    }
+
+    /// Appends with `append` the records that are owed and not appended; it gives the sequence of each.
+    pub(super) fn tell(&mut self, mut append: impl FnMut(&str, &Owed) -> u64) -> bool {
+        let mut told = false;
+        for owed in self.owed.iter_mut().filter(|owed| owed.told.is_none()) {
+            owed.told = Some(append(&self.name, owed));
+            told = true;
+        }
+        told
+    }
+
+    /// What is recorded before `durable` in the records' lane, or has been taken from there, is not owed any more.
+    pub(super) fn strike(&mut self, records: Lane, durable: u64) {
+        let safe = durable.max(self.position(records).next);
+        self.owed.retain(|owed| owed.told.is_none_or(|told| told >= safe));
+    }
+
+    /// Where it stands as far as its slot says why: not beyond a loss for which there is no room there.
+    pub(super) fn safe(&self) -> [u64; 2] {
+        Lane::ALL.map(|lane| {
+            let beyond = self.owed.iter().skip(OWED_MAX).filter(|owed| owed.loss.lane == lane);
+            let first = beyond.map(|owed| owed.loss.sequences.start).min();
+            self.position(lane).next.min(first.unwrap_or(u64::MAX))
+        })
+    }
+
+    /// What lies before has durably been taken, or its loss is safely recorded.
+    pub(super) fn done(&self, lane: Lane) -> u64 {
+        let owed = self.owed.iter().filter(|owed| owed.loss.lane == lane);
+        let first = owed.map(|owed| owed.loss.sequences.start).min();
+        self.position(lane).durable.min(first.unwrap_or(u64::MAX))
+    }
+
+    /// The body of its slot.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![FORMAT, self.name.len() as u8];
+        bytes.put_slice(self.name.as_bytes());
+        self.safe().into_iter().for_each(|next| bytes.put_u64(next));
+        let beyond = |lane: Lane, hole: &Range<u64>| {
+            let mut owed = self.owed.iter().skip(OWED_MAX).map(|owed| &owed.loss);
+            owed.any(|loss| loss.lane == lane && common(hole, std::slice::from_ref(&loss.sequences)) > 0)
+        };
+        let holes =
+            Lane::ALL.into_iter().flat_map(|lane| self.holes[lane.index()].iter().map(move |hole| (lane, hole)));
+        let holes: Vec<_> = holes.filter(|(lane, hole)| !beyond(*lane, hole)).take(HOLES_MAX).collect();
+        bytes.put_u8(holes.len() as u8);
+        for (lane, hole) in holes {
+            bytes.put_u8(lane.number());
+            bytes.put_u64(hole.start);
+            bytes.put_u64(hole.end);
+        }
+        bytes.put_u8(self.owed.len().min(OWED_MAX) as u8);
+        for owed in self.owed.iter().take(OWED_MAX) {
+            bytes.put_slice(owed.id.as_bytes());
+            owed.loss.to_bytes(&mut bytes);
+        }
+        bytes.put_u16(self.blob.len() as u16);
+        bytes.put_slice(&self.blob);
+        bytes
+    }
+
+    /// The opposite; `None` when these are not such bytes.
+    pub(super) fn from_bytes(mut bytes: &[u8]) -> Option<Consumer> {
+        let bytes = &mut bytes;
+        if bytes.try_get_u8().ok()? != FORMAT {
+            return None;
+        }
+        let length = usize::from(bytes.try_get_u8().ok()?);
+        let name = Arc::from(std::str::from_utf8(bytes.split_off(..length)?).ok()?);
+        let mut consumer = Consumer::new(&name, [0; 2]);
+        for position in &mut consumer.positions {
+            position.next = bytes.try_get_u64().ok()?;
+            position.durable = position.next;
+        }
+        for _ in 0..bytes.try_get_u8().ok()? {
+            let lane = Lane::from_number(bytes.try_get_u8().ok()?)?;
+            consumer.holes[lane.index()].push(bytes.try_get_u64().ok()?..bytes.try_get_u64().ok()?);
+        }
+        for _ in 0..bytes.try_get_u8().ok()? {
+            let id = Uuid::from_u128(bytes.try_get_u128().ok()?);
+            consumer.owed.push(Owed { id, loss: Loss::from_bytes(bytes)?, told: None });
+        }
+        let length = usize::from(bytes.try_get_u16().ok()?);
+        consumer.blob = bytes.split_off(..length)?.to_owned();
+        Some(consumer)
+    }
+
+    /// Its slot is on the disk as it was with these positions.
+    pub(super) fn persisted(&mut self, next: [u64; 2]) {
+        for (position, next) in self.positions.iter_mut().zip(next) {
+            position.durable = next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_log::ledger::loss::Cause;
+
+    const ROUTINE: Lane = Lane::Routine;
+
+    fn consumer() -> Consumer {
+        Consumer::new(&Arc::from("uplink"), [1, 1])
+    }
+
+    fn loss(sequences: Range<u64>) -> Loss {
+        Loss::of(ROUTINE, Cause::Retention, Uuid::from_u128(5), sequences)
+    }
+
+    fn lose(consumer: &mut Consumer, gone: Range<u64>) -> u64 {
+        consumer.lose(&loss(gone.clone()), &[gone], &[])
+    }
+
+    fn owed(consumer: &Consumer) -> Vec<Range<u64>> {
+        consumer.owed.iter().map(|owed| owed.loss.sequences.clone()).collect()
+    }
+
+    #[test]
+    fn a_loss_ahead_of_the_cursor_does_not_move_it_until_it_comes_there() {
+        let mut consumer = consumer();
+        assert_eq!(lose(&mut consumer, 50..80), 30);
+        assert_eq!(consumer.position(ROUTINE).next, 1, "what lies before is there and not taken");
+        consumer.take(ROUTINE, 49, None);
+        assert_eq!(consumer.position(ROUTINE).next, 49);
+        consumer.take(ROUTINE, 50, None);
+        assert_eq!(consumer.position(ROUTINE).next, 80, "over the hole");
+        assert_eq!(owed(&consumer), [50..80, 0..0][..1], "and is told of it");
+    }
+
+    #[test]
+    fn a_loss_at_the_cursor_moves_it_and_what_was_taken_or_is_in_hand_is_not_lost() {
+        let mut consumer = consumer();
+        consumer.take(ROUTINE, 21, None);
+        assert_eq!(lose(&mut consumer, 1..41), 20);
+        assert_eq!((consumer.position(ROUTINE).next, owed(&consumer)), (41, vec![21..41]));
+        consumer.hold(ROUTINE, 51);
+        assert_eq!(lose(&mut consumer, 41..61), 10, "ten are on their way");
+        assert_eq!(consumer.position(ROUTINE).next, 41, "they have not arrived");
+        consumer.take(ROUTINE, 51, None);
+        assert_eq!(consumer.position(ROUTINE).next, 61);
+        assert_eq!(lose(&mut consumer, 41..61), 0, "nothing is lost twice");
+    }
+
+    #[test]
+    fn losses_that_follow_each_other_are_told_as_one_until_one_is_told() {
+        let mut consumer = consumer();
+        lose(&mut consumer, 1..11);
+        consumer.lose(&loss(11..21), &[11..21], &[12..15]);
+        assert_eq!((owed(&consumer), consumer.owed[0].loss.count), (vec![1..21], 17));
+        consumer.tell(|name, _| if name == "uplink" { 7 } else { 0 });
+        lose(&mut consumer, 21..31);
+        assert_eq!(owed(&consumer), [1..21, 21..31]);
+        consumer.strike(Lane::Urgent, 7);
+        assert_eq!(owed(&consumer), [1..21, 21..31], "the record is not durable");
+        consumer.strike(Lane::Urgent, 8);
+        assert_eq!(owed(&consumer), [21..31, 0..0][..1]);
+    }
+
+    #[test]
+    fn a_consumer_comes_back_from_its_bytes_and_at_its_bounds_fits_its_slot() {
+        let mut consumer = Consumer::new(&Arc::from("n".repeat(NAME_BYTES_MAX).as_str()), [3, 4]);
+        for number in 0..30 {
+            lose(&mut consumer, 100 + number * 10..105 + number * 10);
+            if number < 27 {
+                consumer.tell(|_, _| 2);
+                consumer.strike(Lane::Urgent, 3);
+            }
+        }
+        consumer.take(ROUTINE, 5, Some(&[7; BLOB_BYTES_MAX]));
+        let bytes = consumer.to_bytes();
+        assert!(bytes.len() <= BODY_BYTES_MAX, "{}", bytes.len());
+        let read = Consumer::from_bytes(&bytes).expect("the same");
+        assert_eq!(read.to_bytes(), bytes);
+        assert_eq!((read.position(Lane::Urgent).next, read.position(ROUTINE).durable), (3, 5));
+        assert_eq!((read.holes[1].len(), read.owed.len(), read.blob().len()), (HOLES_MAX, OWED_MAX, BLOB_BYTES_MAX));
+        assert!((0..bytes.len()).all(|length| Consumer::from_bytes(&bytes[..length]).is_none()));
+    }
+}

@@ -1,0 +1,234 @@
+//! What the log has to know beside its events: how far each consumer has come and what it is owed, whose numbers the events
+//! bear, how far each lane reached, how old the log is. In memory here; its file is `disk::slots`.
+//!
+//! Consumers, the pipeline and the writer change it; the writer makes it durable. Pure: nothing here touches the disk.
+
+pub(super) mod consumer;
+pub(super) mod header;
+pub(super) mod loss;
+pub(super) mod ranges;
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use self::{
+    consumer::{Consumer, NAME_BYTES_MAX, Owed},
+    loss::Loss,
+};
+use super::{Lane, disk::slots::BODIES_MAX};
+
+/// The most consumers that a log keeps.
+pub(super) const CONSUMERS_MAX: usize = BODIES_MAX - 1;
+
+/// All consumers of a log.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the number of its body in the file, from 1.
+    consumers: BTreeMap<usize, Consumer>,
+    /// The highest number that was ever used: what is freed has to be written too.
+    numbers: usize,
+}
+
+/// A body to be written, and where the cursor stands with it.
+pub(super) struct Body {
+    pub(super) number: usize,
+    pub(super) bytes: Vec<u8>,
+    next: [u64; 2],
+}
+
+impl Ledger {
+    /// Of what the file held, by number from 1. Gives the numbers of those that cannot be understood, too.
+    pub(super) fn load<'a>(bodies: impl Iterator<Item = (usize, &'a [u8])>) -> (Ledger, Vec<usize>) {
+        let (mut state, mut unknown) = (State::default(), Vec::new());
+        for (number, body) in bodies.filter(|(_, body)| !body.is_empty()) {
+            state.numbers = state.numbers.max(number);
+            match Consumer::from_bytes(body) {
+                Some(consumer) => _ = state.consumers.insert(number, consumer),
+                None => unknown.push(number),
+            }
+        }
+        (Ledger { state: Mutex::new(state) }, unknown)
+    }
+
+    /// Adds a consumer that begins at `first` unless there is one of this name. Gives false when there are too many, or the
+    /// name is too long.
+    pub(super) fn register(&self, name: &Arc<str>, first: [u64; 2]) -> bool {
+        let mut state = self.lock();
+        if state.of(name).is_some() {
+            return true;
+        }
+        let free = (1..=CONSUMERS_MAX).find(|number| !state.consumers.contains_key(number));
+        let Some(number) = free.filter(|_| !name.is_empty() && name.len() <= NAME_BYTES_MAX) else { return false };
+        state.numbers = state.numbers.max(number);
+        state.consumers.insert(number, Consumer::new(name, first));
+        true
+    }
+
+    /// Forgets a consumer: nothing is kept for it any more. Gives whether there was one.
+    pub(super) fn remove(&self, name: &str) -> bool {
+        let mut state = self.lock();
+        let before = state.consumers.len();
+        state.consumers.retain(|_, consumer| &*consumer.name != name);
+        state.consumers.len() < before
+    }
+
+    /// Where a consumer stands; 1 for one that is not there.
+    pub(super) fn next(&self, name: &str, lane: Lane) -> u64 {
+        self.lock().of(name).map_or(1, |consumer| consumer.position(lane).next)
+    }
+
+    pub(super) fn blob(&self, name: &str) -> Vec<u8> {
+        self.lock().of(name).map_or_else(Vec::new, |consumer| consumer.blob().to_owned())
+    }
+
+    /// See [`Consumer::take`].
+    pub(super) fn take(&self, name: &str, lane: Lane, next: u64, blob: Option<&[u8]>) -> bool {
+        self.lock().of(name).is_some_and(|consumer| consumer.take(lane, next, blob))
+    }
+
+    /// See [`Consumer::hold`].
+    pub(super) fn hold(&self, name: &str, lane: Lane, position: u64) {
+        if let Some(consumer) = self.lock().of(name) {
+            consumer.hold(lane, position);
+        }
+    }
+
+    /// Each consumer that has not taken all of it loses what goes, as [`Consumer::lose`] says. Gives the most that one loses.
+    pub(super) fn lose(&self, loss: &Loss, gone: &[Range<u64>], told: &[Range<u64>]) -> u64 {
+        self.lock().consumers.values_mut().map(|consumer| consumer.lose(loss, gone, told)).max().unwrap_or(0)
+    }
+
+    /// What of these sequences a consumer would lose if they went; without a name, the first of all for whom it is anything.
+    pub(super) fn misses(&self, name: Option<&str>, lane: Lane, sequences: &Range<u64>) -> Vec<Range<u64>> {
+        let state = self.lock();
+        let asked = state.consumers.values().filter(|consumer| name.is_none_or(|name| *name == *consumer.name));
+        ranges::joined(asked.flat_map(|consumer| consumer.misses(lane, sequences)).collect())
+    }
+
+    /// Whether another loss can be owed durably to everybody.
+    pub(super) fn can_owe(&self) -> bool {
+        self.lock().consumers.values().all(Consumer::can_owe)
+    }
+
+    /// Appends what is owed and not appended yet. Gives whether there was anything.
+    pub(super) fn tell(&self, mut append: impl FnMut(&str, &Owed) -> u64) -> bool {
+        self.lock().consumers.values_mut().fold(false, |told, consumer| consumer.tell(&mut append) || told)
+    }
+
+    /// See [`Consumer::strike`].
+    pub(super) fn strike(&self, records: Lane, durable: u64) {
+        self.lock().consumers.values_mut().for_each(|consumer| consumer.strike(records, durable));
+    }
+
+    /// The furthest place that any consumer has passed; 0 when there is none.
+    pub(super) fn furthest(&self, lane: Lane) -> u64 {
+        self.lock().consumers.values().map(|consumer| consumer.position(lane).next).max().unwrap_or(0)
+    }
+
+    /// The places that every consumer has passed; `None` when there is no consumer.
+    pub(super) fn passed(&self) -> Option<[u64; 2]> {
+        self.least(|consumer, lane| consumer.position(lane).next)
+    }
+
+    /// The places that every consumer has durably passed: a crash does not bring them back, and what was lost before them is
+    /// recorded.
+    pub(super) fn durably_passed(&self) -> Option<[u64; 2]> {
+        self.least(Consumer::done)
+    }
+
+    fn least(&self, place: impl Fn(&Consumer, Lane) -> u64) -> Option<[u64; 2]> {
+        let state = self.lock();
+        let least = Lane::ALL.map(|lane| state.consumers.values().map(|consumer| place(consumer, lane)).min());
+        match least {
+            [Some(urgent), Some(routine)] => Some([urgent, routine]),
+            _ => None,
+        }
+    }
+
+    /// Whether there is any consumer.
+    pub(super) fn has_consumers(&self) -> bool {
+        !self.lock().consumers.is_empty()
+    }
+
+    /// Name, lane and next sequence of each.
+    pub(super) fn list(&self) -> Vec<(String, Lane, u64)> {
+        let state = self.lock();
+        let of = |consumer: &Consumer| {
+            let name = consumer.name.to_string();
+            Lane::ALL.map(|lane| (name.clone(), lane, consumer.position(lane).next))
+        };
+        let mut list: Vec<_> = state.consumers.values().flat_map(of).collect();
+        list.sort();
+        list
+    }
+
+    /// The bodies as they have to be on the disk.
+    pub(super) fn bodies(&self) -> Vec<Body> {
+        let state = self.lock();
+        let body = |number| match state.consumers.get(&number) {
+            Some(consumer) => Body { number, bytes: consumer.to_bytes(), next: consumer.safe() },
+            None => Body { number, bytes: Vec::new(), next: [0; 2] },
+        };
+        (1..=state.numbers).map(body).collect()
+    }
+
+    /// They are on the disk.
+    pub(super) fn persisted(&self, bodies: &[Body]) {
+        let mut state = self.lock();
+        for body in bodies.iter().filter(|body| !body.bytes.is_empty()) {
+            if let Some(consumer) = state.consumers.get_mut(&body.number) {
+                consumer.persisted(body.next);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn of(&mut self, name: &str) -> Option<&mut Consumer> {
+        self.consumers.values_mut().find(|consumer| &*consumer.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removed_consumer_holds_nothing_and_its_place_is_written_over_and_given_again() {
+        let ledger = Ledger::default();
+        let [first, second] = ["first", "second"].map(Arc::from);
+        assert!(ledger.register(&first, [1, 1]) && ledger.register(&second, [5, 5]));
+        assert_eq!(ledger.passed(), Some([1, 1]));
+        assert!(ledger.remove("first") && !ledger.remove("first"));
+        assert_eq!(ledger.passed(), Some([5, 5]));
+        let bodies = ledger.bodies();
+        assert_eq!(bodies.iter().map(|body| body.bytes.is_empty()).collect::<Vec<_>>(), [true, false]);
+        let (loaded, unknown) = Ledger::load(bodies.iter().map(|body| (body.number, &body.bytes[..])));
+        assert_eq!((loaded.list(), unknown), (ledger.list(), vec![]));
+        assert!(loaded.register(&first, [9, 9]));
+        assert_eq!(loaded.bodies().len(), 2);
+    }
+
+    #[test]
+    fn there_is_a_bound_of_consumers_and_of_the_length_of_a_name() {
+        let ledger = Ledger::default();
+        for number in 0..CONSUMERS_MAX {
+            assert!(ledger.register(&Arc::from(number.to_string()), [1, 1]), "{number}");
+        }
+        assert!(!ledger.register(&Arc::from("one more"), [1, 1]));
+        assert!(ledger.register(&Arc::from("7"), [1, 1]), "it is there");
+        assert!(!Ledger::default().register(&Arc::from("n".repeat(NAME_BYTES_MAX + 1)), [1, 1]));
+    }
+}
