@@ -16,7 +16,10 @@ use tokio::{
 };
 use tonic::transport::server::{Connected, UdsConnectInfo};
 
-use super::usage::{Counted, Usage};
+use super::{
+    authority::AuthorityFilter,
+    usage::{Counted, Usage},
+};
 
 /// Connections at once.
 pub(super) const CONNECTIONS_MAX: usize = 64;
@@ -27,6 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that holds its place until it ends.
 pub(super) struct Connection {
     stream: UnixStream,
+    authority: AuthorityFilter,
     _place: OwnedSemaphorePermit,
     _counted: Counted,
 }
@@ -44,7 +48,10 @@ async fn accept(listener: &UnixListener, places: &Arc<Semaphore>, usage: &Usage)
     let place = places.clone().acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Some(Connection { stream, _place: place, _counted: usage.connected() }),
+            Ok((stream, _)) => {
+                let authority = AuthorityFilter::default();
+                return Some(Connection { stream, authority, _place: place, _counted: usage.connected() });
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection to the local socket could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -62,8 +69,9 @@ impl Connected for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Connection { stream, authority, .. } = self.get_mut();
+        authority.poll_read(stream, cx, buffer)
     }
 }
 

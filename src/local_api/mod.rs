@@ -7,6 +7,7 @@
 //! bring settings of its own; only who owns the agent can throw dead letters away, or have its files read again. Beside its
 //! own service it has the gRPC health service, for those who may call.
 
+mod authority;
 mod connections;
 mod dead_letters;
 mod emission;

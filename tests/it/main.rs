@@ -11,6 +11,7 @@ mod hundred_thousand;
 mod journal;
 mod local_socket;
 mod metrics;
+mod path_as_authority;
 mod process;
 mod refused;
 mod reload;
