@@ -181,7 +181,7 @@ impl Agent {
 }
 
 /// A Python with gRPC from its package index, in an environment under `target` that is made once.
-fn python() -> &'static PathBuf {
+pub(crate) fn python() -> &'static PathBuf {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let environment = workshop().join("venv");

@@ -6,6 +6,7 @@ mod container;
 mod doctor;
 mod drop_ins;
 mod foreign;
+mod foreign_client;
 mod foreign_package;
 mod held;
 mod hooks;
