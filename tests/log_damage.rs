@@ -9,6 +9,8 @@ mod commands;
 mod cuts;
 #[path = "log_damage/flips.rs"]
 mod flips;
+#[path = "log_damage/places.rs"]
+mod places;
 #[path = "log_damage/store.rs"]
 mod store;
 #[path = "log_damage/strangers.rs"]

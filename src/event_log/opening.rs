@@ -4,8 +4,9 @@
 //! Nothing has to be written for it, so that a log opens on a disk that is full or read-only as on any other; the writer
 //! finds out what the disk takes.
 
-use std::{fs, io, ops::Range, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, io, ops::Range, path::Path, time::Duration};
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use uuid::Uuid;
 
 use super::{
@@ -66,7 +67,7 @@ impl Found {
         let lock = if fault.is_none() { Some(Lock::take(root)?) } else { None };
         let is_new = ["urgent", "routine", "quarantine", slots::NAME].iter().all(|name| is_absent(&root.join(name)));
         if !is_new {
-            Lane::ALL.into_iter().try_for_each(|lane| send_home(root, lane))?;
+            send_home(root)?;
         }
         let Noticed { mut slots, ledger, header, mut damage } = Noticed::read(root)?;
         let older = if header.is_none() && damage.is_none() { take_older(root) } else { None };
@@ -205,28 +206,44 @@ fn take_older(root: &Path) -> Option<bool> {
 
 /// Puts generations that somebody has renamed back to where they belong, and copies into quarantine. What cannot be moved is
 /// left alone, and not read.
-fn send_home(root: &Path, lane: Lane) -> Result<(), LogError> {
-    for Stranger { number, path, home } in volume::strangers(root, lane)? {
-        let (moved, to) = match is_absent(&home) {
-            true => (fs::rename(&path, &home).map(|()| home.clone()), "where its manifest says that it belongs"),
-            false => (quarantine::take_in(root, &path, &quarantine::generation_name(lane, number)), "to quarantine"),
+fn send_home(root: &Path) -> Result<(), LogError> {
+    let mut stuck = BTreeSet::new();
+    loop {
+        let mut strangers = volume::strangers(root, Lane::Urgent)?;
+        strangers.extend(volume::strangers(root, Lane::Routine)?);
+        let homes: BTreeSet<_> = strangers.iter().map(|stranger| stranger.path.clone()).collect();
+        // Each move brings at least one to where it stays.
+        let Some(stranger) = strangers.into_iter().find(|stranger| !stuck.contains(&stranger.path)) else {
+            return Ok(());
         };
-        let synced = moved.and_then(|there| {
-            path.parent().into_iter().chain(home.parent()).try_for_each(sync_directory).map(|()| there)
-        });
+        let Stranger { lane, number, path, home } = stranger;
+        let (moved, to) = match is_absent(&home) {
+            true => (fs::rename(&path, &home), "back to where its manifest says that it belongs"),
+            false if homes.contains(&home) => (exchange(&path, &home), "back, as what lay in its place"),
+            false => {
+                let name = quarantine::generation_name(lane, number);
+                (quarantine::take_in(root, &path, &name).map(drop), "to quarantine, for what it is a copy of is there")
+            }
+        };
+        let synced = moved.and_then(|()| path.parent().into_iter().chain(home.parent()).try_for_each(sync_directory));
         match synced {
-            Ok(there) => tracing::error!(
+            Ok(()) => tracing::error!(
                 message_id = %message::LOG_REPAIRED,
                 path = %path.display(),
-                moved_to = %there.display(),
-                "this generation of the event log bears another place's name, as a copy does; it is moved {to}"
+                belongs_to = %home.display(),
+                "a generation of the event log bore another one's name; it is moved {to}"
             ),
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a misplaced generation stays, and is not read")
+                tracing::warn!(path = %path.display(), %error, "a misplaced generation stays, and is not read");
+                stuck.insert(path);
             }
         }
     }
-    Ok(())
+}
+
+/// Two directories take each other's places.
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE).map_err(io::Error::from)
 }
 
 /// The log's time. When the ledger does not know it any more, it goes on from the youngest generation: so nothing is taken

@@ -67,6 +67,14 @@ impl Pieces {
         self.pieces.iter().map(Piece::raw_bytes).sum()
     }
 
+    /// CRC32C of the pieces as they are. The log gives the same events in the same pieces wherever the same numbers are read
+    /// again, so other pieces are other events.
+    pub fn digest(&self) -> u32 {
+        self.pieces.iter().fold(0, |digest, piece| match piece {
+            Piece::Plain(bytes) | Piece::Zstd { frame: bytes, .. } => crc32c::crc32c_append(digest, bytes),
+        })
+    }
+
     /// All of them in clear. Copied unless there is one plain piece only.
     ///
     /// # Errors

@@ -17,7 +17,8 @@ use crate::{
 /// Events to be delivered together.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// Covers epoch, lane, first and last sequence: the same on every retry.
+    /// Covers epoch, lane, first and last sequence, and what the events are: the same on every retry, and never that of other
+    /// events, also when the log was set back or copied and gives numbers a second time.
     pub id: String,
     /// Lane of the events.
     pub lane: Lane,
@@ -48,7 +49,8 @@ impl Batch {
     /// Of the events of a run.
     pub fn new(run: Run<Pieces>) -> Batch {
         let last_sequence = run.next_sequence() - 1;
-        let id = format!("{}/{}/{}-{}", run.epoch, run.lane.name(), run.first_sequence, last_sequence);
+        let (epoch, lane) = (run.epoch, run.lane.name());
+        let id = format!("{epoch}/{lane}/{}-{last_sequence}/{:08x}", run.first_sequence, run.fields.digest());
         let (lane, first_sequence) = (run.lane, run.first_sequence);
         Batch { id, lane, first_sequence, last_sequence, run, packed: None, cut_at: None, strained: 0 }
     }
@@ -158,7 +160,14 @@ mod tests {
         assert_eq!(decoded(&mut batch, "node", 78), first, "the same on a retry");
         let other = decoded(&mut batch, "other", 79);
         assert_eq!((other.node_id.as_str(), other.batch_timestamp, other.batch_id), ("other", 77, first.batch_id));
-        assert!(batch.id.ends_with("/routine/41-42") && batch.id.starts_with(&first.log_epoch));
+        assert!(batch.id.contains("/routine/41-42/") && batch.id.starts_with(&first.log_epoch));
+    }
+
+    #[test]
+    fn other_events_under_the_same_numbers_are_another_batch() {
+        let id = |ids: &[&str]| batch(ids).0.id;
+        assert_eq!(id(&["a", "b"]), id(&["a", "b"]));
+        assert_ne!(id(&["a", "b"]), id(&["a", "c"]));
     }
 
     #[test]

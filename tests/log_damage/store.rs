@@ -35,6 +35,7 @@ pub(crate) struct Original {
     directory: TempDir,
     pub(crate) events: [Vec<Vec<u8>>; 2],
     pub(crate) epoch: Uuid,
+    pub(crate) closed: bool,
 }
 
 /// Events of a lane, different from all others, that zstd cannot shrink.
@@ -73,9 +74,9 @@ impl Original {
         if closed {
             log.close();
         }
-        copy(work.path(), directory.path());
+        copy_directory(work.path(), directory.path());
         log.close();
-        let original = Original { directory, events, epoch };
+        let original = Original { directory, events, epoch, closed };
         for lane in Lane::ALL {
             let manifest = original.directory.path().join(original.newest(lane)).with_file_name("manifest");
             assert_eq!(manifest.exists(), closed, "{lane:?}: what is not closed is not complete");
@@ -85,7 +86,7 @@ impl Original {
 
     pub(crate) fn copy(&self) -> TempDir {
         let directory = scratch();
-        copy(self.directory.path(), directory.path());
+        copy_directory(self.directory.path(), directory.path());
         directory
     }
 
@@ -100,6 +101,13 @@ impl Original {
         files
     }
 
+    /// The generations of a lane, oldest first, by their paths in a copy.
+    pub(crate) fn generations(&self, lane: Lane) -> Vec<PathBuf> {
+        let of_lane = |path: &PathBuf| path.starts_with(Path::new("log").join(lane.name())) && path.ends_with("db");
+        let stores = self.files().into_iter().map(|(path, _)| path).filter(of_lane);
+        stores.filter_map(|path| path.parent().map(Path::to_owned)).collect()
+    }
+
     /// The newest generation of a lane.
     pub(crate) fn newest(&self, lane: Lane) -> PathBuf {
         let newest = self.files().into_iter().map(|(path, _)| path);
@@ -108,7 +116,7 @@ impl Original {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy_directory(from: &Path, to: &Path) {
     walk(from, &mut |path| {
         let to = to.join(path.strip_prefix(from).expect("below"));
         fs::create_dir_all(to.parent().expect("a parent")).expect("made");

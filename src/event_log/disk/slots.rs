@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::event_log::{durable::sync_directory, quarantine};
+use crate::event_log::{durable::sync_directory, error::is_damage, quarantine};
 
 /// Its name below the log's root.
 pub(in crate::event_log) const NAME: &str = "ledger";
@@ -88,6 +88,8 @@ impl Slots {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Found::default(),
+            // A disk that does not give it up: what is read elsewhere goes on.
+            Err(error) if is_damage(&error) => Found { exists: true, ..Found::default() },
             Err(error) => return Err(error),
         };
         Ok((slots, found))
@@ -220,7 +222,11 @@ impl Slots {
 /// # Errors
 /// As the file system says.
 pub(in crate::event_log) fn read(root: &Path) -> io::Result<Found> {
-    let read = look(&root.join(NAME))?;
+    let read = match look(&root.join(NAME)) {
+        // What lies there and is no ledger.
+        Err(error) if is_damage(&error) => Vec::new(),
+        read => read?,
+    };
     Ok(Found {
         exists: true,
         bodies: read.iter().map(|slots| Pair::of(slots).body).collect(),

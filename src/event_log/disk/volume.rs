@@ -49,6 +49,7 @@ pub(in crate::event_log) struct Volume {
 
 /// A generation that belongs elsewhere.
 pub(in crate::event_log) struct Stranger {
+    pub(in crate::event_log) lane: Lane,
     pub(in crate::event_log) number: u64,
     pub(in crate::event_log) path: PathBuf,
     /// Where its manifest says that it belongs.
@@ -64,7 +65,7 @@ pub(in crate::event_log) fn strangers(root: &Path, lane: Lane) -> Result<Vec<Str
     let stranger = |number| {
         let path = directory(&row, number);
         let noted = Manifest::read_any(&path).filter(|noted| (noted.lane, noted.number) != (lane, number))?;
-        Some(Stranger { number, path, home: directory(&root.join(noted.lane.name()), noted.number) })
+        Some(Stranger { lane, number, path, home: directory(&root.join(noted.lane.name()), noted.number) })
     };
     Ok(numbers(&row)?.into_iter().filter_map(stranger).collect())
 }
