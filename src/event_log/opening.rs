@@ -218,7 +218,7 @@ fn send_home(root: &Path) -> Result<(), LogError> {
         };
         let Stranger { lane, number, path, home } = stranger;
         let (moved, to) = match is_absent(&home) {
-            true => (fs::rename(&path, &home), "back to where its manifest says that it belongs"),
+            true => (fs::rename(&path, &home), "back to where it says that it belongs"),
             false if homes.contains(&home) => (exchange(&path, &home), "back, as what lay in its place"),
             false => {
                 let name = quarantine::generation_name(lane, number);

@@ -59,6 +59,8 @@ pub(super) struct Salvage {
     broken: bool,
     /// Sequence after the last of any frame, of those also of which only the header is intact.
     next_sequence: u64,
+    /// The lane of frames that are not of this one.
+    other_lane: Option<Lane>,
 }
 
 impl Salvage {
@@ -68,11 +70,17 @@ impl Salvage {
     /// When it cannot be opened; what cannot be read in it is left out.
     pub(super) fn search(generation: &Path, lane: Lane) -> io::Result<Salvage> {
         let file = open_file(&generation.join("db"))?;
-        let mut search = Search { window: Window::new(&file), places: Vec::new(), broken: false, next_sequence: 0 };
+        let mut search = Search {
+            window: Window::new(&file),
+            places: Vec::new(),
+            broken: false,
+            next_sequence: 0,
+            other_lane: None,
+        };
         search.run(lane);
-        let Search { window, places, broken, next_sequence } = search;
+        let Search { window, places, broken, next_sequence, other_lane } = search;
         let broken = broken || window.unreadable;
-        Ok(Salvage { places: in_order(places), broken, next_sequence, file: Some(file) })
+        Ok(Salvage { places: in_order(places), broken, next_sequence, other_lane, file: Some(file) })
     }
 
     /// The same, where a file that is not there or cannot be read counts as one without frames.
@@ -87,7 +95,7 @@ impl Salvage {
     }
 
     fn nothing() -> Salvage {
-        Salvage { file: None, places: Vec::new(), broken: true, next_sequence: 0 }
+        Salvage { file: None, places: Vec::new(), broken: true, next_sequence: 0, other_lane: None }
     }
 
     /// Number of frames.
@@ -120,6 +128,11 @@ impl Salvage {
     /// Whether something looks like a frame that is not intact, or could not be read.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// The lane that it is of, when nothing in it is of the one that was searched for.
+    pub(super) fn other_lane(&self) -> Option<Lane> {
+        self.other_lane.filter(|_| self.places.is_empty())
     }
 
     /// Sequence of the first event; `None` without frames.
@@ -196,6 +209,7 @@ struct Search<'a> {
     places: Vec<Place>,
     broken: bool,
     next_sequence: u64,
+    other_lane: Option<Lane>,
 }
 
 impl Search<'_> {
@@ -234,7 +248,11 @@ impl Search<'_> {
                 }
                 self.broken = true;
             }
-            Ok(_) | Err(_) => self.broken = true,
+            Ok(header) => {
+                self.broken = true;
+                self.other_lane = Some(header.lane);
+            }
+            Err(_) => self.broken = true,
         }
         MAGIC.len()
     }

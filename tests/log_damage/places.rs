@@ -76,9 +76,8 @@ fn harms(original: &Original) -> Vec<Harm> {
             fs::remove_dir_all(root.join(&gone)).and_then(|()| fs::write(root.join(&gone), ""))
         }));
     }
-    harms.push(harm("lanes swapped".to_owned(), original.closed, |root| {
-        swap(&root.join("log/urgent"), &root.join("log/routine"))
-    }));
+    harms
+        .push(harm("lanes swapped".to_owned(), true, |root| swap(&root.join("log/urgent"), &root.join("log/routine"))));
     harms
 }
 

@@ -2,8 +2,8 @@
 //! say the same.
 //!
 //! Looks and changes nothing. A generation that was sealed has a manifest that bears its lane and number, and is believed;
-//! one without was being written when its process ended, and holds what is found in it; one whose manifest bears another
-//! place is a stranger: somebody has copied or renamed it.
+//! one without was being written when its process ended, and holds what is found in it; one whose manifest, or all of whose
+//! frames, bear another place is a stranger: somebody has copied or renamed it.
 
 use std::{
     io,
@@ -52,7 +52,7 @@ pub(in crate::event_log) struct Stranger {
     pub(in crate::event_log) lane: Lane,
     pub(in crate::event_log) number: u64,
     pub(in crate::event_log) path: PathBuf,
-    /// Where its manifest says that it belongs.
+    /// Where its manifest or its frames say that it belongs.
     pub(in crate::event_log) home: PathBuf,
 }
 
@@ -64,8 +64,12 @@ pub(in crate::event_log) fn strangers(root: &Path, lane: Lane) -> Result<Vec<Str
     let row = root.join(lane.name());
     let stranger = |number| {
         let path = directory(&row, number);
-        let noted = Manifest::read_any(&path).filter(|noted| (noted.lane, noted.number) != (lane, number))?;
-        Some(Stranger { lane, number, path, home: directory(&root.join(noted.lane.name()), noted.number) })
+        let belongs = match Manifest::read_any(&path) {
+            Some(noted) => (noted.lane, noted.number),
+            None => (Salvage::search(&path, lane).ok()?.other_lane()?, number),
+        };
+        let home = directory(&root.join(belongs.0.name()), belongs.1);
+        (belongs != (lane, number)).then_some(Stranger { lane, number, path, home })
     };
     Ok(numbers(&row)?.into_iter().filter_map(stranger).collect())
 }
