@@ -1,8 +1,11 @@
-//! The gRPC health service (`grpc.health.v1.Health`): what balancers, probes and watchdogs ask a server. Used by the
-//! agent's socket and by the controller; who may ask is theirs to say.
+//! How a program tells that it is well: its loops by a [`Pulse`], to its own watchdog; as a server by the gRPC health
+//! service (`grpc.health.v1.Health`), to balancers, probes and watchdogs. The service is used by the agent's socket and by
+//! the controller; who may ask is theirs to say.
 //!
-//! Always holds: who watches is told of changes only; at the end NOT_SERVING, and its stream ends, which would otherwise
-//! hold the server up.
+//! Always holds of the service: who watches is told of changes only; at the end NOT_SERVING, and its stream ends, which
+//! would otherwise hold the server up.
+
+mod pulse;
 
 use std::{convert::Infallible, time::Duration};
 
@@ -10,6 +13,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 pub use tonic_health::server::HealthService;
 use tonic_health::{ServingStatus, server::HealthReporter};
+
+pub use self::pulse::{AtDisk, BEAT, Pulse, STUCK_AFTER, Signs};
 
 /// How often it is looked how the server is.
 const INTERVAL: Duration = Duration::from_secs(1);
