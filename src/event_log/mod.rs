@@ -68,7 +68,7 @@ use std::{
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -97,12 +97,12 @@ use self::{
     loss_counts::LossCounts,
     numbering::Numbering,
     opening::Found,
-    progress::Signs,
     record::{CATEGORY, LEVEL, RECORDS, Record},
     row::Row,
     writer::Writer,
 };
 use crate::{
+    health::{Pulse, Signs},
     metrics::Histogram,
     telemetry::{ErrorChain, message},
 };
@@ -134,7 +134,9 @@ struct Shared {
     ballast_bytes: AtomicU64,
     /// Why events are not durable; empty when they are.
     degraded: Mutex<status::Degraded>,
-    signs: Signs,
+    /// The writer's; readers are at the disk on its behalf, for it may need what they hold.
+    pulse: Pulse,
+    signs: progress::Signs,
     /// What of the settings has changed since the log was opened.
     room: Mutex<Room>,
 }
@@ -239,7 +241,8 @@ impl EventLog {
             ledger_bytes: AtomicU64::new(found.slots.disk_bytes()),
             ballast_bytes: AtomicU64::new(0),
             degraded: Mutex::default(),
-            signs: Signs::new(),
+            pulse: Pulse::default(),
+            signs: progress::Signs::new(),
             rows,
             room: Mutex::new(settings.room()),
             settings,
@@ -410,18 +413,23 @@ impl EventLog {
         if let Some(reason) = self.shared.buffer.ended() {
             return Some(reason);
         }
-        let reason = self.shared.failure();
-        match self.progress() {
+        let (reason, signs) = (self.shared.failure(), self.signs());
+        match (signs.stuck(), signs.hung()) {
             _ if !reason.is_empty() => Some(reason),
-            Progress::Fine | Progress::Still(_) => None,
-            Progress::Hung(since) => Some(format!("the disk has not answered for {} s", since.as_secs())),
-            Progress::Stuck(since) => Some(format!("the event log's writer has not moved for {} s", since.as_secs())),
+            (Some(time), _) => Some(format!("the event log's writer has not moved for {} s", time.as_secs())),
+            (_, Some(time)) => Some(format!("the disk has not answered for {} s", time.as_secs())),
+            (None, None) => None,
         }
     }
 
     /// How the writer is doing, for a watchdog: to be asked every few seconds.
     pub fn progress(&self) -> Progress {
         self.shared.signs.progress(self.shared.buffer.has_work())
+    }
+
+    /// How the writer is doing, for a watchdog: to be asked every few seconds.
+    pub fn signs(&self) -> Signs {
+        self.shared.pulse.look(Instant::now(), self.shared.buffer.has_work())
     }
 
     /// Waits until the writer has ended by itself, and says why. Cancel safe.

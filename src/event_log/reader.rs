@@ -317,6 +317,7 @@ impl Reader {
     }
 
     fn locate(&self) -> Result<Located, LogError> {
+        let _at_disk = self.shared.pulse.at_disk();
         let located = self.shared.rows[self.lane.index()].locate(self.position)?;
         self.shared.report_damage(self.lane);
         Ok(located)

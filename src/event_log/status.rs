@@ -108,7 +108,7 @@ impl EventLog {
     /// When an event was accepted, or the first that is there behind it; Unix milliseconds, give or take what was stored in
     /// the same frame. `None` when it cannot be read. May have to search a whole generation: not for every question.
     pub fn time_of(&self, lane: Lane, sequence: u64) -> Option<i64> {
-        let row = &self.shared.rows[lane.index()];
+        let (row, _at_disk) = (&self.shared.rows[lane.index()], self.shared.pulse.at_disk());
         let (generation, sequence) = match row.locate(sequence).ok()? {
             Located::In(generation) => (generation, sequence),
             Located::Gone(next) => match row.locate(next).ok()? {

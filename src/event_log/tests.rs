@@ -92,6 +92,24 @@ async fn append(log: &EventLog, events: &[Vec<u8>]) -> u64 {
 }
 
 #[tokio::test]
+async fn a_writer_that_waits_for_somebody_at_the_disk_is_there_too_and_rests_when_all_is_written() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    // It has begun, and waits for work.
+    let next = log.append(Lane::Routine, &[draft(b"x")]).await.expect("appended");
+    log.commit(Lane::Routine, next).await.expect("durable");
+    eventually(|| log.signs() == Signs::default()).await;
+    let held: Vec<_> = log.shared.rows.iter().map(Row::hold).collect();
+    let next = log.append(Lane::Routine, &[draft(b"x")]).await.expect("appended");
+    eventually(|| log.signs().at_disk > Some(Duration::from_millis(200))).await;
+    assert_eq!(log.signs().silent, Duration::ZERO);
+    drop(held);
+    log.commit(Lane::Routine, next).await.expect("durable");
+    eventually(|| log.signs() == Signs::default()).await;
+    log.close();
+}
+
+#[tokio::test]
 async fn events_are_read_in_the_order_in_which_they_were_appended_also_after_reopening() {
     let directory = tempfile::tempdir().expect("a directory");
     let events: Vec<Vec<u8>> = (0..3000).map(|n| format!("event {n}").into_bytes()).collect();

@@ -193,16 +193,24 @@ impl Writer {
     pub(super) fn run(mut self) -> Result<(), LogError> {
         let shared = Arc::clone(&self.shared);
         shared.signs.watch_this_thread();
+        let at_disk = shared.pulse.at_disk();
         self.retain();
+        drop(at_disk);
         loop {
             let work = shared.buffer.next_work(self.alarm());
             shared.signs.begin();
+            shared.pulse.beat();
+            let encoded = match &work {
+                Work::Write(blocks) => self.encode_all(blocks)?,
+                _ => Vec::new(),
+            };
+            // From here on it is at the disk, or waits for a reader who is.
+            let _at_disk = shared.pulse.at_disk();
+            // Only now: compressing went on while the disk was busy with what came before.
+            self.finish_flush();
             let closed = matches!(work, Work::Close) && !self.winds_up();
-            if !matches!(work, Work::Write(_)) {
-                self.finish_flush();
-            }
             match work {
-                Work::Write(blocks) => self.write(blocks)?,
+                Work::Write(blocks) => self.write(blocks, encoded),
                 Work::Cursors => self.keep_ledger(),
                 Work::Alarm => self.chores(),
                 Work::Close if closed => self.close(),
@@ -211,6 +219,7 @@ impl Writer {
             self.strike();
             shared.note_damage();
             shared.signs.end();
+            shared.pulse.rest();
             if closed {
                 return Ok(());
             }
@@ -245,16 +254,17 @@ impl Writer {
         self.grow_ballast_at = now + pause;
     }
 
-    /// Writes blocks, flushing whenever enough has been put. A flush never covers two lanes: each has its own store.
-    fn write(&mut self, blocks: Vec<Block>) -> Result<(), LogError> {
-        let flush_bytes = self.shared.settings.flush_bytes;
+    fn encode_all(&mut self, blocks: &[Block]) -> Result<Vec<Vec<Pending>>, LogError> {
         let effort = if self.shared.buffer.take_crowded() { Effort::Hurried } else { Effort::Usual };
         self.encoder
             .set_effort(effort)
             .map_err(|e| LogError::io("compress for", &self.shared.settings.directory, e))?;
-        let encoded: Vec<_> = blocks.iter().map(|block| self.encode(block)).collect::<Result<_, _>>()?;
-        // Only now: compressing went on while the disk was busy with what came before.
-        self.finish_flush();
+        blocks.iter().map(|block| self.encode(block)).collect()
+    }
+
+    /// Writes blocks, flushing whenever enough has been put. A flush never covers two lanes: each has its own store.
+    fn write(&mut self, blocks: Vec<Block>, encoded: Vec<Vec<Pending>>) {
+        let flush_bytes = self.shared.settings.flush_bytes;
         let mut last = None;
         for (block, frames) in blocks.into_iter().zip(encoded) {
             let lane = block.lane;
@@ -282,7 +292,6 @@ impl Writer {
             Some(last) => self.flush(last),
             None => {}
         }
-        Ok(())
     }
 
     /// Has a lane flushed while the next step is compressed.
