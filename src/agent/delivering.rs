@@ -15,9 +15,10 @@ use super::{config::ControllerSettings, supervisor::Supervisor, system_info};
 use crate::{
     dead_letters::DeadLetters,
     event_log::{Cursor, EventLog},
+    health::Pulse,
     host::Host,
     sinks::{
-        Delivery, Pulse, Threshold,
+        Delivery, Threshold,
         uplink::{self, Uplink, UplinkState, control::Order},
     },
 };

@@ -20,7 +20,6 @@ pub use self::families::families;
 use self::page::Beside;
 use super::{config::MetricsSettings, status::StatusParts};
 use crate::{
-    event_log::Progress,
     local_api::TroubleSource,
     metrics::{Exposed, Format, Listener},
 };
@@ -75,16 +74,13 @@ impl Exposed for Exposition {
 
     fn page(&self, format: Format) -> String {
         let Some(parts) = self.parts.get() else { return page::starting(format) };
-        let status = parts.status_within(LOOK_TIME_MAX);
+        let (status, signs) = (parts.status_within(LOOK_TIME_MAX), parts.log.signs());
         let beside = Beside {
             ready: Exposition::trouble(self).is_none(),
             now: parts.clock.unix_milliseconds(),
             counts: parts.emitter.counts(),
             commits: parts.log.commits(),
-            writer_stalled_seconds: match parts.log.progress() {
-                Progress::Fine | Progress::Still(_) => 0.0,
-                Progress::Hung(since) | Progress::Stuck(since) => since.as_secs_f64(),
-            },
+            writer_stalled_seconds: signs.stuck().or(signs.hung()).map_or(0.0, |time| time.as_secs_f64()),
             dead_letters_bytes: parts.dead_letters.bytes(),
         };
         page::page(&status, &beside, format)

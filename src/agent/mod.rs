@@ -58,6 +58,7 @@ pub use self::{
 use crate::{
     dead_letters::DeadLetters,
     event_log::{self, ClockState, EventLog},
+    health::Pulse,
     host::{
         self, Host,
         clock::{Clock, Synchronisation},
@@ -65,7 +66,7 @@ use crate::{
     local_api::{self, LocalApi, Rooms},
     pipeline::{Emitter, Gate, Memory, MemoryKeeper},
     schema::local::SOCKET,
-    sinks::{Pulse, uplink::UplinkState},
+    sinks::uplink::UplinkState,
     spool::Spool,
     telemetry::{ErrorChain, logging::LogLevel, message},
 };
@@ -332,9 +333,10 @@ impl Agent {
 /// Closes the log on a thread of its own. Waits as long as the disk does, and otherwise until `deadline`: what is not written
 /// by then is what a kill would have lost, and the next start records it.
 async fn close(log: EventLog, deadline: tokio::time::Instant) {
-    let mut closing = tokio::task::spawn_blocking(move || log.close());
+    let closed = log.clone();
+    let mut closing = tokio::task::spawn_blocking(move || closed.close());
     while tokio::time::timeout(CLOSE_LOOK, &mut closing).await.is_err() {
-        if tokio::time::Instant::now() >= deadline && !event_log::disk_is_awaited() {
+        if tokio::time::Instant::now() >= deadline && log.signs().at_disk.is_none() {
             tracing::warn!("the event log does not close in time; ending without it");
             return;
         }

@@ -7,7 +7,6 @@
 //! too. A slow disk or a silent controller alone never ends anything.
 
 use std::{
-    cell::LazyCell,
     io,
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
@@ -18,15 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::systemd;
 use crate::{
-    event_log::{DiskWaits, EventLog, LOOK_MAX, Progress, STUCK_AFTER},
-    sinks::Pulse,
+    event_log::EventLog,
+    health::{AtDisk, Pulse, STUCK_AFTER, Signs},
     telemetry::message,
 };
 
 /// Between two looks; the unit's `WatchdogSec=` is several times as long.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Who has not moved for so long is not vouched for to systemd. Longer than any beat ([`crate::sinks::BEAT`]).
+/// Who has not moved for so long is not vouched for to systemd. Longer than any beat ([`crate::health::BEAT`]).
 const DOUBTED_AFTER: Duration = Duration::from_secs(6);
 
 /// The journal's thread gets this long for the last line.
@@ -48,14 +47,13 @@ impl Watchdog {
     pub(super) fn start(log: EventLog, loops: &[(&'static str, Pulse)]) -> io::Result<Watchdog> {
         let watchdog = Watchdog { ending: Arc::default() };
         let ending = Arc::clone(&watchdog.ending);
-        let (mut watch, mut disk) = (Watch::new(loops), DiskWaits::default());
+        let mut watch = Watch::new(loops);
         thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
             while !is_ended(&ending) {
-                let now = Instant::now();
-                match watch.look(now, log.progress(), || disk.look(now)) {
-                    Health::Good => systemd::watchdog(),
-                    Health::Doubtful => {}
-                    Health::Stuck(what, time) => end(what, time),
+                match watch.look(Instant::now(), log.signs()) {
+                    (what, silent) if silent >= STUCK_AFTER => end(what, silent),
+                    (_, silent) if silent >= DOUBTED_AFTER => {}
+                    _ => systemd::watchdog(),
                 }
             }
         })?;
@@ -101,87 +99,50 @@ pub(super) async fn beat(pulse: Pulse, shutdown: CancellationToken) {
     }
 }
 
-/// What a look has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Health {
-    /// All get on.
-    Good,
-    /// Somebody has not moved for a while.
-    Doubtful,
-    /// The part that will not move again, and for how long it has not.
-    Stuck(&'static str, Duration),
-}
-
-/// What earlier looks have seen.
+/// What is looked at.
 struct Watch {
-    loops: Vec<Seen>,
-    last: Option<Instant>,
+    loops: Vec<(&'static str, Pulse)>,
     /// Whether it has been told that the disk hangs.
     hangs: bool,
-}
-
-struct Seen {
-    name: &'static str,
-    pulse: Pulse,
-    beats: u64,
-    still: Duration,
+    /// For the loops, while the log's disk keeps the writer or a reader waiting.
+    excuses: Vec<AtDisk>,
 }
 
 impl Watch {
     fn new(loops: &[(&'static str, Pulse)]) -> Watch {
-        let seen = |(name, pulse): &(&'static str, Pulse)| Seen {
-            name,
-            beats: pulse.beats(),
-            pulse: pulse.clone(),
-            still: Duration::ZERO,
-        };
-        Watch { loops: loops.iter().map(seen).collect(), last: None, hangs: false }
+        Watch { loops: loops.to_vec(), hangs: false, excuses: Vec::new() }
     }
 
-    fn look(&mut self, now: Instant, writer: Progress, disk_is_awaited: impl FnOnce() -> bool) -> Health {
-        let passed = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last)).min(LOOK_MAX);
-        self.last = Some(now);
-        self.tell_of_disk(writer);
-        // At most once: two looks at the same moment would find everybody in the same wait.
-        let disk_is_awaited = LazyCell::new(disk_is_awaited);
-        let loops = self.loops.iter_mut().map(|seen| (seen.name, seen.look(now, passed, || *disk_is_awaited)));
-        let (name, still) = loops.max_by_key(|(_, still)| *still).unwrap_or_default();
-        match writer {
-            Progress::Stuck(time) => Health::Stuck("event log", time),
-            _ if still >= STUCK_AFTER => Health::Stuck(name, still),
-            Progress::Still(time) if time >= DOUBTED_AFTER => Health::Doubtful,
-            _ if still >= DOUBTED_AFTER => Health::Doubtful,
-            _ => Health::Good,
-        }
+    /// Who has not moved for longest, and for how long.
+    fn look(&mut self, now: Instant, log: Signs) -> (&'static str, Duration) {
+        self.tell_of_disk(log);
+        self.excuse(log);
+        let silent = self.loops.iter().map(|(name, pulse)| (*name, pulse.look(now, false).silent));
+        silent.chain([("event log", log.silent)]).max_by_key(|(_, silent)| *silent).unwrap_or_default()
     }
 
-    fn tell_of_disk(&mut self, writer: Progress) {
-        match writer {
-            Progress::Hung(since) if !self.hangs => {
-                self.hangs = true;
-                tracing::error!(
-                    message_id = %message::WRITER_STUCK,
-                    seconds = since.as_secs(),
-                    "the disk of the event log does not answer; waiting for it"
-                );
-            }
-            Progress::Fine if self.hangs => {
-                self.hangs = false;
+    fn tell_of_disk(&mut self, log: Signs) {
+        match log.hung() {
+            Some(time) if !self.hangs => tracing::error!(
+                message_id = %message::WRITER_STUCK,
+                seconds = time.as_secs(),
+                "the disk of the event log does not answer; waiting for it"
+            ),
+            None if self.hangs => {
                 tracing::info!(message_id = %message::WRITER_MOVES, "the disk of the event log answers again");
             }
             _ => {}
         }
+        self.hangs = log.hung().is_some();
     }
-}
 
-impl Seen {
-    /// For how long it has owed a beat and given none, while no disk was waited for.
-    fn look(&mut self, now: Instant, passed: Duration, disk_is_awaited: impl FnOnce() -> bool) -> Duration {
-        let beats = self.pulse.beats();
-        let moves = beats != self.beats || !self.pulse.owes(now) || disk_is_awaited();
-        self.still = if moves { Duration::ZERO } else { self.still + passed };
-        self.beats = beats;
-        self.still
+    /// Whoever is at the log's disk may hold what others need: nobody is stuck before the disk answers.
+    fn excuse(&mut self, log: Signs) {
+        if log.at_disk.is_none_or(|time| time < DOUBTED_AFTER) {
+            self.excuses.clear();
+        } else if self.excuses.is_empty() {
+            self.excuses = self.loops.iter().map(|(_, pulse)| pulse.at_disk()).collect();
+        }
     }
 }
 
@@ -189,20 +150,13 @@ impl Seen {
 mod tests {
     use super::*;
 
-    const DISK: fn() -> bool = || true;
-    const NO_DISK: fn() -> bool = || false;
+    const SECOND: Duration = Duration::from_secs(1);
 
     /// Looks every two seconds from `seconds.start` to `seconds.end`; gives what is found at last.
-    fn look(
-        watch: &mut Watch,
-        seconds: std::ops::Range<u64>,
-        writer: Progress,
-        disk_is_awaited: fn() -> bool,
-    ) -> Health {
+    fn look(watch: &mut Watch, seconds: std::ops::Range<u32>, log: Signs) -> (&'static str, u64) {
         let start = Instant::now();
-        let looks =
-            seconds.step_by(2).map(|second| watch.look(start + Duration::from_secs(second), writer, disk_is_awaited));
-        looks.last().expect("a look")
+        let looks = seconds.step_by(2).map(|second| watch.look(start + second * SECOND, log));
+        looks.last().map(|(name, silent)| (name, silent.as_secs())).expect("a look")
     }
 
     fn delivery() -> (Pulse, Watch) {
@@ -212,50 +166,26 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_does_not_beat_is_doubted_and_then_stuck() {
+    fn who_has_not_moved_for_longest_is_named() {
         let (pulse, mut watch) = delivery();
-        assert_eq!(look(&mut watch, 0..6, Progress::Fine, NO_DISK), Health::Good);
-        assert_eq!(look(&mut watch, 6..8, Progress::Fine, NO_DISK), Health::Doubtful);
-        pulse.beat();
-        assert_eq!(look(&mut watch, 8..10, Progress::Fine, NO_DISK), Health::Good);
-        assert!(matches!(look(&mut watch, 10..26, Progress::Fine, NO_DISK), Health::Stuck("delivery", _)));
-    }
-
-    #[test]
-    fn a_loop_may_wait_for_an_answer_until_its_deadline_and_for_a_disk_for_ever() {
-        let (pulse, mut watch) = delivery();
-        pulse.wait(Duration::from_secs(50));
-        assert_eq!(look(&mut watch, 0..50, Progress::Fine, NO_DISK), Health::Good);
-        assert_eq!(look(&mut watch, 50..600, Progress::Fine, DISK), Health::Good);
-        assert!(matches!(look(&mut watch, 600..618, Progress::Fine, NO_DISK), Health::Stuck("delivery", _)));
-    }
-
-    #[test]
-    fn a_loop_that_has_ended_is_not_waited_for() {
-        let (pulse, mut watch) = delivery();
+        assert_eq!(look(&mut watch, 0..12, Signs::default()), ("delivery", 10));
+        let log = Signs { silent: 11 * SECOND, ..Signs::default() };
+        assert_eq!(look(&mut watch, 10..11, log), ("event log", 11));
+        assert_eq!(look(&mut watch, 12..21, log), ("delivery", 20));
         pulse.rest();
-        assert_eq!(look(&mut watch, 0..100, Progress::Fine, NO_DISK), Health::Good);
+        assert_eq!(look(&mut watch, 22..60, log), ("event log", 11));
     }
 
     #[test]
-    fn only_a_writer_that_is_stuck_ends_the_process_and_one_that_is_still_is_not_vouched_for() {
-        let (pulse, mut watch) = delivery();
-        pulse.rest();
-        let seconds = Duration::from_secs;
-        let mut writer = |progress| look(&mut watch, 0..1, progress, NO_DISK);
-        assert_eq!(writer(Progress::Hung(seconds(3000))), Health::Good);
-        assert_eq!(writer(Progress::Still(seconds(4))), Health::Good);
-        assert_eq!(writer(Progress::Still(seconds(8))), Health::Doubtful);
-        assert_eq!(writer(Progress::Stuck(seconds(15))), Health::Stuck("event log", seconds(15)));
-    }
-
-    #[test]
-    fn what_nobody_has_seen_does_not_count() {
+    fn nobody_is_stuck_while_the_disk_of_the_log_hangs_which_is_told_after_thirty_seconds() {
         let (_pulse, mut watch) = delivery();
-        let start = Instant::now();
-        for hour in 0..3 {
-            let found = watch.look(start + Duration::from_secs(3600 * hour), Progress::Fine, NO_DISK);
-            assert!(!matches!(found, Health::Stuck(..)), "{found:?}");
-        }
+        let at_disk = |seconds| Signs { at_disk: Some(seconds * SECOND), ..Signs::default() };
+        assert_eq!(look(&mut watch, 0..11, at_disk(1)), ("delivery", 10), "a disk that is merely busy");
+        assert_eq!(look(&mut watch, 12..100, at_disk(6)).1, 0);
+        assert!(!watch.hangs);
+        assert_eq!(look(&mut watch, 100..200, at_disk(30)).1, 0);
+        assert!(watch.hangs);
+        assert_eq!(look(&mut watch, 200..217, Signs::default()), ("delivery", 16), "it answers again");
+        assert!(!watch.hangs);
     }
 }

@@ -4,10 +4,8 @@
 mod batch;
 mod compression;
 mod delivery;
-mod pulse;
 pub mod uplink;
 
 pub use batch::{Batch, Packing};
 pub use compression::{Compression, Message, Packer};
 pub use delivery::{Delivery, Threshold};
-pub use pulse::{BEAT, Pulse};

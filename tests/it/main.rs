@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that it links once.
 
+mod at_disk;
 mod command_line;
 mod config;
 mod control;

@@ -54,11 +54,12 @@ pub use self::{
     token::{Claims, TokenError, TokenSource, TokenTimes},
     window::{WINDOW_MAX, Window},
 };
-use super::{BEAT, Batch, Compression, Delivery, Packer, Packing, Pulse};
+use super::{Batch, Compression, Delivery, Packer, Packing};
 use crate::{
     backoff::random,
     dead_letters::DeadLetters,
     event_log::{Lane, LogError},
+    health::{BEAT, Pulse},
     telemetry::{ErrorChain, message},
 };
 
@@ -207,7 +208,8 @@ impl Uplink {
         while let Some(lane) = self.next_lane(hurried) {
             let Some((token, packing)) = self.packing().await else { return };
             self.pulse.beat();
-            match self.delivery.take(lane, &packing, (self.surroundings.now)()).await {
+            let taking = self.delivery.take(lane, &packing, (self.surroundings.now)());
+            match self.pulse.await_disk(taking).await {
                 Ok(Some(batch)) => {
                     self.unreadable = false;
                     self.send(batch, token, packing).await;
@@ -367,7 +369,9 @@ impl Uplink {
         };
         let refused_at = (self.surroundings.now)();
         let burial = Burial { code: code_name(&done.outcome), controller: self.settings.address.clone(), refused_at };
-        match burial.bury(&dead_letters, self.delivery.log(), &done.batch, &failure.error).await {
+        // Until the letter and the record of it are durable.
+        let burying = burial.bury(&dead_letters, self.delivery.log(), &done.batch, &failure.error);
+        match self.pulse.await_disk(burying).await {
             Ok(record) => {
                 self.records.extend(record);
                 let Batch { lane, first_sequence: sequence, .. } = done.batch;
@@ -438,8 +442,6 @@ impl Uplink {
             return;
         }
         self.link = None;
-        // Finding the controller, agreeing on TLS, registering.
-        self.pulse.wait(self.patience.connect_timeout() * 2 + self.patience.call_timeout);
         let connected = self.try_connect(&proof).await;
         self.pulse.beat();
         match connected {
@@ -461,7 +463,7 @@ impl Uplink {
 
     /// What the node proves itself with now; or a pause.
     async fn read_credentials(&mut self) -> Option<Proof> {
-        match self.credentials.read().await {
+        match self.pulse.await_disk(self.credentials.read()).await {
             Ok(proof) => {
                 self.state.proved(proof.token.expires_at, proof.certificate_expires_at());
                 Some(proof)

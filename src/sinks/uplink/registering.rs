@@ -15,11 +15,15 @@ use crate::{sinks::Compression, telemetry::ErrorChain};
 impl Uplink {
     /// A registered connection, and how the controller wants its batches, if it says.
     pub(super) async fn try_connect(&mut self, proof: &Proof) -> Result<(Connection, Option<Compression>), Failure> {
+        // Finding the controller, and agreeing on TLS.
+        self.pulse.wait(self.patience.connect_timeout() * 2);
         let connection = Connection::open(&self.settings.address, proof, &self.patience)
             .await
             .map_err(|error| Failure::retry(ErrorChain(&error).to_string()))?;
         let system_info = Arc::clone(&self.surroundings.system_info);
-        let system_info = tokio::task::spawn_blocking(move || system_info()).await.unwrap_or_default();
+        let measuring = tokio::task::spawn_blocking(move || system_info());
+        let system_info = self.pulse.await_disk(measuring).await.unwrap_or_default();
+        self.pulse.wait(self.patience.call_timeout);
         match guarded(connection.register(&proof.token.header, system_info)).await.unwrap_or_else(Err) {
             Ok((Some(response), _)) if !response.success => {
                 let error = format!("the controller does not register this node: {}", response.message);
@@ -27,7 +31,7 @@ impl Uplink {
             }
             Ok((response, accepts)) => {
                 let response = response.unwrap_or_default();
-                self.credentials.keep(&response).await;
+                self.pulse.await_disk(self.credentials.keep(&response)).await;
                 self.state.registered(Registration {
                     claims: proof.token.claims.clone(),
                     domain: response.domain,
