@@ -42,7 +42,6 @@ mod offline;
 mod opening;
 mod pending;
 mod pieces;
-mod progress;
 mod quarantine;
 mod reader;
 mod record;
@@ -55,7 +54,6 @@ mod settings;
 mod status;
 mod store;
 mod summary;
-mod threads;
 mod writer;
 
 #[cfg(test)]
@@ -84,12 +82,10 @@ pub use self::{
     ledger::{consumer::BLOB_BYTES_MAX, loss::Cause},
     offline::{GenerationReport, Glance, Report, StoppedLog},
     pieces::{Piece, Pieces},
-    progress::{LOOK_MAX, Progress, STUCK_AFTER},
     quarantine::Quarantined,
     reader::{BatchLimits, Gap, Read, Reader, Run, StoredEvent},
     refusal::Refusal,
     settings::{Room, Settings},
-    threads::{DiskWaits, disk_is_awaited},
 };
 use self::{
     buffer::Buffer,
@@ -136,7 +132,6 @@ struct Shared {
     degraded: Mutex<status::Degraded>,
     /// The writer's; readers are at the disk on its behalf, for it may need what they hold.
     pulse: Pulse,
-    signs: progress::Signs,
     /// What of the settings has changed since the log was opened.
     room: Mutex<Room>,
 }
@@ -242,7 +237,6 @@ impl EventLog {
             ballast_bytes: AtomicU64::new(0),
             degraded: Mutex::default(),
             pulse: Pulse::default(),
-            signs: progress::Signs::new(),
             rows,
             room: Mutex::new(settings.room()),
             settings,
@@ -420,11 +414,6 @@ impl EventLog {
             (_, Some(time)) => Some(format!("the disk has not answered for {} s", time.as_secs())),
             (None, None) => None,
         }
-    }
-
-    /// How the writer is doing, for a watchdog: to be asked every few seconds.
-    pub fn progress(&self) -> Progress {
-        self.shared.signs.progress(self.shared.buffer.has_work())
     }
 
     /// How the writer is doing, for a watchdog: to be asked every few seconds.

@@ -192,13 +192,11 @@ impl Writer {
     /// When zstd cannot allocate. Failures of the storage are worked around.
     pub(super) fn run(mut self) -> Result<(), LogError> {
         let shared = Arc::clone(&self.shared);
-        shared.signs.watch_this_thread();
         let at_disk = shared.pulse.at_disk();
         self.retain();
         drop(at_disk);
         loop {
             let work = shared.buffer.next_work(self.alarm());
-            shared.signs.begin();
             shared.pulse.beat();
             let encoded = match &work {
                 Work::Write(blocks) => self.encode_all(blocks)?,
@@ -218,7 +216,6 @@ impl Writer {
             }
             self.strike();
             shared.note_damage();
-            shared.signs.end();
             shared.pulse.rest();
             if closed {
                 return Ok(());

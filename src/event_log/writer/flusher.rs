@@ -15,7 +15,7 @@ use std::{
     thread,
 };
 
-use crate::event_log::{LogError, generation::Generation, threads::FLUSHER};
+use crate::event_log::{LogError, generation::Generation};
 
 /// The thread, as the writer sees it. It ends with this.
 pub(super) struct Flusher {
@@ -29,7 +29,7 @@ impl Flusher {
     pub(super) fn start() -> io::Result<Flusher> {
         let (orders, taken) = sync_channel::<Arc<Generation>>(1);
         let (given, outcomes) = sync_channel(1);
-        thread::Builder::new().name(FLUSHER.to_owned()).spawn(move || {
+        thread::Builder::new().name("event-log-flush".to_owned()).spawn(move || {
             for generation in taken {
                 let flushed = catch_unwind(AssertUnwindSafe(|| generation.flush()));
                 // The writer may drop its handle for good as soon as it has the outcome.
