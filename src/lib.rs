@@ -51,6 +51,7 @@
 //! - **node**: the machine, as the controller knows it.
 
 pub mod agent;
+pub mod allocator;
 pub mod backoff;
 pub mod bench;
 pub mod cli;

@@ -28,7 +28,7 @@ use std::{env, future::Future, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::event_log::Allocator;
+use crate::allocator::Allocator;
 
 pub use failure::{EXIT_CODES, Failure};
 

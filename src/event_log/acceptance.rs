@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{EventLog, Lane};
+use crate::event_log::{lane::Lane, log::EventLog};
 
 /// A full buffer is emptied in a moment, unless the disk hangs: producers that have waited for so long may go on waiting.
 const FULL_FOR: Duration = Duration::from_secs(10);
@@ -28,7 +28,7 @@ fn judge(ended: Option<String>, is_full: bool, oldest: Duration) -> Option<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_log::{Draft, Settings};
+    use crate::event_log::{draft::Draft, settings::Settings};
 
     #[test]
     fn a_full_memory_is_a_reason_only_when_the_disk_has_not_emptied_it_for_a_while() {

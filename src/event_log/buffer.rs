@@ -15,9 +15,12 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{
-    ClockState, Draft, Lane, LogError,
-    frame::{Entry, push_event},
+use crate::event_log::{
+    clock_state::ClockState,
+    disk::frame::{Entry, push_event},
+    draft::Draft,
+    error::LogError,
+    lane::Lane,
 };
 
 /// The most bytes of events that wait in memory, whatever their number. A producer waits beyond it.

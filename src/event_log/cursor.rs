@@ -6,12 +6,12 @@
 
 use std::sync::Arc;
 
-use super::{
-    Gap, Lane, Shared,
-    ledger::{
-        loss::{Cause, Loss},
-        ranges::without,
-    },
+use crate::event_log::{
+    lane::Lane,
+    ledger::loss::{Cause, Loss},
+    ranges::without,
+    read::reader::Gap,
+    shared::Shared,
 };
 
 /// A consumer's place in each lane. Cheap to copy; every copy is of the same consumer.

@@ -5,8 +5,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Lane, ledger::loss::Cause};
-use crate::schema::local::LossStatus;
+use crate::{
+    event_log::{lane::Lane, ledger::loss::Cause},
+    schema::local::LossStatus,
+};
 
 /// The counters.
 #[derive(Debug, Default)]

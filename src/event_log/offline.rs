@@ -12,19 +12,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    Gap, Lane, LogError, Quarantined, StoredEvent,
+use crate::event_log::{
     disk::{
-        slots,
+        files,
+        frame::{Frame, event_at},
+        lock::Lock,
+        quarantine::{self, Quarantined},
+        repair, slots,
         volume::{self, Known},
     },
-    frame::{Frame, event_at},
-    ledger::{
-        Ledger,
-        ranges::{joined, without},
-    },
-    lock::Lock,
-    opening, quarantine, repair,
+    error::LogError,
+    lane::Lane,
+    ledger::Ledger,
+    opening,
+    ranges::{joined, without},
+    read::reader::{Gap, StoredEvent},
 };
 
 pub use self::glance::Glance;
@@ -148,7 +150,7 @@ impl StoppedLog {
     fn ledger(&self) -> Result<Noted, LogError> {
         let found = match slots::read(&self.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => slots::Found::default(),
-            found => found.map_err(|e| LogError::io("read", &self.root.join(slots::NAME), e))?,
+            found => found.map_err(|e| LogError::io("read", &self.root.join(files::LEDGER), e))?,
         };
         let header = opening::header_of(&self.root, &found)?;
         let consumers = found.bodies.iter().enumerate().skip(1).map(|(number, body)| (number, body.as_slice()));
@@ -213,8 +215,8 @@ impl StoppedLog {
     /// # Errors
     /// When the file system refuses; it is then where it was.
     pub fn set_ledger_aside(&self) -> Result<PathBuf, LogError> {
-        let ledger = self.root.join(slots::NAME);
-        quarantine::take_in(&self.root, &ledger, slots::NAME).map_err(|e| LogError::io("move", &ledger, e))
+        let ledger = self.root.join(files::LEDGER);
+        quarantine::take_in(&self.root, &ledger, files::LEDGER).map_err(|e| LogError::io("move", &ledger, e))
     }
 }
 

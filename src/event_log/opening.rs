@@ -9,26 +9,30 @@ use std::{collections::BTreeSet, fs, io, ops::Range, path::Path, time::Duration}
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use uuid::Uuid;
 
-use super::{
-    Lane, LogError, Settings,
-    age::{AgeClock, Noted},
-    disk::{
-        slots::{self, Slots},
-        volume::{self, Known, Stranger},
-    },
-    durable::{make_directory, sync_directory},
-    ledger::{
-        Ledger,
-        header::{Extent, Header},
-        loss::{Cause, Loss},
+use crate::{
+    event_log::{
+        disk::{
+            files::{self, make_directory, sync_directory},
+            lock::Lock,
+            quarantine,
+            row::Row,
+            slots::{self, Slots},
+            volume::{self, Known, Stranger},
+        },
+        error::LogError,
+        lane::Lane,
+        ledger::{
+            Ledger,
+            age::{AgeClock, Noted},
+            header::{Extent, Header},
+            loss::{Cause, Loss},
+            numbering::{Numbering, Numbers},
+        },
         ranges::without,
+        settings::Settings,
     },
-    lock::Lock,
-    numbering::{Numbering, Numbers},
-    quarantine,
-    row::Row,
+    telemetry::message,
 };
-use crate::telemetry::message;
 
 /// What the disk holds.
 pub(super) struct Found {
@@ -65,7 +69,7 @@ impl Found {
             _ => None,
         };
         let lock = if fault.is_none() { Some(Lock::take(root)?) } else { None };
-        let is_new = ["urgent", "routine", "quarantine", slots::NAME].iter().all(|name| is_absent(&root.join(name)));
+        let is_new = ["urgent", "routine", "quarantine", files::LEDGER].iter().all(|name| is_absent(&root.join(name)));
         if !is_new {
             send_home(root)?;
         }
@@ -138,7 +142,7 @@ struct Noticed {
 
 impl Noticed {
     fn read(root: &Path) -> Result<Noticed, LogError> {
-        let (slots, found) = Slots::find(root).map_err(|e| LogError::io("read", &root.join(slots::NAME), e))?;
+        let (slots, found) = Slots::find(root).map_err(|e| LogError::io("read", &root.join(files::LEDGER), e))?;
         let header = header_of(root, &found)?;
         let consumers = found.bodies.iter().enumerate().skip(1).map(|(number, body)| (number, body.as_slice()));
         let (ledger, unknown) = Ledger::load(consumers);
@@ -177,7 +181,7 @@ fn set_aside(root: &Path, slots: &mut Slots, why: &str) {
     };
     tracing::error!(
         message_id = %message::LOG_REPAIRED,
-        path = %root.join(slots::NAME).display(),
+        path = %root.join(files::LEDGER).display(),
         damage = why,
         kept,
         "the ledger of the event log is damaged; who has no cursor any more begins with the oldest event"
@@ -198,7 +202,7 @@ fn take_older(root: &Path) -> Option<bool> {
     }
     tracing::info!(path = %root.display(), "the event log was written by an older version: delivery begins with its oldest event");
     let closed = fs::remove_file(&mark);
-    if let Err(error) = quarantine::remove_store(&meta) {
+    if let Err(error) = files::remove_store(&meta) {
         tracing::warn!(%error, "what the older version kept beside its events stays");
     }
     Some(closed.is_ok())

@@ -7,17 +7,19 @@ use bytes::Bytes;
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::{
-    Lane, LogError,
-    frame::event_at,
-    generation::Generation,
-    ledger::loss::{Cause, Loss},
-};
-use crate::schema::{
-    Payload as _,
-    events::{
-        self, Event, EventLevel, EventLossPayload, event::EventPayload, event_loss_payload::EventLossOperation,
-        system_event::EventType,
+use crate::{
+    event_log::{
+        disk::{frame::event_at, generation::Generation},
+        error::LogError,
+        lane::Lane,
+        ledger::loss::{Cause, Loss},
+    },
+    schema::{
+        Payload as _,
+        events::{
+            self, Event, EventLevel, EventLossPayload, event::EventPayload, event_loss_payload::EventLossOperation,
+            system_event::EventType,
+        },
     },
 };
 

@@ -3,12 +3,17 @@
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::{
-    Draft, EventLog, Lane, LogError,
-    ledger::loss::{Cause, Loss},
-    record::{CATEGORY, LEVEL, RECORDS, Record, record_of},
+use crate::{
+    event_log::{
+        draft::Draft,
+        error::LogError,
+        lane::Lane,
+        ledger::loss::{Cause, Loss},
+        log::EventLog,
+        record::{CATEGORY, LEVEL, RECORDS, Record, record_of},
+    },
+    schema::events::{Event, event_loss_payload::EventLossOperation},
 };
-use crate::schema::events::{Event, event_loss_payload::EventLossOperation};
 
 /// An event that a consumer refuses by itself, under the number with which it was offered.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +72,7 @@ impl Refusal<'_> {
 mod tests {
     use super::*;
     use crate::{
-        event_log::{Read, Settings, StoredEvent},
+        event_log::{read::reader::Read, read::reader::StoredEvent, settings::Settings},
         schema::events::{EventLevel, EventLossPayload},
     };
 

@@ -6,7 +6,14 @@ use std::{path::PathBuf, time::Duration};
 
 use uuid::Uuid;
 
-use super::{GENERATION_BYTES, Lane, ballast, retention, writer};
+use crate::event_log::{
+    disk::{ballast, generation::GENERATION_BYTES},
+    lane::Lane,
+    ledger::retention,
+};
+
+/// The most that is put between two flushes, bytes, unless told otherwise.
+const FLUSH_BYTES: usize = 256 * 1024;
 
 /// Where the log lies, and its bounds.
 #[derive(Clone, Debug)]
@@ -51,7 +58,7 @@ impl Settings {
             buffer_size: 20_000,
             flush_threshold: 18_000,
             flush_interval: Duration::from_secs(1),
-            flush_bytes: writer::FLUSH_BYTES,
+            flush_bytes: FLUSH_BYTES,
             disk_bytes_max: 1 << 30,
             ballast_bytes_max: ballast::BALLAST_BYTES_MAX,
             history_bytes: Some(64 << 20),

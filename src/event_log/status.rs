@@ -2,33 +2,21 @@
 
 use std::{
     sync::{PoisonError, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::{
-    EventLog, Lane, quarantine,
-    row::{Located, Row},
-};
 use crate::{
+    event_log::{
+        disk::{
+            quarantine,
+            row::{Located, Row},
+        },
+        lane::Lane,
+        log::EventLog,
+    },
     metrics::Histogram,
     schema::local::{CursorStatus, LaneStatus, LogStatus},
 };
-
-/// Why events are not durable, and since when.
-#[derive(Debug, Default)]
-pub(super) struct Degraded {
-    /// Empty when they are.
-    pub(super) reason: String,
-    since: Option<Instant>,
-}
-
-impl Degraded {
-    /// An empty reason: all is well again.
-    pub(super) fn because(&mut self, reason: String) {
-        self.since = (!reason.is_empty()).then(|| self.since.unwrap_or_else(Instant::now));
-        self.reason = reason;
-    }
-}
 
 /// What of a lane is nowhere but in memory.
 struct AtRisk {
@@ -170,7 +158,7 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_log::{Cause, Draft, Settings};
+    use crate::event_log::{draft::Draft, ledger::loss::Cause, settings::Settings};
 
     #[tokio::test]
     async fn nothing_is_at_risk_once_it_is_durable_also_when_it_fills_a_generation() {

@@ -7,7 +7,13 @@ use std::{path::Path, time::Duration};
 use proptest::prelude::*;
 use prost::Message as _;
 
-use super::*;
+use uuid::Uuid;
+
+use super::{
+    disk::{durable, row::Row},
+    *,
+};
+use crate::health::Signs;
 use crate::schema::events::{
     Event, EventLossPayload, event::EventPayload, event_loss_payload::EventLossOperation, system_event::EventType,
 };

@@ -8,7 +8,7 @@ use super::{
     mebibytes, median,
     plain::PlainFile,
 };
-use crate::{bench::sample::Pool, event_log::Allocator};
+use crate::{allocator::Allocator, bench::sample::Pool};
 
 /// Sizes, bytes: each just under a whole number of the storage's segments.
 const SIZES: [u64; 3] = [4020 * 1024, 8080 * 1024, 16160 * 1024];

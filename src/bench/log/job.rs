@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{BenchError, stream, throughput::stored_bytes};
 use crate::{
+    allocator::Allocator,
     bench::{
         machine::{Peak, anonymous_kib},
         sample::{self, Pool},
     },
-    event_log::{Allocator, EventLog, Lane, Settings},
+    event_log::{EventLog, Lane, Settings},
 };
 
 /// What a process shall do.

@@ -15,10 +15,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::event_log::{durable::sync_directory, error::is_damage, quarantine};
-
-/// Its name below the log's root.
-pub(in crate::event_log) const NAME: &str = "ledger";
+use crate::event_log::{
+    disk::{
+        files::{LEDGER, sync_directory},
+        quarantine,
+    },
+    error::is_damage,
+};
 
 const MAGIC: [u8; 8] = *b"RODENTL\x01";
 
@@ -75,7 +78,7 @@ impl Slots {
     /// # Errors
     /// When there is a file that cannot be read.
     pub(in crate::event_log) fn find(root: &Path) -> io::Result<(Slots, Found)> {
-        let path = root.join(NAME);
+        let path = root.join(LEDGER);
         quarantine::make_way_for_file(root, &path)?;
         let mut slots = Slots { root: root.to_owned(), file: None, pairs: Vec::new(), unsynced: false };
         let found = match look(&path) {
@@ -155,7 +158,7 @@ impl Slots {
     /// # Errors
     /// When there is a file that cannot be read.
     pub(in crate::event_log) fn verify(&mut self) -> io::Result<Option<PathBuf>> {
-        let read = match look(&self.root.join(NAME)) {
+        let read = match look(&self.root.join(LEDGER)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read?,
         };
@@ -175,11 +178,11 @@ impl Slots {
     /// # Errors
     /// As the file system says; it is then still where it was, and is written over.
     pub(in crate::event_log) fn set_aside(&mut self) -> io::Result<Option<PathBuf>> {
-        let path = self.root.join(NAME);
+        let path = self.root.join(LEDGER);
         if !path.exists() {
             return Ok(None);
         }
-        let there = quarantine::take_in(&self.root, &path, NAME)?;
+        let there = quarantine::take_in(&self.root, &path, LEDGER)?;
         self.forget();
         self.pairs.clear();
         Ok(Some(there))
@@ -195,7 +198,7 @@ impl Slots {
         let file = match self.file.take() {
             Some(file) => file,
             None => {
-                let file = open(&self.root.join(NAME), OpenOptions::new().write(true).create(true))?;
+                let file = open(&self.root.join(LEDGER), OpenOptions::new().write(true).create(true))?;
                 // Whoever wrote it last may have been killed before a sync: what is written next must not be all there is.
                 file.sync_all()?;
                 sync_directory(&self.root)?;
@@ -222,7 +225,7 @@ impl Slots {
 /// # Errors
 /// As the file system says.
 pub(in crate::event_log) fn read(root: &Path) -> io::Result<Found> {
-    let read = match look(&root.join(NAME)) {
+    let read = match look(&root.join(LEDGER)) {
         // What lies there and is no ledger.
         Err(error) if is_damage(&error) => Vec::new(),
         read => read?,
@@ -346,10 +349,10 @@ mod tests {
                 "round {round}"
             );
         }
-        let before = fs::metadata(root.path().join(NAME)).expect("there").modified().expect("a time");
+        let before = fs::metadata(root.path().join(LEDGER)).expect("there").modified().expect("a time");
         slots.put(0, &[4; 9]).expect("nothing to do");
         slots.sync().expect("nothing to do");
-        assert_eq!(fs::metadata(root.path().join(NAME)).expect("there").modified().expect("a time"), before);
+        assert_eq!(fs::metadata(root.path().join(LEDGER)).expect("there").modified().expect("a time"), before);
         assert!(slots.put(0, &[0; BODY_BYTES_MAX + 1]).is_err());
         assert!(slots.put(BODIES_MAX, &[]).is_err());
     }
@@ -357,7 +360,7 @@ mod tests {
     #[test]
     fn a_slot_torn_at_any_byte_leaves_the_body_before() {
         let root = tempfile::tempdir().expect("a directory");
-        let path = root.path().join(NAME);
+        let path = root.path().join(LEDGER);
         let (mut slots, _) = Slots::find(root.path()).expect("nothing");
         for body in [&b"before"[..], b"and after"] {
             slots.put(1, body).expect("written");
@@ -380,7 +383,7 @@ mod tests {
     #[test]
     fn what_was_put_again_and_again_without_a_sync_never_touches_the_durable_slot() {
         let root = tempfile::tempdir().expect("a directory");
-        let path = root.path().join(NAME);
+        let path = root.path().join(LEDGER);
         let (mut slots, _) = Slots::find(root.path()).expect("nothing");
         slots.put(0, b"durable").expect("written");
         slots.sync().expect("durable");
@@ -403,7 +406,7 @@ mod tests {
         slots.put(0, b"header").expect("written");
         slots.sync().expect("durable");
         assert!(Slots::find(root.path()).expect("readable").1.damaged.is_empty());
-        let path = root.path().join(NAME);
+        let path = root.path().join(LEDGER);
         let length = fs::metadata(&path).expect("there").len() as usize;
         fs::write(&path, vec![0xA5; length]).expect("written");
         let found = Slots::find(root.path()).expect("readable").1;

@@ -14,12 +14,15 @@ use std::{
 use uuid::Uuid;
 
 use crate::event_log::{
-    Lane, LogError,
-    frame::Header,
-    generation::{self, directory},
-    manifest::Manifest,
-    salvage::Salvage,
-    summary::Summary,
+    disk::{
+        frame::Header,
+        generation::{self, directory},
+        manifest::Manifest,
+        salvage::Salvage,
+        summary::Summary,
+    },
+    error::LogError,
+    lane::Lane,
 };
 
 /// What the ledger says of a lane's end.

@@ -9,21 +9,22 @@ use std::{ops::Range, sync::Arc};
 use bytes::{Buf as _, BufMut as _};
 use uuid::Uuid;
 
-use super::{
-    loss::Loss,
+use super::loss::Loss;
+use crate::event_log::{
+    disk::slots::BODY_BYTES_MAX,
+    lane::Lane,
     ranges::{common, joined, without},
 };
-use crate::event_log::{Lane, disk::slots::BODY_BYTES_MAX};
 
 /// The most bytes of a consumer's name.
-pub(super) const NAME_BYTES_MAX: usize = 64;
+pub(in crate::event_log) const NAME_BYTES_MAX: usize = 64;
 
 /// The most bytes that a consumer keeps beside its cursor.
 pub const BLOB_BYTES_MAX: usize = 3 * 1024;
 
 /// Losses that are owed durably. Retention waits at this bound until the records of some are durable. A loss beyond it does
 /// not move what the slot says of the cursor: after a crash it is found once more.
-pub(super) const OWED_MAX: usize = 3;
+pub(in crate::event_log) const OWED_MAX: usize = 3;
 
 /// Holes that are kept durably. What lies in those beyond is recorded once more when the cursor comes there after a crash.
 const HOLES_MAX: usize = 16;
@@ -47,24 +48,24 @@ pub(in crate::event_log) struct Owed {
     pub(in crate::event_log) id: Uuid,
     pub(in crate::event_log) loss: Loss,
     /// Sequence of the record, once it is appended.
-    pub(super) told: Option<u64>,
+    pub(in crate::event_log) told: Option<u64>,
 }
 
 /// A place in a lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Position {
+pub(in crate::event_log) struct Position {
     /// Sequence of the next event that the consumer has to take.
-    pub(super) next: u64,
+    pub(in crate::event_log) next: u64,
     /// The same as it is on the disk.
-    pub(super) durable: u64,
+    pub(in crate::event_log) durable: u64,
     /// Everything before is with the consumer, on its way or in its memory: removing it loses nothing while it lives.
     held: u64,
 }
 
 /// One consumer.
 #[derive(Clone, Debug)]
-pub(super) struct Consumer {
-    pub(super) name: Arc<str>,
+pub(in crate::event_log) struct Consumer {
+    pub(in crate::event_log) name: Arc<str>,
     positions: [Position; 2],
     /// By lane, ascending, all ahead of the cursor; all of them recorded or owed.
     holes: [Vec<Range<u64>>; 2],
@@ -74,21 +75,21 @@ pub(super) struct Consumer {
 
 impl Consumer {
     /// One that begins at these sequences.
-    pub(super) fn new(name: &Arc<str>, first: [u64; 2]) -> Consumer {
+    pub(in crate::event_log) fn new(name: &Arc<str>, first: [u64; 2]) -> Consumer {
         let positions = first.map(|next| Position { next, durable: 0, held: 0 });
         Consumer { name: Arc::clone(name), positions, holes: Default::default(), owed: Vec::new(), blob: Vec::new() }
     }
 
-    pub(super) fn position(&self, lane: Lane) -> Position {
+    pub(in crate::event_log) fn position(&self, lane: Lane) -> Position {
         self.positions[lane.index()]
     }
 
-    pub(super) fn blob(&self) -> &[u8] {
+    pub(in crate::event_log) fn blob(&self) -> &[u8] {
         &self.blob
     }
 
     /// The consumer has everything before `next`. Gives whether that is news.
-    pub(super) fn take(&mut self, lane: Lane, next: u64, blob: Option<&[u8]>) -> bool {
+    pub(in crate::event_log) fn take(&mut self, lane: Lane, next: u64, blob: Option<&[u8]>) -> bool {
         let moved = self.positions[lane.index()].next < next;
         self.positions[lane.index()].next = self.position(lane).next.max(next);
         self.pass_holes(lane);
@@ -99,19 +100,19 @@ impl Consumer {
     }
 
     /// The consumer has everything before `position` in its hands; what it had in them before does not count any more.
-    pub(super) fn hold(&mut self, lane: Lane, position: u64) {
+    pub(in crate::event_log) fn hold(&mut self, lane: Lane, position: u64) {
         self.positions[lane.index()].held = position;
     }
 
     /// What of these sequences the consumer will not get if they go now, and has not been told of.
-    pub(super) fn misses(&self, lane: Lane, sequences: &Range<u64>) -> Vec<Range<u64>> {
+    pub(in crate::event_log) fn misses(&self, lane: Lane, sequences: &Range<u64>) -> Vec<Range<u64>> {
         let Position { next, held, .. } = self.position(lane);
         without(sequences.start.max(next).max(held)..sequences.end, &self.holes[lane.index()])
     }
 
     /// Events go that the consumer has not taken: it is owed the record. `gone` is what of the loss's sequences is not there
     /// any more, of which it has been told of `told`. Gives how many it loses.
-    pub(super) fn lose(&mut self, loss: &Loss, gone: &[Range<u64>], told: &[Range<u64>]) -> u64 {
+    pub(in crate::event_log) fn lose(&mut self, loss: &Loss, gone: &[Range<u64>], told: &[Range<u64>]) -> u64 {
         let lane = loss.lane;
         let parts: Vec<_> = gone.iter().flat_map(|range| self.misses(lane, range)).collect();
         let count = parts.iter().map(|part| (part.end - part.start) - common(part, told)).sum();
@@ -133,7 +134,7 @@ impl Consumer {
     }
 
     /// Whether another loss can be owed durably.
-    pub(super) fn can_owe(&self) -> bool {
+    pub(in crate::event_log) fn can_owe(&self) -> bool {
         self.owed.len() < OWED_MAX
     }
 
@@ -148,7 +149,7 @@ impl Consumer {
     }
 
     /// Appends with `append` the records that are owed and not appended; it gives the sequence of each.
-    pub(super) fn tell(&mut self, mut append: impl FnMut(&str, &Owed) -> u64) -> bool {
+    pub(in crate::event_log) fn tell(&mut self, mut append: impl FnMut(&str, &Owed) -> u64) -> bool {
         let mut told = false;
         for owed in self.owed.iter_mut().filter(|owed| owed.told.is_none()) {
             owed.told = Some(append(&self.name, owed));
@@ -158,13 +159,13 @@ impl Consumer {
     }
 
     /// What is recorded before `durable` in the records' lane, or has been taken from there, is not owed any more.
-    pub(super) fn strike(&mut self, records: Lane, durable: u64) {
+    pub(in crate::event_log) fn strike(&mut self, records: Lane, durable: u64) {
         let safe = durable.max(self.position(records).next);
         self.owed.retain(|owed| owed.told.is_none_or(|told| told >= safe));
     }
 
     /// Where it stands as far as its slot says why: not beyond a loss for which there is no room there.
-    pub(super) fn safe(&self) -> [u64; 2] {
+    pub(in crate::event_log) fn safe(&self) -> [u64; 2] {
         Lane::ALL.map(|lane| {
             let beyond = self.owed.iter().skip(OWED_MAX).filter(|owed| owed.loss.lane == lane);
             let first = beyond.map(|owed| owed.loss.sequences.start).min();
@@ -173,14 +174,14 @@ impl Consumer {
     }
 
     /// What lies before has durably been taken, or its loss is safely recorded.
-    pub(super) fn done(&self, lane: Lane) -> u64 {
+    pub(in crate::event_log) fn done(&self, lane: Lane) -> u64 {
         let owed = self.owed.iter().filter(|owed| owed.loss.lane == lane);
         let first = owed.map(|owed| owed.loss.sequences.start).min();
         self.position(lane).durable.min(first.unwrap_or(u64::MAX))
     }
 
     /// The body of its slot.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(in crate::event_log) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT, self.name.len() as u8];
         bytes.put_slice(self.name.as_bytes());
         self.safe().into_iter().for_each(|next| bytes.put_u64(next));
@@ -208,7 +209,7 @@ impl Consumer {
     }
 
     /// The opposite; `None` when these are not such bytes.
-    pub(super) fn from_bytes(mut bytes: &[u8]) -> Option<Consumer> {
+    pub(in crate::event_log) fn from_bytes(mut bytes: &[u8]) -> Option<Consumer> {
         let bytes = &mut bytes;
         if bytes.try_get_u8().ok()? != FORMAT {
             return None;
@@ -234,7 +235,7 @@ impl Consumer {
     }
 
     /// Its slot is on the disk as it was with these positions.
-    pub(super) fn persisted(&mut self, next: [u64; 2]) {
+    pub(in crate::event_log) fn persisted(&mut self, next: [u64; 2]) {
         for (position, next) in self.positions.iter_mut().zip(next) {
             position.durable = next;
         }

@@ -3,9 +3,11 @@
 use bytes::{Buf as _, BufMut as _};
 
 use crate::event_log::{
-    age::Noted,
     disk::slots::BODY_BYTES_MAX,
-    numbering::{Numbers, STRETCHES_MAX, Stretch},
+    ledger::{
+        age::Noted,
+        numbering::{Numbers, STRETCHES_MAX, Stretch},
+    },
 };
 
 /// The layout of the log's directory.
@@ -101,7 +103,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::event_log::Lane;
+    use crate::event_log::lane::Lane;
 
     #[test]
     fn a_header_comes_back_from_its_bytes_and_at_its_bounds_fits_its_slot() {

@@ -6,8 +6,8 @@ use bytes::{Buf as _, BufMut as _};
 use uuid::Uuid;
 
 use crate::event_log::{
-    Lane,
-    summary::{LEVELS, Summary},
+    disk::summary::{LEVELS, Summary},
+    lane::Lane,
 };
 
 /// Why events are lost.
@@ -68,7 +68,7 @@ pub(in crate::event_log) struct Loss {
 
 impl Loss {
     /// Length of [`Loss::to_bytes`].
-    pub(super) const BYTES: usize = 1 + 1 + 16 + 8 * (2 + 1 + LEVELS + 2);
+    pub(in crate::event_log) const BYTES: usize = 1 + 1 + 16 + 8 * (2 + 1 + LEVELS + 2);
 
     /// Of sequences of which nothing else is known.
     pub(in crate::event_log) fn of(lane: Lane, cause: Cause, epoch: Uuid, sequences: Range<u64>) -> Loss {
@@ -96,13 +96,13 @@ impl Loss {
     }
 
     /// A part of it, of which `count` events are lost. The levels are those of the whole: they stay only where they add up.
-    pub(super) fn part(&self, sequences: Range<u64>, count: u64) -> Loss {
+    pub(in crate::event_log) fn part(&self, sequences: Range<u64>, count: u64) -> Loss {
         let levels = if self.levels.iter().sum::<u64>() == count { self.levels } else { [0; LEVELS] };
         Loss { sequences, count, levels, ..self.clone() }
     }
 
     /// Takes in what follows it; false when that is no part of the same loss.
-    pub(super) fn join(&mut self, next: &Loss) -> bool {
+    pub(in crate::event_log) fn join(&mut self, next: &Loss) -> bool {
         let same = (self.lane, self.cause, self.epoch) == (next.lane, next.cause, next.epoch);
         if !same || !self.is_numbered() || self.sequences.end != next.sequences.start {
             return false;
@@ -120,7 +120,7 @@ impl Loss {
         true
     }
 
-    pub(super) fn to_bytes(&self, bytes: &mut Vec<u8>) {
+    pub(in crate::event_log) fn to_bytes(&self, bytes: &mut Vec<u8>) {
         bytes.put_u8(self.lane.number());
         bytes.put_u8(self.cause as u8);
         bytes.put_slice(self.epoch.as_bytes());
@@ -129,7 +129,7 @@ impl Loss {
         self.times.into_iter().for_each(|time| bytes.put_i64(time));
     }
 
-    pub(super) fn from_bytes(bytes: &mut &[u8]) -> Option<Loss> {
+    pub(in crate::event_log) fn from_bytes(bytes: &mut &[u8]) -> Option<Loss> {
         let lane = Lane::from_number(bytes.try_get_u8().ok()?)?;
         let cause = Cause::from_number(bytes.try_get_u8().ok()?)?;
         let epoch = Uuid::from_u128(bytes.try_get_u128().ok()?);

@@ -3,10 +3,12 @@
 //!
 //! Consumers, the pipeline and the writer change it; the writer makes it durable. Pure: nothing here touches the disk.
 
+pub(super) mod age;
 pub(super) mod consumer;
 pub(super) mod header;
 pub(super) mod loss;
-pub(super) mod ranges;
+pub(super) mod numbering;
+pub(super) mod retention;
 
 use std::{
     collections::BTreeMap,
@@ -18,14 +20,14 @@ use self::{
     consumer::{Consumer, NAME_BYTES_MAX, Owed},
     loss::Loss,
 };
-use super::{Lane, disk::slots::BODIES_MAX};
+use crate::event_log::{disk::slots::BODIES_MAX, lane::Lane, ranges};
 
 /// The most consumers that a log keeps.
-pub(super) const CONSUMERS_MAX: usize = BODIES_MAX - 1;
+pub(in crate::event_log) const CONSUMERS_MAX: usize = BODIES_MAX - 1;
 
 /// All consumers of a log.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(in crate::event_log) struct Ledger {
     state: Mutex<State>,
 }
 
@@ -38,15 +40,15 @@ struct State {
 }
 
 /// A body to be written, and where the cursor stands with it.
-pub(super) struct Body {
-    pub(super) number: usize,
-    pub(super) bytes: Vec<u8>,
+pub(in crate::event_log) struct Body {
+    pub(in crate::event_log) number: usize,
+    pub(in crate::event_log) bytes: Vec<u8>,
     next: [u64; 2],
 }
 
 impl Ledger {
     /// Of what the file held, by number from 1. Gives the numbers of those that cannot be understood, too.
-    pub(super) fn load<'a>(bodies: impl Iterator<Item = (usize, &'a [u8])>) -> (Ledger, Vec<usize>) {
+    pub(in crate::event_log) fn load<'a>(bodies: impl Iterator<Item = (usize, &'a [u8])>) -> (Ledger, Vec<usize>) {
         let (mut state, mut unknown) = (State::default(), Vec::new());
         for (number, body) in bodies.filter(|(_, body)| !body.is_empty()) {
             state.numbers = state.numbers.max(number);
@@ -60,7 +62,7 @@ impl Ledger {
 
     /// Adds a consumer that begins at `first` unless there is one of this name. Gives false when there are too many, or the
     /// name is too long.
-    pub(super) fn register(&self, name: &Arc<str>, first: [u64; 2]) -> bool {
+    pub(in crate::event_log) fn register(&self, name: &Arc<str>, first: [u64; 2]) -> bool {
         let mut state = self.lock();
         if state.of(name).is_some() {
             return true;
@@ -73,7 +75,7 @@ impl Ledger {
     }
 
     /// Forgets a consumer: nothing is kept for it any more. Gives whether there was one.
-    pub(super) fn remove(&self, name: &str) -> bool {
+    pub(in crate::event_log) fn remove(&self, name: &str) -> bool {
         let mut state = self.lock();
         let before = state.consumers.len();
         state.consumers.retain(|_, consumer| &*consumer.name != name);
@@ -81,66 +83,71 @@ impl Ledger {
     }
 
     /// Where a consumer stands; 1 for one that is not there.
-    pub(super) fn next(&self, name: &str, lane: Lane) -> u64 {
+    pub(in crate::event_log) fn next(&self, name: &str, lane: Lane) -> u64 {
         self.lock().of(name).map_or(1, |consumer| consumer.position(lane).next)
     }
 
-    pub(super) fn blob(&self, name: &str) -> Vec<u8> {
+    pub(in crate::event_log) fn blob(&self, name: &str) -> Vec<u8> {
         self.lock().of(name).map_or_else(Vec::new, |consumer| consumer.blob().to_owned())
     }
 
     /// See [`Consumer::take`].
-    pub(super) fn take(&self, name: &str, lane: Lane, next: u64, blob: Option<&[u8]>) -> bool {
+    pub(in crate::event_log) fn take(&self, name: &str, lane: Lane, next: u64, blob: Option<&[u8]>) -> bool {
         self.lock().of(name).is_some_and(|consumer| consumer.take(lane, next, blob))
     }
 
     /// See [`Consumer::hold`].
-    pub(super) fn hold(&self, name: &str, lane: Lane, position: u64) {
+    pub(in crate::event_log) fn hold(&self, name: &str, lane: Lane, position: u64) {
         if let Some(consumer) = self.lock().of(name) {
             consumer.hold(lane, position);
         }
     }
 
     /// Each consumer that has not taken all of it loses what goes, as [`Consumer::lose`] says. Gives the most that one loses.
-    pub(super) fn lose(&self, loss: &Loss, gone: &[Range<u64>], told: &[Range<u64>]) -> u64 {
+    pub(in crate::event_log) fn lose(&self, loss: &Loss, gone: &[Range<u64>], told: &[Range<u64>]) -> u64 {
         self.lock().consumers.values_mut().map(|consumer| consumer.lose(loss, gone, told)).max().unwrap_or(0)
     }
 
     /// What of these sequences a consumer would lose if they went; without a name, the first of all for whom it is anything.
-    pub(super) fn misses(&self, name: Option<&str>, lane: Lane, sequences: &Range<u64>) -> Vec<Range<u64>> {
+    pub(in crate::event_log) fn misses(
+        &self,
+        name: Option<&str>,
+        lane: Lane,
+        sequences: &Range<u64>,
+    ) -> Vec<Range<u64>> {
         let state = self.lock();
         let asked = state.consumers.values().filter(|consumer| name.is_none_or(|name| *name == *consumer.name));
         ranges::joined(asked.flat_map(|consumer| consumer.misses(lane, sequences)).collect())
     }
 
     /// Whether another loss can be owed durably to everybody.
-    pub(super) fn can_owe(&self) -> bool {
+    pub(in crate::event_log) fn can_owe(&self) -> bool {
         self.lock().consumers.values().all(Consumer::can_owe)
     }
 
     /// Appends what is owed and not appended yet. Gives whether there was anything.
-    pub(super) fn tell(&self, mut append: impl FnMut(&str, &Owed) -> u64) -> bool {
+    pub(in crate::event_log) fn tell(&self, mut append: impl FnMut(&str, &Owed) -> u64) -> bool {
         self.lock().consumers.values_mut().fold(false, |told, consumer| consumer.tell(&mut append) || told)
     }
 
     /// See [`Consumer::strike`].
-    pub(super) fn strike(&self, records: Lane, durable: u64) {
+    pub(in crate::event_log) fn strike(&self, records: Lane, durable: u64) {
         self.lock().consumers.values_mut().for_each(|consumer| consumer.strike(records, durable));
     }
 
     /// The furthest place that any consumer has passed; 0 when there is none.
-    pub(super) fn furthest(&self, lane: Lane) -> u64 {
+    pub(in crate::event_log) fn furthest(&self, lane: Lane) -> u64 {
         self.lock().consumers.values().map(|consumer| consumer.position(lane).next).max().unwrap_or(0)
     }
 
     /// The places that every consumer has passed; `None` when there is no consumer.
-    pub(super) fn passed(&self) -> Option<[u64; 2]> {
+    pub(in crate::event_log) fn passed(&self) -> Option<[u64; 2]> {
         self.least(|consumer, lane| consumer.position(lane).next)
     }
 
     /// The places that every consumer has durably passed: a crash does not bring them back, and what was lost before them is
     /// recorded.
-    pub(super) fn durably_passed(&self) -> Option<[u64; 2]> {
+    pub(in crate::event_log) fn durably_passed(&self) -> Option<[u64; 2]> {
         self.least(Consumer::done)
     }
 
@@ -154,12 +161,12 @@ impl Ledger {
     }
 
     /// Whether there is any consumer.
-    pub(super) fn has_consumers(&self) -> bool {
+    pub(in crate::event_log) fn has_consumers(&self) -> bool {
         !self.lock().consumers.is_empty()
     }
 
     /// Name, lane and next sequence of each.
-    pub(super) fn list(&self) -> Vec<(String, Lane, u64)> {
+    pub(in crate::event_log) fn list(&self) -> Vec<(String, Lane, u64)> {
         let state = self.lock();
         let of = |consumer: &Consumer| {
             let name = consumer.name.to_string();
@@ -171,7 +178,7 @@ impl Ledger {
     }
 
     /// The bodies as they have to be on the disk.
-    pub(super) fn bodies(&self) -> Vec<Body> {
+    pub(in crate::event_log) fn bodies(&self) -> Vec<Body> {
         let state = self.lock();
         let body = |number| match state.consumers.get(&number) {
             Some(consumer) => Body { number, bytes: consumer.to_bytes(), next: consumer.safe() },
@@ -181,7 +188,7 @@ impl Ledger {
     }
 
     /// They are on the disk.
-    pub(super) fn persisted(&self, bodies: &[Body]) {
+    pub(in crate::event_log) fn persisted(&self, bodies: &[Body]) {
         let mut state = self.lock();
         for body in bodies.iter().filter(|body| !body.bytes.is_empty()) {
             if let Some(consumer) = state.consumers.get_mut(&body.number) {

@@ -4,7 +4,11 @@
 
 use std::{fs, io, path::Path};
 
-use crate::event_log::{Lane, LogError, generation, lock::Lock, quarantine};
+use crate::event_log::{
+    disk::{files, generation, lock::Lock, quarantine},
+    error::LogError,
+    lane::Lane,
+};
 
 /// What lies in a log's directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +43,7 @@ impl Glance {
             };
             glance.generations += numbers.len() as u64;
             let paths = numbers.into_iter().map(|number| generation::directory(&row, number));
-            glance.disk_bytes += paths.map(|path| generation::disk_bytes(&path)).sum::<u64>();
+            glance.disk_bytes += paths.map(|path| files::disk_bytes(&path)).sum::<u64>();
         }
         Ok(glance)
     }
@@ -48,7 +52,7 @@ impl Glance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_log::{EventLog, Settings};
+    use crate::event_log::{log::EventLog, settings::Settings};
 
     #[test]
     fn a_log_in_use_is_told_from_one_that_is_not_and_neither_is_disturbed() {

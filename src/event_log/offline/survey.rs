@@ -4,13 +4,14 @@ use std::{fs, path::Path, path::PathBuf};
 
 use super::{GenerationReport, UNKNOWN_MAX};
 use crate::event_log::{
-    Lane,
-    disk::{slots, volume::Volume},
-    frame::Frame,
-    generation,
-    quarantine::is_known,
-    repair,
-    salvage::Salvage,
+    disk::{
+        files::{self, is_known},
+        frame::Frame,
+        generation, repair,
+        salvage::Salvage,
+        volume::Volume,
+    },
+    lane::Lane,
 };
 
 /// What it holds.
@@ -27,7 +28,7 @@ pub(super) fn report(volume: &Volume, lane: Lane) -> GenerationReport {
         first_sequence: whole.start,
         next_sequence: whole.end,
         events: (whole.end - whole.start) - missing.iter().map(|range| range.end - range.start).sum::<u64>(),
-        disk_bytes: generation::disk_bytes(&volume.path),
+        disk_bytes: files::disk_bytes(&volume.path),
         sealed: volume.manifest.is_some(),
         missing,
         recorded: volume.manifest.as_ref().map_or_else(Vec::new, |manifest| manifest.missing.clone()),
@@ -50,7 +51,7 @@ pub(super) fn frames(volume: &Volume, lane: Lane) -> impl Iterator<Item = Frame>
 /// What is not of the log's making, below its root.
 pub(super) fn unknown(root: &Path) -> Vec<PathBuf> {
     let mut unknown = strangers(root, |name| {
-        ["quarantine", "ballast", slots::NAME, repair::NAME].contains(&name) || Lane::from_name(name).is_some()
+        ["quarantine", "ballast", files::LEDGER, repair::NAME].contains(&name) || Lane::from_name(name).is_some()
     });
     for lane in Lane::ALL {
         let row = root.join(lane.name());

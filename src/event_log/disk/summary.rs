@@ -1,49 +1,49 @@
 //! What a generation holds, so that nobody has to open it to know.
 
-use super::{frame::Entry, frame::Header};
+use crate::event_log::disk::frame::{Entry, Header};
 
 /// Numbers of levels on the wire that are counted apart; those beyond count under the last.
-pub(super) const LEVELS: usize = 8;
+pub(in crate::event_log) const LEVELS: usize = 8;
 
 /// Counts and bounds of a generation's events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary {
+pub(in crate::event_log) struct Summary {
     /// Sequence of the first event; the one that the first will get while there is none.
-    pub(super) first_sequence: u64,
+    pub(in crate::event_log) first_sequence: u64,
     /// Sequence after the last.
-    pub(super) next_sequence: u64,
-    pub(super) frames: u64,
+    pub(in crate::event_log) next_sequence: u64,
+    pub(in crate::event_log) frames: u64,
     /// Bytes of the frames.
-    pub(super) stored_bytes: u64,
+    pub(in crate::event_log) stored_bytes: u64,
     /// Bytes of the events, uncompressed.
-    pub(super) raw_bytes: u64,
+    pub(in crate::event_log) raw_bytes: u64,
     /// Unix milliseconds; 0 while there is none.
-    pub(super) min_time: i64,
-    pub(super) max_time: i64,
+    pub(in crate::event_log) min_time: i64,
+    pub(in crate::event_log) max_time: i64,
     /// The log's age when the generation was begun, and when it was sealed, milliseconds.
-    pub(super) begun_at: u64,
-    pub(super) sealed_at: u64,
+    pub(in crate::event_log) begun_at: u64,
+    pub(in crate::event_log) sealed_at: u64,
     /// How many of each level, by its number on the wire. Not exact (all zero) for a generation that was not sealed by the
     /// process that wrote it.
-    pub(super) levels: [u64; LEVELS],
+    pub(in crate::event_log) levels: [u64; LEVELS],
 }
 
 impl Summary {
     /// Length of [`Summary::to_bytes`].
-    pub(super) const BYTES: usize = 8 * (9 + LEVELS);
+    pub(in crate::event_log) const BYTES: usize = 8 * (9 + LEVELS);
 
     /// Of a generation without events.
-    pub(super) fn empty(first_sequence: u64) -> Summary {
+    pub(in crate::event_log) fn empty(first_sequence: u64) -> Summary {
         Summary { first_sequence, next_sequence: first_sequence, ..Summary::default() }
     }
 
     /// Number of events.
-    pub(super) fn events(&self) -> u64 {
+    pub(in crate::event_log) fn events(&self) -> u64 {
         self.next_sequence.saturating_sub(self.first_sequence)
     }
 
     /// Takes a frame into account.
-    pub(super) fn add(&mut self, header: &Header, stored_bytes: usize) {
+    pub(in crate::event_log) fn add(&mut self, header: &Header, stored_bytes: usize) {
         if self.frames == 0 {
             self.first_sequence = header.first_sequence;
             self.min_time = header.min_time;
@@ -58,14 +58,14 @@ impl Summary {
     }
 
     /// Takes the levels of a frame's events into account.
-    pub(super) fn add_levels(&mut self, levels: &[u64; LEVELS]) {
+    pub(in crate::event_log) fn add_levels(&mut self, levels: &[u64; LEVELS]) {
         for (sum, count) in self.levels.iter_mut().zip(levels) {
             *sum += count;
         }
     }
 
     /// Fixed width, big endian, in the order of the fields.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(in crate::event_log) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Summary::BYTES);
         for number in [self.first_sequence, self.next_sequence, self.frames, self.stored_bytes, self.raw_bytes] {
             bytes.extend_from_slice(&number.to_be_bytes());
@@ -82,7 +82,7 @@ impl Summary {
     }
 
     /// The opposite; `None` when these are not such bytes.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Summary> {
+    pub(in crate::event_log) fn from_bytes(bytes: &[u8]) -> Option<Summary> {
         let (words, []) = bytes.as_chunks::<8>() else { return None };
         let [first, next, frames, stored, raw, min, max, begun, sealed, levels @ ..] = words else { return None };
         let levels: &[[u8; 8]; LEVELS] = levels.try_into().ok()?;
@@ -102,7 +102,7 @@ impl Summary {
 }
 
 /// How many events have each level.
-pub(super) fn level_counts(entries: &[Entry]) -> [u64; LEVELS] {
+pub(in crate::event_log) fn level_counts(entries: &[Entry]) -> [u64; LEVELS] {
     let mut levels = [0; LEVELS];
     for entry in entries {
         levels[usize::from(entry.level).min(LEVELS - 1)] += 1;

@@ -5,48 +5,48 @@
 //! history is left, the oldest routine generation goes, and only when there is none the oldest urgent one. Routine
 //! events never take the part that is kept for urgent ones. What consumers lose by a removal is recorded.
 
-use super::{Lane, row::Sealed};
+use crate::event_log::{disk::row::Sealed, lane::Lane};
 
 /// Bounds on the disk, bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) disk_bytes_max: u64,
+pub(in crate::event_log) struct Bounds {
+    pub(in crate::event_log) disk_bytes_max: u64,
     /// What routine generations may take of that.
-    pub(super) routine_bytes_max: u64,
+    pub(in crate::event_log) routine_bytes_max: u64,
     /// `None` removes what every cursor has passed at once.
-    pub(super) history_bytes: Option<u64>,
+    pub(in crate::event_log) history_bytes: Option<u64>,
     /// What was sealed before this age of the log, in milliseconds, has expired.
-    pub(super) expired_before: u64,
+    pub(in crate::event_log) expired_before: u64,
 }
 
 /// A lane as retention sees it.
 #[derive(Clone, Debug)]
-pub(super) struct Candidates {
-    pub(super) lane: Lane,
+pub(in crate::event_log) struct Candidates {
+    pub(in crate::event_log) lane: Lane,
     /// Oldest first.
-    pub(super) sealed: Vec<Sealed>,
+    pub(in crate::event_log) sealed: Vec<Sealed>,
     /// What every consumer has durably taken; `None` when there is no consumer, and all of it is history.
-    pub(super) passed: Option<u64>,
+    pub(in crate::event_log) passed: Option<u64>,
 }
 
 impl Candidates {
     /// What every consumer has.
-    pub(super) fn history(&self) -> impl Iterator<Item = (Lane, &Sealed)> {
+    pub(in crate::event_log) fn history(&self) -> impl Iterator<Item = (Lane, &Sealed)> {
         self.sealed.iter().filter(|sealed| is_history(self, sealed)).map(|sealed| (self.lane, sealed))
     }
 }
 
 /// A generation that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Removal {
-    pub(super) lane: Lane,
-    pub(super) number: u64,
+pub(in crate::event_log) struct Removal {
+    pub(in crate::event_log) lane: Lane,
+    pub(in crate::event_log) number: u64,
     /// Whether somebody had not taken all of it.
-    pub(super) loses: bool,
+    pub(in crate::event_log) loses: bool,
 }
 
 /// Decides. `other_bytes` is what is not sealed: generations being written, cursors, ballast and the like.
-pub(super) fn decide(bounds: Bounds, lanes: &[Candidates], other_bytes: u64) -> Vec<Removal> {
+pub(in crate::event_log) fn decide(bounds: Bounds, lanes: &[Candidates], other_bytes: u64) -> Vec<Removal> {
     let mut kept: Vec<(Lane, &Sealed, bool)> = lanes
         .iter()
         .flat_map(|lane| lane.sealed.iter().map(|sealed| (lane.lane, sealed, is_history(lane, sealed))))
@@ -79,7 +79,7 @@ fn is_history(lane: &Candidates, sealed: &Sealed) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_log::summary::Summary;
+    use crate::event_log::disk::summary::Summary;
 
     /// Generations of 10 bytes and 100 events each.
     fn lane(lane: Lane, count: u64, passed: u64) -> Candidates {

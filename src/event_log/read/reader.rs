@@ -7,12 +7,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{
-    ClockState, Lane, LogError, Shared,
-    frame::{Decoder, Frame, Header, Stored, event_at},
-    generation::Generation,
-    pieces::{Piece, Pieces},
-    row::Located,
+use crate::event_log::{
+    clock_state::ClockState,
+    disk::{
+        frame::{Decoder, Frame, Header, Stored, event_at},
+        generation::Generation,
+        row::Located,
+    },
+    error::LogError,
+    lane::Lane,
+    read::pieces::{Piece, Pieces},
+    shared::Shared,
 };
 
 /// Reads durable events of one lane in order. Blocking I/O: not on the async threads.
@@ -144,7 +149,7 @@ impl Run<Pieces> {
 }
 
 impl Reader {
-    pub(super) fn new(shared: Arc<Shared>, lane: Lane, position: u64) -> Reader {
+    pub(in crate::event_log) fn new(shared: Arc<Shared>, lane: Lane, position: u64) -> Reader {
         Reader { shared, lane, position: position.max(1), place: None, decoder: Decoder::default() }
     }
 

@@ -8,14 +8,16 @@ use std::{ops::Range, sync::Arc, time::Instant};
 
 use uuid::Uuid;
 
-use super::Writer;
+use super::writer::{Condemned, Writer};
 use crate::{
     event_log::{
-        Lane,
-        ledger::loss::{Cause, Loss},
+        disk::row::{Located, Row, Sealed},
+        lane::Lane,
+        ledger::{
+            loss::{Cause, Loss},
+            retention::{self, Candidates},
+        },
         record::{self, LEVEL, RECORDS},
-        retention::{self, Candidates},
-        row::{Located, Row, Sealed},
     },
     telemetry::ErrorChain,
 };
@@ -24,18 +26,9 @@ use crate::{
 /// record.
 const MEMORY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// A generation whose loss the ledger owes, that goes as soon as the record of it is durable.
-pub(super) struct Condemned {
-    lane: Lane,
-    number: u64,
-    disk_bytes: u64,
-    /// Sequence after the record.
-    recorded: u64,
-}
-
 impl Writer {
     /// Removes what may go, and what must.
-    pub(super) fn retain(&mut self) {
+    pub(in crate::event_log) fn retain(&mut self) {
         self.take_room();
         match self.failing {
             None => self.retain_on_disk(),
@@ -108,7 +101,7 @@ impl Writer {
 
     /// Removes everything on the disk that every consumer has; gives whether there was anything. For a full disk: nothing
     /// else is written.
-    pub(super) fn remove_history(&mut self) -> bool {
+    pub(in crate::event_log) fn remove_history(&mut self) -> bool {
         let lanes = self.candidates(self.shared.ledger.durably_passed());
         let history: Vec<_> = lanes.iter().flat_map(Candidates::history).collect();
         for (lane, sealed) in &history {
@@ -163,7 +156,7 @@ impl Writer {
     }
 
     /// Stretches of these sequences with the epoch under which each was to be sent.
-    pub(super) fn epochs(&self, lane: Lane, sequences: &Range<u64>) -> Vec<(Range<u64>, Uuid)> {
+    pub(in crate::event_log) fn epochs(&self, lane: Lane, sequences: &Range<u64>) -> Vec<(Range<u64>, Uuid)> {
         let (row, numbering) = (&self.shared.rows[lane.index()], &self.shared.numbering);
         let mut epochs = Vec::new();
         for (range, written) in row.epochs(sequences) {
@@ -232,7 +225,7 @@ impl Writer {
     }
 
     /// Removes the generations whose loss is safely recorded.
-    pub(super) fn remove_condemned(&mut self) {
+    pub(in crate::event_log) fn remove_condemned(&mut self) {
         let durable = self.shared.durable(RECORDS);
         let (due, rest): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.condemned).into_iter().partition(|condemned| condemned.recorded <= durable);

@@ -8,13 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    Lane,
-    disk::slots,
-    durable::{make_directory, sync_directory},
-    generation, manifest,
+use crate::{
+    event_log::{
+        disk::files::{self, make_directory, remove_store, sync_directory},
+        lane::Lane,
+    },
+    telemetry::message,
 };
-use crate::telemetry::message;
 
 /// What the quarantine takes at the most, bytes. Beyond it the oldest go; the newest stays in any case.
 const BYTES_MAX: u64 = 64 << 20;
@@ -40,7 +40,7 @@ pub struct Quarantined {
 ///
 /// # Errors
 /// As the file system says; it is then still where it was.
-pub(super) fn take_in(root: &Path, path: &Path, name: &str) -> io::Result<PathBuf> {
+pub(in crate::event_log) fn take_in(root: &Path, path: &Path, name: &str) -> io::Result<PathBuf> {
     let quarantine = place(root);
     make_directory(&quarantine)?;
     let order = list(root).last().map_or(1, |newest| newest.order.saturating_add(1));
@@ -61,7 +61,7 @@ pub(super) fn take_in(root: &Path, path: &Path, name: &str) -> io::Result<PathBu
 ///
 /// # Errors
 /// As the file system says.
-pub(super) fn make_way(root: &Path, path: &Path) -> io::Result<()> {
+pub(in crate::event_log) fn make_way(root: &Path, path: &Path) -> io::Result<()> {
     if path.is_dir() || fs::symlink_metadata(path).is_err() {
         return Ok(());
     }
@@ -72,7 +72,7 @@ pub(super) fn make_way(root: &Path, path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// As the file system says.
-pub(super) fn make_way_for_file(root: &Path, path: &Path) -> io::Result<()> {
+pub(in crate::event_log) fn make_way_for_file(root: &Path, path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.is_file() => move_away(root, path),
         _ => Ok(()),
@@ -99,12 +99,12 @@ fn place(root: &Path) -> PathBuf {
 }
 
 /// The name that a generation has there.
-pub(super) fn generation_name(lane: Lane, number: u64) -> String {
+pub(in crate::event_log) fn generation_name(lane: Lane, number: u64) -> String {
     format!("{}-gen-{number:010}", lane.name())
 }
 
 /// What is there, oldest first. What is not called as the log calls it is not ours.
-pub(super) fn list(root: &Path) -> Vec<Quarantined> {
+pub(in crate::event_log) fn list(root: &Path) -> Vec<Quarantined> {
     let Ok(entries) = fs::read_dir(place(root)) else { return Vec::new() };
     let mut list: Vec<_> = entries.flatten().filter_map(|entry| known(&entry.path())).collect();
     list.sort_by_key(|quarantined| quarantined.order);
@@ -119,10 +119,10 @@ fn known(path: &Path) -> Option<Quarantined> {
     let metadata = fs::symlink_metadata(path).ok()?;
     let is_ours = match metadata.is_dir() {
         true => name.split_once("-gen-").is_some_and(is_generation),
-        false => metadata.is_file() && name == slots::NAME,
+        false => metadata.is_file() && name == files::LEDGER,
     };
     let order = order.parse().ok().filter(|_| is_ours)?;
-    let disk_bytes = if metadata.is_dir() { generation::disk_bytes(path) } else { metadata.len() };
+    let disk_bytes = if metadata.is_dir() { files::disk_bytes(path) } else { metadata.len() };
     Some(Quarantined { path: path.to_owned(), disk_bytes, order })
 }
 
@@ -145,34 +145,6 @@ fn make_room(root: &Path) {
             }
         }
     }
-}
-
-/// Removes a directory of the log's with the files in it that are known to be the log's. Gives whether nothing else was
-/// in it; otherwise it stays, with that.
-///
-/// # Errors
-/// As the file system says.
-pub(super) fn remove_store(directory: &Path) -> io::Result<bool> {
-    let mut empty = true;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let (name, is_file) = (entry.file_name(), entry.file_type()?.is_file());
-        match name.to_str() {
-            Some(name) if is_file && is_known(name) => fs::remove_file(entry.path())?,
-            // sled's, and never anything in it: its removal fails if there is.
-            Some("blobs") if fs::remove_dir(entry.path()).is_ok() => {}
-            _ => empty = false,
-        }
-    }
-    if empty {
-        fs::remove_dir(directory)?;
-    }
-    Ok(empty)
-}
-
-/// Whether a file of this name in a generation is the log's.
-pub(super) fn is_known(name: &str) -> bool {
-    matches!(name, "db" | "conf" | manifest::NAME | manifest::NAME_NEW) || name.starts_with("snap.")
 }
 
 #[cfg(test)]
@@ -221,9 +193,9 @@ mod tests {
             take_in(root.path(), &path, &generation_name(Lane::Routine, number)).expect("moved");
         }
         assert_eq!(names(root.path()), ["routine-gen-0000000002-2", "routine-gen-0000000003-3"]);
-        let ledger = root.path().join(slots::NAME);
+        let ledger = root.path().join(files::LEDGER);
         fs::write(&ledger, vec![1; bytes]).expect("written");
-        take_in(root.path(), &ledger, slots::NAME).expect("moved");
+        take_in(root.path(), &ledger, files::LEDGER).expect("moved");
         let letter = quarantine.join("routine-gen-0000000002-2/letter.txt");
         assert_eq!(fs::read_to_string(letter).expect("still there"), "mine");
         assert!(!quarantine.join("routine-gen-0000000002-2/db").exists(), "what is ours went");

@@ -12,7 +12,7 @@ use std::{
 ///
 /// sled 0.34.7 syncs once more when the last handle goes, and panics when that fails. Whatever was to be durable has been
 /// flushed by then, so the failure is no news; the panic stays in here.
-pub(super) struct Store(Option<sled::Db>);
+pub(in crate::event_log) struct Store(Option<sled::Db>);
 
 impl Deref for Store {
     type Target = sled::Db;
@@ -35,7 +35,7 @@ impl Drop for Store {
 ///
 /// # Errors
 /// As sled says.
-pub(super) fn make(config: &sled::Config) -> sled::Result<Store> {
+pub(in crate::event_log) fn make(config: &sled::Config) -> sled::Result<Store> {
     quieten();
     config.open().map(|db| Store(Some(db)))
 }

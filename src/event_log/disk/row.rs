@@ -16,18 +16,23 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{
-    Lane, LogError,
-    damage::{Damage, News},
-    disk::volume::{self, Known},
-    durable::{make_directory, sync_tree},
-    generation::{self, Generation},
-    ledger::ranges::joined,
-    manifest::Manifest,
-    quarantine, repair,
-    summary::Summary,
+use crate::{
+    event_log::{
+        disk::{
+            damage::{Damage, News},
+            files::{self, make_directory, sync_tree},
+            generation::{self, Generation},
+            manifest::Manifest,
+            quarantine, repair,
+            summary::Summary,
+            volume::{self, Known},
+        },
+        error::LogError,
+        lane::Lane,
+        ranges::joined,
+    },
+    telemetry::ErrorChain,
 };
-use crate::telemetry::ErrorChain;
 
 /// One generation of the row.
 #[derive(Clone)]
@@ -68,14 +73,14 @@ impl Volume {
 
 /// A sealed generation, for deciding what may go.
 #[derive(Clone, Debug)]
-pub(super) struct Sealed {
-    pub(super) number: u64,
-    pub(super) summary: Summary,
-    pub(super) disk_bytes: u64,
+pub(in crate::event_log) struct Sealed {
+    pub(in crate::event_log) number: u64,
+    pub(in crate::event_log) summary: Summary,
+    pub(in crate::event_log) disk_bytes: u64,
 }
 
 /// The row.
-pub(super) struct Row {
+pub(in crate::event_log) struct Row {
     lane: Lane,
     path: PathBuf,
     volumes: Mutex<BTreeMap<u64, Volume>>,
@@ -86,7 +91,7 @@ pub(super) struct Row {
 }
 
 /// Where a sequence is to be found.
-pub(super) enum Located {
+pub(in crate::event_log) enum Located {
     /// In this generation.
     In(Arc<Generation>),
     /// Not any more; the first that is there is this one.
@@ -101,7 +106,7 @@ impl Row {
     ///
     /// # Errors
     /// When what is there cannot be read.
-    pub(super) fn load(root: &Path, lane: Lane, known: Known) -> Result<Row, LogError> {
+    pub(in crate::event_log) fn load(root: &Path, lane: Lane, known: Known) -> Result<Row, LogError> {
         let path = root.join(lane.name());
         let row =
             Row { lane, path, volumes: Mutex::default(), highest: AtomicU64::new(0), news: AtomicBool::new(false) };
@@ -112,7 +117,7 @@ impl Row {
         for found in volume::volumes(root, lane, known)? {
             let sealed = found.manifest.is_some();
             let mut volume = Volume { sealed, ..Volume::new(found.summary(), None) };
-            volume.disk_bytes = generation::disk_bytes(&found.path);
+            volume.disk_bytes = files::disk_bytes(&found.path);
             volume.epoch = found.epoch();
             volume.is_suspect = found.is_suspect;
             volume.damage = Damage::recorded(found.manifest.map_or_else(Vec::new, |manifest| manifest.missing));
@@ -127,14 +132,14 @@ impl Row {
     ///
     /// # Errors
     /// As the file system says.
-    pub(super) fn make(&self) -> io::Result<()> {
+    pub(in crate::event_log) fn make(&self) -> io::Result<()> {
         let root = self.path.parent().unwrap_or(&self.path);
         quarantine::make_way(root, &self.path)?;
         make_directory(&self.path)
     }
 
     /// Seals the generations that the last process left open, as they were found; gives whether one may have held more.
-    pub(super) fn complete(&self, age: u64) -> bool {
+    pub(in crate::event_log) fn complete(&self, age: u64) -> bool {
         let unsealed: Vec<_> = {
             let mut volumes = self.lock();
             let unsealed = volumes.iter_mut().filter(|(_, volume)| !volume.sealed);
@@ -165,12 +170,12 @@ impl Row {
     }
 
     /// The sequences that the row holds or should hold, ascending.
-    pub(super) fn sequences(&self) -> Vec<Range<u64>> {
+    pub(in crate::event_log) fn sequences(&self) -> Vec<Range<u64>> {
         joined(self.lock().values().map(Volume::sequences).collect())
     }
 
     /// Stretches of these sequences with the epoch that each was written with; what is not there has none.
-    pub(super) fn epochs(&self, sequences: &Range<u64>) -> Vec<(Range<u64>, Option<Uuid>)> {
+    pub(in crate::event_log) fn epochs(&self, sequences: &Range<u64>) -> Vec<(Range<u64>, Option<Uuid>)> {
         let mut epochs: Vec<(Range<u64>, Option<Uuid>)> = Vec::new();
         let mut at = sequences.start;
         while at < sequences.end {
@@ -200,22 +205,22 @@ impl Row {
     }
 
     /// The lane's directory.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::event_log) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The lane.
-    pub(super) fn lane(&self) -> Lane {
+    pub(in crate::event_log) fn lane(&self) -> Lane {
         self.lane
     }
 
     /// The number of a new generation: above all others.
-    pub(super) fn next_number(&self) -> u64 {
+    pub(in crate::event_log) fn next_number(&self) -> u64 {
         self.highest.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// First stored sequence; `None` when there is no generation.
-    pub(super) fn first_sequence(&self) -> Option<u64> {
+    pub(in crate::event_log) fn first_sequence(&self) -> Option<u64> {
         let volumes = self.lock();
         // One without events may lie anywhere: its making was given up.
         let first = volumes.values().find(|volume| volume.summary.events() > 0).or(volumes.values().next());
@@ -226,7 +231,7 @@ impl Row {
     ///
     /// # Errors
     /// When the generation cannot be opened.
-    pub(super) fn locate(&self, sequence: u64) -> Result<Located, LogError> {
+    pub(in crate::event_log) fn locate(&self, sequence: u64) -> Result<Located, LogError> {
         let mut volumes = self.lock();
         let holds = |summary: &Summary| summary.next_sequence > sequence && summary.events() > 0;
         let Some((&number, volume)) = volumes.iter_mut().find(|(_, volume)| holds(&volume.summary)) else {
@@ -247,13 +252,13 @@ impl Row {
     }
 
     /// Where the generation ends that holds a sequence, or held it.
-    pub(super) fn end_of(&self, sequence: u64) -> Option<u64> {
+    pub(in crate::event_log) fn end_of(&self, sequence: u64) -> Option<u64> {
         let next = |volume: &Volume| volume.summary.next_sequence;
         self.lock().values().map(next).find(|next| *next > sequence)
     }
 
     /// Has the generation of a sequence looked at again: something in it is not what it was.
-    pub(super) fn distrust(&self, sequence: u64) {
+    pub(in crate::event_log) fn distrust(&self, sequence: u64) {
         let mut volumes = self.lock();
         let found = volumes.values_mut().find(|volume| volume.sequences().contains(&sequence));
         if let Some(volume) = found.filter(|volume| volume.sealed) {
@@ -262,23 +267,23 @@ impl Row {
     }
 
     /// The sealed generations, ascending, each with what it holds.
-    pub(super) fn list(&self) -> Vec<(u64, Summary)> {
+    pub(in crate::event_log) fn list(&self) -> Vec<(u64, Summary)> {
         let volumes = self.lock();
         volumes.iter().filter(|(_, volume)| volume.sealed).map(|(n, volume)| (*n, volume.summary.clone())).collect()
     }
 
     /// What of a generation is gone, and is recorded or about to be.
-    pub(super) fn missing(&self, number: u64) -> Vec<Range<u64>> {
+    pub(in crate::event_log) fn missing(&self, number: u64) -> Vec<Range<u64>> {
         self.lock().get(&number).map_or_else(Vec::new, |volume| volume.damage.missing().to_vec())
     }
 
     /// The same of all generations.
-    pub(super) fn all_missing(&self) -> Vec<Range<u64>> {
+    pub(in crate::event_log) fn all_missing(&self) -> Vec<Range<u64>> {
         joined(self.lock().values().flat_map(|volume| volume.damage.missing().to_vec()).collect())
     }
 
     /// What has been found to be gone since this was asked last.
-    pub(super) fn take_news(&self) -> Vec<News> {
+    pub(in crate::event_log) fn take_news(&self) -> Vec<News> {
         if !self.news.swap(false, Ordering::Acquire) {
             return Vec::new();
         }
@@ -287,14 +292,14 @@ impl Row {
     }
 
     /// Notes that what is gone of a generation is recorded before this sequence of the records' lane.
-    pub(super) fn set_recorded(&self, number: u64, recorded: u64) {
+    pub(in crate::event_log) fn set_recorded(&self, number: u64, recorded: u64) {
         if let Some(volume) = self.lock().get_mut(&number) {
             volume.damage.set_recorded(recorded);
         }
     }
 
     /// Notes beside the frames what is gone, where the record of it is durable.
-    pub(super) fn note_damage(&self, durable: u64, epoch: Uuid) {
+    pub(in crate::event_log) fn note_damage(&self, durable: u64, epoch: Uuid) {
         let mut due = Vec::new();
         for (number, volume) in self.lock().iter_mut() {
             if volume.sealed && volume.damage.is_due(durable) {
@@ -305,20 +310,20 @@ impl Row {
     }
 
     /// Notes the generation that is being written and what it holds so far.
-    pub(super) fn set_active(&self, number: u64, generation: &Arc<Generation>, summary: &Summary) {
+    pub(in crate::event_log) fn set_active(&self, number: u64, generation: &Arc<Generation>, summary: &Summary) {
         self.lock().insert(number, Volume::new(summary.clone(), Some(generation)));
     }
 
     /// Updates what the active generation holds.
-    pub(super) fn update_active(&self, number: u64, summary: &Summary) {
+    pub(in crate::event_log) fn update_active(&self, number: u64, summary: &Summary) {
         if let Some(volume) = self.lock().get_mut(&number) {
             volume.summary = summary.clone();
         }
     }
 
     /// Notes that a generation is sealed, and measures it.
-    pub(super) fn seal(&self, number: u64) {
-        let disk_bytes = generation::disk_bytes(&generation::directory(&self.path, number));
+    pub(in crate::event_log) fn seal(&self, number: u64) {
+        let disk_bytes = files::disk_bytes(&generation::directory(&self.path, number));
         if let Some(volume) = self.lock().get_mut(&number) {
             volume.sealed = true;
             volume.disk_bytes = disk_bytes;
@@ -326,7 +331,7 @@ impl Row {
     }
 
     /// Notes beside the frames of a sealed generation what it holds. Where that fails the next start searches the frames.
-    pub(super) fn write_manifest(&self, number: u64, summary: &Summary, epoch: Uuid) {
+    pub(in crate::event_log) fn write_manifest(&self, number: u64, summary: &Summary, epoch: Uuid) {
         let directory = generation::directory(&self.path, number);
         let noted = self.lock().get(&number).map(|volume| (volume.damage.noted(), volume.epoch));
         let (missing, noted_epoch) = noted.unwrap_or_default();
@@ -338,7 +343,7 @@ impl Row {
     }
 
     /// The sealed generations on the disk, oldest first.
-    pub(super) fn sealed(&self) -> Vec<Sealed> {
+    pub(in crate::event_log) fn sealed(&self) -> Vec<Sealed> {
         self.lock()
             .iter()
             .filter(|(_, volume)| volume.sealed && volume.memory.is_none())
@@ -347,7 +352,7 @@ impl Row {
     }
 
     /// The same of those that lie in memory; what they take is what is stored in them.
-    pub(super) fn sealed_in_memory(&self) -> Vec<Sealed> {
+    pub(in crate::event_log) fn sealed_in_memory(&self) -> Vec<Sealed> {
         self.lock()
             .iter()
             .filter(|(_, volume)| volume.sealed && volume.memory.is_some())
@@ -360,7 +365,7 @@ impl Row {
     }
 
     /// Every generation in memory.
-    pub(super) fn in_memory(&self) -> Vec<(Summary, Arc<Generation>)> {
+    pub(in crate::event_log) fn in_memory(&self) -> Vec<(Summary, Arc<Generation>)> {
         let volumes = self.lock();
         volumes
             .values()
@@ -369,12 +374,12 @@ impl Row {
     }
 
     /// Events that are nowhere but in memory.
-    pub(super) fn memory_events(&self) -> u64 {
+    pub(in crate::event_log) fn memory_events(&self) -> u64 {
         self.lock().values().filter(|volume| volume.memory.is_some()).map(|volume| volume.summary.events()).sum()
     }
 
     /// Lets go of everything in memory: it is on the disk now.
-    pub(super) fn forget_memory(&self) {
+    pub(in crate::event_log) fn forget_memory(&self) {
         self.lock().retain(|_, volume| volume.memory.is_none());
     }
 
@@ -383,7 +388,7 @@ impl Row {
     ///
     /// # Errors
     /// When the file system refuses.
-    pub(super) fn remove(&self, number: u64) -> Result<(), LogError> {
+    pub(in crate::event_log) fn remove(&self, number: u64) -> Result<(), LogError> {
         let Some(volume) = self.lock().remove(&number).filter(|volume| volume.memory.is_none()) else { return Ok(()) };
         let directory = generation::directory(&self.path, number);
         let removed = match (volume.damage.is_none(), self.path.parent()) {
@@ -396,7 +401,7 @@ impl Row {
     }
 
     /// Counts over the whole row: generations, events, stored bytes, time of the oldest event.
-    pub(super) fn totals(&self) -> (u64, u64, u64, i64) {
+    pub(in crate::event_log) fn totals(&self) -> (u64, u64, u64, i64) {
         let volumes = self.lock();
         let oldest =
             volumes.values().find(|volume| volume.summary.frames > 0).map_or(0, |volume| volume.summary.min_time);
@@ -407,26 +412,26 @@ impl Row {
     }
 
     /// Time of the newest stored event, Unix milliseconds; 0 when there is none.
-    pub(super) fn newest_time(&self) -> i64 {
+    pub(in crate::event_log) fn newest_time(&self) -> i64 {
         self.lock().values().rev().find(|volume| volume.summary.frames > 0).map_or(0, |volume| volume.summary.max_time)
     }
 
     /// What the row takes on the disk: sealed generations as measured, the others measured now.
-    pub(super) fn disk_bytes(&self) -> u64 {
+    pub(in crate::event_log) fn disk_bytes(&self) -> u64 {
         let volumes = self.lock().clone();
         volumes
             .iter()
             .filter(|(_, volume)| volume.memory.is_none())
             .map(|(&number, volume)| match volume.sealed {
                 true => volume.disk_bytes,
-                false => generation::disk_bytes(&generation::directory(&self.path, number)),
+                false => files::disk_bytes(&generation::directory(&self.path, number)),
             })
             .sum()
     }
 
     /// As a look at a disk that hangs does.
     #[cfg(test)]
-    pub(super) fn hold(&self) -> impl Drop + '_ {
+    pub(in crate::event_log) fn hold(&self) -> impl Drop + '_ {
         self.lock()
     }
 

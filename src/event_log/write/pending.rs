@@ -4,16 +4,18 @@
 use sled::IVec;
 use uuid::Uuid;
 
-use super::{
-    LogError,
-    frame::{Encoded, Entry, Header},
-    generation::Generation,
-    summary::{LEVELS, Summary, level_counts},
+use crate::event_log::{
+    disk::{
+        frame::{Encoded, Entry, Header},
+        generation::Generation,
+        summary::{LEVELS, Summary, level_counts},
+    },
+    error::LogError,
 };
 
 /// A frame as it is put.
 #[derive(Clone)]
-pub(super) struct Pending {
+pub(in crate::event_log) struct Pending {
     header: Header,
     bytes: IVec,
     levels: [u64; LEVELS],
@@ -21,17 +23,17 @@ pub(super) struct Pending {
 
 impl Pending {
     /// A frame and what it holds.
-    pub(super) fn new(encoded: Encoded, entries: &[Entry]) -> Pending {
+    pub(in crate::event_log) fn new(encoded: Encoded, entries: &[Entry]) -> Pending {
         Pending { header: encoded.header, bytes: IVec::from(encoded.bytes), levels: level_counts(entries) }
     }
 
     /// Bytes of the frame.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::event_log) fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// Sequence of the first event.
-    pub(super) fn first_sequence(&self) -> u64 {
+    pub(in crate::event_log) fn first_sequence(&self) -> u64 {
         self.header.first_sequence
     }
 
@@ -39,7 +41,7 @@ impl Pending {
     ///
     /// # Errors
     /// When the storage fails.
-    pub(super) fn put(&self, generation: &Generation, summary: &mut Summary) -> Result<(), LogError> {
+    pub(in crate::event_log) fn put(&self, generation: &Generation, summary: &mut Summary) -> Result<(), LogError> {
         generation.put(self.bytes.clone())?;
         summary.add(&self.header, self.bytes.len());
         summary.add_levels(&self.levels);
@@ -47,7 +49,7 @@ impl Pending {
     }
 
     /// Puts the events under another epoch, if they are not under it already.
-    pub(super) fn renumber(&mut self, epoch: Uuid) {
+    pub(in crate::event_log) fn renumber(&mut self, epoch: Uuid) {
         if self.header.epoch != epoch {
             self.bytes = IVec::from(self.header.renumber(epoch, &self.bytes));
         }

@@ -26,13 +26,16 @@ use std::{
 use bytes::Bytes;
 use sled::IVec;
 
-use super::{
-    Lane, LogError,
-    durable::{self, sync_directory, sync_tree},
-    frame::{FRAME_BYTES_MAX, Frame, Header, Stored},
-    quarantine::remove_store,
-    salvage::Salvage,
-    store::{self, Store},
+use crate::event_log::{
+    disk::{
+        durable,
+        files::{remove_if_there, remove_store, sync_directory, sync_tree},
+        frame::{FRAME_BYTES_MAX, Frame, Header, Stored},
+        salvage::Salvage,
+        store::{self, Store},
+    },
+    error::LogError,
+    lane::Lane,
 };
 
 /// Segment size of sled, bytes. See the file's head for the relation to a frame.
@@ -49,7 +52,7 @@ const PLACEHOLDER_DISTANCE: u32 = 18;
 pub const GENERATION_BYTES: u64 = 8080 * 1024;
 
 /// The most slots of a generation, for logs of many tiny frames: bounds what a search touches.
-pub(super) const SLOTS_MAX: u32 = 32_768;
+pub(in crate::event_log) const SLOTS_MAX: u32 = 32_768;
 
 /// Where the slots are.
 enum Slots {
@@ -68,7 +71,7 @@ enum Slots {
 const NUMBER_MAX: u64 = 1 << 48;
 
 /// An open generation.
-pub(super) struct Generation {
+pub(in crate::event_log) struct Generation {
     path: PathBuf,
     slots: Slots,
     /// Slots that hold a frame; the first empty one is the next to be written.
@@ -88,7 +91,7 @@ impl Generation {
     ///
     /// # Errors
     /// When the storage fails.
-    pub(super) fn create(lane: &Path, number: u64) -> Result<Generation, LogError> {
+    pub(in crate::event_log) fn create(lane: &Path, number: u64) -> Result<Generation, LogError> {
         let path = directory(lane, number);
         let failed = |e: io::Error| LogError::io("create", &path, e);
         let temporary = lane.join(format!("tmp-{number:010}"));
@@ -113,7 +116,7 @@ impl Generation {
     }
 
     /// A generation in memory. Its path is only a name for messages.
-    pub(super) fn in_memory(lane: &Path) -> Generation {
+    pub(in crate::event_log) fn in_memory(lane: &Path) -> Generation {
         Generation {
             path: lane.join("memory"),
             slots: Slots::Memory(RwLock::default()),
@@ -124,7 +127,7 @@ impl Generation {
     }
 
     /// Whether it lies in memory.
-    pub(super) fn is_in_memory(&self) -> bool {
+    pub(in crate::event_log) fn is_in_memory(&self) -> bool {
         matches!(self.slots, Slots::Memory(_))
     }
 
@@ -133,7 +136,12 @@ impl Generation {
     ///
     /// # Errors
     /// When the file cannot be opened for a reason that is not in the generation.
-    pub(super) fn open(row: &Path, lane: Lane, number: u64, range: &Range<u64>) -> Result<Generation, LogError> {
+    pub(in crate::event_log) fn open(
+        row: &Path,
+        lane: Lane,
+        number: u64,
+        range: &Range<u64>,
+    ) -> Result<Generation, LogError> {
         let path = directory(row, number);
         let mut salvage = Salvage::search_or_nothing(&path, lane).map_err(|e| LogError::io("open", &path, e))?;
         salvage.keep(range);
@@ -148,7 +156,7 @@ impl Generation {
     }
 
     /// What was found in it, when it was written before.
-    pub(super) fn found(&self) -> Option<&Salvage> {
+    pub(in crate::event_log) fn found(&self) -> Option<&Salvage> {
         match &self.slots {
             Slots::Found(salvage) => Some(salvage),
             Slots::Disk { .. } | Slots::Memory(_) => None,
@@ -176,17 +184,17 @@ impl Generation {
     }
 
     /// From `sequence` on nothing here counts: it was never known to be durable, and stands in another generation.
-    pub(super) fn cut(&self, sequence: u64) {
+    pub(in crate::event_log) fn cut(&self, sequence: u64) {
         self.cut.store(sequence, Ordering::Release);
     }
 
     /// Whether what stands here under a sequence counts.
-    pub(super) fn holds(&self, sequence: u64) -> bool {
+    pub(in crate::event_log) fn holds(&self, sequence: u64) -> bool {
         sequence < self.cut.load(Ordering::Acquire)
     }
 
     /// Number of frames.
-    pub(super) fn frames(&self) -> u32 {
+    pub(in crate::event_log) fn frames(&self) -> u32 {
         self.filled.load(Ordering::Acquire)
     }
 
@@ -194,7 +202,7 @@ impl Generation {
     ///
     /// # Errors
     /// When the storage fails.
-    pub(super) fn put(&self, frame: IVec) -> Result<(), LogError> {
+    pub(in crate::event_log) fn put(&self, frame: IVec) -> Result<(), LogError> {
         let slot = self.filled.load(Ordering::Relaxed);
         match &self.slots {
             Slots::Memory(frames) => frames.write().unwrap_or_else(PoisonError::into_inner).push(frame),
@@ -217,7 +225,7 @@ impl Generation {
     ///
     /// # Errors
     /// When the storage fails; what was put since the last flush may or may not be there.
-    pub(super) fn flush(&self) -> Result<(), LogError> {
+    pub(in crate::event_log) fn flush(&self) -> Result<(), LogError> {
         match &self.slots {
             Slots::Memory(_) | Slots::Found(_) => Ok(()),
             Slots::Disk { db, .. } => db.flush().map(|_| ()).map_err(|e| self.failed("flush", e)),
@@ -228,7 +236,7 @@ impl Generation {
     ///
     /// # Errors
     /// When the storage fails or the slot holds no intact header.
-    pub(super) fn header(&self, slot: u32) -> Result<Header, LogError> {
+    pub(in crate::event_log) fn header(&self, slot: u32) -> Result<Header, LogError> {
         if let Slots::Found(salvage) = &self.slots {
             return salvage.header(slot).map_err(|e| LogError::io("read", &self.path, e));
         }
@@ -239,7 +247,7 @@ impl Generation {
     ///
     /// # Errors
     /// When the storage fails or the slot holds no intact frame.
-    pub(super) fn frame(&self, slot: u32) -> Result<Frame, LogError> {
+    pub(in crate::event_log) fn frame(&self, slot: u32) -> Result<Frame, LogError> {
         Frame::decode(&self.slot(slot)?).map_err(|e| self.damaged(slot, e))
     }
 
@@ -247,7 +255,7 @@ impl Generation {
     ///
     /// # Errors
     /// As [`Generation::frame`].
-    pub(super) fn stored(&self, slot: u32) -> Result<Stored, LogError> {
+    pub(in crate::event_log) fn stored(&self, slot: u32) -> Result<Stored, LogError> {
         Stored::check(Bytes::from_owner(self.slot(slot)?)).map_err(|e| self.damaged(slot, e))
     }
 
@@ -255,7 +263,7 @@ impl Generation {
     ///
     /// # Errors
     /// As [`Generation::header`].
-    pub(super) fn slot_of(&self, sequence: u64) -> Result<u32, LogError> {
+    pub(in crate::event_log) fn slot_of(&self, sequence: u64) -> Result<u32, LogError> {
         let (mut low, mut high) = (0, self.frames());
         while high - low > 1 {
             let middle = low + (high - low) / 2;
@@ -275,7 +283,7 @@ impl Generation {
     ///
     /// # Errors
     /// When the storage fails.
-    pub(super) fn slot(&self, slot: u32) -> Result<IVec, LogError> {
+    pub(in crate::event_log) fn slot(&self, slot: u32) -> Result<IVec, LogError> {
         let found = match &self.slots {
             Slots::Memory(frames) => frames.read().unwrap_or_else(PoisonError::into_inner).get(slot as usize).cloned(),
             Slots::Disk { tree, .. } => tree.get(slot.to_be_bytes()).map_err(|e| self.failed("read", e))?,
@@ -299,13 +307,13 @@ impl Generation {
     }
 
     /// What is wrong with the frame in a slot, as an error.
-    pub(super) fn damaged(&self, slot: u32, source: super::frame::FrameError) -> LogError {
+    pub(in crate::event_log) fn damaged(&self, slot: u32, source: super::frame::FrameError) -> LogError {
         LogError::damaged(format!("read frame {slot} of {}", self.path.display()), source)
     }
 }
 
 /// Where generation `number` of a lane lies.
-pub(super) fn directory(lane: &Path, number: u64) -> PathBuf {
+pub(in crate::event_log) fn directory(lane: &Path, number: u64) -> PathBuf {
     lane.join(format!("gen-{number:010}"))
 }
 
@@ -313,7 +321,7 @@ pub(super) fn directory(lane: &Path, number: u64) -> PathBuf {
 ///
 /// # Errors
 /// When the directory cannot be read.
-pub(super) fn list(lane: &Path) -> io::Result<Vec<u64>> {
+pub(in crate::event_log) fn list(lane: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(lane)? {
         let entry = entry?;
@@ -326,7 +334,7 @@ pub(super) fn list(lane: &Path) -> io::Result<Vec<u64>> {
 }
 
 /// The highest number that anything in a lane's directory bears, whatever it is; 0 when there is none.
-pub(super) fn highest(lane: &Path) -> u64 {
+pub(in crate::event_log) fn highest(lane: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(lane) else { return 0 };
     entries.flatten().filter_map(|entry| number_of(&entry.file_name(), "gen-")).max().unwrap_or(0)
 }
@@ -335,7 +343,7 @@ pub(super) fn highest(lane: &Path) -> u64 {
 ///
 /// # Errors
 /// When the directory cannot be read.
-pub(super) fn clear_leftovers(lane: &Path) -> io::Result<()> {
+pub(in crate::event_log) fn clear_leftovers(lane: &Path) -> io::Result<()> {
     for entry in fs::read_dir(lane)? {
         let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
         if is_leftover(&name)
@@ -348,12 +356,12 @@ pub(super) fn clear_leftovers(lane: &Path) -> io::Result<()> {
 }
 
 /// Whether a directory of this name in a lane is one that was being made or removed.
-pub(super) fn is_leftover(name: &OsStr) -> bool {
+pub(in crate::event_log) fn is_leftover(name: &OsStr) -> bool {
     ["tmp-", "del-"].iter().any(|prefix| number_of(name, prefix).is_some())
 }
 
 /// The number in a name that we have given. What is called otherwise, if only by a zero, is not ours.
-pub(super) fn number_of(name: &OsStr, prefix: &str) -> Option<u64> {
+pub(in crate::event_log) fn number_of(name: &OsStr, prefix: &str) -> Option<u64> {
     let name = name.to_str()?;
     let number = name.strip_prefix(prefix)?.parse().ok()?;
     (number < NUMBER_MAX && name == format!("{prefix}{number:010}")).then_some(number)
@@ -363,34 +371,10 @@ pub(super) fn number_of(name: &OsStr, prefix: &str) -> Option<u64> {
 ///
 /// # Errors
 /// When the file system refuses.
-pub(super) fn remove(lane: &Path, number: u64) -> io::Result<()> {
+pub(in crate::event_log) fn remove(lane: &Path, number: u64) -> io::Result<()> {
     let condemned = lane.join(format!("del-{number:010}"));
     remove_if_there(&condemned)?;
     fs::rename(directory(lane, number), &condemned)?;
     sync_directory(lane)?;
     remove_store(&condemned).map(|_| ())
-}
-
-/// Removes a directory of ours as [`remove_store`] does; one that is not there is no error.
-///
-/// # Errors
-/// As the file system says.
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
-    match remove_store(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map(|_| ()),
-    }
-}
-
-/// What a directory takes on the disk, by its blocks. 0 where it cannot be read.
-pub(super) fn disk_bytes(directory: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    let Ok(entries) = fs::read_dir(directory) else { return 0 };
-    entries
-        .filter_map(|entry| {
-            let metadata = entry.ok()?.metadata().ok()?;
-            // One level is all that sled makes: `blobs`, which stays empty.
-            Some(metadata.blocks().saturating_mul(512))
-        })
-        .sum()
 }

@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::event_log::{
-    ClockState,
-    frame::{Circumstances, Encoder, Entry, Frame, push_event},
-    generation::Generation,
+    clock_state::ClockState,
+    disk::frame::{Circumstances, Encoder, Entry, Frame, push_event},
+    disk::generation::Generation,
 };
 
 /// A frame of `count` events that cannot be compressed.

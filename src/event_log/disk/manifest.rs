@@ -15,11 +15,13 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Lane, durable::sync_directory, salvage::open_file, summary::Summary};
-
-/// Its name in the generation's directory, and the one that it is written under.
-pub(super) const NAME: &str = "manifest";
-pub(super) const NAME_NEW: &str = "manifest.new";
+use crate::event_log::{
+    disk::{
+        files::{MANIFEST, MANIFEST_NEW, open_file, sync_directory},
+        summary::Summary,
+    },
+    lane::Lane,
+};
 
 const MAGIC: [u8; 8] = *b"RODENTM\x01";
 
@@ -27,33 +29,33 @@ const MAGIC: [u8; 8] = *b"RODENTM\x01";
 const HEAD_BYTES: usize = 8 + 1 + 8 + 16;
 
 /// The most ranges that are noted; beyond, the last one takes in what follows.
-pub(super) const RANGES_MAX: usize = 256;
+pub(in crate::event_log) const RANGES_MAX: usize = 256;
 
 /// More than any manifest has, bytes.
 const BYTES_MAX: u64 = 16 * 1024;
 
 /// What a generation holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Manifest {
-    pub(super) lane: Lane,
-    pub(super) number: u64,
+pub(in crate::event_log) struct Manifest {
+    pub(in crate::event_log) lane: Lane,
+    pub(in crate::event_log) number: u64,
     /// Epoch that was in force when it was sealed.
-    pub(super) epoch: Uuid,
-    pub(super) summary: Summary,
+    pub(in crate::event_log) epoch: Uuid,
+    pub(in crate::event_log) summary: Summary,
     /// Sequences that the summary counts, that are gone and recorded as lost. Ascending.
-    pub(super) missing: Vec<Range<u64>>,
+    pub(in crate::event_log) missing: Vec<Range<u64>>,
 }
 
 impl Manifest {
     /// The manifest in a generation's directory; `None` when there is no intact one of this lane and number.
-    pub(super) fn read(generation: &Path, lane: Lane, number: u64) -> Option<Manifest> {
+    pub(in crate::event_log) fn read(generation: &Path, lane: Lane, number: u64) -> Option<Manifest> {
         Manifest::read_any(generation).filter(|manifest| (manifest.lane, manifest.number) == (lane, number))
     }
 
     /// The same of whatever lane and number: those of a directory that was copied or renamed are not its own.
-    pub(super) fn read_any(generation: &Path) -> Option<Manifest> {
+    pub(in crate::event_log) fn read_any(generation: &Path) -> Option<Manifest> {
         let mut bytes = Vec::new();
-        open_file(&generation.join(NAME)).ok()?.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        open_file(&generation.join(MANIFEST)).ok()?.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
         Manifest::from_bytes(&bytes)
     }
 
@@ -61,8 +63,8 @@ impl Manifest {
     ///
     /// # Errors
     /// As the file system says; an older one is then still there.
-    pub(super) fn write(&self, generation: &Path) -> io::Result<()> {
-        let new = generation.join(NAME_NEW);
+    pub(in crate::event_log) fn write(&self, generation: &Path) -> io::Result<()> {
+        let new = generation.join(MANIFEST_NEW);
         if let Err(error) = fs::remove_file(&new)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -71,7 +73,7 @@ impl Manifest {
         let mut file = File::create_new(&new)?;
         file.write_all(&self.to_bytes())?;
         file.sync_all()?;
-        fs::rename(&new, generation.join(NAME))?;
+        fs::rename(&new, generation.join(MANIFEST))?;
         sync_directory(generation)
     }
 

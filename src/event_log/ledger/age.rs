@@ -9,16 +9,16 @@ use uuid::Uuid;
 
 /// The log's time, as it was noted last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Noted {
-    pub(super) age: Duration,
+pub(in crate::event_log) struct Noted {
+    pub(in crate::event_log) age: Duration,
     /// The boot, and its clock, at that moment.
-    pub(super) boot_id: Uuid,
-    pub(super) since_boot: Duration,
+    pub(in crate::event_log) boot_id: Uuid,
+    pub(in crate::event_log) since_boot: Duration,
 }
 
 impl Noted {
     /// Milliseconds, big endian: age, boot id, boot clock.
-    pub(super) fn to_bytes(self) -> [u8; 32] {
+    pub(in crate::event_log) fn to_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&milliseconds(self.age).to_be_bytes());
         bytes[8..24].copy_from_slice(self.boot_id.as_bytes());
@@ -27,7 +27,7 @@ impl Noted {
     }
 
     /// The opposite; `None` when these are not such bytes.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Noted> {
+    pub(in crate::event_log) fn from_bytes(bytes: &[u8]) -> Option<Noted> {
         let (age, rest) = bytes.split_first_chunk::<8>()?;
         let (boot_id, rest) = rest.split_first_chunk::<16>()?;
         Some(Noted {
@@ -44,7 +44,7 @@ fn milliseconds(duration: Duration) -> u64 {
 
 /// Tells the log's time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct AgeClock {
+pub(in crate::event_log) struct AgeClock {
     boot_id: Uuid,
     since_boot: fn() -> Duration,
     /// Age when the log was opened, and the boot clock then.
@@ -54,7 +54,7 @@ pub(super) struct AgeClock {
 
 impl AgeClock {
     /// Goes on from what was noted last.
-    pub(super) fn new(noted: Option<Noted>, boot_id: Uuid, since_boot: fn() -> Duration) -> AgeClock {
+    pub(in crate::event_log) fn new(noted: Option<Noted>, boot_id: Uuid, since_boot: fn() -> Duration) -> AgeClock {
         let opened = since_boot();
         let base = noted.map_or(Duration::ZERO, |noted| match noted.boot_id == boot_id {
             true => noted.age + opened.saturating_sub(noted.since_boot),
@@ -64,17 +64,17 @@ impl AgeClock {
     }
 
     /// The log's age.
-    pub(super) fn now(&self) -> Duration {
+    pub(in crate::event_log) fn now(&self) -> Duration {
         self.base + (self.since_boot)().saturating_sub(self.opened)
     }
 
     /// The log's age in milliseconds.
-    pub(super) fn milliseconds(&self) -> u64 {
+    pub(in crate::event_log) fn milliseconds(&self) -> u64 {
         milliseconds(self.now())
     }
 
     /// What to note.
-    pub(super) fn note(&self) -> Noted {
+    pub(in crate::event_log) fn note(&self) -> Noted {
         Noted { age: self.now(), boot_id: self.boot_id, since_boot: (self.since_boot)() }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::LogError;
+use crate::event_log::error::LogError;
 
 /// How long one that is taken is waited for: a process that is ending holds it until the kernel has cleared it away.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -21,7 +21,7 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Held as long as it lives.
-pub(super) struct Lock {
+pub(in crate::event_log) struct Lock {
     _directory: Flock<File>,
 }
 
@@ -30,7 +30,7 @@ impl Lock {
     ///
     /// # Errors
     /// When another process still has it after [`WAIT_MAX`], or the directory cannot be opened.
-    pub(super) fn take(root: &Path) -> Result<Lock, LogError> {
+    pub(in crate::event_log) fn take(root: &Path) -> Result<Lock, LogError> {
         let started = Instant::now();
         let mut directory = File::open(root).map_err(|e| LogError::io("open", root, e))?;
         loop {
@@ -49,7 +49,7 @@ impl Lock {
     ///
     /// # Errors
     /// When the directory cannot be opened.
-    pub(super) fn is_taken(root: &Path) -> Result<bool, LogError> {
+    pub(in crate::event_log) fn is_taken(root: &Path) -> Result<bool, LogError> {
         let directory = File::open(root).map_err(|e| LogError::io("open", root, e))?;
         Ok(matches!(Flock::lock(directory, FlockArg::LockSharedNonblock), Err((_, nix::Error::EWOULDBLOCK))))
     }

@@ -15,10 +15,10 @@ use std::{
     thread,
 };
 
-use crate::event_log::{LogError, generation::Generation};
+use crate::event_log::{disk::generation::Generation, error::LogError};
 
 /// The thread, as the writer sees it. It ends with this.
-pub(super) struct Flusher {
+pub(in crate::event_log) struct Flusher {
     orders: SyncSender<Arc<Generation>>,
     outcomes: Receiver<Result<(), LogError>>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Flusher {
 impl Flusher {
     /// # Errors
     /// When there can be no thread.
-    pub(super) fn start() -> io::Result<Flusher> {
+    pub(in crate::event_log) fn start() -> io::Result<Flusher> {
         let (orders, taken) = sync_channel::<Arc<Generation>>(1);
         let (given, outcomes) = sync_channel(1);
         thread::Builder::new().name("event-log-flush".to_owned()).spawn(move || {
@@ -43,7 +43,7 @@ impl Flusher {
     }
 
     /// Begins a flush; gives false when that cannot be.
-    pub(super) fn begin(&self, generation: &Arc<Generation>) -> bool {
+    pub(in crate::event_log) fn begin(&self, generation: &Arc<Generation>) -> bool {
         self.orders.send(Arc::clone(generation)).is_ok()
     }
 
@@ -51,7 +51,7 @@ impl Flusher {
     ///
     /// # Errors
     /// When the storage failed.
-    pub(super) fn finish(&self) -> Result<(), LogError> {
+    pub(in crate::event_log) fn finish(&self) -> Result<(), LogError> {
         self.outcomes.recv().unwrap_or_else(|_| Err(interrupted()))
     }
 }

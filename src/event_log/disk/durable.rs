@@ -6,14 +6,9 @@
 //! a seccomp filter that answers ENOSYS so that sled falls back to `fsync`, would depend on the service manager.)
 //!
 //! Always holds: when a generation is made, its first flush is seen to go through the override, or the log promises nothing. Of what sled writes at other
-//! times than a flush, files and directories, [`sync_tree`] takes care when a generation is made.
+//! times than a flush, files and directories, `files::sync_tree` takes care when a generation is made.
 
-use std::{
-    fs::File,
-    io,
-    path::Path,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Calls of the override, in the whole process.
 static SYNCS: AtomicU64 = AtomicU64::new(0);
@@ -35,45 +30,8 @@ extern "C" fn sync_file_range(
 }
 
 /// How often flushes have reached the disk.
-pub(super) fn syncs() -> u64 {
+pub(in crate::event_log) fn syncs() -> u64 {
     SYNCS.load(Ordering::Relaxed)
-}
-
-/// Syncs the regular files of a directory, then the directory.
-///
-/// # Errors
-/// As the file system says.
-pub(super) fn sync_tree(directory: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            File::open(entry.path())?.sync_all()?;
-        }
-    }
-    sync_directory(directory)
-}
-
-/// Makes a directory for its owner only, and its entry durable, unless it is there.
-///
-/// # Errors
-/// As the file system says.
-pub(super) fn make_directory(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    if !path.is_dir() {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        if let Some(parent) = path.parent() {
-            sync_directory(parent)?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes a directory's entries durable.
-///
-/// # Errors
-/// As the file system says.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

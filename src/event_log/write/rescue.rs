@@ -14,31 +14,22 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{Active, LaneWork, Writer};
+use super::writer::{Active, Failing, LaneWork, Writer};
 use crate::{
     event_log::{
-        Lane, LogError,
-        durable::make_directory,
-        generation::Generation,
-        ledger::loss::{Cause, Loss},
-        lock::Lock,
-        numbering::Numbers,
-        row::Row,
-        summary::Summary,
+        disk::{files::make_directory, generation::Generation, lock::Lock, row::Row, summary::Summary},
+        error::LogError,
+        lane::Lane,
+        ledger::{
+            loss::{Cause, Loss},
+            numbering::Numbers,
+        },
     },
     telemetry::{ErrorChain, message},
 };
 
 /// Between two looks at a disk that cannot be written.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-
-/// The disk cannot be written.
-pub(super) struct Failing {
-    since: Instant,
-    pub(super) retry_at: Instant,
-    /// It only has no room: what is laid already, as the ledger, can be written.
-    pub(super) is_full: bool,
-}
 
 /// How room is made on a full disk, the cheapest first.
 #[derive(Clone, Copy)]
@@ -50,7 +41,7 @@ enum Sacrifice {
 
 impl Writer {
     /// Puts everything that is pending in a lane somewhere else: onto the disk if there is a way, else into memory.
-    pub(super) fn rescue(&mut self, lane: Lane, error: LogError) {
+    pub(in crate::event_log) fn rescue(&mut self, lane: Lane, error: LogError) {
         tracing::warn!(lane = lane.name(), error = %ErrorChain(&error), "the event log begins a new generation");
         let mut error = error;
         for sacrifice in [Sacrifice::Nothing, Sacrifice::History, Sacrifice::Ballast] {
@@ -114,7 +105,7 @@ impl Writer {
     }
 
     /// From now on events are kept in memory.
-    pub(super) fn enter_memory(&mut self, error: &LogError) {
+    pub(in crate::event_log) fn enter_memory(&mut self, error: &LogError) {
         if self.failing.is_some() {
             return;
         }
@@ -146,7 +137,7 @@ impl Writer {
     }
 
     /// Looks whether the disk is back.
-    pub(super) fn recover(&mut self) {
+    pub(in crate::event_log) fn recover(&mut self) {
         let Some(failing) = &self.failing else { return };
         let since = failing.since;
         match self.try_recover() {
@@ -244,7 +235,7 @@ impl Writer {
     }
 
     /// The log ends while the disk cannot be written: what only memory has is lost.
-    pub(super) fn lose_memory(&mut self) {
+    pub(in crate::event_log) fn lose_memory(&mut self) {
         for lane in Lane::ALL {
             for (summary, _) in self.shared.rows[lane.index()].in_memory() {
                 let whole = summary.first_sequence..summary.next_sequence;
@@ -260,7 +251,7 @@ impl Writer {
         let path = self.shared.rows[lane.index()].path();
         drop(copy.generation);
         // On a full disk this may fail; a generation that holds what another holds is ignored at the next start.
-        let _ = crate::event_log::generation::remove(path, copy.number);
+        let _ = crate::event_log::disk::generation::remove(path, copy.number);
     }
 
     /// The copies take the place of what they were made from.

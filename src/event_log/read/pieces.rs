@@ -8,7 +8,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 
-use super::frame::event_at;
+use crate::event_log::disk::frame::event_at;
 
 /// Consecutive events, one piece behind the other.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ impl From<Bytes> for Pieces {
 }
 
 impl Pieces {
-    pub(super) fn push(&mut self, piece: Piece) {
+    pub(in crate::event_log) fn push(&mut self, piece: Piece) {
         self.pieces.push(piece);
     }
 
@@ -108,7 +108,7 @@ impl Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_log::frame::push_event;
+    use crate::event_log::disk::frame::push_event;
 
     fn fields(events: &[&[u8]]) -> Bytes {
         let mut fields = Vec::new();

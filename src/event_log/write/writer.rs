@@ -7,40 +7,34 @@
 //! Without work there is no write and no sync: a sleeping disk stays asleep. How far a lane is durable is noted in the
 //! ledger before anybody is told: after a kill nothing durable is given up for lost, and nothing else is believed.
 
-mod flusher;
-mod removal;
-mod rescue;
-
+use super::flusher::Flusher;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use self::{flusher::Flusher, removal::Condemned, rescue::Failing};
-use super::{
-    Lane, LogError, Room, Shared,
-    age::AgeClock,
-    ballast::Ballast,
+use crate::event_log::{
     buffer::{Block, Work},
-    disk::slots::Slots,
-    frame::{Circumstances, Effort, Encoder, FRAME_BYTES_MAX},
-    generation::{Generation, SLOTS_MAX},
-    ledger::header::{Extent, Header},
-    lock::Lock,
-    numbering::Numbers,
-    pending::Pending,
-    record::RECORDS,
-    summary::Summary,
+    disk::{
+        ballast::Ballast,
+        frame::{Circumstances, Effort, Encoder, FRAME_BYTES_MAX},
+        generation::{Generation, SLOTS_MAX},
+        lock::Lock,
+        slots::Slots,
+        summary::Summary,
+    },
+    error::LogError,
+    lane::Lane,
+    ledger::{age::AgeClock, header::Extent},
+    settings::Room,
+    shared::Shared,
+    write::pending::Pending,
 };
-use crate::telemetry::ErrorChain;
-
-/// The most that is put between two flushes, bytes, unless told otherwise.
-pub(super) const FLUSH_BYTES: usize = 256 * 1024;
 
 /// What a block should compress to: near the bound of a frame, so that few frames are needed, with a margin, so that
 /// few blocks must be compressed a second time.
-pub(super) const FRAME_BYTES_AIM: usize = 20 * 1024;
+pub(in crate::event_log) const FRAME_BYTES_AIM: usize = 20 * 1024;
 
 /// Bounds of a block's size, bytes of events.
 const BLOCK_BYTES: std::ops::RangeInclusive<usize> = 8 * 1024..=128 * 1024;
@@ -61,27 +55,40 @@ const BALLAST_INTERVAL: Duration = Duration::from_secs(60);
 /// cursors may have been lost with a damaged ledger.
 const CONSUMERS_DELAY: Duration = Duration::from_secs(60);
 
-/// How often at the most the records of losses are written that come up while the log is being closed; those that come up
-/// then are owed, and told of by the next start.
-const WINDING_UP_MAX: u32 = 8;
+/// A generation whose loss the ledger owes, that goes as soon as the record of it is durable.
+pub(in crate::event_log) struct Condemned {
+    pub(super) lane: Lane,
+    pub(super) number: u64,
+    pub(super) disk_bytes: u64,
+    /// Sequence after the record.
+    pub(super) recorded: u64,
+}
+
+/// The disk cannot be written.
+pub(in crate::event_log) struct Failing {
+    pub(super) since: Instant,
+    pub(in crate::event_log) retry_at: Instant,
+    /// It only has no room: what is laid already, as the ledger, can be written.
+    pub(in crate::event_log) is_full: bool,
+}
 
 /// The generation being written.
-pub(super) struct Active {
-    number: u64,
-    generation: Arc<Generation>,
+pub(in crate::event_log) struct Active {
+    pub(super) number: u64,
+    pub(super) generation: Arc<Generation>,
     /// What was put.
-    summary: Summary,
+    pub(super) summary: Summary,
     /// What was there when it was flushed last.
-    durable: Summary,
+    pub(super) durable: Summary,
 }
 
 impl Active {
     /// A generation all of whose frames are durable.
-    pub(super) fn new(number: u64, generation: Arc<Generation>, summary: Summary) -> Active {
+    pub(in crate::event_log) fn new(number: u64, generation: Arc<Generation>, summary: Summary) -> Active {
         Active { number, generation, durable: summary.clone(), summary }
     }
 
-    fn is_full(&self, generation_bytes: u64) -> bool {
+    pub(super) fn is_full(&self, generation_bytes: u64) -> bool {
         let bytes_max = match self.generation.is_in_memory() {
             true => MEMORY_GENERATION_BYTES,
             false => generation_bytes,
@@ -92,65 +99,65 @@ impl Active {
 
 /// A lane as the writer sees it.
 #[derive(Default)]
-struct LaneWork {
+pub(super) struct LaneWork {
     /// Opened when the first event of the lane comes, or at the start when there is one.
-    active: Option<Active>,
+    pub(super) active: Option<Active>,
     /// Put since the last flush.
-    pending: Vec<Pending>,
-    pending_bytes: usize,
+    pub(super) pending: Vec<Pending>,
+    pub(super) pending_bytes: usize,
     /// What the buffer still counts and is all pending.
-    events: usize,
-    event_bytes: usize,
+    pub(super) events: usize,
+    pub(super) event_bytes: usize,
 }
 
 /// The writer's own state.
-pub(super) struct Writer {
-    shared: Arc<Shared>,
+pub(in crate::event_log) struct Writer {
+    pub(super) shared: Arc<Shared>,
     /// As it was when the writer looked last.
-    room: Room,
+    pub(super) room: Room,
     /// Absent while there is no directory to lock. Held until the writer ends.
-    lock: Option<Lock>,
-    slots: Slots,
+    pub(super) lock: Option<Lock>,
+    pub(super) slots: Slots,
     /// What the ledger has to say of each lane beside what everybody knows.
-    extents: [Extent; 2],
+    pub(super) extents: [Extent; 2],
     /// Whether the log ends in good order.
-    closed: bool,
-    encoder: Encoder,
-    lanes: [LaneWork; 2],
-    age: AgeClock,
+    pub(super) closed: bool,
+    pub(super) encoder: Encoder,
+    pub(super) lanes: [LaneWork; 2],
+    pub(super) age: AgeClock,
     /// Loss records that stand once more behind the generations that go: by number, the records' sequences there and the one
     /// after the last copy.
-    carried: BTreeMap<u64, (Vec<u64>, u64)>,
-    condemned: Vec<Condemned>,
-    wound_up: u32,
+    pub(super) carried: BTreeMap<u64, (Vec<u64>, u64)>,
+    pub(super) condemned: Vec<Condemned>,
+    pub(super) wound_up: u32,
     /// How well events compress, stored bytes per byte, smoothed.
-    ratio: f64,
-    ballast: Ballast,
-    grow_ballast_at: Instant,
+    pub(super) ratio: f64,
+    pub(super) ballast: Ballast,
+    pub(super) grow_ballast_at: Instant,
     /// Until then a log without cursors is one whose consumers have not come yet.
-    consumers_known_at: Instant,
-    look_for_age_at: Option<Instant>,
+    pub(super) consumers_known_at: Instant,
+    pub(super) look_for_age_at: Option<Instant>,
     /// While the disk cannot be written.
-    failing: Option<Failing>,
-    flusher: Flusher,
+    pub(super) failing: Option<Failing>,
+    pub(super) flusher: Flusher,
     /// The lane whose flush is under way, and since when.
-    flushing: Option<(Lane, Instant)>,
+    pub(super) flushing: Option<(Lane, Instant)>,
 }
 
 /// What a writer begins with.
-pub(super) struct Outset {
-    pub(super) lock: Option<Lock>,
-    pub(super) slots: Slots,
-    pub(super) extents: [Extent; 2],
-    pub(super) age: AgeClock,
+pub(in crate::event_log) struct Outset {
+    pub(in crate::event_log) lock: Option<Lock>,
+    pub(in crate::event_log) slots: Slots,
+    pub(in crate::event_log) extents: [Extent; 2],
+    pub(in crate::event_log) age: AgeClock,
     /// Why nothing can be written.
-    pub(super) fault: Option<LogError>,
+    pub(in crate::event_log) fault: Option<LogError>,
 }
 
 impl Writer {
     /// # Errors
     /// When zstd cannot allocate or there can be no thread.
-    pub(super) fn new(shared: Arc<Shared>, outset: Outset) -> Result<Writer, LogError> {
+    pub(in crate::event_log) fn new(shared: Arc<Shared>, outset: Outset) -> Result<Writer, LogError> {
         let settings = &shared.settings;
         let encoder = Encoder::new().map_err(|e| LogError::io("compress for", &settings.directory, e))?;
         let ballast = Ballast::find(&settings.directory, settings.disk_bytes_max, settings.ballast_bytes_max);
@@ -190,7 +197,7 @@ impl Writer {
     ///
     /// # Errors
     /// When zstd cannot allocate. Failures of the storage are worked around.
-    pub(super) fn run(mut self) -> Result<(), LogError> {
+    pub(in crate::event_log) fn run(mut self) -> Result<(), LogError> {
         let shared = Arc::clone(&self.shared);
         let at_disk = shared.pulse.at_disk();
         self.retain();
@@ -223,13 +230,13 @@ impl Writer {
         }
     }
 
-    fn alarm(&self) -> Option<Instant> {
+    pub(super) fn alarm(&self) -> Option<Instant> {
         let retry = self.failing.as_ref().map(|failing| failing.retry_at);
         let ballast = self.ballast.is_short().then_some(self.grow_ballast_at);
         [retry, ballast, self.look_for_age_at].into_iter().flatten().min()
     }
 
-    fn chores(&mut self) {
+    pub(super) fn chores(&mut self) {
         let now = Instant::now();
         if self.failing.as_ref().is_some_and(|failing| now >= failing.retry_at) {
             self.recover();
@@ -244,14 +251,14 @@ impl Writer {
         }
     }
 
-    fn grow_ballast(&mut self, now: Instant) {
+    pub(super) fn grow_ballast(&mut self, now: Instant) {
         let grown = self.failing.is_none() && self.ballast.grow().unwrap_or(false);
         self.shared.set_ballast(self.ballast.bytes());
         let pause = if grown && self.ballast.is_short() { BALLAST_PAUSE } else { BALLAST_INTERVAL };
         self.grow_ballast_at = now + pause;
     }
 
-    fn encode_all(&mut self, blocks: &[Block]) -> Result<Vec<Vec<Pending>>, LogError> {
+    pub(super) fn encode_all(&mut self, blocks: &[Block]) -> Result<Vec<Vec<Pending>>, LogError> {
         let effort = if self.shared.buffer.take_crowded() { Effort::Hurried } else { Effort::Usual };
         self.encoder
             .set_effort(effort)
@@ -260,7 +267,7 @@ impl Writer {
     }
 
     /// Writes blocks, flushing whenever enough has been put. A flush never covers two lanes: each has its own store.
-    fn write(&mut self, blocks: Vec<Block>, encoded: Vec<Vec<Pending>>) {
+    pub(super) fn write(&mut self, blocks: Vec<Block>, encoded: Vec<Vec<Pending>>) {
         let flush_bytes = self.shared.settings.flush_bytes;
         let mut last = None;
         for (block, frames) in blocks.into_iter().zip(encoded) {
@@ -292,7 +299,7 @@ impl Writer {
     }
 
     /// Has a lane flushed while the next step is compressed.
-    fn begin_flush(&mut self, lane: Lane) {
+    pub(super) fn begin_flush(&mut self, lane: Lane) {
         let work = &self.lanes[lane.index()];
         let begun = match &work.active {
             Some(active) if !work.pending.is_empty() => self.flusher.begin(&active.generation),
@@ -305,7 +312,7 @@ impl Writer {
     }
 
     /// Waits for the flush that is under way.
-    fn finish_flush(&mut self) {
+    pub(super) fn finish_flush(&mut self) {
         let Some((lane, begun)) = self.flushing.take() else { return };
         let finished = self.flusher.finish();
         self.shared.commits.observe(begun.elapsed());
@@ -315,7 +322,7 @@ impl Writer {
         }
     }
 
-    fn encode(&mut self, block: &Block) -> Result<Vec<Pending>, LogError> {
+    pub(super) fn encode(&mut self, block: &Block) -> Result<Vec<Pending>, LogError> {
         let shared = &self.shared;
         let with = Circumstances {
             lane: block.lane,
@@ -338,7 +345,7 @@ impl Writer {
         Ok(pending.collect())
     }
 
-    fn put(&mut self, lane: Lane, mut frame: Pending) {
+    pub(super) fn put(&mut self, lane: Lane, mut frame: Pending) {
         // It was made before the epoch changed.
         frame.renumber(self.shared.numbering.epoch());
         let put = self.try_put(lane, &frame);
@@ -356,7 +363,7 @@ impl Writer {
     }
 
     /// Gives whether the generation is full now.
-    fn try_put(&mut self, lane: Lane, frame: &Pending) -> Result<bool, LogError> {
+    pub(super) fn try_put(&mut self, lane: Lane, frame: &Pending) -> Result<bool, LogError> {
         let generation_bytes = self.shared.settings.generation_bytes;
         let active = self.active(lane, frame.first_sequence())?;
         frame.put(&active.generation, &mut active.summary)?;
@@ -364,7 +371,7 @@ impl Writer {
     }
 
     /// Makes durable what is pending of a lane, and shows it.
-    fn flush(&mut self, lane: Lane) {
+    pub(super) fn flush(&mut self, lane: Lane) {
         let work = &self.lanes[lane.index()];
         if work.pending.is_empty() {
             return;
@@ -379,7 +386,7 @@ impl Writer {
     }
 
     /// Everything that was put into a lane is where it should be.
-    fn flushed(&mut self, lane: Lane) {
+    pub(super) fn flushed(&mut self, lane: Lane) {
         let work = &mut self.lanes[lane.index()];
         work.pending.clear();
         work.pending_bytes = 0;
@@ -395,7 +402,7 @@ impl Writer {
     }
 
     /// The generation that takes the lane's next frame.
-    fn active(&mut self, lane: Lane, first_sequence: u64) -> Result<&mut Active, LogError> {
+    pub(super) fn active(&mut self, lane: Lane, first_sequence: u64) -> Result<&mut Active, LogError> {
         let work = &mut self.lanes[lane.index()];
         if work.active.is_none() {
             let row = &self.shared.rows[lane.index()];
@@ -412,7 +419,7 @@ impl Writer {
     }
 
     /// Closes the active generation of a lane for good. Everything in it has been flushed.
-    fn seal(&mut self, lane: Lane) {
+    pub(super) fn seal(&mut self, lane: Lane) {
         let sealed_at = self.age.milliseconds();
         let Some(active) = &mut self.lanes[lane.index()].active else { return };
         active.durable.sealed_at = sealed_at;
@@ -429,7 +436,7 @@ impl Writer {
     }
 
     /// Takes the active generation out of the writer's hands, as it was flushed last.
-    fn put_away(&mut self, lane: Lane) {
+    pub(super) fn put_away(&mut self, lane: Lane) {
         let Some(active) = self.lanes[lane.index()].active.take() else { return };
         let row = &self.shared.rows[lane.index()];
         row.update_active(active.number, &active.durable);
@@ -438,7 +445,7 @@ impl Writer {
     }
 
     /// Seals what has been written to for so long that its oldest events would be kept too long.
-    fn seal_old(&mut self) {
+    pub(super) fn seal_old(&mut self) {
         let Some(interval) = self.room.age_interval() else { return };
         let began_before = self.age.now().saturating_sub(interval).as_millis();
         for lane in Lane::ALL {
@@ -449,128 +456,7 @@ impl Writer {
         }
     }
 
-    fn keep_ledger(&mut self) {
-        self.persist();
-        self.shared.tell();
-        self.retain();
-    }
-
-    /// Before the log is closed: what is owed is told while it can still be written. Gives whether there is more to write.
-    fn winds_up(&mut self) -> bool {
-        if self.failing.is_some() || self.wound_up >= WINDING_UP_MAX {
-            return false;
-        }
-        self.wound_up += 1;
-        self.finish_flush();
-        self.strike();
-        self.keep_ledger();
-        self.shared.buffer.commit(RECORDS);
-        self.shared.buffer.has_work()
-    }
-
-    /// What is safely recorded is owed no more; what waited for that goes on.
-    fn strike(&mut self) {
-        self.remove_condemned();
-        let waited = !self.carried.is_empty() || !self.shared.ledger.can_owe();
-        self.shared.ledger.strike(RECORDS, self.shared.durable(RECORDS));
-        if waited {
-            self.retain();
-        }
-    }
-
-    fn close(&mut self) {
-        if self.failing.is_some() {
-            self.recover();
-        }
-        // What is sealed says what it holds, and can be checked against it.
-        if self.failing.is_none() {
-            Lane::ALL.into_iter().for_each(|lane| self.seal(lane));
-        }
-        self.keep_ledger();
-        let in_memory: u64 = self.shared.rows.iter().map(|row| row.memory_events()).sum();
-        if in_memory > 0 {
-            self.lose_memory();
-        }
-        // What is lost without anybody to be told is told of by the next start.
-        self.closed = in_memory == 0 || self.shared.ledger.has_consumers();
-        let stored = self.persist();
-        if !stored || in_memory > 0 {
-            tracing::error!(
-                events = in_memory,
-                "the event log is closed while the disk cannot be written: what is in memory is lost, and the next start reports it"
-            );
-        }
-    }
-
-    /// Makes the ledger durable; gives whether it is. When the disk does not take it all goes on in memory.
-    fn persist(&mut self) -> bool {
-        if self.failing.as_ref().is_some_and(|failing| !failing.is_full) {
-            return false;
-        }
-        // Once more: the first error takes the handle with it.
-        match self.write_ledger().or_else(|_| self.write_ledger()) {
-            Ok(()) => true,
-            Err(_) if self.failing.is_some() => false,
-            Err(error) => {
-                tracing::warn!(error = %ErrorChain(&error), "the event log's ledger cannot be written");
-                self.enter_memory(&error);
-                false
-            }
-        }
-    }
-
-    fn write_ledger(&mut self) -> Result<(), LogError> {
-        let (numbers, version) = self.shared.numbering.numbers();
-        self.write_ledger_with(&numbers)?;
-        if self.shared.numbering.durable(version) {
-            self.shared.reach.send_modify(|_| ());
-        }
-        Ok(())
-    }
-
-    fn write_ledger_with(&mut self, numbers: &Numbers) -> Result<(), LogError> {
-        let shared = Arc::clone(&self.shared);
-        let header = self.header(numbers.clone()).to_bytes();
-        let bodies = shared.ledger.bodies();
-        let written = self.slots.put(0, &header).and_then(|()| {
-            bodies.iter().try_for_each(|body| self.slots.put(body.number, &body.bytes))?;
-            self.slots.sync()
-        });
-        written.map_err(|e| LogError::io("write the ledger of", &shared.settings.directory, e))?;
-        shared.ledger_bytes.store(self.slots.disk_bytes(), Ordering::Relaxed);
-        shared.ledger.persisted(&bodies);
-        Ok(())
-    }
-
-    fn header(&self, numbers: Numbers) -> Header {
-        let lanes = Lane::ALL.map(|lane| {
-            let extent = self.extents[lane.index()];
-            let lost = self.shared.lost(lane);
-            let (end, seen) = (self.shared.durable(lane), self.shared.visible(lane));
-            Extent { end: extent.end.max(end), seen: extent.seen.max(seen), lost, ..extent }
-        });
-        let owner = self.shared.settings.owner.clone();
-        Header { closed: self.closed, lanes, age: self.age.note(), owner, numbers }
-    }
-
-    /// Notes how far a lane reaches, without a sync of its own: a process that is killed leaves it to the next one, and after a
-    /// loss of power the one before is true enough.
-    fn note_end(&mut self, lane: Lane, next: u64) {
-        let extent = &mut self.extents[lane.index()];
-        extent.seen = next;
-        match &self.failing {
-            None => extent.end = next,
-            Some(failing) if failing.is_full => {}
-            Some(_) => return,
-        }
-        let header = self.header(self.shared.numbering.numbers().0).to_bytes();
-        if let Err(error) = self.slots.put(0, &header) {
-            // The next sync of the ledger tells, if it is for long.
-            tracing::debug!(%error, "the end of a lane of the event log is not noted");
-        }
-    }
-
-    fn learn(&mut self, raw: usize, stored: usize) {
+    pub(super) fn learn(&mut self, raw: usize, stored: usize) {
         if raw >= *BLOCK_BYTES.start() / 2 {
             self.ratio = 0.8 * self.ratio + 0.2 * (stored as f64 / raw as f64);
             let aim = (FRAME_BYTES_AIM as f64 / self.ratio.max(0.01)) as usize;

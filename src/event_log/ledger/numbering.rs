@@ -8,25 +8,25 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::Lane;
+use crate::event_log::lane::Lane;
 
 /// The most stretches that are remembered. Beyond it the oldest is forgotten: the controller then refuses its events as
 /// a fork once more, and a new stretch is made.
-pub(super) const STRETCHES_MAX: usize = 64;
+pub(in crate::event_log) const STRETCHES_MAX: usize = 64;
 
 /// Events that were given other numbers after they had been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stretch {
-    pub(super) lane: Lane,
-    pub(super) from: u64,
+pub(in crate::event_log) struct Stretch {
+    pub(in crate::event_log) lane: Lane,
+    pub(in crate::event_log) from: u64,
     /// Sequence after the last.
-    pub(super) to: u64,
-    pub(super) epoch: Uuid,
+    pub(in crate::event_log) to: u64,
+    pub(in crate::event_log) epoch: Uuid,
 }
 
 impl Stretch {
     /// Length of its bytes.
-    pub(super) const BYTES: usize = 33;
+    pub(in crate::event_log) const BYTES: usize = 33;
 
     fn to_bytes(self) -> [u8; Stretch::BYTES] {
         let mut bytes = [0; Stretch::BYTES];
@@ -52,14 +52,14 @@ impl Stretch {
 
 /// Epoch and stretches as the ledger keeps them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Numbers {
-    pub(super) epoch: Uuid,
-    pub(super) stretches: Vec<Stretch>,
+pub(in crate::event_log) struct Numbers {
+    pub(in crate::event_log) epoch: Uuid,
+    pub(in crate::event_log) stretches: Vec<Stretch>,
 }
 
 impl Numbers {
     /// Numbers that nobody has used.
-    pub(super) fn fresh() -> Numbers {
+    pub(in crate::event_log) fn fresh() -> Numbers {
         Numbers { epoch: Uuid::new_v4(), stretches: Vec::new() }
     }
 
@@ -74,14 +74,14 @@ impl Numbers {
     }
 
     /// The epoch, then the stretches in the order in which they were made.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(in crate::event_log) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.epoch.as_bytes().to_vec();
         self.stretches.iter().for_each(|stretch| bytes.extend_from_slice(&stretch.to_bytes()));
         bytes
     }
 
     /// The opposite; `None` when these are not such bytes.
-    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Numbers> {
+    pub(in crate::event_log) fn from_bytes(bytes: &[u8]) -> Option<Numbers> {
         let (epoch, rest) = bytes.split_first_chunk::<16>()?;
         let (stretches, []) = rest.as_chunks::<{ Stretch::BYTES }>() else { return None };
         let stretches = stretches.iter().map(Stretch::from_bytes).collect::<Option<_>>()?;
@@ -90,7 +90,7 @@ impl Numbers {
 }
 
 /// The numbering of an open log.
-pub(super) struct Numbering {
+pub(in crate::event_log) struct Numbering {
     state: Mutex<State>,
 }
 
@@ -104,23 +104,23 @@ struct State {
 
 impl Numbering {
     /// As the ledger has it.
-    pub(super) fn new(numbers: Numbers) -> Numbering {
+    pub(in crate::event_log) fn new(numbers: Numbers) -> Numbering {
         Numbering { state: Mutex::new(State { numbers, version: 0, pending: None }) }
     }
 
     /// The epoch of new events.
-    pub(super) fn epoch(&self) -> Uuid {
+    pub(in crate::event_log) fn epoch(&self) -> Uuid {
         self.lock().numbers.epoch
     }
 
     /// Epoch and stretches, and their version.
-    pub(super) fn numbers(&self) -> (Numbers, u64) {
+    pub(in crate::event_log) fn numbers(&self) -> (Numbers, u64) {
         let state = self.lock();
         (state.numbers.clone(), state.version)
     }
 
     /// Begins an epoch for events to come, one that the disk knows, or that is never used again once memory is lost.
-    pub(super) fn begin(&self, epoch: Uuid) {
+    pub(in crate::event_log) fn begin(&self, epoch: Uuid) {
         let mut state = self.lock();
         state.numbers.epoch = epoch;
         state.version += 1;
@@ -128,7 +128,7 @@ impl Numbering {
 
     /// Begins an epoch, also for what lies between these sequences of each lane, from which on nothing is given out until
     /// [`Numbering::durable`].
-    pub(super) fn renumber(&self, epoch: Uuid, from: [u64; 2], to: [u64; 2]) {
+    pub(in crate::event_log) fn renumber(&self, epoch: Uuid, from: [u64; 2], to: [u64; 2]) {
         let mut state = self.lock();
         state.numbers.epoch = epoch;
         for lane in Lane::ALL {
@@ -143,22 +143,22 @@ impl Numbering {
     }
 
     /// This version is on the disk. Gives whether more can be given out now.
-    pub(super) fn durable(&self, version: u64) -> bool {
+    pub(in crate::event_log) fn durable(&self, version: u64) -> bool {
         self.lock().pending.take_if(|(_, pending)| *pending <= version).is_some()
     }
 
     /// Whether anything may not be given out yet.
-    pub(super) fn has_pending(&self) -> bool {
+    pub(in crate::event_log) fn has_pending(&self) -> bool {
         self.lock().pending.is_some()
     }
 
     /// Whether an event may not be given out yet: its epoch could be forgotten and the event be numbered once more.
-    pub(super) fn is_pending(&self, lane: Lane, sequence: u64) -> bool {
+    pub(in crate::event_log) fn is_pending(&self, lane: Lane, sequence: u64) -> bool {
         self.lock().pending.is_some_and(|(from, _)| sequence >= from[lane.index()])
     }
 
     /// Forgets stretches that end before `first`, the first stored sequence of their lane.
-    pub(super) fn forget(&self, lane: Lane, first: u64) {
+    pub(in crate::event_log) fn forget(&self, lane: Lane, first: u64) {
         let mut state = self.lock();
         let before = state.numbers.stretches.len();
         state.numbers.stretches.retain(|stretch| stretch.lane != lane || stretch.to > first);
@@ -166,7 +166,7 @@ impl Numbering {
     }
 
     /// The epoch under which an event that was written with `written` is sent, and the sequence up to which that holds.
-    pub(super) fn resolve(&self, lane: Lane, sequence: u64, written: Uuid) -> (Uuid, u64) {
+    pub(in crate::event_log) fn resolve(&self, lane: Lane, sequence: u64, written: Uuid) -> (Uuid, u64) {
         let state = self.lock();
         let stretches = || state.numbers.stretches.iter().filter(|stretch| stretch.lane == lane);
         let epoch = stretches()

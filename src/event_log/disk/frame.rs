@@ -12,30 +12,30 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{ClockState, Lane};
+use crate::event_log::{clock_state::ClockState, lane::Lane};
 
 /// What every frame begins with; chosen so that it is not valid UTF-8 and unlikely in any body.
-pub(super) const MAGIC: [u8; 8] = *b"\xF7RODENT\x01";
+pub(in crate::event_log) const MAGIC: [u8; 8] = *b"\xF7RODENT\x01";
 
 /// Format of header and body.
 const VERSION: u8 = 1;
 
 /// Bytes of the header.
-pub(super) const HEADER_BYTES: usize = 96;
+pub(in crate::event_log) const HEADER_BYTES: usize = 96;
 
 /// The most a frame may take, header included. sled puts a page of more than a quarter of a segment into a file of its
 /// own that it never syncs; ten frames of this size stay below that (see `generation`).
-pub(super) const FRAME_BYTES_MAX: usize = 24 * 1024;
+pub(in crate::event_log) const FRAME_BYTES_MAX: usize = 24 * 1024;
 
 /// The most that a body may hold uncompressed: what a reader allocates for it.
-pub(super) const RAW_BYTES_MAX: usize = 256 * 1024;
+pub(in crate::event_log) const RAW_BYTES_MAX: usize = 256 * 1024;
 
 /// Tag of field 1, length-delimited: how an event stands in an `EventBatch`.
-pub(super) const EVENT_TAG: u8 = 0x0A;
+pub(in crate::event_log) const EVENT_TAG: u8 = 0x0A;
 
 /// How hard zstd tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effort {
+pub(in crate::event_log) enum Effort {
     /// Its fastest ordinary level: a quarter of the CPU of level 3 for nearly its ratio.
     Usual,
     /// While producers wait for room: up to 1.7 times as fast, for frames that are a third larger.
@@ -60,21 +60,21 @@ enum Codec {
 
 /// What a frame says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) lane: Lane,
-    pub(super) clock: ClockState,
+pub(in crate::event_log) struct Header {
+    pub(in crate::event_log) lane: Lane,
+    pub(in crate::event_log) clock: ClockState,
     /// One bit for each level's number on the wire; bit 15 for numbers beyond.
-    pub(super) levels: u16,
+    pub(in crate::event_log) levels: u16,
     /// One bit for each category's number; bit 31 for numbers beyond.
-    pub(super) categories: u32,
-    pub(super) first_sequence: u64,
-    pub(super) count: u32,
-    pub(super) raw_bytes: u32,
+    pub(in crate::event_log) categories: u32,
+    pub(in crate::event_log) first_sequence: u64,
+    pub(in crate::event_log) count: u32,
+    pub(in crate::event_log) raw_bytes: u32,
     /// Unix milliseconds.
-    pub(super) min_time: i64,
-    pub(super) max_time: i64,
-    pub(super) boot_id: Uuid,
-    pub(super) epoch: Uuid,
+    pub(in crate::event_log) min_time: i64,
+    pub(in crate::event_log) max_time: i64,
+    pub(in crate::event_log) boot_id: Uuid,
+    pub(in crate::event_log) epoch: Uuid,
     codec: Codec,
     stored_bytes: u32,
     body_crc: u32,
@@ -82,17 +82,17 @@ pub(super) struct Header {
 
 impl Header {
     /// Sequence after the last event.
-    pub(super) fn next_sequence(&self) -> u64 {
+    pub(in crate::event_log) fn next_sequence(&self) -> u64 {
         self.first_sequence.saturating_add(u64::from(self.count))
     }
 
     /// Bytes of the whole frame.
-    pub(super) fn frame_bytes(&self) -> usize {
+    pub(in crate::event_log) fn frame_bytes(&self) -> usize {
         HEADER_BYTES + self.stored_bytes as usize
     }
 
     /// Puts the events under another epoch; gives the frame anew from its old bytes.
-    pub(super) fn renumber(&mut self, epoch: Uuid, frame: &[u8]) -> Vec<u8> {
+    pub(in crate::event_log) fn renumber(&mut self, epoch: Uuid, frame: &[u8]) -> Vec<u8> {
         self.epoch = epoch;
         let mut bytes = Vec::with_capacity(frame.len());
         self.write(&mut bytes);
@@ -104,7 +104,7 @@ impl Header {
     ///
     /// # Errors
     /// When this is no intact header of a version we know.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Header, FrameError> {
+    pub(in crate::event_log) fn parse(bytes: &[u8]) -> Result<Header, FrameError> {
         let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(FrameError::Short)?;
         let mut fields = Fields(header);
         if fields.array::<8>() != MAGIC {
@@ -154,7 +154,7 @@ impl Header {
     }
 
     /// The body behind this header at the beginning of `bytes`; an error when it is not what was written.
-    pub(super) fn body<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], FrameError> {
+    pub(in crate::event_log) fn body<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], FrameError> {
         let body = bytes.get(HEADER_BYTES..self.frame_bytes()).ok_or(FrameError::Truncated)?;
         if crc32c::crc32c(body) == self.body_crc { Ok(body) } else { Err(FrameError::BodyChecksum) }
     }
@@ -195,7 +195,7 @@ impl Fields<'_> {
 
 /// Why these bytes are not an intact frame.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FrameError {
+pub(in crate::event_log) enum FrameError {
     #[error("shorter than a frame's header")]
     Short,
     #[error("does not begin like a frame")]
@@ -222,43 +222,43 @@ pub(super) enum FrameError {
 
 /// What the log notes of an event without decoding it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(in crate::event_log) struct Entry {
     /// Where its field ends in the block.
-    pub(super) end: u32,
+    pub(in crate::event_log) end: u32,
     /// Unix milliseconds.
-    pub(super) time: i64,
+    pub(in crate::event_log) time: i64,
     /// Number of its level on the wire, at most 15.
-    pub(super) level: u8,
+    pub(in crate::event_log) level: u8,
     /// Number of its category, at most 31.
-    pub(super) category: u8,
+    pub(in crate::event_log) category: u8,
 }
 
 /// What all events of a frame have in common.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Circumstances {
-    pub(super) lane: Lane,
-    pub(super) epoch: Uuid,
-    pub(super) boot_id: Uuid,
-    pub(super) clock: ClockState,
+pub(in crate::event_log) struct Circumstances {
+    pub(in crate::event_log) lane: Lane,
+    pub(in crate::event_log) epoch: Uuid,
+    pub(in crate::event_log) boot_id: Uuid,
+    pub(in crate::event_log) clock: ClockState,
 }
 
 /// Makes frames. Holds the compressor's memory from one to the next.
-pub(super) struct Encoder {
+pub(in crate::event_log) struct Encoder {
     zstd: zstd::bulk::Compressor<'static>,
     effort: Effort,
     compressed: Vec<u8>,
 }
 
 /// A frame ready to be stored.
-pub(super) struct Encoded {
-    pub(super) header: Header,
-    pub(super) bytes: Vec<u8>,
+pub(in crate::event_log) struct Encoded {
+    pub(in crate::event_log) header: Header,
+    pub(in crate::event_log) bytes: Vec<u8>,
 }
 
 impl Encoder {
     /// # Errors
     /// When zstd cannot allocate.
-    pub(super) fn new() -> std::io::Result<Encoder> {
+    pub(in crate::event_log) fn new() -> std::io::Result<Encoder> {
         let effort = Effort::Usual;
         Ok(Encoder { zstd: zstd::bulk::Compressor::new(effort.level())?, effort, compressed: Vec::new() })
     }
@@ -267,7 +267,7 @@ impl Encoder {
     ///
     /// # Errors
     /// When zstd refuses.
-    pub(super) fn set_effort(&mut self, effort: Effort) -> std::io::Result<()> {
+    pub(in crate::event_log) fn set_effort(&mut self, effort: Effort) -> std::io::Result<()> {
         if self.effort != effort {
             self.zstd.set_compression_level(effort.level())?;
             self.effort = effort;
@@ -280,7 +280,7 @@ impl Encoder {
     ///
     /// # Errors
     /// When zstd cannot allocate.
-    pub(super) fn encode(
+    pub(in crate::event_log) fn encode(
         &mut self,
         circumstances: Circumstances,
         first_sequence: u64,
@@ -349,8 +349,8 @@ fn describe(
 
 /// A frame as it is stored: checked, not decompressed.
 #[derive(Clone, Debug)]
-pub(super) struct Stored {
-    pub(super) header: Header,
+pub(in crate::event_log) struct Stored {
+    pub(in crate::event_log) header: Header,
     body: Bytes,
 }
 
@@ -359,7 +359,7 @@ impl Stored {
     ///
     /// # Errors
     /// When it is not intact.
-    pub(super) fn check(bytes: Bytes) -> Result<Stored, FrameError> {
+    pub(in crate::event_log) fn check(bytes: Bytes) -> Result<Stored, FrameError> {
         let header = Header::parse(&bytes)?;
         header.body(&bytes)?;
         let body = bytes.slice(HEADER_BYTES..header.frame_bytes());
@@ -367,7 +367,7 @@ impl Stored {
     }
 
     /// The body where it is a whole zstd frame.
-    pub(super) fn zstd(&self) -> Option<&Bytes> {
+    pub(in crate::event_log) fn zstd(&self) -> Option<&Bytes> {
         (self.header.codec == Codec::Zstd).then_some(&self.body)
     }
 
@@ -375,7 +375,7 @@ impl Stored {
     ///
     /// # Errors
     /// When the body does not hold what the header says.
-    pub(super) fn decode(&self, decoder: &mut Decoder) -> Result<Frame, FrameError> {
+    pub(in crate::event_log) fn decode(&self, decoder: &mut Decoder) -> Result<Frame, FrameError> {
         let header = &self.header;
         let fields = match header.codec {
             Codec::Plain => self.body.clone(),
@@ -391,7 +391,7 @@ impl Stored {
 
 /// Decompresses bodies. Holds the decompressor's memory from one to the next.
 #[derive(Default)]
-pub(super) struct Decoder {
+pub(in crate::event_log) struct Decoder {
     zstd: Option<zstd::bulk::Decompressor<'static>>,
 }
 
@@ -407,12 +407,12 @@ impl Decoder {
 
 /// A frame's events, uncompressed.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
-    pub(super) header: Header,
+pub(in crate::event_log) struct Frame {
+    pub(in crate::event_log) header: Header,
     /// Tag, length, bytes of each event, one behind the other.
-    pub(super) fields: Bytes,
+    pub(in crate::event_log) fields: Bytes,
     /// Where each event's field ends in `fields`.
-    pub(super) ends: Vec<u32>,
+    pub(in crate::event_log) ends: Vec<u32>,
 }
 
 impl Frame {
@@ -420,13 +420,13 @@ impl Frame {
     ///
     /// # Errors
     /// When it is not intact.
-    pub(super) fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
+    pub(in crate::event_log) fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
         Stored::check(Bytes::copy_from_slice(bytes))?.decode(&mut Decoder::default())
     }
 }
 
 /// Where each event's field ends; `None` when the bytes are not a row of such fields. `count` of them are expected.
-pub(super) fn field_ends(fields: &[u8], count: usize) -> Option<Vec<u32>> {
+pub(in crate::event_log) fn field_ends(fields: &[u8], count: usize) -> Option<Vec<u32>> {
     // No event's field is shorter than two bytes: a count beyond that is no reason to allocate.
     let mut ends = Vec::with_capacity(count.min(fields.len() / 2));
     let mut at = 0;
@@ -439,7 +439,7 @@ pub(super) fn field_ends(fields: &[u8], count: usize) -> Option<Vec<u32>> {
 }
 
 /// Where the event whose field begins at `at` begins and ends.
-pub(super) fn event_at(fields: &[u8], at: usize) -> Option<(usize, usize)> {
+pub(in crate::event_log) fn event_at(fields: &[u8], at: usize) -> Option<(usize, usize)> {
     let mut rest = fields.get(at..)?;
     if *rest.first()? != EVENT_TAG {
         return None;
@@ -452,7 +452,7 @@ pub(super) fn event_at(fields: &[u8], at: usize) -> Option<(usize, usize)> {
 }
 
 /// Appends an event as field 1 of an `EventBatch`.
-pub(super) fn push_event(fields: &mut Vec<u8>, event: &[u8]) {
+pub(in crate::event_log) fn push_event(fields: &mut Vec<u8>, event: &[u8]) {
     fields.push(EVENT_TAG);
     prost::encoding::encode_varint(event.len() as u64, fields);
     fields.extend_from_slice(event);

@@ -7,18 +7,15 @@
 //! Always holds: the file is only read. Memory is a window and a few bytes a frame, whatever the file holds. Frames
 //! come in the order of their sequences, each sequence once.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    ops::Range,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::Path,
-};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, path::Path};
 
-use super::{
-    Lane,
+use crate::event_log::{
+    disk::{
+        files::open_file,
+        frame::{FRAME_BYTES_MAX, HEADER_BYTES, Header, MAGIC},
+    },
     error::is_damage,
-    frame::{FRAME_BYTES_MAX, HEADER_BYTES, Header, MAGIC},
+    lane::Lane,
 };
 
 /// What is read at a time, bytes.
@@ -50,7 +47,7 @@ impl Place {
 }
 
 /// What a search has found.
-pub(super) struct Salvage {
+pub(in crate::event_log) struct Salvage {
     /// Absent when it could not be opened.
     file: Option<File>,
     /// Ascending, each sequence once.
@@ -68,7 +65,7 @@ impl Salvage {
     ///
     /// # Errors
     /// When it cannot be opened; what cannot be read in it is left out.
-    pub(super) fn search(generation: &Path, lane: Lane) -> io::Result<Salvage> {
+    pub(in crate::event_log) fn search(generation: &Path, lane: Lane) -> io::Result<Salvage> {
         let file = open_file(&generation.join("db"))?;
         let mut search = Search {
             window: Window::new(&file),
@@ -87,7 +84,7 @@ impl Salvage {
     ///
     /// # Errors
     /// When it cannot be opened for a reason that is not in the generation.
-    pub(super) fn search_or_nothing(generation: &Path, lane: Lane) -> io::Result<Salvage> {
+    pub(in crate::event_log) fn search_or_nothing(generation: &Path, lane: Lane) -> io::Result<Salvage> {
         match Salvage::search(generation, lane) {
             Err(error) if error.kind() == io::ErrorKind::NotFound || is_damage(&error) => Ok(Salvage::nothing()),
             other => other,
@@ -99,7 +96,7 @@ impl Salvage {
     }
 
     /// Number of frames.
-    pub(super) fn frames(&self) -> u32 {
+    pub(in crate::event_log) fn frames(&self) -> u32 {
         // At most FRAMES_MAX.
         self.places.len() as u32
     }
@@ -108,7 +105,7 @@ impl Salvage {
     ///
     /// # Errors
     /// As the disk says.
-    pub(super) fn frame(&self, number: u32) -> io::Result<Vec<u8>> {
+    pub(in crate::event_log) fn frame(&self, number: u32) -> io::Result<Vec<u8>> {
         let (Some(place), Some(file)) = (self.places.get(number as usize), &self.file) else { return Ok(Vec::new()) };
         let mut bytes = vec![0; place.bytes as usize];
         file.read_exact_at(&mut bytes, place.offset)?;
@@ -116,37 +113,37 @@ impl Salvage {
     }
 
     /// Which sequences a frame has.
-    pub(super) fn sequences(&self, number: u32) -> Option<Range<u64>> {
+    pub(in crate::event_log) fn sequences(&self, number: u32) -> Option<Range<u64>> {
         self.places.get(number as usize).map(|place| place.first_sequence..place.next_sequence())
     }
 
     /// Forgets frames that have nothing in common with `range`.
-    pub(super) fn keep(&mut self, range: &Range<u64>) {
+    pub(in crate::event_log) fn keep(&mut self, range: &Range<u64>) {
         self.places.retain(|place| place.first_sequence < range.end && place.next_sequence() > range.start);
     }
 
     /// Whether something looks like a frame that is not intact, or could not be read.
-    pub(super) fn is_broken(&self) -> bool {
+    pub(in crate::event_log) fn is_broken(&self) -> bool {
         self.broken
     }
 
     /// The lane that it is of, when nothing in it is of the one that was searched for.
-    pub(super) fn other_lane(&self) -> Option<Lane> {
+    pub(in crate::event_log) fn other_lane(&self) -> Option<Lane> {
         self.other_lane.filter(|_| self.places.is_empty())
     }
 
     /// Sequence of the first event; `None` without frames.
-    pub(super) fn first_sequence(&self) -> Option<u64> {
+    pub(in crate::event_log) fn first_sequence(&self) -> Option<u64> {
         self.places.first().map(|place| place.first_sequence)
     }
 
     /// Sequence after the last of any frame, of those also of which only the header is intact; 0 without frames.
-    pub(super) fn next_sequence(&self) -> u64 {
+    pub(in crate::event_log) fn next_sequence(&self) -> u64 {
         self.next_sequence
     }
 
     /// Sequence after the last intact frame; 0 without frames.
-    pub(super) fn intact_end(&self) -> u64 {
+    pub(in crate::event_log) fn intact_end(&self) -> u64 {
         self.places.last().map_or(0, Place::next_sequence)
     }
 
@@ -154,7 +151,7 @@ impl Salvage {
     ///
     /// # Errors
     /// As the disk says.
-    pub(super) fn header(&self, number: u32) -> io::Result<Header> {
+    pub(in crate::event_log) fn header(&self, number: u32) -> io::Result<Header> {
         let (Some(place), Some(file)) = (self.places.get(number as usize), &self.file) else {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         };
@@ -164,7 +161,7 @@ impl Salvage {
     }
 
     /// Sequences of `range` that no intact frame has.
-    pub(super) fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
+    pub(in crate::event_log) fn missing(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let (mut missing, mut at) = (Vec::new(), range.start);
         for place in &self.places {
             if place.first_sequence > at && at < range.end {
@@ -176,18 +173,6 @@ impl Salvage {
             missing.push(at..range.end);
         }
         missing
-    }
-}
-
-/// Opens a file to be read; what lies there and is none is an error, and not waited for as a pipe would be.
-///
-/// # Errors
-/// As the file system says.
-pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file")),
     }
 }
 

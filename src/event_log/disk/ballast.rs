@@ -12,7 +12,7 @@ use std::{
 };
 
 /// The most that it takes, bytes, unless told otherwise.
-pub(super) const BALLAST_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub(in crate::event_log) const BALLAST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The part of the log's share that it takes at most.
 const SHARE: u64 = 16;
@@ -24,7 +24,7 @@ const NO_SURPRISES: i32 = libc::O_NONBLOCK | libc::O_NOFOLLOW;
 const STEP_BYTES: u64 = 1024 * 1024;
 
 /// The ballast of a log.
-pub(super) struct Ballast {
+pub(in crate::event_log) struct Ballast {
     path: PathBuf,
     target: u64,
     bytes: u64,
@@ -32,7 +32,7 @@ pub(super) struct Ballast {
 
 impl Ballast {
     /// What is there of it below the log's root.
-    pub(super) fn find(root: &Path, disk_bytes_max: u64, ballast_bytes_max: u64) -> Ballast {
+    pub(in crate::event_log) fn find(root: &Path, disk_bytes_max: u64, ballast_bytes_max: u64) -> Ballast {
         let path = root.join("ballast");
         let target = (disk_bytes_max / SHARE).min(ballast_bytes_max);
         let bytes = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
@@ -40,7 +40,7 @@ impl Ballast {
     }
 
     /// Is to be as large as fits a log of so many bytes. What is too much is given up; what is missing grows.
-    pub(super) fn resize(&mut self, disk_bytes_max: u64, ballast_bytes_max: u64) {
+    pub(in crate::event_log) fn resize(&mut self, disk_bytes_max: u64, ballast_bytes_max: u64) {
         self.target = (disk_bytes_max / SHARE).min(ballast_bytes_max);
         if self.bytes > self.target {
             let mut opened = OpenOptions::new();
@@ -54,17 +54,17 @@ impl Ballast {
     }
 
     /// What it takes on the disk, bytes.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::event_log) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Whether it is smaller than it should be.
-    pub(super) fn is_short(&self) -> bool {
+    pub(in crate::event_log) fn is_short(&self) -> bool {
         self.bytes < self.target
     }
 
     /// Gives all of it up. Gives whether there was any.
-    pub(super) fn release(&mut self) -> bool {
+    pub(in crate::event_log) fn release(&mut self) -> bool {
         let had = fs::remove_file(&self.path).is_ok() && self.bytes > 0;
         self.bytes = 0;
         had
@@ -74,7 +74,7 @@ impl Ballast {
     ///
     /// # Errors
     /// As the file system says; what had grown is given up then.
-    pub(super) fn grow(&mut self) -> io::Result<bool> {
+    pub(in crate::event_log) fn grow(&mut self) -> io::Result<bool> {
         let missing = self.target.saturating_sub(self.bytes);
         let directory = self.path.parent().unwrap_or(&self.path);
         if missing == 0 || free_bytes(directory)? < missing.saturating_mul(2) {
@@ -103,7 +103,7 @@ impl Ballast {
 ///
 /// # Errors
 /// As the file system says.
-pub(super) fn free_bytes(directory: &Path) -> io::Result<u64> {
+pub(in crate::event_log) fn free_bytes(directory: &Path) -> io::Result<u64> {
     let found = nix::sys::statvfs::statvfs(directory).map_err(io::Error::from)?;
     Ok(found.blocks_available().saturating_mul(found.fragment_size()))
 }
@@ -121,7 +121,7 @@ mod tests {
             assert!(ballast.grow().expect("a writable disk"), "there is room");
         }
         assert_eq!(ballast.bytes(), 40 * 1024 * 1024 / SHARE);
-        assert_eq!(super::super::generation::disk_bytes(directory.path()), ballast.bytes());
+        assert_eq!(super::super::files::disk_bytes(directory.path()), ballast.bytes());
         let mut found = Ballast::find(directory.path(), 40 * 1024 * 1024, BALLAST_BYTES_MAX);
         assert!(!found.is_short());
         assert!(found.release());

@@ -9,31 +9,34 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    Lane, LogError,
-    durable::{make_directory, sync_directory},
-    frame::Frame,
-    generation::{self, Generation},
-    manifest::Manifest,
-    quarantine,
-    salvage::Salvage,
+use crate::event_log::{
+    disk::{
+        files::{self, make_directory, sync_directory},
+        frame::Frame,
+        generation::{self, Generation},
+        manifest::Manifest,
+        quarantine,
+        salvage::Salvage,
+    },
+    error::LogError,
+    lane::Lane,
 };
 
 /// Where fresh generations are made, below the log's root.
-pub(super) const NAME: &str = "repair";
+pub(in crate::event_log) const NAME: &str = "repair";
 
 /// Rewrites a generation. Gives where the damaged one lies now.
 ///
 /// # Errors
 /// When the storage fails; until the fresh one is complete nothing is changed.
-pub(super) fn rewrite(root: &Path, lane: Lane, number: u64) -> Result<PathBuf, LogError> {
+pub(in crate::event_log) fn rewrite(root: &Path, lane: Lane, number: u64) -> Result<PathBuf, LogError> {
     let row = root.join(lane.name());
     let damaged = generation::directory(&row, number);
     let failed = |e: io::Error| LogError::io("repair", &damaged, e);
     let stage = stage(root, lane);
     make_directory(&root.join(NAME)).and_then(|()| make_directory(&stage)).map_err(failed)?;
     let fresh = generation::directory(&stage, number);
-    generation::remove_if_there(&fresh).map_err(failed)?;
+    files::remove_if_there(&fresh).map_err(failed)?;
     fill(&Generation::create(&stage, number)?, &damaged, lane).map_err(failed)?;
     if let Some(manifest) = Manifest::read(&damaged, lane, number) {
         manifest.write(&fresh).map_err(failed)?;
@@ -62,7 +65,7 @@ fn fill(fresh: &Generation, damaged: &Path, lane: Lane) -> io::Result<()> {
 ///
 /// # Errors
 /// As the file system says.
-pub(super) fn adopt(root: &Path, lane: Lane) -> io::Result<()> {
+pub(in crate::event_log) fn adopt(root: &Path, lane: Lane) -> io::Result<()> {
     let (stage, row) = (stage(root, lane), root.join(lane.name()));
     let numbers = match generation::list(&stage) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -72,7 +75,7 @@ pub(super) fn adopt(root: &Path, lane: Lane) -> io::Result<()> {
     for number in numbers {
         let fresh = generation::directory(&stage, number);
         if fs::symlink_metadata(generation::directory(&row, number)).is_ok() {
-            generation::remove_if_there(&fresh)?;
+            files::remove_if_there(&fresh)?;
         } else {
             move_in(&fresh, &row, number)?;
         }

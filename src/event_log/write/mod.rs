@@ -1,0 +1,8 @@
+//! Writing: the one thread that makes frames, generations and the ledger durable, and lets go of what may go.
+
+mod bookkeeping;
+mod flusher;
+mod pending;
+mod removal;
+mod rescue;
+pub(super) mod writer;
