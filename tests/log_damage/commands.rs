@@ -217,7 +217,7 @@ mod as_root {
         fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o700)).expect("root may");
         all.iter().for_each(|words| refused(words, "chown -R root:"));
         fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o755)).expect("root may");
-        fs::set_permissions(&log, fs::Permissions::from_mode(0)).expect("root may");
+        fs::set_permissions(&log, fs::Permissions::from_mode(0o0)).expect("root may");
         all.iter().for_each(|words| refused(words, "chown -R root:"));
         // Root's own, but where its name leads is another's to say.
         walk(&log, &mut |path| chown(path, Some(0), Some(0)).expect("root may"));
@@ -242,7 +242,7 @@ mod as_root {
         std::os::unix::fs::symlink(&target, log.join("quarantine")).expect("linked");
         fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o711)).expect("root may");
         walk(&log, &mut |path| std::os::unix::fs::lchown(path, Some(OWNER), Some(OWNER)).expect("root may"));
-        fs::set_permissions(&log, fs::Permissions::from_mode(0)).expect("root may");
+        fs::set_permissions(&log, fs::Permissions::from_mode(0o0)).expect("root may");
         rodent(copy.path(), &["repair", "--apply"]);
         fs::set_permissions(&log, fs::Permissions::from_mode(0o700)).expect("root may");
         rodent(copy.path(), &["repair", "--apply"]);

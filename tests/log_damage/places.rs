@@ -11,10 +11,12 @@ use rodent::event_log::{Lane, StoppedLog};
 
 use crate::store::{Found, Original, copy_directory, read, settings};
 
+type Act = Box<dyn Fn(&Path) -> io::Result<()>>;
+
 /// Something that is done to a log: what, and which sequences of each lane may be gone then.
 struct Harm {
     what: String,
-    act: Box<dyn Fn(&Path) -> io::Result<()>>,
+    act: Act,
     /// Whether nothing may be gone.
     is_harmless: bool,
 }

@@ -93,7 +93,8 @@ impl Header {
 }
 
 fn kept(owner: &str) -> &str {
-    owner.get(..owner.floor_char_boundary(OWNER_BYTES_MAX)).unwrap_or(owner)
+    let end = (0..=owner.len().min(OWNER_BYTES_MAX)).rev().find(|end| owner.is_char_boundary(*end));
+    end.and_then(|end| owner.get(..end)).unwrap_or_default()
 }
 
 #[cfg(test)]

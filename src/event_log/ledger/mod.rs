@@ -127,7 +127,11 @@ impl Ledger {
 
     /// Appends what is owed and not appended yet. Gives whether there was anything.
     pub(in crate::event_log) fn tell(&self, mut append: impl FnMut(&str, &Owed) -> u64) -> bool {
-        self.lock().consumers.values_mut().fold(false, |told, consumer| consumer.tell(&mut append) || told)
+        let mut told = false;
+        for consumer in self.lock().consumers.values_mut() {
+            told |= consumer.tell(&mut append);
+        }
+        told
     }
 
     /// See [`Consumer::strike`].
