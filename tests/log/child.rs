@@ -21,7 +21,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{report::Report, writer};
+use crate::{ledger::Ledger, report::Report, writer};
 
 /// How long a child may be silent, and may take to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,18 +34,21 @@ pub(crate) struct Order {
     /// Which child of the trial it is, from 1: its events are numbered from `run << 32`.
     pub(crate) run: u64,
     pub(crate) seed: u64,
+    pub(crate) consumer_rests: bool,
 }
 
 const DIRECTORY: &str = "RODENT_TRIAL_DIRECTORY";
 const RUN: &str = "RODENT_TRIAL_RUN";
 const SEED: &str = "RODENT_TRIAL_SEED";
+const CONSUMER_RESTS: &str = "RODENT_TRIAL_CONSUMER_RESTS";
 
 impl Order {
     /// In a child, becomes the writer and does not return; elsewhere does nothing.
     pub(crate) fn carry_out_if_given() {
         let Some(directory) = env::var_os(DIRECTORY) else { return };
         let number = |name| crate::dice::number(name).expect("an order is complete");
-        writer::run(&Order { directory: directory.into(), run: number(RUN), seed: number(SEED) })
+        let (run, seed, consumer_rests) = (number(RUN), number(SEED), number(CONSUMER_RESTS) != 0);
+        writer::run(&Order { directory: directory.into(), run, seed, consumer_rests })
     }
 }
 
@@ -66,6 +69,7 @@ impl Writer {
             .env(DIRECTORY, &order.directory)
             .env(RUN, order.run.to_string())
             .env(SEED, order.seed.to_string())
+            .env(CONSUMER_RESTS, u8::from(order.consumer_rests).to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)
@@ -100,6 +104,20 @@ impl Writer {
                 return reports;
             }
             assert!(Instant::now() < deadline, "the writer did not begin within {PATIENCE:?}");
+        }
+    }
+
+    /// Notes what it reports until so many more events have been accepted.
+    pub(crate) fn let_write(&mut self, events: u64, ledger: &mut Ledger) {
+        let enough = ledger.tally.accepted + events;
+        let mut deadline = Instant::now() + PATIENCE;
+        while ledger.tally.accepted < enough {
+            let before = ledger.tally.accepted;
+            ledger.note_all(self.reports(deadline));
+            if ledger.tally.accepted > before {
+                deadline = Instant::now() + PATIENCE;
+            }
+            assert!(Instant::now() < deadline, "nothing of the writer's was accepted for {PATIENCE:?}");
         }
     }
 

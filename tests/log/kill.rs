@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use crate::{
     child::{Order, Writer},
-    dice::{self, Dice},
+    dice::Dice,
     ledger::{self, Ledger},
+    rounds::Rounds,
 };
 
 const KILLS: u64 = 120;
-/// The longest that a child writes, and the longest for one that is to be killed while it opens.
-const WRITING_MAX: Duration = Duration::from_millis(350);
-const OPENING_MAX: Duration = Duration::from_millis(25);
+/// The longest that a child goes on after it has begun to open, or has written what it was to write.
+const GOING_ON_MAX: Duration = Duration::from_millis(25);
 
 #[test]
 fn what_was_acknowledged_outlives_a_kill_at_any_moment() {
@@ -22,11 +22,16 @@ fn what_was_acknowledged_outlives_a_kill_at_any_moment() {
     let mut dice = Dice::of_this_run();
     let mut ledger = Ledger::new();
     ledger::begin(&log);
-    for run in 1..=dice::trials(KILLS) {
-        let order = Order { directory: log.clone(), run, seed: dice.throw() };
-        let mut writer = Writer::start("kill::what_was_acknowledged_outlives_a_kill_at_any_moment", &order, &errors);
+    let mut rounds = Rounds::new(log.clone(), KILLS);
+    while let Some(round) = rounds.next(&mut dice, &ledger.tally) {
+        let test = "kill::what_was_acknowledged_outlives_a_kill_at_any_moment";
+        let mut writer = Writer::start(test, &round.order, &errors);
         ledger.note_all(writer.wait_until_opening());
-        let moment = Instant::now() + moment(&mut dice);
+        // Otherwise it is killed while it opens.
+        if !dice.once_in(4) || round.is_more {
+            writer.let_write(round.events, &mut ledger);
+        }
+        let moment = Instant::now() + Duration::from_micros(dice.below(GOING_ON_MAX.as_micros() as u64));
         while Instant::now() < moment {
             ledger.note_all(writer.reports(moment));
         }
@@ -40,9 +45,4 @@ fn what_was_acknowledged_outlives_a_kill_at_any_moment() {
     let tally = &ledger.tally;
     tally.show();
     assert!(tally.acknowledged > 0 && tally.lost > 0 && tally.committed > 0, "{tally:?}: the trial tried nothing");
-}
-
-fn moment(dice: &mut Dice) -> Duration {
-    let longest = if dice.once_in(4) { OPENING_MAX } else { WRITING_MAX };
-    Duration::from_micros(dice.below(longest.as_micros() as u64))
 }

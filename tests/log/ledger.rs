@@ -52,6 +52,7 @@ pub(crate) struct Ledger {
 /// What a trial has seen: shows that it tried what it claims to try.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
+    pub(crate) accepted: u64,
     pub(crate) acknowledged: u64,
     pub(crate) read_back: u64,
     pub(crate) lost: u64,
@@ -62,6 +63,11 @@ impl Tally {
     #[expect(clippy::print_stderr, reason = "what a trial has tried")]
     pub(crate) fn show(&self) {
         eprintln!("{self:?}");
+    }
+
+    /// Without a loss, or without a consumer that goes on where it stood, only half of what holds has been tried.
+    pub(crate) fn has_seen_all(&self) -> bool {
+        self.acknowledged > 0 && self.lost > 0 && self.committed > 0
     }
 }
 
@@ -127,7 +133,8 @@ impl Ledger {
                 self.accounts.iter_mut().for_each(|account| _ = account.accepted.split_off(&account.durable));
             }
             Report::Accepted { lane, first_number, count, next } => {
-                self.account(lane).accept(first_number, count, next)
+                self.account(lane).accept(first_number, count, next);
+                self.tally.accepted += count;
             }
             Report::Durable { lane, next } => {
                 let account = self.account(lane);

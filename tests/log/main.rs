@@ -17,4 +17,5 @@ mod offline;
 mod power;
 mod ranges;
 mod report;
+mod rounds;
 mod writer;

@@ -14,16 +14,15 @@ mod as_root {
 
     use crate::{
         child::{Order, Writer},
-        dice::{self, Dice},
+        dice::Dice,
         disk::{Mounted, copy_image, make_image},
         ledger::{self, Ledger},
+        rounds::Rounds,
     };
 
     const CUTS: u64 = 30;
     /// The device's size; the log's own limit is a fifth of it.
     const IMAGE_MEGABYTES: u64 = 64;
-    /// The longest that a writer works before the cut.
-    const WRITING_MAX: Duration = Duration::from_millis(400);
     /// A disk may be slow, but a writer that is never acknowledged anything is none.
     const PATIENCE: Duration = Duration::from_secs(60);
     const NAME: &str = "power::as_root::what_was_acknowledged_outlives_a_power_cut";
@@ -39,16 +38,11 @@ mod as_root {
         make_image(&images[0], IMAGE_MEGABYTES);
         let mut disk = Mounted::image(&images[0], &point);
         ledger::begin(&point.join("log"));
-        let trials = dice::trials(CUTS);
-        // Where chance had nothing removed yet, a few more: without a loss only half of it has been tried.
-        for run in 1..=3 * trials {
-            if run > trials && ledger.tally.lost > 0 {
-                break;
-            }
-            let order = Order { directory: point.join("log"), run, seed: dice.throw() };
-            let mut writer = Writer::start(NAME, &order, &errors);
-            let earliest = Duration::from_micros(dice.below(WRITING_MAX.as_micros() as u64));
-            write_until_acknowledged(&mut writer, &mut ledger, earliest);
+        let mut rounds = Rounds::new(point.join("log"), CUTS);
+        while let Some(round) = rounds.next(&mut dice, &ledger.tally) {
+            let mut writer = Writer::start(NAME, &round.order, &errors);
+            write_until_acknowledged(&mut writer, &mut ledger, round.events);
+            let run = round.order.run;
             let [before, after] = [(run - 1) % 2, run % 2].map(|which| images[which as usize].as_path());
             disk = cut(disk, writer, before, after);
             if !dice.once_in(4) {
@@ -61,15 +55,12 @@ mod as_root {
         drop(disk);
     }
 
-    /// Lets it write for a while, then up to its next acknowledgement, and freezes it there.
-    fn write_until_acknowledged(writer: &mut Writer, ledger: &mut Ledger, earliest: Duration) {
+    /// Lets it write so many events, then up to its next acknowledgement, and freezes it there.
+    fn write_until_acknowledged(writer: &mut Writer, ledger: &mut Ledger, events: u64) {
         ledger.note_all(writer.wait_until_opening());
-        let (earliest, latest) = (Instant::now() + earliest, Instant::now() + PATIENCE);
-        loop {
-            let acknowledged = ledger.note_all(writer.reports(latest));
-            if acknowledged && Instant::now() >= earliest {
-                break;
-            }
+        writer.let_write(events, ledger);
+        let latest = Instant::now() + PATIENCE;
+        while !ledger.note_all(writer.reports(latest)) {
             assert!(Instant::now() < latest, "the writer was acknowledged nothing within {PATIENCE:?}");
         }
         ledger.note_all(writer.freeze());

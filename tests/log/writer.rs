@@ -46,7 +46,6 @@ pub(crate) fn run(order: &Order) -> ! {
     let log = EventLog::open(settings(&order.directory)).expect("the log opens");
     report(&Report::Open);
     let mut dice = Dice::with_seed(order.seed);
-    let consumer_rests = dice.once_in(3);
     let base = order.run << 32;
     thread::scope(|scope| {
         for lane in Lane::ALL {
@@ -55,7 +54,7 @@ pub(crate) fn run(order: &Order) -> ! {
         }
         let dice = Dice::with_seed(dice.throw());
         scope.spawn(|| {
-            if !consumer_rests {
+            if !order.consumer_rests {
                 consume(&log, dice)
             }
         });
