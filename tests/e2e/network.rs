@@ -5,6 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use nix::sched::{CloneFlags, unshare};
 use rodent::host::netlink::{Message, Monitor, Notice, dump};
 
 use crate::appliance::Appliance;
@@ -104,16 +105,9 @@ fn ip(commands: impl IntoIterator<Item = String>) {
 /// Runs a test on a thread whose network is empty but for the loopback, and goes with it.
 fn in_a_network_of_its_own(test: impl Future<Output = ()> + Send + 'static) {
     let thread = std::thread::spawn(move || {
-        leave_the_network();
+        unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("start a runtime");
         runtime.block_on(test);
     });
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-}
-
-#[expect(unsafe_code, reason = "unshare has no safe wrapper among the features of nix that we use")]
-fn leave_the_network() {
-    // SAFETY: changes only what network this thread is in.
-    let left = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-    assert_eq!(left, 0, "these tests need root: {}", std::io::Error::last_os_error());
 }

@@ -8,6 +8,7 @@
 /// What only root can try; `make check` leaves this module out by its name, `make test` runs it.
 mod as_root {
     use std::{
+        fs,
         path::Path,
         time::{Duration, Instant},
     };
@@ -32,19 +33,18 @@ mod as_root {
         Order::carry_out_if_given();
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
         let (point, errors) = (directory.path().join("disk"), directory.path().join("errors"));
-        let images = [directory.path().join("device-0"), directory.path().join("device-1")];
+        let image = |run: u64| directory.path().join(format!("device-{run}"));
         let mut dice = Dice::of_this_run();
         let mut ledger = Ledger::new();
-        make_image(&images[0], IMAGE_MEGABYTES);
-        let mut disk = Mounted::image(&images[0], &point);
+        make_image(&image(0), IMAGE_MEGABYTES);
+        let mut disk = Mounted::image(&image(0), &point);
         ledger::begin(&point.join("log"));
         let mut rounds = Rounds::new(point.join("log"), CUTS);
         while let Some(round) = rounds.next(&mut dice, &ledger.tally) {
             let mut writer = Writer::start(NAME, &round.order, &errors);
             write_until_acknowledged(&mut writer, &mut ledger, round.events);
             let run = round.order.run;
-            let [before, after] = [(run - 1) % 2, run % 2].map(|which| images[which as usize].as_path());
-            disk = cut(disk, writer, before, after);
+            disk = cut(disk, writer, &image(run - 1), &image(run));
             if !dice.once_in(4) {
                 ledger::reopen(&point.join("log"), &mut ledger);
             }
@@ -66,12 +66,13 @@ mod as_root {
         ledger.note_all(writer.freeze());
     }
 
-    /// Puts the copy in the place of the disk.
+    /// Puts the copy in the place of the disk. It is a file of its own: whatever still holds the old one writes to that.
     fn cut(disk: Mounted, writer: Writer, before: &Path, after: &Path) -> Mounted {
         copy_image(before, after);
         drop(writer);
         let point = disk.point.clone();
         drop(disk);
+        fs::remove_file(before).expect("the disk that nobody has any more");
         Mounted::image(after, &point)
     }
 }

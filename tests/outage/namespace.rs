@@ -4,10 +4,11 @@
 use std::{
     fs,
     io::Write as _,
-    os::fd::AsRawFd as _,
     path::Path,
     process::{Child, Command, Stdio},
 };
+
+use nix::sched::{CloneFlags, setns};
 
 /// A network of its own.
 pub(crate) struct Namespace {
@@ -68,7 +69,7 @@ impl Namespace {
         let path = self.path();
         let thread = std::thread::spawn(move || {
             let network = fs::File::open(path).expect("the network is there");
-            enter(&network);
+            setns(&network, CloneFlags::CLONE_NEWNET).expect("only root can enter a network");
             act()
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -89,11 +90,4 @@ impl Drop for Namespace {
         let _ = self.holder.kill();
         let _ = self.holder.wait();
     }
-}
-
-#[expect(unsafe_code, reason = "setns has no safe wrapper among the features of nix that we use")]
-fn enter(network: &fs::File) {
-    // SAFETY: changes only what network this thread is in.
-    let entered = unsafe { libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET) };
-    assert_eq!(entered, 0, "only root can enter a network: {}", std::io::Error::last_os_error());
 }
