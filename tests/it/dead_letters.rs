@@ -197,6 +197,7 @@ mod as_root {
     use rodent::pipeline::Gate;
 
     use super::*;
+    use crate::copied::copy_program;
 
     const GROUP: &str = "daemon";
 
@@ -209,9 +210,8 @@ mod as_root {
         let directory = site.socket.parent().expect("a directory");
         let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
         open(directory, 0o755);
-        // The place of the build may be closed to others.
         let program = directory.join("rodent");
-        fs::copy(env!("CARGO_BIN_EXE_rodent"), &program).expect("a copy of the program");
+        copy_program(&program);
         let member = |words: &'static [&'static str]| {
             let mut command = Command::new(&program);
             command

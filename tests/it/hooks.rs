@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::process::{Process, wait};
+use crate::{
+    copied::copy_program,
+    process::{Process, wait},
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// After so long ZEDs before 2.1 kill what they run.
@@ -258,9 +261,8 @@ mod as_root {
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("set permissions");
         succeeds(&scene.hook(&["mdadm", "NewArray", "/dev/md1"], "PATH=/bin"));
 
-        // The place of the build may be closed to others.
         let program = scene.path("rodent");
-        fs::copy(env!("CARGO_BIN_EXE_rodent"), &program).expect("a copy of the program");
+        copy_program(&program);
         let mut command = Command::new(program);
         command.uid(USER).gid(USER);
         let agent = scene.start_by(command);

@@ -4,7 +4,6 @@
 use std::{
     fs,
     io::Write as _,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -12,7 +11,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::process::{Process, wait};
+use crate::{
+    address::own_address,
+    process::{Process, wait},
+};
 
 const EVENTS: u64 = 100_000;
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,9 +51,7 @@ struct Site {
 
 impl Site {
     fn new(directory: &Path) -> Site {
-        // A port that is free now; nobody listens on it until the controller does.
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("find a port");
-        let site = Site { directory: directory.to_owned(), address: port.to_string() };
+        let site = Site { directory: directory.to_owned(), address: own_address().to_string() };
         let here = directory.display();
         let settings = format!(
             "controller: {{address: '{}', token_file: {here}/token, tls: off}}\n\

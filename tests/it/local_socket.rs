@@ -341,6 +341,7 @@ async fn the_socket_closes_in_order_although_a_tail_is_open() {
 /// What only root can try; `make check` leaves this module out by its name, `make test` runs it.
 mod as_root {
     use super::*;
+    use crate::copied::copy_program;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_foreign_user_is_refused_even_where_the_socket_can_be_reached() {
@@ -353,9 +354,8 @@ mod as_root {
         // The file system would let anybody in: only the kernel's word on the peer is left.
         open(directory, 0o755);
         open(&site.socket, 0o666);
-        // The place of the build may be closed to others.
         let program = directory.join("rodent");
-        std::fs::copy(env!("CARGO_BIN_EXE_rodent"), &program).expect("a copy of the program");
+        copy_program(&program);
         let mut command = Command::new(program);
         command.uid(65_534).gid(65_534).arg("--socket").arg(&site.socket).arg("status");
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("started");

@@ -1,10 +1,12 @@
 //! The integration tests: one binary, so that it links once.
 
+mod address;
 mod at_disk;
 mod command_line;
 mod config;
 mod control;
 mod controller;
+mod copied;
 mod dead_letters;
 mod fork;
 mod hooks;

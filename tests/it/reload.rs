@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use self::site::{PATIENCE, Site};
-use crate::process::wait;
+use crate::{copied::copy_program, process::wait};
 
 #[test]
 fn a_wrong_configuration_is_refused_with_its_places_and_the_old_one_stays_in_force() {
@@ -190,9 +190,8 @@ mod as_root {
     fn who_does_not_own_the_agent_cannot_have_it_read_again() {
         assert!(nix::unistd::geteuid().is_root(), "only root can become somebody else: run `make test` as root");
         let site = Site::start("");
-        // The place of the build may be closed to others.
         let program = site.path("rodent");
-        fs::copy(env!("CARGO_BIN_EXE_rodent"), &program).expect("a copy of the program");
+        copy_program(&program);
         fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).expect("a mode");
         let mut command = Command::new(program);
         command.uid(65_534).gid(65_534).arg("--socket").arg(site.path("rodent.sock")).arg("reload");

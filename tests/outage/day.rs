@@ -4,16 +4,12 @@
 use std::{
     env,
     ffi::OsStr,
-    net::{Ipv4Addr, SocketAddr},
-    os::fd::{AsRawFd as _, OwnedFd},
+    net::SocketAddr,
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, setsockopt, socket, sockopt::ReuseAddr,
-};
 use prost::Message as _;
 use rodent::{
     controller::{
@@ -36,7 +32,7 @@ use rodent::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{footprint::Footprint, site::PATIENCE};
+use crate::{address::own_address, footprint::Footprint, site::PATIENCE};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -83,13 +79,13 @@ fn a_day_without_a_controller_leaves_nothing_behind_but_one_line() {
 }
 
 async fn live_through_a_day() {
-    let nobody = Nobody::new();
+    let nobody = own_address();
     let node = Node::new();
     node.emit().await;
-    let (state, stop) = (UplinkState::new(&nobody.address.to_string()), CancellationToken::new());
+    let (state, stop) = (UplinkState::new(&nobody.to_string()), CancellationToken::new());
     let secret = token::Secret::random().expect("randomness");
     tokio::time::pause();
-    start(node.uplink(nobody.address, &secret, state.clone()).run(stop.clone(), stop.clone()));
+    start(node.uplink(nobody, &secret, state.clone()).run(stop.clone(), stop.clone()));
 
     let begun = Instant::now();
     let (mut attempts, mut before, mut hours) = (Vec::new(), None, 0);
@@ -118,8 +114,7 @@ async fn live_through_a_day() {
     }
     tokio::time::resume();
     let store = Arc::new(MemoryStore::default());
-    let settings =
-        server::Settings::new(nobody.leave(), token::Keys::hs256(&secret), Arc::clone(&store) as Arc<dyn Store>);
+    let settings = server::Settings::new(nobody, token::Keys::hs256(&secret), Arc::clone(&store) as Arc<dyn Store>);
     let controller = server::Server::bind(settings).await.expect("the address is free");
     start(controller.run(stop.clone().cancelled_owned()));
     let delivered = async {
@@ -148,28 +143,6 @@ fn check_spacing(attempts: &[Instant]) {
         let (from, to) = (12.0 * f64::from(tenth), 12.0 * f64::from(tenth + 1));
         let share = grown.iter().filter(|pause| (from..to).contains(*pause)).count() as f64 / grown.len() as f64;
         assert!((0.06..0.14).contains(&share), "{share} of the pauses are {from} to {to} s long");
-    }
-}
-
-/// A port that is taken and refuses.
-struct Nobody {
-    address: SocketAddr,
-    socket: OwnedFd,
-}
-
-impl Nobody {
-    fn new() -> Nobody {
-        let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
-        setsockopt(&socket, ReuseAddr, &true).expect("an option");
-        bind(socket.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("a free port");
-        let port = getsockname::<SockaddrIn>(socket.as_raw_fd()).expect("bound").port();
-        Nobody { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), socket }
-    }
-
-    /// Makes room for somebody.
-    fn leave(self) -> SocketAddr {
-        drop(self.socket);
-        self.address
     }
 }
 

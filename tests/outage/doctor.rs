@@ -5,8 +5,10 @@ use std::{fs, os::unix::fs::PermissionsExt as _, process::Output, time::Duration
 use serde_json::Value;
 
 use crate::{
+    address::own_address,
+    copied::copy_program,
     process::wait,
-    site::{PATIENCE, Site, free_address},
+    site::{PATIENCE, Site},
 };
 
 const STOP_MAX: Duration = Duration::from_secs(30);
@@ -44,7 +46,7 @@ fn fails(findings: &[Value]) -> Vec<&str> {
 
 #[test]
 fn what_is_well_passes_and_neither_agent_nor_controller_is_disturbed() {
-    let address = free_address();
+    let address = own_address();
     let site = site(&address.to_string());
     let _controller = site.start_controller(&site.controller(address));
     let _agent = site.start_agent(&site.agent());
@@ -72,7 +74,7 @@ fn what_is_well_passes_and_neither_agent_nor_controller_is_disturbed() {
 
 #[test]
 fn each_thing_that_is_wrong_is_found_where_it_is() {
-    let address = free_address();
+    let address = own_address();
     let site = site(&address.to_string());
     let (code, findings) = found(&site);
     assert_eq!((code, fails(&findings)), (Some(1), vec!["socket", "controller"]), "{findings:#?}");
@@ -99,7 +101,7 @@ fn each_thing_that_is_wrong_is_found_where_it_is() {
 
 #[test]
 fn a_test_event_is_followed_until_the_controller_has_it_or_it_is_said_why_not() {
-    let address = free_address();
+    let address = own_address();
     let site = site(&address.to_string());
     let mut controller = site.start_controller(&site.controller(address));
     let _agent = site.start_agent(&site.agent());
@@ -129,15 +131,12 @@ mod as_root {
     #[test]
     fn a_user_without_rights_is_told_what_was_not_looked_at() {
         assert!(nix::unistd::geteuid().is_root(), "only root can become somebody else: run `make test` as root");
-        let site = site(&free_address().to_string());
+        let site = site(&own_address().to_string());
         let _agent = site.start_agent(&site.agent());
-        // The place of the build may be closed to others.
         let open = tempfile::tempdir().expect("a directory");
         fs::set_permissions(open.path(), fs::Permissions::from_mode(0o755)).expect("a mode");
         let program = open.path().join("rodent");
-        // By a program of its own: were it open for writing here, what another test starts meanwhile would keep it busy.
-        let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_rodent")).arg(&program).status();
-        assert!(copied.expect("cp is there").success(), "a copy of the program");
+        copy_program(&program);
         let mut command = std::process::Command::new(program);
         command.uid(65_534).gid(65_534).current_dir("/").arg("--socket").arg(site.path("rodent.sock"));
         let output = command.args(["doctor", "-o", "jsonl", "--config"]).arg(site.path("rodent.yml")).output();

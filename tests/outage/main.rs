@@ -5,6 +5,10 @@
 //!
 //! By a proxy that the test spoils, and in networks of their own, where only root can go (modules `as_root`).
 
+#[path = "../it/address.rs"]
+mod address;
+#[path = "../it/copied.rs"]
+mod copied;
 mod day;
 mod dns;
 mod doctor;

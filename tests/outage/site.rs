@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write as _,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -184,9 +184,4 @@ fn controller_program(command: &str) -> Command {
     let mut controller = Command::new(env!("CARGO_BIN_EXE_rodent-controller"));
     controller.arg(command);
     controller
-}
-
-/// An address of the loopback that is free now; nobody listens on it until somebody does.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("find a port")
 }

@@ -9,8 +9,9 @@ use nix::{
 };
 
 use crate::{
+    address::own_address,
     process::wait,
-    site::{PATIENCE, Site, free_address},
+    site::{PATIENCE, Site},
     terminal::Terminal,
 };
 
@@ -43,7 +44,7 @@ fn assert_restored(terminal: &Terminal, site: &Site, how: &str) {
 
 #[test]
 fn top_shows_what_comes_and_goes_and_follows_size_and_agent() {
-    let address = free_address();
+    let address = own_address();
     let site = Site::new(&address.to_string());
     let _controller = site.start_controller(&site.controller(address));
     let mut agent = site.start_agent(&site.agent());
@@ -82,7 +83,7 @@ fn top_shows_what_comes_and_goes_and_follows_size_and_agent() {
 
 #[test]
 fn the_terminal_is_restored_however_top_ends() {
-    let site = Site::new(&free_address().to_string());
+    let site = Site::new(&own_address().to_string());
     let _agent = site.start_agent(&site.agent());
     let terminal = terminal(&site, (100, 30));
     let start = || {
@@ -105,7 +106,7 @@ fn the_terminal_is_restored_however_top_ends() {
 
 #[test]
 fn top_can_be_stopped_and_continued_by_the_shell() {
-    let site = Site::new(&free_address().to_string());
+    let site = Site::new(&own_address().to_string());
     let _agent = site.start_agent(&site.agent());
     let terminal = terminal(&site, (100, 30));
     terminal.run("sh top");
@@ -123,7 +124,7 @@ fn top_can_be_stopped_and_continued_by_the_shell() {
 
 #[test]
 fn without_a_terminal_top_prints_lines_and_ends_when_it_is_asked_to() {
-    let site = Site::new(&free_address().to_string());
+    let site = Site::new(&own_address().to_string());
     let _agent = site.start_agent(&site.agent());
     let top = |words: &[&str]| {
         let output = site.command(&[&["top", "--interval", "200ms"], words].concat());

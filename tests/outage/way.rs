@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::{
+    address::own_address,
     process::{Process, wait},
     proxy::{Proxy, Way},
-    site::{PATIENCE, Site, free_address},
+    site::{PATIENCE, Site},
     story::Story,
 };
 
@@ -18,7 +19,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        let listen = free_address();
+        let listen = own_address();
         let proxy = Proxy::to(listen);
         Scene { site: Site::new(&proxy.address().to_string()), proxy, listen }
     }

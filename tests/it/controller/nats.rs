@@ -23,7 +23,10 @@ use super::{
     peer::{Agent, Controller, batch, event, token},
     process::{Place, text},
 };
-use crate::process::{Process, wait};
+use crate::{
+    address::own_address,
+    process::{Process, wait},
+};
 
 /// How long anything may take on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,7 +44,7 @@ impl Server {
         let mut server = Server {
             process: None,
             directory: tempfile::tempdir().expect("a directory"),
-            address: "127.0.0.1:-1".into(),
+            address: own_address().to_string(),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
         };
         server.restart();

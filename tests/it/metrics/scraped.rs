@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     process::{Command, Stdio},
 };
 
@@ -11,7 +11,10 @@ use rodent::agent;
 use serde_json::Value;
 
 use super::site::{Answer, PATIENCE, Site, get, page, sample};
-use crate::process::{Process, wait};
+use crate::{
+    address::own_address,
+    process::{Process, wait},
+};
 
 /// Fails unless promtool finds nothing to remark.
 fn check(page: &str) {
@@ -135,7 +138,7 @@ fn a_prometheus_scrapes_both_as_open_metrics_and_evaluates_the_alert_rules() {
         job("rodent-controller", http)
     );
     fs::write(site.path("prometheus.yml"), config).expect("written");
-    let own = free_address();
+    let own = own_address();
     let mut command = Command::new("prometheus");
     command.arg(format!("--config.file={}", site.path("prometheus.yml").display()));
     command.arg(format!("--storage.tsdb.path={}", site.path("tsdb").display()));
@@ -168,9 +171,4 @@ fn a_prometheus_scrapes_both_as_open_metrics_and_evaluates_the_alert_rules() {
         assert!(rules.iter().all(|rule| rule["health"] != "err"), "{rules:?}");
         (groups.len() == 2 && rules.iter().all(|rule| rule["health"] == "ok")).then_some(())
     });
-}
-
-/// One that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address")
 }

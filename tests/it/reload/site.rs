@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::Write as _,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::Duration,
@@ -15,7 +14,10 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-use crate::process::{Process, wait};
+use crate::{
+    address::own_address,
+    process::{Process, wait},
+};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -161,8 +163,7 @@ pub(super) struct Controller {
 impl Controller {
     /// In the directory of the site, which gets a token for it in the file `NAME.token`.
     pub(super) fn start(site: &Site, name: &str) -> Controller {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
-        let (address, directory) = (port.to_string(), site.directory.path().to_owned());
+        let (address, directory) = (own_address().to_string(), site.directory.path().to_owned());
         let secret = directory.join(format!("{name}.secret"));
         fs::write(&secret, format!("a secret of a test, long enough to sign with: {name}")).expect("written");
         let mut token = controller("token");

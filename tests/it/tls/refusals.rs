@@ -14,6 +14,7 @@ use super::{
     peer::{Clients, Peer, start},
     scene::Agent,
 };
+use crate::address::own_address;
 
 /// What an agent says that trusts `authority` and was given `identity`.
 async fn told(peer: SocketAddr, authority: &Authority, identity: Option<&Issued>) -> String {
@@ -181,11 +182,8 @@ async fn a_controller_that_hangs_up() {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_and_a_name_that_nobody_has() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let port = listener.local_addr().expect("bound").port();
-    drop(listener);
     let off = |address: String| Agent { address, tls: Tls::Off, ..Agent::to(1, &Files::new()) };
-    assert_says(&told_by(off(format!("127.0.0.1:{port}"))).await, &["connect to 127.0.0.1:", "Connection refused"]);
+    assert_says(&told_by(off(own_address().to_string())).await, &["connect to 127.0.0.1:", "Connection refused"]);
     assert_says(&told_by(off("nobody.invalid:443".to_owned())).await, &["connect to nobody.invalid:443: dns error"]);
 }
 
