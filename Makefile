@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Every test binary but e2e.
 checked := it log outage $(basename $(notdir $(wildcard tests/*.rs)))
 
-.PHONY: test check lint packages repackage reproduce test-packages
+.PHONY: test check test-long lint packages repackage reproduce test-packages
 
 # Packages (.deb, .rpm) for each of these, into target/packages.
 MACHINES ?= x86_64 aarch64
@@ -20,6 +20,14 @@ test:
 check:
 	$(CARGO) test --all-features --no-fail-fast --lib --bins $(addprefix --test ,$(checked)) -- --skip as_root::
 	$(CARGO) test --all-features --doc
+
+# The trials of the event log at full size (docs/measuring.md); `make test` and .ci/run take them at a size for every
+# change. Needs root.
+test-long:
+	RODENT_TRIALS=500 $(CARGO) test --all-features --test log -- kill:: --nocapture
+	RODENT_TRIALS=200 $(CARGO) test --all-features --test log -- power:: --nocapture
+	RODENT_FAULTS_EVERY=1 $(CARGO) test --all-features --test log_faults
+	RODENT_TRIALS=2500 $(CARGO) test --all-features --test log_damage -- flips:: --nocapture
 
 lint:
 	$(CARGO) fmt --check
