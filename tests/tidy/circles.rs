@@ -53,8 +53,8 @@ fn paths(room: &str, own: &str, text: &str) -> Vec<String> {
     for (start, begins) in [(format!("crate::{room}"), room.to_owned()), ("super".to_owned(), parent.to_owned())] {
         for (at, _) in code.match_indices(&start).filter(|(at, _)| begins_word(&code, *at)) {
             let rest = &code[at + start.len()..];
-            if rest.starts_with("::") {
-                spread(&begins, &rest[2..], &mut found);
+            if let Some(path) = rest.strip_prefix("::") {
+                spread(&begins, path, &mut found);
             }
         }
     }
