@@ -55,7 +55,8 @@ impl Cursor {
     }
 
     /// Notes that everything before `position` is with the consumer, in its memory or on its way: when the log has to make
-    /// room, that is not lost to it. What it held before does not count any more.
+    /// room, that is not lost to it. What it held before does not count any more. Said before a read, as far as it may reach,
+    /// and after it, as far as it reached: what has gone in between is found to be a gap.
     pub fn hold(&self, lane: Lane, position: u64) {
         self.shared.ledger.hold(&self.name, lane, position);
     }
@@ -64,6 +65,8 @@ impl Cursor {
     /// recorded now.
     pub fn lost(&self, lane: Lane, gap: Gap) {
         let shared = &self.shared;
+        // Of what is gone it has nothing in its hands.
+        shared.ledger.hold(&self.name, lane, gap.from);
         let told = shared.rows[lane.index()].all_missing();
         let misses = shared.ledger.misses(Some(&self.name), lane, &(gap.from..gap.to));
         for range in misses.into_iter().flat_map(|range| without(range, &told)) {

@@ -6,6 +6,7 @@
 #[path = "../log_faults/account.rs"]
 mod account;
 mod child;
+mod conservation;
 mod dice;
 mod disk;
 mod full;

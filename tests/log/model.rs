@@ -214,7 +214,7 @@ fn settings(directory: &Path, keeps_history: bool) -> Settings {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -228,7 +228,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn is_copy(from: &Path, to: &Path) -> io::Result<bool> {
+pub(crate) fn is_copy(from: &Path, to: &Path) -> io::Result<bool> {
     let names = |directory: &Path| -> io::Result<Vec<_>> {
         let mut names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
         names.sort();

@@ -252,6 +252,8 @@ impl Outgoing {
             events_max_whole: (events_max + excess).min(BATCH_EVENTS_MAX.max(events_max)),
             bytes_max: BATCH_BYTES_MAX,
         };
+        let reach = limits.events_max_whole.saturating_mul(CUT_MAX) as u64;
+        self.cursor.hold(self.lane, self.position.saturating_add(reach));
         let (packing, mut packer) = (packing.clone(), std::mem::take(&mut self.packer));
         let (reader, packer, cut) = tokio::task::spawn_blocking(move || {
             let cut = Cut::from(&mut reader, limits, &mut packer, &packing, now);
