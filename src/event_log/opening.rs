@@ -58,6 +58,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Whether nobody has had a log here yet.
+    pub(super) fn is_new(root: &Path) -> bool {
+        ["urgent", "routine", "quarantine", files::LEDGER].iter().all(|name| is_absent(&root.join(name)))
+    }
+
     /// # Errors
     /// When another process works on the log, another version wrote it, or what is there cannot be read.
     pub(super) fn find(settings: &Settings) -> Result<Found, LogError> {
@@ -69,7 +74,7 @@ impl Found {
             _ => None,
         };
         let lock = if fault.is_none() { Some(Lock::take(root)?) } else { None };
-        let is_new = ["urgent", "routine", "quarantine", files::LEDGER].iter().all(|name| is_absent(&root.join(name)));
+        let is_new = Found::is_new(root);
         if !is_new {
             send_home(root)?;
         }
@@ -81,7 +86,7 @@ impl Found {
         if let Some(why) = &damage {
             set_aside(root, &mut slots, why);
         }
-        let extents = header.as_ref().map_or_else(Default::default, |header| header.lanes);
+        let mut extents: [Extent; 2] = header.as_ref().map_or_else(Default::default, |header| header.lanes);
         let exact = header.as_ref().is_some_and(|header| header.age.boot_id == settings.boot_id);
         let known = Lane::ALL.map(|lane| {
             let extent = extents[lane.index()];
@@ -93,10 +98,14 @@ impl Found {
             let sealed = row.list().last().map_or(0, |(_, summary)| summary.next_sequence);
             header.is_some() && sealed > extents[row.lane().index()].sealed
         };
-        let mut unproved = damage.is_some() || rows.iter().any(went_back);
+        let went_back = rows.iter().any(went_back);
+        let mut unproved = damage.is_some() || went_back;
         let age = age(settings, header.as_ref(), &rows);
         for row in &rows {
             unproved |= row.complete(age.milliseconds());
+            let sealed = row.list().last().map_or(0, |(_, summary)| summary.next_sequence);
+            let extent = &mut extents[row.lane().index()];
+            extent.sealed = extent.sealed.max(sealed);
         }
         let held = rows.each_ref().map(Row::sequences);
         let next_sequences = Lane::ALL.map(|lane| {

@@ -76,7 +76,8 @@ impl Writer {
 
     /// Makes the ledger durable; gives whether it is. When the disk does not take it all goes on in memory.
     pub(super) fn persist(&mut self) -> bool {
-        if self.failing.as_ref().is_some_and(|failing| !failing.is_full) {
+        let can_be_written = self.lock.is_some() && self.failing.as_ref().is_none_or(|failing| failing.is_full);
+        if !can_be_written {
             return false;
         }
         // Once more: the first error takes the handle with it.
@@ -132,7 +133,7 @@ impl Writer {
         extent.seen = next;
         match &self.failing {
             None => extent.end = next,
-            Some(failing) if failing.is_full => {}
+            Some(failing) if failing.is_full && self.lock.is_some() => {}
             Some(_) => return,
         }
         let header = self.header(self.shared.numbering.numbers().0).to_bytes();

@@ -8,6 +8,7 @@
 //! by a crash must not share its numbers with what comes after the crash.
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,6 +25,7 @@ use crate::{
             loss::{Cause, Loss},
             numbering::Numbers,
         },
+        opening::Found,
     },
     telemetry::{ErrorChain, message},
 };
@@ -165,7 +167,13 @@ impl Writer {
         let root = &shared.settings.directory;
         make_directory(root).map_err(|e| LogError::io("create", root, e))?;
         if self.lock.is_none() {
-            self.lock = Some(Lock::take(root)?);
+            let lock = Lock::take(root)?;
+            // One that was mounted or put there meanwhile has numbers and cursors of its own.
+            if !Found::is_new(root) {
+                let why = "an event log has come there since the start; restart the agent to go on with it";
+                return Err(LogError::io("go on in", root, io::Error::new(io::ErrorKind::AlreadyExists, why)));
+            }
+            self.lock = Some(lock);
         }
         shared.rows.iter().try_for_each(Row::make).map_err(|e| LogError::io("create a lane of", root, e))?;
         if let Some(there) = self.slots.verify().map_err(|e| LogError::io("read the ledger of", root, e))? {
