@@ -59,7 +59,12 @@ impl Mounted {
 
     /// A file system in memory.
     pub(crate) fn memory(megabytes: u64, point: &Path) -> Mounted {
-        Mounted::mount(&["-t", "tmpfs", "-o", &format!("size={megabytes}m")], Path::new("tmpfs"), point)
+        Mounted::mount(&["-t", "tmpfs", "-o", &format!("size={megabytes}m,nr_inodes=2000")], Path::new("tmpfs"), point)
+    }
+
+    /// Mounts it otherwise: `ro`, `rw`.
+    pub(crate) fn remount(&self, how: &str) {
+        run("mount", ["-o", &format!("remount,{how}")], &[&self.point]);
     }
 
     fn mount(options: &[&str], what: &Path, point: &Path) -> Mounted {

@@ -72,6 +72,76 @@ mod as_root {
     }
 
     #[test]
+    fn a_log_opens_on_a_read_only_disk_and_is_on_it_again_when_that_takes_it() {
+        on_ext4(|site| {
+            let mut account = Account::default();
+            let (log, cursor) = site.open();
+            site.append(&log, &mut account, FEW);
+            site.commit(&log, &mut account);
+            drop(cursor);
+            log.close();
+            site.disk.remount("ro");
+            let (log, cursor) = site.open();
+            site.append(&log, &mut account, FEW);
+            site.see_the_newest(&log);
+            assert!(log.degraded().is_some(), "it says that events are not durable");
+            site.consume(&log, &cursor, &mut account);
+            site.disk.remount("rw");
+            site.wait_until_whole(&log);
+            site.commit(&log, &mut account);
+            account.settle(&log, false).expect("everything is accounted for");
+            log.close();
+            let (log, _) = site.open();
+            account.settle(&log, false).expect("everything is accounted for after a restart");
+            log.close();
+        });
+    }
+
+    #[test]
+    fn a_log_that_cannot_even_be_made_begins_in_memory_and_is_made_when_there_are_inodes_again() {
+        in_memory(|site| {
+            let mut account = Account::default();
+            let empty = (0..).map(|number| site.disk.point.join(format!("empty-{number}")));
+            let taken: Vec<_> = empty.take_while(|path| File::create(path).is_ok()).collect();
+            let (log, _cursor) = site.open();
+            site.append(&log, &mut account, FEW);
+            site.see_the_newest(&log);
+            assert!(log.degraded().is_some() && !site.disk.point.join("log").exists());
+            taken.iter().for_each(|path| fs::remove_file(path).expect("it goes"));
+            site.wait_until_whole(&log);
+            site.commit(&log, &mut account);
+            account.settle(&log, false).expect("everything is accounted for");
+            log.close();
+            let (log, _) = site.open();
+            account.settle(&log, false).expect("everything is accounted for after a restart");
+            log.close();
+        });
+    }
+
+    #[test]
+    fn a_log_that_began_in_memory_leaves_another_alone_that_has_come_in_its_place() {
+        in_memory(|site| {
+            let elsewhere = tempfile::tempdir().expect("a directory");
+            let other = EventLog::open(Settings::new(elsewhere.path().join("log"))).expect("a log");
+            other.close();
+            let ledger = fs::read(elsewhere.path().join("log/ledger")).expect("it has one");
+            let empty = (0..).map(|number| site.disk.point.join(format!("empty-{number}")));
+            let taken: Vec<_> = empty.take_while(|path| File::create(path).is_ok()).collect();
+            let (log, _cursor) = site.open();
+            site.append(&log, &mut Account::default(), FEW);
+            taken.iter().take(64).for_each(|path| fs::remove_file(path).expect("it goes"));
+            crate::model::copy(&elsewhere.path().join("log"), &site.disk.point.join("log")).expect("copied");
+            let start = Instant::now();
+            while !log.degraded().is_some_and(|reason| reason.contains("restart the agent")) {
+                assert!(start.elapsed() < PATIENCE, "{:?}", log.degraded());
+                thread::sleep(LOOK_PAUSE);
+            }
+            log.close();
+            assert!(fs::read(site.disk.point.join("log/ledger")).expect("it is there") == ledger);
+        });
+    }
+
+    #[test]
     fn a_log_that_is_closed_on_a_full_disk_tells_that_something_may_be_lost() {
         on_ext4(|site| {
             let mut account = Account::default();
