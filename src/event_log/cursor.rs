@@ -4,7 +4,7 @@
 //! Consumers commit, the writer makes it durable a little later: after a crash a cursor may stand a little behind, never
 //! ahead.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::event_log::{
     lane::Lane,
@@ -54,11 +54,16 @@ impl Cursor {
         }
     }
 
-    /// Notes that everything before `position` is with the consumer, in its memory or on its way: when the log has to make
-    /// room, that is not lost to it. What it held before does not count any more. Said before a read, as far as it may reach,
-    /// and after it, as far as it reached: what has gone in between is found to be a gap.
-    pub fn hold(&self, lane: Lane, position: u64) {
-        self.shared.ledger.hold(&self.name, lane, position);
+    /// Before a read of at most `count` events at `from`: gives which it may read, for what the log has already recorded as lost
+    /// is not to be taken, if it is still there or not. When the log has to make room from now on, those are not lost to the
+    /// consumer. [`Reader::until`](super::Reader::until) keeps a reader to them.
+    pub fn hold(&self, lane: Lane, from: u64, count: u64) -> Range<u64> {
+        self.shared.ledger.hold(&self.name, lane, from, count)
+    }
+
+    /// After it: everything before `position` is with the consumer, in its memory or on its way, and nothing behind.
+    pub fn held(&self, lane: Lane, position: u64) {
+        self.shared.ledger.held(&self.name, lane, position);
     }
 
     /// Has the log account for sequences that a reader of this consumer found gone: what of them is in no loss record yet is
@@ -66,7 +71,7 @@ impl Cursor {
     pub fn lost(&self, lane: Lane, gap: Gap) {
         let shared = &self.shared;
         // Of what is gone it has nothing in its hands.
-        shared.ledger.hold(&self.name, lane, gap.from);
+        shared.ledger.held(&self.name, lane, gap.from);
         let told = shared.rows[lane.index()].all_missing();
         let misses = shared.ledger.misses(Some(&self.name), lane, &(gap.from..gap.to));
         for range in misses.into_iter().flat_map(|range| without(range, &told)) {

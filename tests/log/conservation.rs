@@ -198,19 +198,24 @@ mod as_root {
         fn take(&mut self, which: usize, events: usize) {
             let Consumer { account, cursor } = &mut self.consumers[which];
             for lane in Lane::ALL {
-                let from = cursor.next(lane);
-                cursor.hold(lane, from + events as u64);
+                let readable = cursor.hold(lane, cursor.next(lane), events as u64);
+                let from = readable.start;
                 let mut reader = self.log.reader(lane, from);
+                reader.until(readable.end);
                 match reader.read(events, 1 << 22).expect("readable") {
                     Read::Run(run) => {
+                        assert_eq!(run.first_sequence, from, "{lane:?}: no hole without a gap");
                         for stored in run.events() {
                             account.take(lane, stored.sequence, &stored.event, &self.acknowledged);
                         }
                     }
-                    Read::Gap(gap) => cursor.lost(lane, gap),
+                    Read::Gap(gap) => {
+                        account.records.push(format!("{lane:?}: a gap of {}-{}", gap.from, gap.to - 1));
+                        cursor.lost(lane, gap);
+                    }
                     Read::End => {}
                 }
-                cursor.hold(lane, reader.position());
+                cursor.held(lane, reader.position());
                 cursor.commit(lane, reader.position());
             }
         }

@@ -99,8 +99,21 @@ impl Consumer {
         moved || blob.is_some()
     }
 
+    /// The consumer is about to read on at `from`, at most so many events. Gives what it may read: behind what is lost there,
+    /// and not into what is lost ahead. Until it says how far it came ([`Consumer::held`]) all of that is in its hands.
+    pub(in crate::event_log) fn hold(&mut self, lane: Lane, from: u64, count: u64) -> Range<u64> {
+        let holes = &self.holes[lane.index()];
+        let position = &mut self.positions[lane.index()];
+        let start = from.max(position.next);
+        let start = holes.iter().find(|hole| hole.contains(&start)).map_or(start, |hole| hole.end);
+        let ahead = holes.iter().map(|hole| hole.start).find(|hole| *hole > start);
+        let end = start.saturating_add(count).min(ahead.unwrap_or(u64::MAX));
+        position.held = end;
+        start..end
+    }
+
     /// The consumer has everything before `position` in its hands; what it had in them before does not count any more.
-    pub(in crate::event_log) fn hold(&mut self, lane: Lane, position: u64) {
+    pub(in crate::event_log) fn held(&mut self, lane: Lane, position: u64) {
         self.positions[lane.index()].held = position;
     }
 
@@ -284,9 +297,17 @@ mod tests {
         consumer.take(ROUTINE, 21, None);
         assert_eq!(lose(&mut consumer, 1..41), 20);
         assert_eq!((consumer.position(ROUTINE).next, owed(&consumer)), (41, vec![[21, 40]]));
-        consumer.hold(ROUTINE, 51);
+        assert_eq!(consumer.hold(ROUTINE, 31, 100), 41..141);
+        consumer.held(ROUTINE, 51);
         assert_eq!(lose(&mut consumer, 41..61), 10, "ten are on their way");
         assert_eq!(consumer.position(ROUTINE).next, 41, "they have not arrived");
+        assert_eq!(
+            consumer.hold(ROUTINE, 51, 100),
+            61..161,
+            "what is recorded is not read, if it is still there or not"
+        );
+        assert_eq!(consumer.hold(ROUTINE, 45, 100), 45..51);
+        consumer.held(ROUTINE, 51);
         consumer.take(ROUTINE, 51, None);
         assert_eq!(consumer.position(ROUTINE).next, 61);
         assert_eq!(lose(&mut consumer, 41..61), 0, "nothing is lost twice");

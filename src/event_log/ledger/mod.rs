@@ -96,10 +96,16 @@ impl Ledger {
         self.lock().of(name).is_some_and(|consumer| consumer.take(lane, next, blob))
     }
 
-    /// See [`Consumer::hold`].
-    pub(in crate::event_log) fn hold(&self, name: &str, lane: Lane, position: u64) {
+    /// See [`Consumer::hold`]; a consumer that is not there may read anything.
+    pub(in crate::event_log) fn hold(&self, name: &str, lane: Lane, from: u64, count: u64) -> Range<u64> {
+        let of_nobody = from..from.saturating_add(count);
+        self.lock().of(name).map_or(of_nobody, |consumer| consumer.hold(lane, from, count))
+    }
+
+    /// See [`Consumer::held`].
+    pub(in crate::event_log) fn held(&self, name: &str, lane: Lane, position: u64) {
         if let Some(consumer) = self.lock().of(name) {
-            consumer.hold(lane, position);
+            consumer.held(lane, position);
         }
     }
 

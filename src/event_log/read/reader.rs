@@ -25,6 +25,8 @@ pub struct Reader {
     shared: Arc<Shared>,
     lane: Lane,
     position: u64,
+    /// It reads no further.
+    end: u64,
     place: Option<Place>,
     decoder: Decoder,
 }
@@ -150,7 +152,7 @@ impl Run<Pieces> {
 
 impl Reader {
     pub(in crate::event_log) fn new(shared: Arc<Shared>, lane: Lane, position: u64) -> Reader {
-        Reader { shared, lane, position: position.max(1), place: None, decoder: Decoder::default() }
+        Reader { shared, lane, position: position.max(1), end: u64::MAX, place: None, decoder: Decoder::default() }
     }
 
     /// The sequence that the next read begins with.
@@ -161,6 +163,11 @@ impl Reader {
     /// Goes to another place.
     pub fn seek(&mut self, position: u64) {
         self.position = position.max(1);
+    }
+
+    /// Reads no further than before `end`: there is the end of the log for it.
+    pub fn until(&mut self, end: u64) {
+        self.end = end;
     }
 
     /// Durable events from the position on.
@@ -213,7 +220,7 @@ impl Reader {
     fn gather(&mut self, limits: BatchLimits, whole: bool) -> Result<Read<Pieces>, LogError> {
         let mut run: Option<Run<Pieces>> = None;
         let mut bytes = 0;
-        while self.position < self.shared.visible(self.lane) {
+        while self.position < self.shared.visible(self.lane).min(self.end) {
             if self.shared.numbering.is_pending(self.lane, self.position) {
                 break;
             }
@@ -227,6 +234,7 @@ impl Reader {
             let Some(place) = &mut self.place else { break };
             let header = &place.stored.header;
             let (epoch, border) = self.shared.numbering.resolve(self.lane, self.position, header.epoch);
+            let border = border.min(self.end);
             if run.as_ref().is_some_and(|run| !run.goes_on(header, epoch)) {
                 break;
             }

@@ -66,7 +66,7 @@ impl Outgoing {
     pub(super) fn new(log: &EventLog, cursor: Cursor, lane: Lane, threshold: watch::Receiver<Threshold>) -> Outgoing {
         let events_max = threshold.borrow().batch_size.max(1);
         let position = cursor.next(lane);
-        cursor.hold(lane, position);
+        cursor.held(lane, position);
         Outgoing {
             reader: Some(log.reader(lane, position)),
             packer: Packer::default(),
@@ -205,7 +205,7 @@ impl Outgoing {
     /// Reads again from the cursor on; what was cut is forgotten.
     pub(super) fn start_over(&mut self, log: &EventLog) {
         self.position = self.cursor.next(self.lane);
-        self.cursor.hold(self.lane, self.position);
+        self.cursor.held(self.lane, self.position);
         self.kept.clear();
         self.taken.clear();
         (self.refused, self.waiting_since) = (None, None);
@@ -237,7 +237,7 @@ impl Outgoing {
         {
             reader.seek(next);
             self.position = next;
-            self.cursor.hold(self.lane, next);
+            self.cursor.held(self.lane, next);
         }
     }
 
@@ -252,8 +252,10 @@ impl Outgoing {
             events_max_whole: (events_max + excess).min(BATCH_EVENTS_MAX.max(events_max)),
             bytes_max: BATCH_BYTES_MAX,
         };
-        let reach = limits.events_max_whole.saturating_mul(CUT_MAX) as u64;
-        self.cursor.hold(self.lane, self.position.saturating_add(reach));
+        let count = limits.events_max_whole.saturating_mul(CUT_MAX) as u64;
+        let readable = self.cursor.hold(self.lane, self.position, count);
+        reader.seek(readable.start);
+        reader.until(readable.end);
         let (packing, mut packer) = (packing.clone(), std::mem::take(&mut self.packer));
         let (reader, packer, cut) = tokio::task::spawn_blocking(move || {
             let cut = Cut::from(&mut reader, limits, &mut packer, &packing, now);
@@ -264,7 +266,7 @@ impl Outgoing {
         self.packer = packer;
         let cut = cut?;
         self.position = reader.position();
-        self.cursor.hold(self.lane, self.position);
+        self.cursor.held(self.lane, self.position);
         self.reader = Some(reader);
         Ok(cut)
     }
