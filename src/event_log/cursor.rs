@@ -66,17 +66,18 @@ impl Cursor {
         self.shared.ledger.held(&self.name, lane, position);
     }
 
-    /// Has the log account for sequences that a reader of this consumer found gone: what of them is in no loss record yet is
-    /// recorded now.
+    /// Has the log account for sequences that a reader of this consumer found gone: what of them is in no loss record for it
+    /// yet is recorded now.
     pub fn lost(&self, lane: Lane, gap: Gap) {
         let shared = &self.shared;
         // Of what is gone it has nothing in its hands.
         shared.ledger.held(&self.name, lane, gap.from);
-        let told = shared.rows[lane.index()].all_missing();
+        let told = shared.rows[lane.index()].told_to_all();
         let misses = shared.ledger.misses(Some(&self.name), lane, &(gap.from..gap.to));
         for range in misses.into_iter().flat_map(|range| without(range, &told)) {
-            let epoch = shared.numbering.resolve(lane, range.start, shared.numbering.epoch()).0;
-            shared.lose(&Loss::of(lane, Cause::Damage, epoch, range.clone()), &[range], &[]);
+            for (range, epoch) in shared.numbering.parts(lane, &range, shared.numbering.epoch()) {
+                shared.lose(&Loss::of(lane, Cause::Damage, epoch, range.clone()), &[range], &[]);
+            }
         }
         if shared.tell() {
             shared.buffer.cursor_moved();

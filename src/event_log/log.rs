@@ -25,6 +25,7 @@ use super::{
     loss_counts::LossCounts,
     opening::Found,
     read::reader::Reader,
+    record::RECORDS,
     settings::{Room, Settings},
     shared::{Reach, Shared},
     write::writer::{FRAME_BYTES_AIM, Outset, Writer},
@@ -87,7 +88,9 @@ impl EventLog {
             shared.record(&Loss::unknown(Lane::Routine, Cause::Damage, shared.numbering.epoch()));
         }
         Lane::ALL.into_iter().for_each(|lane| shared.report_damage(lane));
-        let outset = Outset { lock: found.lock, slots: found.slots, extents, age: found.age, fault: found.fault };
+        let Found { lock, slots, age, fault, .. } = found;
+        let recorded = shared.buffer.next_sequence(RECORDS);
+        let outset = Outset { lock, slots, extents, age, fault, recorded };
         let writer = Writer::new(Arc::clone(&shared), outset)?;
         let handle = start(writer, Arc::clone(&shared))?;
         Ok(EventLog { shared, writer: Arc::new(Mutex::new(Some(handle))) })

@@ -58,11 +58,6 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Whether nobody has had a log here yet.
-    pub(super) fn is_new(root: &Path) -> bool {
-        ["urgent", "routine", "quarantine", files::LEDGER].iter().all(|name| is_absent(&root.join(name)))
-    }
-
     /// # Errors
     /// When another process works on the log, another version wrote it, or what is there cannot be read.
     pub(super) fn find(settings: &Settings) -> Result<Found, LogError> {
@@ -74,7 +69,7 @@ impl Found {
             _ => None,
         };
         let lock = if fault.is_none() { Some(Lock::take(root)?) } else { None };
-        let is_new = Found::is_new(root);
+        let is_new = is_empty(root) && is_absent(&root.join("quarantine"));
         if !is_new {
             send_home(root)?;
         }
@@ -86,8 +81,10 @@ impl Found {
         if let Some(why) = &damage {
             set_aside(root, &mut slots, why);
         }
-        let mut extents: [Extent; 2] = header.as_ref().map_or_else(Default::default, |header| header.lanes);
-        let exact = header.as_ref().is_some_and(|header| header.age.boot_id == settings.boot_id);
+        let extents = header.as_ref().map_or_else(Default::default, |header| header.lanes);
+        // Without a boot to tell by, the power may have been gone.
+        let boot = Some(settings.boot_id).filter(|boot| !boot.is_nil());
+        let exact = header.as_ref().is_some_and(|header| Some(header.age.boot_id) == boot);
         let known = Lane::ALL.map(|lane| {
             let extent = extents[lane.index()];
             Known { sealed: extent.sealed, end: extent.end.max(ledger.furthest(lane)), is_exact: exact }
@@ -103,10 +100,12 @@ impl Found {
         let age = age(settings, header.as_ref(), &rows);
         for row in &rows {
             unproved |= row.complete(age.milliseconds());
-            let sealed = row.list().last().map_or(0, |(_, summary)| summary.next_sequence);
-            let extent = &mut extents[row.lane().index()];
-            extent.sealed = extent.sealed.max(sealed);
         }
+        // Those that were just sealed would prove to the next start that the ledger has gone back.
+        let extents = Lane::ALL.map(|lane| {
+            let sealed = rows[lane.index()].list().last().map_or(0, |(_, summary)| summary.next_sequence);
+            Extent { sealed: sealed.max(extents[lane.index()].sealed), ..extents[lane.index()] }
+        });
         let held = rows.each_ref().map(Row::sequences);
         let next_sequences = Lane::ALL.map(|lane| {
             let stored = held[lane.index()].last().map_or(1, |range| range.end);
@@ -197,6 +196,13 @@ fn set_aside(root: &Path, slots: &mut Slots, why: &str) {
     );
 }
 
+/// Whether there is nothing of a log but empty directories, and that is certain.
+pub(super) fn is_empty(root: &Path) -> bool {
+    let is_empty =
+        |path: &Path| is_absent(path) || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    is_absent(&root.join(files::LEDGER)) && Lane::ALL.iter().all(|lane| is_empty(&root.join(lane.name())))
+}
+
 /// Whether nothing is there, and that is certain.
 fn is_absent(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
@@ -240,12 +246,16 @@ fn send_home(root: &Path) -> Result<(), LogError> {
         };
         let synced = moved.and_then(|()| path.parent().into_iter().chain(home.parent()).try_for_each(sync_directory));
         match synced {
-            Ok(()) => tracing::error!(
-                message_id = %message::LOG_REPAIRED,
-                path = %path.display(),
-                belongs_to = %home.display(),
-                "a generation of the event log bore another one's name; it is moved {to}"
-            ),
+            Ok(()) => {
+                tracing::error!(
+                    message_id = %message::LOG_REPAIRED,
+                    path = %path.display(),
+                    belongs_to = %home.display(),
+                    "a generation of the event log bore another one's name; it is moved {to}"
+                );
+                // Also a damaged one, of which both lanes say that it is the other's.
+                stuck.insert(home);
+            }
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "a misplaced generation stays, and is not read");
                 stuck.insert(path);
@@ -286,14 +296,8 @@ fn by_cause(lane: Lane, gone: Range<u64>, extent: Extent) -> Vec<Loss> {
 
 /// The same, under the epochs that the events had when the ledger was written.
 fn by_epoch(numbering: &Numbering, loss: Loss) -> Vec<Loss> {
-    let (mut parts, mut at) = (Vec::new(), loss.sequences.start);
-    while at < loss.sequences.end {
-        let (epoch, border) = numbering.resolve(loss.lane, at, numbering.epoch());
-        let end = border.min(loss.sequences.end);
-        parts.push(Loss { times: loss.times, ..Loss::of(loss.lane, loss.cause, epoch, at..end) });
-        at = end;
-    }
-    parts
+    let parts = numbering.parts(loss.lane, &loss.sequences, numbering.epoch()).into_iter();
+    parts.map(|(range, epoch)| Loss { times: loss.times, ..Loss::of(loss.lane, loss.cause, epoch, range) }).collect()
 }
 
 /// The numbering that the log goes on with. A log that was written for another owner is a copy, or has been moved: there may

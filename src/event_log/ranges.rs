@@ -23,6 +23,12 @@ pub(in crate::event_log) fn common(range: &Range<u64>, known: &[Range<u64>]) -> 
     known.iter().map(within).sum()
 }
 
+/// What of `ranges` is in `range`.
+pub(in crate::event_log) fn within(ranges: &[Range<u64>], range: &Range<u64>) -> Vec<Range<u64>> {
+    let cut = |one: &Range<u64>| one.start.max(range.start)..one.end.min(range.end);
+    ranges.iter().map(cut).filter(|range| !range.is_empty()).collect()
+}
+
 /// Sorted, and joined where they touch or overlap.
 pub(in crate::event_log) fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.retain(|range| !range.is_empty());

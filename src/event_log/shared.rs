@@ -26,6 +26,7 @@ use super::{
         numbering::Numbering,
     },
     loss_counts::LossCounts,
+    ranges::within,
     record::{CATEGORY, LEVEL, RECORDS, Record},
     settings::{Room, Settings},
 };
@@ -213,17 +214,24 @@ impl Shared {
     fn lose_damaged(&self, lane: Lane, news: &News, gone: &[Range<u64>], epoch: Option<Uuid>) -> u64 {
         let (Some(first), Some(last)) = (gone.first(), gone.last()) else { return 0 };
         let written = epoch.unwrap_or_else(|| self.numbering.epoch());
-        let epoch = self.numbering.resolve(lane, first.start, written).0;
         let times = [news.summary.min_time, news.summary.max_time];
-        let loss = Loss { times, ..Loss::of(lane, Cause::Damage, epoch, first.start..last.end) };
-        if !self.ledger.has_consumers() {
-            // Whoever comes, and finds it gone, finds the record too.
-            let count = gone.iter().map(|range| range.end - range.start).sum();
-            self.record(&Loss { count, ..loss });
-            self.count_loss(lane, count);
-            return count;
+        let parts = self.numbering.parts(lane, &(first.start..last.end), written).into_iter();
+        let losses = parts.map(|(range, epoch)| Loss { times, ..Loss::of(lane, Cause::Damage, epoch, range) });
+        losses.map(|loss| self.lose_part(news.number, &loss, &within(gone, &loss.sequences))).sum()
+    }
+
+    fn lose_part(&self, number: u64, loss: &Loss, gone: &[Range<u64>]) -> u64 {
+        if self.ledger.has_consumers() {
+            return self.lose(loss, gone, &[]);
         }
-        self.lose(&loss, gone, &[])
+        // Whoever comes, and finds it gone, finds the record too.
+        let count = gone.iter().map(|range| range.end - range.start).sum();
+        if count > 0 {
+            self.record(&Loss { count, ..loss.clone() });
+            self.count_loss(loss.lane, count);
+            self.rows[loss.lane.index()].set_told_to_all(number, gone);
+        }
+        count
     }
 
     /// Notes what is gone where its record is durable. The writer's side.

@@ -1,5 +1,6 @@
 //! Tests of the log as a whole.
 
+mod faults;
 mod room;
 
 use std::{path::Path, time::Duration};

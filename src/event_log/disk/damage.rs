@@ -22,6 +22,8 @@ pub(in crate::event_log) struct Damage {
     news: Vec<(Range<u64>, Option<Uuid>)>,
     /// Sequence in the records' lane before which they are recorded, until that is noted.
     recorded: Option<u64>,
+    /// Those of them of which a record tells that names no consumer, as far as this process knows.
+    told_to_all: Vec<Range<u64>>,
 }
 
 /// What was found to be gone.
@@ -68,6 +70,11 @@ impl Damage {
     /// How many.
     pub(in crate::event_log) fn events(&self) -> u64 {
         common(&(0..u64::MAX), &self.missing)
+    }
+
+    /// Those that whoever comes has been told of already.
+    pub(in crate::event_log) fn told_to_all(&mut self) -> &mut Vec<Range<u64>> {
+        &mut self.told_to_all
     }
 
     /// What has not been told yet.

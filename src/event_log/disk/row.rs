@@ -277,9 +277,16 @@ impl Row {
         self.lock().get(&number).map_or_else(Vec::new, |volume| volume.damage.missing().to_vec())
     }
 
-    /// The same of all generations.
-    pub(in crate::event_log) fn all_missing(&self) -> Vec<Range<u64>> {
-        joined(self.lock().values().flat_map(|volume| volume.damage.missing().to_vec()).collect())
+    /// What is gone, and recorded for whoever comes.
+    pub(in crate::event_log) fn told_to_all(&self) -> Vec<Range<u64>> {
+        joined(self.lock().values_mut().flat_map(|volume| volume.damage.told_to_all().clone()).collect())
+    }
+
+    /// Notes that this is.
+    pub(in crate::event_log) fn set_told_to_all(&self, number: u64, gone: &[Range<u64>]) {
+        if let Some(volume) = self.lock().get_mut(&number) {
+            volume.damage.told_to_all().extend_from_slice(gone);
+        }
     }
 
     /// What has been found to be gone since this was asked last.

@@ -173,19 +173,19 @@ impl Slots {
         self.set_aside()
     }
 
-    /// Moves the file to quarantine: what is put from now on goes into a new one. Gives where it lies; `None` without a file.
+    /// Moves the file to quarantine: what is put from now on goes into a new one, also when there is none any more. Gives
+    /// where it lies; `None` without a file.
     ///
     /// # Errors
     /// As the file system says; it is then still where it was, and is written over.
     pub(in crate::event_log) fn set_aside(&mut self) -> io::Result<Option<PathBuf>> {
         let path = self.root.join(LEDGER);
+        let moved = path.exists().then(|| quarantine::take_in(&self.root, &path, LEDGER)).transpose();
         if !path.exists() {
-            return Ok(None);
+            self.forget();
+            self.pairs.clear();
         }
-        let there = quarantine::take_in(&self.root, &path, LEDGER)?;
-        self.forget();
-        self.pairs.clear();
-        Ok(Some(there))
+        moved
     }
 
     /// What it takes on the disk, bytes.
@@ -413,5 +413,19 @@ mod tests {
         assert_eq!(found.damaged.len(), LAID_AT_A_TIME);
         fs::write(&path, b"short").expect("written");
         assert_eq!(Slots::find(root.path()).expect("readable").1.damaged, [0]);
+    }
+
+    #[test]
+    fn a_file_that_somebody_has_removed_is_written_anew_with_every_body() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (mut slots, _) = Slots::find(root.path()).expect("nothing");
+        let write = |slots: &mut Slots, header: &[u8]| {
+            slots.put(0, header).and_then(|()| slots.put(1, b"consumer")).and_then(|()| slots.sync()).expect("durable");
+        };
+        write(&mut slots, b"one");
+        fs::remove_file(root.path().join(LEDGER)).expect("removed");
+        assert_eq!(slots.verify().expect("readable"), None);
+        write(&mut slots, b"two");
+        assert_eq!(bodies(root.path())[..2], [b"two".to_vec(), b"consumer".to_vec()]);
     }
 }

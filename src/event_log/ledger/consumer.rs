@@ -29,6 +29,9 @@ pub(in crate::event_log) const OWED_MAX: usize = 3;
 /// Holes that are kept durably. What lies in those beyond is recorded once more when the cursor comes there after a crash.
 const HOLES_MAX: usize = 16;
 
+/// Records that may be under way at a time; what is lost meanwhile is told of together.
+const TOLD_MAX: usize = 16;
+
 const FORMAT: u8 = 1;
 
 const HOLE_BYTES: usize = 1 + 8 + 8;
@@ -49,6 +52,8 @@ pub(in crate::event_log) struct Owed {
     pub(in crate::event_log) loss: Loss,
     /// Sequence of the record, once it is appended.
     pub(in crate::event_log) told: Option<u64>,
+    /// Whether nobody can have been told of it: a process before may have appended the record under this identifier.
+    is_fresh: bool,
 }
 
 /// A place in a lane.
@@ -141,8 +146,8 @@ impl Consumer {
 
     fn owe(&mut self, loss: Loss) {
         let last = self.owed.iter_mut().rfind(|owed| owed.loss.lane == loss.lane && owed.told.is_none());
-        if !last.is_some_and(|owed| owed.loss.join(&loss)) {
-            self.owed.push(Owed { id: Uuid::now_v7(), loss, told: None });
+        if !last.is_some_and(|owed| owed.is_fresh && owed.loss.join(&loss)) {
+            self.owed.push(Owed { id: Uuid::now_v7(), loss, told: None, is_fresh: true });
         }
     }
 
@@ -164,11 +169,17 @@ impl Consumer {
     /// Appends with `append` the records that are owed and not appended; it gives the sequence of each.
     pub(in crate::event_log) fn tell(&mut self, mut append: impl FnMut(&str, &Owed) -> u64) -> bool {
         let mut told = false;
-        for owed in self.owed.iter_mut().filter(|owed| owed.told.is_none()) {
+        let room = TOLD_MAX.saturating_sub(self.owed.iter().filter(|owed| owed.told.is_some()).count());
+        for owed in self.owed.iter_mut().filter(|owed| owed.told.is_none()).take(room) {
             owed.told = Some(append(&self.name, owed));
             told = true;
         }
         told
+    }
+
+    /// The record at `from` stands at `to` once more, and will go from where it stood.
+    pub(in crate::event_log) fn carried(&mut self, from: u64, to: u64) {
+        self.owed.iter_mut().filter(|owed| owed.told == Some(from)).for_each(|owed| owed.told = Some(to));
     }
 
     /// What is recorded before `durable` in the records' lane, or has been taken from there, is not owed any more.
@@ -240,7 +251,7 @@ impl Consumer {
         }
         for _ in 0..bytes.try_get_u8().ok()? {
             let id = Uuid::from_u128(bytes.try_get_u128().ok()?);
-            consumer.owed.push(Owed { id, loss: Loss::from_bytes(bytes)?, told: None });
+            consumer.owed.push(Owed { id, loss: Loss::from_bytes(bytes)?, told: None, is_fresh: false });
         }
         let length = usize::from(bytes.try_get_u16().ok()?);
         consumer.blob = bytes.split_off(..length)?.to_owned();
@@ -346,5 +357,43 @@ mod tests {
         assert_eq!((read.position(Lane::Urgent).next, read.position(ROUTINE).durable), (3, 5));
         assert_eq!((read.holes[1].len(), read.owed.len(), read.blob().len()), (HOLES_MAX, OWED_MAX, BLOB_BYTES_MAX));
         assert!((0..bytes.len()).all(|length| Consumer::from_bytes(&bytes[..length]).is_none()));
+    }
+
+    #[test]
+    fn a_loss_that_may_have_been_told_before_a_crash_does_not_grow_under_its_identifier() {
+        let mut before = consumer();
+        lose(&mut before, 1..101);
+        before.tell(|_, _| 7);
+        let mut after = Consumer::from_bytes(&before.to_bytes()).expect("the same");
+        lose(&mut after, 101..201);
+        assert_eq!(owed(&after), [[1, 100], [101, 200]]);
+    }
+
+    #[test]
+    fn what_is_owed_is_bounded_while_nothing_can_be_made_durable() {
+        let mut consumer = consumer();
+        for number in 0..1000 {
+            lose(&mut consumer, number * 10 + 1..number * 10 + 11);
+            consumer.tell(|_, _| 2);
+        }
+        assert!(consumer.owed.len() <= TOLD_MAX + 1, "{}", consumer.owed.len());
+        assert_eq!(consumer.owed.iter().map(|owed| owed.loss.count).sum::<u64>(), 10_000);
+    }
+
+    #[test]
+    fn a_record_that_is_carried_on_is_owed_until_its_copy_is_durable_or_taken() {
+        let mut consumer = consumer();
+        lose(&mut consumer, 1..11);
+        consumer.tell(|_, _| 7);
+        consumer.carried(7, 60);
+        let (gone, told) = (1..50, 7..8);
+        let loss = Loss { lane: Lane::Urgent, ..loss(gone.clone()) };
+        consumer.lose(&loss, std::slice::from_ref(&gone), std::slice::from_ref(&told));
+        assert_eq!(consumer.position(Lane::Urgent).next, 50, "over where the record stood");
+        consumer.strike(Lane::Urgent, 1);
+        assert_eq!(owed(&consumer)[0], [1, 10], "nobody has it");
+        consumer.take(Lane::Urgent, 61, None);
+        consumer.strike(Lane::Urgent, 1);
+        assert_eq!(owed(&consumer), [[1, 49]]);
     }
 }

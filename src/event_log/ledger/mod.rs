@@ -43,6 +43,8 @@ struct State {
 pub(in crate::event_log) struct Body {
     pub(in crate::event_log) number: usize,
     pub(in crate::event_log) bytes: Vec<u8>,
+    /// Whose it is; its place may be another's by the time it is written.
+    name: Option<Arc<str>>,
     next: [u64; 2],
 }
 
@@ -145,6 +147,11 @@ impl Ledger {
         self.lock().consumers.values_mut().for_each(|consumer| consumer.strike(records, durable));
     }
 
+    /// See [`Consumer::carried`].
+    pub(in crate::event_log) fn carried(&self, from: u64, to: u64) {
+        self.lock().consumers.values_mut().for_each(|consumer| consumer.carried(from, to));
+    }
+
     /// The furthest place that any consumer has passed; 0 when there is none.
     pub(in crate::event_log) fn furthest(&self, lane: Lane) -> u64 {
         self.lock().consumers.values().map(|consumer| consumer.position(lane).next).max().unwrap_or(0)
@@ -191,8 +198,13 @@ impl Ledger {
     pub(in crate::event_log) fn bodies(&self) -> Vec<Body> {
         let state = self.lock();
         let body = |number| match state.consumers.get(&number) {
-            Some(consumer) => Body { number, bytes: consumer.to_bytes(), next: consumer.safe() },
-            None => Body { number, bytes: Vec::new(), next: [0; 2] },
+            Some(consumer) => Body {
+                number,
+                bytes: consumer.to_bytes(),
+                name: Some(Arc::clone(&consumer.name)),
+                next: consumer.safe(),
+            },
+            None => Body { number, bytes: Vec::new(), name: None, next: [0; 2] },
         };
         (1..=state.numbers).map(body).collect()
     }
@@ -200,8 +212,10 @@ impl Ledger {
     /// They are on the disk.
     pub(in crate::event_log) fn persisted(&self, bodies: &[Body]) {
         let mut state = self.lock();
-        for body in bodies.iter().filter(|body| !body.bytes.is_empty()) {
-            if let Some(consumer) = state.consumers.get_mut(&body.number) {
+        for body in bodies {
+            // Not by its letters: one may have been removed and registered anew.
+            let is_its = |name: &Arc<str>| body.name.as_ref().is_some_and(|written| Arc::ptr_eq(written, name));
+            if let Some(consumer) = state.consumers.get_mut(&body.number).filter(|consumer| is_its(&consumer.name)) {
                 consumer.persisted(body.next);
             }
         }
@@ -247,5 +261,15 @@ mod tests {
         assert!(!ledger.register(&Arc::from("one more"), [1, 1]));
         assert!(ledger.register(&Arc::from("7"), [1, 1]), "it is there");
         assert!(!Ledger::default().register(&Arc::from("n".repeat(NAME_BYTES_MAX + 1)), [1, 1]));
+    }
+
+    #[test]
+    fn who_takes_a_removed_consumers_place_while_that_is_written_does_not_get_its_cursor() {
+        let ledger = Ledger::default();
+        assert!(ledger.register(&Arc::from("one"), [1, 1]) && ledger.take("one", Lane::Routine, 500, None));
+        let bodies = ledger.bodies();
+        assert!(ledger.remove("one") && ledger.register(&Arc::from("two"), [1, 1]));
+        ledger.persisted(&bodies);
+        assert_eq!(ledger.durably_passed(), Some([0, 0]));
     }
 }

@@ -4,7 +4,10 @@
 //! Always holds: an event's (epoch, lane, sequence) names no other event. A new epoch begins whenever that could not be
 //! said of the old one; sequences go on over all epochs, so that a reader's position stays what it is.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::Range,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use uuid::Uuid;
 
@@ -175,6 +178,18 @@ impl Numbering {
             .map_or(written, |stretch| stretch.epoch);
         let borders = stretches().flat_map(|stretch| [stretch.from, stretch.to]);
         (epoch, borders.filter(|border| *border > sequence).min().unwrap_or(u64::MAX))
+    }
+
+    /// The same for a range of sequences, in parts of one epoch.
+    pub(in crate::event_log) fn parts(&self, lane: Lane, range: &Range<u64>, written: Uuid) -> Vec<(Range<u64>, Uuid)> {
+        let (mut parts, mut at) = (Vec::new(), range.start);
+        while at < range.end {
+            let (epoch, border) = self.resolve(lane, at, written);
+            let end = border.min(range.end);
+            parts.push((at..end, epoch));
+            at = end;
+        }
+        parts
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -59,12 +59,14 @@ impl Writer {
             Lane::ALL.into_iter().for_each(|lane| self.seal(lane));
         }
         self.keep_ledger();
+        let passed = self.shared.ledger.passed().map_or(0, |passed| passed[RECORDS.index()]);
+        let told = self.shared.durable(RECORDS).max(passed) >= self.recorded;
         let in_memory: u64 = self.shared.rows.iter().map(|row| row.memory_events()).sum();
         if in_memory > 0 {
             self.lose_memory();
         }
-        // What is lost without anybody to be told is told of by the next start.
-        self.closed = in_memory == 0 || self.shared.ledger.has_consumers();
+        // What is lost without anybody to be told is told of by the next start, and an unclean stop that nobody knows of yet.
+        self.closed = told && (in_memory == 0 || self.shared.ledger.has_consumers());
         let stored = self.persist();
         if !stored || in_memory > 0 {
             tracing::error!(
@@ -76,8 +78,7 @@ impl Writer {
 
     /// Makes the ledger durable; gives whether it is. When the disk does not take it all goes on in memory.
     pub(super) fn persist(&mut self) -> bool {
-        let can_be_written = self.lock.is_some() && self.failing.as_ref().is_none_or(|failing| failing.is_full);
-        if !can_be_written {
+        if self.failing.as_ref().is_some_and(|failing| !failing.is_full) {
             return false;
         }
         // Once more: the first error takes the handle with it.
@@ -93,7 +94,7 @@ impl Writer {
     }
 
     pub(super) fn write_ledger(&mut self) -> Result<(), LogError> {
-        let (numbers, version) = self.shared.numbering.numbers();
+        let (numbers, version) = self.numbers();
         self.write_ledger_with(&numbers)?;
         if self.shared.numbering.durable(version) {
             self.shared.reach.send_modify(|_| ());
@@ -115,6 +116,13 @@ impl Writer {
         Ok(())
     }
 
+    /// What the ledger has to say of the numbering, and its version.
+    pub(super) fn numbers(&self) -> (Numbers, u64) {
+        let (numbers, version) = self.shared.numbering.numbers();
+        let epoch = self.failing.as_ref().map_or(numbers.epoch, |failing| failing.epoch);
+        (Numbers { epoch, ..numbers }, version)
+    }
+
     pub(super) fn header(&self, numbers: Numbers) -> Header {
         let lanes = Lane::ALL.map(|lane| {
             let extent = self.extents[lane.index()];
@@ -133,10 +141,10 @@ impl Writer {
         extent.seen = next;
         match &self.failing {
             None => extent.end = next,
-            Some(failing) if failing.is_full && self.lock.is_some() => {}
+            Some(failing) if failing.is_full => {}
             Some(_) => return,
         }
-        let header = self.header(self.shared.numbering.numbers().0).to_bytes();
+        let header = self.header(self.numbers().0).to_bytes();
         if let Err(error) = self.slots.put(0, &header) {
             // The next sync of the ledger tells, if it is for long.
             tracing::debug!(%error, "the end of a lane of the event log is not noted");

@@ -137,12 +137,14 @@ impl Writer {
         let located = shared.rows[lane.index()].locate(whole.start);
         shared.report_damage(lane);
         let misses = shared.ledger.misses(None, lane, &whole);
-        // Everybody has taken all of it, which is only not durable yet.
-        let (Some(first), Some(last)) = (misses.first(), misses.last()) else { return true };
-        if self.failing.is_none() && !shared.ledger.can_owe() {
+        if !misses.is_empty() && self.failing.is_none() && !shared.ledger.can_owe() {
             return false;
         }
-        let Some(carried) = self.carry_records(lane, *number, first.start, located.ok()) else { return false };
+        // Also what is on its way: it may not arrive, and only the record tells of what it records.
+        let from = shared.ledger.passed().map_or(whole.end, |passed| passed[lane.index()]);
+        let Some(carried) = self.carry_records(lane, *number, from, located.ok()) else { return false };
+        // Everybody has taken all of it, which is only not durable yet, or has it in hand.
+        let (Some(first), Some(last)) = (misses.first(), misses.last()) else { return true };
         let told = [shared.rows[lane.index()].missing(*number), carried.clone()].concat();
         let mut loss = Loss::of_generation(lane, cause, shared.numbering.epoch(), summary);
         if let Some(count) = usize::try_from(LEVEL).ok().and_then(|level| loss.levels.get_mut(level)) {
@@ -158,17 +160,10 @@ impl Writer {
     /// Stretches of these sequences with the epoch under which each was to be sent.
     pub(in crate::event_log) fn epochs(&self, lane: Lane, sequences: &Range<u64>) -> Vec<(Range<u64>, Uuid)> {
         let (row, numbering) = (&self.shared.rows[lane.index()], &self.shared.numbering);
-        let mut epochs = Vec::new();
-        for (range, written) in row.epochs(sequences) {
-            let mut at = range.start;
-            while at < range.end {
-                let (epoch, border) = numbering.resolve(lane, at, written.unwrap_or_else(|| numbering.epoch()));
-                let end = border.min(range.end);
-                epochs.push((at..end, epoch));
-                at = end;
-            }
-        }
-        epochs
+        let parts = row.epochs(sequences).into_iter();
+        parts
+            .flat_map(|(range, written)| numbering.parts(lane, &range, written.unwrap_or_else(|| numbering.epoch())))
+            .collect()
     }
 
     /// Appends the loss records of a generation once more that somebody has yet to take, from this sequence on. Gives where
@@ -192,7 +187,12 @@ impl Writer {
                 tracing::warn!(error = %ErrorChain(&error), "a generation that must go cannot be searched for loss records");
                 Vec::new()
             });
-            let copies = records.iter().map(|record| self.shared.put_record(record) + 1).max().unwrap_or(0);
+            let mut copies = 0;
+            for record in &records {
+                let copy = self.shared.put_record(record);
+                self.shared.ledger.carried(record.sequence, copy);
+                copies = copy + 1;
+            }
             self.carried.insert(number, (records.iter().map(|record| record.sequence).collect(), copies));
         }
         let (sequences, copies) = self.carried.get(&number)?;

@@ -21,11 +21,8 @@ use crate::{
         disk::{files::make_directory, generation::Generation, lock::Lock, row::Row, summary::Summary},
         error::LogError,
         lane::Lane,
-        ledger::{
-            loss::{Cause, Loss},
-            numbering::Numbers,
-        },
-        opening::Found,
+        ledger::loss::{Cause, Loss},
+        opening,
     },
     telemetry::{ErrorChain, message},
 };
@@ -122,7 +119,12 @@ impl Writer {
             "the disk cannot be written: events are kept in memory and delivered from there"
         );
         let now = Instant::now();
-        self.failing = Some(Failing { since: now, retry_at: now + RETRY_INTERVAL, is_full: error.is_out_of_space() });
+        self.failing = Some(Failing {
+            since: now,
+            retry_at: now + RETRY_INTERVAL,
+            is_full: self.is_full(error),
+            epoch: Uuid::new_v4(),
+        });
         self.shared.set_degraded(reason);
         let epoch = Uuid::new_v4();
         self.shared.numbering.begin(epoch);
@@ -138,11 +140,16 @@ impl Writer {
         }
     }
 
+    /// Whether only room is missing. Where nothing is locked nothing is ours to be written.
+    fn is_full(&self, error: &LogError) -> bool {
+        error.is_out_of_space() && self.lock.is_some()
+    }
+
     /// Looks whether the disk is back.
     pub(in crate::event_log) fn recover(&mut self) {
         let Some(failing) = &self.failing else { return };
-        let since = failing.since;
-        match self.try_recover() {
+        let (since, epoch) = (failing.since, failing.epoch);
+        match self.try_recover(epoch) {
             Ok(()) => {
                 // Before anybody takes the log for whole.
                 self.shared.tell();
@@ -156,22 +163,23 @@ impl Writer {
             }
             Err(error) => {
                 self.shared.set_degraded(ErrorChain(&error).to_string());
-                let is_full = error.is_out_of_space();
-                self.failing = Some(Failing { since, retry_at: Instant::now() + RETRY_INTERVAL, is_full });
+                let is_full = self.is_full(&error);
+                self.failing = Some(Failing { since, retry_at: Instant::now() + RETRY_INTERVAL, is_full, epoch });
             }
         }
     }
 
-    fn try_recover(&mut self) -> Result<(), LogError> {
+    fn try_recover(&mut self, epoch: Uuid) -> Result<(), LogError> {
         let shared = Arc::clone(&self.shared);
         let root = &shared.settings.directory;
         make_directory(root).map_err(|e| LogError::io("create", root, e))?;
         if self.lock.is_none() {
             let lock = Lock::take(root)?;
-            // One that was mounted or put there meanwhile has numbers and cursors of its own.
-            if !Found::is_new(root) {
-                let why = "an event log has come there since the start; restart the agent to go on with it";
-                return Err(LogError::io("go on in", root, io::Error::new(io::ErrorKind::AlreadyExists, why)));
+            if !opening::is_empty(root) {
+                // Begun without a directory: what has appeared, as with a disk that was mounted late, has numbers, cursors
+                // and generations of its own.
+                let why = "an event log has come where there was none; restart the agent to go on with it";
+                return Err(LogError::io("begin", root, io::Error::other(why)));
             }
             self.lock = Some(lock);
         }
@@ -183,10 +191,8 @@ impl Writer {
                 "the event log's ledger is damaged on the disk; it is written anew"
             );
         }
-        // Durable before anything else: whatever a crash leaves of the events in memory, those after it have numbers
-        // that nobody has seen.
-        let numbers = Numbers { epoch: Uuid::new_v4(), ..shared.numbering.numbers().0 };
-        self.write_ledger_with(&numbers)?;
+        // Durable before anything else.
+        self.write_ledger_with(&self.numbers().0)?;
         let mut moved = Vec::new();
         for row in &self.shared.rows {
             match self.copy_to_disk(row) {
@@ -200,7 +206,7 @@ impl Writer {
             }
         }
         self.failing = None;
-        self.shared.numbering.begin(numbers.epoch);
+        self.shared.numbering.begin(epoch);
         for (lane, copies) in moved {
             self.take_over(lane, copies);
         }
@@ -276,8 +282,8 @@ impl Writer {
             self.seal(lane);
             self.lanes[lane.index()].active = Some(copy);
         }
-        if let Some(next) = next_sequence {
-            self.shared.show(lane, next, true);
-        }
+        // Also when memory had no room for any of it: it is recorded as lost, and nobody waits for it any more.
+        let next = next_sequence.unwrap_or_else(|| self.shared.visible(lane));
+        self.shared.show(lane, next, true);
     }
 }

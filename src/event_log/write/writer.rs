@@ -14,6 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use uuid::Uuid;
+
 use crate::event_log::{
     buffer::{Block, Work},
     disk::{
@@ -70,6 +72,9 @@ pub(in crate::event_log) struct Failing {
     pub(in crate::event_log) retry_at: Instant,
     /// It only has no room: what is laid already, as the ledger, can be written.
     pub(in crate::event_log) is_full: bool,
+    /// What the ledger gets in place of the epoch of the events in memory: whatever a crash leaves of these, those after it
+    /// have numbers that nobody has seen.
+    pub(in crate::event_log) epoch: Uuid,
 }
 
 /// The generation being written.
@@ -130,6 +135,8 @@ pub(in crate::event_log) struct Writer {
     pub(super) carried: BTreeMap<u64, (Vec<u64>, u64)>,
     pub(super) condemned: Vec<Condemned>,
     pub(super) wound_up: u32,
+    /// Sequence after the records that the start made for everybody: the ledger does not owe them.
+    pub(super) recorded: u64,
     /// How well events compress, stored bytes per byte, smoothed.
     pub(super) ratio: f64,
     pub(super) ballast: Ballast,
@@ -152,6 +159,8 @@ pub(in crate::event_log) struct Outset {
     pub(in crate::event_log) age: AgeClock,
     /// Why nothing can be written.
     pub(in crate::event_log) fault: Option<LogError>,
+    /// Sequence after the records that the start made for everybody: the ledger does not owe them.
+    pub(in crate::event_log) recorded: u64,
 }
 
 impl Writer {
@@ -173,6 +182,7 @@ impl Writer {
             carried: BTreeMap::new(),
             condemned: Vec::new(),
             wound_up: 0,
+            recorded: outset.recorded,
             ratio: 0.5,
             ballast,
             grow_ballast_at: now + BALLAST_DELAY,
