@@ -79,7 +79,12 @@ impl EventLog {
             settings,
         });
         for loss in &found.losses {
-            shared.lose(loss, std::slice::from_ref(&loss.sequences), &[]);
+            let gone = std::slice::from_ref(&loss.sequences);
+            // Without a consumer retention loses nothing to anybody.
+            match loss.cause {
+                Cause::Retention => shared.lose(loss, gone, &[]),
+                _ => shared.lose_to_all(None, loss, gone),
+            };
         }
         if found.unclean {
             Lane::ALL.into_iter().for_each(|lane| shared.record_unclean_stop(lane));

@@ -217,10 +217,11 @@ impl Shared {
         let times = [news.summary.min_time, news.summary.max_time];
         let parts = self.numbering.parts(lane, &(first.start..last.end), written).into_iter();
         let losses = parts.map(|(range, epoch)| Loss { times, ..Loss::of(lane, Cause::Damage, epoch, range) });
-        losses.map(|loss| self.lose_part(news.number, &loss, &within(gone, &loss.sequences))).sum()
+        losses.map(|loss| self.lose_to_all(Some(news.number), &loss, &within(gone, &loss.sequences))).sum()
     }
 
-    fn lose_part(&self, number: u64, loss: &Loss, gone: &[Range<u64>]) -> u64 {
+    /// As [`Shared::lose`]; where there is no consumer yet, whoever comes is told. `number` is the generation of what is damaged.
+    pub(super) fn lose_to_all(&self, number: Option<u64>, loss: &Loss, gone: &[Range<u64>]) -> u64 {
         if self.ledger.has_consumers() {
             return self.lose(loss, gone, &[]);
         }
@@ -229,7 +230,9 @@ impl Shared {
         if count > 0 {
             self.record(&Loss { count, ..loss.clone() });
             self.count_loss(loss.lane, count);
-            self.rows[loss.lane.index()].set_told_to_all(number, gone);
+            if let Some(number) = number {
+                self.rows[loss.lane.index()].set_told_to_all(number, gone);
+            }
         }
         count
     }
