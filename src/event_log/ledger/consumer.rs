@@ -76,13 +76,22 @@ pub(in crate::event_log) struct Consumer {
     holes: [Vec<Range<u64>>; 2],
     owed: Vec<Owed>,
     blob: Vec<u8>,
+    /// The one on the disk: it stays there while the cursor there cannot follow.
+    durable_blob: Vec<u8>,
 }
 
 impl Consumer {
     /// One that begins at these sequences.
     pub(in crate::event_log) fn new(name: &Arc<str>, first: [u64; 2]) -> Consumer {
         let positions = first.map(|next| Position { next, durable: 0, held: 0 });
-        Consumer { name: Arc::clone(name), positions, holes: Default::default(), owed: Vec::new(), blob: Vec::new() }
+        Consumer {
+            name: Arc::clone(name),
+            positions,
+            holes: Default::default(),
+            owed: Vec::new(),
+            blob: Vec::new(),
+            durable_blob: Vec::new(),
+        }
     }
 
     pub(in crate::event_log) fn position(&self, lane: Lane) -> Position {
@@ -197,6 +206,12 @@ impl Consumer {
         })
     }
 
+    /// What goes with [`Consumer::safe`].
+    pub(in crate::event_log) fn safe_blob(&self) -> &[u8] {
+        let follows = Lane::ALL.map(|lane| self.position(lane).next) == self.safe();
+        if follows { &self.blob } else { &self.durable_blob }
+    }
+
     /// What lies before has durably been taken, or its loss is safely recorded.
     pub(in crate::event_log) fn done(&self, lane: Lane) -> u64 {
         let owed = self.owed.iter().filter(|owed| owed.loss.lane == lane);
@@ -227,8 +242,8 @@ impl Consumer {
             bytes.put_slice(owed.id.as_bytes());
             owed.loss.to_bytes(&mut bytes);
         }
-        bytes.put_u16(self.blob.len() as u16);
-        bytes.put_slice(&self.blob);
+        bytes.put_u16(self.safe_blob().len() as u16);
+        bytes.put_slice(self.safe_blob());
         bytes
     }
 
@@ -255,11 +270,13 @@ impl Consumer {
         }
         let length = usize::from(bytes.try_get_u16().ok()?);
         consumer.blob = bytes.split_off(..length)?.to_owned();
+        consumer.durable_blob.clone_from(&consumer.blob);
         Some(consumer)
     }
 
     /// Its slot is on the disk as it was with these positions.
-    pub(in crate::event_log) fn persisted(&mut self, next: [u64; 2]) {
+    pub(in crate::event_log) fn persisted(&mut self, next: [u64; 2], blob: &[u8]) {
+        self.durable_blob = blob.to_owned();
         for (position, next) in self.positions.iter_mut().zip(next) {
             position.durable = next;
         }
@@ -395,5 +412,19 @@ mod tests {
         consumer.take(Lane::Urgent, 61, None);
         consumer.strike(Lane::Urgent, 1);
         assert_eq!(owed(&consumer), [[1, 49]]);
+    }
+
+    #[test]
+    fn a_blob_and_the_cursor_that_it_was_committed_with_are_there_after_a_crash_or_neither() {
+        let mut consumer = consumer();
+        consumer.take(ROUTINE, 1, Some(b"at 1"));
+        consumer.persisted(consumer.safe(), &consumer.safe_blob().to_owned());
+        for number in 1..=5 {
+            lose(&mut consumer, number * 100..number * 100 + 10);
+        }
+        consumer.take(ROUTINE, 1000, Some(b"at 1000"));
+        let read = Consumer::from_bytes(&consumer.to_bytes()).expect("the same");
+        let at = read.position(ROUTINE).next;
+        assert_eq!(read.blob(), if at >= 1000 { &b"at 1000"[..] } else { b"at 1" }, "the cursor is at {at}");
     }
 }

@@ -46,6 +46,7 @@ pub(in crate::event_log) struct Body {
     /// Whose it is; its place may be another's by the time it is written.
     name: Option<Arc<str>>,
     next: [u64; 2],
+    blob: Vec<u8>,
 }
 
 impl Ledger {
@@ -203,8 +204,9 @@ impl Ledger {
                 bytes: consumer.to_bytes(),
                 name: Some(Arc::clone(&consumer.name)),
                 next: consumer.safe(),
+                blob: consumer.safe_blob().to_owned(),
             },
-            None => Body { number, bytes: Vec::new(), name: None, next: [0; 2] },
+            None => Body { number, bytes: Vec::new(), name: None, next: [0; 2], blob: Vec::new() },
         };
         (1..=state.numbers).map(body).collect()
     }
@@ -216,7 +218,7 @@ impl Ledger {
             // Not by its letters: one may have been removed and registered anew.
             let is_its = |name: &Arc<str>| body.name.as_ref().is_some_and(|written| Arc::ptr_eq(written, name));
             if let Some(consumer) = state.consumers.get_mut(&body.number).filter(|consumer| is_its(&consumer.name)) {
-                consumer.persisted(body.next);
+                consumer.persisted(body.next, &body.blob);
             }
         }
     }

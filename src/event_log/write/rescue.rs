@@ -150,6 +150,8 @@ impl Writer {
         let Some(failing) = &self.failing else { return };
         let (since, epoch) = (failing.since, failing.epoch);
         match self.try_recover(epoch) {
+            // The disk has failed once more while the copies took their places.
+            Ok(()) if self.failing.is_some() => {}
             Ok(()) => {
                 // Before anybody takes the log for whole.
                 self.shared.tell();
