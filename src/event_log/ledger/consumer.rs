@@ -418,7 +418,8 @@ mod tests {
     fn a_blob_and_the_cursor_that_it_was_committed_with_are_there_after_a_crash_or_neither() {
         let mut consumer = consumer();
         consumer.take(ROUTINE, 1, Some(b"at 1"));
-        consumer.persisted(consumer.safe(), &consumer.safe_blob().to_owned());
+        let (next, blob) = (consumer.safe(), consumer.safe_blob().to_owned());
+        consumer.persisted(next, &blob);
         for number in 1..=5 {
             lose(&mut consumer, number * 100..number * 100 + 10);
         }
