@@ -35,7 +35,8 @@ impl Writer {
         self.wound_up += 1;
         self.finish_flush();
         self.strike();
-        self.keep_ledger();
+        self.retain();
+        self.shared.tell();
         self.shared.buffer.commit(RECORDS);
         self.shared.buffer.has_work()
     }
@@ -58,7 +59,6 @@ impl Writer {
         if self.failing.is_none() {
             Lane::ALL.into_iter().for_each(|lane| self.seal(lane));
         }
-        self.keep_ledger();
         let passed = self.shared.ledger.passed().map_or(0, |passed| passed[RECORDS.index()]);
         let told = self.shared.durable(RECORDS).max(passed) >= self.recorded;
         let in_memory: u64 = self.shared.rows.iter().map(|row| row.memory_events()).sum();
