@@ -195,7 +195,10 @@ impl Course {
     fn settle(&self, has_come: impl Fn(&[Counted; 2]) -> bool) -> [Counted; 2] {
         let start = Instant::now();
         loop {
-            let counted = self.count();
+            let Some(counted) = self.count() else {
+                assert!(start.elapsed() < PATIENCE, "retention does not come to an end");
+                continue;
+            };
             let sums = counted.each_ref().map(|lane| lane.stored + lane.recorded);
             for (sum, accepted) in sums.iter().zip(self.accepted) {
                 assert!(*sum >= accepted, "{accepted} accepted, {sum} accounted for: {counted:?}");
@@ -214,8 +217,9 @@ impl Course {
         }
     }
 
-    /// Reads both lanes, the routine one first: what goes from it is recorded in the other before.
-    fn count(&self) -> [Counted; 2] {
+    /// Reads both lanes, the routine one first: what goes from it is recorded in the other before. Nothing when retention has
+    /// overtaken the reading.
+    fn count(&self) -> Option<[Counted; 2]> {
         let mut counted = [Counted::default(), Counted::default()];
         for lane in [Lane::Routine, Lane::Urgent] {
             let mut reader = self.log.reader(lane, 1);
@@ -227,13 +231,14 @@ impl Course {
                             add(&mut counted, lane, &mut last, &stored.event);
                         }
                     }
+                    Read::Gap(_) if last.is_some() => return None,
                     Read::Gap(gap) => counted[lane as usize].gone += gap.to - gap.from,
                     Read::End => break,
                 }
             }
             assert!(last.is_none_or(|last| last == self.accepted[lane as usize]), "{lane:?} ends with {last:?}");
         }
-        counted
+        Some(counted)
     }
 
     #[expect(clippy::print_stderr, reason = "the figures of the trial")]

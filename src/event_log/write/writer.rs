@@ -5,7 +5,7 @@
 //! Always holds: what readers see is durable, or the log says that it is not. At most `flush_bytes` are handed to sled
 //! between two flushes, for sled has no back-pressure of its own. What is not known to be durable is still in memory.
 //! Without work there is no write and no sync: a sleeping disk stays asleep. How far a lane is durable is noted in the
-//! ledger at each flush: after a kill the next start misses whatever of that is spoilt.
+//! ledger before anybody is told: after a kill the next start misses whatever of that is spoilt.
 
 use super::flusher::Flusher;
 use std::{
@@ -405,11 +405,10 @@ impl Writer {
         active.durable = active.summary.clone();
         let next = active.summary.next_sequence;
         self.shared.rows[lane.index()].update_active(active.number, &active.summary);
+        self.note_end(lane, next);
         // Room first: who is woken by what is durable finds the memory free.
         self.shared.buffer.release(lane, events, event_bytes);
         self.shared.show(lane, next, self.failing.is_none());
-        // Nobody waits for this.
-        self.note_end(lane, next);
     }
 
     /// The generation that takes the lane's next frame.
