@@ -1,4 +1,4 @@
-//! What the log asks of the C library's allocator. A setting of the whole process, made once, before there are threads.
+//! What the program asks of the C library's allocator. A setting of the whole process, made once, before there are threads.
 //!
 //! Writing and reading pass large pieces through memory: frames of some twenty kilobytes, which live as long as their
 //! generation is open, and the storage's buffers of a segment each. glibc keeps what is freed of them for later, in as many

@@ -33,6 +33,7 @@
 //! - [`client`], [`local_api`]: the two ends of the Unix socket.
 //! - [`terminal`]: how the commands print: columns, colour, JSON lines, times and sizes in words.
 //! - [`controller`]: the reference controller; independent of the agent's rooms, so that it checks the wire.
+//! - [`allocator`]: what the program asks of the C library's allocator, once.
 //! - [`agent`]: puts the rooms together. [`cli`]: the command line. [`bench`]: measures the rooms.
 //!
 //! Who may name whom is a test: `tests/tidy.rs`.
@@ -45,7 +46,8 @@
 //! - **epoch**: identity of a numbering; a new one begins when the tail of the old one cannot be proved.
 //! - **generation**: a small directory of the log, written once, sealed, read, and removed whole.
 //! - **frame**: many events in one checksummed, compressed block; what a generation consists of.
-//! - **cursor**: how far one consumer has come in each lane.
+//! - **ledger**: the log's small file of what it must know beside its events: cursors, what is owed to consumers, epochs.
+//! - **cursor**: how far one consumer has come in each lane. It moves by delivery, or over a loss that is owed to the consumer.
 //! - **batch**: the events of one upload.
 //! - **dead letter**: an event that the controller refuses by itself while it takes others; kept until somebody decides.
 //! - **node**: the machine, as the controller knows it.
