@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The agent is on every appliance, beside what the appliance is for.
-agent_bytes_max=$((12 * 1024 * 1024))
+agent_bytes_max=$((10 * 1024 * 1024))
 # Debian 12 has 2.36, RHEL 9 and its like have 2.34.
 glibc_max=2.34
 
