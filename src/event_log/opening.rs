@@ -112,16 +112,16 @@ impl Found {
             unproved |= stored < known[lane.index()].end.max(extents[lane.index()].seen);
             stored.max(known[lane.index()].end).max(extents[lane.index()].seen)
         });
-        let old = Numbering::new(header.as_ref().map_or_else(Numbers::fresh, |header| header.numbers.clone()));
+        let numbering = Numbering::new(header.as_ref().map_or_else(Numbers::fresh, |header| header.numbers.clone()));
         let losses = Lane::ALL
             .into_iter()
             .flat_map(|lane| {
                 let gone = without(1..next_sequences[lane.index()], &held[lane.index()]);
                 gone.into_iter().flat_map(move |range| by_cause(lane, range, extents[lane.index()]))
             })
-            .flat_map(|loss| by_epoch(&old, loss))
+            .flat_map(|loss| by_epoch(&numbering, loss))
             .collect();
-        let numbering = go_on(settings, header.as_ref(), &ledger, next_sequences, unproved);
+        go_on(&numbering, settings, header.as_ref(), &ledger, next_sequences, unproved);
         Ok(Found {
             lock,
             slots,
@@ -300,16 +300,16 @@ fn by_epoch(numbering: &Numbering, loss: Loss) -> Vec<Loss> {
     parts.map(|(range, epoch)| Loss { times: loss.times, ..Loss::of(loss.lane, loss.cause, epoch, range) }).collect()
 }
 
-/// The numbering that the log goes on with. A log that was written for another owner is a copy, or has been moved: there may
+/// Lets the numbering go on as it has to. A log that was written for another owner is a copy, or has been moved: there may
 /// be another one that goes on with the same numbers, so here what is not delivered and what comes gets others.
 fn go_on(
+    numbering: &Numbering,
     settings: &Settings,
     header: Option<&Header>,
     ledger: &Ledger,
     next_sequences: [u64; 2],
     unproved: bool,
-) -> Numbering {
-    let numbering = Numbering::new(header.map_or_else(Numbers::fresh, |header| header.numbers.clone()));
+) {
     if header.is_some_and(|header| !header.is_of(&settings.owner)) {
         numbering.renumber(Uuid::new_v4(), ledger.durably_passed().unwrap_or([1, 1]), next_sequences);
         tracing::warn!("the event log was written on another machine or for another node; it goes on in a new epoch");
@@ -317,5 +317,4 @@ fn go_on(
         numbering.begin(Uuid::new_v4());
         tracing::warn!(message_id = %message::LOG_REPAIRED, "it cannot be proved that the end of the event log is intact; it goes on in a new epoch");
     }
-    numbering
 }

@@ -101,8 +101,7 @@ mod as_root {
     fn a_log_that_cannot_even_be_made_begins_in_memory_and_is_made_when_there_are_inodes_again() {
         in_memory(|site| {
             let mut account = Account::default();
-            let empty = (0..).map(|number| site.disk.point.join(format!("empty-{number}")));
-            let taken: Vec<_> = empty.take_while(|path| File::create(path).is_ok()).collect();
+            let taken = site.take_inodes();
             let (log, _cursor) = site.open();
             site.append(&log, &mut account, FEW);
             site.see_the_newest(&log);
@@ -125,8 +124,7 @@ mod as_root {
             let other = EventLog::open(Settings::new(elsewhere.path().join("log"))).expect("a log");
             other.close();
             let ledger = fs::read(elsewhere.path().join("log/ledger")).expect("it has one");
-            let empty = (0..).map(|number| site.disk.point.join(format!("empty-{number}")));
-            let taken: Vec<_> = empty.take_while(|path| File::create(path).is_ok()).collect();
+            let taken = site.take_inodes();
             let (log, _cursor) = site.open();
             site.append(&log, &mut Account::default(), FEW);
             taken.iter().take(64).for_each(|path| fs::remove_file(path).expect("it goes"));
@@ -266,6 +264,12 @@ mod as_root {
                 let zeros = vec![0; bytes];
                 while file.write_all(&zeros).and_then(|()| file.sync_data()).is_ok() {}
             }
+        }
+
+        /// Makes empty files until there is no inode left; gives them.
+        fn take_inodes(&self) -> Vec<std::path::PathBuf> {
+            let empty = (0..).map(|number| self.disk.point.join(format!("empty-{number}")));
+            empty.take_while(|path| File::create(path).is_ok()).collect()
         }
 
         /// Writes over a file in its place.

@@ -72,6 +72,18 @@ pub(in crate::event_log) struct Found {
     pub(in crate::event_log) damaged: Vec<usize>,
 }
 
+impl Found {
+    /// Of a file: its slots, and the bodies that hold.
+    fn of(read: &[Read], pairs: &[Pair]) -> Found {
+        let damaged = read.iter().enumerate().filter(|(_, read)| read.is_damaged());
+        Found {
+            exists: true,
+            bodies: pairs.iter().map(|pair| pair.body.clone()).collect(),
+            damaged: damaged.map(|(number, _)| number).collect(),
+        }
+    }
+}
+
 impl Slots {
     /// Reads what is there below the log's root. Nothing is changed, but that what is no file is moved out of the way.
     ///
@@ -84,11 +96,7 @@ impl Slots {
         let found = match look(&path) {
             Ok(read) => {
                 slots.pairs = read.iter().map(Pair::of).collect();
-                Found {
-                    exists: true,
-                    bodies: slots.pairs.iter().map(|pair| pair.body.clone()).collect(),
-                    damaged: (0..read.len()).filter(|number| read[*number].is_damaged()).collect(),
-                }
+                Found::of(&read, &slots.pairs)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Found::default(),
             // A disk that does not give it up: what is read elsewhere goes on.
@@ -230,11 +238,8 @@ pub(in crate::event_log) fn read(root: &Path) -> io::Result<Found> {
         Err(error) if is_damage(&error) => Vec::new(),
         read => read?,
     };
-    Ok(Found {
-        exists: true,
-        bodies: read.iter().map(|slots| Pair::of(slots).body).collect(),
-        damaged: (0..read.len()).filter(|number| read[*number].is_damaged()).collect(),
-    })
+    let pairs: Vec<_> = read.iter().map(Pair::of).collect();
+    Ok(Found::of(&read, &pairs))
 }
 
 /// Both slots of a body, as they were read.

@@ -228,12 +228,39 @@ mod as_root {
 
     use super::*;
 
+    /// A small file system in memory; it goes with this value.
+    struct Small(tempfile::TempDir);
+
+    impl Small {
+        fn mounted() -> Small {
+            let small = Small(tempfile::tempdir().expect("a directory"));
+            let mount =
+                Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(small.path()).status();
+            assert!(mount.expect("there is a mount").success());
+            small
+        }
+
+        fn path(&self) -> &Path {
+            self.0.path()
+        }
+
+        /// Takes all the room there is; gives the file to remove.
+        fn fill(&self) -> std::path::PathBuf {
+            let hog = self.path().join("hog");
+            _ = std::fs::write(&hog, vec![1; 8 << 20]);
+            hog
+        }
+    }
+
+    impl Drop for Small {
+        fn drop(&mut self) {
+            _ = Command::new("umount").arg("-l").arg(self.path()).status();
+        }
+    }
+
     #[tokio::test]
     async fn an_epoch_of_memory_is_never_gone_on_with_after_a_loss_of_power() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(directory.path()).status();
-        assert!(mount.expect("there is a mount").success());
+        let directory = Small::mounted();
         let log = EventLog::open(Settings { ballast_bytes_max: 0, ..settings(directory.path()) }).expect("a log");
         for number in 0..8 {
             assert!(log.cursor(&number.to_string()).is_some());
@@ -242,8 +269,7 @@ mod as_root {
         commit(&log, Lane::Routine, &[b"one".to_vec()]).await;
         commit(&log, Lane::Urgent, &[b"one".to_vec()]).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let hog = directory.path().join("hog");
-        _ = std::fs::write(&hog, vec![1; 8 << 20]);
+        let hog = directory.fill();
         // There is no room for another slot of the ledger, and nothing is pending.
         assert!(log.cursor("one more").is_some());
         eventually(|| log.degraded().is_some()).await;
@@ -261,7 +287,6 @@ mod as_root {
         let sent = run(&log);
         let in_memory = log.degraded();
         log.close();
-        _ = Command::new("umount").arg("-l").arg(directory.path()).status();
         assert!(degraded.is_some() && in_memory.is_some(), "it was in memory");
         let log = EventLog::open(settings(cut_off.path())).expect("a log");
         commit(&log, Lane::Routine, &[b"another".to_vec()]).await;
@@ -279,13 +304,10 @@ mod as_root {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let killed = copy_of(directory.path());
         log.close();
-        let disk = tempfile::tempdir().expect("a directory");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(disk.path()).status();
-        assert!(mount.expect("there is a mount").success());
+        let disk = Small::mounted();
         let copied = Command::new("cp").arg("-a").arg(killed.path().join("log")).arg(disk.path()).status();
         assert!(copied.expect("there is a cp").success());
-        let hog = disk.path().join("hog");
-        _ = std::fs::write(&hog, vec![1; 8 << 20]);
+        let hog = disk.fill();
         let log = EventLog::open(settings(disk.path())).expect("a log");
         log.secure(Lane::Urgent, log.next_sequence(Lane::Urgent)).await.expect("open");
         let degraded = log.degraded();
@@ -296,7 +318,6 @@ mod as_root {
         let (read, _) = read_lane(&log, Lane::Urgent, 1);
         let told: Vec<_> = read.iter().filter_map(|it| Event::decode(&it.event[..]).ok().and_then(loss_of)).collect();
         log.close();
-        _ = Command::new("umount").arg("-l").arg(disk.path()).status();
         assert!(degraded.is_some(), "it was in memory");
         assert!(told.iter().any(|loss| loss.operation == EventLossOperation::UncleanStop as i32), "{told:?}");
     }
