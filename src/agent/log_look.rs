@@ -10,10 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    event_log::{EventLog, Lane},
-    schema::local::{CursorStatus, LogStatus},
-};
+use crate::event_log::{CursorState, EventLog, Lane, LogState};
 
 /// How long an answer may wait for the disk.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(2);
@@ -26,9 +23,9 @@ pub(super) struct LogLook {
 
 struct Shared {
     /// Looks at the disk; given what was seen last.
-    look: Box<dyn Fn(&LogStatus) -> LogStatus + Send + Sync>,
+    look: Box<dyn Fn(&LogState) -> LogState + Send + Sync>,
     /// Brings a status up to date without that.
-    refresh: Box<dyn Fn(&mut LogStatus) + Send + Sync>,
+    refresh: Box<dyn Fn(&mut LogState) + Send + Sync>,
     state: Mutex<State>,
     looked: Condvar,
 }
@@ -37,7 +34,7 @@ struct Shared {
 struct State {
     looking: bool,
     looks: u64,
-    last: LogStatus,
+    last: LogState,
 }
 
 impl LogLook {
@@ -60,15 +57,15 @@ impl LogLook {
     }
 
     fn with(
-        look: impl Fn(&LogStatus) -> LogStatus + Send + Sync + 'static,
-        refresh: impl Fn(&mut LogStatus) + Send + Sync + 'static,
+        look: impl Fn(&LogState) -> LogState + Send + Sync + 'static,
+        refresh: impl Fn(&mut LogState) + Send + Sync + 'static,
     ) -> LogLook {
         let (look, refresh) = (Box::new(look), Box::new(refresh));
         LogLook { shared: Arc::new(Shared { look, refresh, state: Mutex::default(), looked: Condvar::new() }) }
     }
 
     /// How the log is doing. Blocking, for `wait_max` at the most.
-    pub(super) fn status_within(&self, wait_max: Duration) -> LogStatus {
+    pub(super) fn status_within(&self, wait_max: Duration) -> LogState {
         let mut state = self.shared.lock();
         let looks = state.looks;
         if !state.looking {
@@ -88,7 +85,7 @@ impl LogLook {
     }
 
     /// How the log is doing. Blocking, for [`LOOK_TIME_MAX`] at the most.
-    pub(super) fn status(&self) -> LogStatus {
+    pub(super) fn status(&self) -> LogState {
         self.status_within(LOOK_TIME_MAX)
     }
 }
@@ -109,14 +106,13 @@ impl Shared {
 }
 
 /// Says of each cursor when the oldest event that it has not passed was accepted: as last time where it has not moved.
-fn find_oldest(cursors: &mut [CursorStatus], last: &[CursorStatus], time_of: impl Fn(Lane, u64) -> Option<i64>) {
+fn find_oldest(cursors: &mut [CursorState], last: &[CursorState], time_of: impl Fn(Lane, u64) -> Option<i64>) {
     for cursor in cursors.iter_mut().filter(|cursor| cursor.lag_events > 0) {
-        let place = |own: &&CursorStatus| {
+        let place = |own: &&CursorState| {
             (&own.name, &own.lane, own.next_sequence) == (&cursor.name, &cursor.lane, cursor.next_sequence)
         };
         let known = last.iter().find(place).map(|own| own.oldest_time).filter(|time| *time > 0);
-        let lane = Lane::ALL.into_iter().find(|lane| lane.name() == cursor.lane);
-        let find = || time_of(lane?, cursor.next_sequence);
+        let find = || time_of(cursor.lane, cursor.next_sequence);
         cursor.oldest_time = known.or_else(find).unwrap_or_default();
     }
 }
@@ -134,14 +130,14 @@ mod tests {
 
     #[test]
     fn the_oldest_event_is_looked_up_when_a_cursor_has_moved_and_not_again() {
-        let cursor = |next_sequence, oldest_time| CursorStatus {
+        let cursor = |next_sequence, oldest_time| CursorState {
             name: "uplink".to_owned(),
-            lane: "routine".to_owned(),
+            lane: Lane::Routine,
             next_sequence,
             lag_events: 3,
             oldest_time,
         };
-        let find = |next, last: &[CursorStatus], time: Option<i64>| {
+        let find = |next, last: &[CursorState], time: Option<i64>| {
             let mut cursors = [cursor(next, 0)];
             find_oldest(&mut cursors, last, |lane, sequence| {
                 assert_eq!((lane, sequence), (Lane::Routine, next));
@@ -153,7 +149,7 @@ mod tests {
         assert_eq!(find(7, &[cursor(7, 1000)], None), 1000);
         assert_eq!(find(8, &[cursor(7, 1000)], Some(2000)), 2000);
         assert_eq!(find(8, &[cursor(8, 0)], Some(2000)), 2000, "what was not found is looked up again");
-        let mut idle = [CursorStatus { lag_events: 0, ..cursor(9, 0) }];
+        let mut idle = [CursorState { lag_events: 0, ..cursor(9, 0) }];
         find_oldest(&mut idle, &[], |_, _| panic!("nothing is behind"));
     }
 
@@ -162,10 +158,10 @@ mod tests {
         let (answer, answers) = mpsc::sync_channel(1);
         let (answers, begun) = (Mutex::new(answers), Arc::new(AtomicU64::new(0)));
         let counted = Arc::clone(&begun);
-        let look = move |_: &LogStatus| {
+        let look = move |_: &LogState| {
             counted.fetch_add(1, Ordering::Relaxed);
             let disk_bytes = answers.lock().expect("one look at a time").recv().unwrap_or_default();
-            LogStatus { disk_bytes, ..LogStatus::default() }
+            LogState { disk_bytes, ..LogState::default() }
         };
         let looking = LogLook::with(look, |status| status.degraded = "hangs".to_owned());
         answer.send(7).expect("somebody looks");

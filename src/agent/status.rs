@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use super::{collecting::Collecting, config::Profile, log_look::LogLook, steering::InForceView};
 use crate::{
     dead_letters::DeadLetters,
-    event_log::EventLog,
+    event_log::{CursorState, EventLog, Lane, LaneState, LogState},
     host::clock::{Clock, Synchronisation},
     local_api::{StatusSource, Usage},
     pipeline::Emitter,
-    schema::local::{LogStatus, StatusResponse},
+    schema::local::{CursorStatus, LaneStatus, LogStatus, LossStatus, StatusResponse},
     sinks::uplink::UplinkState,
     telemetry::journal,
 };
@@ -62,7 +62,7 @@ impl StatusParts {
         self.with(self.log_look.status_within(look_time_max))
     }
 
-    fn with(&self, log: LogStatus) -> StatusResponse {
+    fn with(&self, log: LogState) -> StatusResponse {
         // Once the controller has named the node, that name counts.
         let named =
             self.uplink.registrations().borrow().as_ref().and_then(|registration| registration.claims.rid.clone());
@@ -72,7 +72,7 @@ impl StatusParts {
             started_at: self.started_at,
             state_directory: self.state_directory.clone(),
             profile: self.profile.borrow().name().to_owned(),
-            log: Some(log),
+            log: Some(log_status(log)),
             uplink: Some(self.uplink.status()),
             collectors: self.collecting.status(),
             pipeline: Some(self.emitter.counts().status()),
@@ -87,5 +87,49 @@ impl StatusParts {
             socket: Some(self.socket.status()),
             journal_lines_missing: journal::missing_lines(),
         }
+    }
+}
+
+/// The state of the log, as the socket tells it.
+fn log_status(log: LogState) -> LogStatus {
+    let cursor = |cursor: CursorState| CursorStatus {
+        name: cursor.name,
+        lane: cursor.lane.name().to_owned(),
+        next_sequence: cursor.next_sequence,
+        lag_events: cursor.lag_events,
+        oldest_time: cursor.oldest_time,
+    };
+    LogStatus {
+        log_epoch: log.epoch.to_string(),
+        lanes: Lane::ALL.into_iter().zip(log.lanes).map(|(lane, its)| lane_status(lane, its)).collect(),
+        cursors: log.cursors.into_iter().map(cursor).collect(),
+        disk_bytes: log.disk_bytes,
+        disk_bytes_max: log.disk_bytes_max,
+        degraded: log.degraded,
+        urgent_share: log.urgent_share.into(),
+        ballast_bytes: log.ballast_bytes,
+        quarantined_bytes: log.quarantined_bytes,
+    }
+}
+
+fn lane_status(lane: Lane, its: LaneState) -> LaneStatus {
+    let losses = its.losses.into_iter();
+    LaneStatus {
+        lane: lane.name().to_owned(),
+        stored_events: its.stored_events,
+        stored_bytes: its.stored_bytes,
+        generations: its.generations,
+        first_sequence: its.first_sequence,
+        next_sequence: its.next_sequence,
+        durable_sequence: its.durable_sequence,
+        waiting_events: its.waiting_events,
+        waiting_bytes: its.waiting_bytes,
+        waiting_milliseconds: u64::try_from(its.waiting.as_millis()).unwrap_or(u64::MAX),
+        oldest_time: its.oldest_time,
+        lost_events: its.lost_events,
+        disk_bytes: its.disk_bytes,
+        losses: losses
+            .map(|loss| LossStatus { cause: loss.cause.name().to_owned(), records: loss.records, events: loss.events })
+            .collect(),
     }
 }

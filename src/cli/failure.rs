@@ -85,6 +85,11 @@ impl Failure {
         Failure::new(Code::Unavailable, message)
     }
 
+    /// It may not be done, by this user or there. Exit code 77.
+    pub fn permission(message: impl Into<String>) -> Failure {
+        Failure::new(Code::Permission, message)
+    }
+
     /// The configuration is wrong. Exit code 78.
     pub fn config(message: impl Into<String>) -> Failure {
         Failure::new(Code::Config, message)

@@ -62,7 +62,7 @@ Examples:
 What is damaged is moved to `quarantine` in the log's directory, never deleted. Events that are gone stay gone; the agent \
 reports which when it runs again.
 
-Exit codes: 0 done or nothing to do, 66 no log is there, 69 it is in use.";
+Exit codes: 0 done or nothing to do, 66 no log is there, 69 it is in use, 77 it belongs to somebody else.";
 
 /// Arguments of `rodent log`.
 #[derive(Debug, Args)]
@@ -146,7 +146,7 @@ fn become_owner(directory: PathBuf) -> Result<PathBuf, Failure> {
         let metadata = fs::metadata(place).with_context(|| format!("look at {}", place.display()))?;
         if metadata.uid() == 0 && metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0 {
             let advice = "others may write there, so root does nothing in it; `chmod go-w` it";
-            return Err(anyhow::anyhow!("{}: {advice}", place.display()).into());
+            return Err(Failure::permission(format!("{}: {advice}", place.display())));
         }
         owners.entry(metadata.uid()).or_insert((metadata.gid(), place.to_owned()));
     }
@@ -156,20 +156,19 @@ fn become_owner(directory: PathBuf) -> Result<PathBuf, Failure> {
     if let Some((other, (_, theirs))) = owners.next() {
         let (place, theirs) = (place.display(), theirs.display());
         let why = "root does nothing where several users decide what lies there";
-        return Err(anyhow::anyhow!("{place} belongs to user {uid} and {theirs} to user {other}; {why}").into());
+        return Err(Failure::permission(format!("{place} belongs to user {uid} and {theirs} to user {other}; {why}")));
     }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     setgroups(&[gid])
         .and_then(|()| setresgid(gid, gid, gid))
         .and_then(|()| setresuid(uid, uid, uid))
         .context("become the owner of the event log")?;
-    fs::read_dir(&directory).with_context(|| {
-        format!(
-            "list {} as its owner, user {uid}: root does nothing where another user decides what lies there; for a copy \
-             of a log, make it root's: chown -R root: {}",
-            directory.display(),
-            directory.display()
-        )
+    fs::read_dir(&directory).map_err(|error| {
+        let directory = directory.display();
+        Failure::permission(format!(
+            "list {directory} as its owner, user {uid}: {error}; root does nothing where another user decides what lies \
+             there; for a copy of a log, make it root's: chown -R root: {directory}"
+        ))
     })?;
     Ok(directory)
 }

@@ -5,10 +5,18 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{
-    event_log::{lane::Lane, ledger::loss::Cause},
-    schema::local::LossStatus,
-};
+use crate::event_log::{lane::Lane, ledger::loss::Cause};
+
+/// Losses of a lane with one cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossCount {
+    /// Why.
+    pub cause: Cause,
+    /// How many records were made.
+    pub records: u64,
+    /// Of the records that know how many events.
+    pub events: u64,
+}
 
 /// The counters.
 #[derive(Debug, Default)]
@@ -28,13 +36,14 @@ impl LossCounts {
     }
 
     /// Of every cause, also those that there was no loss for.
-    pub(super) fn status(&self, lane: Lane) -> Vec<LossStatus> {
+    pub(super) fn of(&self, lane: Lane) -> Vec<LossCount> {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = Cause::OWN.iter().zip(&self.counts[lane.index()]);
         counts
-            .map(|(cause, (records, events))| LossStatus {
-                cause: cause.name().to_owned(),
-                records: records.load(Ordering::Relaxed),
-                events: events.load(Ordering::Relaxed),
+            .map(|(cause, (records, events))| LossCount {
+                cause: *cause,
+                records: count(records),
+                events: count(events),
             })
             .collect()
     }

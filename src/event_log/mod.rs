@@ -29,8 +29,8 @@
 //! ```
 //!
 //! A floor names those above it in this list. `write` and `read` name nothing of each other: what they share is `shared`,
-//! over the buffer, the rows and the ledger. Beside them stand the handles (`log`, `cursor`), the start (`opening`), the log
-//! of an agent that does not run (`offline`), and `record`, the one place that knows how an event is built.
+//! over the buffer, the rows and the ledger. Beside them stand the handles (`log`, `cursor`), the start (`opening`) and the
+//! log of an agent that does not run (`offline`).
 
 mod acceptance;
 mod buffer;
@@ -66,6 +66,7 @@ pub use self::{
     lane::Lane,
     ledger::{consumer::BLOB_BYTES_MAX, loss::Cause},
     log::EventLog,
+    loss_counts::LossCount,
     offline::{GenerationReport, Glance, Report, StoppedLog},
     read::{
         pieces::{Piece, Pieces},
@@ -73,4 +74,5 @@ pub use self::{
     },
     refusal::Refusal,
     settings::{Room, Settings},
+    status::{CursorState, LaneState, LogState},
 };

@@ -4,7 +4,7 @@
 //! Nothing has to be written for it, so that a log opens on a disk that is full or read-only as on any other; the writer
 //! finds out what the disk takes.
 
-use std::{collections::BTreeSet, fs, io, ops::Range, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, io, ops::Range, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use uuid::Uuid;
@@ -62,6 +62,7 @@ impl Found {
     /// When another process works on the log, another version wrote it, or what is there cannot be read.
     pub(super) fn find(settings: &Settings) -> Result<Found, LogError> {
         let root = &settings.directory;
+        let somebody_was_here = was_made(root);
         let made = make_directory(root);
         let fault = match made {
             // Nothing is there, and nothing can be put there: there is nothing to be taken for new.
@@ -132,7 +133,7 @@ impl Found {
             numbering,
             next_sequences,
             losses,
-            unclean: !is_new && !older.unwrap_or_else(|| header.is_some_and(|header| header.closed)),
+            unclean: (!is_new || somebody_was_here) && !older.unwrap_or_else(|| header.is_some_and(|header| header.closed)),
             cursors_are_lost: damage.is_some(),
             fault,
         })
@@ -201,6 +202,13 @@ pub(super) fn is_empty(root: &Path) -> bool {
     let is_empty =
         |path: &Path| is_absent(path) || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     is_absent(&root.join(files::LEDGER)) && Lane::ALL.iter().all(|lane| is_empty(&root.join(lane.name())))
+}
+
+/// Whether a log's directory is there. Whoever made it may have put nothing in it, for the disk took nothing: what that
+/// process had in memory is gone. Where a file system is mounted, whoever mounted it made it.
+fn was_made(root: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
+    device(root).is_some_and(|own| root.parent().and_then(device) == Some(own))
 }
 
 /// Whether nothing is there, and that is certain.

@@ -1,18 +1,17 @@
 //! The record that a consumer refuses an event: what lets it account for the number that it will never get.
 
-use prost::Message as _;
 use uuid::Uuid;
 
 use crate::{
+    event::{EventView, LossRecord, loss_record_cause},
     event_log::{
         draft::Draft,
         error::LogError,
         lane::Lane,
         ledger::loss::{Cause, Loss},
         log::EventLog,
-        record::{CATEGORY, LEVEL, RECORDS, Record, record_of},
+        record::{RECORDS, Record},
     },
-    schema::events::{Event, event_loss_payload::EventLossOperation},
 };
 
 /// An event that a consumer refuses by itself, under the number with which it was offered.
@@ -44,36 +43,45 @@ impl EventLog {
     /// # Cancel safety
     /// Dropped before it is ready, nothing has been appended.
     pub async fn record_refusal(&self, refusal: Refusal<'_>) -> Result<Option<u64>, LogError> {
-        // What cannot be decoded has no level and no time that could be told.
-        let event = Event::decode(refusal.event).unwrap_or_default();
-        if record_of(&event).is_some_and(|record| record.operation == EventLossOperation::Refused as i32) {
+        let event = EventView::decode(refusal.event).ok();
+        if event.as_ref().and_then(loss_record_cause).is_some_and(|cause| cause == Cause::Refused.name()) {
             return Ok(None);
         }
-        let Record { event: record, timestamp, .. } =
-            Record::new(refusal.consumer, Uuid::now_v7(), &refusal.loss(&event));
-        let draft = Draft { event: &record, level: LEVEL, category: CATEGORY, timestamp };
+        let loss = refusal.loss(event.as_ref());
+        let Record { event: record, timestamp, .. } = Record::new(refusal.consumer, Uuid::now_v7(), &loss);
+        let (level, category) = (LossRecord::LEVEL, LossRecord::CATEGORY);
+        let draft = Draft { event: &record, level, category, timestamp };
         self.append(RECORDS, &[draft]).await.map(Some)
     }
 }
 
 impl Refusal<'_> {
-    fn loss(&self, event: &Event) -> Loss {
+    /// What cannot be decoded has no level and no time that could be told.
+    fn loss(&self, event: Option<&EventView>) -> Loss {
         let sequences = self.sequence..self.sequence.saturating_add(1);
         let mut loss = Loss::of(self.lane, Cause::Refused, self.epoch, sequences);
-        if let Some(count) = usize::try_from(event.level).ok().and_then(|level| loss.levels.get_mut(level)) {
-            *count = 1;
+        if let Some(event) = event {
+            if let Some(count) = loss.levels.get_mut(event.level().to_wire() as usize) {
+                *count = 1;
+            }
+            loss.times = [event.timestamp(); 2];
         }
-        loss.times = [event.timestamp; 2];
         loss
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
     use crate::{
-        event_log::{read::reader::Read, read::reader::StoredEvent, settings::Settings},
-        schema::events::{EventLevel, EventLossPayload},
+        event_log::{
+            read::reader::{Read, StoredEvent},
+            settings::Settings,
+            tests::loss_of,
+        },
+        schema::events::{Event, EventLevel, EventLossPayload, event_loss_payload::EventLossOperation},
     };
 
     /// The events of the records' lane.
@@ -85,8 +93,7 @@ mod tests {
     }
 
     fn said(stored: &StoredEvent) -> EventLossPayload {
-        let event = Event::decode(stored.event.clone()).expect("an event");
-        record_of(&event).expect("a record").clone()
+        loss_of(Event::decode(stored.event.clone()).expect("an event")).expect("a record")
     }
 
     #[tokio::test]

@@ -27,10 +27,10 @@ use super::{
     },
     loss_counts::LossCounts,
     ranges::within,
-    record::{CATEGORY, LEVEL, RECORDS, Record},
+    record::{RECORDS, Record},
     settings::{Room, Settings},
 };
-use crate::{health::Pulse, metrics::Histogram, telemetry::message};
+use crate::{event::LossRecord, health::Pulse, metrics::Histogram, telemetry::message};
 
 /// The most records for what is found in a generation at a time; the last one stands for what follows.
 const RECORDS_MAX: usize = 32;
@@ -178,7 +178,8 @@ impl Shared {
     /// Gives the record's sequence.
     pub(super) fn put_record(&self, record: &Record) -> u64 {
         let Record { event, timestamp, .. } = record;
-        let draft = Draft { event, level: LEVEL, category: CATEGORY, timestamp: *timestamp };
+        let (level, category) = (LossRecord::LEVEL, LossRecord::CATEGORY);
+        let draft = Draft { event, level, category, timestamp: *timestamp };
         self.buffer.put_own(RECORDS, draft, self.clock())
     }
 

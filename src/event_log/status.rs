@@ -1,9 +1,11 @@
-//! The state of the log, for `rodent status`.
+//! How the log is doing: for whoever watches it.
 
 use std::{
     sync::{PoisonError, atomic::Ordering},
     time::Duration,
 };
+
+use uuid::Uuid;
 
 use crate::{
     event_log::{
@@ -13,10 +15,79 @@ use crate::{
         },
         lane::Lane,
         log::EventLog,
+        loss_counts::LossCount,
     },
     metrics::Histogram,
-    schema::local::{CursorStatus, LaneStatus, LogStatus},
 };
+
+/// How the log is doing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogState {
+    /// In force: that of the events from now on.
+    pub epoch: Uuid,
+    /// In the order of [`Lane::ALL`].
+    pub lanes: [LaneState; 2],
+    /// One for each consumer and lane.
+    pub cursors: Vec<CursorState>,
+    /// The share of `disk_bytes_max` that only the urgent lane may take, percent.
+    pub urgent_share: u8,
+    /// Measured on the disk, not counted.
+    pub disk_bytes: u64,
+    /// What it may take.
+    pub disk_bytes_max: u64,
+    /// Given up when the disk is full, so that the log can go on. Part of `disk_bytes`.
+    pub ballast_bytes: u64,
+    /// Damaged parts that were put aside. Not part of `disk_bytes`.
+    pub quarantined_bytes: u64,
+    /// Why events are not durable at the moment; empty when they are.
+    pub degraded: String,
+}
+
+/// How a lane is doing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LaneState {
+    /// Events on the disk, and their bytes.
+    pub stored_events: u64,
+    /// Compressed.
+    pub stored_bytes: u64,
+    /// Parts in which they lie.
+    pub generations: u64,
+    /// Measured on the disk, not counted.
+    pub disk_bytes: u64,
+    /// Of the oldest event that is there.
+    pub first_sequence: u64,
+    /// What the next event gets.
+    pub next_sequence: u64,
+    /// Everything before it survives a loss of power.
+    pub durable_sequence: u64,
+    /// Accepted, in memory, and gone if the power fails now.
+    pub waiting_events: u64,
+    /// Their bytes.
+    pub waiting_bytes: u64,
+    /// How long the oldest of them has waited.
+    pub waiting: Duration,
+    /// Unix milliseconds of the oldest stored event; 0 when there is none.
+    pub oldest_time: i64,
+    /// Removed before every consumer had them, since the log was made.
+    pub lost_events: u64,
+    /// Since the log was opened, by cause; each cause is there, also without a loss.
+    pub losses: Vec<LossCount>,
+}
+
+/// Where a consumer stands in a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CursorState {
+    /// The consumer's name.
+    pub name: String,
+    /// Each lane has its own place.
+    pub lane: Lane,
+    /// What it takes next.
+    pub next_sequence: u64,
+    /// Stored events that it has yet to take.
+    pub lag_events: u64,
+    /// When the oldest of them was accepted, Unix milliseconds. The log leaves it 0: see [`EventLog::time_of`].
+    pub oldest_time: i64,
+}
 
 /// What of a lane is nowhere but in memory.
 struct AtRisk {
@@ -28,17 +99,17 @@ struct AtRisk {
 impl EventLog {
     /// What is stored, what waits in memory, what it takes on the disk (measured now: a few dozen `stat` calls for each
     /// gigabyte) and where the cursors stand.
-    pub fn status(&self) -> LogStatus {
+    pub fn status(&self) -> LogState {
         let shared = &self.shared;
         let room = shared.room();
         let disk_bytes = shared.rows.iter().map(Row::disk_bytes).sum::<u64>()
             + shared.ballast_bytes()
             + shared.ledger_bytes.load(Ordering::Relaxed);
-        LogStatus {
-            log_epoch: self.epoch().to_string(),
-            lanes: Lane::ALL.map(|lane| self.lane_status(lane)).into(),
+        LogState {
+            epoch: self.epoch(),
+            lanes: Lane::ALL.map(|lane| self.lane_state(lane)),
             cursors: self.cursors(),
-            urgent_share: room.urgent_share.into(),
+            urgent_share: room.urgent_share,
             disk_bytes,
             disk_bytes_max: room.disk_bytes_max,
             ballast_bytes: shared.ballast_bytes(),
@@ -49,23 +120,14 @@ impl EventLog {
 
     /// Brings up to date what is known without the disk, and without any lock that may be held while the disk is asked:
     /// cursors, what waits, what is lost. For when [`status`](EventLog::status) does not come back.
-    pub fn refresh(&self, status: &mut LogStatus) {
-        status.cursors = self.cursors();
-        for lane in Lane::ALL {
-            let place = match status.lanes.iter().position(|its| its.lane == lane.name()) {
-                Some(place) => place,
-                None => {
-                    status.lanes.push(LaneStatus { lane: lane.name().to_owned(), ..LaneStatus::default() });
-                    status.lanes.len() - 1
-                }
-            };
-            if let Some(its) = status.lanes.get_mut(place) {
-                self.refresh_lane(lane, its);
-            }
+    pub fn refresh(&self, state: &mut LogState) {
+        state.cursors = self.cursors();
+        for (lane, its) in Lane::ALL.into_iter().zip(&mut state.lanes) {
+            self.refresh_lane(lane, its);
         }
     }
 
-    fn refresh_lane(&self, lane: Lane, its: &mut LaneStatus) {
+    fn refresh_lane(&self, lane: Lane, its: &mut LaneState) {
         its.next_sequence = self.next_sequence(lane);
         its.durable_sequence = self.shared.durable(lane);
         let mut waiting = self.shared.buffer.waiting(lane);
@@ -77,9 +139,9 @@ impl EventLog {
         }
         its.waiting_events = waiting.events.saturating_add(in_memory);
         its.waiting_bytes = waiting.bytes;
-        its.waiting_milliseconds = u64::try_from(waiting.oldest.as_millis()).unwrap_or(u64::MAX);
+        its.waiting = waiting.oldest;
         its.lost_events = self.shared.lost(lane);
-        its.losses = self.shared.losses.status(lane);
+        its.losses = self.shared.losses.of(lane);
     }
 
     /// How long the disk took to make groups of events durable, since the log was opened.
@@ -88,9 +150,9 @@ impl EventLog {
     }
 
     /// Where the cursors stand. Costs no look at the disk.
-    pub fn cursors(&self) -> Vec<CursorStatus> {
+    pub fn cursors(&self) -> Vec<CursorState> {
         let list = self.shared.ledger.list().into_iter();
-        list.map(|(name, lane, next)| self.cursor_status(name, lane, next)).collect()
+        list.map(|(name, lane, next)| self.cursor_state(name, lane, next)).collect()
     }
 
     /// When an event was accepted, or the first that is there behind it; Unix milliseconds, give or take what was stored in
@@ -109,12 +171,11 @@ impl EventLog {
         generation.header(slot).ok().map(|header| header.min_time)
     }
 
-    fn lane_status(&self, lane: Lane) -> LaneStatus {
+    fn lane_state(&self, lane: Lane) -> LaneState {
         let row = &self.shared.rows[lane.index()];
         let (at_risk, in_memory) = self.at_risk(lane);
         let (generations, events, bytes, oldest_time) = row.totals();
-        LaneStatus {
-            lane: lane.name().to_owned(),
+        LaneState {
             stored_events: events.saturating_sub(in_memory.events),
             stored_bytes: bytes.saturating_sub(in_memory.bytes),
             generations,
@@ -124,10 +185,10 @@ impl EventLog {
             durable_sequence: self.shared.durable(lane),
             waiting_events: at_risk.events,
             waiting_bytes: at_risk.bytes,
-            waiting_milliseconds: u64::try_from(at_risk.oldest.as_millis()).unwrap_or(u64::MAX),
+            waiting: at_risk.oldest,
             oldest_time,
             lost_events: self.shared.lost(lane),
-            losses: self.shared.losses.status(lane),
+            losses: self.shared.losses.of(lane),
         }
     }
 
@@ -149,9 +210,9 @@ impl EventLog {
         (all, in_memory)
     }
 
-    fn cursor_status(&self, name: String, lane: Lane, next: u64) -> CursorStatus {
+    fn cursor_state(&self, name: String, lane: Lane, next: u64) -> CursorState {
         let lag_events = self.shared.visible(lane).saturating_sub(next);
-        CursorStatus { name, lane: lane.name().to_owned(), next_sequence: next, lag_events, oldest_time: 0 }
+        CursorState { name, lane, next_sequence: next, lag_events, oldest_time: 0 }
     }
 }
 
@@ -200,7 +261,7 @@ mod tests {
         let asked = log.status();
         let refreshed = {
             let _held: Vec<_> = log.shared.rows.iter().map(Row::hold).collect();
-            let (log, mut none) = (log.clone(), LogStatus::default());
+            let (log, mut none) = (log.clone(), LogState::default());
             let refreshing = std::thread::spawn(move || {
                 log.refresh(&mut seen);
                 log.refresh(&mut none);
@@ -211,7 +272,7 @@ mod tests {
             }
             refreshing.join().expect("no panic")
         };
-        let told = |status: &LogStatus| {
+        let told = |status: &LogState| {
             let lane = status.lanes[Lane::Routine.index()].clone();
             (lane.waiting_events, lane.waiting_bytes, lane.next_sequence, lane.lost_events, lane.losses)
         };

@@ -303,7 +303,7 @@ async fn what_is_too_old_goes_with_a_record_and_not_before_its_time() {
     log.close();
 }
 
-fn loss_of(event: Event) -> Option<EventLossPayload> {
+pub(super) fn loss_of(event: Event) -> Option<EventLossPayload> {
     match event.event_payload? {
         EventPayload::SystemEvent(system) => match system.event_type? {
             EventType::LossEvent(loss) => Some(loss),

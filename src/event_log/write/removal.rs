@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::writer::{Condemned, Writer};
 use crate::{
+    event::LossRecord,
     event_log::{
         disk::row::{Located, Row, Sealed},
         lane::Lane,
@@ -17,7 +18,7 @@ use crate::{
             loss::{Cause, Loss},
             retention::{self, Candidates},
         },
-        record::{self, LEVEL, RECORDS},
+        record::{self, RECORDS},
     },
     telemetry::ErrorChain,
 };
@@ -147,7 +148,7 @@ impl Writer {
         let (Some(first), Some(last)) = (misses.first(), misses.last()) else { return true };
         let told = [shared.rows[lane.index()].missing(*number), carried.clone()].concat();
         let mut loss = Loss::of_generation(lane, cause, shared.numbering.epoch(), summary);
-        if let Some(count) = usize::try_from(LEVEL).ok().and_then(|level| loss.levels.get_mut(level)) {
+        if let Some(count) = usize::try_from(LossRecord::LEVEL).ok().and_then(|level| loss.levels.get_mut(level)) {
             *count = count.saturating_sub(carried.len() as u64);
         }
         for (range, epoch) in self.epochs(lane, &(first.start..last.end)) {

@@ -97,7 +97,12 @@ pub(super) async fn secure(
     proof: &TlsProof,
     patience: Duration,
 ) -> Result<TlsStream<TcpStream>, ConnectError> {
-    let config = configuration(proof).await?;
+    // A disk that hangs gives no certificates either.
+    let slow = |_| {
+        let source = io::Error::new(io::ErrorKind::TimedOut, "reading the system's certificates takes too long");
+        ConnectError::Secure { address: address.to_owned(), source }
+    };
+    let config = tokio::time::timeout(patience, configuration(proof)).await.map_err(slow)??;
     let name = server_name(address, proof)?;
     let securing = TlsConnector::from(Arc::new(config)).connect(name, stream);
     let address = || address.to_owned();
