@@ -75,7 +75,10 @@ fn every_call_fails(fault: Fault) {
         cases.push_back((nth, Span::Once));
         if nth % step == 0 {
             cases.push_back((nth, Span::UntilRepaired));
-            cases.push_back((nth, Span::UntilClosed));
+            // The first call makes the log's directory. Where that could never be made, nothing tells the next start.
+            if nth > 1 {
+                cases.push_back((nth, Span::UntilClosed));
+            }
         }
     }
     let count = cases.len();

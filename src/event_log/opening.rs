@@ -133,7 +133,8 @@ impl Found {
             numbering,
             next_sequences,
             losses,
-            unclean: (!is_new || somebody_was_here) && !older.unwrap_or_else(|| header.is_some_and(|header| header.closed)),
+            unclean: (!is_new || somebody_was_here)
+                && !older.unwrap_or_else(|| header.is_some_and(|header| header.closed)),
             cursors_are_lost: damage.is_some(),
             fault,
         })
@@ -324,5 +325,23 @@ fn go_on(
     } else if unproved {
         numbering.begin(Uuid::new_v4());
         tracing::warn!(message_id = %message::LOG_REPAIRED, "it cannot be proved that the end of the event log is intact; it goes on in a new epoch");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_told_with_why_as_far_as_the_ledger_knows() {
+        let extent = Extent { first: 10, sealed: 15, end: 20, seen: 30, ..Extent::default() };
+        let told = |gone: Range<u64>| -> Vec<_> {
+            by_cause(Lane::Routine, gone, extent).into_iter().map(|loss| (loss.cause, loss.sequences)).collect()
+        };
+        let all =
+            [(Cause::Retention, 1..10), (Cause::Damage, 10..20), (Cause::DiskFull, 20..30), (Cause::Damage, 30..40)];
+        assert_eq!(told(1..40), all);
+        assert_eq!(told(12..13), [(Cause::Damage, 12..13)]);
+        assert_eq!(told(25..25), []);
     }
 }

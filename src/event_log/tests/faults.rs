@@ -22,6 +22,22 @@ async fn commit(log: &EventLog, lane: Lane, events: &[Vec<u8>]) -> u64 {
 }
 
 #[tokio::test]
+async fn a_directory_that_somebody_made_and_put_nothing_in_is_told_of_and_a_new_one_is_not() {
+    for (is_made, told) in [(false, 0), (true, 2)] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let settings = settings(directory.path());
+        if is_made {
+            std::fs::create_dir(&settings.directory).expect("made");
+        }
+        let log = EventLog::open(settings).expect("a log");
+        log.commit(Lane::Urgent, log.next_sequence(Lane::Urgent)).await.expect("durable");
+        let unclean = losses(&log).iter().filter(|loss| loss.operation() == EventLossOperation::UncleanStop).count();
+        assert_eq!(unclean, told, "one for each lane: whoever made it may have had events in memory");
+        log.close();
+    }
+}
+
+#[tokio::test]
 async fn a_log_whose_last_generation_was_completed_by_a_start_keeps_its_epoch_at_the_next() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = EventLog::open(settings(directory.path())).expect("a log");
