@@ -5,7 +5,8 @@ use std::{env, fmt::Write as _, fs, path::PathBuf};
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-const FILES: [&str; 3] = ["proto/base.proto", "proto/events/event_messages.proto", "proto/local.proto"];
+const FILES: [&str; 4] =
+    ["proto/base.proto", "proto/events/event_messages.proto", "proto/local.proto", "proto/meaning.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -25,6 +25,11 @@ pub mod wire {
 
 pub use wire::events;
 
+/// Package `rodent.meaning`: what the schema says about events.
+pub mod meaning {
+    tonic::include_proto!("rodent.meaning");
+}
+
 /// Package `rodent.local`: the agent's Unix socket.
 pub mod local {
     tonic::include_proto!("rodent.local");

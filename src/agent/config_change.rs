@@ -98,7 +98,7 @@ async fn emit(
 ) -> bool {
     for (config_section, changed_keys) in sections {
         let operation = SystemConfigOperation::Updated.into();
-        let payload = SystemConfigChangePayload { config_section, changed_keys, operation };
+        let payload = SystemConfigChangePayload { config_section, changed_keys, operation, ..Default::default() };
         let own = [("component", "config".to_owned())].into_iter().chain(metadata.iter().cloned());
         let metadata: Metadata = own.map(|(key, value)| (key.to_owned(), value)).collect();
         if let Err(error) = emitter.emit(level, payload, metadata).await {

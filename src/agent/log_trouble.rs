@@ -34,7 +34,12 @@ pub(super) async fn report(
             _ => continue,
         };
         told = !told;
-        let payload = SystemHostPayload { subject: "event_log".to_owned(), detail, operation: operation.into() };
+        let payload = SystemHostPayload {
+            subject: "event_log".to_owned(),
+            detail,
+            operation: operation.into(),
+            ..Default::default()
+        };
         let metadata: Metadata = [("component", "event_log"), ("action", "watch")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();

@@ -175,6 +175,7 @@ fn threshold(n: u64) -> UsageThresholdPayload {
         current_value: (mix(n + 1) % 1000) as f32 / 10.0,
         threshold_value: 80.0,
         operation: (1 + mix(n + 2) % 3) as i32,
+        ..Default::default()
     }
 }
 
@@ -185,6 +186,7 @@ fn interface(n: u64) -> NetworkInterfacePayload {
         mac_address: format!("02:00:00:{:02x}:{:02x}:{:02x}", n % 251, mix(n) % 256, mix(n + 2) % 256),
         is_up: n.is_multiple_of(2),
         operation: (1 + n % 4) as i32,
+        ..Default::default()
     }
 }
 
@@ -196,6 +198,7 @@ fn pool(n: u64) -> StoragePoolPayload {
         size_bytes: 48_000_000_000_000,
         used_bytes: (mix(n + 1) % 48_000_000_000_000) as i64,
         operation: (4 + n % 2) as i32,
+        ..Default::default()
     }
 }
 

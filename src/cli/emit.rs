@@ -37,9 +37,9 @@ pub(super) struct Arguments {
     /// Fields of its payload; a list takes its field several times, a map FIELD.KEY=VALUE
     #[arg(value_name = "FIELD=VALUE", value_parser = pair, conflicts_with = "json")]
     fields: Vec<(String, String)>,
-    /// trace, debug, info, warn, error, critical or essential
-    #[arg(long, short, default_value = "info", conflicts_with = "json")]
-    level: Level,
+    /// trace, debug, info, warn, error, critical or essential [default: the kind's own]
+    #[arg(long, short, conflicts_with = "json")]
+    level: Option<Level>,
     /// Free text beside the payload
     #[arg(long = "meta", short, value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "json")]
     metadata: Vec<(String, String)>,
@@ -76,7 +76,7 @@ async fn one(kind: &str, arguments: &Arguments, socket: &Path, durability: Durab
     let answer = Client::connect(socket).await?.emit(&[event], durability).await?;
     // What is not durable is told to scripts too.
     if stderr().is_terminal() || !answer.only_in_memory.is_empty() {
-        tell(&words(&answer, arguments.level));
+        tell(&words(&answer));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -91,12 +91,12 @@ fn metadata(pairs: &[(String, String)]) -> Result<Metadata, Failure> {
     Ok(metadata)
 }
 
-fn words(answer: &EmitResponse, level: Level) -> String {
+fn words(answer: &EmitResponse) -> String {
     match answer.event_ids.first().filter(|id| !id.is_empty()) {
         Some(id) if !answer.only_in_memory.is_empty() => {
             format!("accepted as {id}, and kept in memory only: {}", answer.only_in_memory)
         }
         Some(id) => format!("accepted as {id}"),
-        None => format!("not stored: the agent is set to leave out this category or level `{level}`"),
+        None => "not stored: the agent is set to leave out this category or level".to_owned(),
     }
 }

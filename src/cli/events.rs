@@ -9,28 +9,27 @@ use super::{Failure, failure::tell, moment};
 use crate::{
     client::{Client, ClientError, Events, QueryRequest, QueryResponse, StoredEvent, TailRequest},
     event::{
-        EventView, Filter, Summary,
+        EventView, Filter,
         json::{Place, to_value},
     },
-    terminal::{Cell, Column, Output, Screen, Table, Tone, grouped, quiet_end, time_utc},
+    terminal::{Clock, EventColumns, EventOutput, EventTable, Screen, grouped, quiet_end},
 };
 
 /// Events that one question may ask for.
 const LIMIT_MAX: i64 = 10_000;
-
-/// Columns of a terminal that has room for texts beside names, and the least that a text has there.
-const WIDE: usize = 120;
-const TEXT_MIN: usize = 40;
 
 const EXAMPLES: &str = "\
 Examples:
   rodent events                                  the last 20
   rodent events -f 'storage.*' 'level>=warn'     trouble with storage, live
   rodent events pool_name=tank --since 2days -n 1000
+  rodent events '!system.*' text~fail            what the sentence says
+  rodent events storage.pool or level>=critical
   rodent events service.status.failed -o jsonl | jq .payload
 
-A condition is a pattern of kinds (`*` stands for anything), `level>=warn`, or a field and a value; all must hold. Times \
-are UTC. What -o jsonl prints is what `rodent emit --json` takes.
+A condition is a pattern of kinds (`*` stands for anything), `level>=warn`, or a field and a value; all must hold. `!` or \
+`not` turns one round, `or` parts alternatives, `~` looks for a part of a text. What -o jsonl prints is what `rodent emit \
+--json` takes.
 
 Exit codes: 0 done, 64 a condition is not understood, 69 no agent, 77 no permission.";
 
@@ -54,17 +53,21 @@ pub(super) struct Arguments {
     /// Not after
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// How to print: table, json (one document) or jsonl (an object a line)
+    /// How to print: table, wide (with kind and all fields), json (one document) or jsonl (an object a line)
     #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
-    output: Output,
+    output: EventOutput,
+    /// Times in UTC, not in this machine's time zone
+    #[arg(long)]
+    utc: bool,
 }
 
 pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode, Failure> {
     // Before anything is asked, so that a slip is a matter of usage.
     Filter::parse(&arguments.conditions).map_err(|error| Failure::usage(error.to_string()))?;
-    let (since, until) = (moment_of(arguments.since.as_deref())?, moment_of(arguments.until.as_deref())?);
+    let clock = Clock::utc(arguments.utc);
+    let (since, until) = (moment_of(arguments.since.as_deref(), clock)?, moment_of(arguments.until.as_deref(), clock)?);
     let client = Client::connect(socket).await?;
-    let mut printer = Printer::new(arguments.output, arguments.follow, &client).await?;
+    let mut printer = Printer::new(&arguments, &client).await?;
     if arguments.limit == 0 && !arguments.follow {
         printer.unanswered = false;
         quiet_end(printer.finish())?;
@@ -84,8 +87,8 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
-fn moment_of(text: Option<&str>) -> Result<i64, Failure> {
-    text.map_or(Ok(0), |text| moment::parse(text, SystemTime::now()).map_err(Failure::usage))
+fn moment_of(text: Option<&str>, clock: Clock) -> Result<i64, Failure> {
+    text.map_or(Ok(0), |text| moment::parse(text, SystemTime::now(), clock).map_err(Failure::usage))
 }
 
 /// The next page; `None` at the end and at Ctrl-C.
@@ -105,7 +108,7 @@ struct Printer {
 }
 
 enum Form {
-    Table(Table),
+    Table(EventTable),
     Lines {
         node: String,
     },
@@ -118,12 +121,15 @@ enum Form {
 
 impl Printer {
     /// A document never ends while we follow, so it becomes lines.
-    async fn new(output: Output, follow: bool, client: &Client) -> Result<Printer, ClientError> {
+    async fn new(arguments: &Arguments, client: &Client) -> Result<Printer, ClientError> {
+        let &Arguments { output, follow, utc, .. } = arguments;
         let screen = Screen::stdout();
+        let shown =
+            EventColumns { wide: output == EventOutput::Wide, clock: Clock::utc(utc), ..EventColumns::default() };
         let form = match output {
-            Output::Table => Form::Table(table(screen.width())),
-            Output::Json if !follow => Form::Document { node: client.status().await?.node_id, values: Vec::new() },
-            Output::Json | Output::Jsonl => Form::Lines { node: client.status().await?.node_id },
+            EventOutput::Table | EventOutput::Wide => Form::Table(EventTable::new(screen.width(), shown)),
+            EventOutput::Json if !follow => Form::Document { node: client.status().await?.node_id, values: Vec::new() },
+            EventOutput::Json | EventOutput::Jsonl => Form::Lines { node: client.status().await?.node_id },
         };
         Ok(Printer { screen, form, unanswered: !follow })
     }
@@ -148,7 +154,7 @@ impl Printer {
                 continue;
             };
             match &mut self.form {
-                Form::Table(table) => table.row(row(&event)),
+                Form::Table(table) => table.row(&event, ""),
                 Form::Lines { node } => self.screen.json(&value(&event, stored, node))?,
                 Form::Document { node, values } => values.push(value(&event, stored, node)),
             }
@@ -170,30 +176,6 @@ impl Printer {
         }
         self.screen.flush()
     }
-}
-
-/// On a narrow terminal a text goes below its row; on a wide one a long text is cut before the names are.
-fn table(width: Option<usize>) -> Table {
-    let text = Column::left("TEXT");
-    let wide = width.is_some_and(|width| width >= WIDE);
-    Table::new(&[
-        Column::left("TIME").at_least(20),
-        Column::left("LEVEL").at_least(5),
-        Column::left("KIND").at_least(24).elastic(20),
-        Column::left("SUBJECT").at_least(12).elastic(10),
-        if wide { text.elastic(TEXT_MIN) } else { text },
-    ])
-}
-
-fn row(event: &EventView) -> [Cell; 5] {
-    let (level, summary) = (event.level(), Summary::of(event));
-    [
-        Cell::toned(time_utc(event.timestamp()), Tone::Dim),
-        Cell::toned(level.name(), Tone::of(level)),
-        Cell::from(event.kind().as_str()),
-        Cell::from(summary.subject),
-        Cell::from(summary.text),
-    ]
 }
 
 fn value(event: &EventView, stored: &StoredEvent, node: &str) -> Value {

@@ -1,6 +1,6 @@
 //! The command line: one file a command, each with its arguments and `run`.
 //!
-//! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events`, `status`,
+//! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events`, `show`, `status`,
 //! `top`, `reload` and `dead-letters` are thin clients of the agent's socket; `doctor` looks without one, too. Always holds:
 //! results go to standard output and everything else to standard error, one line each; a reader that goes away ends a command
 //! quietly.
@@ -16,9 +16,11 @@ mod events;
 mod failure;
 mod hook;
 mod hooks;
+mod kinds;
 mod log;
 mod moment;
 mod reload;
+mod show;
 mod socket;
 mod status;
 mod top;
@@ -66,6 +68,9 @@ enum Command {
     Try(try_out::Arguments),
     Emit(emit::Arguments),
     Events(events::Arguments),
+    Show(show::Arguments),
+    Kinds(kinds::KindsArguments),
+    Describe(kinds::DescribeArguments),
     Status(status::Arguments),
     Top(top::Arguments),
     Doctor(doctor::Arguments),
@@ -113,6 +118,9 @@ impl Command {
             Command::Try(arguments) => try_out::run(&arguments),
             Command::Emit(arguments) => wait_for(async { emit::run(arguments, &socket::of(named).await).await }),
             Command::Events(arguments) => wait_for(async { events::run(arguments, &socket::of(named).await).await }),
+            Command::Show(arguments) => wait_for(async { show::run(arguments, &socket::of(named).await).await }),
+            Command::Kinds(arguments) => kinds::list(&arguments),
+            Command::Describe(arguments) => kinds::describe(&arguments),
             Command::Status(arguments) => wait_for(async { status::run(arguments, &socket::of(named).await).await }),
             Command::Top(arguments) => wait_for(async { top::run(arguments, &socket::of(named).await).await }),
             Command::Doctor(arguments) => wait_for(doctor::run(arguments, named)),

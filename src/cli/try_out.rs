@@ -24,13 +24,12 @@ use crate::{
     bench::Scratch,
     controller::{
         server,
-        store::{MemoryStore, Store, StoredEvent, Tail, Tailed},
+        store::{MemoryStore, Store, Tail, Tailed},
         token,
     },
-    event::Summary,
     settings::Secret,
     telemetry::{ErrorChain, logging},
-    terminal::{Cell, Column, Screen, Table, Tone, time_of_day},
+    terminal::{EventColumns, EventTable, Screen},
 };
 
 /// Events that the throw-away controller keeps; older ones go.
@@ -159,13 +158,7 @@ fn introduce(screen: &mut Screen, address: &SocketAddr, socket: &Path) -> Result
 
 /// Prints what the controller stores until it ends; gives the number of events. A reader that goes away ends it too.
 async fn print(mut tail: Tail, screen: &mut Screen, ended: &CancellationToken) -> Result<u64, Failure> {
-    let mut table = Table::new(&[
-        Column::left("TIME"),
-        Column::left("LEVEL").at_least("essential".len()),
-        Column::left("KIND").at_least("network.interface.address_removed".len()),
-        Column::left("SUBJECT").at_least(10).elastic(8),
-        Column::left("TEXT"),
-    ]);
+    let mut table = EventTable::new(screen.width(), EventColumns::default());
     let mut seen = 0;
     loop {
         let first = tokio::select! {
@@ -178,7 +171,10 @@ async fn print(mut tail: Tail, screen: &mut Screen, ended: &CancellationToken) -
             match tailed {
                 Tailed::Event(event) => {
                     seen += 1;
-                    table.row(row(&event));
+                    // What was checked when it came in is an event.
+                    if let Ok(view) = event.view() {
+                        table.row(&view, "");
+                    }
                 }
                 Tailed::Missed(missed) => seen += missed,
             }
@@ -191,23 +187,6 @@ async fn print(mut tail: Tail, screen: &mut Screen, ended: &CancellationToken) -
             quiet(error)?;
             return Ok(seen);
         }
-    }
-}
-
-fn row(event: &StoredEvent) -> Vec<Cell> {
-    match event.view() {
-        Ok(view) => {
-            let level = view.level();
-            let Summary { subject, text } = Summary::of(&view);
-            vec![
-                time_of_day(view.timestamp()).into(),
-                Cell::toned(level.name(), Tone::of(level)),
-                view.kind().as_str().into(),
-                subject.into(),
-                text.into(),
-            ]
-        }
-        Err(error) => vec![error.to_string().into()],
     }
 }
 

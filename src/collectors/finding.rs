@@ -35,7 +35,12 @@ impl Finding {
         component: &str,
         action: &str,
     ) -> Finding {
-        let payload = SystemHostPayload { subject: subject.to_owned(), detail, operation: operation.into() };
+        let payload = SystemHostPayload {
+            subject: subject.to_owned(),
+            detail,
+            operation: operation.into(),
+            ..Default::default()
+        };
         Finding::new(level, payload, component, action)
     }
 

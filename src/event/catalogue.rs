@@ -10,7 +10,10 @@ use std::{
 
 use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, MessageDescriptor, OneofDescriptor, Value};
 
-use super::{Kind, enumeration};
+use super::{
+    Kind, enumeration,
+    meaning::{Meanings, Options},
+};
 use crate::schema::DESCRIPTORS;
 
 /// The catalogue of the compiled schema.
@@ -45,6 +48,7 @@ pub(super) struct EventFields {
 }
 
 /// One payload: the first two parts of a kind.
+#[derive(Debug)]
 pub(super) struct Subject {
     /// `storage`.
     pub(super) category: String,
@@ -62,18 +66,22 @@ pub(super) struct Subject {
     pub(super) operation: Option<FieldDescriptor>,
     /// The kind of each known operation; 0 is the kind in two parts.
     pub(super) kinds: BTreeMap<i32, Kind>,
+    /// What they mean.
+    pub(super) meanings: Meanings,
 }
 
 impl Catalogue {
     fn new(event: MessageDescriptor) -> Catalogue {
         let fields = EventFields::new(&event);
+        let options = Options::new();
         let categories = fields.category.kind().as_enum().cloned().expect("a category is an enum");
         let wrappers = members(&event, "event_payload");
         let subjects: Vec<Subject> = wrappers
             .iter()
             .flat_map(|wrapper| {
                 let message = message_of(wrapper);
-                members(&message, "event_type").into_iter().map(|member| Subject::new(&categories, wrapper, member))
+                let of_member = |member| Subject::new(&categories, &options, wrapper, member);
+                members(&message, "event_type").into_iter().map(of_member).collect::<Vec<_>>()
             })
             .collect();
         Catalogue {
@@ -132,13 +140,20 @@ impl EventFields {
 }
 
 impl Subject {
-    fn new(categories: &EnumDescriptor, wrapper: &FieldDescriptor, member: FieldDescriptor) -> Subject {
+    fn new(
+        categories: &EnumDescriptor,
+        options: &Options,
+        wrapper: &FieldDescriptor,
+        member: FieldDescriptor,
+    ) -> Subject {
         let category = part(wrapper);
         let name = format!("{category}.{}", part(&member));
         let message = message_of(&member);
         let operation = message.get_field_by_name("operation").filter(|f| !f.is_list() && f.kind().as_enum().is_some());
         let mut kinds = BTreeMap::from([(0, Kind::new(&name))]);
-        if let Some(enumeration) = operation.as_ref().and_then(|f| f.kind().as_enum().cloned()) {
+        let operations = operation.as_ref().and_then(|f| f.kind().as_enum().cloned());
+        let meanings = options.meanings(&message, operations.as_ref());
+        if let Some(enumeration) = operations {
             for value in enumeration.values().filter(|value| value.number() != 0) {
                 let short = enumeration::short_name(&enumeration, value.number()).expect("it is one of its values");
                 kinds.entry(value.number()).or_insert_with(|| Kind::new(&format!("{name}.{short}")));
@@ -153,6 +168,7 @@ impl Subject {
             message,
             operation,
             kinds,
+            meanings,
         }
     }
 

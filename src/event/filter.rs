@@ -1,16 +1,22 @@
 //! Which events somebody wants: `storage.pool.* level>=warn pool_name=tank`.
 //!
 //! A word without a comparison is a pattern of kinds: `*` matches anything, dots too; without `*` it takes the kind and
-//! all below it (`storage.pool` takes `storage.pool.created`). Several patterns are alternatives. All else are
-//! conditions, and all of them must hold:
+//! all below it (`storage.pool` takes `storage.pool.created`). Several patterns, apart or with commas, are alternatives.
+//! All else are conditions, and all of them must hold:
 //!
 //! - `level>=warn` by severity, `category=storage`, `kind=…`, `source=…`, `id=…`;
+//! - `text~failed`, what the event's sentence says;
 //! - `meta.KEY=…`, a metadata value; `pool_name=…`, a field of the payload (`payload.source=…` where the event has one
 //!   of that name too), `system_info.os=…` an entry of a map;
-//! - `=` and `!=` take `*` in the value; `<` `<=` `>` `>=` compare numbers and take `1GiB` for bytes, `2h` for seconds.
+//! - `=` and `!=` take `*` in the value; `~` asks whether the value is part of the text, whatever the case; `<` `<=` `>`
+//!   `>=` compare numbers and take `1GiB` for bytes, `2h` for seconds.
+//!
+//! `!` before a word, or `not`, turns it round. `or` parts alternatives, each of which is a filter of its own; `and` may
+//! stand between the words of one.
 //!
 //! A field that is not set has its default (`graceful=false`, `size_bytes=0`). A list matches when one element does.
-//! `!=` is exactly what `=` is not: it holds for events without the field too. Quotes keep spaces together.
+//! `!=` is exactly what `=` is not: it holds for events without the field too. Quotes keep spaces together. What can take
+//! no event is refused.
 
 mod condition;
 mod field;
@@ -20,18 +26,30 @@ mod words;
 use condition::Condition;
 use pattern::Pattern;
 
-use super::{EventView, kind, spelling};
+use super::{EventView, catalogue::CATALOGUE, kind, spelling};
 
 /// Patterns and conditions in one filter; more are refused.
 const WORDS_MAX: usize = 64;
 /// Length of one word; a longer one is refused.
 const WORD_BYTES_MAX: usize = 1024;
 
-/// A conjunction of conditions; the empty filter takes every event.
+/// What takes some events and leaves others; the empty filter takes every event.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    /// One of them must hold. Empty: every event.
+    alternatives: Vec<Group>,
+    words: usize,
+}
+
+/// What stands between two `or`.
+#[derive(Clone, Debug, Default)]
+struct Group {
+    /// One of them must match, where there are any.
     patterns: Vec<Pattern>,
-    conditions: Vec<Condition>,
+    /// None of them may.
+    left_out: Vec<Pattern>,
+    /// Each with what is to come of it.
+    conditions: Vec<(Condition, bool)>,
 }
 
 /// What is wrong with a condition, and what would be right.
@@ -51,61 +69,155 @@ impl Filter {
     /// Parses conditions, each a word of its own or several in one text.
     ///
     /// # Errors
-    /// When a condition is not understood; the message quotes it.
+    /// When a condition is not understood, or nothing can meet it; the message quotes it.
     pub fn parse<S: AsRef<str>>(conditions: &[S]) -> Result<Filter, FilterError> {
         let mut filter = Filter::default();
+        let (mut group, mut turned) = (Group::default(), false);
         for text in conditions {
             for word in words::split(text.as_ref())? {
-                filter.add(&word)?;
+                match word.to_lowercase().as_str() {
+                    "or" => filter.close(std::mem::take(&mut group), turned, "or")?,
+                    "and" if turned => return Err(dangling("not")),
+                    "and" => {}
+                    "not" | "!" => turned = !turned,
+                    _ => {
+                        filter.count(&word)?;
+                        group.add(&word, std::mem::take(&mut turned))?;
+                    }
+                }
             }
         }
-        Ok(filter)
+        match group.is_empty() && filter.alternatives.is_empty() && !turned {
+            true => Ok(filter),
+            false => filter.close(group, turned, "or").map(|()| filter),
+        }
     }
 
-    /// Whether the event meets every condition.
+    /// Whether the event meets every condition of one of the alternatives.
     pub fn matches(&self, event: &EventView) -> bool {
-        if !self.patterns.is_empty() {
-            let kind = event.kind();
-            if !self.patterns.iter().any(|pattern| pattern.matches_at_dots(kind.as_str())) {
-                return false;
-            }
-        }
-        self.conditions.iter().all(|condition| condition.holds(event))
+        self.alternatives.is_empty() || self.alternatives.iter().any(|group| group.matches(event))
+    }
+
+    /// Whether an event of this kind may match.
+    pub fn takes_kind(&self, kind: &str) -> bool {
+        self.alternatives.is_empty() || self.alternatives.iter().any(|group| group.takes_kind(kind))
     }
 
     /// Whether it takes every event.
     pub fn is_empty(&self) -> bool {
-        self.patterns.is_empty() && self.conditions.is_empty()
+        self.alternatives.is_empty()
     }
 
-    fn add(&mut self, word: &str) -> Result<(), FilterError> {
+    fn close(&mut self, group: Group, turned: bool, word: &str) -> Result<(), FilterError> {
+        match turned {
+            true => Err(dangling("not")),
+            false if group.is_empty() => Err(dangling(word)),
+            false => {
+                group.check()?;
+                self.alternatives.push(group);
+                Ok(())
+            }
+        }
+    }
+
+    fn count(&mut self, word: &str) -> Result<(), FilterError> {
         if word.len() > WORD_BYTES_MAX {
-            return Err(FilterError::new(format!(
-                "a filter's word has {} bytes; at most {WORD_BYTES_MAX}",
-                word.len()
-            )));
+            let bytes = word.len();
+            return Err(FilterError::new(format!("a filter's word has {bytes} bytes; at most {WORD_BYTES_MAX}")));
         }
-        if self.patterns.len() + self.conditions.len() >= WORDS_MAX {
-            return Err(FilterError::new(format!("a filter has at most {WORDS_MAX} words")));
+        self.words += 1;
+        match self.words > WORDS_MAX {
+            true => Err(FilterError::new(format!("a filter has at most {WORDS_MAX} words"))),
+            false => Ok(()),
         }
-        match Condition::parse(word)? {
-            Some(condition) => self.conditions.push(condition),
-            None => self.patterns.push(kind_pattern(word)?),
+    }
+}
+
+impl Group {
+    fn add(&mut self, word: &str, turned: bool) -> Result<(), FilterError> {
+        let (word, turned) = match word.strip_prefix('!') {
+            Some(rest) => (rest, !turned),
+            None => (word, turned),
+        };
+        if let Some(condition) = Condition::parse(word)? {
+            self.conditions.push((condition, !turned));
+            return Ok(());
+        }
+        let patterns = word.split(',').map(kind_pattern).collect::<Result<Vec<_>, _>>()?;
+        if turned { &mut self.left_out } else { &mut self.patterns }.extend(patterns);
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.patterns.is_empty() && self.left_out.is_empty() && self.conditions.is_empty()
+    }
+
+    fn takes_kind(&self, kind: &str) -> bool {
+        let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches_at_dots(kind));
+        (self.patterns.is_empty() || any(&self.patterns)) && !any(&self.left_out)
+    }
+
+    fn matches(&self, event: &EventView) -> bool {
+        let by_kind = !self.patterns.is_empty() || !self.left_out.is_empty();
+        (!by_kind || self.takes_kind(event.kind().as_str()))
+            && self.conditions.iter().all(|(condition, wanted)| condition.holds(event) == *wanted)
+    }
+
+    /// A kind and a field that no kind of these has: each is right, together they take nothing.
+    ///
+    /// # Errors
+    /// Says which field it is.
+    fn check(&self) -> Result<(), FilterError> {
+        if self.patterns.is_empty() || self.patterns.iter().any(is_beyond_the_schema) {
+            return Ok(());
+        }
+        let subjects: Vec<_> = CATALOGUE
+            .subjects
+            .iter()
+            .filter(|its| its.kinds.values().any(|kind| self.takes_kind(kind.as_str())))
+            .collect();
+        if subjects.is_empty() {
+            return Err(FilterError::new("what the patterns take is all left out again"));
+        }
+        let asked = self.conditions.iter().filter(|(condition, wanted)| condition.asks_for_presence() == *wanted);
+        for (condition, _) in asked {
+            if let Some(name) = condition.field().filter(|path| !subjects.iter().any(|its| path.is_in(&its.message))) {
+                let words: Vec<_> = self.patterns.iter().map(Pattern::text).collect();
+                return Err(FilterError::new(format!("no event of {} has a field {name}", words.join(" or "))));
+            }
         }
         Ok(())
     }
 }
 
+fn dangling(word: &str) -> FilterError {
+    FilterError::new(format!("`{word}` stands between conditions: a condition is missing beside it"))
+}
+
+/// Whether it may mean a kind that this version has no name for.
+fn is_beyond_the_schema(pattern: &Pattern) -> bool {
+    let text = pattern.text();
+    text.contains("op_") || text.contains("event_") || text == "unknown"
+}
+
 /// A pattern of kinds. One that can take no kind of the schema is a slip, unless it says that it knows better.
 fn kind_pattern(word: &str) -> Result<Pattern, FilterError> {
     let pattern = Pattern::new(&word.to_lowercase());
-    let beyond_the_schema = word.contains('*') || word.contains("op_") || word.contains("event_") || word == "unknown";
-    if beyond_the_schema || kind::all().iter().any(|kind| pattern.matches_at_dots(kind.as_str())) {
+    if is_beyond_the_schema(&pattern) || kind::all().iter().any(|kind| pattern.matches_at_dots(kind.as_str())) {
         return Ok(pattern);
     }
-    let names = kind::all().iter().map(kind::Kind::as_str).chain(kind::categories().iter().map(String::as_str));
-    let nearest = spelling::nearest(word, names).or_else(|| kind::nearest(word).map(kind::Kind::as_str));
-    Err(FilterError::new(format!("no kind is called \"{word}\"{}", spelling::suggestion(nearest))))
+    let names = || kind::all().iter().map(kind::Kind::as_str).chain(kind::categories().iter().map(String::as_str));
+    let bare = word.trim_end_matches(['*', '.']);
+    let near = |word: &str| spelling::nearest(word, names()).or_else(|| kind::nearest(word).map(kind::Kind::as_str));
+    let below = (bare.len() < word.len() && !bare.contains('*')).then(|| near_subject(bare)).flatten();
+    let meant = below.map(|name| format!("{name}.*")).or_else(|| near(word).map(str::to_owned));
+    Err(FilterError::new(format!("no kind is called \"{word}\"{}", spelling::suggestion(meant.as_deref()))))
+}
+
+/// The category, or category and subject, that is spelt most like this.
+fn near_subject(word: &str) -> Option<&'static str> {
+    let subjects = CATALOGUE.subjects.iter().map(|subject| subject.name.as_str());
+    spelling::nearest(word, subjects.chain(kind::categories().iter().map(String::as_str)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Events as JSON, in and out.
 //!
 //! Out, the short form: `id`, `time` (RFC 3339, UTC, milliseconds), `node`, `lane`, `sequence`, `kind`, `level`, `category`,
-//! `source`, `payload` (snake_case, 64-bit integers as numbers, enums by their short names), `metadata`, `origin` (who
+//! `source`, `text` (its sentence, for people), `payload` (snake_case, 64-bit integers as numbers, enums by their short names), `metadata`, `origin` (who
 //! sent it, as the kernel says). What is not set is not printed. The payload's `operation` stands in the kind alone.
 //!
 //! In: what came out, or the protobuf JSON of `rodent.events.Event` in snake_case or lowerCamelCase. What is printed reads
@@ -57,7 +57,7 @@ pub fn to_value(event: &EventView, node: Option<&str>, place: Option<&Place>) ->
     write::event(event, node, place)
 }
 
-/// Parses one event. Identifier, time and category may be left out; the default level is info. Fields that the generated
+/// Parses one event. Identifier, time and category may be left out; the default level is that of the kind. Fields that the generated
 /// types do not know are dropped; [`view_from_str`] keeps them.
 ///
 /// # Errors

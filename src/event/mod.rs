@@ -5,22 +5,27 @@
 //! absent: any list of payloads, categories or operations.
 
 mod catalogue;
+mod describe;
 mod enumeration;
 mod filter;
 pub mod json;
 pub mod kind;
 mod level;
 mod loss_record;
+mod meaning;
 mod redact;
 mod render;
+mod sentence;
 mod spelling;
 mod unit;
 mod view;
 
+pub use describe::{Description, FieldDescription};
 pub use filter::{Filter, FilterError};
 pub use kind::Kind;
 pub use level::Level;
 pub use loss_record::{LossRecord, loss_record_cause};
+pub use meaning::{Meaning, Role};
 pub use redact::{MASK, is_redacted};
 pub use render::Summary;
 pub use view::{DecodeError, EventView};

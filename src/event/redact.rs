@@ -1,9 +1,10 @@
-//! Fields marked `[debug_redact = true]` in the schema: they are stored and uploaded, but never shown.
+//! Fields that the schema marks as secret, or with `[debug_redact = true]`: they are stored and uploaded, but never shown.
 
 use std::{collections::HashSet, sync::LazyLock};
 
 use prost_reflect::FieldDescriptor;
 
+use super::meaning::{Options, Role};
 use crate::schema::DESCRIPTORS;
 
 /// What stands in the place of a redacted value. Read back, it leaves the field unset.
@@ -11,10 +12,12 @@ pub const MASK: &str = "[redacted]";
 
 /// Full names of the fields. Options are decoded anew at every look, so one look is taken for all.
 static REDACTED: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let options = Options::new();
+    let has_option = |field: &FieldDescriptor| has_option(field) || options.roles(field).contains(&Role::Secret);
     DESCRIPTORS
         .all_messages()
         .flat_map(|message| message.fields().collect::<Vec<_>>())
-        .filter(has_option)
+        .filter(|field| has_option(field))
         .map(|field| field.full_name().to_owned())
         .collect()
 });

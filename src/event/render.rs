@@ -1,81 +1,101 @@
-//! An event in one line, for people.
+//! An event for people: what it is about, what happened in one sentence, and its fields in words.
 //!
-//! The subject is the payload's first text field, or the first set one that is named like a name (`…name`, `…id`,
-//! `…path`); where there is none, the event's source. The text is the rest in `field=value` words, in the order of the
-//! schema and under the names that filters and `emit` take; a field called `detail` is prose and stands first, bare.
-//! What was not set is not shown, so neither is a `false`.
+//! The subject is what the schema says names the thing; where that is not set, the event's source. The sentence is the
+//! schema's; an event that has none is told by its fields, in `field=value` words, in the order of the schema and under the
+//! names that filters and `emit` take. What was not set is not shown, so neither is a `false`.
 //!
 //! Always holds: one line, no control characters, no redacted value.
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, Value};
 
-use super::{EventView, MASK, enumeration, is_redacted, unit::Unit};
+use super::{EventView, MASK, enumeration, is_redacted, meaning::Meanings, unit::Unit};
 
 /// Elements of a list or map that are shown; of the others only their number.
 const ELEMENTS_SHOWN_MAX: usize = 8;
 
-/// The last word of a field that names a thing.
-const NAMING: [&str; 5] = ["name", "username", "id", "path", "ip"];
-
-/// Fields of plain text, which name nothing.
-const PROSE: [&str; 4] = ["detail", "reason", "message", "description"];
-
-/// Subject (whom it is about: a pool, a unit, a user) and text (the rest, in `key=value` words).
+/// What an event says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// The payload's name of the thing, or the source.
+    /// What it is about: a pool, a unit, a user; or the source.
     pub subject: String,
-    /// The other fields that are set.
+    /// What happened, in a sentence without a full stop.
     pub text: String,
+    /// The fields that are set, in `field=value` words.
+    pub fields: String,
 }
 
 impl Summary {
     /// Describes an event.
     pub fn of(event: &EventView) -> Summary {
-        let Some(payload) = event.payload() else {
+        let Some((subject, payload)) = event.subject().zip(event.payload()) else {
             let text = "(no payload that this version knows)".to_owned();
-            return Summary { subject: escape(event.source()), text };
+            return Summary { subject: escape(event.source()), text, fields: String::new() };
         };
-        Summary::of_payload(payload, event.source())
-    }
-
-    fn of_payload(payload: &DynamicMessage, source: &str) -> Summary {
-        let subject = subject_field(payload);
-        let (mut prose, mut words) = (Vec::new(), Vec::new());
-        for (field, value) in payload.fields() {
-            if subject.as_ref() == Some(&field) || field.name() == "operation" {
-                continue;
-            }
-            match value.as_str().filter(|_| field.name() == "detail" && !is_redacted(&field)) {
-                Some(detail) => prose.push(escape(detail)),
-                None => add_words(&mut words, field.name(), &field, value),
-            }
-        }
-        let unknown = payload.unknown_fields().count();
-        if unknown > 0 {
-            words.push(format!("(and {unknown} that this version does not know)"));
-        }
-        prose.append(&mut words);
-        let name = subject.as_ref().map(|field| scalar(field, &field.kind(), &payload.get_field(field)));
-        Summary { subject: name.unwrap_or_else(|| escape(source)), text: prose.join(" ") }
+        let fields = fields(payload);
+        let template = &subject.meanings.of(subject.operation_of(payload)).template;
+        let text = if template.is_empty() { fields.clone() } else { template.render(payload) };
+        Summary { subject: name(&subject.meanings, payload).unwrap_or_else(|| escape(event.source())), text, fields }
     }
 }
 
-/// The field that names the thing, if it is set.
-fn subject_field(payload: &DynamicMessage) -> Option<FieldDescriptor> {
-    let descriptor = prost_reflect::ReflectMessage::descriptor(payload);
-    let mut texts: Vec<FieldDescriptor> = descriptor.fields().filter(is_text).collect();
-    texts.sort_by_key(FieldDescriptor::number);
-    let names = |(place, field): &(usize, FieldDescriptor)| {
-        let last_word = field.name().rsplit('_').next().unwrap_or_default();
-        (*place == 0 && !PROSE.contains(&field.name())) || NAMING.contains(&last_word)
-    };
-    let mut candidates = texts.into_iter().enumerate().filter(names).map(|(_, field)| field);
-    candidates.find(|field| payload.has_field(field))
+/// What a payload is about, if it says so.
+pub(super) fn name(meanings: &Meanings, payload: &DynamicMessage) -> Option<String> {
+    let set = |field: &&FieldDescriptor| payload.has_field(field);
+    let said = |field: &FieldDescriptor| shown(field, &payload.get_field(field));
+    let names: Vec<_> = meanings.subject.iter().filter(set).map(said).collect();
+    match names.is_empty() {
+        false => Some(names.join(" ")),
+        true => meanings.stand_ins.iter().find(set).map(said),
+    }
 }
 
-fn is_text(field: &FieldDescriptor) -> bool {
-    !field.is_list() && !field.is_map() && field.kind() == Kind::String
+fn fields(payload: &DynamicMessage) -> String {
+    let mut words = Vec::new();
+    for (field, value) in payload.fields().filter(|(field, _)| field.name() != "operation") {
+        add_words(&mut words, field.name(), &field, value);
+    }
+    let unknown = payload.unknown_fields().count();
+    if unknown > 0 {
+        words.push(format!("(and {unknown} that this version does not know)"));
+    }
+    words.join(" ")
+}
+
+/// A value as it stands in a sentence.
+pub(super) fn shown(field: &FieldDescriptor, value: &Value) -> String {
+    match value {
+        _ if is_redacted(field) => MASK.to_owned(),
+        Value::List(list) => {
+            let elements = list.iter().take(ELEMENTS_SHOWN_MAX).map(|value| scalar(field, &field.kind(), value));
+            let more = list.len().checked_sub(ELEMENTS_SHOWN_MAX).filter(|more| *more > 0);
+            elements.chain(more.map(|more| format!("and {more} more"))).collect::<Vec<_>>().join(", ")
+        }
+        Value::Map(map) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by(|a, b| a.0.cmp(b.0));
+            let kind = field.kind().as_message().map_or(Kind::String, |entry| entry.map_entry_value_field().kind());
+            let entry = |(key, value): (&MapKey, &Value)| {
+                format!("{} {}", scalar(field, &kind, value), escape(&super::json::key_text(key)))
+            };
+            let more = map.len().checked_sub(ELEMENTS_SHOWN_MAX).filter(|more| *more > 0);
+            let entries = entries.into_iter().take(ELEMENTS_SHOWN_MAX).map(entry);
+            entries.chain(more.map(|more| format!("and {more} more"))).collect::<Vec<_>>().join(", ")
+        }
+        value => match integer(value).zip(Unit::of(field.name())) {
+            Some((number, unit)) => unit.say(number),
+            None => scalar(field, &field.kind(), value),
+        },
+    }
+}
+
+fn integer(value: &Value) -> Option<i128> {
+    Some(match value {
+        Value::I32(value) => (*value).into(),
+        Value::I64(value) => (*value).into(),
+        Value::U32(value) => (*value).into(),
+        Value::U64(value) => (*value).into(),
+        _ => return None,
+    })
 }
 
 fn add_words(words: &mut Vec<String>, name: &str, field: &FieldDescriptor, value: &Value) {

@@ -45,6 +45,23 @@ impl Unit {
         shown.unwrap_or_else(|| number.to_string())
     }
 
+    /// The same as it stands in a sentence: `1.5 GiB`, `3d 4h`.
+    pub(super) fn say(self, number: i128) -> String {
+        let mut said = String::new();
+        let shown = self.show(number);
+        let mut before = ' ';
+        for c in shown.chars() {
+            let parts = match self {
+                Unit::Bytes => before.is_ascii_digit() && c.is_ascii_alphabetic(),
+                Unit::Seconds => before.is_ascii_lowercase() && c.is_ascii_digit(),
+                Unit::Time => false,
+            };
+            said.extend(parts.then_some(' ').into_iter().chain([c]));
+            before = c;
+        }
+        said
+    }
+
     /// A number in words of this unit: `1GiB`, `90s`.
     pub(super) fn parse(self, text: &str) -> Option<i128> {
         match self {
@@ -136,6 +153,14 @@ mod tests {
         assert_eq!(Unit::Time.show(1_767_225_600_999), "2026-01-01T00:00:00Z");
         assert_eq!(Unit::Time.show(i128::from(i64::MAX)), i64::MAX.to_string());
         assert_eq!(Unit::Time.show(i128::from(i64::MIN)), i64::MIN.to_string());
+    }
+
+    #[test]
+    fn in_a_sentence_number_and_unit_stand_apart() {
+        assert_eq!(Unit::Bytes.say(3 << 39), "1.5 TiB");
+        assert_eq!(Unit::Seconds.say(93_784), "1d 2h");
+        assert_eq!(Unit::Time.say(1_767_225_600), "2026-01-01T00:00:00Z");
+        assert_eq!(Unit::Bytes.say(-1), "-1");
     }
 
     #[test]

@@ -5,9 +5,9 @@ use prost::Message;
 use prost_reflect::DynamicMessage;
 
 use super::{
-    Kind, Level,
+    Kind, Level, Meaning,
     catalogue::{CATALOGUE, Subject, value},
-    kind,
+    kind, render,
 };
 use crate::schema::events::Event;
 
@@ -52,6 +52,14 @@ impl EventView {
         Level::from_wire(self.level_number()).unwrap_or(Level::Info)
     }
 
+    /// Level; that of the kind where its emitter gave none.
+    pub fn level_or_default(&self) -> Level {
+        match self.level_number() {
+            0 => self.meaning().map_or(Level::Info, |meaning| meaning.level),
+            _ => self.level(),
+        }
+    }
+
     /// The level's number on the wire.
     pub(super) fn level_number(&self) -> i32 {
         value(&self.message, &CATALOGUE.fields.level).and_then(|v| v.as_enum_number()).unwrap_or(0)
@@ -65,9 +73,23 @@ impl EventView {
         }
     }
 
+    /// What it means that this happened; `None` for a payload that this version does not know.
+    pub fn meaning(&self) -> Option<&'static Meaning> {
+        let (subject, payload) = self.subject.zip(self.payload())?;
+        Some(subject.meanings.of(subject.operation_of(payload)))
+    }
+
     /// Collector, or `local`.
     pub fn source(&self) -> &str {
         self.text(&CATALOGUE.fields.source)
+    }
+
+    /// What it is about: a pool, a unit, a user; the source where the payload does not say.
+    pub fn subject_name(&self) -> String {
+        let named = self.subject.zip(self.payload());
+        named
+            .and_then(|(subject, payload)| render::name(&subject.meanings, payload))
+            .unwrap_or_else(|| self.source().to_owned())
     }
 
     /// One metadata value.

@@ -71,6 +71,7 @@ fn test(device: &str) -> Event {
         subject: "mdadm".to_owned(),
         detail: format!("mdadm has tried out its hook for {device}"),
         operation: SystemHostOperation::HookTested.into(),
+        ..Default::default()
     };
     event(Daemon::Mdadm, Level::Info, payload, "TestMessage")
 }
@@ -198,7 +199,7 @@ mod tests {
             (&["Fail", "/dev/md0", "/dev/loop2"], &["error storage.disk.state_changed /dev/loop2"]),
             (&["FailSpare", "/dev/md0", "/dev/loop2"], &["error storage.disk.state_changed /dev/loop2"]),
             (&["SpareActive", "/dev/md0", "/dev/loop3"], &["info storage.disk.state_changed /dev/loop3"]),
-            (&["MoveSpare", "/dev/md0", "/dev/md1"], &["info storage.disk.added_to_pool md0"]),
+            (&["MoveSpare", "/dev/md0", "/dev/md1"], &["info storage.disk.added_to_pool"]),
             (&["RebuildStarted", "/dev/md0"], &["info storage.pool.resilver_started md0"]),
             (&["Rebuild96", "/dev/md0"], &[]),
             (&["RebuildFinished", "/dev/md0"], &["info storage.pool.resilver_completed md0"]),

@@ -108,6 +108,7 @@ impl<'a> Disk<'a> {
             subject: "smartd".to_owned(),
             detail: format!("smartd has tried out its hook for {}", self.name),
             operation: SystemHostOperation::HookTested.into(),
+            ..Default::default()
         };
         event(Daemon::Smartd, Level::Info, payload, "EmailTest")
     }

@@ -160,6 +160,7 @@ impl Desk {
             subject: "dead_letters".to_owned(),
             detail: format!("{} thrown away by user {}: {}", ids.len(), origin.uid, detail.join(", ")),
             operation: SystemHostOperation::DeadLettersPurged.into(),
+            ..Default::default()
         };
         let metadata: Metadata = [
             ("component", "dead_letters".to_owned()),

@@ -167,9 +167,9 @@ impl Emitter {
             return Err(EmitError::Refused(why));
         }
         let draft = Draft { event: &bytes, level: event.level, category: event.category, timestamp: event.timestamp };
-        let (lane, sorted) = self.lane_of(&bytes, level, event.category);
-        self.pipeline.log.append(lane, &[draft]).await?;
-        self.remember(sorted);
+        let sorted = self.sort([&self.facts_of(&bytes, level, event.category)]);
+        self.pipeline.log.append(sorted.lane(0), &[draft]).await?;
+        sorted.keep();
         self.count(level, event.category);
         Ok(Outcome::Accepted(event.event_id))
     }
@@ -190,9 +190,9 @@ impl Emitter {
         let gate = self.gate();
         let passes = |event: &Stamped| gate.passes(event.level, event.category);
         let taken: Vec<_> = stamped.iter().filter(|event| passes(event)).collect();
-        let sorted = self.urgent().sort(taken.iter().map(|event| &event.facts));
-        let next = self.append(&taken, &sorted.lanes).await?;
-        self.remember(sorted);
+        let sorted = self.sort(taken.iter().map(|event| &event.facts));
+        let next = self.append(&taken, &sorted).await?;
+        sorted.keep();
         for event in &taken {
             self.count(event.level, event.category);
         }
@@ -219,11 +219,11 @@ impl Emitter {
     }
 
     /// Appends events to their lanes, the urgent ones first; gives the sequence after the last of each lane that took any.
-    async fn append(&self, events: &[&Stamped], lanes: &[Lane]) -> Result<[Option<u64>; 2], EmitError> {
+    async fn append(&self, events: &[&Stamped], sorted: &Pending<'_>) -> Result<[Option<u64>; 2], EmitError> {
         let mut next = [None; 2];
         for (lane, next) in Lane::ALL.into_iter().zip(&mut next) {
-            let of_lane = events.iter().zip(lanes).filter(|(_, its)| **its == lane).map(|(event, _)| event);
-            let drafts: Vec<_> = of_lane.map(|event| event.draft()).collect();
+            let of_lane = events.iter().enumerate().filter(|(place, _)| sorted.lane(*place) == lane);
+            let drafts: Vec<_> = of_lane.map(|(_, event)| event.draft()).collect();
             if !drafts.is_empty() {
                 *next = Some(self.pipeline.log.append(lane, &drafts).await?);
             }
@@ -262,21 +262,14 @@ impl Emitter {
         self.emitted.load(Ordering::Relaxed)
     }
 
-    /// The lane of one event of the agent's own.
-    fn lane_of(&self, event: &[u8], level: Level, category: i32) -> (Lane, Sorted) {
+    /// What the lane of one event of the agent's own depends on.
+    fn facts_of(&self, event: &[u8], level: Level, category: i32) -> Facts {
         let view = EventView::decode(event).expect("an event decodes from its own encoding");
-        let sorted = self.urgent().sort([&Facts::of(&view, level, category)]);
-        (sorted.lanes.first().copied().unwrap_or(Lane::Routine), sorted)
+        Facts::of(&view, level, category)
     }
 
-    /// After the log has taken the events: what is written down is so after them.
-    fn remember(&self, sorted: Sorted) {
-        let mut states = self.urgent();
-        if states.apply(sorted)
-            && let Some(memory) = self.pipeline.memory.get()
-        {
-            memory.remember(&states.names().collect::<Vec<_>>());
-        }
+    fn sort<'a>(&self, events: impl IntoIterator<Item = &'a Facts>) -> Pending<'_> {
+        Pending { emitter: self, sorted: Some(self.urgent().sort(events)) }
     }
 
     fn urgent(&self) -> MutexGuard<'_, UrgentStates> {
@@ -298,6 +291,35 @@ impl Emitter {
     fn count(&self, level: Level, category: i32) {
         self.emitted.fetch_add(1, Ordering::Relaxed);
         self.pipeline.counts.accepted(level, category);
+    }
+}
+
+/// Events that are sorted and not yet in the log. Dropped, what followed from them is forgotten.
+struct Pending<'a> {
+    emitter: &'a Emitter,
+    sorted: Option<Sorted>,
+}
+
+impl Pending<'_> {
+    fn lane(&self, place: usize) -> Lane {
+        let lanes = self.sorted.as_ref().map(|sorted| sorted.lanes.as_slice()).unwrap_or_default();
+        lanes.get(place).copied().unwrap_or(Lane::Routine)
+    }
+
+    /// The log has taken the events: what is written down is so after them.
+    fn keep(mut self) {
+        let is_news = self.sorted.take().is_some_and(|sorted| sorted.is_news());
+        if let Some(memory) = self.emitter.pipeline.memory.get().filter(|_| is_news) {
+            memory.remember(&self.emitter.urgent().names().collect::<Vec<_>>());
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if let Some(sorted) = self.sorted.take() {
+            self.emitter.urgent().undo(sorted);
+        }
     }
 }
 

@@ -1,16 +1,16 @@
 //! Which lane an event goes to. Urgent are errors and worse, security events from warn on, and whatever ends a state
 //! that was told as urgent: else a pool would be online again for a week before a controller with a backlog hears of it.
 //!
-//! An end is known by what it follows: the first event of a lower level about the same state of the same thing. So what is
-//! urgent is remembered until it has ended, and a warning and its end stay in one lane. Some kinds need no memory, for
-//! they are only ever told when something bad is over. Kept by the emitter, and written down between runs.
+//! Which state of its subject an event tells of, and which are over with it, stands in the schema. An end is known by what
+//! it follows: so what is urgent is remembered until it has ended, and a warning and its end stay in one lane. Kept by the
+//! emitter, and written down between runs.
 //!
 //! Always holds: at most [`STATES_MAX`] states of [`NAME_BYTES_MAX`] bytes are remembered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::{
-    event::{EventView, Level, Summary},
+    event::{EventView, Level},
     event_log::Lane,
     schema::events::EventCategory,
 };
@@ -21,51 +21,17 @@ const STATES_MAX: usize = 512;
 /// A thing with a longer name is not remembered: its end travels as its level says.
 const NAME_BYTES_MAX: usize = 200;
 
-/// States of things, by the kinds that tell of them; a dot at the end stands for all that begin so. Kinds that are not
-/// here tell what happened, not how something is: nothing ends them.
-const STATES: &[(&str, &[&str])] = &[
-    (
-        "pool",
-        &[
-            "storage.pool.degraded",
-            "storage.pool.faulted",
-            "storage.pool.suspended",
-            "storage.pool.online",
-            "storage.pool.exported",
-            "storage.pool.deleted",
-            "storage.pool.removed",
-        ],
-    ),
-    ("pool errors", &["storage.pool.errors", "storage.pool.errors_cleared"]),
-    ("pool scrub", &["storage.pool.scrub_completed"]),
-    ("pool resilver", &["storage.pool.resilver_completed"]),
-    ("pool capacity", &["storage.pool.capacity"]),
-    ("disk health", &["storage.disk.health_changed", "storage.disk.quarantined", "storage.disk.validated"]),
-    ("disk", &["storage.disk."]),
-    ("dataset", &["storage.dataset.property_changed", "storage.dataset.unmounted", "storage.dataset.deleted"]),
-    (
-        "interface",
-        &["network.interface.up", "network.interface.down", "network.interface.added", "network.interface.removed"],
-    ),
-    ("clock", &["system.host.clock_unsynchronised", "system.host.clock_synchronised"]),
-    ("event log", &["system.host.event_log_degraded", "system.host.event_log_restored"]),
-    ("service", &["service.status."]),
-    ("certificate", &["security.certificate."]),
-    ("threshold", &["usage.threshold."]),
-];
-
-/// Kinds that are told only when something is over that was an error.
-const ENDS: &[&str] = &["storage.pool.online", "storage.pool.errors_cleared"];
-
 /// What is said of an event, as far as its lane depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// By its level and category, or because it is an end in any case.
+    /// By its level and category, or because it is told only after something urgent.
     urgent: bool,
-    /// The level and category make it urgent: it may begin a state.
+    /// Whether the state that it tells of is an urgent one from now on.
     begins: bool,
-    /// Which state of which thing it tells of.
-    state: Option<String>,
+    /// The state of a thing that it tells of.
+    tells: Option<String>,
+    /// States of the thing that are over with it.
+    ends: Vec<String>,
 }
 
 /// States that were told as urgent and have not ended, oldest first.
@@ -74,12 +40,19 @@ pub(super) struct UrgentStates {
     states: VecDeque<String>,
 }
 
-/// The lanes of some events in their order, and what follows from them for [`UrgentStates`].
+/// The lanes of some events in their order, and which states were otherwise before them.
 #[derive(Debug, Default)]
 pub(super) struct Sorted {
     pub(super) lanes: Vec<Lane>,
-    /// State, and whether it is now an urgent one.
-    changes: BTreeMap<String, bool>,
+    /// State, and whether it was an urgent one; in the order of the changes.
+    before: Vec<(String, bool)>,
+}
+
+impl Sorted {
+    /// Whether anything is remembered otherwise now.
+    pub(super) fn is_news(&self) -> bool {
+        !self.before.is_empty()
+    }
 }
 
 /// Whether an event is urgent whatever went before.
@@ -91,17 +64,17 @@ impl Facts {
     /// Of an event. Costs a look at its descriptors, the more if it tells of a state.
     pub(super) fn of(event: &EventView, level: Level, category: i32) -> Facts {
         let begins = is_urgent(level, category);
-        let kind = event.kind();
-        let state = state_told_by(kind.as_str())
-            .map(|state| format!("{state} {}", Summary::of(event).subject))
-            .filter(|state| state.len() <= NAME_BYTES_MAX);
-        Facts { urgent: begins || ENDS.contains(&kind.as_str()), begins, state }
+        let mut facts = Facts { urgent: begins, begins, tells: None, ends: Vec::new() };
+        if let Some(meaning) = event.meaning().filter(|meaning| !meaning.tells.is_empty() || !meaning.ends.is_empty()) {
+            let subject = event.subject_name();
+            let state = |name: &String| format!("{name} {subject}");
+            let is_short = |state: &String| state.len() <= NAME_BYTES_MAX;
+            facts.tells = Some(&meaning.tells).filter(|name| !name.is_empty()).map(state).filter(is_short);
+            facts.ends = meaning.ends.iter().map(state).filter(is_short).collect();
+            facts.urgent |= meaning.ends.contains(&meaning.tells);
+        }
+        facts
     }
-}
-
-fn state_told_by(kind: &str) -> Option<&'static str> {
-    let tells = |pattern: &&str| kind == *pattern || (pattern.ends_with('.') && kind.starts_with(*pattern));
-    STATES.iter().find(|(_, kinds)| kinds.iter().any(tells)).map(|(state, _)| *state)
 }
 
 impl UrgentStates {
@@ -117,34 +90,45 @@ impl UrgentStates {
         self.states.iter().map(String::as_str)
     }
 
-    /// The lanes of events that come one after the other. Nothing is remembered before [`UrgentStates::apply`].
-    pub(super) fn sort<'a>(&self, events: impl IntoIterator<Item = &'a Facts>) -> Sorted {
+    /// The lanes of events that come one after the other. What follows from them is remembered at once, so that whatever comes
+    /// while these wait for room is sorted after them; [`UrgentStates::undo`] if the log does not take them.
+    pub(super) fn sort<'a>(&mut self, events: impl IntoIterator<Item = &'a Facts>) -> Sorted {
         let mut sorted = Sorted::default();
         for facts in events {
-            let before = facts
-                .state
-                .as_ref()
-                .is_some_and(|state| sorted.changes.get(state).copied().unwrap_or_else(|| self.states.contains(state)));
+            let before = facts.tells.iter().chain(&facts.ends).any(|state| self.states.contains(state));
             sorted.lanes.push(if facts.urgent || before { Lane::Urgent } else { Lane::Routine });
-            if let Some(state) = facts.state.as_ref().filter(|_| before != facts.begins) {
-                sorted.changes.insert(state.clone(), facts.begins);
+            for state in &facts.ends {
+                self.change(state, false, &mut sorted);
+            }
+            if let Some(state) = &facts.tells {
+                self.change(state, facts.begins, &mut sorted);
             }
         }
         sorted
     }
 
-    /// Remembers what follows from events that the log has taken. Gives whether anything is different now.
-    pub(super) fn apply(&mut self, sorted: Sorted) -> bool {
-        let is_news = |states: &UrgentStates, state: &String, urgent: bool| states.states.contains(state) != urgent;
-        let mut changed = false;
-        for (state, urgent) in sorted.changes {
-            if !is_news(self, &state, urgent) {
-                continue;
-            }
-            changed = true;
-            if urgent { self.begin(state) } else { self.states.retain(|other| *other != state) }
+    /// Forgets what followed from events that the log has not taken.
+    pub(super) fn undo(&mut self, sorted: Sorted) {
+        for (state, was_urgent) in sorted.before.into_iter().rev() {
+            self.set(&state, was_urgent);
         }
-        changed
+    }
+
+    fn change(&mut self, state: &str, urgent: bool, sorted: &mut Sorted) {
+        if self.set(state, urgent) {
+            sorted.before.push((state.to_owned(), !urgent));
+        }
+    }
+
+    /// Gives whether it was otherwise.
+    fn set(&mut self, state: &str, urgent: bool) -> bool {
+        let known = self.states.iter().position(|other| other == state);
+        match (known, urgent) {
+            (None, true) => self.begin(state.to_owned()),
+            (Some(place), false) => drop(self.states.remove(place)),
+            _ => return false,
+        }
+        true
     }
 
     fn begin(&mut self, state: String) {
@@ -158,19 +142,11 @@ impl UrgentStates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        event::{json, kind},
-        schema::events::Event,
-    };
+    use crate::{event::json, schema::events::Event};
 
     /// The lane of each event of a story, `level kind name`, remembered one after the other.
     fn lanes(states: &mut UrgentStates, story: &[&str]) -> Vec<Lane> {
-        let lane = |line: &&str| {
-            let sorted = states.sort([&facts(line)]);
-            let lane = sorted.lanes[0];
-            states.apply(sorted);
-            lane
-        };
+        let lane = |line: &&str| states.sort([&facts(line)]).lanes[0];
         story.iter().map(lane).collect()
     }
 
@@ -246,7 +222,7 @@ mod tests {
             "info storage.pool.exported tank",
         ];
         assert_eq!(lanes(&mut states, &story), [Urgent, Urgent, Routine, Routine, Urgent]);
-        assert_eq!(states.names().collect::<Vec<_>>(), ["pool errors tank"]);
+        assert_eq!(states.names().count(), 0, "a pool that has gone has no trouble here");
     }
 
     #[test]
@@ -278,8 +254,18 @@ mod tests {
         let mut states = UrgentStates::default();
         let sorted = states.sort(&facts);
         assert_eq!(sorted.lanes, [Urgent, Urgent, Routine]);
-        assert_eq!(states.names().count(), 0, "nothing is remembered before the log has them");
-        assert!(!states.apply(sorted));
+        assert_eq!(states.names().count(), 0);
+    }
+
+    #[test]
+    fn what_comes_while_an_event_waits_is_sorted_after_it_and_what_was_not_taken_is_forgotten() {
+        let mut states = UrgentStates::default();
+        lanes(&mut states, &["error service.status.failed a"]);
+        let waiting = states.sort(&["error service.status.failed b", "info service.status.started a"].map(facts));
+        assert_eq!(lanes(&mut states, &["info service.status.started b"]), [Urgent], "its failure is on its way");
+        lanes(&mut states, &["error service.status.failed b"]);
+        states.undo(waiting);
+        assert_eq!(states.names().collect::<Vec<_>>(), ["service a"]);
     }
 
     #[test]
@@ -302,17 +288,7 @@ mod tests {
         let story = ["info service.status.started s0", "info service.status.started s1"];
         assert_eq!(lanes(&mut states, &story), [Routine, Urgent], "the oldest is forgotten");
         let long = "x".repeat(NAME_BYTES_MAX);
-        assert_eq!(facts(&format!("error service.status.failed {long}")).state, None);
+        assert_eq!(facts(&format!("error service.status.failed {long}")).tells, None);
         assert_eq!(UrgentStates::from_names(vec![long + "x"; STATES_MAX + 1]).names().count(), 0);
-    }
-
-    #[test]
-    fn every_kind_that_is_named_here_is_one_of_the_schema() {
-        let named = STATES.iter().flat_map(|(_, kinds)| *kinds).chain(ENDS);
-        for name in named {
-            let known =
-                |kind: &kind::Kind| kind.as_str() == *name || (name.ends_with('.') && kind.as_str().starts_with(name));
-            assert!(kind::all().iter().any(known), "{name}");
-        }
     }
 }

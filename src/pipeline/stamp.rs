@@ -51,6 +51,7 @@ pub(super) fn stamp(event: &Bytes, origin: Origin, now: i64) -> Result<Stamped, 
     let view = EventView::decode(event).map_err(|_| refused("is not an encoded rodent.events.Event"))?;
     let payload_kind = check(&view)?;
     let category = category_number(&payload_kind);
+    let level = view.level_or_default();
     let mut stamp = Event {
         source: SOURCE.to_owned(),
         category,
@@ -58,7 +59,7 @@ pub(super) fn stamp(event: &Bytes, origin: Origin, now: i64) -> Result<Stamped, 
             .map(|(k, v)| (k.to_owned(), v.to_string()))
             .into(),
         // Written even where the caller gave one: an unknown number counts as info everywhere.
-        level: view.level().to_wire().into(),
+        level: level.to_wire().into(),
         ..Event::default()
     };
     if view.id().is_empty() {
@@ -74,8 +75,8 @@ pub(super) fn stamp(event: &Bytes, origin: Origin, now: i64) -> Result<Stamped, 
     }
     let id = if stamp.event_id.is_empty() { view.id().to_owned() } else { stamp.event_id };
     let timestamp = if stamp.timestamp == 0 { view.timestamp() } else { stamp.timestamp };
-    let facts = Facts::of(&view, view.level(), category);
-    Ok(Stamped { bytes, id, level: view.level(), category, timestamp, facts })
+    let facts = Facts::of(&view, level, category);
+    Ok(Stamped { bytes, id, level, category, timestamp, facts })
 }
 
 /// What must be so whatever the payload; gives the kind.

@@ -18,6 +18,8 @@
 //! # std::io::Result::Ok(())
 //! ```
 
+mod clock;
+mod event_table;
 mod full_screen;
 mod line;
 mod output;
@@ -28,10 +30,12 @@ mod table;
 mod units;
 mod wrapped;
 
+pub use clock::Clock;
+pub use event_table::{EventColumns, EventTable};
 pub use full_screen::{FullScreen, can_draw};
 pub use line::Line;
-pub use output::Output;
+pub use output::{EventOutput, Output};
 pub use screen::{Screen, quiet_end};
 pub use table::{Cell, Column, Table, Tone};
-pub use units::{grouped, human_bytes, human_duration, time_of_day, time_utc};
+pub use units::{grouped, human_bytes, human_duration, time_utc};
 pub use wrapped::wrapped;

@@ -13,3 +13,17 @@ pub enum Output {
     /// One JSON object a line.
     Jsonl,
 }
+
+/// The form in which events are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum EventOutput {
+    /// A sentence for each, for people.
+    #[default]
+    Table,
+    /// The same with kind and all fields.
+    Wide,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line.
+    Jsonl,
+}

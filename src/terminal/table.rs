@@ -2,14 +2,15 @@
 //! its header and the widths that it has, and widens when it must.
 //!
 //! On a terminal a line never exceeds the width: elastic columns shrink, and when the last column has too little room
-//! it goes to a line of its own under the row. Into a pipe nothing is cut and each row stays one line.
+//! it goes to a line of its own under the row; one that wraps goes on below itself. Into a pipe nothing is cut and each row
+//! stays one line.
 
 use std::{borrow::Cow, io, iter::repeat_n};
 
 use anstyle::{AnsiColor, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::Screen;
+use super::{Screen, wrapped};
 use crate::event::Level;
 
 /// Blanks between columns.
@@ -31,13 +32,14 @@ pub struct Column {
     title: &'static str,
     right: bool,
     elastic_min: Option<usize>,
+    wraps: bool,
     width: usize,
 }
 
 impl Column {
     /// Text, as wide as its widest cell.
     pub fn left(title: &'static str) -> Column {
-        Column { title, right: false, elastic_min: None, width: title.width() }
+        Column { title, right: false, elastic_min: None, wraps: false, width: title.width() }
     }
 
     /// Numbers, aligned at the right.
@@ -49,6 +51,12 @@ impl Column {
     #[must_use]
     pub fn elastic(self, min: usize) -> Column {
         Column { elastic_min: Some(min.max(1)), ..self }
+    }
+
+    /// The last column, of sentences: what does not fit goes on in further lines below it, so that nothing is cut.
+    #[must_use]
+    pub fn wraps(self) -> Column {
+        Column { wraps: true, ..self.elastic(LAST_ROOM_MIN) }
     }
 
     /// At least so wide from the start: for rows that come one by one.
@@ -197,6 +205,18 @@ impl Table {
             } else if index > 0 {
                 line.push_str(GAP);
             }
+            if column.wraps && layout.cuts && cell.text.width() > *width {
+                let indent = match layout.last_below {
+                    true => INDENT.to_owned(),
+                    false => " ".repeat(line_width(cells, &layout.widths, index)),
+                };
+                for text in wrapped(&cell.text, *width) {
+                    line.push_str(&screen.paint(cell.tone.style(), &text));
+                    screen.line(line.trim_end())?;
+                    line.clone_from(&indent);
+                }
+                return Ok(());
+            }
             let text = if layout.cuts { cut(&cell.text, *width) } else { Cow::Borrowed(cell.text.as_str()) };
             let padding = repeat_n(' ', width.saturating_sub(text.width()));
             let painted = screen.paint(cell.tone.style(), &text);
@@ -210,6 +230,11 @@ impl Table {
         }
         screen.line(line.trim_end())
     }
+}
+
+/// Where a column begins.
+fn line_width(cells: &[Cell], widths: &[usize], column: usize) -> usize {
+    widths.iter().take(column.min(cells.len())).map(|width| width + GAP.len()).sum()
 }
 
 /// The width of each column, whether the last stands below its row, and whether what is too long is cut.

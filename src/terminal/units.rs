@@ -18,12 +18,6 @@ pub fn time_utc(unix_ms: i64) -> String {
     }
 }
 
-/// The time of day of [`time_utc`]: `09:30:00`.
-pub fn time_of_day(unix_ms: i64) -> String {
-    let time = time_utc(unix_ms);
-    time.get(11..19).map(str::to_owned).unwrap_or(time)
-}
-
 /// `1,234,567`.
 pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
@@ -82,8 +76,6 @@ mod tests {
         assert_eq!(time_utc(UNIX_MS_MAX), "9999-12-31T23:59:59Z");
         assert_eq!(time_utc(-1), "-1ms");
         assert_eq!(time_utc(i64::MAX), "9223372036854775807ms");
-        assert_eq!(time_of_day(1_762_767_000_999), "09:30:00");
-        assert_eq!(time_of_day(-5), "-5ms");
     }
 
     #[test]

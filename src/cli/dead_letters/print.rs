@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, io};
 
 use serde_json::{Value, json};
 
+use super::super::kinds::labelled;
+
 use crate::{
     client::ListedDeadLetter,
     event::{
@@ -12,14 +14,11 @@ use crate::{
         json::{Place, to_value},
     },
     schema::local::DeadLetter,
-    terminal::{Cell, Column, Output, Screen, Table, Tone, human_bytes, time_utc, wrapped},
+    terminal::{Cell, Column, Output, Screen, Table, Tone, human_bytes, time_utc},
 };
 
 /// Digits of the epoch that are shown where two letters have the same lane and sequence.
 const EPOCH_SHOWN: usize = 8;
-
-/// Columns of the longest label.
-const LABEL_WIDTH: usize = 7;
 
 pub(super) fn list(letters: &[ListedDeadLetter], node: &str, output: Output, screen: &mut Screen) -> io::Result<()> {
     match output {
@@ -100,7 +99,7 @@ fn place_of(id: &str) -> &str {
 fn whole(listed: &ListedDeadLetter, node: &str, screen: &mut Screen) -> io::Result<()> {
     let Some(letter) = &listed.letter else {
         let damage = format!("{} in its file, {}", human_bytes(listed.bytes), listed.damage);
-        return facts(&[("letter", listed.id.clone()), ("damaged", damage)], screen);
+        return labelled(&[("letter", listed.id.clone()), ("damaged", damage)], screen);
     };
     let times = if letter.refusals == 1 { "once".to_owned() } else { format!("{} times", letter.refusals) };
     let refused = format!("{times}, last at {}", time_utc(letter.refused_at));
@@ -111,20 +110,8 @@ fn whole(listed: &ListedDeadLetter, node: &str, screen: &mut Screen) -> io::Resu
         ("answer", answer(letter)),
         ("boot", format!("{}, clock {}", letter.boot_id, letter.clock_state)),
     ];
-    facts(&all, screen)?;
+    labelled(&all, screen)?;
     screen.json_document(&event(letter, node))
-}
-
-/// Long texts go on in the next line: what the controller said is never cut off.
-fn facts(facts: &[(&str, String)], screen: &mut Screen) -> io::Result<()> {
-    let mut table = Table::new(&[Column::left("").at_least(LABEL_WIDTH), Column::left("")]).without_header();
-    let room = screen.width().map_or(usize::MAX, |width| width.saturating_sub(LABEL_WIDTH + 2));
-    for (label, text) in facts {
-        for (number, line) in wrapped(text, room).into_iter().enumerate() {
-            table.row([Cell::toned(if number == 0 { *label } else { "" }, Tone::Dim), line.into()]);
-        }
-    }
-    table.print(screen)
 }
 
 /// The event as `rodent events` prints it; `null` where the bytes are no event.

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     client::StatusResponse,
     schema::local::{LaneStatus, LogStatus, UplinkStatus},
-    terminal::{Line, Tone, grouped, human_bytes, human_duration, time_of_day, wrapped},
+    terminal::{Clock, Line, Tone, grouped, human_bytes, human_duration, wrapped},
 };
 
 /// Below this nothing is drawn.
@@ -114,13 +114,13 @@ pub(super) fn draw(view: &View, (width, height): (usize, usize)) -> Vec<Line> {
 
 fn title(view: &View) -> Line {
     let now = view.now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time = time_of_day(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    let time = Clock::Local.time_of_day(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     let up = ago(view.status.started_at, view.now).map(|up| format!("  up {}", human_duration(up))).unwrap_or_default();
     let StatusResponse { version, node_id, .. } = view.status;
     let node = if node_id.is_empty() { String::new() } else { format!("  {node_id}") };
     Line::of(Tone::Mark, "rodent")
         .then(Tone::Plain, &format!(" {version}{node}{up}"))
-        .then(Tone::Dim, &format!("  {time} UTC"))
+        .then(Tone::Dim, &format!("  {time}"))
 }
 
 /// How the agent is, or what has happened to the connection.
@@ -301,14 +301,10 @@ fn events(view: &View, room: usize) -> Vec<Line> {
     }
     let newest = view.events.iter().skip(view.events.len().saturating_sub(rows));
     lines.extend(newest.map(|event| {
-        let subject = if event.subject.is_empty() { String::new() } else { format!("  {}", event.subject) };
-        let text = if event.text.is_empty() { String::new() } else { format!("  {}", event.text) };
         Line::new()
-            .left(10, Tone::Dim, &time_of_day(event.time))
+            .left(10, Tone::Dim, &Clock::Local.time_of_day(event.time))
             .left(10, Tone::of(event.level), event.level.name())
-            .then(Tone::Plain, &event.kind)
-            .then(Tone::Mark, &subject)
-            .then(Tone::Plain, &text)
+            .then(Tone::Plain, &event.text)
     }));
     lines
 }

@@ -22,8 +22,6 @@ const BACKLOG: u32 = 60;
 pub(super) struct Row {
     pub(super) time: i64,
     pub(super) level: Level,
-    pub(super) kind: String,
-    pub(super) subject: String,
     pub(super) text: String,
 }
 
@@ -117,8 +115,7 @@ impl Feed {
 }
 
 fn row(event: &EventView) -> Row {
-    let Summary { subject, text } = Summary::of(event);
-    Row { time: event.timestamp(), level: event.level(), kind: event.kind().as_str().to_owned(), subject, text }
+    Row { time: event.timestamp(), level: event.level(), text: Summary::of(event).text }
 }
 
 #[cfg(test)]

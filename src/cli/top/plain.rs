@@ -17,7 +17,7 @@ use super::{
 use crate::{
     agent,
     client::{Client, StatusResponse},
-    terminal::{Cell, Column, Output, Screen, Table, grouped, human_bytes, time_of_day},
+    terminal::{Cell, Clock, Column, Output, Screen, Table, grouped, human_bytes},
 };
 
 /// Looks once an interval, so many times or until it is ended.
@@ -98,7 +98,7 @@ fn row(status: &StatusResponse, meter: &Meter, time: i64) -> [Cell; 8] {
         |part: fn(&crate::schema::local::LaneStatus) -> u64| log.lanes.iter().map(part).fold(0, u64::saturating_add);
     let bytes = |rate: f64| human_bytes(super::draw::whole(rate));
     [
-        Cell::from(time_of_day(time)),
+        Cell::from(Clock::Local.time_of_day(time)),
         Cell::from(rate_words(rates.accepted)),
         Cell::from(rate_words(rates.delivered)),
         Cell::from(rates.sent_bytes.map_or_else(|| "-".to_owned(), bytes)),

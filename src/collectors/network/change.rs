@@ -92,7 +92,12 @@ pub(super) fn inventory(interfaces: &BTreeMap<&str, &Interface>) -> SystemHostPa
         }
         detail.push_str(&item);
     }
-    SystemHostPayload { subject: "network".into(), detail, operation: SystemHostOperation::Inventory.into() }
+    SystemHostPayload {
+        subject: "network".into(),
+        detail,
+        operation: SystemHostOperation::Inventory.into(),
+        ..Default::default()
+    }
 }
 
 fn configured(before: &Interface, after: &Interface) -> Option<Change> {
@@ -144,6 +149,7 @@ fn change(level: Level, operation: Operation, interface: &Interface) -> Change {
             mac_address: interface.mac.clone(),
             is_up: interface.state == LinkState::Up,
             operation: operation.into(),
+            ..Default::default()
         },
         metadata: Metadata::from([("component".into(), "network".into()), ("action".into(), action(operation))]),
     }

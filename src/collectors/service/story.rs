@@ -165,6 +165,7 @@ fn change(name: &str, (level, operation): Step, known: &Known, unit: &UnitState)
         operation: operation.into(),
         exit_code,
         result,
+        ..Default::default()
     };
     Change { level, payload, metadata }
 }

@@ -269,8 +269,12 @@ impl Watch {
         let count = |condition| states.values().filter(|state| Known::of(state).condition == condition).count();
         let (active, failed) = (count(Condition::Running), count(Condition::Failed));
         let detail = format!("{} services loaded: {active} active, {failed} failed", states.len());
-        let payload =
-            SystemHostPayload { subject: "service".into(), detail, operation: SystemHostOperation::Inventory.into() };
+        let payload = SystemHostPayload {
+            subject: "service".into(),
+            detail,
+            operation: SystemHostOperation::Inventory.into(),
+            ..Default::default()
+        };
         let metadata = Metadata::from([("component".into(), "service".into()), ("action".into(), "inventory".into())]);
         self.context.emitter.system_host(Level::Info, payload, metadata).await?;
         Ok(())

@@ -150,6 +150,7 @@ fn finding(place: &Place, space: &Space, percent: f64, fill: Fill, threshold: f6
         current_value: percent as f32,
         threshold_value: threshold as f32,
         operation: fill.operation().into(),
+        ..Default::default()
     };
     Finding::new(fill.level(), payload, COMPONENT, fill.name())
         .with("mountpoint", &place.mountpoint)

@@ -134,6 +134,7 @@ fn finding(level: Level, place: &Place, size: u64, operation: Operation, action:
         mountpoint: place.mountpoint.clone(),
         size_bytes: bytes(size),
         operation: operation.into(),
+        ..Default::default()
     };
     let finding = Finding::new(level, payload, COMPONENT, action);
     if place.root == "/" { finding } else { finding.with("root", &place.root) }

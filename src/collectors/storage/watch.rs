@@ -267,8 +267,12 @@ impl Known {
             let names = pools.keys().cloned().collect();
             detail = format!("{detail}; {}; {} disks in pools", counted(names, "pool"), zfs::disks(pools));
         }
-        let payload =
-            SystemHostPayload { subject: "storage".into(), detail, operation: SystemHostOperation::Inventory.into() };
+        let payload = SystemHostPayload {
+            subject: "storage".into(),
+            detail,
+            operation: SystemHostOperation::Inventory.into(),
+            ..Default::default()
+        };
         Finding::new(Level::Info, payload, "storage", "inventory")
     }
 }

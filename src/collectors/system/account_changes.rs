@@ -125,6 +125,7 @@ fn user_finding(
         uid: user.uid.cast_signed(),
         groups: listed(accounts.groups_of(name, user)),
         operation: operation.into(),
+        ..Default::default()
     };
     Finding::new(level, payload, COMPONENT, action)
 }
@@ -143,6 +144,7 @@ fn group_finding(
         members: listed(members.iter().cloned().collect()),
         domain: String::new(),
         operation: operation.into(),
+        ..Default::default()
     };
     Finding::new(Level::Info, payload, COMPONENT, action)
 }

@@ -107,7 +107,12 @@ pub(super) fn clean_stop() -> Finding {
 }
 
 fn shutdown(level: Level, operation: SystemShutdownOperation, reason: &str, graceful: bool) -> Finding {
-    let payload = SystemShutdownPayload { operation: operation.into(), reason: reason.to_owned(), graceful };
+    let payload = SystemShutdownPayload {
+        operation: operation.into(),
+        reason: reason.to_owned(),
+        graceful,
+        ..Default::default()
+    };
     let action = if graceful { "stopped" } else { "unclean stop found" };
     Finding::new(level, payload, COMPONENT, action)
 }

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     controller::store::{Query, StoredEvent},
-    event::{EventView, Filter, Summary, json},
-    terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end, time_utc},
+    event::{EventView, Filter, json},
+    terminal::{Clock, EventColumns, EventOutput, EventTable, Screen, quiet_end},
 };
 
 /// How often `--follow` looks for more.
@@ -46,18 +46,21 @@ pub(super) struct Arguments {
     /// Go on with those that come
     #[arg(short, long)]
     follow: bool,
-    /// How to print: table, json (one document) or jsonl (an object a line)
+    /// How to print: table, wide (with kind and all fields), json (one document) or jsonl (an object a line)
     #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
-    output: Output,
+    output: EventOutput,
+    /// Times in UTC, not in this machine's time zone
+    #[arg(long)]
+    utc: bool,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    if arguments.follow && arguments.output == Output::Json {
+    if arguments.follow && arguments.output == EventOutput::Json {
         return Err(Failure::usage("a JSON document has an end; with --follow use -o jsonl"));
     }
     let filter = Filter::parse(&arguments.filter).map_err(Failure::usage)?;
     let reader = arguments.store.read()?;
-    let mut printer = Printer::new(arguments.output);
+    let mut printer = Printer::new(arguments.output, Clock::utc(arguments.utc));
     let mut query = Query { filter, node: arguments.node, since: None, limit: arguments.lines };
     let mut more = print_page(&reader, &mut query, &mut printer)?;
     if !arguments.follow {
@@ -83,19 +86,21 @@ fn print_page(reader: &Reader, query: &mut Query, printer: &mut Printer) -> Resu
 
 struct Printer {
     screen: Screen,
-    table: Table,
-    output: Output,
+    table: EventTable,
+    output: EventOutput,
     printed: bool,
 }
 
 impl Printer {
-    fn new(output: Output) -> Printer {
-        Printer { screen: Screen::stdout(), table: event_table(), output, printed: false }
+    fn new(output: EventOutput, clock: Clock) -> Printer {
+        let screen = Screen::stdout();
+        let shown = EventColumns { node: true, wide: output == EventOutput::Wide, clock };
+        Printer { table: EventTable::new(screen.width(), shown), screen, output, printed: false }
     }
 
     /// Tells a person that there was nothing; a pipe gets nothing then.
     fn say_if_nothing(&mut self) -> std::io::Result<()> {
-        if self.output == Output::Table && !self.printed && self.screen.is_terminal() {
+        if matches!(self.output, EventOutput::Table | EventOutput::Wide) && !self.printed && self.screen.is_terminal() {
             self.screen.line("No stored event matches.")?;
         }
         self.screen.flush()
@@ -106,12 +111,14 @@ impl Printer {
         // What was checked when it came in is an event; if the file was damaged, the others are still worth printing.
         let views = events.iter().filter_map(|event| Some((event, event.view().ok()?)));
         match self.output {
-            Output::Table => {
-                views.for_each(|(event, view)| self.table.row(event_row(event, &view)));
+            EventOutput::Table | EventOutput::Wide => {
+                views.for_each(|(event, view)| self.table.row(&view, &event.node));
                 self.table.print(&mut self.screen)?;
             }
-            Output::Json => self.screen.json_document(&views.map(|(e, v)| event_json(e, &v)).collect::<Vec<_>>())?,
-            Output::Jsonl => {
+            EventOutput::Json => {
+                self.screen.json_document(&views.map(|(e, v)| event_json(e, &v)).collect::<Vec<_>>())?
+            }
+            EventOutput::Jsonl => {
                 for (event, view) in views {
                     self.screen.json(&event_json(event, &view))?;
                 }
@@ -119,31 +126,6 @@ impl Printer {
         }
         self.screen.flush()
     }
-}
-
-/// The columns of stored events, wide enough for most, so that they stay in line while more come.
-fn event_table() -> Table {
-    Table::new(&[
-        Column::left("TIME").at_least("2026-11-10T09:30:00Z".len()),
-        Column::left("NODE").at_least(8).elastic(8),
-        Column::left("LEVEL").at_least("error".len()),
-        Column::left("KIND").at_least("service.status.restarted".len()).elastic(20),
-        Column::left("SUBJECT").at_least(12).elastic(10),
-        Column::left("TEXT"),
-    ])
-}
-
-fn event_row(event: &StoredEvent, view: &EventView) -> [Cell; 6] {
-    let Summary { subject, text } = Summary::of(view);
-    let tone = Tone::of(view.level());
-    [
-        Cell::toned(time_utc(view.timestamp()), Tone::Dim),
-        Cell::from(&*event.node),
-        Cell::toned(view.level().name(), tone),
-        Cell::toned(view.kind().as_str(), tone),
-        Cell::from(subject),
-        Cell::from(text),
-    ]
 }
 
 fn event_json(event: &StoredEvent, view: &EventView) -> Value {

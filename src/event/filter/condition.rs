@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{FilterError, Pattern, field::FieldPath};
-use crate::event::{EventView, Level, kind, spelling};
+use crate::event::{EventView, Level, Summary, kind, spelling};
 
 /// `level>=warn`, `pool_name=tank`.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ enum Subject {
     Kind,
     Source,
     Id,
+    /// The sentence.
+    Text,
     Metadata(String),
     Field(FieldPath),
 }
@@ -34,32 +36,43 @@ pub(super) enum Comparison {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
+    /// The value is part of the text, whatever the case.
+    Contains,
 }
 
 impl Comparison {
     /// As written; the longer first, for `>=` begins with `>`.
-    const ALL: [(&'static str, Comparison); 6] = [
+    const ALL: [(&'static str, Comparison); 7] = [
         ("!=", Comparison::NotEqual),
         ("<=", Comparison::LessOrEqual),
         (">=", Comparison::GreaterOrEqual),
         ("=", Comparison::Equal),
         ("<", Comparison::Less),
         (">", Comparison::Greater),
+        ("~", Comparison::Contains),
     ];
 
     /// Whether it needs an order, which only levels and numbers have.
     pub(super) fn is_by_order(self) -> bool {
-        !matches!(self, Comparison::Equal | Comparison::NotEqual)
+        !matches!(self, Comparison::Equal | Comparison::NotEqual | Comparison::Contains)
     }
 
     /// Whether it holds for a value that compares like this; `!=` is asked as `=` and turned round by the caller.
     pub(super) fn accepts(self, ordering: Ordering) -> bool {
         match self {
-            Comparison::Equal | Comparison::NotEqual => ordering == Ordering::Equal,
+            Comparison::Equal | Comparison::NotEqual | Comparison::Contains => ordering == Ordering::Equal,
             Comparison::Less => ordering == Ordering::Less,
             Comparison::LessOrEqual => ordering != Ordering::Greater,
             Comparison::Greater => ordering == Ordering::Greater,
             Comparison::GreaterOrEqual => ordering != Ordering::Less,
+        }
+    }
+
+    /// Whether a text is what is asked for; `!=` is turned round by the caller.
+    pub(super) fn matches(self, value: &Pattern, text: &str) -> bool {
+        match self {
+            Comparison::Contains => text.to_lowercase().contains(value.text()),
+            _ => value.matches(text),
         }
     }
 
@@ -82,42 +95,67 @@ impl Condition {
                 check_category(&value).map_err(at_fault)?;
                 Subject::Category
             }
+            "kind" if comparison == Comparison::Contains => Subject::Kind,
             "kind" => {
                 value = super::kind_pattern(value.text())?;
                 Subject::Kind
             }
             "source" => Subject::Source,
             "id" => Subject::Id,
+            "text" => Subject::Text,
+            "lane" => return Err(at_fault("an event does not say in which lane it lies: level>=error comes close, and payload.lane is that of a loss record".into())),
             _ => match key.strip_prefix("meta.") {
                 Some(key) => Subject::Metadata(key.to_owned()),
                 None => Subject::Field(FieldPath::parse(key, comparison, &value).map_err(at_fault)?),
             },
         };
         if comparison.is_by_order() && !matches!(subject, Subject::Level(_) | Subject::Field(_)) {
-            return Err(at_fault(format!("{key} is text: compare with = or !=, not {}", comparison.symbol())));
+            return Err(at_fault(format!("{key} is text: compare with =, != or ~, not {}", comparison.symbol())));
+        }
+        if comparison == Comparison::Contains && matches!(subject, Subject::Level(_)) {
+            return Err(at_fault("a level is compared with =, !=, <, <=, > or >=".into()));
+        }
+        if comparison == Comparison::Contains {
+            value = Pattern::new(&value.text().to_lowercase());
         }
         Ok(Some(Condition { subject, comparison, value }))
     }
 
     pub(super) fn holds(&self, event: &EventView) -> bool {
+        let matches = |text: &str| self.comparison.matches(&self.value, text);
         let is = match &self.subject {
             Subject::Level(level) => self.comparison.accepts(event.level().cmp(level)),
-            Subject::Category => self.value.matches(event.kind().category()),
+            Subject::Category => matches(event.kind().category()),
+            Subject::Kind if self.comparison == Comparison::Contains => matches(event.kind().as_str()),
             Subject::Kind => self.value.matches_at_dots(event.kind().as_str()),
-            Subject::Source => self.value.matches(event.source()),
-            Subject::Id => self.value.matches(event.id()),
-            Subject::Metadata(key) => event.metadata(key).is_some_and(|value| self.value.matches(value)),
+            Subject::Source => matches(event.source()),
+            Subject::Id => matches(event.id()),
+            Subject::Text => matches(&Summary::of(event).text),
+            Subject::Metadata(key) => event.metadata(key).is_some_and(matches),
             Subject::Field(path) => {
                 event.payload().is_some_and(|payload| path.matches(payload, self.comparison, &self.value))
             }
         };
         is != (self.comparison == Comparison::NotEqual)
     }
+
+    /// The field of a payload that it asks for.
+    pub(super) fn field(&self) -> Option<&FieldPath> {
+        match &self.subject {
+            Subject::Field(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Whether only an event that has the field can meet it.
+    pub(super) fn asks_for_presence(&self) -> bool {
+        self.comparison != Comparison::NotEqual
+    }
 }
 
 /// Key, comparison and value, at the first comparison.
 fn divide(word: &str) -> Option<(&str, Comparison, &str)> {
-    let at = word.find(['=', '<', '>']).map(|at| if word[..at].ends_with('!') { at - 1 } else { at })?;
+    let at = word.find(['=', '<', '>', '~']).map(|at| if word[..at].ends_with('!') { at - 1 } else { at })?;
     let (key, rest) = word.split_at(at);
     let (symbol, comparison) = Comparison::ALL.iter().find(|(symbol, _)| rest.starts_with(symbol))?;
     Some((key, *comparison, &rest[symbol.len()..]))

@@ -40,6 +40,11 @@ impl FieldPath {
         }
     }
 
+    /// Whether a payload of this type has the field.
+    pub(super) fn is_in(&self, message: &MessageDescriptor) -> bool {
+        self.leaf(message).is_some()
+    }
+
     /// Whether the payload has the field and one of its values compares so.
     pub(super) fn matches(&self, message: &DynamicMessage, comparison: Comparison, value: &Pattern) -> bool {
         let Some(field) = message.descriptor().get_field_by_name(&self.name).filter(|f| !is_redacted(f)) else {
@@ -50,7 +55,7 @@ impl FieldPath {
             (Value::Map(map), Some(key)) => {
                 map.iter().any(|(k, v)| json::key_text(k) == *key && compares(&map_value(&field), v, comparison, value))
             }
-            (Value::Map(map), None) => map.keys().any(|k: &MapKey| value.matches(&json::key_text(k))),
+            (Value::Map(map), None) => map.keys().any(|k: &MapKey| comparison.matches(value, &json::key_text(k))),
             (Value::List(list), _) => list.iter().any(|v| self.element_matches(&field, v, comparison, value)),
             (single, _) => self.element_matches(&field, single, comparison, value),
         }
@@ -86,12 +91,12 @@ fn map_value(field: &FieldDescriptor) -> FieldDescriptor {
 fn compares(field: &FieldDescriptor, found: &Value, comparison: Comparison, value: &Pattern) -> bool {
     let by_number = |ordering: Option<std::cmp::Ordering>| ordering.is_some_and(|o| comparison.accepts(o));
     let integer = |n: i128| match value.has_wildcard() {
-        true => value.matches(&n.to_string()),
+        true => comparison.matches(value, &n.to_string()),
         false => by_number(whole_or_float(field, value.text()).and_then(|wanted| wanted.order(n))),
     };
     match found {
-        Value::Bool(found) => value.matches(&found.to_string()),
-        Value::String(found) => value.matches(found),
+        Value::Bool(found) => comparison.matches(value, &found.to_string()),
+        Value::String(found) => comparison.matches(value, found),
         Value::I32(n) => integer((*n).into()),
         Value::I64(n) => integer((*n).into()),
         Value::U32(n) => integer((*n).into()),
@@ -138,6 +143,9 @@ fn fits(field: &FieldDescriptor, comparison: Comparison, value: &Pattern) -> boo
     if field.is_map() {
         return !comparison.is_by_order();
     }
+    if comparison == Comparison::Contains {
+        return field.kind() == Kind::String;
+    }
     let is_glob = value.has_wildcard() && !comparison.is_by_order();
     match field.kind() {
         Kind::String => !comparison.is_by_order(),
@@ -155,6 +163,7 @@ fn fits(field: &FieldDescriptor, comparison: Comparison, value: &Pattern) -> boo
 fn misfit(field: &FieldDescriptor, all: &[&FieldDescriptor], comparison: Comparison, value: &Pattern) -> String {
     let (name, text, symbol) = (field.name(), value.text(), comparison.symbol());
     match field.kind() {
+        _ if comparison == Comparison::Contains => format!("{name} is no text: ~ looks for a part of one"),
         Kind::Enum(_) if !comparison.is_by_order() => {
             let kinds = all.iter().map(|field| field.kind());
             let names: BTreeSet<String> =
@@ -173,10 +182,19 @@ fn misfit(field: &FieldDescriptor, all: &[&FieldDescriptor], comparison: Compari
 }
 
 fn unknown(key: &str) -> String {
-    let mut names: BTreeSet<String> = ["level", "category", "kind", "source", "id"].map(str::to_owned).into();
+    let mut names: BTreeSet<String> = ["level", "category", "kind", "source", "id", "text"].map(str::to_owned).into();
     for subject in &CATALOGUE.subjects {
         names.extend(subject.message.fields().map(|field| field.name().to_owned()));
     }
     let suggestion = spelling::suggestion(spelling::nearest(key, names.iter().map(String::as_str)));
     format!("no payload has a field \"{key}\" (metadata is asked for as meta.KEY){suggestion}")
+}
+
+impl std::fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.rest {
+            Some(rest) => write!(f, "{}.{rest}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
 }

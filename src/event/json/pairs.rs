@@ -10,13 +10,13 @@ use crate::{
 };
 
 /// Builds an event from a kind and `field=value` pairs, as `rodent emit` takes them. A list takes its field once for
-/// each element, a map takes `field.key=value`.
+/// each element, a map takes `field.key=value`. Without a level it has that of its kind.
 ///
 /// # Errors
 /// As [`from_str`](super::from_str); also when a field that holds one value is given twice.
 pub fn from_pairs(
     kind: &str,
-    level: Level,
+    level: Option<Level>,
     fields: &[(String, String)],
     metadata: Metadata,
 ) -> Result<Event, JsonError> {
@@ -26,7 +26,7 @@ pub fn from_pairs(
             insert(&mut payload, &subject.message, path, value, "payload")?;
         }
     }
-    let document = json!({ "kind": kind, "level": level.name(), "payload": payload, "metadata": metadata });
+    let document = json!({ "kind": kind, "level": level.map(Level::name), "payload": payload, "metadata": metadata });
     typed(&read::event(document)?)
 }
 

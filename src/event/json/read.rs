@@ -10,9 +10,9 @@ use crate::event::{
     is_redacted, kind, spelling, unit,
 };
 
-/// Keys that the short form knows; the last four say where an event was found and who sent it: the agent's to say, and so
-/// read past.
-const KEYS: [&str; 13] = [
+/// Keys that the short form knows; the last five say where an event was found, who sent it, and what it means in words: not
+/// the writer's to say, and so read past.
+const KEYS: [&str; 14] = [
     "kind",
     "payload",
     "id",
@@ -26,6 +26,7 @@ const KEYS: [&str; 13] = [
     "lane",
     "sequence",
     "origin",
+    "text",
 ];
 
 pub(super) fn event(document: Json) -> Result<EventView, JsonError> {
@@ -40,9 +41,6 @@ pub(super) fn event(document: Json) -> Result<EventView, JsonError> {
     for (key, value) in &entries {
         read_entry(&mut event, key, value)?;
     }
-    if !entries.contains_key("level") {
-        event.set_field(&CATALOGUE.fields.level, Value::EnumNumber(Level::Info.to_wire().into()));
-    }
     if let Some(unknown) = entries.get(unknown::KEY) {
         let before = CATALOGUE.subject_of(&event).map(|subject| &subject.name);
         unknown::merge(&mut event, text(unknown::KEY, unknown)?)?;
@@ -50,7 +48,14 @@ pub(super) fn event(document: Json) -> Result<EventView, JsonError> {
             return Err(JsonError::new(format!("{}: they are those of another kind", unknown::KEY)));
         }
     }
-    check_kind(EventView::new(event), &entries)
+    let event = check_kind(EventView::new(event), &entries)?;
+    if entries.contains_key("level") {
+        return Ok(event);
+    }
+    let level = event.meaning().map_or(Level::Info, |meaning| meaning.level);
+    let mut event = event.into_message();
+    event.set_field(&CATALOGUE.fields.level, Value::EnumNumber(level.to_wire().into()));
+    Ok(EventView::new(event))
 }
 
 /// What is said of the payload twice must agree.

@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value as Json, json};
 
 use super::{Place, unknown};
 use crate::event::{
-    EventView, Level, MASK, RESERVED_PREFIX,
+    EventView, Level, MASK, RESERVED_PREFIX, Summary,
     catalogue::{CATALOGUE, value},
     enumeration, is_redacted, unit,
 };
@@ -31,6 +31,9 @@ pub(super) fn event(event: &EventView, node: Option<&str>, place: Option<&Place>
     set("level", level(event.level_number()));
     set("category", category(event));
     set("source", event.source().into());
+    if event.payload().is_some() {
+        set("text", Summary::of(event).text.into());
+    }
     if let Some((subject, payload)) = event.subject().zip(event.payload()) {
         set("payload", message(payload, subject.operation.as_ref()));
     }

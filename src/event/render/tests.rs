@@ -5,10 +5,15 @@ use prost::Message;
 use super::*;
 use crate::schema::{DESCRIPTORS, Payload, events::*};
 
-fn summary(payload: impl Payload) -> (String, String) {
+fn summary(payload: impl Payload) -> Summary {
     let event = Event { event_payload: Some(payload.into_event_payload()), source: "agent".into(), ..Event::default() };
-    let Summary { subject, text } = Summary::of(&EventView::from(&event));
-    (subject, text)
+    Summary::of(&EventView::from(&event))
+}
+
+/// Subject and fields.
+fn words(payload: impl Payload) -> (String, String) {
+    let Summary { subject, fields, .. } = summary(payload);
+    (subject, fields)
 }
 
 fn strings(texts: &[&str]) -> Vec<String> {
@@ -16,7 +21,7 @@ fn strings(texts: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn the_subject_is_the_name_of_the_thing_and_the_text_is_the_rest() {
+fn an_event_is_told_in_a_sentence_and_its_fields_in_words() {
     let pool = StoragePoolPayload {
         pool_name: "tank".into(),
         devices: strings(&["sda", "sdb"]),
@@ -25,7 +30,10 @@ fn the_subject_is_the_name_of_the_thing_and_the_text_is_the_rest() {
         operation: 4,
         ..Default::default()
     };
-    assert_eq!(summary(pool), ("tank".into(), "devices=sda,sdb raid_type=raidz2 size_bytes=1.0TiB".into()));
+    let summary = summary(pool);
+    assert_eq!(summary.subject, "tank");
+    assert!(summary.text.starts_with("Pool tank "), "{}", summary.text);
+    assert_eq!(summary.fields, "pool_name=tank devices=sda,sdb raid_type=raidz2 size_bytes=1.0TiB");
     let service = ServiceStatusPayload {
         service_name: "smbd.service".into(),
         status: "failed".into(),
@@ -33,26 +41,22 @@ fn the_subject_is_the_name_of_the_thing_and_the_text_is_the_rest() {
         exit_code: 2,
         ..Default::default()
     };
-    assert_eq!(summary(service), ("smbd.service".into(), "status=failed uptime_seconds=1d2h exit_code=2".into()));
+    let fields = "service_name=smbd.service status=failed uptime_seconds=1d2h exit_code=2";
+    assert_eq!(words(service), ("smbd.service".into(), fields.into()));
 }
 
 #[test]
 fn where_nothing_names_the_thing_the_source_stands() {
     let shutdown = SystemShutdownPayload { reason: "power button".into(), graceful: true, ..Default::default() };
-    assert_eq!(summary(shutdown), ("agent".into(), "reason=\"power button\" graceful=true".into()));
-    assert_eq!(summary(NetworkDnsPayload::default()), ("agent".into(), String::new()));
+    assert_eq!(words(shutdown), ("agent".into(), "reason=\"power button\" graceful=true".into()));
+    assert_eq!(words(NetworkDnsPayload::default()), ("agent".into(), String::new()));
 }
 
 #[test]
-fn a_later_name_stands_in_for_an_empty_first_one() {
-    let login = SecurityAuthPayload { method: "password".into(), source_ip: "10.0.0.9".into(), ..Default::default() };
-    assert_eq!(summary(login), ("10.0.0.9".into(), "method=password".into()));
-}
-
-#[test]
-fn detail_is_prose() {
-    let host = SystemHostPayload { subject: "nas-1".into(), detail: "up for 3 days".into(), operation: 1 };
-    assert_eq!(summary(host), ("nas-1".into(), "up for 3 days".into()));
+fn what_stands_in_names_a_thing_that_has_no_name() {
+    let disk = StorageDiskPayload { device_path: "/dev/sdc".into(), ..Default::default() };
+    assert_eq!(words(disk.clone()).0, "/dev/sdc");
+    assert_eq!(words(StorageDiskPayload { device_id: "ata-X_1".into(), ..disk }).0, "ata-X_1");
 }
 
 #[test]
@@ -62,19 +66,21 @@ fn times_maps_and_long_lists_are_readable() {
         issued_time: 1_767_225_600,
         ..SecurityCertificatePayload::default()
     };
-    assert_eq!(summary(certificate).1, "issued_time=2026-01-01T00:00:00Z");
+    assert_eq!(words(certificate).1, "cert_id=web issued_time=2026-01-01T00:00:00Z");
     let startup = SystemStartupPayload {
-        rodent_id: "n".into(),
         system_info: [("os".to_owned(), "Debian 13".to_owned()), ("cpus".to_owned(), "4".to_owned())].into(),
         ..Default::default()
     };
-    assert_eq!(summary(startup).1, "system_info.cpus=4 system_info.os=\"Debian 13\"");
+    assert_eq!(words(startup).1, "system_info.cpus=4 system_info.os=\"Debian 13\"");
     let user = SystemUserPayload {
         username: "u".into(),
         groups: (0..11).map(|i| format!("g{i}")).collect(),
+        operation: 1,
         ..Default::default()
     };
-    assert_eq!(summary(user).1, "groups=g0,g1,g2,g3,g4,g5,g6,g7,+3");
+    let user = summary(user);
+    assert_eq!(user.fields, "username=u groups=g0,g1,g2,g3,g4,g5,g6,g7,+3");
+    assert!(user.text.contains("g6, g7, and 3 more"), "{}", user.text);
 }
 
 #[test]
@@ -84,7 +90,10 @@ fn an_event_cannot_write_over_the_terminal() {
         raid_type: "a\tb\u{202e}\u{9b}".into(),
         ..Default::default()
     };
-    assert_eq!(summary(pool), ("\\u{1b}[2Jtank\\n".into(), "raid_type=a\\tb\\u{202e}\\u{9b}".into()));
+    let summary = summary(pool);
+    assert_eq!(summary.subject, "\\u{1b}[2Jtank\\n");
+    assert_eq!(summary.fields, "pool_name=\\u{1b}[2Jtank\\n raid_type=a\\tb\\u{202e}\\u{9b}");
+    assert!(summary.text.contains("\\u{1b}[2Jtank\\n") && !summary.text.contains('\u{1b}'), "{}", summary.text);
 }
 
 #[test]
@@ -94,26 +103,17 @@ fn a_json_document_stays_one_word_of_a_shell() {
         transfer_info_json: r#"{"bytes": 1}"#.into(),
         ..Default::default()
     };
-    assert_eq!(summary(transfer).1, r#"transfer_info_json='{"bytes": 1}'"#);
+    assert_eq!(words(transfer).1, r#"transfer_id=t transfer_info_json='{"bytes": 1}'"#);
 }
 
 #[test]
-fn redacted_values_are_masked_in_subject_and_text() {
+fn redacted_values_are_masked_wherever_they_stand() {
     let bytes =
         crate::schema::wire::RegisterResponse { private_key: "KEY".into(), success: true, ..Default::default() }
             .encode_to_vec();
     let descriptor = DESCRIPTORS.get_message_by_name("rodent.RegisterResponse").expect("in the schema");
-    let message = DynamicMessage::decode(descriptor, bytes.as_slice()).expect("its own encoding");
-    let Summary { subject, text } = Summary::of_payload(&message, "x");
-    assert_eq!((subject.as_str(), text.as_str()), ("x", "success=true private_key=[redacted]"));
-}
-
-#[test]
-fn what_this_version_does_not_know_is_mentioned() {
-    let event = EventView::decode(&[0x5a, 0x05, 0xb2, 0x06, 0x02, 0x08, 0x01]).expect("an event");
-    assert_eq!(Summary::of(&event).text, "(no payload that this version knows)");
-    // storage_event { pool_event { pool_name: "t", field 900: 1 } }
-    let event = EventView::decode(&[0x5a, 0x08, 0x0a, 0x06, 0x0a, 0x01, b't', 0xa0, 0x38, 0x01]).expect("an event");
-    let Summary { subject, text } = Summary::of(&event);
-    assert_eq!((subject.as_str(), text.as_str()), ("t", "(and 1 that this version does not know)"));
+    let message = DynamicMessage::decode(descriptor.clone(), bytes.as_slice()).expect("its own encoding");
+    assert_eq!(fields(&message), "success=true private_key=[redacted]");
+    let key = descriptor.get_field_by_name("private_key").expect("a field");
+    assert_eq!(shown(&key, &message.get_field(&key)), "[redacted]");
 }

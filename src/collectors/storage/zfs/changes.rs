@@ -235,6 +235,7 @@ impl PoolView<'_> {
             size_bytes: bytes(self.pool.size_bytes.unwrap_or_default()),
             used_bytes: bytes(self.pool.used_bytes.unwrap_or_default()),
             operation: operation.into(),
+            ..Default::default()
         };
         Finding::new(level, payload, COMPONENT, action)
     }

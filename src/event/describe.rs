@@ -1,0 +1,139 @@
+//! What the schema says about a kind, for people: its sentence, what it begins and ends, its fields.
+
+use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind as Holds};
+
+use super::{
+    Kind, Meaning,
+    catalogue::{CATALOGUE, Subject},
+    enumeration, kind,
+    meaning::{Options, Role},
+    unit::Unit,
+};
+
+/// A kind and what it means.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Its name.
+    pub kind: Kind,
+    /// What the schema says of it.
+    pub meaning: &'static Meaning,
+    /// The sentence in short: what may be missing is left out, and fields are named.
+    pub outline: String,
+    subject: &'static Subject,
+}
+
+/// A field of a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldDescription {
+    /// As filters, `emit` and JSON name it.
+    pub name: String,
+    /// What it holds, in words.
+    pub holds: String,
+    /// The parts that it plays, in words.
+    pub roles: Vec<&'static str>,
+}
+
+impl Description {
+    /// Of a kind of the schema.
+    pub fn of(name: &str) -> Option<Description> {
+        let (subject, operation) = CATALOGUE.resolve(name)?;
+        let meaning = subject.meanings.of(operation);
+        Some(Description { kind: subject.kind(operation), meaning, outline: meaning.template.outline(), subject })
+    }
+
+    /// Of every kind that the schema can name, sorted. Kinds in two parts are left out where their payload has operations: they
+    /// only stand for one that was not said.
+    pub fn all() -> impl Iterator<Item = Description> {
+        let said = |its: &Description| its.subject.operation.is_none() || its.kind.as_str() != its.subject.name;
+        kind::all().iter().filter_map(|kind| Description::of(kind.as_str())).filter(said)
+    }
+
+    /// The payload's fields in the order of their numbers, less the operation.
+    pub fn fields(&self) -> Vec<FieldDescription> {
+        let options = Options::new();
+        let mut fields: Vec<_> =
+            self.subject.message.fields().filter(|field| Some(field) != self.subject.operation.as_ref()).collect();
+        fields.sort_by_key(FieldDescriptor::number);
+        let describe = |field: &FieldDescriptor| FieldDescription {
+            name: field.name().to_owned(),
+            holds: holds(field),
+            roles: options.roles(field).into_iter().filter_map(role).collect(),
+        };
+        fields.iter().map(describe).collect()
+    }
+}
+
+fn role(role: Role) -> Option<&'static str> {
+    Some(match role {
+        Role::None => return None,
+        Role::Subject => "names the thing",
+        Role::StandIn => "names the thing where nothing else does",
+        Role::Actor => "who did it",
+        Role::Address => "from or to where",
+        Role::Result => "how it ended",
+        Role::Label => "one of few values",
+        Role::Secret => "secret: never shown",
+        Role::Personal => "personal",
+    })
+}
+
+fn holds(field: &FieldDescriptor) -> String {
+    if let Holds::Message(entry) = field.kind()
+        && field.is_map()
+    {
+        return format!("{} for each {}", single(&entry.map_entry_value_field()), single(&entry.map_entry_key_field()));
+    }
+    if field.is_list() { format!("any number of {}", single(field)) } else { single(field) }
+}
+
+fn single(field: &FieldDescriptor) -> String {
+    let unit = match Unit::of(field.name()) {
+        Some(Unit::Bytes) => "bytes, such as 1GiB",
+        Some(Unit::Seconds) => "seconds, such as 90s",
+        Some(Unit::Time) => "time",
+        None => "number",
+    };
+    match field.kind() {
+        Holds::String => "text".to_owned(),
+        Holds::Bool => "true or false".to_owned(),
+        Holds::Float | Holds::Double => "number with a fraction".to_owned(),
+        Holds::Bytes => "bytes in base64".to_owned(),
+        Holds::Enum(enumeration) => one_of(&enumeration),
+        Holds::Message(message) => message.name().to_owned(),
+        _ => unit.to_owned(),
+    }
+}
+
+fn one_of(enumeration: &EnumDescriptor) -> String {
+    format!("one of {}", enumeration::short_names(enumeration).join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_described_with_its_fields_and_what_they_hold() {
+        let pool = Description::of("storage.pool.created").expect("a kind");
+        let holds = |name: &str| {
+            let fields = pool.fields();
+            fields.iter().find(|field| field.name == name).map(|field| field.holds.clone())
+        };
+        assert_eq!(holds("pool_name").as_deref(), Some("text"));
+        assert_eq!(holds("devices").as_deref(), Some("any number of text"));
+        assert_eq!(holds("size_bytes").as_deref(), Some("bytes, such as 1GiB"));
+        assert_eq!(holds("operation"), None);
+        let startup = Description::of("system.startup.started").expect("a kind").fields();
+        assert!(startup.iter().any(|field| field.name == "system_info" && field.holds == "text for each text"));
+        assert!(Description::of("storage.pool.burnt").is_none());
+    }
+
+    #[test]
+    fn every_kind_is_listed_but_those_that_stand_for_an_operation_that_was_not_said() {
+        let names: Vec<String> = Description::all().map(|its| its.kind.to_string()).collect();
+        assert!(
+            names.contains(&"system.registration".to_owned()) && names.contains(&"storage.pool.created".to_owned())
+        );
+        assert!(!names.contains(&"storage.pool".to_owned()));
+    }
+}
