@@ -71,6 +71,25 @@ use crate::{
     telemetry::{ErrorChain, logging::LogLevel, message},
 };
 
+/// Kinds that the agent itself emits, and its log.
+const OWN: [(&str, &[&str]); 2] = [
+    (
+        "agent",
+        &[
+            "system.config_changed.updated",
+            "system.host.dead_letters_purged",
+            "system.host.event_log_*",
+            "system.registration",
+        ],
+    ),
+    ("event_log", &["system.loss"]),
+];
+
+/// Who emits, in alphabetical order within collectors and the agent, and patterns of the kinds.
+pub fn emitters() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    OWN.into_iter().chain(crate::collectors::ALL.iter().map(|spec| (spec.name, spec.emits)))
+}
+
 /// How long delivery may go on after the agent was told to stop. What is not delivered by then stays in the log.
 pub const GRACE: Duration = Duration::from_secs(3);
 

@@ -36,6 +36,8 @@ pub struct Spec {
     pub name: &'static str,
     /// One line for people.
     pub about: &'static str,
+    /// Patterns of the kinds that it emits.
+    pub emits: &'static [&'static str],
     /// Whether it runs when the configuration does not say.
     pub enabled: bool,
     /// Reads its settings and makes it.

@@ -48,6 +48,39 @@ impl Daemon {
             Daemon::Mdadm => "mdadm",
         }
     }
+
+    /// Patterns of the kinds that its hook tells of.
+    pub fn emits(self) -> &'static [&'static str] {
+        match self {
+            Daemon::Zed => &[
+                "storage.pool.created",
+                "storage.pool.deleted",
+                "storage.pool.errors",
+                "storage.disk.health_changed",
+                "storage.dataset.created",
+                "storage.dataset.deleted",
+                "storage.dataset.property_changed",
+                "storage.snapshot",
+                "storage.transfer.started",
+                "storage.transfer.completed",
+            ],
+            Daemon::Smartd => &["storage.disk.health_changed", "storage.disk_probe.failed", "system.host.hook_tested"],
+            Daemon::Mdadm => &[
+                "storage.pool.degraded",
+                "storage.pool.imported",
+                "storage.pool.online",
+                "storage.pool.removed",
+                "storage.pool.resilver_started",
+                "storage.pool.resilver_completed",
+                "storage.pool.scrub_started",
+                "storage.pool.scrub_completed",
+                "storage.pool.spares_missing",
+                "storage.disk.added_to_pool",
+                "storage.disk.state_changed",
+                "system.host.hook_tested",
+            ],
+        }
+    }
 }
 
 impl fmt::Display for Daemon {

@@ -31,10 +31,11 @@ impl EventTable {
     /// For a terminal of this many columns, or a pipe.
     pub fn new(width: Option<usize>, shown: EventColumns) -> EventTable {
         let has_kind = shown.wide || width.is_none_or(|width| width >= KIND_FROM);
-        let mut columns = vec![Column::left("TIME").at_least(shown.clock.width()), Column::left("LEVEL").at_least(5)];
+        let mut columns = vec![Column::left("TIME").at_least(shown.clock.width())];
         if shown.node {
             columns.push(Column::left("NODE").at_least(8).elastic(8));
         }
+        columns.push(Column::left("LEVEL").at_least(5));
         if has_kind {
             columns.push(Column::left("KIND").at_least(24).elastic(20));
         }
@@ -46,11 +47,11 @@ impl EventTable {
     pub fn row(&mut self, event: &EventView, node: &str) {
         let (level, Summary { text, fields, .. }) = (event.level(), Summary::of(event));
         let tone = Tone::of(level);
-        let mut cells =
-            vec![Cell::toned(self.shown.clock.time(event.timestamp()), Tone::Dim), Cell::toned(level.name(), tone)];
+        let mut cells = vec![Cell::toned(self.shown.clock.time(event.timestamp()), Tone::Dim)];
         if self.shown.node {
             cells.push(node.into());
         }
+        cells.push(Cell::toned(level.name(), tone));
         if self.has_kind {
             cells.push(event.kind().as_str().into());
         }

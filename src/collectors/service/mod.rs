@@ -22,6 +22,13 @@ use crate::settings::Table;
 pub(super) const SPEC: Spec = Spec {
     name: "service",
     about: "services of systemd",
+    emits: &[
+        "service.status.started",
+        "service.status.stopped",
+        "service.status.restarted",
+        "service.status.failed",
+        "system.host.inventory",
+    ],
     enabled: true,
     build: |table| Box::new(Service { settings: Settings::read(table) }),
 };

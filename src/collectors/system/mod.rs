@@ -19,6 +19,19 @@ use crate::settings::Table;
 pub(super) const SPEC: Spec = Spec {
     name: "system",
     about: "boots and stops, users and groups, host name and clock, heartbeat",
+    emits: &[
+        "identity.group",
+        "system.host.clock_*",
+        "system.host.heartbeat",
+        "system.host.hostname_changed",
+        "system.host.inventory",
+        "system.host.reboot_*",
+        "system.shutdown",
+        "system.startup.cold_boot",
+        "system.startup.service_restart",
+        "system.startup.started",
+        "system.user",
+    ],
     enabled: true,
     build: |table| Box::new(System { settings: Settings::read(table) }),
 };

@@ -146,9 +146,9 @@ async fn the_database_can_be_looked_into_while_it_is_written() {
     let found = place.lines(&["events", "level>=error"]);
     assert_eq!((found.len(), &found[0]["id"], &found[0]["node"]), (1, &"n2".into(), &"nas-1".into()));
     assert_eq!(place.lines(&["events", "--node", "nas-2"]), [Value::Null; 0]);
-    let table = text(&place.run(&["events", "-n", "1", "--store", &place.store()]).stdout);
+    let table = text(&place.run(&["events", "-n", "1", "--utc", "--store", &place.store()]).stdout);
     let row: Vec<_> = table.lines().nth(1).expect("a row").split_whitespace().take(5).collect();
-    assert_eq!(row, ["2027-01-15T08:00:00Z", "nas-1", "info", "storage.pool", "tank"]);
+    assert_eq!(row, ["2027-01-15T08:00:00Z", "nas-1", "info", "storage.pool", "Pool"]);
     let lanes: Vec<_> = place.lines(&["nodes"])[0]["streams"].as_array().expect("a list").clone();
     assert_eq!(lanes.iter().map(|lane| lane["lane"].clone()).collect::<Vec<_>>(), ["routine", "urgent"]);
 }

@@ -1,0 +1,98 @@
+//! docs/events.md is what the schema says of every kind, and who emits it.
+//!
+//! `RODENT_EVENTS=write` writes it anew.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+
+use rodent::{
+    agent,
+    event::{Description, Filter, Kind, kind},
+    hooks::Daemon,
+};
+
+const HEAD: &str = "\
+# Events
+
+Every kind of event, made from the schema: its level when its emitter gives none, its sentence, what it says about how a
+thing is, what to do about it, and who emits it. `rodent kinds` lists the same, `rodent describe KIND` tells more of one.
+
+In a sentence, `{field}` stands for what the event has in that field, `{one|another}` for the first of them that is set, and what
+stands in `[…]` is left out when the field is not set.
+
+*State*: **tells** of a state of its subject, as bad as the event's level from `warn` on, and well below that; **ends** states
+that are over with it. Nothing there: it happened, and says nothing about how anything is now.
+
+Who emits: a collector, the agent itself (`agent`, `event_log`) or a daemon's hook (`zed`, `smartd`, `mdadm`). Whatever stands here
+without a name comes from other programs, through `rodent emit` and the socket.
+";
+
+fn path() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/events.md")
+}
+
+fn all_emitters() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    agent::emitters().chain(Daemon::ALL.into_iter().map(|daemon| (daemon.name(), daemon.emits())))
+}
+
+/// Who emits a kind.
+fn emitters(kind: &Kind) -> String {
+    let emits = |patterns: &[&str]| Filter::parse(patterns).expect("patterns of kinds").takes_kind(kind.as_str());
+    let names = all_emitters().filter(|(_, patterns)| emits(patterns)).map(|(name, _)| name);
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn state(its: &Description) -> String {
+    let tells = (!its.meaning.tells.is_empty()).then(|| format!("tells {}", its.meaning.tells));
+    let ends = (!its.meaning.ends.is_empty()).then(|| format!("ends {}", its.meaning.ends.join(", ")));
+    tells.into_iter().chain(ends).collect::<Vec<_>>().join("; ")
+}
+
+fn document() -> String {
+    let mut by_category: BTreeMap<usize, Vec<Description>> = BTreeMap::new();
+    for its in Description::all() {
+        let place = kind::categories().iter().position(|name| name == its.kind.category()).expect("a category");
+        by_category.entry(place).or_default().push(its);
+    }
+    let mut text = HEAD.to_owned();
+    for (place, kinds) in by_category {
+        let category = &kind::categories()[place];
+        writeln!(
+            text,
+            "\n## {category}\n\n| kind | level | event | state | what to do | who |\n|---|---|---|---|---|---|"
+        )
+        .expect("memory");
+        for its in kinds {
+            let (kind, level) = (&its.kind, its.meaning.level.name());
+            let (sentence, advice) = (cell(&its.meaning.text), cell(&its.meaning.advice));
+            let (state, who) = (state(&its), emitters(kind));
+            writeln!(text, "| `{kind}` | {level} | {sentence} | {state} | {advice} | {who} |").expect("memory");
+        }
+    }
+    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+#[test]
+fn the_document_of_events_is_what_the_schema_says() {
+    let text = document();
+    if std::env::var("RODENT_EVENTS").is_ok_and(|value| value == "write") {
+        fs::write(path(), &text).expect("written");
+    }
+    let there = fs::read_to_string(path()).unwrap_or_default();
+    let differs = there.lines().zip(text.lines()).find(|(old, new)| old != new);
+    assert!(there == text, "docs/events.md is not of this schema: {differs:#?}; RODENT_EVENTS=write writes it anew");
+}
+
+#[test]
+fn every_pattern_of_who_emits_takes_a_kind_and_every_collector_has_some() {
+    for (name, patterns) in all_emitters() {
+        assert!(!patterns.is_empty(), "{name}");
+        for pattern in patterns {
+            let filter = Filter::parse(&[pattern]).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(kind::all().iter().any(|kind| filter.takes_kind(kind.as_str())), "{name}: {pattern}");
+        }
+    }
+}
