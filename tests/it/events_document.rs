@@ -87,6 +87,17 @@ fn the_document_of_events_is_what_the_schema_says() {
 }
 
 #[test]
+fn every_example_of_a_filter_in_the_documentation_is_one() {
+    let text = include_str!("../../docs/filters.md");
+    let fenced = text.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("filter\n"));
+    let examples: Vec<_> = fenced.flat_map(str::lines).collect();
+    assert!(examples.len() > 10, "the examples are found");
+    for example in examples {
+        Filter::parse(&[example]).unwrap_or_else(|error| panic!("{example}: {error}"));
+    }
+}
+
+#[test]
 fn every_pattern_of_who_emits_takes_a_kind_and_every_collector_has_some() {
     for (name, patterns) in all_emitters() {
         assert!(!patterns.is_empty(), "{name}");
