@@ -179,9 +179,8 @@ fn tell(line: Line) {
                 level = line.level.name(),
                 event = line.id,
                 source = line.source,
-                "{} {} {}",
-                line.kind,
-                line.summary.subject,
+                subject = line.summary.subject,
+                "{}",
                 line.summary.text
             )
         };

@@ -30,7 +30,7 @@ fn urgent_events_stand_in_the_journal_with_fields_and_explanations() {
     let sequence = entry["RODENT_SEQUENCE"].as_str().and_then(|sequence| sequence.parse::<u64>().ok());
     assert!(sequence.is_some_and(|sequence| sequence > 0), "{entry}");
     assert!(
-        entry["MESSAGE"].as_str().is_some_and(|message| message.starts_with("storage.pool.faulted tank")),
+        entry["MESSAGE"].as_str().is_some_and(|message| message.starts_with("Pool tank has failed")),
         "{entry}"
     );
     assert_eq!(entry["_SYSTEMD_UNIT"], "rodent.service");
