@@ -64,7 +64,7 @@ mod tests {
     async fn a_log_in_trouble_is_told_once_with_the_reason_and_so_is_its_end_and_both_are_urgent() {
         let directory = tempfile::tempdir().expect("a directory");
         let log = EventLog::open(Settings::new(directory.path().join("log"))).expect("a log");
-        let emitter = Emitter::new(log.clone(), Gate::OPEN, || 1);
+        let emitter = Emitter::new(log.clone(), Gate::open(), || 1);
         let full = || Some("the disk is full".to_owned());
         let looks = RefCell::new(vec![None, None, full(), full(), None]);
         let shutdown = CancellationToken::new();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use crate::{
-    event::{Description, Filter, Meaning, kind},
+    event::{Catalogue, Description, Filter, Meaning},
     terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end, wrapped},
 };
 
@@ -56,7 +56,8 @@ pub(super) struct DescribeArguments {
 
 pub(super) fn list(arguments: &KindsArguments) -> Result<ExitCode, Failure> {
     let filter = Filter::parse(&arguments.patterns).map_err(|error| Failure::usage(error.to_string()))?;
-    let found: Vec<_> = Description::all().filter(|its| filter.takes_kind(its.kind.as_str())).collect();
+    let found: Vec<_> =
+        Catalogue::compiled().descriptions().filter(|its| filter.takes_kind(its.kind.as_str())).collect();
     let mut screen = Screen::stdout();
     quiet_end(print_list(&found, arguments.output, &mut screen).and_then(|()| screen.flush()))?;
     Ok(ExitCode::SUCCESS)
@@ -69,12 +70,8 @@ fn print_list(found: &[Description], output: Output, screen: &mut Screen) -> io:
         Output::Table => {
             let mut table = Table::new(&[Column::left("KIND"), Column::left("LEVEL"), Column::left("EVENT").wraps()]);
             for its in found {
-                let level = its.meaning.level;
-                table.row([
-                    its.kind.as_str().into(),
-                    Cell::toned(level.name(), Tone::of(level)),
-                    its.outline.as_str().into(),
-                ]);
+                let level = its.meaning().level;
+                table.row([its.kind.as_str().into(), Cell::toned(level.name(), Tone::of(level)), its.outline().into()]);
             }
             table.print(screen)
         }
@@ -83,8 +80,9 @@ fn print_list(found: &[Description], output: Output, screen: &mut Screen) -> io:
 
 pub(super) fn describe(arguments: &DescribeArguments) -> Result<ExitCode, Failure> {
     let name = arguments.kind.to_lowercase();
-    let its = Description::of(&name).ok_or_else(|| {
-        let near = kind::nearest(&name).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+    let its = Catalogue::compiled().describe(&name).ok_or_else(|| {
+        let near =
+            Catalogue::compiled().nearest(&name).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
         Failure::usage(format!("no kind is called \"{name}\"{near}"))
     })?;
     let mut screen = Screen::stdout();
@@ -98,8 +96,8 @@ pub(super) fn describe(arguments: &DescribeArguments) -> Result<ExitCode, Failur
 }
 
 fn print_whole(its: &Description, screen: &mut Screen) -> io::Result<()> {
-    let meaning = its.meaning;
-    screen.sentence(&its.outline)?;
+    let meaning = its.meaning();
+    screen.sentence(&its.outline())?;
     screen.line("")?;
     let mut facts = vec![("kind", its.kind.to_string()), ("level", meaning.level.name().to_owned())];
     facts.push(("state", lasting(meaning)));
@@ -141,7 +139,7 @@ pub(super) fn lasting(meaning: &Meaning) -> String {
 }
 
 fn value(its: &Description) -> Value {
-    let Meaning { level, text, tells, ends, advice, .. } = its.meaning;
+    let Meaning { level, text, tells, ends, advice, .. } = its.meaning();
     json!({ "kind": its.kind.as_str(), "level": level.name(), "text": text, "tells": tells, "ends": ends, "advice": advice })
 }
 

@@ -73,7 +73,7 @@ impl Machine {
         let (killed, collected) = <(CancellationToken, CancellationToken)>::default();
         let spec = ALL.iter().find(|spec| spec.name == name).unwrap();
         let context = Context {
-            emitter: Emitter::new(log.clone(), Gate::OPEN, now).for_source(name),
+            emitter: Emitter::new(log.clone(), Gate::open(), now).for_source(name),
             host: Host::at(self.root.path()),
             blind_spot: BlindSpot::default(),
             memory: keeper.memory(spec.name),

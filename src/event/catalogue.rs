@@ -1,43 +1,60 @@
-//! What the descriptors say about events, worked out once: every payload, where it hangs in `rodent.events.Event`, and
-//! what it and its operations are called. Everything else in this room asks here.
+//! What the descriptors say about events, worked out once: every payload, where it hangs in `rodent.events.Event`, what it
+//! and its operations are called, and what they mean. Everything else in this room asks here.
 //!
+//! A value: one is made of the schema that is compiled in, and another could be made of a set of descriptors that is read.
 //! Always holds: whatever the schema gains appears here without a change to this file.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::LazyLock,
+    ops::Deref,
+    sync::{Arc, LazyLock},
 };
 
-use prost_reflect::{DynamicMessage, EnumDescriptor, FieldDescriptor, MessageDescriptor, OneofDescriptor, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, MessageDescriptor, OneofDescriptor, Value,
+};
 
 use super::{
-    Kind, enumeration,
+    DecodeError, EventView, Filter, FilterError, Kind, enumeration,
     meaning::{Meanings, Options},
+    spelling,
 };
 use crate::schema::DESCRIPTORS;
 
-/// The catalogue of the compiled schema.
-pub(super) static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
-    let event = DESCRIPTORS.get_message_by_name("rodent.events.Event").expect("the schema has events");
-    Catalogue::new(event)
-});
+/// Every kind of event of a schema, and what it means. Cheap to copy.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    inner: Arc<Inner>,
+}
 
-/// Every payload of the schema.
-pub(super) struct Catalogue {
+/// What a catalogue holds.
+#[derive(Debug)]
+pub struct Inner {
     /// `rodent.events.Event`.
     pub(super) event: MessageDescriptor,
     /// `level`, `source`, … of the event.
     pub(super) fields: EventFields,
     /// Fields of the event that hold a category's wrapper, by number.
     pub(super) wrappers: Vec<FieldDescriptor>,
-    /// Names of the categories, in the order of [`Catalogue::wrappers`].
+    /// Names of the categories, in the order of their wrappers.
     pub(super) categories: Vec<String>,
     /// In the order of the schema.
-    pub(super) subjects: Vec<Subject>,
+    pub(super) subjects: Vec<Arc<Subject>>,
+    pub(super) options: Options,
+    kinds: Vec<Kind>,
     by_numbers: HashMap<(u32, u32), usize>,
 }
 
+impl Deref for Catalogue {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
 /// The fields of an event that every event has.
+#[derive(Debug)]
 pub(super) struct EventFields {
     pub(super) id: FieldDescriptor,
     pub(super) level: FieldDescriptor,
@@ -71,42 +88,82 @@ pub(super) struct Subject {
 }
 
 impl Catalogue {
-    fn new(event: MessageDescriptor) -> Catalogue {
-        let fields = EventFields::new(&event);
-        let options = Options::new();
-        let categories = fields.category.kind().as_enum().cloned().expect("a category is an enum");
-        let wrappers = members(&event, "event_payload");
-        let subjects: Vec<Subject> = wrappers
-            .iter()
-            .flat_map(|wrapper| {
-                let message = message_of(wrapper);
-                let of_member = |member| Subject::new(&categories, &options, wrapper, member);
-                members(&message, "event_type").into_iter().map(of_member).collect::<Vec<_>>()
-            })
-            .collect();
-        Catalogue {
-            categories: wrappers.iter().map(part).collect(),
-            by_numbers: subjects
-                .iter()
-                .enumerate()
-                .map(|(i, s)| ((s.wrapper.number(), s.member.number()), i))
-                .collect(),
-            event,
-            fields,
-            wrappers,
-            subjects,
+    /// Of the schema that is compiled in.
+    pub fn compiled() -> &'static Catalogue {
+        static COMPILED: LazyLock<Catalogue> =
+            LazyLock::new(|| Catalogue::of(&DESCRIPTORS).expect("the compiled schema has events"));
+        &COMPILED
+    }
+
+    /// Of a schema; `None` when it has no `rodent.events.Event` with the fields that every event has, or says nothing in the
+    /// words of `rodent.meaning`.
+    pub fn of(pool: &DescriptorPool) -> Option<Catalogue> {
+        let event = pool.get_message_by_name("rodent.events.Event")?;
+        let (fields, options) = (EventFields::of(&event)?, Options::of(pool)?);
+        let categories = fields.category.kind().as_enum().cloned()?;
+        let wrappers = members(&event, "event_payload")?;
+        let mut subjects = Vec::new();
+        for wrapper in &wrappers {
+            for member in members(&message_of(wrapper)?, "event_type")? {
+                subjects.push(Arc::new(Subject::of(&categories, &options, wrapper, member)?));
+            }
         }
+        let mut kinds: Vec<Kind> = subjects.iter().flat_map(|subject| subject.kinds.values().cloned()).collect();
+        kinds.sort();
+        kinds.dedup();
+        let numbers = |subject: &Arc<Subject>| (subject.wrapper.number(), subject.member.number());
+        let by_numbers = subjects.iter().enumerate().map(|(place, subject)| (numbers(subject), place)).collect();
+        let categories = wrappers.iter().map(part).collect();
+        let inner = Inner { event, fields, wrappers, categories, subjects, options, kinds, by_numbers };
+        Some(Catalogue { inner: Arc::new(inner) })
+    }
+
+    /// Decodes `rodent.events.Event`.
+    ///
+    /// # Errors
+    /// When the bytes are not protobuf of that message.
+    pub fn view(&self, bytes: &[u8]) -> Result<EventView, DecodeError> {
+        EventView::decode_by(self, bytes)
+    }
+
+    /// As [`Filter::parse`], over the kinds and fields of this catalogue.
+    ///
+    /// # Errors
+    /// When a condition is not understood, or nothing can meet it.
+    pub fn filter<S: AsRef<str>>(&self, conditions: &[S]) -> Result<Filter, FilterError> {
+        Filter::parse_by(self, conditions)
+    }
+
+    /// Every kind that the schema can name, sorted; those in two parts too.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// Names of all categories: `system`, `storage`, … in the order of their numbers.
+    pub fn categories(&self) -> &[String] {
+        &self.inner.categories
+    }
+
+    /// The kind that is spelt most like this one, if any is near; `pool.created` is near too.
+    pub fn nearest(&self, name: &str) -> Option<&Kind> {
+        let name = name.to_lowercase();
+        let ending = format!(".{name}");
+        let by_ending = self.kinds.iter().find(|kind| !name.is_empty() && kind.as_str().ends_with(&ending));
+        by_ending.or_else(|| {
+            let nearest = spelling::nearest(&name, self.kinds.iter().map(Kind::as_str))?;
+            self.kinds.iter().find(|kind| kind.as_str() == nearest)
+        })
     }
 
     /// The subject whose payload is set in this event.
-    pub(super) fn subject_of(&self, event: &DynamicMessage) -> Option<&Subject> {
+    pub(super) fn subject_of(&self, event: &DynamicMessage) -> Option<&Arc<Subject>> {
         let (wrapper, value) = event.fields().find(|(f, _)| is_member_of(f, "event_payload"))?;
         let (member, _) = value.as_message()?.fields().find(|(f, _)| is_member_of(f, "event_type"))?;
-        self.by_numbers.get(&(wrapper.number(), member.number())).map(|i| &self.subjects[*i])
+        self.subjects.get(*self.by_numbers.get(&(wrapper.number(), member.number()))?)
     }
 
     /// Subject and operation that a kind names; `op_107` names the number 107.
-    pub(super) fn resolve(&self, kind: &str) -> Option<(&Subject, i32)> {
+    pub(super) fn resolve(&self, kind: &str) -> Option<(&Arc<Subject>, i32)> {
         if let Some(subject) = self.subject(kind) {
             return Some((subject, 0));
         }
@@ -120,35 +177,35 @@ impl Catalogue {
     }
 
     /// By its name in two parts.
-    pub(super) fn subject(&self, name: &str) -> Option<&Subject> {
+    fn subject(&self, name: &str) -> Option<&Arc<Subject>> {
         self.subjects.iter().find(|subject| subject.name == name)
     }
 }
 
 impl EventFields {
-    fn new(event: &MessageDescriptor) -> EventFields {
-        let field = |name: &str| event.get_field_by_name(name).expect("a frozen field of an event");
-        EventFields {
-            id: field("event_id"),
-            level: field("level"),
-            category: field("category"),
-            source: field("source"),
-            timestamp: field("timestamp"),
-            metadata: field("metadata"),
-        }
+    fn of(event: &MessageDescriptor) -> Option<EventFields> {
+        let field = |name: &str| event.get_field_by_name(name);
+        Some(EventFields {
+            id: field("event_id")?,
+            level: field("level")?,
+            category: field("category")?,
+            source: field("source")?,
+            timestamp: field("timestamp")?,
+            metadata: field("metadata")?,
+        })
     }
 }
 
 impl Subject {
-    fn new(
+    fn of(
         categories: &EnumDescriptor,
         options: &Options,
         wrapper: &FieldDescriptor,
         member: FieldDescriptor,
-    ) -> Subject {
+    ) -> Option<Subject> {
         let category = part(wrapper);
         let name = format!("{category}.{}", part(&member));
-        let message = message_of(&member);
+        let message = message_of(&member)?;
         let operation = message.get_field_by_name("operation").filter(|f| !f.is_list() && f.kind().as_enum().is_some());
         let mut kinds = BTreeMap::from([(0, Kind::new(&name))]);
         let operations = operation.as_ref().and_then(|f| f.kind().as_enum().cloned());
@@ -159,7 +216,7 @@ impl Subject {
                 kinds.entry(value.number()).or_insert_with(|| Kind::new(&format!("{name}.{short}")));
             }
         }
-        Subject {
+        Some(Subject {
             category_number: enumeration::number(categories, &category).unwrap_or(0),
             category,
             name,
@@ -169,7 +226,7 @@ impl Subject {
             operation,
             kinds,
             meanings,
-        }
+        })
     }
 
     /// The payload inside an event of this subject.
@@ -202,18 +259,70 @@ fn part(field: &FieldDescriptor) -> String {
     field.name().strip_suffix("_event").unwrap_or(field.name()).to_owned()
 }
 
-fn members(message: &MessageDescriptor, oneof: &str) -> Vec<FieldDescriptor> {
-    let oneof: OneofDescriptor =
-        message.oneofs().find(|o| o.name() == oneof).expect("events and their wrappers hold a oneof");
+fn members(message: &MessageDescriptor, oneof: &str) -> Option<Vec<FieldDescriptor>> {
+    let oneof: OneofDescriptor = message.oneofs().find(|o| o.name() == oneof)?;
     let mut fields: Vec<_> = oneof.fields().collect();
     fields.sort_by_key(FieldDescriptor::number);
-    fields
+    Some(fields)
 }
 
 fn is_member_of(field: &FieldDescriptor, oneof: &str) -> bool {
     field.containing_oneof().is_some_and(|o| o.name() == oneof)
 }
 
-fn message_of(field: &FieldDescriptor) -> MessageDescriptor {
-    field.kind().as_message().cloned().expect("the members of these oneofs are messages")
+fn message_of(field: &FieldDescriptor) -> Option<MessageDescriptor> {
+    field.kind().as_message().cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::{
+        event::{Summary, json},
+        schema::{Payload as _, events},
+    };
+
+    /// The compiled schema, in which pools are called silos.
+    fn silos() -> Catalogue {
+        let mut bytes = DESCRIPTORS.encode_to_vec();
+        for (old, new) in [("pool_event", "silo_event"), ("Pool {pool_name}", "Silo {pool_name}")] {
+            let places: Vec<_> = bytes
+                .windows(old.len())
+                .enumerate()
+                .filter(|(_, part)| *part == old.as_bytes())
+                .map(|(at, _)| at)
+                .collect();
+            assert!(!places.is_empty(), "{old} is in the schema");
+            places.into_iter().for_each(|at| bytes[at..at + new.len()].copy_from_slice(new.as_bytes()));
+        }
+        Catalogue::of(&DescriptorPool::decode(bytes.as_slice()).expect("a set of descriptors")).expect("it has events")
+    }
+
+    #[test]
+    fn kinds_filters_json_and_sentences_are_those_of_the_catalogue_that_an_event_is_seen_by() {
+        let payload = events::StoragePoolPayload { pool_name: "north".into(), operation: 1, ..Default::default() };
+        let event = events::Event { event_payload: Some(payload.into_event_payload()), ..Default::default() };
+        let (compiled, silos) = (Catalogue::compiled(), silos());
+        for (catalogue, kind, other, text) in [
+            (compiled, "storage.pool.created", "storage.silo", "Pool north was created"),
+            (&silos, "storage.silo.created", "storage.pool", "Silo north was created"),
+        ] {
+            let view = catalogue.view(&event.encode_to_vec()).expect("an event");
+            assert_eq!((view.kind().as_str(), Summary::of(&view).text.as_str()), (kind, text));
+            assert_eq!(json::to_value(&view, None, None)["kind"], kind);
+            let filter = catalogue.filter(&[kind, "pool_name=north"]).expect("a filter");
+            assert!(filter.matches(&view));
+            assert!(catalogue.filter(&[other]).is_err(), "{other} is no kind of this catalogue");
+            assert!(catalogue.describe(kind).is_some() && catalogue.describe(other).is_none());
+            assert_eq!(catalogue.nearest(&format!("{other}.created")).map(Kind::as_str), Some(kind));
+        }
+    }
+
+    #[test]
+    fn a_schema_without_events_or_without_meanings_makes_no_catalogue() {
+        assert!(Catalogue::of(&DescriptorPool::new()).is_none());
+        assert!(Catalogue::of(&DescriptorPool::global()).is_none());
+    }
 }

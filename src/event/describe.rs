@@ -1,12 +1,14 @@
 //! What the schema says about a kind, for people: its sentence, what it begins and ends, its fields.
 
+use std::sync::Arc;
+
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind as Holds};
 
 use super::{
     Kind, Meaning,
-    catalogue::{CATALOGUE, Subject},
-    enumeration, kind,
-    meaning::{Options, Role},
+    catalogue::{Catalogue, Subject},
+    enumeration,
+    meaning::Role,
     unit::Unit,
 };
 
@@ -15,11 +17,9 @@ use super::{
 pub struct Description {
     /// Its name.
     pub kind: Kind,
-    /// What the schema says of it.
-    pub meaning: &'static Meaning,
-    /// The sentence in short: what may be missing is left out, and fields are named.
-    pub outline: String,
-    subject: &'static Subject,
+    catalogue: Catalogue,
+    subject: Arc<Subject>,
+    operation: i32,
 }
 
 /// A field of a payload.
@@ -33,31 +33,42 @@ pub struct FieldDescription {
     pub roles: Vec<&'static str>,
 }
 
-impl Description {
-    /// Of a kind of the schema.
-    pub fn of(name: &str) -> Option<Description> {
-        let (subject, operation) = CATALOGUE.resolve(name)?;
-        let meaning = subject.meanings.of(operation);
-        Some(Description { kind: subject.kind(operation), meaning, outline: meaning.template.outline(), subject })
+impl Catalogue {
+    /// A kind of the schema.
+    pub fn describe(&self, name: &str) -> Option<Description> {
+        let (subject, operation) = self.resolve(name)?;
+        let (kind, subject) = (subject.kind(operation), Arc::clone(subject));
+        Some(Description { kind, catalogue: self.clone(), subject, operation })
     }
 
-    /// Of every kind that the schema can name, sorted. Kinds in two parts are left out where their payload has operations: they
+    /// Every kind that the schema can name, sorted. Kinds in two parts are left out where their payload has operations: they
     /// only stand for one that was not said.
-    pub fn all() -> impl Iterator<Item = Description> {
-        let said = |its: &Description| its.subject.operation.is_none() || its.kind.as_str() != its.subject.name;
-        kind::all().iter().filter_map(|kind| Description::of(kind.as_str())).filter(said)
+    pub fn descriptions(&self) -> impl Iterator<Item = Description> {
+        let said = |its: &Description| its.operation != 0 || its.subject.operation.is_none();
+        self.kinds().iter().filter_map(|kind| self.describe(kind.as_str())).filter(said)
+    }
+}
+
+impl Description {
+    /// What the schema says of it.
+    pub fn meaning(&self) -> &Meaning {
+        self.subject.meanings.of(self.operation)
+    }
+
+    /// The sentence in short: what may be missing is left out, and fields are named.
+    pub fn outline(&self) -> String {
+        self.meaning().template.outline()
     }
 
     /// The payload's fields in the order of their numbers, less the operation.
     pub fn fields(&self) -> Vec<FieldDescription> {
-        let options = Options::new();
         let mut fields: Vec<_> =
             self.subject.message.fields().filter(|field| Some(field) != self.subject.operation.as_ref()).collect();
         fields.sort_by_key(FieldDescriptor::number);
         let describe = |field: &FieldDescriptor| FieldDescription {
             name: field.name().to_owned(),
             holds: holds(field),
-            roles: options.roles(field).into_iter().filter_map(role).collect(),
+            roles: self.catalogue.options.roles(field).into_iter().filter_map(role).collect(),
         };
         fields.iter().map(describe).collect()
     }
@@ -114,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_described_with_its_fields_and_what_they_hold() {
-        let pool = Description::of("storage.pool.created").expect("a kind");
+        let pool = Catalogue::compiled().describe("storage.pool.created").expect("a kind");
         let holds = |name: &str| {
             let fields = pool.fields();
             fields.iter().find(|field| field.name == name).map(|field| field.holds.clone())
@@ -123,14 +134,14 @@ mod tests {
         assert_eq!(holds("devices").as_deref(), Some("any number of text"));
         assert_eq!(holds("size_bytes").as_deref(), Some("bytes, such as 1GiB"));
         assert_eq!(holds("operation"), None);
-        let startup = Description::of("system.startup.started").expect("a kind").fields();
+        let startup = Catalogue::compiled().describe("system.startup.started").expect("a kind").fields();
         assert!(startup.iter().any(|field| field.name == "system_info" && field.holds == "text for each text"));
-        assert!(Description::of("storage.pool.burnt").is_none());
+        assert!(Catalogue::compiled().describe("storage.pool.burnt").is_none());
     }
 
     #[test]
     fn every_kind_is_listed_but_those_that_stand_for_an_operation_that_was_not_said() {
-        let names: Vec<String> = Description::all().map(|its| its.kind.to_string()).collect();
+        let names: Vec<String> = Catalogue::compiled().descriptions().map(|its| its.kind.to_string()).collect();
         assert!(
             names.contains(&"system.registration".to_owned()) && names.contains(&"storage.pool.created".to_owned())
         );

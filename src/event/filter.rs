@@ -26,7 +26,7 @@ mod words;
 use condition::Condition;
 use pattern::Pattern;
 
-use super::{EventView, catalogue::CATALOGUE, kind, spelling};
+use super::{Catalogue, EventView, Kind, spelling};
 
 /// Patterns and conditions in one filter; more are refused.
 const WORDS_MAX: usize = 64;
@@ -71,25 +71,29 @@ impl Filter {
     /// # Errors
     /// When a condition is not understood, or nothing can meet it; the message quotes it.
     pub fn parse<S: AsRef<str>>(conditions: &[S]) -> Result<Filter, FilterError> {
+        Filter::parse_by(Catalogue::compiled(), conditions)
+    }
+
+    pub(super) fn parse_by<S: AsRef<str>>(catalogue: &Catalogue, conditions: &[S]) -> Result<Filter, FilterError> {
         let mut filter = Filter::default();
         let (mut group, mut turned) = (Group::default(), false);
         for text in conditions {
             for word in words::split(text.as_ref())? {
                 match word.to_lowercase().as_str() {
-                    "or" => filter.close(std::mem::take(&mut group), turned, "or")?,
+                    "or" => filter.close(catalogue, std::mem::take(&mut group), turned)?,
                     "and" if turned => return Err(dangling("not")),
                     "and" => {}
                     "not" | "!" => turned = !turned,
                     _ => {
                         filter.count(&word)?;
-                        group.add(&word, std::mem::take(&mut turned))?;
+                        group.add(catalogue, &word, std::mem::take(&mut turned))?;
                     }
                 }
             }
         }
         match group.is_empty() && filter.alternatives.is_empty() && !turned {
             true => Ok(filter),
-            false => filter.close(group, turned, "or").map(|()| filter),
+            false => filter.close(catalogue, group, turned).map(|()| filter),
         }
     }
 
@@ -108,12 +112,12 @@ impl Filter {
         self.alternatives.is_empty()
     }
 
-    fn close(&mut self, group: Group, turned: bool, word: &str) -> Result<(), FilterError> {
+    fn close(&mut self, catalogue: &Catalogue, group: Group, turned: bool) -> Result<(), FilterError> {
         match turned {
             true => Err(dangling("not")),
-            false if group.is_empty() => Err(dangling(word)),
+            false if group.is_empty() => Err(dangling("or")),
             false => {
-                group.check()?;
+                group.check(catalogue)?;
                 self.alternatives.push(group);
                 Ok(())
             }
@@ -134,16 +138,16 @@ impl Filter {
 }
 
 impl Group {
-    fn add(&mut self, word: &str, turned: bool) -> Result<(), FilterError> {
+    fn add(&mut self, catalogue: &Catalogue, word: &str, turned: bool) -> Result<(), FilterError> {
         let (word, turned) = match word.strip_prefix('!') {
             Some(rest) => (rest, !turned),
             None => (word, turned),
         };
-        if let Some(condition) = Condition::parse(word)? {
+        if let Some(condition) = Condition::parse(catalogue, word)? {
             self.conditions.push((condition, !turned));
             return Ok(());
         }
-        let patterns = word.split(',').map(kind_pattern).collect::<Result<Vec<_>, _>>()?;
+        let patterns = word.split(',').map(|word| kind_pattern(catalogue, word)).collect::<Result<Vec<_>, _>>()?;
         if turned { &mut self.left_out } else { &mut self.patterns }.extend(patterns);
         Ok(())
     }
@@ -167,11 +171,11 @@ impl Group {
     ///
     /// # Errors
     /// Says which field it is.
-    fn check(&self) -> Result<(), FilterError> {
+    fn check(&self, catalogue: &Catalogue) -> Result<(), FilterError> {
         if self.patterns.is_empty() || self.patterns.iter().any(is_beyond_the_schema) {
             return Ok(());
         }
-        let subjects: Vec<_> = CATALOGUE
+        let subjects: Vec<_> = catalogue
             .subjects
             .iter()
             .filter(|its| its.kinds.values().any(|kind| self.takes_kind(kind.as_str())))
@@ -201,23 +205,23 @@ fn is_beyond_the_schema(pattern: &Pattern) -> bool {
 }
 
 /// A pattern of kinds. One that can take no kind of the schema is a slip, unless it says that it knows better.
-fn kind_pattern(word: &str) -> Result<Pattern, FilterError> {
+fn kind_pattern(catalogue: &Catalogue, word: &str) -> Result<Pattern, FilterError> {
     let pattern = Pattern::new(&word.to_lowercase());
-    if is_beyond_the_schema(&pattern) || kind::all().iter().any(|kind| pattern.matches_at_dots(kind.as_str())) {
+    if is_beyond_the_schema(&pattern) || catalogue.kinds().iter().any(|kind| pattern.matches_at_dots(kind.as_str())) {
         return Ok(pattern);
     }
-    let names = || kind::all().iter().map(kind::Kind::as_str).chain(kind::categories().iter().map(String::as_str));
+    let names = || catalogue.kinds().iter().map(Kind::as_str).chain(catalogue.categories().iter().map(String::as_str));
     let bare = word.trim_end_matches(['*', '.']);
-    let near = |word: &str| spelling::nearest(word, names()).or_else(|| kind::nearest(word).map(kind::Kind::as_str));
-    let below = (bare.len() < word.len() && !bare.contains('*')).then(|| near_subject(bare)).flatten();
+    let near = |word: &str| spelling::nearest(word, names()).or_else(|| catalogue.nearest(word).map(Kind::as_str));
+    let below = (bare.len() < word.len() && !bare.contains('*')).then(|| near_subject(catalogue, bare)).flatten();
     let meant = below.map(|name| format!("{name}.*")).or_else(|| near(word).map(str::to_owned));
     Err(FilterError::new(format!("no kind is called \"{word}\"{}", spelling::suggestion(meant.as_deref()))))
 }
 
 /// The category, or category and subject, that is spelt most like this.
-fn near_subject(word: &str) -> Option<&'static str> {
-    let subjects = CATALOGUE.subjects.iter().map(|subject| subject.name.as_str());
-    spelling::nearest(word, subjects.chain(kind::categories().iter().map(String::as_str)))
+fn near_subject<'a>(catalogue: &'a Catalogue, word: &str) -> Option<&'a str> {
+    let subjects = catalogue.subjects.iter().map(|subject| subject.name.as_str());
+    spelling::nearest(word, subjects.chain(catalogue.categories().iter().map(String::as_str)))
 }
 
 #[cfg(test)]

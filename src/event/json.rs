@@ -24,7 +24,7 @@ mod tests;
 
 use serde_json::Value;
 
-use super::EventView;
+use super::{Catalogue, EventView};
 use crate::schema::events::Event;
 
 pub use pairs::from_pairs;
@@ -72,7 +72,7 @@ pub fn from_str(text: &str) -> Result<Event, JsonError> {
 /// # Errors
 /// As [`from_str`].
 pub fn view_from_str(text: &str) -> Result<EventView, JsonError> {
-    read::event(document::parse(text)?)
+    read::event(Catalogue::compiled(), document::parse(text)?)
 }
 
 /// Only unknown fields nested deeper than one of the two decoders follows can fail here.

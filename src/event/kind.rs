@@ -7,14 +7,11 @@
 //! An event of a newer schema may hold a payload that this one has no name for: `storage.event_102`, or `event_20`
 //! when its category is new too. An event without any payload is `unknown`.
 
-use std::{
-    fmt,
-    sync::{Arc, LazyLock},
-};
+use std::{fmt, sync::Arc};
 
 use prost_reflect::prost::encoding::WireType;
 
-use super::{EventView, catalogue::CATALOGUE, spelling};
+use super::EventView;
 
 /// `storage.pool.scrub_started`, `system.registration`, `network.interface.op_107`. Cheap to copy.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,40 +39,13 @@ impl fmt::Display for Kind {
     }
 }
 
-static ALL: LazyLock<Vec<Kind>> = LazyLock::new(|| {
-    let mut kinds: Vec<Kind> = CATALOGUE.subjects.iter().flat_map(|s| s.kinds.values().cloned()).collect();
-    kinds.sort();
-    kinds.dedup();
-    kinds
-});
-
-/// Every kind that the schema can name, sorted; those in two parts too.
-pub fn all() -> &'static [Kind] {
-    &ALL
-}
-
-/// The kind that is spelt most like this one, if any is near; `pool.created` is near too.
-pub fn nearest(name: &str) -> Option<&'static Kind> {
-    let name = name.to_lowercase();
-    let ending = format!(".{name}");
-    let by_ending = all().iter().find(|kind| !name.is_empty() && kind.as_str().ends_with(&ending));
-    by_ending.or_else(|| {
-        let nearest = spelling::nearest(&name, all().iter().map(Kind::as_str))?;
-        all().iter().find(|kind| kind.as_str() == nearest)
-    })
-}
-
-/// Names of all categories: `system`, `storage`, … in the order of their numbers.
-pub fn categories() -> &'static [String] {
-    &CATALOGUE.categories
-}
-
 /// Names what this schema has no name for, by the numbers of the fields in which it came.
 pub(super) fn of_unnamed(event: &EventView) -> Kind {
     let unnamed = |message: &prost_reflect::DynamicMessage| {
         message.unknown_fields().find(|f| f.wire_type() == WireType::LengthDelimited).map(|f| f.number())
     };
-    for (wrapper, category) in CATALOGUE.wrappers.iter().zip(&CATALOGUE.categories) {
+    let catalogue = event.catalogue();
+    for (wrapper, category) in catalogue.wrappers.iter().zip(catalogue.categories()) {
         if let Some(message) = super::catalogue::value(event.message(), wrapper).and_then(|v| v.as_message()) {
             return match unnamed(message) {
                 Some(number) => Kind::new(&format!("{category}.event_{number}")),
@@ -89,6 +59,7 @@ pub(super) fn of_unnamed(event: &EventView) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Catalogue;
     use crate::schema::events::{
         Event, StorageEvent, StoragePoolPayload, SystemEvent, SystemRegistrationPayload, event::EventPayload,
         storage_event, system_event,
@@ -130,14 +101,14 @@ mod tests {
 
     #[test]
     fn every_kind_of_the_schema_is_listed_once_and_resolves() {
-        assert!(all().windows(2).all(|pair| pair[0] < pair[1]));
-        for kind in all() {
-            let (subject, operation) = CATALOGUE.resolve(kind.as_str()).expect("a kind of the schema");
+        assert!(Catalogue::compiled().kinds().windows(2).all(|pair| pair[0] < pair[1]));
+        for kind in Catalogue::compiled().kinds() {
+            let (subject, operation) = Catalogue::compiled().resolve(kind.as_str()).expect("a kind of the schema");
             assert_eq!(subject.kind(operation), *kind);
         }
-        assert!(CATALOGUE.resolve("storage.pool.op_107").is_some_and(|(_, number)| number == 107));
-        assert!(CATALOGUE.resolve("storage.pool.burnt").is_none());
-        assert!(CATALOGUE.resolve("storage").is_none());
+        assert!(Catalogue::compiled().resolve("storage.pool.op_107").is_some_and(|(_, number)| number == 107));
+        assert!(Catalogue::compiled().resolve("storage.pool.burnt").is_none());
+        assert!(Catalogue::compiled().resolve("storage").is_none());
     }
 
     #[test]
@@ -154,12 +125,12 @@ mod tests {
             "usage",
             "data_transfer",
         ];
-        assert_eq!(categories(), names);
+        assert_eq!(Catalogue::compiled().categories(), names);
     }
 
     #[test]
     fn the_nearest_kind_is_found_from_a_slip_or_from_its_end() {
-        let near = |name| nearest(name).map(Kind::as_str);
+        let near = |name| Catalogue::compiled().nearest(name).map(Kind::as_str);
         assert_eq!(near("storage.pool.craeted"), Some("storage.pool.created"));
         assert_eq!(near("Storage.Pool.Created"), Some("storage.pool.created"));
         assert_eq!(near("pool.created"), Some("storage.pool.created"));

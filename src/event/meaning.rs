@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use prost_reflect::{DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, MessageDescriptor, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, MessageDescriptor, Value,
+};
 
 use super::{Level, sentence::Template};
-use crate::schema::{DESCRIPTORS, meaning as wire};
+use crate::schema::meaning as wire;
 
 pub use crate::schema::meaning::Role;
 
@@ -41,7 +43,8 @@ pub(super) struct Meanings {
     pub(super) stand_ins: Vec<FieldDescriptor>,
 }
 
-/// The options of the schema, looked up once.
+/// The options of a schema, looked up once.
+#[derive(Debug)]
 pub(super) struct Options {
     means: ExtensionDescriptor,
     payload_means: ExtensionDescriptor,
@@ -49,13 +52,14 @@ pub(super) struct Options {
 }
 
 impl Options {
-    pub(super) fn new() -> Options {
-        let find = |name: &str| DESCRIPTORS.get_extension_by_name(name).expect("proto/meaning.proto has it");
-        Options {
-            means: find("rodent.meaning.means"),
-            payload_means: find("rodent.meaning.payload_means"),
-            role: find("rodent.meaning.role"),
-        }
+    /// `None` when the schema does not have them.
+    pub(super) fn of(pool: &DescriptorPool) -> Option<Options> {
+        let find = |name: &str| pool.get_extension_by_name(name);
+        Some(Options {
+            means: find("rodent.meaning.means")?,
+            payload_means: find("rodent.meaning.payload_means")?,
+            role: find("rodent.meaning.role")?,
+        })
     }
 
     /// What the schema says of a payload whose operations are these.
@@ -119,7 +123,7 @@ fn meaning(options: &DynamicMessage, extension: &ExtensionDescriptor) -> Option<
 mod tests {
     use super::*;
     use crate::event::{
-        catalogue::{CATALOGUE, Subject},
+        catalogue::{Catalogue, Subject},
         render,
     };
 
@@ -133,7 +137,7 @@ mod tests {
 
     /// As the schema has it, with what only the schema needs.
     fn said(subject: &Subject) -> Vec<(String, wire::Meaning)> {
-        let options = Options::new();
+        let options = &Catalogue::compiled().options;
         let operations = subject.operation.as_ref().and_then(|field| field.kind().as_enum().cloned());
         let values: Vec<_> = operations.iter().flat_map(EnumDescriptor::values).filter(|v| v.number() != 0).collect();
         let decode = |options: DynamicMessage, extension| {
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn every_operation_of_every_payload_has_a_level_a_sentence_and_either_a_state_or_nothing_that_lasts() {
-        for subject in &CATALOGUE.subjects {
+        for subject in &Catalogue::compiled().subjects {
             for (name, meaning) in said(subject) {
                 assert!(meaning.level != 0 && !meaning.text.is_empty(), "{name} has no level or no text");
                 let lasts = !meaning.tells.is_empty() || !meaning.ends.is_empty();
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn every_place_of_a_sentence_is_a_field_of_its_payload_and_no_name_of_a_field_is_read() {
-        for subject in &CATALOGUE.subjects {
+        for subject in &Catalogue::compiled().subjects {
             for (kind, meaning) in meanings(subject) {
                 for name in meaning.template.fields() {
                     assert!(subject.message.get_field_by_name(name).is_some(), "{kind}: no field {name}");
@@ -173,7 +177,7 @@ mod tests {
 
     #[test]
     fn every_state_that_is_told_as_bad_is_ended_by_some_operation() {
-        for subject in &CATALOGUE.subjects {
+        for subject in &Catalogue::compiled().subjects {
             let all = meanings(subject);
             for (kind, meaning) in all.iter().filter(|(_, its)| !its.tells.is_empty() && its.level >= Level::Warn) {
                 let ends = |its: &Meaning| {
@@ -187,7 +191,7 @@ mod tests {
     #[test]
     fn a_sentence_says_what_it_is_about_before_a_terminal_of_80_columns_ends() {
         let name = "a-name-of-20-letters";
-        for subject in &CATALOGUE.subjects {
+        for subject in &Catalogue::compiled().subjects {
             let Some(field) = subject.meanings.subject.iter().find(|field| field.kind() == prost_reflect::Kind::String)
             else {
                 continue;

@@ -9,7 +9,7 @@ mod describe;
 mod enumeration;
 mod filter;
 pub mod json;
-pub mod kind;
+mod kind;
 mod level;
 mod loss_record;
 mod meaning;
@@ -20,6 +20,7 @@ mod spelling;
 mod unit;
 mod view;
 
+pub use catalogue::Catalogue;
 pub use describe::{Description, FieldDescription};
 pub use filter::{Filter, FilterError};
 pub use kind::Kind;

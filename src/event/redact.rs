@@ -10,21 +10,23 @@ use crate::schema::DESCRIPTORS;
 /// What stands in the place of a redacted value. Read back, it leaves the field unset.
 pub const MASK: &str = "[redacted]";
 
-/// Full names of the fields. Options are decoded anew at every look, so one look is taken for all.
+/// Full names of the fields of the compiled schema. Options are decoded anew at every look, so one look is taken for all.
 static REDACTED: LazyLock<HashSet<String>> = LazyLock::new(|| {
-    let options = Options::new();
-    let has_option = |field: &FieldDescriptor| has_option(field) || options.roles(field).contains(&Role::Secret);
-    DESCRIPTORS
-        .all_messages()
-        .flat_map(|message| message.fields().collect::<Vec<_>>())
-        .filter(|field| has_option(field))
-        .map(|field| field.full_name().to_owned())
-        .collect()
+    let fields = DESCRIPTORS.all_messages().flat_map(|message| message.fields().collect::<Vec<_>>());
+    fields.filter(is_marked).map(|field| field.full_name().to_owned()).collect()
 });
 
 /// Whether the value of this field must not be shown.
 pub fn is_redacted(field: &FieldDescriptor) -> bool {
-    REDACTED.contains(field.full_name())
+    match field.parent_pool() == &*DESCRIPTORS {
+        true => REDACTED.contains(field.full_name()),
+        false => is_marked(field),
+    }
+}
+
+fn is_marked(field: &FieldDescriptor) -> bool {
+    let is_secret = || Options::of(field.parent_pool()).is_some_and(|its| its.roles(field).contains(&Role::Secret));
+    has_option(field) || is_secret()
 }
 
 fn has_option(field: &FieldDescriptor) -> bool {

@@ -1,12 +1,14 @@
 //! An event decoded for looking at, through the descriptors and not through the generated types: fields that this
 //! version does not know are kept.
 
+use std::sync::Arc;
+
 use prost::Message;
 use prost_reflect::DynamicMessage;
 
 use super::{
     Kind, Level, Meaning,
-    catalogue::{CATALOGUE, Subject, value},
+    catalogue::{Catalogue, Subject, value},
     kind, render,
 };
 use crate::schema::events::Event;
@@ -14,8 +16,9 @@ use crate::schema::events::Event;
 /// An event as its readers see it.
 #[derive(Clone)]
 pub struct EventView {
+    catalogue: Catalogue,
     message: DynamicMessage,
-    subject: Option<&'static Subject>,
+    subject: Option<Arc<Subject>>,
 }
 
 /// These bytes are no event.
@@ -24,27 +27,36 @@ pub struct EventView {
 pub struct DecodeError(#[from] prost::DecodeError);
 
 impl EventView {
-    /// Decodes `rodent.events.Event`.
+    /// Decodes `rodent.events.Event` by the compiled schema.
     ///
     /// # Errors
     /// When the bytes are not protobuf of that message.
     pub fn decode(bytes: &[u8]) -> Result<EventView, DecodeError> {
-        Ok(EventView::new(DynamicMessage::decode(CATALOGUE.event.clone(), bytes)?))
+        EventView::decode_by(Catalogue::compiled(), bytes)
     }
 
-    pub(super) fn new(message: DynamicMessage) -> EventView {
-        let subject = CATALOGUE.subject_of(&message);
-        EventView { message, subject }
+    pub(super) fn decode_by(catalogue: &Catalogue, bytes: &[u8]) -> Result<EventView, DecodeError> {
+        Ok(EventView::new(catalogue, DynamicMessage::decode(catalogue.event.clone(), bytes)?))
+    }
+
+    pub(super) fn new(catalogue: &Catalogue, message: DynamicMessage) -> EventView {
+        let subject = catalogue.subject_of(&message).cloned();
+        EventView { catalogue: catalogue.clone(), message, subject }
+    }
+
+    /// By which it was decoded.
+    pub(super) fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
     }
 
     /// Identifier; empty when the event has none.
     pub fn id(&self) -> &str {
-        self.text(&CATALOGUE.fields.id)
+        self.text(&self.catalogue.fields.id)
     }
 
     /// Unix milliseconds.
     pub fn timestamp(&self) -> i64 {
-        value(&self.message, &CATALOGUE.fields.timestamp).and_then(|v| v.as_i64()).unwrap_or(0)
+        value(&self.message, &self.catalogue.fields.timestamp).and_then(|v| v.as_i64()).unwrap_or(0)
     }
 
     /// Level; an unspecified or unknown number counts as info.
@@ -62,31 +74,31 @@ impl EventView {
 
     /// The level's number on the wire.
     pub(super) fn level_number(&self) -> i32 {
-        value(&self.message, &CATALOGUE.fields.level).and_then(|v| v.as_enum_number()).unwrap_or(0)
+        value(&self.message, &self.catalogue.fields.level).and_then(|v| v.as_enum_number()).unwrap_or(0)
     }
 
     /// The name of what happened. Cheap: known kinds are made once.
     pub fn kind(&self) -> Kind {
-        match self.subject.zip(self.payload()) {
+        match self.subject.as_ref().zip(self.payload()) {
             Some((subject, payload)) => subject.kind(subject.operation_of(payload)),
             None => kind::of_unnamed(self),
         }
     }
 
     /// What it means that this happened; `None` for a payload that this version does not know.
-    pub fn meaning(&self) -> Option<&'static Meaning> {
-        let (subject, payload) = self.subject.zip(self.payload())?;
+    pub fn meaning(&self) -> Option<&Meaning> {
+        let (subject, payload) = self.subject.as_ref().zip(self.payload())?;
         Some(subject.meanings.of(subject.operation_of(payload)))
     }
 
     /// Collector, or `local`.
     pub fn source(&self) -> &str {
-        self.text(&CATALOGUE.fields.source)
+        self.text(&self.catalogue.fields.source)
     }
 
     /// What it is about: a pool, a unit, a user; the source where the payload does not say.
     pub fn subject_name(&self) -> String {
-        let named = self.subject.zip(self.payload());
+        let named = self.subject.as_ref().zip(self.payload());
         named
             .and_then(|(subject, payload)| render::name(&subject.meanings, payload))
             .unwrap_or_else(|| self.source().to_owned())
@@ -94,13 +106,13 @@ impl EventView {
 
     /// One metadata value.
     pub fn metadata(&self, key: &str) -> Option<&str> {
-        let map = value(&self.message, &CATALOGUE.fields.metadata)?.as_map()?;
+        let map = value(&self.message, &self.catalogue.fields.metadata)?.as_map()?;
         map.get(&prost_reflect::MapKey::String(key.to_owned()))?.as_str()
     }
 
     /// The payload's message (`StoragePoolPayload`, …), if one is set.
     pub fn payload(&self) -> Option<&DynamicMessage> {
-        self.subject?.payload(&self.message)
+        self.subject.as_ref()?.payload(&self.message)
     }
 
     /// The whole event.
@@ -114,8 +126,8 @@ impl EventView {
         self.message
     }
 
-    pub(super) fn subject(&self) -> Option<&'static Subject> {
-        self.subject
+    pub(super) fn subject(&self) -> Option<&Subject> {
+        self.subject.as_deref()
     }
 
     fn text(&self, field: &prost_reflect::FieldDescriptor) -> &str {

@@ -6,29 +6,49 @@ use std::{
 };
 
 use crate::{
-    event::{Level, kind},
+    event::Level,
     schema::local::{CategoryStatus, PipelineStatus},
 };
 
-/// Categories that are counted apart; those beyond count under 0.
-const CATEGORIES: usize = 32;
-
 /// Counters of one pipeline, since the agent started.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counts {
     refused: AtomicU64,
-    /// By category, then by level.
-    accepted: [[AtomicU64; Level::ALL.len()]; CATEGORIES],
-    filtered: [AtomicU64; CATEGORIES],
+    /// By number of the category; the first is what the schema does not know.
+    categories: Vec<OfCategory>,
+}
+
+#[derive(Debug, Default)]
+struct OfCategory {
+    name: String,
+    /// By level.
+    accepted: [AtomicU64; Level::ALL.len()],
+    filtered: AtomicU64,
 }
 
 impl Counts {
+    /// With a place for each of these categories, in the order of their numbers from 1 on.
+    pub(super) fn new(categories: &[String]) -> Counts {
+        let of = |name: &String| OfCategory { name: name.clone(), ..OfCategory::default() };
+        let categories = std::iter::once(&"other".to_owned()).chain(categories).map(of).collect();
+        Counts { refused: AtomicU64::new(0), categories }
+    }
+
     pub(super) fn accepted(&self, level: Level, category: i32) {
-        self.accepted[place(category)][level as usize].fetch_add(1, Ordering::Relaxed);
+        if let Some(count) = self.of(category).and_then(|its| its.accepted.get(level as usize)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn filtered(&self, category: i32) {
-        self.filtered[place(category)].fetch_add(1, Ordering::Relaxed);
+        if let Some(its) = self.of(category) {
+            its.filtered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn of(&self, category: i32) -> Option<&OfCategory> {
+        let known = usize::try_from(category).ok().and_then(|place| self.categories.get(place));
+        known.or_else(|| self.categories.first())
     }
 
     pub(super) fn refused(&self) {
@@ -37,16 +57,17 @@ impl Counts {
 
     /// Events that were accepted, of each category and level; none is left out. A category that the schema does not know
     /// is called `other`.
-    pub fn accepted_events(&self) -> impl Iterator<Item = (&'static str, Level, u64)> {
-        categories().zip(&self.accepted).flat_map(|(name, counts)| {
-            let of_level = move |(level, count): (Level, &AtomicU64)| (name, level, count.load(Ordering::Relaxed));
-            Level::ALL.into_iter().zip(counts).map(of_level)
+    pub fn accepted_events(&self) -> impl Iterator<Item = (&str, Level, u64)> {
+        self.categories.iter().flat_map(|its| {
+            let of_level = |(level, count): (Level, &AtomicU64)| (level, count.load(Ordering::Relaxed));
+            let counts = Level::ALL.into_iter().zip(&its.accepted).map(of_level);
+            counts.map(|(level, count)| (its.name.as_str(), level, count))
         })
     }
 
     /// Events that the configured levels and categories left out, of each category.
-    pub fn filtered_events(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        categories().zip(&self.filtered).map(|(name, count)| (name, count.load(Ordering::Relaxed)))
+    pub fn filtered_events(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.categories.iter().map(|its| (its.name.as_str(), its.filtered.load(Ordering::Relaxed)))
     }
 
     /// Events, or requests of several, that are no acceptable ones.
@@ -80,23 +101,15 @@ impl Counts {
     }
 }
 
-/// Names by number; 0 is what the schema does not know.
-fn categories() -> impl Iterator<Item = &'static str> {
-    std::iter::once("other").chain(kind::categories().iter().map(String::as_str))
-}
-
-fn place(category: i32) -> usize {
-    usize::try_from(category).ok().filter(|number| *number <= kind::categories().len().min(CATEGORIES - 1)).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Catalogue;
 
     #[test]
     fn every_category_of_the_schema_is_told_and_what_it_does_not_know_is_other() {
-        let counts = Counts::default();
-        assert!(kind::categories().len() < CATEGORIES, "there is a place for each");
+        let known = Catalogue::compiled().categories();
+        let counts = Counts::new(known);
         counts.accepted(Level::Info, 1);
         counts.accepted(Level::Error, 1);
         counts.filtered(2);
@@ -105,7 +118,7 @@ mod tests {
         }
         let status = counts.status();
         let names: Vec<_> = status.categories.iter().map(|category| category.category.as_str()).collect();
-        let expected: Vec<_> = kind::categories().iter().map(String::as_str).chain(["other"]).collect();
+        let expected: Vec<_> = known.iter().map(String::as_str).chain(["other"]).collect();
         assert_eq!(names, expected);
         let of = |place: usize| (status.categories[place].accepted_events, status.categories[place].filtered_events);
         assert_eq!((of(0), of(1), of(names.len() - 1)), ((2, 0), (0, 1), (5, 0)));

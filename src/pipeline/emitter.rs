@@ -15,7 +15,7 @@ use super::{
     stamp::{Stamped, stamp},
 };
 use crate::{
-    event::{EVENT_BYTES_MAX, EventView, Level, Metadata},
+    event::{Catalogue, EVENT_BYTES_MAX, EventView, Level, Metadata},
     event_log::{Draft, EventLog, Lane, LogError},
     schema::{
         Payload,
@@ -103,7 +103,7 @@ impl Emitter {
             pipeline: Arc::new(Pipeline {
                 log,
                 gate: RwLock::new(gate),
-                counts: Counts::default(),
+                counts: Counts::new(Catalogue::compiled().categories()),
                 urgent: Mutex::default(),
                 memory: OnceLock::new(),
                 now: Box::new(now),
@@ -277,7 +277,7 @@ impl Emitter {
     }
 
     fn gate(&self) -> Gate {
-        *self.pipeline.gate.read().unwrap_or_else(PoisonError::into_inner)
+        self.pipeline.gate.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn passes(&self, level: Level, category: i32) -> bool {

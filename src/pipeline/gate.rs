@@ -1,48 +1,45 @@
 //! Which events the configuration lets into the log.
 
-use crate::event::{Level, kind};
+use std::sync::Arc;
 
-/// Levels and categories that are let in. [`Level::Essential`] always is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use crate::event::{Catalogue, Level};
+
+/// Levels and categories that are let in. [`Level::Essential`] always is. Cheap to copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
     /// One bit for each level's number on the wire.
     levels: u32,
-    /// One bit for each category's number on the wire.
-    categories: u32,
+    /// Numbers of the categories that are left out.
+    left_out: Arc<[i32]>,
 }
 
 impl Gate {
     /// Lets everything in.
-    pub const OPEN: Gate = Gate { levels: u32::MAX, categories: u32::MAX };
+    pub fn open() -> Gate {
+        Gate { levels: u32::MAX, left_out: Arc::from([]) }
+    }
 
     /// Lets in events of one of these levels and one of these categories, by name; no names let all in.
     pub fn new(levels: &[Level], categories: &[String]) -> Gate {
-        let mut gate = Gate { levels: bit(Level::Essential.to_wire() as i32), categories: 0 };
-        for level in levels {
-            gate.levels |= bit(level.to_wire() as i32);
-        }
-        for (number, name) in (1..).zip(kind::categories()) {
-            if categories.contains(name) {
-                gate.categories |= bit(number);
-            }
-        }
+        let open = Gate::open();
+        let bits = levels.iter().chain([&Level::Essential]).fold(0, |bits, level| bits | bit(*level));
+        let known = (1..).zip(Catalogue::compiled().categories());
+        let is_left_out = |name: &String| !categories.is_empty() && !categories.contains(name);
         Gate {
-            levels: if levels.is_empty() { u32::MAX } else { gate.levels },
-            categories: if categories.is_empty() { u32::MAX } else { gate.categories },
+            levels: if levels.is_empty() { open.levels } else { bits },
+            left_out: known.filter(|(_, name)| is_left_out(name)).map(|(number, _)| number).collect(),
         }
     }
 
     /// Whether an event of this level and category passes. A category that this version does not know passes: the
     /// configuration cannot have meant it.
-    pub(super) fn passes(self, level: Level, category: i32) -> bool {
-        let known = usize::try_from(category).is_ok_and(|number| (1..=kind::categories().len()).contains(&number));
-        level == Level::Essential
-            || (self.levels & bit(level.to_wire() as i32) != 0 && (!known || self.categories & bit(category) != 0))
+    pub(super) fn passes(&self, level: Level, category: i32) -> bool {
+        level == Level::Essential || (self.levels & bit(level) != 0 && !self.left_out.contains(&category))
     }
 }
 
-fn bit(number: i32) -> u32 {
-    u32::try_from(number).ok().and_then(|number| 1u32.checked_shl(number)).unwrap_or(0)
+fn bit(level: Level) -> u32 {
+    1u32.checked_shl(level.to_wire() as u32).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -62,7 +59,7 @@ mod tests {
     #[test]
     fn no_names_let_everything_in() {
         let gate = Gate::new(&[], &[]);
-        assert_eq!(gate, Gate::OPEN);
+        assert_eq!(gate, Gate::open());
         assert!(Level::ALL.into_iter().all(|level| (0..20).all(|category| gate.passes(level, category))));
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{EmitError, Origin, lane::Facts};
 use crate::{
-    event::{EVENT_BYTES_MAX, EventView, Level, RESERVED_PREFIX, kind},
+    event::{Catalogue, EVENT_BYTES_MAX, EventView, Level, RESERVED_PREFIX},
     event_log::Draft,
     schema::events::Event,
 };
@@ -119,7 +119,7 @@ fn category_field(view: &EventView) -> i32 {
 
 fn category_number(kind: &str) -> i32 {
     let category = kind.split('.').next().unwrap_or_default();
-    (1..).zip(kind::categories()).find(|(_, name)| *name == category).map_or(0, |(number, _)| number)
+    (1..).zip(Catalogue::compiled().categories()).find(|(_, name)| *name == category).map_or(0, |(number, _)| number)
 }
 
 fn refused(what: &str) -> EmitError {

@@ -17,7 +17,7 @@ const ORIGIN: Origin = Origin { uid: 7, gid: 8 };
 
 fn open(directory: &Path) -> (EventLog, Emitter) {
     let log = EventLog::open(Settings::new(directory.join("log"))).expect("a log");
-    let emitter = Emitter::new(log.clone(), Gate::OPEN, || 1);
+    let emitter = Emitter::new(log.clone(), Gate::open(), || 1);
     (log, emitter)
 }
 

@@ -29,10 +29,7 @@ fn urgent_events_stand_in_the_journal_with_fields_and_explanations() {
     assert_eq!((&entry["PRIORITY"], &entry["RODENT_LANE"]), (&"2".into(), &"urgent".into()), "{entry}");
     let sequence = entry["RODENT_SEQUENCE"].as_str().and_then(|sequence| sequence.parse::<u64>().ok());
     assert!(sequence.is_some_and(|sequence| sequence > 0), "{entry}");
-    assert!(
-        entry["MESSAGE"].as_str().is_some_and(|message| message.starts_with("Pool tank has failed")),
-        "{entry}"
-    );
+    assert!(entry["MESSAGE"].as_str().is_some_and(|message| message.starts_with("Pool tank has failed")), "{entry}");
     assert_eq!(entry["_SYSTEMD_UNIT"], "rodent.service");
 
     let explained = appliance.run("journalctl -t rodent -x --no-pager");

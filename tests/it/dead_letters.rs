@@ -206,7 +206,7 @@ mod as_root {
         assert!(nix::unistd::geteuid().is_root(), "only root can become somebody else: run `make test` as root");
         // A group that every machine has, in place of ours.
         let group = nix::unistd::Group::from_name(GROUP).expect("readable").expect("every machine has it");
-        let site = filled(Site::of_group(GROUP, Gate::OPEN, 1 << 30).await);
+        let site = filled(Site::of_group(GROUP, Gate::open(), 1 << 30).await);
         let directory = site.socket.parent().expect("a directory");
         let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
         open(directory, 0o755);

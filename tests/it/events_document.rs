@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use rodent::{
     agent,
-    event::{Description, Filter, Kind, kind},
+    event::{Catalogue, Description, Filter, Kind},
     hooks::Daemon,
 };
 
@@ -46,28 +46,29 @@ fn cell(text: &str) -> String {
 }
 
 fn state(its: &Description) -> String {
-    let tells = (!its.meaning.tells.is_empty()).then(|| format!("tells {}", its.meaning.tells));
-    let ends = (!its.meaning.ends.is_empty()).then(|| format!("ends {}", its.meaning.ends.join(", ")));
+    let tells = (!its.meaning().tells.is_empty()).then(|| format!("tells {}", its.meaning().tells));
+    let ends = (!its.meaning().ends.is_empty()).then(|| format!("ends {}", its.meaning().ends.join(", ")));
     tells.into_iter().chain(ends).collect::<Vec<_>>().join("; ")
 }
 
 fn document() -> String {
     let mut by_category: BTreeMap<usize, Vec<Description>> = BTreeMap::new();
-    for its in Description::all() {
-        let place = kind::categories().iter().position(|name| name == its.kind.category()).expect("a category");
+    for its in Catalogue::compiled().descriptions() {
+        let place =
+            Catalogue::compiled().categories().iter().position(|name| name == its.kind.category()).expect("a category");
         by_category.entry(place).or_default().push(its);
     }
     let mut text = HEAD.to_owned();
     for (place, kinds) in by_category {
-        let category = &kind::categories()[place];
+        let category = &Catalogue::compiled().categories()[place];
         writeln!(
             text,
             "\n## {category}\n\n| kind | level | event | state | what to do | who |\n|---|---|---|---|---|---|"
         )
         .expect("memory");
         for its in kinds {
-            let (kind, level) = (&its.kind, its.meaning.level.name());
-            let (sentence, advice) = (cell(&its.meaning.text), cell(&its.meaning.advice));
+            let (kind, level) = (&its.kind, its.meaning().level.name());
+            let (sentence, advice) = (cell(&its.meaning().text), cell(&its.meaning().advice));
             let (state, who) = (state(&its), emitters(kind));
             writeln!(text, "| `{kind}` | {level} | {sentence} | {state} | {advice} | {who} |").expect("memory");
         }
@@ -103,7 +104,10 @@ fn every_pattern_of_who_emits_takes_a_kind_and_every_collector_has_some() {
         assert!(!patterns.is_empty(), "{name}");
         for pattern in patterns {
             let filter = Filter::parse(&[pattern]).unwrap_or_else(|error| panic!("{name}: {error}"));
-            assert!(kind::all().iter().any(|kind| filter.takes_kind(kind.as_str())), "{name}: {pattern}");
+            assert!(
+                Catalogue::compiled().kinds().iter().any(|kind| filter.takes_kind(kind.as_str())),
+                "{name}: {pattern}"
+            );
         }
     }
 }

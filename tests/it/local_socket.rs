@@ -42,7 +42,7 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn new() -> Site {
-        Site::with(Gate::OPEN, 1 << 30).await
+        Site::with(Gate::open(), 1 << 30).await
     }
 
     async fn with(gate: Gate, disk_bytes_max: u64) -> Site {
@@ -261,7 +261,7 @@ async fn a_tail_begins_with_the_backlog_and_goes_on_with_each_event_once() {
 #[tokio::test]
 async fn a_tail_that_retention_overtakes_is_told_how_much_it_missed() {
     // Retention leaves out two generations that may still grow, so these bounds hold about one sealed generation.
-    let site = Site::with(Gate::OPEN, 28 << 20).await;
+    let site = Site::with(Gate::open(), 28 << 20).await;
     let mut events = site.client.tail(TailRequest::default()).await.expect("a tail");
     let total = 4_000;
     let mut emission = site.client.emission(Durability::Committed).await.expect("a stream");

@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
-    event::{Level, kind},
+    event::{Catalogue, Level},
     settings::Table,
 };
 
@@ -113,7 +113,7 @@ impl Profile {
                 Profile::Minimal => vec![Level::Error, Level::Critical, Level::Essential],
                 _ => Level::ALL.to_vec(),
             },
-            categories: kind::categories().to_vec(),
+            categories: Catalogue::compiled().categories().to_vec(),
         }
     }
 }
@@ -187,6 +187,6 @@ fn read_levels(table: &mut Table, default: &[&str]) -> Vec<Level> {
 }
 
 fn read_categories(table: &mut Table) -> Vec<String> {
-    let all: Vec<&str> = kind::categories().iter().map(String::as_str).collect();
+    let all: Vec<&str> = Catalogue::compiled().categories().iter().map(String::as_str).collect();
     table.several_of("categories", &all, &all, "categories that are kept")
 }

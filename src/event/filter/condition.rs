@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{FilterError, Pattern, field::FieldPath};
-use crate::event::{EventView, Level, Summary, kind, spelling};
+use crate::event::{Catalogue, EventView, Level, Summary, spelling};
 
 /// `level>=warn`, `pool_name=tank`.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl Comparison {
 
 impl Condition {
     /// `None` for a word without a comparison.
-    pub(super) fn parse(word: &str) -> Result<Option<Condition>, FilterError> {
+    pub(super) fn parse(catalogue: &Catalogue, word: &str) -> Result<Option<Condition>, FilterError> {
         let Some((key, comparison, value)) = divide(word) else { return Ok(None) };
         let at_fault = |message: String| FilterError::new(format!("\"{word}\": {message}"));
         let mut value = Pattern::new(value);
@@ -92,12 +92,12 @@ impl Condition {
             "level" => Subject::Level(value.text().parse().map_err(|e| at_fault(format!("{e}")))?),
             "category" => {
                 value = Pattern::new(&value.text().to_lowercase());
-                check_category(&value).map_err(at_fault)?;
+                check_category(catalogue, &value).map_err(at_fault)?;
                 Subject::Category
             }
             "kind" if comparison == Comparison::Contains => Subject::Kind,
             "kind" => {
-                value = super::kind_pattern(value.text())?;
+                value = super::kind_pattern(catalogue, value.text())?;
                 Subject::Kind
             }
             "source" => Subject::Source,
@@ -106,7 +106,7 @@ impl Condition {
             "lane" => return Err(at_fault("an event does not say in which lane it lies: level>=error comes close, and payload.lane is that of a loss record".into())),
             _ => match key.strip_prefix("meta.") {
                 Some(key) => Subject::Metadata(key.to_owned()),
-                None => Subject::Field(FieldPath::parse(key, comparison, &value).map_err(at_fault)?),
+                None => Subject::Field(FieldPath::parse(catalogue, key, comparison, &value).map_err(at_fault)?),
             },
         };
         if comparison.is_by_order() && !matches!(subject, Subject::Level(_) | Subject::Field(_)) {
@@ -161,11 +161,11 @@ fn divide(word: &str) -> Option<(&str, Comparison, &str)> {
     Some((key, *comparison, &rest[symbol.len()..]))
 }
 
-fn check_category(value: &Pattern) -> Result<(), String> {
-    if value.has_wildcard() || kind::categories().iter().any(|name| name == value.text()) {
+fn check_category(catalogue: &Catalogue, value: &Pattern) -> Result<(), String> {
+    if value.has_wildcard() || catalogue.categories().iter().any(|name| name == value.text()) {
         return Ok(());
     }
-    let nearest = spelling::nearest(value.text(), kind::categories().iter().map(String::as_str));
-    let all = kind::categories().join(", ");
+    let nearest = spelling::nearest(value.text(), catalogue.categories().iter().map(String::as_str));
+    let all = catalogue.categories().join(", ");
     Err(format!("no category is called \"{}\" among {all}{}", value.text(), spelling::suggestion(nearest)))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
 
 use super::{Pattern, condition::Comparison};
-use crate::event::{catalogue::CATALOGUE, enumeration, is_redacted, json, spelling, unit::Unit};
+use crate::event::{Catalogue, enumeration, is_redacted, json, spelling, unit::Unit};
 
 /// What stands before a field's name where an event has something of that name too.
 const PREFIX: &str = "payload.";
@@ -19,14 +19,19 @@ pub(super) struct FieldPath {
 
 impl FieldPath {
     /// Finds the field in the payloads of the schema and checks that it can be compared so.
-    pub(super) fn parse(key: &str, comparison: Comparison, value: &Pattern) -> Result<FieldPath, String> {
+    pub(super) fn parse(
+        catalogue: &Catalogue,
+        key: &str,
+        comparison: Comparison,
+        value: &Pattern,
+    ) -> Result<FieldPath, String> {
         let key = key.strip_prefix(PREFIX).unwrap_or(key);
         let path = FieldPath::of(key);
         let found: Vec<FieldDescriptor> =
-            CATALOGUE.subjects.iter().filter_map(|subject| path.leaf(&subject.message)).collect();
+            catalogue.subjects.iter().filter_map(|subject| path.leaf(&subject.message)).collect();
         let open: Vec<&FieldDescriptor> = found.iter().filter(|field| !is_redacted(field)).collect();
         match open.first() {
-            None if found.is_empty() => Err(unknown(key)),
+            None if found.is_empty() => Err(unknown(catalogue, key)),
             None => Err(format!("{key} is redacted and cannot be asked for")),
             Some(_) if open.iter().any(|field| fits(field, comparison, value)) => Ok(path),
             Some(first) => Err(misfit(first, &open, comparison, value)),
@@ -181,9 +186,9 @@ fn misfit(field: &FieldDescriptor, all: &[&FieldDescriptor], comparison: Compari
     }
 }
 
-fn unknown(key: &str) -> String {
+fn unknown(catalogue: &Catalogue, key: &str) -> String {
     let mut names: BTreeSet<String> = ["level", "category", "kind", "source", "id", "text"].map(str::to_owned).into();
-    for subject in &CATALOGUE.subjects {
+    for subject in &catalogue.subjects {
         names.extend(subject.message.fields().map(|field| field.name().to_owned()));
     }
     let suggestion = spelling::suggestion(spelling::nearest(key, names.iter().map(String::as_str)));

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{JsonError, read, typed};
 use crate::{
-    event::{Level, Metadata, catalogue::CATALOGUE},
+    event::{Catalogue, Level, Metadata},
     schema::events::Event,
 };
 
@@ -21,13 +21,13 @@ pub fn from_pairs(
     metadata: Metadata,
 ) -> Result<Event, JsonError> {
     let mut payload = Map::new();
-    if let Some((subject, _)) = CATALOGUE.resolve(kind) {
+    if let Some((subject, _)) = Catalogue::compiled().resolve(kind) {
         for (path, value) in fields {
             insert(&mut payload, &subject.message, path, value, "payload")?;
         }
     }
     let document = json!({ "kind": kind, "level": level.map(Level::name), "payload": payload, "metadata": metadata });
-    typed(&read::event(document)?)
+    typed(&read::event(Catalogue::compiled(), document)?)
 }
 
 /// Puts a value where the path leads, as the JSON that the field takes.

@@ -5,9 +5,9 @@ use serde_json::{Map, Value as Json};
 
 use super::{JsonError, scalar, unknown};
 use crate::event::{
-    EventView, Level, MASK,
-    catalogue::{CATALOGUE, Subject},
-    is_redacted, kind, spelling, unit,
+    EventView, Kind, Level, MASK,
+    catalogue::{Catalogue, Subject},
+    is_redacted, spelling, unit,
 };
 
 /// Keys that the short form knows; the last five say where an event was found, who sent it, and what it means in words: not
@@ -29,51 +29,57 @@ const KEYS: [&str; 14] = [
     "text",
 ];
 
-pub(super) fn event(document: Json) -> Result<EventView, JsonError> {
+pub(super) fn event(catalogue: &Catalogue, document: Json) -> Result<EventView, JsonError> {
     let Json::Object(mut entries) = document else {
         return Err(JsonError::new("an event is a JSON object, such as {\"kind\": \"storage.pool.created\"}"));
     };
-    entries.keys().try_for_each(|key| check_key(key))?;
+    entries.keys().try_for_each(|key| check_key(catalogue, key))?;
     // Null is how JSON says that something is left out.
     entries.retain(|_, value| !value.is_null());
-    let mut event = DynamicMessage::new(CATALOGUE.event.clone());
-    read_payload(&mut event, &entries)?;
+    let mut event = DynamicMessage::new(catalogue.event.clone());
+    read_payload(catalogue, &mut event, &entries)?;
     for (key, value) in &entries {
-        read_entry(&mut event, key, value)?;
+        read_entry(catalogue, &mut event, key, value)?;
     }
     if let Some(unknown) = entries.get(unknown::KEY) {
-        let before = CATALOGUE.subject_of(&event).map(|subject| &subject.name);
+        let before = catalogue.subject_of(&event).map(|subject| &subject.name);
         unknown::merge(&mut event, text(unknown::KEY, unknown)?)?;
-        if CATALOGUE.subject_of(&event).map(|subject| &subject.name) != before {
+        if catalogue.subject_of(&event).map(|subject| &subject.name) != before {
             return Err(JsonError::new(format!("{}: they are those of another kind", unknown::KEY)));
         }
     }
-    let event = check_kind(EventView::new(event), &entries)?;
+    let event = check_kind(catalogue, EventView::new(catalogue, event), &entries)?;
     if entries.contains_key("level") {
         return Ok(event);
     }
     let level = event.meaning().map_or(Level::Info, |meaning| meaning.level);
     let mut event = event.into_message();
-    event.set_field(&CATALOGUE.fields.level, Value::EnumNumber(level.to_wire().into()));
-    Ok(EventView::new(event))
+    event.set_field(&catalogue.fields.level, Value::EnumNumber(level.to_wire().into()));
+    Ok(EventView::new(catalogue, event))
 }
 
 /// What is said of the payload twice must agree.
-fn check_kind(event: EventView, entries: &Map<String, Json>) -> Result<EventView, JsonError> {
+fn check_kind(catalogue: &Catalogue, event: EventView, entries: &Map<String, Json>) -> Result<EventView, JsonError> {
     if event.subject().is_none() && !entries.contains_key(unknown::KEY) {
         return Err(JsonError::new(
             "an event needs its \"kind\", such as \"storage.pool.created\", or a payload, such as \"storage_event\"",
         ));
     }
     match entries.get("kind").map(|name| text("kind", name)).transpose()? {
-        Some(name) if event.kind().as_str() != name && CATALOGUE.resolve(name).is_none() => Err(unknown_kind(name)),
+        Some(name) if event.kind().as_str() != name && catalogue.resolve(name).is_none() => {
+            Err(unknown_kind(catalogue, name))
+        }
         _ => Ok(event),
     }
 }
 
 /// The payload, from `kind` and `payload` or from the field of the event that holds it.
-fn read_payload(event: &mut DynamicMessage, entries: &Map<String, Json>) -> Result<(), JsonError> {
-    let mut wrappers = entries.keys().filter_map(|key| wrapper(key).map(|field| (key, field)));
+fn read_payload(
+    catalogue: &Catalogue,
+    event: &mut DynamicMessage,
+    entries: &Map<String, Json>,
+) -> Result<(), JsonError> {
+    let mut wrappers = entries.keys().filter_map(|key| wrapper(catalogue, key).map(|field| (key, field)));
     match (entries.get("kind"), wrappers.next(), wrappers.next()) {
         (_, Some((first, _)), Some((second, _))) => {
             Err(JsonError::new(format!("an event has one payload, not both \"{first}\" and \"{second}\"")))
@@ -81,8 +87,8 @@ fn read_payload(event: &mut DynamicMessage, entries: &Map<String, Json>) -> Resu
         (Some(_), Some((key, _)), None) => {
             Err(JsonError::new(format!("an event has a \"kind\" with its \"payload\", or \"{key}\", not both")))
         }
-        (None, Some((key, field)), None) => read_wrapper(event, key, &field, &entries[key]),
-        (Some(name), None, _) => read_short(event, text("kind", name)?, entries),
+        (None, Some((key, field)), None) => read_wrapper(catalogue, event, key, &field, &entries[key]),
+        (Some(name), None, _) => read_short(catalogue, event, text("kind", name)?, entries),
         (None, None, _) if entries.contains_key("payload") => {
             Err(JsonError::new("a \"payload\" needs its \"kind\", such as \"storage.pool.created\""))
         }
@@ -90,28 +96,39 @@ fn read_payload(event: &mut DynamicMessage, entries: &Map<String, Json>) -> Resu
     }
 }
 
-fn wrapper(key: &str) -> Option<FieldDescriptor> {
-    CATALOGUE.wrappers.iter().find(|field| field.name() == key || field.json_name() == key).cloned()
+fn wrapper(catalogue: &Catalogue, key: &str) -> Option<FieldDescriptor> {
+    catalogue.wrappers.iter().find(|field| field.name() == key || field.json_name() == key).cloned()
 }
 
-fn read_wrapper(event: &mut DynamicMessage, key: &str, field: &FieldDescriptor, json: &Json) -> Result<(), JsonError> {
+fn read_wrapper(
+    catalogue: &Catalogue,
+    event: &mut DynamicMessage,
+    key: &str,
+    field: &FieldDescriptor,
+    json: &Json,
+) -> Result<(), JsonError> {
     if let Some(value) = read_field(field, json, key)? {
         event.set_field(field, value);
     }
-    let Some(subject) = CATALOGUE.subject_of(event) else {
+    let Some(subject) = catalogue.subject_of(event) else {
         let inner = field.kind().as_message().cloned().expect("a wrapper is a message");
         return Err(JsonError::new(format!("{key}: the payload is missing; it is one of {}", names(&inner))));
     };
-    event.set_field(&CATALOGUE.fields.category, Value::EnumNumber(subject.category_number));
+    event.set_field(&catalogue.fields.category, Value::EnumNumber(subject.category_number));
     Ok(())
 }
 
-fn read_short(event: &mut DynamicMessage, name: &str, entries: &Map<String, Json>) -> Result<(), JsonError> {
+fn read_short(
+    catalogue: &Catalogue,
+    event: &mut DynamicMessage,
+    name: &str,
+    entries: &Map<String, Json>,
+) -> Result<(), JsonError> {
     let payload = entries.get("payload");
-    let Some((subject, operation)) = CATALOGUE.resolve(name) else {
+    let Some((subject, operation)) = catalogue.resolve(name) else {
         // A newer schema's payload stands in the unknown fields alone.
         let stands_elsewhere = payload.is_none() && entries.contains_key(unknown::KEY);
-        return if stands_elsewhere { Ok(()) } else { Err(unknown_kind(name)) };
+        return if stands_elsewhere { Ok(()) } else { Err(unknown_kind(catalogue, name)) };
     };
     let mut message = match payload {
         Some(Json::Object(fields)) => read_message(&subject.message, fields, "payload")?,
@@ -122,7 +139,7 @@ fn read_short(event: &mut DynamicMessage, name: &str, entries: &Map<String, Json
     let mut wrapper = DynamicMessage::new(subject.member.parent_message().clone());
     wrapper.set_field(&subject.member, Value::Message(message));
     event.set_field(&subject.wrapper, Value::Message(wrapper));
-    event.set_field(&CATALOGUE.fields.category, Value::EnumNumber(subject.category_number));
+    event.set_field(&catalogue.fields.category, Value::EnumNumber(subject.category_number));
     Ok(())
 }
 
@@ -141,13 +158,13 @@ fn set_operation(payload: &mut DynamicMessage, subject: &Subject, operation: i32
 }
 
 /// Everything but the payload.
-fn read_entry(event: &mut DynamicMessage, key: &str, json: &Json) -> Result<(), JsonError> {
-    let fields = &CATALOGUE.fields;
+fn read_entry(catalogue: &Catalogue, event: &mut DynamicMessage, key: &str, json: &Json) -> Result<(), JsonError> {
+    let fields = &catalogue.fields;
     match key {
         "id" | "event_id" | "eventId" => set_once(event, &fields.id, key, Value::String(text(key, json)?.to_owned())),
         "time" | "timestamp" => set_once(event, &fields.timestamp, key, Value::I64(time(key, json)?)),
         "level" => set_once(event, &fields.level, key, Value::EnumNumber(level(json)?)),
-        "category" => check_category(event, json),
+        "category" => check_category(catalogue, event, json),
         "source" => set_once(event, &fields.source, key, Value::String(text(key, json)?.to_owned())),
         "metadata" => match read_field(&fields.metadata, json, key)? {
             Some(metadata) => set_once(event, &fields.metadata, key, metadata),
@@ -157,12 +174,12 @@ fn read_entry(event: &mut DynamicMessage, key: &str, json: &Json) -> Result<(), 
     }
 }
 
-fn check_key(key: &str) -> Result<(), JsonError> {
-    let names = CATALOGUE.event.get_field_by_name(key).or_else(|| CATALOGUE.event.get_field_by_json_name(key));
+fn check_key(catalogue: &Catalogue, key: &str) -> Result<(), JsonError> {
+    let names = catalogue.event.get_field_by_name(key).or_else(|| catalogue.event.get_field_by_json_name(key));
     if KEYS.contains(&key) || names.is_some() {
         return Ok(());
     }
-    let fields: Vec<FieldDescriptor> = CATALOGUE.event.fields().collect();
+    let fields: Vec<FieldDescriptor> = catalogue.event.fields().collect();
     let nearest = spelling::nearest(key, KEYS.into_iter().chain(fields.iter().map(FieldDescriptor::name)));
     let (nearest, known) = (spelling::suggestion(nearest), KEYS[..8].join(", "));
     Err(JsonError::new(format!("an event has no \"{key}\" among {known}{nearest}")))
@@ -207,10 +224,10 @@ fn level(json: &Json) -> Result<i32, JsonError> {
 }
 
 /// The category is that of the payload; one that is stated must agree.
-fn check_category(event: &mut DynamicMessage, json: &Json) -> Result<(), JsonError> {
-    let field = &CATALOGUE.fields.category;
+fn check_category(catalogue: &Catalogue, event: &mut DynamicMessage, json: &Json) -> Result<(), JsonError> {
+    let field = &catalogue.fields.category;
     let stated = scalar::read(&field.kind(), json, "category")?.as_enum_number().unwrap_or(0);
-    match CATALOGUE.subject_of(event) {
+    match catalogue.subject_of(event) {
         Some(subject) if stated != 0 && stated != subject.category_number => {
             let (category, name) = (&subject.category, &subject.name);
             Err(JsonError::new(format!("category: {json} does not fit; {name} belongs to \"{category}\"")))
@@ -287,8 +304,8 @@ fn read_single(kind: &FieldKind, json: &Json, at: &str) -> Result<Value, JsonErr
     }
 }
 
-fn unknown_kind(name: &str) -> JsonError {
-    let nearest = kind::nearest(name).map(kind::Kind::as_str);
+fn unknown_kind(catalogue: &Catalogue, name: &str) -> JsonError {
+    let nearest = catalogue.nearest(name).map(Kind::as_str);
     JsonError::new(format!("no kind is called \"{name}\"{}", spelling::suggestion(nearest)))
 }
 

@@ -7,7 +7,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, Value};
 
 use super::*;
 use crate::{
-    event::{Level, Metadata, catalogue::CATALOGUE, is_redacted},
+    event::{Catalogue, Level, Metadata, is_redacted},
     schema::{DESCRIPTORS, Payload, events::*},
 };
 
@@ -226,7 +226,7 @@ fn fields_that_this_version_does_not_know_survive() {
     // The same event, said again with a field 900 at each of its three floors.
     event.merge([0xa0, 0x38, 0x01].as_slice()).expect("an unknown field");
     event.merge([0x5a, 0x08, 0xa0, 0x38, 0x02, 0x0a, 0x03, 0xa0, 0x38, 0x03].as_slice()).expect("two more");
-    let printed = to_value(&EventView::new(event.clone()), None, None).to_string();
+    let printed = to_value(&EventView::new(Catalogue::compiled(), event.clone()), None, None).to_string();
     let read = view_from_str(&printed).expect("an event").into_message();
     assert_eq!(read, event);
     assert_eq!(from_str(&printed).expect("an event"), degraded());
@@ -356,21 +356,22 @@ fn filled(mut message: DynamicMessage, fields: Vec<Option<(FieldDescriptor, Valu
 
 /// An event of any subject, its category the right one.
 fn any_event() -> BoxedStrategy<Event> {
-    let fields = &CATALOGUE.fields;
+    let fields = &Catalogue::compiled().fields;
     let stamps: Vec<_> = [&fields.id, &fields.level, &fields.source, &fields.timestamp, &fields.metadata]
         .map(|field| any_field(field.clone()))
         .into();
-    let subjects = proptest::sample::select((0..CATALOGUE.subjects.len()).collect::<Vec<_>>());
-    let payload = subjects.prop_flat_map(|i| (Just(i), any_message(CATALOGUE.subjects[i].message.fields().collect())));
+    let subjects = proptest::sample::select((0..Catalogue::compiled().subjects.len()).collect::<Vec<_>>());
+    let payload = subjects
+        .prop_flat_map(|i| (Just(i), any_message(Catalogue::compiled().subjects[i].message.fields().collect())));
     (stamps, payload)
         .prop_map(|(stamps, (i, payload))| {
-            let subject = &CATALOGUE.subjects[i];
+            let subject = &Catalogue::compiled().subjects[i];
             let payload = filled(DynamicMessage::new(subject.message.clone()), payload);
             let mut wrapper = DynamicMessage::new(subject.member.parent_message().clone());
             wrapper.set_field(&subject.member, Value::Message(payload));
-            let mut event = filled(DynamicMessage::new(CATALOGUE.event.clone()), stamps);
+            let mut event = filled(DynamicMessage::new(Catalogue::compiled().event.clone()), stamps);
             event.set_field(&subject.wrapper, Value::Message(wrapper));
-            event.set_field(&CATALOGUE.fields.category, Value::EnumNumber(subject.category_number));
+            event.set_field(&Catalogue::compiled().fields.category, Value::EnumNumber(subject.category_number));
             event.transcode_to().expect("one schema")
         })
         .boxed()

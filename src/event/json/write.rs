@@ -6,9 +6,7 @@ use serde_json::{Map, Number, Value as Json, json};
 
 use super::{Place, unknown};
 use crate::event::{
-    EventView, Level, MASK, RESERVED_PREFIX, Summary,
-    catalogue::{CATALOGUE, value},
-    enumeration, is_redacted, unit,
+    EventView, Level, MASK, RESERVED_PREFIX, Summary, catalogue::value, enumeration, is_redacted, unit,
 };
 
 pub(super) fn event(event: &EventView, node: Option<&str>, place: Option<&Place>) -> Json {
@@ -37,8 +35,8 @@ pub(super) fn event(event: &EventView, node: Option<&str>, place: Option<&Place>
     if let Some((subject, payload)) = event.subject().zip(event.payload()) {
         set("payload", message(payload, subject.operation.as_ref()));
     }
-    if let Some(metadata) = value(event.message(), &CATALOGUE.fields.metadata) {
-        let (own, given) = split_metadata(field_value(&CATALOGUE.fields.metadata, metadata));
+    if let Some(metadata) = value(event.message(), &event.catalogue().fields.metadata) {
+        let (own, given) = split_metadata(field_value(&event.catalogue().fields.metadata, metadata));
         set("metadata", given);
         set("origin", own);
     }
@@ -68,10 +66,10 @@ fn level(number: i32) -> Json {
 
 /// That of the payload; without one, what the event says.
 fn category(event: &EventView) -> Json {
-    let stated = value(event.message(), &CATALOGUE.fields.category).and_then(Value::as_enum_number);
+    let stated = value(event.message(), &event.catalogue().fields.category).and_then(Value::as_enum_number);
     match (event.subject(), stated) {
         (Some(subject), _) => subject.category.as_str().into(),
-        (None, Some(number)) => enumerated(&CATALOGUE.fields.category.kind(), number),
+        (None, Some(number)) => enumerated(&event.catalogue().fields.category.kind(), number),
         (None, None) => "".into(),
     }
 }

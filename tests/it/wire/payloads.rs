@@ -3,7 +3,7 @@
 
 use prost::Message;
 use prost_reflect::{DynamicMessage, Value};
-use rodent::event::{EventView, Filter, MASK, Summary, is_redacted, json, kind};
+use rodent::event::{Catalogue, EventView, Filter, MASK, Summary, is_redacted, json};
 
 use super::{Subject, subjects};
 
@@ -14,7 +14,7 @@ fn view(subject: &Subject, payload: DynamicMessage) -> EventView {
 #[test]
 fn every_payload_and_every_operation_has_a_kind() {
     for subject in subjects() {
-        let known = |name: &str| kind::all().iter().any(|kind| kind.as_str() == name);
+        let known = |name: &str| Catalogue::compiled().kinds().iter().any(|kind| kind.as_str() == name);
         assert!(known(&subject.name), "{}", subject.name);
         let Some(operation) = subject.message.get_field_by_name("operation") else { continue };
         let values = operation.kind();

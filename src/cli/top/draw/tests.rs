@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::{
-    event::{Level, kind},
+    event::{Catalogue, Level},
     schema::local::{CategoryStatus, CollectorStatus, CursorStatus, PipelineStatus, UplinkLaneStatus},
 };
 
@@ -71,7 +71,7 @@ fn status(seconds: u64) -> StatusResponse {
         ],
         pipeline: Some(PipelineStatus {
             accepted_events: 1_235 * seconds,
-            categories: (kind::categories().iter().map(String::as_str))
+            categories: (Catalogue::compiled().categories().iter().map(String::as_str))
                 .chain(["other"])
                 .zip([0, 900, 300, 0, 34, 1, 0, 0, 0, 0, 0])
                 .map(|(name, rate)| category(name, rate))
