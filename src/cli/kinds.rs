@@ -38,6 +38,9 @@ pub(super) struct KindsArguments {
     /// Which: names or patterns (`*` stands for anything); without it all
     #[arg(value_name = "PATTERN")]
     patterns: Vec<String>,
+    /// Their names alone, one a line
+    #[arg(long, conflicts_with = "output")]
+    names: bool,
     /// How to print: table, json (one document) or jsonl (an object a line)
     #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
     output: Output,
@@ -49,6 +52,9 @@ pub(super) struct KindsArguments {
 pub(super) struct DescribeArguments {
     /// Name of the kind
     kind: String,
+    /// The names of its fields alone, one a line
+    #[arg(long, conflicts_with = "output")]
+    names: bool,
     /// How to print: table, json (one document) or jsonl (one line)
     #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
     output: Output,
@@ -59,7 +65,11 @@ pub(super) fn list(arguments: &KindsArguments) -> Result<ExitCode, Failure> {
     let found: Vec<_> =
         Catalogue::compiled().descriptions().filter(|its| filter.takes_kind(its.kind.as_str())).collect();
     let mut screen = Screen::stdout();
-    quiet_end(print_list(&found, arguments.output, &mut screen).and_then(|()| screen.flush()))?;
+    let printed = match arguments.names {
+        true => found.iter().try_for_each(|its| screen.line(its.kind.as_str())),
+        false => print_list(&found, arguments.output, &mut screen),
+    };
+    quiet_end(printed.and_then(|()| screen.flush()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -87,6 +97,7 @@ pub(super) fn describe(arguments: &DescribeArguments) -> Result<ExitCode, Failur
     })?;
     let mut screen = Screen::stdout();
     let printed = match arguments.output {
+        _ if arguments.names => its.fields().iter().try_for_each(|field| screen.line(&field.name)),
         Output::Json => screen.json_document(&whole_value(&its)),
         Output::Jsonl => screen.json(&whole_value(&its)),
         Output::Table => print_whole(&its, &mut screen),

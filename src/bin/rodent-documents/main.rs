@@ -4,6 +4,7 @@
 //! Takes the definitions of both command lines, the records of the settings and what `cargo metadata` prints; gives files
 //! below a directory, for packaging/documents.sh. Always holds: the same input gives the same bytes. It is in no package.
 
+mod completion;
 mod licences;
 mod page;
 mod roff_text;
@@ -108,7 +109,9 @@ fn complete(mut definition: clap::Command, directory: &Path) -> anyhow::Result<(
     ] {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut definition, program.clone(), &mut text);
-        put(&directory.join(file), &text)?;
+        let text = String::from_utf8(text).context("a completion is text")?;
+        let text = if program == "rodent" { completion::with_kinds(shell, &text)? } else { text };
+        put(&directory.join(file), text.as_bytes())?;
     }
     Ok(())
 }
