@@ -40,13 +40,16 @@ impl Summary {
 
 /// What a payload is about, if it says so.
 pub(super) fn name(meanings: &Meanings, payload: &DynamicMessage) -> Option<String> {
+    let naming = naming(meanings, payload);
+    let names: Vec<_> = naming.iter().map(|field| shown(field, &payload.get_field(field))).collect();
+    (!names.is_empty()).then(|| names.join(" "))
+}
+
+/// The fields that say what a payload is about.
+pub(super) fn naming(meanings: &Meanings, payload: &DynamicMessage) -> Vec<FieldDescriptor> {
     let set = |field: &&FieldDescriptor| payload.has_field(field);
-    let said = |field: &FieldDescriptor| shown(field, &payload.get_field(field));
-    let names: Vec<_> = meanings.subject.iter().filter(set).map(said).collect();
-    match names.is_empty() {
-        false => Some(names.join(" ")),
-        true => meanings.stand_ins.iter().find(set).map(said),
-    }
+    let names: Vec<_> = meanings.subject.iter().filter(set).cloned().collect();
+    if names.is_empty() { meanings.stand_ins.iter().find(set).cloned().into_iter().collect() } else { names }
 }
 
 fn fields(payload: &DynamicMessage) -> String {
@@ -64,12 +67,8 @@ fn fields(payload: &DynamicMessage) -> String {
 /// A value as it stands in a sentence.
 pub(super) fn shown(field: &FieldDescriptor, value: &Value) -> String {
     match value {
+        Value::List(list) => shown_list(field, list, 0),
         _ if is_redacted(field) => MASK.to_owned(),
-        Value::List(list) => {
-            let elements = list.iter().take(ELEMENTS_SHOWN_MAX).map(|value| scalar(field, &field.kind(), value));
-            let more = list.len().checked_sub(ELEMENTS_SHOWN_MAX).filter(|more| *more > 0);
-            elements.chain(more.map(|more| format!("and {more} more"))).collect::<Vec<_>>().join(", ")
-        }
         Value::Map(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by(|a, b| a.0.cmp(b.0));
@@ -88,7 +87,23 @@ pub(super) fn shown(field: &FieldDescriptor, value: &Value) -> String {
     }
 }
 
-fn integer(value: &Value) -> Option<i128> {
+/// A list of which whoever emitted it has left out `more`. Where no field says so, its last element may: `and 12 more`.
+pub(super) fn shown_list(field: &FieldDescriptor, list: &[Value], more: u64) -> String {
+    if is_redacted(field) {
+        return MASK.to_owned();
+    }
+    let left_out = |value: &Value| value.as_str()?.strip_prefix("and ")?.strip_suffix(" more")?.parse::<u64>().ok();
+    let (list, left_out) = match list.split_last().and_then(|(last, rest)| Some((rest, left_out(last)?))) {
+        Some((rest, left_out)) => (rest, left_out),
+        None => (list, 0),
+    };
+    let elements = list.iter().take(ELEMENTS_SHOWN_MAX).map(|value| scalar(field, &field.kind(), value));
+    let hidden = u64::try_from(list.len().saturating_sub(ELEMENTS_SHOWN_MAX)).unwrap_or(u64::MAX);
+    let more = [hidden, left_out].into_iter().fold(more, u64::saturating_add);
+    elements.chain((more > 0).then(|| format!("and {more} more"))).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn integer(value: &Value) -> Option<i128> {
     Some(match value {
         Value::I32(value) => (*value).into(),
         Value::I64(value) => (*value).into(),

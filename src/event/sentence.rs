@@ -2,7 +2,7 @@
 //!
 //! `{field}` is a field's value, `{one|another}` that of the first which is set; `[…]` is left out as a whole when a place
 //! in it has no value. A place of a bool shows nothing: it decides whether its brackets stay. Outside brackets a place
-//! without a value shows `?`.
+//! without a value shows `?`. A list tells how many more there are, those that whoever emitted it has left out, too.
 
 use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 
@@ -110,9 +110,17 @@ fn value(payload: &DynamicMessage, names: &[String]) -> Option<String> {
         let value = payload.has_field(&field).then(|| payload.get_field(&field))?;
         match &*value {
             Value::Bool(set) => set.then(String::new),
+            Value::List(list) => Some(render::shown_list(&field, list, more(payload, name))),
             value => Some(render::shown(&field, value)),
         }
     })
+}
+
+/// How many elements a list has been left without, as the field `more_…` beside it says.
+fn more(payload: &DynamicMessage, list: &str) -> u64 {
+    let field = payload.descriptor().get_field_by_name(&format!("more_{list}"));
+    let count = field.and_then(|field| render::integer(&payload.get_field(&field)));
+    count.and_then(|count| u64::try_from(count).ok()).unwrap_or_default()
 }
 
 /// Text with places, without brackets.

@@ -84,6 +84,22 @@ fn times_maps_and_long_lists_are_readable() {
 }
 
 #[test]
+fn a_list_tells_once_how_many_more_there_are_whoever_left_them_out() {
+    let names = |count| (0..count).map(|i| format!("g{i}")).collect::<Vec<_>>();
+    let user =
+        |groups, more_groups| SystemUserPayload { groups, more_groups, operation: 1, ..SystemUserPayload::default() };
+    assert!(summary(user(names(100), 900)).text.ends_with("g7, and 992 more"));
+    assert!(summary(user(names(3), 900)).text.ends_with("g0, g1, g2, and 900 more"));
+    let disks = |mut devices: Vec<String>| {
+        devices.push("and 900 more".into());
+        let pool = StoragePoolPayload { faulty_devices: devices, operation: 100, ..Default::default() };
+        summary(pool).text
+    };
+    assert!(disks(names(100)).ends_with("g7, and 992 more"));
+    assert!(disks(names(2)).ends_with(": g0, g1, and 900 more"));
+}
+
+#[test]
 fn an_event_cannot_write_over_the_terminal() {
     let pool = StoragePoolPayload {
         pool_name: "\u{1b}[2Jtank\n".into(),
