@@ -53,13 +53,10 @@ impl Finding {
         self
     }
 
-    /// Emits it. One that the pipeline refuses (too large) is logged and given up: trying again would not help.
+    /// Emits it. One that the pipeline refuses, which it logs, is given up: trying again would not help.
     pub(super) async fn emit(self, emitter: &Emitter) -> Result<(), EmitError> {
         match emitter.emit_payload(self.level, self.category, self.payload, self.metadata).await {
-            Err(EmitError::Refused(why)) => {
-                tracing::error!(why, "an event was refused");
-                Ok(())
-            }
+            Err(EmitError::Refused(_)) => Ok(()),
             other => other.map(|_| ()),
         }
     }

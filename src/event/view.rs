@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use prost::Message;
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, FieldDescriptor};
 
 use super::{
     Kind, Level, Meaning,
@@ -104,6 +104,12 @@ impl EventView {
             .unwrap_or_else(|| self.source().to_owned())
     }
 
+    /// The fields of the payload that [`EventView::subject_name`] is made of.
+    pub fn naming_fields(&self) -> Vec<FieldDescriptor> {
+        let named = self.subject.zip(self.payload());
+        named.map(|(subject, payload)| render::naming(&subject.meanings, payload)).unwrap_or_default()
+    }
+
     /// One metadata value.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         let map = value(&self.message, &self.catalogue.fields.metadata)?.as_map()?;
@@ -130,7 +136,7 @@ impl EventView {
         self.subject.as_deref()
     }
 
-    fn text(&self, field: &prost_reflect::FieldDescriptor) -> &str {
+    fn text(&self, field: &FieldDescriptor) -> &str {
         value(&self.message, field).and_then(|v| v.as_str()).unwrap_or_default()
     }
 }

@@ -6,11 +6,10 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use prost::Message as _;
 use uuid::Uuid;
 
 use super::{
-    Counts, Gate, Memory,
+    Counts, Gate, Memory, fit,
     lane::{Facts, Sorted, UrgentStates},
     stamp::{Stamped, stamp},
 };
@@ -125,10 +124,11 @@ impl Emitter {
         Emitter { pipeline: Arc::clone(&self.pipeline), source: Arc::from(source), emitted: Arc::default() }
     }
 
-    /// Emits a payload; answers when it is in the log's memory. Waits while that is full.
+    /// Emits a payload; answers when it is in the log's memory. Waits while that is full. An event larger than
+    /// [`EVENT_BYTES_MAX`] is cut until it fits.
     ///
     /// # Errors
-    /// When the event is larger than [`EVENT_BYTES_MAX`] or the log is closing.
+    /// When the log is closing.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the event has not been taken.
@@ -159,11 +159,16 @@ impl Emitter {
             metadata,
             event_payload: Some(payload),
         };
-        let bytes = event.encode_to_vec();
+        let (bytes, was_cut) = fit::encode(&event);
+        if was_cut {
+            tracing::debug!(source = %self.source, "an event was too long and tells less than it could");
+        }
         if bytes.len() > EVENT_BYTES_MAX {
+            // There is nothing left to cut: what no emitter makes. Nobody else would tell of it.
             self.pipeline.counts.refused();
             let (source, length) = (&self.source, bytes.len());
             let why = format!("an event of {source} is {length} bytes long; at most {EVENT_BYTES_MAX} are taken");
+            tracing::error!(why, "an event was refused");
             return Err(EmitError::Refused(why));
         }
         let draft = Draft { event: &bytes, level: event.level, category: event.category, timestamp: event.timestamp };

@@ -2,11 +2,13 @@
 //! to the lane that the event belongs to.
 //!
 //! Takes from collectors and the local socket, gives to the event log. There is no queue here: the caller waits while
-//! the log's memory is full. An event is refused whole or accepted whole, and what the gate leaves out is counted apart.
+//! the log's memory is full. An event is refused whole or accepted whole, and what the gate leaves out is counted apart;
+//! one of the agent's own that is too large is cut and never refused for it.
 //! The clock is handed in.
 
 mod counts;
 mod emitter;
+mod fit;
 mod gate;
 mod lane;
 mod memory;

@@ -58,6 +58,26 @@ async fn a_request_for_both_lanes_is_durable_in_both_when_it_is_answered_and_in_
 }
 
 #[tokio::test]
+async fn an_event_of_the_agents_own_is_never_refused_for_its_size_and_one_of_a_caller_is_counted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, emitter) = open(directory.path());
+    let payload = ServiceStatusPayload {
+        service_name: "smbd".to_owned(),
+        status: "x".repeat(100_000),
+        operation: Operation::Failed.into(),
+        ..Default::default()
+    };
+    emitter.emit(Level::Critical, payload, Metadata::new()).await.expect("taken");
+    emitter.flush().await.expect("durable");
+    assert_eq!((names(&log, Lane::Urgent), emitter.counts().refused_events()), (vec!["smbd".to_owned()], 0));
+    let large = service("error", &"x".repeat(100_000));
+    let refused = emitter.submit(vec![large], ORIGIN, Durability::Committed).await;
+    assert!(matches!(refused, Err(EmitError::Refused(_))));
+    assert_eq!(emitter.counts().refused_events(), 1);
+    log.close();
+}
+
+#[tokio::test]
 async fn a_request_with_a_bad_event_leaves_nothing_in_either_lane() {
     let directory = tempfile::tempdir().expect("a directory");
     let (log, emitter) = open(directory.path());
