@@ -86,12 +86,23 @@ impl Finding {
         payload.transcode_to().expect("the same message")
     }
 
+    /// What people read.
+    pub(super) fn sentence(&self) -> String {
+        crate::event::Summary::of(&self.view()).text
+    }
+
     fn view(&self) -> crate::event::EventView {
         crate::event::EventView::from(&crate::schema::events::Event {
             event_payload: Some(self.payload.clone()),
             ..Default::default()
         })
     }
+}
+
+/// What people read of many findings.
+#[cfg(test)]
+pub(super) fn sentences(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(Finding::sentence).collect()
 }
 
 /// The lines of many findings.

@@ -5,6 +5,7 @@
 //! absent: any list of payloads, categories or operations.
 
 mod catalogue;
+mod credentials;
 mod describe;
 mod enumeration;
 mod filter;
@@ -21,6 +22,7 @@ mod unit;
 mod view;
 
 pub use catalogue::Catalogue;
+pub use credentials::{text_without_credentials, without_credentials};
 pub use describe::{Description, FieldDescription};
 pub use filter::{Filter, FilterError};
 pub use kind::Kind;

@@ -1,13 +1,13 @@
 //! Mounts appearing and going, from the kernel's table of mounts.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use super::{listing::bytes, mount_rule::MountRule};
 use crate::{
     collectors::finding::Finding,
-    event::Level,
+    event::{Level, without_credentials},
     host::space::Space,
     schema::events::{StorageDatasetPayload, storage_dataset_payload::StorageDatasetOperation as Operation},
 };
@@ -24,10 +24,20 @@ pub(super) type Mounts = BTreeMap<Place, Mount>;
 #[serde(into = "String", try_from = "String")]
 pub(super) struct Place {
     pub(super) mountpoint: String,
+    /// Without user and password, which some type of file system is given here: nobody sees them, nor remembers them.
     pub(super) source: String,
     pub(super) fstype: String,
     /// The directory of the file system that is seen at the mount point: not `/` for a bind mount.
     pub(super) root: String,
+}
+
+impl Place {
+    fn new(mountpoint: String, source: &str, fstype: String, root: String) -> Place {
+        // Their sources have an `@` of their own: `tank/home@daily`, `10.0.0.1@tcp:/fs`.
+        let is_open = matches!(fstype.as_str(), "zfs" | "lustre");
+        let source = if is_open { Cow::Borrowed(source) } else { without_credentials(source) }.into_owned();
+        Place { mountpoint, source, fstype, root }
+    }
 }
 
 /// What may change of a mount while it stays.
@@ -67,12 +77,7 @@ fn parse_line(line: &str) -> Option<(Place, Mount)> {
     let mut super_block = super_block.split(' ');
     let (fstype, source) = (super_block.next()?, super_block.next()?);
     let super_options = super_block.next().unwrap_or_default();
-    let place = Place {
-        mountpoint: unescape(mountpoint),
-        source: unescape(source),
-        fstype: unescape(fstype),
-        root: unescape(root),
-    };
+    let place = Place::new(unescape(mountpoint), &unescape(source), unescape(fstype), unescape(root));
     // Not the mount's own options: a service that may not write (ProtectSystem=) sees every mount as read-only.
     let read_only = super_options.split(',').any(forbids_writing);
     Some((place, Mount { device: device.to_owned(), read_only }))
@@ -120,9 +125,10 @@ pub(super) fn diff(before: &Mounts, after: &Mounts, spaces: &BTreeMap<String, Sp
 }
 
 fn writability(place: &Place, size: u64, read_only: bool) -> Finding {
-    let (level, action, value) =
-        if read_only { (Level::Error, "became read-only", "on") } else { (Level::Info, "became writable", "off") };
-    finding(level, place, size, Operation::PropertyChanged, action).with("property", "readonly").with("value", value)
+    match read_only {
+        true => finding(Level::Error, place, size, Operation::ReadOnly, "became read-only"),
+        false => finding(Level::Info, place, size, Operation::Writable, "became writable"),
+    }
 }
 
 fn finding(level: Level, place: &Place, size: u64, operation: Operation, action: &str) -> Finding {
@@ -134,10 +140,10 @@ fn finding(level: Level, place: &Place, size: u64, operation: Operation, action:
         mountpoint: place.mountpoint.clone(),
         size_bytes: bytes(size),
         operation: operation.into(),
+        root: if place.root == "/" { String::new() } else { place.root.clone() },
         ..Default::default()
     };
-    let finding = Finding::new(level, payload, COMPONENT, action);
-    if place.root == "/" { finding } else { finding.with("root", &place.root) }
+    Finding::new(level, payload, COMPONENT, action)
 }
 
 /// As a key of JSON: four names with what no path contains between them.
@@ -153,7 +159,8 @@ impl TryFrom<String> for Place {
     fn try_from(key: String) -> Result<Place, Self::Error> {
         let mut names = key.split('\0').map(str::to_owned);
         let mut next = || names.next().ok_or("a mount has four names");
-        Ok(Place { mountpoint: next()?, source: next()?, fstype: next()?, root: next()? })
+        let (mountpoint, source, fstype, root) = (next()?, next()?, next()?, next()?);
+        Ok(Place::new(mountpoint, &source, fstype, root))
     }
 }
 
@@ -200,9 +207,36 @@ mod tests {
         let emergency = "29 1 8:1 / /srv rw,relatime shared:1 - ext4 /dev/sda1 rw,emergency_ro";
         for ro in [ro, emergency] {
             let change = |a, b| lines(&diff(&mounts(a), &mounts(b), &BTreeMap::new()));
-            assert_eq!(change(rw, ro), ["error storage.dataset.property_changed /srv"]);
-            assert_eq!(change(ro, rw), ["info storage.dataset.property_changed /srv"]);
+            assert_eq!(change(rw, ro), ["error storage.dataset.read_only /srv"]);
+            assert_eq!(change(ro, rw), ["info storage.dataset.writable /srv"]);
         }
+    }
+
+    #[test]
+    fn no_event_and_no_memory_holds_the_password_of_a_mounts_source() {
+        let table = "29 1 0:50 / /mnt/ftp rw - fuse.curlftpfs curlftpfs\\043ftp://bob:S3CRET@nas/share rw\n\
+                     30 1 0:51 / /mnt/smb rw - cifs //bob:S3CRET@nas/share rw\n\
+                     31 1 0:52 / /tank/.zfs/snapshot/s1 rw - zfs tank@s1 rw\n\
+                     32 1 0:53 / /mnt/fs rw - lustre 10.0.0.1@tcp:/fs rw";
+        let mounts = mounts(table);
+        let findings = diff(&Mounts::new(), &mounts, &BTreeMap::new());
+        let sources: Vec<_> =
+            findings.iter().map(|finding| finding.payload::<StorageDatasetPayload>().dataset_name).collect();
+        assert_eq!(sources, ["10.0.0.1@tcp:/fs", "curlftpfs#ftp://nas/share", "//nas/share", "tank@s1"]);
+        let memory = serde_json::to_string(&mounts).unwrap();
+        assert!(!memory.contains("S3CRET") && !memory.contains("bob"), "{memory}");
+        // An agent that has learnt it remembers such a mount as the same.
+        let older = "\"/mnt/smb\\u0000//bob:S3CRET@nas/share\\u0000cifs\\u0000/\"";
+        assert!(mounts.contains_key(&serde_json::from_str::<Place>(older).unwrap()));
+    }
+
+    #[test]
+    fn a_bind_mount_tells_which_directory_it_shows() {
+        let table = "29 1 8:1 /media /export/media rw - ext4 /dev/sda1 rw";
+        let [finding] = diff(&Mounts::new(), &mounts(table), &BTreeMap::new()).try_into().expect("one");
+        assert_eq!(finding.payload::<StorageDatasetPayload>().root, "/media");
+        let sentence = "File system /dev/sda1 was mounted at /export/media, only its directory /media, ext4";
+        assert_eq!(finding.sentence(), sentence);
     }
 
     #[test]
