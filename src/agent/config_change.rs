@@ -36,7 +36,9 @@ pub(super) struct Tidings(mpsc::Sender<Change>);
 /// A change that is to be told.
 pub(super) struct Change {
     keys: Vec<String>,
-    metadata: Vec<(&'static str, String)>,
+    trigger: &'static str,
+    /// Who has sent it; empty when nobody did.
+    controller: String,
     /// To be remembered until the next start.
     known: Option<Known>,
     told: oneshot::Sender<()>,
@@ -51,14 +53,12 @@ impl Tidings {
 
     /// Tells that these keys have other values now. Comes back when that is in the log, or cannot be for now.
     pub(super) async fn tell(&self, keys: Vec<String>, act: Act<'_>) {
-        let (metadata, known) = match act {
-            Act::Reload { in_force } => (vec![("action", "reload".to_owned())], Some(known(in_force))),
-            Act::Update { controller } => {
-                (vec![("action", "update".to_owned()), ("controller", controller.to_owned())], None)
-            }
+        let (trigger, controller, known) = match act {
+            Act::Reload { in_force } => ("reload", String::new(), Some(known(in_force))),
+            Act::Update { controller } => ("update", controller.to_owned(), None),
         };
         let (told, done) = oneshot::channel();
-        match self.0.try_send(Change { keys, metadata, known, told }) {
+        match self.0.try_send(Change { keys, trigger, controller, known, told }) {
             Ok(()) => drop(tokio::time::timeout(TELL_MAX, done).await),
             Err(_) => tracing::warn!("that settings have changed is not in the log, which takes no events"),
         }
@@ -74,13 +74,13 @@ pub(super) async fn report(records: Records, mut changes: mpsc::Receiver<Change>
     if before.as_ref() != Some(&now) {
         // At first sight there is nothing to compare with.
         let sections = before.map(|before| changed(&before, &now)).unwrap_or_default();
-        if emit(&emitter, Level::Info, sections, &[("action", "start".to_owned())]).await {
+        if emit(&emitter, Level::Info, sections, "start", "").await {
             memory.remember(&now);
         }
     }
-    while let Some(Change { keys, metadata, known, told }) = changes.recv().await {
+    while let Some(Change { keys, trigger, controller, known, told }) = changes.recv().await {
         // Who leaves events out cannot leave out that it was done.
-        let emitted = emit(&emitter, Level::Essential, by_section(keys), &metadata).await;
+        let emitted = emit(&emitter, Level::Essential, by_section(keys), trigger, &controller).await;
         if let Some(known) = known.filter(|_| emitted) {
             memory.remember(&known);
         }
@@ -94,13 +94,19 @@ async fn emit(
     emitter: &Emitter,
     level: Level,
     sections: BTreeMap<String, Vec<String>>,
-    metadata: &[(&str, String)],
+    trigger: &str,
+    controller: &str,
 ) -> bool {
     for (config_section, changed_keys) in sections {
-        let operation = SystemConfigOperation::Updated.into();
-        let payload = SystemConfigChangePayload { config_section, changed_keys, operation, ..Default::default() };
-        let own = [("component", "config".to_owned())].into_iter().chain(metadata.iter().cloned());
-        let metadata: Metadata = own.map(|(key, value)| (key.to_owned(), value)).collect();
+        let payload = SystemConfigChangePayload {
+            config_section,
+            changed_keys,
+            operation: SystemConfigOperation::Updated.into(),
+            trigger: trigger.to_owned(),
+            controller: controller.to_owned(),
+        };
+        let metadata: Metadata =
+            [("component", "config"), ("action", trigger)].map(|(key, word)| (key.to_owned(), word.to_owned())).into();
         if let Err(error) = emitter.emit(level, payload, metadata).await {
             tracing::warn!(%error, "that settings have changed is not in the log");
             return false;

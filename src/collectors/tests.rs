@@ -298,7 +298,7 @@ async fn accounts_are_seen_as_they_change_and_half_written_files_are_waited_out(
             "info system.user.created bob",
             "info identity.group.created bob",
             "info system.user.locked alice",
-            "info system.shutdown.shutdown system",
+            "info system.shutdown.shutdown nas",
         ]
     );
     let remembered = std::fs::read_to_string(machine.state.path().join("memory/system.json")).unwrap();
@@ -311,35 +311,27 @@ async fn starts_and_stops_are_told_for_what_they_were() {
     let start = async |end| without_clocks(machine.run("system", end, async |told| told.reaches(1).await).await);
     assert_eq!(
         start(End::Clean).await,
-        [
-            "info system.startup.started system",
-            "info system.host.inventory accounts",
-            "info system.shutdown.shutdown system"
-        ]
+        ["info system.startup.started nas", "info system.host.inventory accounts", "info system.shutdown.shutdown nas"]
     );
 
     machine.write("proc/self/stat", &stat(200));
     machine.replace("etc/passwd", &PASSWD.replace("/bin/sh", "/bin/zsh"));
     assert_eq!(
         start(End::Killed).await,
-        ["info system.startup.service_restart system", "info system.user.modified alice"]
+        ["info system.startup.service_restart nas", "info system.user.modified alice"]
     );
 
     machine.write("proc/self/stat", &stat(300));
     assert_eq!(
         start(End::Killed).await,
-        ["warn system.shutdown.emergency system", "info system.startup.service_restart system"]
+        ["warn system.shutdown.emergency nas", "info system.startup.service_restart nas"]
     );
 
     machine.write("proc/self/stat", &stat(400));
     machine.write("proc/sys/kernel/random/boot_id", "22222222-2222-4222-8222-222222222222\n");
     assert_eq!(
         start(End::Clean).await,
-        [
-            "warn system.shutdown.emergency system",
-            "info system.startup.started system",
-            "info system.shutdown.shutdown system"
-        ]
+        ["warn system.shutdown.emergency nas", "info system.startup.started nas", "info system.shutdown.shutdown nas"]
     );
 }
 
@@ -361,5 +353,5 @@ async fn a_collector_that_is_turned_off_says_no_farewell_and_the_next_start_find
     assert!(!first.iter().any(|line| line.contains("shutdown")), "{first:?}");
     assert_eq!(run(End::Off, 0).await, Vec::<String>::new(), "on again, in the same process");
     machine.write("proc/self/stat", &stat(200));
-    assert_eq!(run(End::Killed, 1).await, ["info system.startup.service_restart system"]);
+    assert_eq!(run(End::Killed, 1).await, ["info system.startup.service_restart nas"]);
 }

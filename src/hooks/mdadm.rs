@@ -38,7 +38,7 @@ pub(super) fn events(words: &Words, root: &Path) -> Result<Vec<Event>, String> {
         }
         "Fail" => [
             Some(array.disk(other, Level::Error, DiskOperation::StateChanged, "FAULTED", report)),
-            array.degraded(report),
+            array.missing_disks().filter(|missing| *missing > 0).map(|missing| array.degraded(missing, report)),
         ]
         .into_iter()
         .flatten()
@@ -49,15 +49,19 @@ pub(super) fn events(words: &Words, root: &Path) -> Result<Vec<Event>, String> {
             [Some(disk), array.whole_again(report)].into_iter().flatten().collect()
         }
         "MoveSpare" => vec![array.spare_moved(other)],
-        "DegradedArray" => vec![array.pool(Level::Error, PoolOperation::Degraded, report)],
+        "DegradedArray" => vec![array.degraded(array.missing_disks().unwrap_or_default(), report)],
         "NewArray" => vec![array.pool(Level::Info, PoolOperation::Imported, report)],
         // A stripe or a concatenation is there, and mdadm has nothing to watch of it.
         "DeviceDisappeared" if other == "Wrong-Level" => Vec::new(),
         "DeviceDisappeared" => vec![array.pool(Level::Critical, PoolOperation::Removed, report)],
-        "SparesMissing" => vec![array.pool(Level::Warn, PoolOperation::Errors, report)],
+        "SparesMissing" => vec![array.pool(Level::Warn, PoolOperation::SparesMissing, report)],
         "TestMessage" => vec![test(device)],
-        // One that mdadm has learnt since.
-        unknown => vec![array.pool(Level::Warn, PoolOperation::Errors, unknown)],
+        // One that mdadm has learnt since. What it is and whether it ends is not known: it begins no state.
+        unknown => {
+            let payload =
+                StoragePoolPayload { reason: unknown.to_owned(), ..array.payload(PoolOperation::Unspecified) };
+            vec![event(Daemon::Mdadm, Level::Warn, payload, unknown)]
+        }
     })
 }
 
@@ -112,32 +116,34 @@ impl Array {
     }
 
     fn pool(&self, level: Level, operation: PoolOperation, report: &str) -> Event {
-        let payload = StoragePoolPayload {
+        event(Daemon::Mdadm, level, self.payload(operation), report)
+    }
+
+    fn payload(&self, operation: PoolOperation) -> StoragePoolPayload {
+        StoragePoolPayload {
             pool_name: self.name.clone(),
             raid_type: self.word("level").map_or_else(|| "md".to_owned(), |level| format!("md-{level}")),
             operation: operation.into(),
             ..Default::default()
-        };
-        event(Daemon::Mdadm, level, payload, report)
+        }
     }
 
     /// A check or repair is a scrub; everything else makes disks whole.
     fn rebuild(&self, file: &str, scrub: PoolOperation, resilver: PoolOperation) -> Event {
         let action = self.word(file).unwrap_or_default();
         let is_scrub = matches!(action.as_str(), "check" | "repair");
-        let mut event = self.pool(Level::Info, if is_scrub { scrub } else { resilver }, "rebuild");
-        note(&mut event.metadata, "sync_action", &action);
+        let mut payload = self.payload(if is_scrub { scrub } else { resilver });
         if scrub == PoolOperation::ScrubCompleted && is_scrub {
-            note(&mut event.metadata, "mismatches", &self.word("mismatch_cnt").unwrap_or_default());
+            payload.mismatches = self.word("mismatch_cnt").and_then(|count| count.parse().ok()).unwrap_or_default();
         }
+        let mut event = event(Daemon::Mdadm, Level::Info, payload, "rebuild");
+        note(&mut event.metadata, "sync_action", &action);
         event
     }
 
-    fn degraded(&self, report: &str) -> Option<Event> {
-        let missing = self.missing_disks().filter(|missing| *missing > 0)?;
-        let mut event = self.pool(Level::Error, PoolOperation::Degraded, report);
-        note(&mut event.metadata, "missing_disks", &missing.to_string());
-        Some(event)
+    fn degraded(&self, missing_devices: u32, report: &str) -> Event {
+        let payload = StoragePoolPayload { missing_devices, ..self.payload(PoolOperation::Degraded) };
+        event(Daemon::Mdadm, Level::Error, payload, report)
     }
 
     fn whole_again(&self, report: &str) -> Option<Event> {
@@ -145,22 +151,27 @@ impl Array {
     }
 
     fn disk(&self, device: &str, level: Level, operation: DiskOperation, state: &str, report: &str) -> Event {
-        let payload = StorageDiskPayload {
+        event(Daemon::Mdadm, level, self.disk_payload(device, operation, state), report)
+    }
+
+    fn disk_payload(&self, device: &str, operation: DiskOperation, state: &str) -> StorageDiskPayload {
+        StorageDiskPayload {
             device_id: device.to_owned(),
             device_path: device.to_owned(),
             state: state.to_owned(),
             pool_name: self.name.clone(),
             operation: operation.into(),
             ..Default::default()
-        };
-        event(Daemon::Mdadm, level, payload, report)
+        }
     }
 
     /// Which disk it is, mdadm does not say: only from which array.
     fn spare_moved(&self, from: &str) -> Event {
-        let mut event = self.disk("", Level::Info, DiskOperation::AddedToPool, "SPARE", "MoveSpare");
-        note(&mut event.metadata, "from", from.strip_prefix("/dev/").unwrap_or(from));
-        event
+        let payload = StorageDiskPayload {
+            previous_pool: from.strip_prefix("/dev/").unwrap_or(from).to_owned(),
+            ..self.disk_payload("", DiskOperation::AddedToPool, "SPARE")
+        };
+        event(Daemon::Mdadm, Level::Info, payload, "MoveSpare")
     }
 }
 
@@ -169,7 +180,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::hooks::lines;
+    use crate::hooks::{lines, sentences};
 
     fn told(root: &Path, arguments: &[&str]) -> Vec<String> {
         let words = Words::new([], arguments.iter().map(Into::into));
@@ -203,9 +214,9 @@ mod tests {
             (&["RebuildStarted", "/dev/md0"], &["info storage.pool.resilver_started md0"]),
             (&["Rebuild96", "/dev/md0"], &[]),
             (&["RebuildFinished", "/dev/md0"], &["info storage.pool.resilver_completed md0"]),
-            (&["SparesMissing", "/dev/md0"], &["warn storage.pool.errors md0"]),
+            (&["SparesMissing", "/dev/md0"], &["warn storage.pool.spares_missing md0"]),
             (&["TestMessage", "/dev/md0"], &["info system.host.hook_tested mdadm"]),
-            (&["SomethingNew", "/dev/md0"], &["warn storage.pool.errors md0"]),
+            (&["SomethingNew", "/dev/md0"], &["warn storage.pool md0"]),
         ] {
             assert_eq!(told(root.path(), arguments), lines, "{arguments:?}");
         }
@@ -228,7 +239,29 @@ mod tests {
         let words = Words::new([], ["RebuildFinished", "/dev/md127"].map(Into::into));
         let finished = events(&words, root.path()).expect("a report");
         assert_eq!(lines(&finished), ["info storage.pool.scrub_completed md127"]);
-        assert_eq!(finished[0].metadata["mismatches"], "8");
+        assert_eq!(sentences(&finished), ["Pool md127 was scrubbed, mismatches: 8"]);
+    }
+
+    #[test]
+    fn every_report_is_a_sentence() {
+        let root = machine(&[("degraded", "1"), ("level", "raid1"), ("mismatch_cnt", "0")]);
+        for (arguments, sentence) in [
+            (&["NewArray", "/dev/md/data"][..], "Pool md/data was imported: md-raid1"),
+            (&["DegradedArray", "/dev/md/data"], "Pool md/data is degraded, 1 of its disks missing"),
+            (&["DegradedArray", "/dev/md0"], "Pool md0 is degraded"),
+            (&["DeviceDisappeared", "/dev/md/data"], "Pool md/data has disappeared: md-raid1"),
+            (&["FailSpare", "/dev/md0", "/dev/sdd"], "Disk /dev/sdd is FAULTED in pool md0"),
+            (&["SpareActive", "/dev/md0", "/dev/sdd"], "Disk /dev/sdd is ONLINE in pool md0"),
+            (&["MoveSpare", "/dev/md0", "/dev/md1"], "Disk was added to pool md0, state SPARE, moved from md1"),
+            (&["RebuildStarted", "/dev/md0"], "Pool md0 is being rebuilt"),
+            (&["RebuildFinished", "/dev/md0"], "Pool md0 was rebuilt"),
+            (&["SparesMissing", "/dev/md/data"], "Pool md/data is short of spares: md-raid1"),
+            (&["TestMessage", "/dev/md0"], "Hook of mdadm works: mdadm has tried out its hook for /dev/md0"),
+            (&["SomethingNew", "/dev/md0"], "Pool md0 reports an event: SomethingNew"),
+        ] {
+            let words = Words::new([], arguments.iter().map(Into::into));
+            assert_eq!(sentences(&events(&words, root.path()).expect("a report")), [sentence], "{arguments:?}");
+        }
     }
 
     #[test]

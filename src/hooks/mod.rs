@@ -121,6 +121,13 @@ fn note(metadata: &mut Metadata, key: &str, value: &str) {
     }
 }
 
+/// What people read.
+#[cfg(test)]
+fn sentences(events: &[Event]) -> Vec<String> {
+    let sentence = |event: &Event| crate::event::Summary::of(&crate::event::EventView::from(event)).text;
+    events.iter().map(sentence).collect()
+}
+
 #[cfg(test)]
 fn lines(events: &[Event]) -> Vec<String> {
     let line = |event: &Event| {

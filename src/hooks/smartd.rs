@@ -63,7 +63,7 @@ impl<'a> Disk<'a> {
             path,
             name: if name.is_empty() { path } else { name },
             device_type: words.variable("SMARTD_DEVICETYPE"),
-            message: words.variable("SMARTD_MESSAGE"),
+            message: without_name(words.variable("SMARTD_MESSAGE"), path),
             model,
             serial,
         })
@@ -114,10 +114,20 @@ impl<'a> Disk<'a> {
     }
 }
 
+/// What smartd says, less the disk, which the event names: `Device: /dev/sda [SAT], 8 Currently unreadable sectors`.
+fn without_name<'a>(message: &'a str, path: &str) -> &'a str {
+    let of_disk = message.strip_prefix("Device: ").filter(|rest| rest.starts_with(path));
+    let said = of_disk.and_then(|rest| rest.split_once(", ")).map_or(message, |(_, said)| said);
+    said.trim_end_matches('.')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{hooks::lines, schema::events::event::EventPayload};
+    use crate::{
+        hooks::{lines, sentences},
+        schema::events::event::EventPayload,
+    };
 
     fn warning(kind: &str, message: &str) -> Vec<Event> {
         let variables = [
@@ -165,7 +175,25 @@ mod tests {
             panic!("{storage:?}")
         };
         assert_eq!((&*disk.model, &*disk.serial, disk.temperature), ("QEMU HARDDISK", "SATA1", 55));
-        assert_eq!((&*disk.health, &*disk.health_reason, &*disk.device_path), ("warning", message, "/dev/sda"));
+        let said = "Temperature 55 Celsius reached critical limit of 50 Celsius (Min/Max 20/55)";
+        assert_eq!((&*disk.health, &*disk.health_reason, &*disk.device_path), ("warning", said, "/dev/sda"));
+    }
+
+    #[test]
+    fn a_sentence_names_the_disk_once() {
+        let read = |kind, message| sentences(&warning(kind, message)).remove(0);
+        assert_eq!(
+            read("CurrentPendingSector", "Device: /dev/sda [SAT], 8 Currently unreadable (pending) sectors"),
+            "Disk /dev/sda [SAT] health is failing: 8 Currently unreadable (pending) sectors, QEMU HARDDISK, serial SATA1"
+        );
+        assert_eq!(
+            read("SelfTest", "Device: /dev/sda [SAT], Self-Test Log error count increased from 0 to 1"),
+            "Disk /dev/sda [SAT] has failed its test (self-test): Self-Test Log error count increased from 0 to 1"
+        );
+        // Of another disk, or without one: all of it.
+        for message in ["Device: /dev/sdb, failing", "failing, and soon", "Device: /dev/sda [SAT]"] {
+            assert!(read("Health", message).contains(&format!(": {message}, QEMU")), "{message}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::{Daemon, Words, event, note};
 use crate::{
-    event::Level,
+    event::{Level, text_without_credentials},
     schema::{
         Payload,
         events::{
@@ -33,7 +33,11 @@ pub(super) fn events(words: &Words) -> Result<Vec<Event>, String> {
         "pool_create" => Some(pool_event(pool, Level::Info, PoolOperation::Created, "created")),
         "pool_destroy" => Some(pool_event(pool, Level::Warn, PoolOperation::Deleted, "destroyed")),
         "log_replay" => {
-            Some(pool_event(pool, Level::Critical, PoolOperation::Errors, "intent log could not be replayed"))
+            let payload = StoragePoolPayload {
+                reason: "the intent log could not be replayed, the last writes before the crash are lost".to_owned(),
+                ..pool_payload(pool, PoolOperation::Errors)
+            };
+            Some(event(Daemon::Zed, Level::Critical, payload, "log_replay"))
         }
         "deadman" => Some(deadman(words, pool)),
         "history_event" => history(words, pool),
@@ -53,8 +57,11 @@ fn complete(mut event: Event, words: &Words) -> Event {
 }
 
 fn pool_event(pool: &str, level: Level, operation: PoolOperation, action: &str) -> Event {
-    let payload = StoragePoolPayload { pool_name: pool.to_owned(), operation: operation.into(), ..Default::default() };
-    event(Daemon::Zed, level, payload, action)
+    event(Daemon::Zed, level, pool_payload(pool, operation), action)
+}
+
+fn pool_payload(pool: &str, operation: PoolOperation) -> StoragePoolPayload {
+    StoragePoolPayload { pool_name: pool.to_owned(), operation: operation.into(), ..Default::default() }
 }
 
 /// An operation that a device has not answered for minutes.
@@ -126,13 +133,16 @@ impl<'a> Subject<'a> {
     }
 
     fn dataset(&self, level: Level, operation: DatasetOperation, action: &str) -> Event {
-        let payload = StorageDatasetPayload {
+        self.event(level, self.dataset_payload(operation), action)
+    }
+
+    fn dataset_payload(&self, operation: DatasetOperation) -> StorageDatasetPayload {
+        StorageDatasetPayload {
             dataset_name: self.name.to_owned(),
             pool_name: self.pool.to_owned(),
             operation: operation.into(),
             ..Default::default()
-        };
-        self.event(level, payload, action)
+        }
     }
 
     fn snapshot(&self, operation: SnapshotOperation, action: &str) -> Event {
@@ -171,9 +181,7 @@ impl<'a> Subject<'a> {
 
     /// `-> tank/home2`
     fn renamed(&self, detail: &str) -> Event {
-        let mut event = self.dataset(Level::Info, DatasetOperation::PropertyChanged, "renamed");
-        note(&mut event.metadata, "renamed_to", detail.trim_start_matches("->").trim());
-        event
+        self.changed("name", detail.trim_start_matches("->").trim(), "renamed")
     }
 
     /// `compression=lz4`; those with a dollar are ZFS's own.
@@ -182,10 +190,17 @@ impl<'a> Subject<'a> {
         if property.is_empty() || property.starts_with('$') {
             return None;
         }
-        let mut event = self.dataset(Level::Info, DatasetOperation::PropertyChanged, "property changed");
-        note(&mut event.metadata, "property", property);
-        note(&mut event.metadata, "value", value);
-        Some(event)
+        Some(self.changed(property, value, "property changed"))
+    }
+
+    fn changed(&self, property: &str, value: &str, action: &str) -> Event {
+        let payload = StorageDatasetPayload {
+            property: property.to_owned(),
+            // `keylocation=https://user:password@host/key`
+            value: text_without_credentials(value).into_owned(),
+            ..self.dataset_payload(DatasetOperation::PropertyChanged)
+        };
+        self.event(Level::Info, payload, action)
     }
 
     fn transfer(&self, level: Level, destination: &str, operation: TransferOperation) -> Event {
@@ -197,21 +212,18 @@ impl<'a> Subject<'a> {
         self.event(level, payload, "receive")
     }
 
-    /// `snap=daily-1`
+    /// `snap=daily-1`, which stands beside: the transfer that has started is to the data set, and is one with this.
     fn received(&self, detail: &str) -> Event {
-        let dataset = self.without(RECEIVING);
-        let destination = match detail.strip_prefix("snap=") {
-            Some(snapshot) => format!("{dataset}@{snapshot}"),
-            None => dataset.to_owned(),
-        };
-        self.transfer(Level::Info, &destination, TransferOperation::Completed)
+        let mut event = self.transfer(Level::Info, self.without(RECEIVING), TransferOperation::Completed);
+        note(&mut event.metadata, "snapshot", detail.strip_prefix("snap=").unwrap_or_default());
+        event
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hooks::lines;
+    use crate::hooks::{lines, sentences};
 
     /// A zedlet's environment as a real ZED made it.
     macro_rules! zevent {
@@ -236,7 +248,7 @@ mod tests {
         assert_eq!(told(&zevent!("history_event.clone")), ["info storage.snapshot.cloned tank/data@s1"]);
         assert_eq!(told(&zevent!("history_event.rename")), ["info storage.dataset.property_changed tank/home"]);
         let renamed = events(&zevent!("history_event.rename")).expect("a zevent");
-        assert_eq!(renamed[0].metadata["renamed_to"], "tank/home2");
+        assert_eq!(sentences(&renamed), ["Dataset tank/home was changed: name set to tank/home2"]);
         assert_eq!((renamed[0].timestamp, &*renamed[0].metadata["zevent"]), (1_795_215_585_563, "67"));
     }
 
@@ -247,12 +259,19 @@ mod tests {
         assert!(lines(&rolled_back)[0].starts_with("warn storage.snapshot.rolled_back"), "{rolled_back:?}");
         assert_eq!(told(&zevent!("history_event.destroy_recv")), [""; 0]);
         let received = events(&zevent!("history_event.finish_receiving")).expect("a zevent");
-        let crate::schema::events::event::EventPayload::StorageEvent(storage) =
-            received[0].event_payload.clone().expect("a payload")
-        else {
-            panic!("{received:?}")
-        };
-        assert!(format!("{storage:?}").contains("tank/copy@daily-1"), "{storage:?}");
+        assert_eq!(lines(&received), ["info storage.transfer.completed tank/copy"]);
+        assert_eq!(received[0].metadata["snapshot"], "daily-1");
+        assert_eq!(sentences(&rolled_back), ["Dataset tank/home was rolled back"]);
+    }
+
+    #[test]
+    fn a_received_stream_begins_and_ends_as_the_transfer_of_one_thing() {
+        let begun = words(
+            "ZEVENT_SUBCLASS=history_event\nZEVENT_POOL=tank\nZEVENT_HISTORY_DSNAME=tank/copy/%recv\n\
+             ZEVENT_HISTORY_INTERNAL_NAME=receive",
+        );
+        assert_eq!(told(&begun), ["info storage.transfer.started tank/copy"]);
+        assert_eq!(told(&zevent!("history_event.finish_receiving")), ["info storage.transfer.completed tank/copy"]);
     }
 
     #[test]
@@ -278,6 +297,12 @@ mod tests {
         }
         let deadman = words("ZEVENT_SUBCLASS=deadman\nZEVENT_POOL=tank\nZEVENT_VDEV_PATH=/dev/sda1");
         assert_eq!(told(&deadman), ["critical storage.disk.health_changed /dev/sda1"]);
+        let read = |words: &Words| sentences(&events(words).expect("a zevent"));
+        let hung = "Disk /dev/sda1 health is hung: an operation has not been answered for minutes, pool tank";
+        assert_eq!(read(&deadman), [hung]);
+        let unread =
+            "Pool tank has errors: the intent log could not be replayed, the last writes before the crash are lost";
+        assert_eq!(read(&words("ZEVENT_SUBCLASS=log_replay\nZEVENT_POOL=tank")), [unread]);
     }
 
     #[test]
@@ -289,7 +314,10 @@ mod tests {
             ))
         };
         let told_ = events(&set("compression=lz4")).expect("a zevent");
-        assert_eq!((&*told_[0].metadata["property"], &*told_[0].metadata["value"]), ("compression", "lz4"));
+        assert_eq!(sentences(&told_), ["Dataset tank/a was changed: compression set to lz4"]);
+        let told_ = events(&set("keylocation=https://bob:S3CRET@h/key")).expect("a zevent");
+        assert_eq!(sentences(&told_), ["Dataset tank/a was changed: keylocation set to https://h/key"]);
+        assert_eq!(sentences(&events(&set("quota=")).expect("a zevent")), ["Dataset tank/a was changed: quota"]);
         assert_eq!(told(&set("$hasrecvd=")), [""; 0]);
     }
 

@@ -158,7 +158,9 @@ impl Desk {
         }
         let payload = SystemHostPayload {
             subject: "dead_letters".to_owned(),
-            detail: format!("{} thrown away by user {}: {}", ids.len(), origin.uid, detail.join(", ")),
+            detail: detail.join(", "),
+            count: u64::try_from(ids.len()).unwrap_or(u64::MAX),
+            actor: if origin.uid == 0 { "root".to_owned() } else { format!("user {}", origin.uid) },
             operation: SystemHostOperation::DeadLettersPurged.into(),
             ..Default::default()
         };

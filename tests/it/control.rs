@@ -155,7 +155,10 @@ async fn an_update_is_in_force_until_the_next_one_or_the_next_start_and_is_told_
     assert_eq!(agent.emit("error"), (before.0 + 2, before.1 + 1));
     let told = agent.rodent(&["events", "-o", "jsonl", "system.config_changed.updated"]);
     let told: Value = serde_json::from_str(told.lines().last().expect("an event")).expect("JSON");
-    assert_eq!(told["metadata"]["controller"], toggle.address, "{told}");
+    assert_eq!(
+        (&told["payload"]["controller"], &told["payload"]["trigger"]),
+        (&json!(toggle.address), &json!("update"))
+    );
     let keys = told["payload"]["changed_keys"].as_array().expect("keys").clone();
     assert!(keys.contains(&json!("events.profile")) && keys.contains(&json!("events.batch_size")), "{keys:?}");
     assert!(!keys.contains(&json!("events.batch_timeout")), "set by hand: {keys:?}");

@@ -77,12 +77,13 @@ fn diff_by_name(before: &BTreeMap<String, Interface>, after: &BTreeMap<&str, &In
 /// Bad states at first sight: enabled hardware without carrier.
 pub(super) fn faults(interfaces: &BTreeMap<&str, &Interface>) -> Vec<Change> {
     let bad = interfaces.values().filter(|interface| interface.hardware && interface.state == LinkState::NoCarrier);
-    bad.map(|interface| link_change(Level::Warn, Operation::Down, interface)).collect()
+    bad.map(|interface| change(Level::Warn, Operation::Down, interface)).collect()
 }
 
 /// What there is, in one line.
 pub(super) fn inventory(interfaces: &BTreeMap<&str, &Interface>) -> SystemHostPayload {
-    let mut detail = format!("{} interfaces", interfaces.len());
+    let plural = if interfaces.len() == 1 { "" } else { "s" };
+    let mut detail = format!("{} interface{plural}", interfaces.len());
     for (place, interface) in interfaces.values().enumerate() {
         let addresses: String = interface.addresses.iter().map(|ip| format!(" {ip}")).collect();
         let item = format!("; {} {}{addresses}", interface.name, interface.state.text());
@@ -102,18 +103,14 @@ pub(super) fn inventory(interfaces: &BTreeMap<&str, &Interface>) -> SystemHostPa
 
 fn configured(before: &Interface, after: &Interface) -> Option<Change> {
     let mut told = change(Level::Info, Operation::Configured, after);
-    let mut tell = |key: &str, old: String| {
-        told.metadata.insert(key.into(), old);
-    };
     if before.name != after.name {
-        tell("old_name", before.name.clone());
+        told.payload.previous_name.clone_from(&before.name);
     }
     if before.mac != after.mac {
-        tell("old_mac_address", before.mac.clone());
+        told.payload.previous_mac_address.clone_from(&before.mac);
     }
     if before.mtu != after.mtu {
-        tell("old_mtu", before.mtu.to_string());
-        tell("mtu", after.mtu.to_string());
+        (told.payload.mtu, told.payload.previous_mtu) = (after.mtu, before.mtu);
     }
     let same = (&before.name, &before.mac, before.mtu) == (&after.name, &after.mac, after.mtu);
     (!same).then_some(told)
@@ -122,16 +119,10 @@ fn configured(before: &Interface, after: &Interface) -> Option<Change> {
 fn link(before: &Interface, after: &Interface) -> Option<Change> {
     match (before.state, after.state) {
         (old, new) if old == new => None,
-        (_, LinkState::Up) => Some(link_change(Level::Info, Operation::Up, after)),
-        (LinkState::Up, _) => Some(link_change(Level::Warn, Operation::Down, after)),
-        _ => Some(link_change(Level::Info, Operation::LinkChanged, after)),
+        (_, LinkState::Up) => Some(change(Level::Info, Operation::Up, after)),
+        (LinkState::Up, _) => Some(change(Level::Warn, Operation::Down, after)),
+        _ => Some(change(Level::Info, Operation::LinkChanged, after)),
     }
-}
-
-fn link_change(level: Level, operation: Operation, interface: &Interface) -> Change {
-    let mut change = change(level, operation, interface);
-    change.metadata.insert("state".into(), interface.state.text().into());
-    change
 }
 
 fn address(operation: Operation, interface: &Interface, ip: &IpAddr) -> Change {
@@ -149,6 +140,7 @@ fn change(level: Level, operation: Operation, interface: &Interface) -> Change {
             mac_address: interface.mac.clone(),
             is_up: interface.state == LinkState::Up,
             operation: operation.into(),
+            link_state: interface.state.text().into(),
             ..Default::default()
         },
         metadata: Metadata::from([("component".into(), "network".into()), ("action".into(), action(operation))]),
@@ -200,6 +192,41 @@ mod tests {
             }
         }
         told
+    }
+
+    fn sentence(change: &Change) -> String {
+        let payload = crate::schema::Payload::into_event_payload(change.payload.clone());
+        let event = crate::schema::events::Event { event_payload: Some(payload), ..Default::default() };
+        crate::event::Summary::of(&crate::event::EventView::from(&event)).text
+    }
+
+    #[test]
+    fn each_change_is_a_sentence_with_what_was_before() {
+        let mut interfaces = Interfaces::default();
+        let mut read = Vec::new();
+        let Message::Link(eth0) = link("eth0", true, false) else { unreachable!() };
+        for message in [
+            Message::Link(eth0.clone()),
+            link("eth0", true, true),
+            Message::Address(address("10.0.0.5", false)),
+            Message::Link(Link { mtu: Some(9000), mac: Some("52:54:00:00:00:01".into()), ..eth0 }),
+            Message::LinkGone(2),
+        ] {
+            let (before, after) = interfaces.apply(&message);
+            read.extend(diff(before.as_ref(), after.as_ref()).iter().map(sentence));
+        }
+        assert_eq!(
+            read,
+            [
+                "Interface eth0 was added: no carrier, MAC address 52:54:00:12:34:56",
+                "Interface eth0 is up",
+                "Interface eth0 has a new address: 10.0.0.5",
+                "Interface eth0 was reconfigured, MTU 9000 instead of 1500, MAC address 52:54:00:00:00:01 instead of 52:54:00:12:34:56",
+                "Interface eth0 is down: no carrier",
+                "Interface eth0 has lost an address: 10.0.0.5",
+                "Interface eth0 was removed, MAC address 52:54:00:00:00:01",
+            ]
+        );
     }
 
     #[test]
@@ -258,7 +285,7 @@ mod tests {
         let [change] = changes.as_slice() else { panic!("{changes:?}") };
         assert_eq!(change.payload.operation(), Operation::Configured);
         assert_eq!(change.payload.interface_name, "lan0");
-        assert_eq!(change.metadata.get("old_name").map(String::as_str), Some("eth0"));
+        assert_eq!(sentence(change), "Interface lan0 was reconfigured: its name was eth0");
     }
 
     #[test]
@@ -295,7 +322,7 @@ mod tests {
     fn the_inventory_names_every_interface_until_it_is_too_long() {
         let mut interfaces = Interfaces::from_dump(&[link("eth0", true, true)]);
         interfaces.apply(&Message::Address(address("10.0.0.5", false)));
-        assert_eq!(inventory(&interfaces.by_name()).detail, "1 interfaces; eth0 up 10.0.0.5");
+        assert_eq!(inventory(&interfaces.by_name()).detail, "1 interface; eth0 up 10.0.0.5");
         let many: Vec<_> = (0..1000)
             .map(|index| {
                 let Message::Link(link) = link(&format!("eth{index}"), true, true) else { unreachable!() };

@@ -65,7 +65,10 @@ pub(super) fn observe(name: &str, known: &Known, unit: &UnitState) -> (Known, Ve
     }
     let (told, mut steps) = unseen_start(known, unit);
     steps.extend(last_step(known, told, unit));
-    let changes = steps.into_iter().map(|step| change(name, step, known, unit)).collect();
+    let mut changes: Vec<_> = steps.into_iter().map(|step| change(name, step, known, unit)).collect();
+    if told == Condition::Failed && phase == Phase::Ended && changes.is_empty() {
+        changes.push(reset(name, unit));
+    }
     (Known::of(unit), changes)
 }
 
@@ -90,6 +93,8 @@ pub(super) fn appeared(name: &str, unit: &UnitState) -> (Known, Vec<Change>) {
 /// started is the boot's story, not theirs. `booted` is false while systemd still starts services.
 pub(super) fn after_boot(name: &str, known: &Known, unit: &UnitState, booted: bool) -> (Known, Vec<Change>) {
     let step = match (known.condition, unit.phase()) {
+        // Whether it will be started in this boot or not, its failure is of the last one.
+        (Condition::Failed, Phase::Ended) => return (Known::of(unit), vec![reset(name, unit)]),
         (_, Phase::Failed) => Some((Level::Error, Operation::Failed)),
         (Condition::Running, Phase::Ended) if booted => Some((Level::Info, Operation::Stopped)),
         (Condition::Stopped | Condition::Failed, Phase::Running) => Some((Level::Info, Operation::Started)),
@@ -99,10 +104,25 @@ pub(super) fn after_boot(name: &str, known: &Known, unit: &UnitState, booted: bo
     (Known::of(unit), step.into_iter().map(|step| change(name, step, &before, unit)).collect())
 }
 
-/// A service that is no longer loaded, and was `known` when it was.
-pub(super) fn vanished(name: &str, known: &Known, unit: &UnitState) -> Option<Change> {
-    let running = known.condition == Condition::Running;
-    running.then(|| change(name, (Level::Info, Operation::Stopped), known, unit))
+/// A service that is no longer loaded, and was `known` when it was. `seen` is false when a boot lies between.
+pub(super) fn vanished(name: &str, known: &Known, unit: &UnitState, seen: bool) -> Option<Change> {
+    match known.condition {
+        Condition::Running if seen => Some(change(name, (Level::Info, Operation::Stopped), known, unit)),
+        Condition::Failed => Some(reset(name, unit)),
+        Condition::Running | Condition::Stopped => None,
+    }
+}
+
+/// A failure that is over without a run: somebody has acknowledged it, or it went with its unit. Nothing has run, so no
+/// exit is told.
+fn reset(name: &str, unit: &UnitState) -> Change {
+    let payload = ServiceStatusPayload {
+        service_name: name.into(),
+        status: status(unit),
+        operation: Operation::Stopped.into(),
+        ..Default::default()
+    };
+    Change { level: Level::Info, payload, metadata: metadata("reset") }
 }
 
 /// A start that was over before it could be seen; and the condition after it.
@@ -126,7 +146,7 @@ fn last_step(known: &Known, told: Condition, unit: &UnitState) -> Option<Step> {
         (_, Phase::Failed) => Some((Level::Error, Operation::Failed)),
         (Condition::Running, Phase::Ended) => Some((Level::Info, Operation::Stopped)),
         (Condition::Stopped, Phase::Ended) => ran.then_some((Level::Debug, Operation::Stopped)),
-        // It ran again and ended well: that ends the failure. Without a run someone has only acknowledged it.
+        // It ran again and ended well. Without a run someone has acknowledged the failure: see `reset`.
         (Condition::Failed, Phase::Ended) => ran.then_some((Level::Info, Operation::Stopped)),
         (_, Phase::Changing) => None,
     }
@@ -145,29 +165,31 @@ fn start(before: Condition, unit: &UnitState) -> Step {
 fn change(name: &str, (level, operation): Step, known: &Known, unit: &UnitState) -> Change {
     let ended = matches!(operation, Operation::Stopped | Operation::Failed);
     let action = operation.as_str_name().trim_start_matches("SERVICE_STATUS_OPERATION_").to_lowercase();
-    let mut metadata = Metadata::from([("component".into(), "service".into()), ("action".into(), action)]);
-    if unit.restarts > 0 {
-        metadata.insert("restarts".into(), unit.restarts.to_string());
-    }
-    if let Some(exit) = exit_of(unit).filter(|_| ended) {
-        metadata.insert("exit".into(), exit.into());
-    }
-    let (uptime_seconds, exit_code, result) = if ended {
-        (uptime_seconds(known, unit), bounded(unit.exit_status), unit.result.clone())
+    let (uptime_seconds, exit_code, result, exit) = if ended {
+        (uptime_seconds(known, unit), bounded(unit.exit_status), unit.result.clone(), exit_of(unit).unwrap_or_default())
     } else {
         Default::default()
     };
     let payload = ServiceStatusPayload {
         service_name: name.into(),
-        status: if unit.active.is_empty() { "unloaded".into() } else { format!("{}/{}", unit.active, unit.sub) },
+        status: status(unit),
         pid: bounded(if unit.main_pid == 0 { unit.last_pid } else { unit.main_pid }),
         uptime_seconds,
         operation: operation.into(),
         exit_code,
         result,
-        ..Default::default()
+        restarts: u32::try_from(unit.restarts.max(0)).unwrap_or(u32::MAX),
+        exit: exit.into(),
     };
-    Change { level, payload, metadata }
+    Change { level, payload, metadata: metadata(&action) }
+}
+
+fn status(unit: &UnitState) -> String {
+    if unit.active.is_empty() { "unloaded".into() } else { format!("{}/{}", unit.active, unit.sub) }
+}
+
+fn metadata(action: &str) -> Metadata {
+    Metadata::from([("component".into(), "service".into()), ("action".into(), action.into())])
 }
 
 /// What the exit code counts: an exit status, or a signal.

@@ -255,11 +255,11 @@ impl Watch {
     /// A service is no longer loaded, which systemd does with those that have ended.
     async fn forget(&mut self, unit: &str) -> Result<(), CollectError> {
         let (known, state) = (self.known.remove(unit), self.states.remove(unit));
-        // Of one that has been excluded since, and of one before the boot, nothing can be said.
-        let tell = self.settings.include(unit) && matches!(self.since, Since::Down | Since::Now);
+        // Of one that has been excluded since nothing can be said, and of one before the boot only that it fails no more.
+        let (tell, seen) = (self.settings.include(unit), matches!(self.since, Since::Down | Since::Now));
         if let Some(known) = known {
             let last = state.unwrap_or_default();
-            self.emit(story::vanished(unit, &known, &last).filter(|_| tell)).await?;
+            self.emit(story::vanished(unit, &known, &last, seen).filter(|_| tell)).await?;
             self.remember();
         }
         Ok(())
@@ -268,9 +268,9 @@ impl Watch {
     async fn emit_inventory(&self, states: &HashMap<String, UnitState>) -> Result<(), CollectError> {
         let count = |condition| states.values().filter(|state| Known::of(state).condition == condition).count();
         let (active, failed) = (count(Condition::Running), count(Condition::Failed));
-        let detail = format!("{} services loaded: {active} active, {failed} failed", states.len());
+        let detail = format!("{} loaded, {active} active, {failed} failed", states.len());
         let payload = SystemHostPayload {
-            subject: "service".into(),
+            subject: "services".into(),
             detail,
             operation: SystemHostOperation::Inventory.into(),
             ..Default::default()

@@ -119,7 +119,7 @@ pub(super) fn measured(mounts: &Mounts) -> Vec<&Place> {
 }
 
 /// The states that follow from what was measured, and what to tell. A file system that gave no answer keeps its state;
-/// one that is no longer mounted loses it.
+/// one that is no longer mounted loses it, and that is told: else it would be over its limit for ever.
 pub(super) fn diff(
     before: &Fills,
     measured: &[&Place],
@@ -133,30 +133,47 @@ pub(super) fn diff(
         let percent = space.and_then(Space::used_percent);
         let next = percent.map_or(fill, |percent| thresholds.next(fill, percent));
         if let (true, Some(space), Some(percent)) = (next != fill, space, percent) {
-            findings.push(finding(place, space, percent, next, thresholds.of(next)));
+            let payload = payload(&place.mountpoint, next, thresholds);
+            let payload = UsageThresholdPayload {
+                current_value: percentage(percent),
+                used_bytes: space.used_bytes,
+                available_bytes: space.available_bytes,
+                ..payload
+            };
+            findings.push(Finding::new(next.level(), payload, COMPONENT, next.name()).with("source", &place.source));
         }
         if next != Fill::Normal {
             fills.insert(place.mountpoint.clone(), next);
         }
     }
+    let is_measured = |mountpoint: &&String| measured.iter().any(|place| place.mountpoint == **mountpoint);
+    let gone = before.keys().filter(|mountpoint| !is_measured(mountpoint));
+    findings.extend(gone.map(|mountpoint| {
+        Finding::new(Level::Info, payload(mountpoint, Fill::Normal, thresholds), COMPONENT, "unmounted")
+    }));
     (fills, findings)
 }
 
-fn finding(place: &Place, space: &Space, percent: f64, fill: Fill, threshold: f64) -> Finding {
+fn payload(mountpoint: &str, fill: Fill, thresholds: &Thresholds) -> UsageThresholdPayload {
     #[expect(clippy::cast_possible_truncation, reason = "the wire has percentages as float")]
-    let payload = UsageThresholdPayload {
-        threshold_name: format!("capacity:{}", place.mountpoint),
+    let threshold_value = thresholds.of(fill) as f32;
+    UsageThresholdPayload {
+        threshold_name: format!("capacity:{mountpoint}"),
         metric_name: "filesystem.used_percent".into(),
-        current_value: percent as f32,
-        threshold_value: threshold as f32,
+        threshold_value,
         operation: fill.operation().into(),
+        resource: mountpoint.to_owned(),
+        unit: "% full".into(),
         ..Default::default()
-    };
-    Finding::new(fill.level(), payload, COMPONENT, fill.name())
-        .with("mountpoint", &place.mountpoint)
-        .with("source", &place.source)
-        .with("used_bytes", space.used_bytes.to_string())
-        .with("available_bytes", space.available_bytes.to_string())
+    }
+}
+
+/// As the wire has it: to one decimal. What is not quite empty is not 0, which would count as not known.
+pub(super) fn percentage(percent: f64) -> f32 {
+    let rounded = (percent * 10.0).round() / 10.0;
+    #[expect(clippy::cast_possible_truncation, reason = "the wire has percentages as float")]
+    let told = if percent > 0.0 { rounded.max(0.1) as f32 } else { rounded as f32 };
+    told
 }
 
 #[cfg(test)]
@@ -168,7 +185,7 @@ mod tests {
 
     use super::*;
     use crate::collectors::{
-        finding::lines,
+        finding::{lines, sentences},
         storage::{mount_rule::rule, mounts::parse},
     };
 
@@ -224,7 +241,29 @@ mod tests {
         let mounts = parse(SRV, &rule(&[], &[]));
         let fills = Fills::from([("/srv".into(), Fill::Exceeded)]);
         assert_eq!(diff(&fills, &measured(&mounts), &BTreeMap::new(), &DEFAULT), (fills.clone(), vec![]));
-        assert_eq!(diff(&fills, &[], &BTreeMap::new(), &DEFAULT), (Fills::new(), vec![]));
+    }
+
+    #[test]
+    fn a_full_file_system_that_is_unmounted_is_over_its_limit_no_longer() {
+        let fills = Fills::from([("/srv".into(), Fill::Exceeded)]);
+        let (after, findings) = diff(&fills, &[], &BTreeMap::new(), &DEFAULT);
+        assert_eq!(
+            (after, lines(&findings)),
+            (Fills::new(), vec!["info usage.threshold.cleared capacity:/srv".into()])
+        );
+        assert_eq!(findings[0].metadata["action"], "unmounted");
+        assert_eq!(sentences(&findings), ["/srv is no longer over its limit, limit 80"]);
+    }
+
+    #[test]
+    fn a_fill_is_read_with_one_decimal() {
+        let mounts = parse(SRV, &rule(&[], &[]));
+        let space = Space { used_bytes: 1_000_000, available_bytes: 231_000, ..Space::default() };
+        let spaces = BTreeMap::from([("/srv".to_owned(), space)]);
+        let (_, findings) = diff(&Fills::new(), &measured(&mounts), &spaces, &DEFAULT);
+        let sentence = "/srv is near its limit: 81.2 % full, limit 80, 976.6 KiB used, 225.6 KiB free";
+        assert_eq!(sentences(&findings), [sentence]);
+        assert_eq!([0.0, 0.01, 99.96].map(percentage), [0.0, 0.1, 100.0]);
     }
 
     #[test]

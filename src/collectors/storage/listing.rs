@@ -4,9 +4,14 @@
 pub(super) const LISTED_MAX: usize = 100;
 
 /// The first of many names, and how many more there are.
-pub(super) fn listed(names: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+pub(super) fn first(names: impl ExactSizeIterator<Item = String>) -> (Vec<String>, u32) {
     let more = names.len().saturating_sub(LISTED_MAX);
-    let mut listed: Vec<String> = names.take(LISTED_MAX).collect();
+    (names.take(LISTED_MAX).collect(), u32::try_from(more).unwrap_or(u32::MAX))
+}
+
+/// The same where no field of its own tells how many more: the last name does.
+pub(super) fn listed(names: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    let (mut listed, more) = first(names);
     if more > 0 {
         listed.push(format!("and {more} more"));
     }

@@ -135,8 +135,9 @@ impl Watch {
     fn recall(&self) -> Known {
         let mut known: Known = self.context.memory.recall().unwrap_or_default();
         if let Some(mounts) = &mut known.mounts {
-            // What has been excluded since is not gone.
+            // What has been excluded since is not gone, and how full it is nobody asks any more.
             mounts.retain(|place, _| self.settings.mounts.takes(&place.source, &place.mountpoint, &place.fstype));
+            known.fills.retain(|mountpoint, _| mounts.keys().any(|place| place.mountpoint == *mountpoint));
         }
         known
     }
@@ -151,10 +152,7 @@ impl Watch {
             }
             None => Vec::new(),
         };
-        let mut fills = self.known.fills.clone();
-        // Another file system at the same place begins with a state of its own.
-        fills.retain(|mountpoint, _| after.keys().any(|place| place.mountpoint == *mountpoint));
-        let known = Known { mounts: Some(after), fills, ..self.known.clone() };
+        let known = Known { mounts: Some(after), ..self.known.clone() };
         self.report(findings, known).await
     }
 

@@ -37,14 +37,15 @@ pub(super) fn inventory(accounts: &Accounts) -> Finding {
 
 fn user_changes(before: &Accounts, after: &Accounts, findings: &mut Vec<Finding>) {
     for (name, user) in before.users.iter().filter(|(name, _)| !after.users.contains_key(*name)) {
-        findings.push(user_finding(Level::Info, before, name, user, UserOperation::Deleted, "deleted"));
+        findings.push(user_finding(user_payload(before, name, user, UserOperation::Deleted), "deleted"));
     }
     for (name, user) in &after.users {
         match before.users.get(name) {
             None => {
                 // A second name for root is how a way back in is left.
-                let level = if user.uid == 0 || user.password == Password::Empty { Level::Warn } else { Level::Info };
-                findings.push(user_finding(level, after, name, user, UserOperation::Created, "created"));
+                let reason = reason(user.uid == 0, user.password == Password::Empty);
+                let payload = user_payload(after, name, user, UserOperation::Created);
+                findings.push(user_finding(SystemUserPayload { reason, ..payload }, "created"));
             }
             Some(earlier) => one_user_changes(after, name, earlier, user, findings),
         }
@@ -56,18 +57,32 @@ fn one_user_changes(accounts: &Accounts, name: &str, before: &User, after: &User
     if !changed.is_empty() {
         let is_opened = after.password == Password::Empty && before.password != Password::Empty;
         let is_root_now = after.uid == 0 && before.uid != 0;
-        let level = if is_opened || is_root_now { Level::Warn } else { Level::Info };
-        let finding = user_finding(level, accounts, name, after, UserOperation::Modified, "modified");
-        findings.push(finding.with("changed", changed.join(" ")));
+        let payload = SystemUserPayload {
+            changed: changed.into_iter().map(str::to_owned).collect(),
+            reason: reason(is_root_now, is_opened),
+            ..user_payload(accounts, name, after, UserOperation::Modified)
+        };
+        findings.push(user_finding(payload, "modified"));
     }
     let could = matches!(before.password, Password::Usable | Password::Empty);
     let can = matches!(after.password, Password::Usable | Password::Empty);
     if could && after.password == Password::Locked {
-        findings.push(user_finding(Level::Info, accounts, name, after, UserOperation::Locked, "locked"));
+        findings.push(user_finding(user_payload(accounts, name, after, UserOperation::Locked), "locked"));
     }
     if before.password == Password::Locked && can {
-        findings.push(user_finding(Level::Info, accounts, name, after, UserOperation::Unlocked, "unlocked"));
+        findings.push(user_finding(user_payload(accounts, name, after, UserOperation::Unlocked), "unlocked"));
     }
+}
+
+/// Why an account is unusual; empty for one that is not.
+fn reason(is_root: bool, needs_no_password: bool) -> String {
+    let reason = match (is_root, needs_no_password) {
+        (true, true) => "it has the rights of root and needs no password",
+        (true, false) => "it has the rights of root",
+        (false, true) => "it needs no password",
+        (false, false) => "",
+    };
+    reason.to_owned()
 }
 
 fn changed_fields(before: &User, after: &User) -> Vec<&'static str> {
@@ -76,7 +91,7 @@ fn changed_fields(before: &User, after: &User) -> Vec<&'static str> {
     [
         ("uid", before.uid != after.uid),
         ("gid", before.gid != after.gid),
-        ("display_name", before.display_name != after.display_name),
+        ("display name", before.display_name != after.display_name),
         ("home", before.home != after.home),
         ("shell", before.shell != after.shell),
         ("password", knows && (before.changed_day != after.changed_day || is_emptied)),
@@ -97,8 +112,9 @@ fn group_changes(before: &Accounts, after: &Accounts, findings: &mut Vec<Finding
             continue;
         };
         if earlier.gid != group.gid {
-            let finding = group_finding(name, group, &group.members, GroupOperation::Modified, "modified");
-            findings.push(finding.with("changed", "gid"));
+            let payload = group_payload(name, group, &group.members, GroupOperation::Modified);
+            let payload = IdentityGroupPayload { changed: vec!["gid".to_owned()], ..payload };
+            findings.push(Finding::new(Level::Info, payload, COMPONENT, "modified"));
         }
         let (gone, come) = (&earlier.members - &group.members, &group.members - &earlier.members);
         if !gone.is_empty() {
@@ -110,24 +126,24 @@ fn group_changes(before: &Accounts, after: &Accounts, findings: &mut Vec<Finding
     }
 }
 
-fn user_finding(
-    level: Level,
-    accounts: &Accounts,
-    name: &str,
-    user: &User,
-    operation: UserOperation,
-    action: &str,
-) -> Finding {
-    let payload = SystemUserPayload {
+/// A warning where the account is unusual.
+fn user_finding(payload: SystemUserPayload, action: &str) -> Finding {
+    let level = if payload.reason.is_empty() { Level::Info } else { Level::Warn };
+    Finding::new(level, payload, COMPONENT, action)
+}
+
+fn user_payload(accounts: &Accounts, name: &str, user: &User, operation: UserOperation) -> SystemUserPayload {
+    let (groups, more_groups) = first(accounts.groups_of(name, user));
+    SystemUserPayload {
         username: name.to_owned(),
         display_name: user.display_name.clone(),
         // The wire is signed; the highest numbers come out negative, as in many tools.
         uid: user.uid.cast_signed(),
-        groups: listed(accounts.groups_of(name, user)),
+        groups,
+        more_groups,
         operation: operation.into(),
         ..Default::default()
-    };
-    Finding::new(level, payload, COMPONENT, action)
+    }
 }
 
 /// `members` are those it is about: the ones added or removed, or all.
@@ -138,24 +154,31 @@ fn group_finding(
     operation: GroupOperation,
     action: &str,
 ) -> Finding {
-    let payload = IdentityGroupPayload {
-        group_name: name.to_owned(),
-        description: format!("local group {}", group.gid),
-        members: listed(members.iter().cloned().collect()),
-        domain: String::new(),
-        operation: operation.into(),
-        ..Default::default()
-    };
-    Finding::new(Level::Info, payload, COMPONENT, action)
+    Finding::new(Level::Info, group_payload(name, group, members, operation), COMPONENT, action)
 }
 
-fn listed(mut names: Vec<String>) -> Vec<String> {
-    let more = names.len().saturating_sub(LISTED_MAX);
-    if more > 0 {
-        names.truncate(LISTED_MAX);
-        names.push(format!("and {more} more"));
+fn group_payload(
+    name: &str,
+    group: &Group,
+    members: &BTreeSet<String>,
+    operation: GroupOperation,
+) -> IdentityGroupPayload {
+    let (members, more_members) = first(members.iter().cloned().collect());
+    IdentityGroupPayload {
+        group_name: name.to_owned(),
+        description: format!("local group {}", group.gid),
+        members,
+        more_members,
+        operation: operation.into(),
+        ..Default::default()
     }
-    names
+}
+
+/// The first of many names, and how many more there are.
+fn first(mut names: Vec<String>) -> (Vec<String>, u32) {
+    let more = names.len().saturating_sub(LISTED_MAX);
+    names.truncate(LISTED_MAX);
+    (names, u32::try_from(more).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]
@@ -167,7 +190,10 @@ mod tests {
         parse,
         tests::{GROUP, PASSWD, SHADOW},
     };
-    use crate::{collectors::finding::lines, schema::events::SystemHostPayload};
+    use crate::{
+        collectors::finding::{lines, sentences},
+        schema::events::SystemHostPayload,
+    };
 
     fn told(before: [&str; 3], after: [&str; 3]) -> Vec<String> {
         let read = |[passwd, group, shadow]: [&str; 3]| parse(passwd, group, shadow);
@@ -204,7 +230,7 @@ mod tests {
         let read = parse(&passwd, GROUP, &shadow);
         let findings = diff(&parse(PASSWD, GROUP, SHADOW), &read);
         assert_eq!(lines(&findings), ["info system.user.modified alice"]);
-        assert_eq!(findings[0].metadata["changed"], "display_name shell password");
+        assert_eq!(sentences(&findings), ["User alice was changed: display name, shell, password, uid 1000"]);
     }
 
     #[test]
@@ -215,6 +241,23 @@ mod tests {
         assert_eq!(told(NOW, [&passwd, GROUP, SHADOW]), ["warn system.user.created toor"]);
         let passwd = PASSWD.replace("alice:x:1000", "alice:x:0");
         assert_eq!(told(NOW, [&passwd, GROUP, SHADOW]), ["warn system.user.modified alice"]);
+        let read = |after: [&str; 3]| {
+            sentences(&diff(&parse(PASSWD, GROUP, SHADOW), &parse(after[0], after[1], after[2]))).remove(0)
+        };
+        assert_eq!(read([&passwd, GROUP, SHADOW]), "User alice was changed: uid, it has the rights of root");
+        assert_eq!(read([PASSWD, GROUP, &shadow]), "User alice was changed: password, it needs no password, uid 1000");
+        let toor = [&format!("{PASSWD}toor:x:0:0::/:/bin/sh\n"), GROUP, &format!("{SHADOW}toor::::::::\n")];
+        assert_eq!(read(toor), "User toor was created: it has the rights of root and needs no password, groups root");
+    }
+
+    #[test]
+    fn the_members_of_a_large_group_are_counted_beside_those_that_are_named() {
+        let members: Vec<_> = (0..1000).map(|number| format!("u{number:03}")).collect();
+        let group = GROUP.replace("sudo:x:27:alice", &format!("sudo:x:27:alice,{}", members.join(",")));
+        let findings = diff(&parse(PASSWD, GROUP, SHADOW), &parse(PASSWD, &group, SHADOW));
+        let payload: IdentityGroupPayload = findings[0].payload();
+        assert_eq!((payload.members.len(), payload.more_members), (LISTED_MAX, 900));
+        assert!(findings[0].sentence().ends_with("u006, u007, and 992 more"), "{}", findings[0].sentence());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
         Host,
         clock::{Clock, Synchronisation},
     },
-    schema::events::system_host_payload::SystemHostOperation as Operation,
+    schema::events::{SystemHostPayload, system_host_payload::SystemHostOperation as Operation},
 };
 
 /// A time service needs a while after the boot: until then an unkept clock is no news.
@@ -58,15 +58,13 @@ impl HostState {
         if let Some(earlier) = before.map(|before| &before.hostname).filter(|earlier| !earlier.is_empty())
             && *earlier != self.hostname
         {
-            let detail = format!("{earlier} is now {}", self.hostname);
-            findings.push(Finding::host(
-                Level::Info,
-                Operation::HostnameChanged,
-                &self.hostname,
-                detail,
-                "host",
-                "renamed",
-            ));
+            let payload = SystemHostPayload {
+                subject: self.hostname.clone(),
+                previous_value: earlier.clone(),
+                operation: Operation::HostnameChanged.into(),
+                ..Default::default()
+            };
+            findings.push(Finding::new(Level::Info, payload, "host", "renamed"));
         }
         let was_synchronised = before.and_then(|before| before.synchronised);
         match (was_synchronised, self.synchronised) {
@@ -74,7 +72,13 @@ impl HostState {
             (Some(false), Some(true)) => findings.push(synchronised()),
             _ => {}
         }
-        if self.reboot_required && !before.is_some_and(|before| before.reboot_required) {
+        let was_required = before.is_some_and(|before| before.reboot_required);
+        if was_required && !self.reboot_required {
+            let (operation, subject) = (Operation::RebootNotRequired, &self.hostname);
+            let finding = Finding::host(Level::Info, operation, subject, String::new(), "host", "reboot not required");
+            findings.push(finding);
+        }
+        if self.reboot_required && !was_required {
             let detail = "installed updates take effect after a reboot".to_owned();
             findings.push(Finding::host(
                 Level::Warn,
@@ -111,19 +115,26 @@ pub(super) fn clock_step(before: i64, after: i64) -> Option<Finding> {
     if step.unsigned_abs() <= STEP_MILLISECONDS {
         return None;
     }
-    let direction = if step > 0 { "forward" } else { "back" };
-    let (seconds, rest) = (step.unsigned_abs() / 1000, step.unsigned_abs() % 1000);
-    let detail = format!("the wall clock was set {direction} by {seconds}.{rest:03} s");
-    let finding = Finding::host(Level::Warn, Operation::ClockStepped, "wall clock", detail, "clock", "stepped");
-    Some(finding.with("step_milliseconds", step.to_string()))
+    #[expect(clippy::cast_precision_loss, reason = "a step of centuries may be told to the second")]
+    let step_seconds = step as f64 / 1000.0;
+    let payload = SystemHostPayload {
+        subject: "wall clock".into(),
+        step_seconds,
+        operation: Operation::ClockStepped.into(),
+        ..Default::default()
+    };
+    Some(Finding::new(Level::Warn, payload, "clock", "stepped"))
 }
 
 /// A sign of life.
 pub(super) fn heartbeat(hostname: &str, since_boot: Duration) -> Finding {
-    let seconds = since_boot.as_secs();
-    let detail = format!("up {}", humantime::format_duration(Duration::from_secs(seconds)));
-    Finding::host(Level::Info, Operation::Heartbeat, hostname, detail, "agent", "heartbeat")
-        .with("uptime_seconds", seconds.to_string())
+    let payload = SystemHostPayload {
+        subject: hostname.to_owned(),
+        uptime_seconds: i64::try_from(since_boot.as_secs()).unwrap_or(i64::MAX),
+        operation: Operation::Heartbeat.into(),
+        ..Default::default()
+    };
+    Finding::new(Level::Info, payload, "agent", "heartbeat")
 }
 
 #[cfg(test)]
@@ -131,7 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{collectors::finding::lines, schema::events::SystemHostPayload};
+    use crate::collectors::finding::{lines, sentences};
 
     fn state(hostname: &str, synchronised: Option<bool>, reboot_required: bool) -> HostState {
         HostState { hostname: hostname.into(), synchronised, reboot_required }
@@ -156,7 +167,18 @@ mod tests {
             lines(&lost.changes(Some(&before))),
             ["info system.host.hostname_changed vault", "warn system.host.clock_unsynchronised wall clock"]
         );
-        assert_eq!(lines(&found.changes(Some(&lost))), ["info system.host.clock_synchronised wall clock"]);
+        assert_eq!(
+            lines(&found.changes(Some(&lost))),
+            ["info system.host.clock_synchronised wall clock", "info system.host.reboot_not_required vault"]
+        );
+        assert_eq!(
+            sentences(&lost.changes(Some(&before))),
+            ["Node vault has a new name, it was nas", "Clock is not synchronised: times of events may be wrong"]
+        );
+        assert_eq!(
+            sentences(&found.changes(Some(&lost))),
+            ["Clock is synchronised again", "Node vault needs no reboot any more"]
+        );
     }
 
     #[test]
@@ -171,18 +193,17 @@ mod tests {
     fn a_clock_that_is_set_is_told_and_one_that_is_disciplined_is_not() {
         assert_eq!(clock_step(10_000, 12_000), None);
         assert_eq!(clock_step(12_000, 10_000), None);
-        let forward: SystemHostPayload = clock_step(10_000, 12_001).expect("a step").payload();
-        assert_eq!(forward.detail, "the wall clock was set forward by 2.001 s");
-        let back: SystemHostPayload = clock_step(0, -3_600_000).expect("a step").payload();
-        assert_eq!(back.detail, "the wall clock was set back by 3600.000 s");
+        let read = |before, after| clock_step(before, after).expect("a step").sentence();
+        assert_eq!(read(10_000, 12_001), "Clock was set by 2.001 seconds");
+        assert_eq!(read(0, -3_600_000), "Clock was set by -3600 seconds");
     }
 
     #[test]
     fn a_heartbeat_tells_the_uptime() {
         let finding = heartbeat("nas", Duration::from_millis(93_784_500));
         let payload: SystemHostPayload = finding.payload();
-        assert_eq!((payload.subject.as_str(), payload.detail.as_str()), ("nas", "up 1day 2h 3m 4s"));
-        assert_eq!(finding.metadata["uptime_seconds"], "93784");
+        assert_eq!((payload.subject.as_str(), payload.uptime_seconds), ("nas", 93_784));
+        assert_eq!(finding.sentence(), "Node nas is alive, up 1d 2h");
     }
 
     proptest! {

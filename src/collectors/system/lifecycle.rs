@@ -60,7 +60,7 @@ impl Start {
         let has_booted = before.map_or(self.since_boot < FRESH_BOOT, |_| !same_boot);
         let mut findings = Vec::new();
         if before.is_some_and(|before| !before.stopped_cleanly) {
-            findings.push(unclean_stop(same_boot));
+            findings.push(self.unclean_stop(same_boot));
         }
         if has_booted {
             findings.push(self.startup(SystemStartupOperation::ColdBoot, "cold_boot", "host"));
@@ -80,6 +80,7 @@ impl Start {
             system_info: self.system_info.clone(),
             boot_time_seconds: self.boot_time_seconds(),
             operation: operation.into(),
+            hostname: self.hostname(),
             ..SystemStartupPayload::default()
         };
         Finding::new(Level::Info, payload, component, startup_type)
@@ -90,31 +91,36 @@ impl Start {
         let since_boot = i64::try_from(self.since_boot.as_secs()).unwrap_or(i64::MAX);
         self.now.div_euclid(1000).saturating_sub(since_boot)
     }
-}
 
-fn unclean_stop(same_boot: bool) -> Finding {
-    let reason = if same_boot {
-        "the agent ended without stopping properly; the machine kept running"
-    } else {
-        "the machine went down without stopping the agent properly"
-    };
-    shutdown(Level::Warn, SystemShutdownOperation::Emergency, reason, false)
-}
+    /// Empty when it cannot be read.
+    fn hostname(&self) -> String {
+        self.system_info.get("hostname").cloned().unwrap_or_default()
+    }
 
-/// The agent's own farewell.
-pub(super) fn clean_stop() -> Finding {
-    shutdown(Level::Info, SystemShutdownOperation::Shutdown, "the agent was told to stop", true)
-}
+    fn unclean_stop(&self, same_boot: bool) -> Finding {
+        let reason = if same_boot {
+            "the agent ended without stopping properly; the machine kept running"
+        } else {
+            "the machine went down without stopping the agent properly"
+        };
+        self.shutdown(Level::Warn, SystemShutdownOperation::Emergency, reason, false)
+    }
 
-fn shutdown(level: Level, operation: SystemShutdownOperation, reason: &str, graceful: bool) -> Finding {
-    let payload = SystemShutdownPayload {
-        operation: operation.into(),
-        reason: reason.to_owned(),
-        graceful,
-        ..Default::default()
-    };
-    let action = if graceful { "stopped" } else { "unclean stop found" };
-    Finding::new(level, payload, COMPONENT, action)
+    /// The agent's own farewell.
+    pub(super) fn clean_stop(&self) -> Finding {
+        self.shutdown(Level::Info, SystemShutdownOperation::Shutdown, "the agent was told to stop", true)
+    }
+
+    fn shutdown(&self, level: Level, operation: SystemShutdownOperation, reason: &str, graceful: bool) -> Finding {
+        let payload = SystemShutdownPayload {
+            operation: operation.into(),
+            reason: reason.to_owned(),
+            graceful,
+            hostname: self.hostname(),
+        };
+        let action = if graceful { "stopped" } else { "unclean stop found" };
+        Finding::new(level, payload, COMPONENT, action)
+    }
 }
 
 fn process(host: &Host) -> String {
@@ -159,14 +165,14 @@ fn rfc3339(unix_milliseconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collectors::finding::lines;
+    use crate::collectors::finding::{lines, sentences};
 
     fn start(boot_id: &str, process: &str, up: u64) -> Start {
         Start {
             run: Run { boot_id: boot_id.into(), process: process.into(), stopped_cleanly: false },
             since_boot: Duration::from_secs(up),
             now: 1_795_219_200_500,
-            system_info: BTreeMap::new(),
+            system_info: [("hostname".to_owned(), "nas".to_owned())].into(),
         }
     }
 
@@ -199,6 +205,22 @@ mod tests {
                 "info system.startup.started"
             ]
         );
+    }
+
+    #[test]
+    fn starts_and_stops_are_sentences_that_name_the_node() {
+        let start = start("b", "2:2", 100);
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            sentences(&start.findings(Some(&run("a", false)))),
+            [
+                "Node nas has had an unclean stop: the machine went down without stopping the agent properly"
+                    .to_owned(),
+                format!("Node nas has booted at 2026-11-20T23:58:20Z, agent version {version}"),
+                format!("Agent on nas has started, version {version}"),
+            ]
+        );
+        assert_eq!(start.clean_stop().sentence(), "Agent on nas is stopping: the agent was told to stop");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     Settings, account_changes,
     accounts::{self, Accounts, DIRECTORY, FILES, Unready},
     host_state::{HostState, clock_offset, clock_step, heartbeat},
-    lifecycle::{Run, Start, clean_stop},
+    lifecycle::{Run, Start},
 };
 use crate::{
     collectors::{CollectError, Context, finding::Finding},
@@ -127,10 +127,10 @@ impl Watch {
     /// The last word, unless the start has not been told yet.
     async fn stop(mut self) -> Result<(), CollectError> {
         let Some(start) = self.start.take() else { return Ok(()) };
-        let run = Run { stopped_cleanly: true, ..start.run };
+        let run = Run { stopped_cleanly: true, ..start.run.clone() };
         let known = Known { run: Some(run), ..self.known.clone() };
         // Only turned off: that is no farewell, but the next start must not take it for an unclean stop either.
-        let farewell = self.context.agent_stops.is_cancelled().then(clean_stop);
+        let farewell = self.context.agent_stops.is_cancelled().then(|| start.clean_stop());
         self.report(farewell.into_iter().collect(), known).await
     }
 

@@ -35,6 +35,12 @@ fn steps(changes: &[Change]) -> Vec<(Level, Operation)> {
     changes.iter().map(|change| (change.level, change.payload.operation())).collect()
 }
 
+fn sentence_of(change: &Change) -> String {
+    let payload = crate::schema::Payload::into_event_payload(change.payload.clone());
+    let event = crate::schema::events::Event { event_payload: Some(payload), ..Default::default() };
+    crate::event::Summary::of(&crate::event::EventView::from(&event)).text
+}
+
 #[test]
 fn a_restart_by_hand_is_one_event_with_the_new_process() {
     let told = tell(signals(&fixture("restart.jsonl")));
@@ -54,7 +60,8 @@ fn every_round_of_a_crash_loop_is_a_failure_and_a_restart_until_systemd_gives_up
     assert_eq!(steps(&told), expected);
     let failures: Vec<_> = told.iter().filter(|change| change.payload.operation() == Operation::Failed).collect();
     assert!(failures.iter().all(|failed| failed.payload.result == "exit-code" && failed.payload.exit_code == 1));
-    assert_eq!(failures[4].metadata.get("restarts").map(String::as_str), Some("4"));
+    let sentence = "Service t.service has failed: exit-code, exited with status 1, automatic restarts: 4";
+    assert_eq!(sentence_of(failures[4]), sentence);
 }
 
 #[test]
@@ -94,7 +101,7 @@ fn a_oneshot_that_fails_is_a_failure() {
     let told = tell(signals(&fixture("oneshot-fails.jsonl")));
     assert_eq!(steps(&told), [(Level::Error, Operation::Failed)]);
     assert_eq!((told[0].payload.exit_code, told[0].payload.result.as_str()), (1, "exit-code"));
-    assert_eq!(told[0].metadata.get("exit").map(String::as_str), Some("exited"));
+    assert_eq!(told[0].payload.exit, "exited");
 }
 
 #[test]
@@ -104,7 +111,8 @@ fn a_watchdog_that_bites_says_so_and_how_long_the_service_was_up() {
     let failed = &told[1].payload;
     assert_eq!((failed.result.as_str(), failed.exit_code, failed.uptime_seconds), ("watchdog", 6, 1));
     assert!(failed.pid > 0);
-    assert_eq!(told[1].metadata.get("exit").map(String::as_str), Some("killed"));
+    let sentence = "Service t.service has failed: watchdog, killed with status 6, after 1s";
+    assert_eq!(sentence_of(&told[1]), sentence);
 }
 
 #[test]
@@ -135,14 +143,32 @@ fn after_a_boot_only_what_is_other_than_before_is_told() {
     assert_eq!(steps(&after_boot("a", &up, &ended, true).1), [(Level::Info, Operation::Stopped)]);
     // It may only not have been started yet.
     assert_eq!(after_boot("a", &up, &ended, false).1, Vec::new());
+    // But it does not fail any more.
+    let failed = Known::of(&UnitState { active: "failed".into(), ..UnitState::default() });
+    assert_eq!(steps(&after_boot("a", &failed, &ended, false).1), [(Level::Info, Operation::Stopped)]);
 }
 
 #[test]
-fn a_failure_that_is_acknowledged_is_no_event() {
-    let failed = UnitState { active: "failed".into(), inactive_enter: 7, ..UnitState::default() };
-    let reset = UnitState { active: "inactive".into(), ..failed.clone() };
+fn a_failure_that_is_acknowledged_or_goes_with_its_unit_is_over() {
+    let failed = UnitState {
+        active: "failed".into(),
+        inactive_enter: 7,
+        exit_code: libc::CLD_EXITED.into(),
+        exit_status: 1,
+        ..UnitState::default()
+    };
+    let reset = UnitState { active: "inactive".into(), sub: "dead".into(), ..failed.clone() };
     let (known, changes) = observe("a", &Known::of(&failed), &reset);
-    assert_eq!((known.condition, changes), (Condition::Stopped, Vec::new()));
+    assert_eq!((known.condition, steps(&changes)), (Condition::Stopped, vec![(Level::Info, Operation::Stopped)]));
+    assert_eq!(sentence_of(&changes[0]), "Service a has stopped");
+    assert_eq!(changes[0].metadata["action"], "reset");
+    assert_eq!(vanished("a", &known, &reset, true), None, "that was told");
+    for seen in [true, false] {
+        let gone: Vec<_> = vanished("a", &Known::of(&failed), &UnitState::default(), seen).into_iter().collect();
+        assert_eq!(steps(&gone), [(Level::Info, Operation::Stopped)]);
+    }
+    let running = Known { condition: Condition::Running, ..Known::default() };
+    assert_eq!(vanished("a", &running, &UnitState::default(), false), None, "the boot has stopped it");
 }
 
 prop_compose! {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
+
 use super::{
     scan::{Scan, Step, Work},
     status::{Disk, Pool, Pools},
@@ -12,8 +14,8 @@ use crate::{
     collectors::{
         finding::Finding,
         storage::{
-            capacity::{Fill, Thresholds},
-            listing::{bytes, listed},
+            capacity::{Fill, Thresholds, percentage},
+            listing::{bytes, first, listed},
         },
     },
     event::Level,
@@ -83,7 +85,13 @@ pub(super) fn diff(before: &Pools, after: &Pools) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, pool) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
         // Exported or destroyed: what is no longer there does not say which.
-        findings.push(PoolView { name, pool }.finding(Level::Info, Operation::Exported, "gone"));
+        let view = PoolView { name, pool };
+        findings.push(view.finding(Level::Info, Operation::Exported, "gone"));
+        // Nobody looks at its disks any more, to tell that those that were not well are so again.
+        for (device, disk) in pool.disks.iter().filter(|(_, disk)| disk.level() != Level::Info) {
+            let payload = view.disk(device, disk, DiskOperation::RemovedFromPool);
+            findings.push(view.disk_finding(Level::Info, payload, "gone"));
+        }
     }
     for (name, pool) in after {
         let view = PoolView { name, pool };
@@ -136,27 +144,24 @@ impl PoolView<'_> {
             Condition::Suspended => (Level::Critical, Operation::Suspended),
         };
         let action = format!("{:?}", condition).to_lowercase();
-        Some(self.finding(level, operation, &action).with("state", &self.pool.state).with("status", &self.pool.status))
+        Some(self.finding_of(level, self.with_health(operation), &action))
     }
 
     fn disk_changes(&self, before: &Pool, findings: &mut Vec<Finding>) {
         for (device, disk) in before.disks.iter().filter(|(device, _)| !self.pool.disks.contains_key(*device)) {
-            findings.push(self.disk_finding(Level::Info, device, disk, DiskOperation::RemovedFromPool, "removed"));
+            let payload = self.disk(device, disk, DiskOperation::RemovedFromPool);
+            findings.push(self.disk_finding(Level::Info, payload, "removed"));
         }
         for (device, disk) in &self.pool.disks {
             match before.disks.get(device) {
                 None => {
-                    findings.push(self.disk_finding(disk.level(), device, disk, DiskOperation::AddedToPool, "added"));
+                    let payload = self.disk(device, disk, DiskOperation::AddedToPool);
+                    findings.push(self.disk_finding(disk.level(), payload, "added"));
                 }
                 Some(before) if before.state != disk.state => {
-                    let finding = self.disk_finding(
-                        disk.level(),
-                        device,
-                        disk,
-                        DiskOperation::StateChanged,
-                        &format!("{} to {}", before.state, disk.state),
-                    );
-                    findings.push(finding);
+                    let payload = self.disk(device, disk, DiskOperation::StateChanged);
+                    let payload = StorageDiskPayload { previous_state: before.state.clone(), ..payload };
+                    findings.push(self.disk_finding(disk.level(), payload, "state changed"));
                 }
                 Some(_) => {}
             }
@@ -174,13 +179,7 @@ impl PoolView<'_> {
         } else {
             return None;
         };
-        let counted = pool.disks.iter().filter(|(_, disk)| disk.errors.total() > 0).map(|(device, disk)| {
-            let errors = disk.errors;
-            format!("{device}: {} read, {} write, {} checksum", errors.read, errors.write, errors.checksum)
-        });
-        let disks = listed(counted.collect::<Vec<_>>().into_iter()).join("; ");
-        let lost = if lost > 0 { lost.to_string() } else { String::new() };
-        Some(self.finding(level, operation, action).with("disks", disks).with("data_errors", lost))
+        Some(self.finding_of(level, StoragePoolPayload { data_errors: lost, ..self.with_health(operation) }, action))
     }
 
     fn scan_change(&self, before: &Pool) -> Option<Finding> {
@@ -197,8 +196,14 @@ impl PoolView<'_> {
             // A resilver that ends otherwise starts anew, and that is told.
             (Work::Resilver, Step::Paused | Step::Cancelled) => return None,
         };
-        let finding = self.finding(scan.level(), operation, action).with("date", &scan.date);
-        Some(if step == Step::Completed { scan.describe(finding) } else { finding })
+        let mut payload = self.payload(operation);
+        payload.resumed = step == Step::Resumed;
+        if step == Step::Completed {
+            payload.duration_seconds = scan.duration_seconds().unwrap_or_default();
+            payload.repaired_bytes = scan.amount_bytes().unwrap_or_default();
+            payload.unrepaired_errors = scan.errors;
+        }
+        Some(self.finding_of(scan.level(), payload, action).with("date", &scan.date))
     }
 
     fn trim_change(&self, before: &Pool) -> Option<Finding> {
@@ -216,48 +221,99 @@ impl PoolView<'_> {
         if let (Some(was), Some(is)) = (before.size_bytes, self.pool.size_bytes)
             && is > was
         {
-            findings
-                .push(self.finding(Level::Info, Operation::Expanded, "expanded").with("from_bytes", was.to_string()));
+            let payload = StoragePoolPayload { previous_size_bytes: bytes(was), ..self.payload(Operation::Expanded) };
+            findings.push(self.finding_of(Level::Info, payload, "expanded"));
         }
         if self.pool.fill != before.fill {
-            let percent = self.pool.used_percent().map(|percent| format!("{percent:.1}")).unwrap_or_default();
+            let used_percent = self.pool.used_percent().map(percentage).unwrap_or_default();
             let fill = self.pool.fill;
-            findings.push(self.finding(fill.level(), Operation::Capacity, fill.name()).with("used_percent", percent));
+            let payload = StoragePoolPayload { used_percent, ..self.payload(Operation::Capacity) };
+            findings.push(self.finding_of(fill.level(), payload, fill.name()));
         }
         findings
     }
 
     fn finding(&self, level: Level, operation: Operation, action: &str) -> Finding {
-        let payload = StoragePoolPayload {
+        self.finding_of(level, self.payload(operation), action)
+    }
+
+    fn finding_of(&self, level: Level, payload: StoragePoolPayload, action: &str) -> Finding {
+        Finding::new(level, payload, COMPONENT, action)
+    }
+
+    fn payload(&self, operation: Operation) -> StoragePoolPayload {
+        let (devices, more_devices) = first(self.pool.disks.keys().cloned());
+        StoragePoolPayload {
             pool_name: self.name.to_owned(),
-            devices: listed(self.pool.disks.keys().cloned().collect::<Vec<_>>().into_iter()),
+            devices,
+            more_devices,
             raid_type: self.pool.layout.clone(),
             size_bytes: bytes(self.pool.size_bytes.unwrap_or_default()),
             used_bytes: bytes(self.pool.used_bytes.unwrap_or_default()),
             operation: operation.into(),
             ..Default::default()
-        };
+        }
+    }
+
+    /// With what is wrong, by the pool's own word and by its disks.
+    fn with_health(&self, operation: Operation) -> StoragePoolPayload {
+        let pool = self.pool;
+        let sum = |errors: fn(&Disk) -> u64| pool.disks.values().map(errors).fold(0, u64::saturating_add);
+        StoragePoolPayload {
+            state: pool.state.clone(),
+            reason: pool.status.trim_end_matches('.').to_owned(),
+            faulty_devices: pool.faulty_devices(),
+            read_errors: sum(|disk| disk.errors.read),
+            write_errors: sum(|disk| disk.errors.write),
+            checksum_errors: sum(|disk| disk.errors.checksum),
+            ..self.payload(operation)
+        }
+    }
+
+    fn disk_finding(&self, level: Level, payload: StorageDiskPayload, action: &str) -> Finding {
         Finding::new(level, payload, COMPONENT, action)
     }
 
-    fn disk_finding(&self, level: Level, device: &str, disk: &Disk, operation: DiskOperation, action: &str) -> Finding {
+    fn disk(&self, device: &str, disk: &Disk, operation: DiskOperation) -> StorageDiskPayload {
         let is_path = device.starts_with('/');
-        let payload = StorageDiskPayload {
-            device_id: device.rsplit('/').next().unwrap_or_default().to_owned(),
+        StorageDiskPayload {
+            device_id: short_name(device).to_owned(),
             device_path: if is_path { device.to_owned() } else { String::new() },
             state: disk.state.clone(),
             health_reason: disk.note.clone(),
+            read_errors: disk.errors.read,
+            write_errors: disk.errors.write,
+            checksum_errors: disk.errors.checksum,
             pool_name: self.name.to_owned(),
             operation: operation.into(),
             ..StorageDiskPayload::default()
-        };
-        Finding::new(level, payload, COMPONENT, action)
+        }
     }
+}
+
+/// `ata-WDC_WD40EFRX-1-part1` of `/dev/disk/by-id/…`.
+fn short_name(device: &str) -> &str {
+    device.rsplit('/').next().unwrap_or_default()
 }
 
 impl Pool {
     fn has_errors(&self) -> bool {
         self.errors_told > 0 || self.data_errors.is_some_and(|lost| lost > 0)
+    }
+
+    /// Disks that are not well or have counted errors, the worst first: `sdc FAULTED (3 read, 200 write errors)`.
+    fn faulty_devices(&self) -> Vec<String> {
+        let is_faulty = |disk: &Disk| disk.level() != Level::Info || disk.errors.total() > 0;
+        let mut faulty: Vec<_> = self.disks.iter().filter(|(_, disk)| is_faulty(disk)).collect();
+        faulty.sort_by_key(|(_, disk)| (Reverse(disk.level()), Reverse(disk.errors.total())));
+        let words = faulty.into_iter().map(|(device, disk)| {
+            let mut words = short_name(device).to_owned();
+            if disk.level() != Level::Info {
+                words.push_str(&format!(" {}", disk.state));
+            }
+            words + &disk.errors.words()
+        });
+        listed(words.collect::<Vec<_>>().into_iter())
     }
 
     fn trims(&self) -> bool {
@@ -275,9 +331,5 @@ impl Pool {
 impl Scan {
     fn level(&self) -> Level {
         if self.errors > 0 { Level::Error } else { Level::Info }
-    }
-
-    fn describe(&self, finding: Finding) -> Finding {
-        finding.with("duration", &self.duration).with("amount", &self.amount).with("errors", self.errors.to_string())
     }
 }

@@ -59,6 +59,33 @@ impl Scan {
         Scan { amount, duration: duration.to_owned(), errors, ..self }
     }
 
+    /// How long a scan took that has ended: `00:00:16`, `0 days 00:00:06`.
+    pub(super) fn duration_seconds(&self) -> Option<i64> {
+        let (days, clock) = self.duration.split_once(" days ").unwrap_or(("0", &self.duration));
+        let mut parts = clock.split(':').map(|part| part.trim().parse::<i64>().ok().filter(|part| *part >= 0));
+        let (hours, minutes, seconds) = (parts.next()??, parts.next()??, parts.next()??);
+        let hours = days.trim().parse::<i64>().ok()?.checked_mul(24)?.checked_add(hours)?;
+        hours.checked_mul(60)?.checked_add(minutes)?.checked_mul(60)?.checked_add(seconds)
+    }
+
+    /// What it has repaired or written: `99.2M`, `59K`, `1024`. None where zpool counts something else.
+    pub(super) fn amount_bytes(&self) -> Option<i64> {
+        let digits = self.amount.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let power = match self.amount.strip_prefix(digits)?.trim_end_matches("iB") {
+            "" | "B" => 0,
+            "K" => 1,
+            "M" => 2,
+            "G" => 3,
+            "T" => 4,
+            "P" => 5,
+            "E" => 6,
+            _ => return None,
+        };
+        let bytes = digits.parse::<f64>().ok()? * 1024_f64.powi(power);
+        #[expect(clippy::cast_possible_truncation, reason = "an amount that zpool rounds has some bytes to spare")]
+        (0.0..9e18).contains(&bytes).then_some(bytes as i64)
+    }
+
     /// What has happened since an earlier look.
     pub(super) fn since(&self, before: Option<&Scan>) -> Option<Step> {
         let same_work = before.filter(|before| before.work == self.work);
@@ -113,6 +140,20 @@ mod tests {
         assert_eq!((scan.work, scan.phase, scan.errors), (Work::Scrub, Phase::Finished, 444));
         assert_eq!((scan.amount.as_str(), scan.duration.as_str()), ("59K", "00:00:03"));
         assert_eq!(scan.date, "Fri Nov 20 23:02:49 2026");
+    }
+
+    #[test]
+    fn durations_and_amounts_are_numbers() {
+        let result = |words: &str| {
+            let scan = Scan::parse(&format!("scrub repaired {words} with 0 errors on Fri")).unwrap();
+            (scan.amount_bytes(), scan.duration_seconds())
+        };
+        assert_eq!(result("59K in 00:00:03"), (Some(60_416), Some(3)));
+        assert_eq!(result("99.2M in 05:02:16"), (Some(104_018_739), Some(18_136)));
+        assert_eq!(result("0B in 0 days 00:00:06"), (Some(0), Some(6)));
+        assert_eq!(result("1024 in 2 days 01:00:00"), (Some(1024), Some(176_400)));
+        assert_eq!(result("-1Q in -1 days 1:2"), (None, None));
+        assert_eq!(result("999999999999E in 9223372036854775807 days 00:00:00"), (None, None));
     }
 
     #[test]

@@ -56,6 +56,18 @@ impl Errors {
     pub(super) fn total(self) -> u64 {
         self.read.saturating_add(self.write).saturating_add(self.checksum)
     }
+
+    /// ` (3 read, 12 checksum errors)`; nothing of none.
+    pub(super) fn words(self) -> String {
+        let kinds = [(self.read, "read"), (self.write, "write"), (self.checksum, "checksum")];
+        let counted: Vec<_> = kinds.into_iter().filter(|(count, _)| *count > 0).collect();
+        let words: Vec<_> = counted.iter().map(|(count, kind)| format!("{count} {kind}")).collect();
+        match self.total() {
+            0 => String::new(),
+            1 => format!(" ({} error)", words.join(", ")),
+            _ => format!(" ({} errors)", words.join(", ")),
+        }
+    }
 }
 
 impl Vdev {

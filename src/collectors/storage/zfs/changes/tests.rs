@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::collectors::finding::lines;
+use crate::collectors::finding::{lines, sentences};
 use crate::collectors::storage::{
     capacity::DEFAULT,
     zfs::status::{add_sizes, parse_status},
@@ -17,6 +17,15 @@ macro_rules! fixture {
 
 /// What is told when the pools look like this one after the other, from the second on.
 fn told(looks: &[&str]) -> Vec<Vec<String>> {
+    findings(looks).iter().map(|findings| lines(findings)).collect()
+}
+
+/// The same as people read it.
+fn read(looks: &[&str]) -> Vec<Vec<String>> {
+    findings(looks).iter().map(|findings| sentences(findings)).collect()
+}
+
+fn findings(looks: &[&str]) -> Vec<Vec<Finding>> {
     let mut before: Option<Pools> = None;
     let mut told = Vec::new();
     for look in looks {
@@ -24,7 +33,7 @@ fn told(looks: &[&str]) -> Vec<Vec<String>> {
         for (name, pool) in &mut after {
             pool.follow(before.as_ref().and_then(|before| before.get(name)), &DEFAULT);
         }
-        told.push(lines(&before.as_ref().map_or_else(|| faults(&after), |before| diff(before, &after))));
+        told.push(before.as_ref().map_or_else(|| faults(&after), |before| diff(before, &after)));
         before = Some(after);
     }
     told
@@ -155,6 +164,74 @@ fn a_second_scrub_that_has_ended_since_is_told_by_its_date() {
 }
 
 #[test]
+fn a_sentence_names_the_disks_that_are_not_well_and_what_they_count() {
+    let told = read(&[fixture!(".repaired"), fixture!("-p.disk-faulted"), fixture!(".repaired")]);
+    assert_eq!(
+        told[1],
+        [
+            "Pool pool1 is degraded: zc FAULTED (3 read, 200 write errors)",
+            "Disk zc is FAULTED in pool pool1, it was ONLINE: too many errors, read errors: 3, write errors: 200",
+            "Pool pool1 has errors: zc FAULTED (3 read, 200 write errors)",
+        ]
+    );
+    assert_eq!(
+        told[2],
+        [
+            "Pool pool1 is online again",
+            "Disk zc is ONLINE in pool pool1, it was FAULTED",
+            "Pool pool1 has no errors any more"
+        ]
+    );
+    let lost = "Pool lossy has errors and lost data in 1 of its files: vdc (913 checksum errors)";
+    assert_eq!(read(&[fixture!("-v.data-loss")])[0], [lost]);
+    let suspended = fixture!(".healthy").replacen("ONLINE", "SUSPENDED", 1);
+    assert_eq!(read(&[&suspended])[0], ["Pool tank is suspended, reads and writes hang"]);
+}
+
+#[test]
+fn what_zpool_says_is_wrong_stands_where_no_disk_is() {
+    let status = "UNAVAIL\nstatus: One or more devices could not be used.\n\tThe label is missing.";
+    let unavailable = fixture!(".healthy").replacen("ONLINE", status, 1);
+    let reason = "One or more devices could not be used. The label is missing";
+    assert_eq!(read(&[&unavailable])[0], [format!("Pool tank has failed (UNAVAIL): {reason}")]);
+}
+
+#[test]
+fn a_scrub_and_a_rebuild_tell_how_long_they_took_and_what_they_did() {
+    let told = read(&[fixture!(".scrub-paused"), fixture!(".scrub-in-progress"), fixture!(".scrub-done")]);
+    assert_eq!(told[1], ["Pool tank is being scrubbed, after a pause"]);
+    assert_eq!(told[2], ["Pool tank was scrubbed, took 5s"]);
+    let rebuilt = read(&[fixture!(".resilver-in-progress"), fixture!(".resilver-online")]);
+    assert_eq!(rebuilt[1], ["Pool tank was rebuilt, 80.5 MiB written, took 2s"]);
+    let scan = "scan: scrub repaired 59K in 00:00:03 with 444 errors on Fri Nov 20 23:02:49 2026\nconfig:";
+    let lossy = fixture!(".healthy").replacen("config:", scan, 1);
+    let told = read(&[fixture!(".healthy"), &lossy]);
+    assert_eq!(told[1], ["Pool tank was scrubbed, errors left: 444, 59.0 KiB repaired, took 3s"]);
+}
+
+#[test]
+fn the_disks_of_a_pool_that_has_gone_are_not_well_no_longer_than_it_is_there() {
+    let told = read(&[fixture!("-p.disk-faulted"), "no pools available\n"]);
+    assert_eq!(
+        told[1],
+        ["Pool pool1 is gone: exported or destroyed", "Disk zc was taken out of pool pool1, it was FAULTED"]
+    );
+}
+
+#[test]
+fn of_very_many_disks_the_worst_are_named_and_the_others_counted() {
+    let mut pool = parse_status(fixture!(".healthy")).remove("tank").expect("a pool");
+    let (_, disk) = pool.disks.pop_first().expect("a disk");
+    pool.disks = (0..1000).map(|n| (format!("d{n:03}"), Disk { state: "OFFLINE".into(), ..disk.clone() })).collect();
+    pool.disks.insert("z".into(), Disk { state: "FAULTED".into(), ..disk });
+    let findings = faults(&Pools::from([("tank".to_owned(), pool)]));
+    let payload: StoragePoolPayload = findings[0].payload();
+    assert_eq!((payload.devices.len(), payload.more_devices), (100, 901));
+    assert_eq!(payload.faulty_devices[0], "z FAULTED");
+    assert!(findings[0].sentence().ends_with("d006 OFFLINE, and 993 more"), "{}", findings[0].sentence());
+}
+
+#[test]
 fn a_broken_cache_is_a_broken_disk_and_no_degraded_pool() {
     let with_cache = |state: &str| {
         let cache = format!("\tcache\n\t  vde       {state}     0     0     0\n\nerrors: No");
@@ -191,10 +268,15 @@ fn a_pool_that_grows_or_fills_up_is_told() {
     let small = look("tank\t1000\t500\n", None);
     let full = look("tank\t1000\t920\n", small.get("tank"));
     assert_eq!(lines(&diff(&small, &full)), ["error storage.pool.capacity tank"]);
+    assert_eq!(sentences(&diff(&small, &full)), ["Pool tank is 92 % full, 920 B of 1000 B"]);
     let unknown = look("", full.get("tank"));
     assert_eq!(lines(&diff(&full, &unknown)), Vec::<String>::new());
     let grown = look("tank\t2000\t920\n", unknown.get("tank"));
     assert_eq!(lines(&diff(&unknown, &grown)), ["info storage.pool.expanded tank", "info storage.pool.capacity tank"]);
+    assert_eq!(
+        sentences(&diff(&unknown, &grown)),
+        ["Pool tank has grown to 2.0 KiB from 1000 B", "Pool tank is 46 % full, 920 B of 2.0 KiB"]
+    );
 }
 
 proptest! {
