@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{config::CollectorSettings, supervisor::Supervisor};
 use crate::{
     backoff::{Backoff, random},
-    collectors::{BlindSpot, CollectError, Context},
+    collectors::{CollectError, Context, Sights},
     host::Host,
     pipeline::{Emitter, MemoryKeeper},
     schema::local::CollectorStatus,
@@ -29,6 +29,12 @@ const STEADY: Duration = Duration::from_secs(600);
 /// by its successor, and by nobody else.
 const STOP_MAX: Duration = Duration::from_secs(1);
 
+/// One that runs this long has seen what it looks at.
+const SEEING: Duration = Duration::from_secs(30);
+
+/// Where it is remembered what collectors cannot see.
+const SIGHTS: &str = "sight";
+
 /// The state of one that looks.
 const RUNNING: &str = "running";
 
@@ -36,6 +42,7 @@ const RUNNING: &str = "running";
 #[derive(Clone)]
 pub(super) struct Collecting {
     states: Arc<Mutex<Vec<State>>>,
+    sights: Sights,
 }
 
 struct State {
@@ -44,7 +51,6 @@ struct State {
     detail: String,
     restarts: u64,
     emitter: Emitter,
-    blind_spot: BlindSpot,
 }
 
 /// What every collector is given.
@@ -79,9 +85,9 @@ impl Collectors {
             detail: String::new(),
             restarts: 0,
             emitter: with.emitter.for_source(settings.spec.name),
-            blind_spot: BlindSpot::default(),
         };
-        let collecting = Collecting { states: Arc::new(Mutex::new(configured.iter().map(state).collect())) };
+        let states = Arc::new(Mutex::new(configured.iter().map(state).collect()));
+        let collecting = Collecting { states, sights: Sights::new(with.keeper.memory(SIGHTS)) };
         let mut collectors = Collectors { with, collecting, running: Vec::new() };
         for settings in configured.iter().filter(|settings| settings.enabled) {
             collectors.begin(settings);
@@ -123,15 +129,9 @@ impl Collectors {
     fn begin(&mut self, settings: &CollectorSettings) {
         let name = settings.spec.name;
         let Some(emitter) = self.collecting.emitter(name) else { return };
-        let context = Context {
-            emitter,
-            host: self.with.host.clone(),
-            memory: self.with.keeper.memory(name),
-            blind_spot: self.collecting.blind_spot(name),
-            shutdown: self.with.shutdown.child_token(),
-            agent_stops: self.with.shutdown.clone(),
-        };
-        let stop = context.shutdown.clone();
+        let (host, memory) = (self.with.host.clone(), self.with.keeper.memory(name));
+        let (stop, agent_stops) = (self.with.shutdown.child_token(), self.with.shutdown.clone());
+        let shutdown = stop.clone();
         let before = self.running.iter().position(|running| running.name == name);
         let before = before.map(|index| self.running.swap_remove(index).task).filter(|task| !task.is_finished());
         let (collecting, settings, supervisor) =
@@ -142,6 +142,8 @@ impl Collectors {
                 // Two at once would tell everything twice.
                 let _ = before.await;
             }
+            let sight = collecting.sights.of(name).await;
+            let context = Context { emitter, host, memory, sight, shutdown, agent_stops };
             collecting.keep(settings, context, supervisor).await;
         });
         self.running.push(Running { name, stop, task });
@@ -156,7 +158,7 @@ impl Collecting {
             .map(|state| CollectorStatus {
                 name: state.name.to_owned(),
                 state: state.state.to_owned(),
-                detail: if state.state == RUNNING { state.blind_spot.line() } else { state.detail.clone() },
+                detail: if state.state == RUNNING { self.sights.line(state.name) } else { state.detail.clone() },
                 emitted_events: state.emitter.emitted(),
                 restarts: state.restarts,
             })
@@ -170,8 +172,16 @@ impl Collecting {
         while !context.shutdown.is_cancelled() {
             self.set(name, |state| state.state = RUNNING);
             let started = tokio::time::Instant::now();
-            let run = supervisor.start(name, wanted.build().run(again(&context)));
-            let ended = run.await.ok().flatten();
+            let mut run = supervisor.start(name, wanted.build().run(again(&context)));
+            let ended = tokio::select! {
+                ended = &mut run => ended,
+                () = tokio::time::sleep(SEEING) => {
+                    // The log that takes no events is told of elsewhere.
+                    let _ = context.sees(&all_of(name)).await;
+                    run.await
+                }
+            };
+            let ended = ended.ok().flatten();
             if context.shutdown.is_cancelled() {
                 return;
             }
@@ -190,6 +200,7 @@ impl Collecting {
             }
             let wait = backoff.next(random());
             tracing::warn!(collector = name, error = detail, again_in = ?wait, "a collector has failed and starts again");
+            let _ = context.is_blind(&all_of(name), &detail).await;
             self.set(name, |state| (state.state, state.detail) = ("failed", detail));
             tokio::select! {
                 () = context.shutdown.cancelled() => {}
@@ -200,10 +211,6 @@ impl Collecting {
 
     fn emitter(&self, name: &str) -> Option<Emitter> {
         Some(self.lock().iter().find(|state| state.name == name)?.emitter.clone())
-    }
-
-    fn blind_spot(&self, name: &str) -> BlindSpot {
-        self.lock().iter().find(|state| state.name == name).map(|state| state.blind_spot.clone()).unwrap_or_default()
     }
 
     fn set(&self, name: &str, change: impl FnOnce(&mut State)) {
@@ -218,12 +225,16 @@ impl Collecting {
     }
 }
 
+fn all_of(collector: &str) -> String {
+    format!("what the collector {collector} looks at")
+}
+
 fn again(context: &Context) -> Context {
     Context {
         emitter: context.emitter.clone(),
         host: context.host.clone(),
         memory: context.memory.clone(),
-        blind_spot: context.blind_spot.clone(),
+        sight: context.sight.clone(),
         shutdown: context.shutdown.clone(),
         agent_stops: context.agent_stops.clone(),
     }

@@ -15,7 +15,7 @@ use crate::{
         Host,
         clock::Clock,
         command::{CommandError, Program},
-        space::SpaceProbe,
+        space::{Asked, SpaceProbe},
     },
     sinks::uplink,
     telemetry::{ErrorChain, message},
@@ -70,7 +70,12 @@ pub fn now() -> SystemTime {
 /// # Errors
 /// When it does not answer, or refuses; in one line.
 pub async fn space(path: &Path) -> Result<Space, String> {
-    SpaceProbe::default().look(path).await.map_err(|error| ErrorChain(&error).to_string())
+    let asked = [Asked { path: path.to_owned(), is_remote: false }];
+    let answer = SpaceProbe::default().look(&asked).await.pop();
+    answer.map_or_else(
+        || Err("it was not asked".to_owned()),
+        |looked| looked.map_err(|error| ErrorChain(&error).to_string()),
+    )
 }
 
 /// Properties of a unit, as `systemctl show` has them; `None` where systemd does not run.

@@ -8,18 +8,17 @@ mod finding;
 mod network;
 mod pattern;
 mod service;
+mod sight;
 mod storage;
 mod system;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{future::Future, pin::Pin};
 
 use tokio_util::sync::CancellationToken;
+
+pub use sight::{Sight, Sights};
 
 use crate::{
     host::Host,
@@ -59,28 +58,22 @@ pub struct Context {
     /// What it remembered when the agent last ran.
     pub memory: Memory,
     /// Where it says what it cannot see, although it runs.
-    pub blind_spot: BlindSpot,
+    pub sight: Sight,
     /// Cancelled when it shall end.
     pub shutdown: CancellationToken,
     /// Cancelled before that when the agent itself ends, and not when only the collector does.
     pub agent_stops: CancellationToken,
 }
 
-/// What a running collector cannot see, in one line; empty when it sees everything. Shown by `rodent status`. Cheap to copy;
-/// every copy is the same line.
-#[derive(Clone, Debug, Default)]
-pub struct BlindSpot(Arc<Mutex<String>>);
-
-impl BlindSpot {
-    /// Says it, or takes it back with an empty line.
-    pub fn set(&self, line: &str) {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        line.clone_into(&mut said);
+impl Context {
+    /// It cannot see something: a part that does not answer, or what lies beyond a bound. Told when that is news.
+    pub(crate) async fn is_blind(&self, what: &str, why: &str) -> Result<(), CollectError> {
+        Ok(self.sight.is_blind(&self.emitter, what, why).await?)
     }
 
-    /// What is said now.
-    pub fn line(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// It sees that. Told when it did not before.
+    pub(crate) async fn sees(&self, what: &str) -> Result<(), CollectError> {
+        Ok(self.sight.sees(&self.emitter, what).await?)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{ALL, BlindSpot, Context};
+use super::{ALL, Context, Sights};
 use crate::{
     event::{EventView, Summary},
     event_log::{EventLog, Lane, Read, Reader, Settings},
@@ -75,7 +75,7 @@ impl Machine {
         let context = Context {
             emitter: Emitter::new(log.clone(), Gate::open(), now).for_source(name),
             host: Host::at(self.root.path()),
-            blind_spot: BlindSpot::default(),
+            sight: Sights::new(keeper.memory("sight")).of(spec.name).await,
             memory: keeper.memory(spec.name),
             shutdown: shutdown.clone(),
             agent_stops: agent_stops.clone(),

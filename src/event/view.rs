@@ -106,7 +106,7 @@ impl EventView {
 
     /// The fields of the payload that [`EventView::subject_name`] is made of.
     pub fn naming_fields(&self) -> Vec<FieldDescriptor> {
-        let named = self.subject.zip(self.payload());
+        let named = self.subject.as_ref().zip(self.payload());
         named.map(|(subject, payload)| render::naming(&subject.meanings, payload)).unwrap_or_default()
     }
 

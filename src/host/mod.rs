@@ -19,7 +19,7 @@ use std::{
 };
 
 /// The most that is read of one file, bytes; a longer one is an error, never cut short in silence.
-pub const FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+pub const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// The machine, seen from a root directory.
 #[derive(Clone, Debug)]

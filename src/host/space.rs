@@ -1,8 +1,9 @@
 //! How full a file system is, asked in a way that a dead network mount cannot block.
 //!
 //! Each question runs on a thread of its own: a thread that hangs in the kernel cannot be ended, only left behind, and
-//! neither the async threads nor the end of the process may wait for it. At most [`HANGING_MAX`] are left behind; a
-//! path that hangs is not asked again until its thread has come back.
+//! neither the async threads nor the end of the process may wait for it. At most [`HANGING_MAX`] are left behind of those
+//! of the network, and as many of the others, so that no dead server keeps a disk from being asked; a path that hangs is
+//! not asked again until its thread has come back.
 
 use std::{
     collections::BTreeMap,
@@ -14,11 +15,14 @@ use std::{
 use nix::sys::statvfs::{Statvfs, statvfs};
 use tokio::{
     sync::oneshot::{self, error::TryRecvError},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 
-/// How many threads may hang at a time; beyond it nothing is asked.
-pub const HANGING_MAX: usize = 4;
+/// How many threads may hang at a time for file systems of the network, and how many for others; beyond it none of these is
+/// asked.
+pub const HANGING_MAX: usize = 16;
+/// How many file systems are asked at a time.
+const ASKED_MAX: usize = 8;
 /// How long a file system may take to answer.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
@@ -56,7 +60,7 @@ pub enum SpaceError {
     #[error("{} still does not answer", .0.display())]
     Hanging(PathBuf),
     /// Too many others do not answer.
-    #[error("{HANGING_MAX} file systems do not answer: no other is asked")]
+    #[error("{HANGING_MAX} others do not answer: it is not asked")]
     TooManyHanging,
     /// The question was refused.
     #[error("ask {}", path.display())]
@@ -69,45 +73,79 @@ pub enum SpaceError {
     },
 }
 
+/// A file system to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Where it is mounted.
+    pub path: PathBuf,
+    /// Whether it is served by another machine, or by a program.
+    pub is_remote: bool,
+}
+
 /// Asks file systems how full they are.
 #[derive(Debug, Default)]
 pub struct SpaceProbe {
-    hanging: BTreeMap<PathBuf, Answer>,
+    hanging: BTreeMap<PathBuf, (Answer, bool)>,
 }
 
 type Answer = oneshot::Receiver<nix::Result<Statvfs>>;
 
 impl SpaceProbe {
-    /// Size and filling of the file system at `path`.
+    /// Size and filling of each of these file systems, in order; some are asked at a time.
     ///
     /// # Errors
-    /// When it does not answer within [`ANSWER_WAIT`], or refuses.
-    pub async fn look(&mut self, path: &Path) -> Result<Space, SpaceError> {
-        self.look_with(path, ANSWER_WAIT, statvfs).await
+    /// For each that does not answer within [`ANSWER_WAIT`], or refuses.
+    pub async fn look(&mut self, asked: &[Asked]) -> Vec<Result<Space, SpaceError>> {
+        let mut answers = Vec::with_capacity(asked.len());
+        for some in asked.chunks(ASKED_MAX) {
+            answers.extend(self.look_with(some, ANSWER_WAIT, statvfs).await);
+        }
+        answers
     }
 
     async fn look_with(
         &mut self,
-        path: &Path,
+        asked: &[Asked],
         wait: Duration,
-        ask: impl FnOnce(&Path) -> nix::Result<Statvfs> + Send + 'static,
-    ) -> Result<Space, SpaceError> {
-        self.hanging.retain(|_, answer| matches!(answer.try_recv(), Err(TryRecvError::Empty)));
-        if self.hanging.contains_key(path) {
-            return Err(SpaceError::Hanging(path.to_owned()));
+        ask: impl Fn(&Path) -> nix::Result<Statvfs> + Clone + Send + 'static,
+    ) -> Vec<Result<Space, SpaceError>> {
+        let started: Vec<_> = asked.iter().map(|asked| self.start(asked, &ask)).collect();
+        let until = Instant::now() + wait;
+        let mut answers = Vec::with_capacity(asked.len());
+        for (asked, started) in asked.iter().zip(started) {
+            answers.push(match started {
+                Ok(answer) => self.wait(asked, answer, until).await,
+                Err(error) => Err(error),
+            });
         }
-        if self.hanging.len() >= HANGING_MAX {
+        answers
+    }
+
+    fn start(
+        &mut self,
+        asked: &Asked,
+        ask: &(impl Fn(&Path) -> nix::Result<Statvfs> + Clone + Send + 'static),
+    ) -> Result<Answer, SpaceError> {
+        self.hanging.retain(|_, (answer, _)| matches!(answer.try_recv(), Err(TryRecvError::Empty)));
+        let Asked { path, is_remote } = asked;
+        if self.hanging.contains_key(path) {
+            return Err(SpaceError::Hanging(path.clone()));
+        }
+        if self.hanging.values().filter(|(_, remote)| remote == is_remote).count() >= HANGING_MAX {
             return Err(SpaceError::TooManyHanging);
         }
-        let refused = |source| SpaceError::Refused { path: path.to_owned(), source };
-        let mut answer = start(path, ask).map_err(refused)?;
-        match timeout(wait, &mut answer).await {
+        start(path, ask.clone()).map_err(|source| SpaceError::Refused { path: path.clone(), source })
+    }
+
+    async fn wait(&mut self, asked: &Asked, mut answer: Answer, until: Instant) -> Result<Space, SpaceError> {
+        let refused = |source| SpaceError::Refused { path: asked.path.clone(), source };
+        match timeout_at(until, &mut answer).await {
             Ok(Ok(Ok(statvfs))) => Ok(space(&statvfs)),
             Ok(Ok(Err(errno))) => Err(refused(errno.into())),
             Ok(Err(_)) => Err(refused(io::Error::other("the asking thread ended without an answer"))),
             Err(_) => {
-                self.hanging.insert(path.to_owned(), answer);
-                Err(SpaceError::TimedOut(path.to_owned()))
+                self.hanging.insert(asked.path.clone(), (answer, asked.is_remote));
+                Err(SpaceError::TimedOut(asked.path.clone()))
             }
         }
     }
@@ -141,9 +179,17 @@ fn space(statvfs: &Statvfs) -> Space {
 mod tests {
     use super::*;
 
+    fn asked(path: &str, is_remote: bool) -> Asked {
+        Asked { path: path.into(), is_remote }
+    }
+
+    async fn one(probe: &mut SpaceProbe, path: &str) -> Result<Space, SpaceError> {
+        probe.look(&[asked(path, false)]).await.remove(0)
+    }
+
     #[tokio::test]
     async fn a_real_file_system_has_a_size_and_a_percentage() {
-        let space = SpaceProbe::default().look(Path::new("/")).await.unwrap();
+        let space = one(&mut SpaceProbe::default(), "/").await.unwrap();
         assert!(space.total_bytes > 0 && space.used_bytes <= space.total_bytes);
         assert!((0.0..=100.0).contains(&space.used_percent().unwrap()));
         assert_eq!(Space::default().used_percent(), None);
@@ -151,28 +197,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_path_that_is_not_there_is_refused() {
-        let error = SpaceProbe::default().look(Path::new("/no/such/path")).await.unwrap_err();
+        let error = one(&mut SpaceProbe::default(), "/no/such/path").await.unwrap_err();
         assert!(matches!(error, SpaceError::Refused { .. }), "{error}");
     }
 
     #[tokio::test]
-    async fn file_systems_that_hang_leave_few_threads_behind_and_come_back() {
+    async fn file_systems_that_hang_leave_few_threads_behind_keep_no_local_one_from_being_asked_and_come_back() {
         let mut probe = SpaceProbe::default();
         let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
         let held = std::sync::Arc::new(std::sync::Mutex::new(held));
-        for number in 0..HANGING_MAX {
-            let held = held.clone();
-            let path = PathBuf::from(format!("/dead/{number}"));
-            let wait = Duration::from_millis(20);
-            let error = probe.look_with(&path, wait, move |_| hang(&held)).await.unwrap_err();
-            assert!(matches!(error, SpaceError::TimedOut(_)), "{error}");
-            let error = probe.look_with(&path, wait, |_| panic!("asked twice")).await.unwrap_err();
-            assert!(matches!(error, SpaceError::Hanging(_)), "{error}");
-        }
-        assert!(matches!(probe.look(Path::new("/")).await, Err(SpaceError::TooManyHanging)));
+        let dead: Vec<_> = (0..HANGING_MAX).map(|number| asked(&format!("/dead/{number}"), true)).collect();
+        let hung = probe.look_with(&dead, Duration::from_millis(20), move |_| hang(&held)).await;
+        assert!(hung.iter().all(|answer| matches!(answer, Err(SpaceError::TimedOut(_)))), "{hung:?}");
+        let again = probe.look_with(&dead, Duration::from_millis(20), |_| panic!("asked twice")).await;
+        assert!(again.iter().all(|answer| matches!(answer, Err(SpaceError::Hanging(_)))), "{again:?}");
+        let remote = probe.look(&[asked("/", true)]).await.remove(0);
+        assert!(matches!(remote, Err(SpaceError::TooManyHanging)), "{remote:?}");
+        assert!(one(&mut probe, "/").await.is_ok(), "the disks are asked all the same");
         drop(release);
         for _ in 0..100 {
-            if probe.look(Path::new("/")).await.is_ok() {
+            if probe.look(&[asked("/", true)]).await.remove(0).is_ok() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -20,7 +20,7 @@ use crate::settings::Table;
 pub(super) const SPEC: Spec = Spec {
     name: "network",
     about: "network interfaces and their addresses",
-    emits: &["network.interface", "system.host.inventory"],
+    emits: &["network.interface", "system.host.blind_spot", "system.host.inventory", "system.host.sees_again"],
     enabled: true,
     build: |table| Box::new(Network { settings: Settings::read(table) }),
 };

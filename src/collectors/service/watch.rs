@@ -27,8 +27,10 @@ use crate::{
     telemetry::ErrorChain,
 };
 
-/// The most services that are followed; what comes beyond is not looked at.
-const UNITS_MAX: usize = 4096;
+/// The most services that are followed; what comes beyond is a blind spot.
+const UNITS_MAX: usize = 16 * 1024;
+/// What it is blind to beyond them.
+const BEYOND: &str = "all of the services";
 /// Questions to systemd at a time: enough to keep it busy, few enough to let others through.
 const QUESTIONS_MAX: usize = 8;
 /// The most signals that are taken in before a list; the rest is taken in after it, where it may be old news.
@@ -165,7 +167,8 @@ impl Watch {
 
     /// Lists all services and compares them with what is known.
     async fn list(&mut self, bus: &mut SystemdBus) -> Result<(), Ended> {
-        let listing = Listing::of(bus, &self.settings).await?;
+        let listing = Listing::of(bus, &self.settings, &self.known).await?;
+        self.note_beyond(listing.beyond).await?;
         self.listed = true;
         let mut told = HashSet::new();
         if self.since == Since::Now {
@@ -179,6 +182,16 @@ impl Watch {
         }
         self.compare(listing, &told).await?;
         Ok(())
+    }
+
+    async fn note_beyond(&self, beyond: usize) -> Result<(), CollectError> {
+        if beyond == 0 {
+            return self.context.sees(BEYOND).await;
+        }
+        let why = format!(
+            "more than {UNITS_MAX} are loaded, {beyond} are not followed; leave some out: collectors.service.exclude"
+        );
+        self.context.is_blind(BEYOND, &why).await
     }
 
     async fn take(&mut self, signal: Signal) -> Result<(), CollectError> {
@@ -322,17 +335,22 @@ fn judge(
 struct Listing {
     states: HashMap<String, UnitState>,
     booted: bool,
+    /// How many are not followed.
+    beyond: usize,
 }
 
 impl Listing {
-    async fn of(bus: &SystemdBus, settings: &Settings) -> Result<Listing, BusError> {
+    async fn of(bus: &SystemdBus, settings: &Settings, known: &BTreeMap<String, Known>) -> Result<Listing, BusError> {
         let booted = !matches!(bus.system_state().await?.as_str(), "initializing" | "starting");
         let mut units = bus.units().await?;
         units.retain(|unit| settings.include(&unit.name));
+        // Those that are followed stay followed.
+        units.sort_by_key(|unit| !known.contains_key(&unit.name));
+        let beyond = units.len().saturating_sub(UNITS_MAX);
         units.truncate(UNITS_MAX);
         let questions = units.into_iter().map(|unit| state_of(bus, unit));
         let states: Vec<_> = stream::iter(questions).buffer_unordered(QUESTIONS_MAX).try_collect().await?;
-        Ok(Listing { states: states.into_iter().flatten().collect(), booted })
+        Ok(Listing { states: states.into_iter().flatten().collect(), booted, beyond })
     }
 }
 

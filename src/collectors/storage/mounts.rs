@@ -13,8 +13,8 @@ use crate::{
 };
 
 const COMPONENT: &str = "mounts";
-/// How many mounts are kept; the rest of a longer table is not looked at, and that is logged.
-pub(super) const MOUNTS_MAX: usize = 4096;
+/// How many mounts are followed: more than a data set for each user of a large house. What comes beyond is a blind spot.
+pub(super) const MOUNTS_MAX: usize = 16 * 1024;
 
 /// The mounts that matter. Two of the same place in the tree that show the same thing count as one.
 pub(super) type Mounts = BTreeMap<Place, Mount>;
@@ -55,7 +55,42 @@ pub(super) fn parse(table: &str, rule: &MountRule) -> Mounts {
     let seen: BTreeMap<_, _> =
         all.iter().map(|(place, mount)| (Path::new(&place.mountpoint), (place, mount))).collect();
     let taken = all.iter().filter(|(place, _)| rule.takes(&place.source, &place.mountpoint, &place.fstype));
-    taken.filter(|(place, mount)| !shows_nothing_new(&seen, place, mount)).take(MOUNTS_MAX).cloned().collect()
+    taken.filter(|(place, mount)| !shows_nothing_new(&seen, place, mount)).cloned().collect()
+}
+
+/// At most [`MOUNTS_MAX`] of them, first those that are followed already; gives how many are left out, too.
+pub(super) fn bounded(mut mounts: Mounts, before: Option<&Mounts>) -> (Mounts, usize) {
+    let beyond = mounts.len().saturating_sub(MOUNTS_MAX);
+    if beyond > 0 {
+        let followed = |place: &Place| before.is_some_and(|before| before.contains_key(place));
+        let strangers = mounts.keys().filter(|place| !followed(place)).rev();
+        let left_out: Vec<_> = strangers.take(beyond).cloned().collect();
+        left_out.iter().for_each(|place| drop(mounts.remove(place)));
+    }
+    (mounts, beyond)
+}
+
+/// Whether a file system is served by another machine, or by a program: such do not always answer.
+pub(super) fn is_remote(fstype: &str) -> bool {
+    const REMOTE: [&str; 16] = [
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse",
+        "fuseblk",
+        "glusterfs",
+        "lustre",
+        "nfs",
+        "nfs4",
+        "orangefs",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "virtiofs",
+    ];
+    REMOTE.contains(&fstype) || fstype.starts_with("fuse.")
 }
 
 /// Whether the mount below shows the same files at this place. So are the mounts of which a sandbox is made (a service's
@@ -175,6 +210,26 @@ mod tests {
 
     fn mounts(table: &str) -> Mounts {
         parse(table, &rule(&[], &[]))
+    }
+
+    #[test]
+    fn beyond_the_bound_those_that_are_followed_stay_followed_whatever_comes_and_goes() {
+        let place = |number: usize| Place {
+            mountpoint: format!("/at/{number:05}"),
+            source: "/dev/a".into(),
+            fstype: "ext4".into(),
+            root: format!("/{number}"),
+        };
+        let mounts = |numbers: std::ops::Range<usize>| -> Mounts {
+            numbers.map(|number| (place(number), Mount { device: "8:1".into(), read_only: false })).collect()
+        };
+        let (followed, beyond) = bounded(mounts(0..MOUNTS_MAX + 7), None);
+        assert_eq!((followed.len(), beyond), (MOUNTS_MAX, 7));
+        let mut after = mounts(0..MOUNTS_MAX + 7);
+        after.remove(&place(3));
+        let (later, beyond) = bounded(after, Some(&followed));
+        assert_eq!((later.len(), beyond), (MOUNTS_MAX, 6));
+        assert_eq!(followed.keys().filter(|place| !later.contains_key(place)).count(), 1, "only the one that went");
     }
 
     #[test]

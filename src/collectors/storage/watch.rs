@@ -21,9 +21,8 @@ use crate::{
     event::Level,
     host::{
         Host,
-        command::CommandError,
         mount_watch::{MOUNT_TABLE, MountWatch},
-        space::{Space, SpaceError, SpaceProbe},
+        space::{Asked, Space, SpaceError, SpaceProbe},
     },
     schema::events::{SystemHostPayload, system_host_payload::SystemHostOperation},
     telemetry::ErrorChain,
@@ -31,6 +30,11 @@ use crate::{
 
 /// A service that starts changes several mounts in a row: one look for all.
 const MOUNTS_QUIET: Duration = Duration::from_millis(100);
+/// What it may be blind to: the table of mounts, mounts beyond the bound, a file system, the pools.
+const MOUNTS: &str = "mounts";
+const BEYOND: &str = "all of the mounts";
+const FILE_SYSTEM: &str = "file system ";
+const POOLS: &str = "ZFS pools in full";
 /// How often the kernel's words for the pools are read.
 const STATES_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -41,9 +45,8 @@ pub(super) struct Watch {
     probe: SpaceProbe,
     known: Known,
     states: States,
-    /// File systems that do not answer, so that it is logged once.
-    silent: BTreeSet<String>,
-    zpool_fails: bool,
+    /// File systems that refuse to tell, so that it is logged once.
+    refusing: BTreeSet<String>,
 }
 
 /// What survives a restart of the agent; none where nothing has been seen yet.
@@ -65,8 +68,7 @@ impl Watch {
             probe: SpaceProbe::default(),
             known: Known::default(),
             states: States::new(),
-            silent: BTreeSet::new(),
-            zpool_fails: false,
+            refusing: BTreeSet::new(),
         }
     }
 
@@ -115,8 +117,8 @@ impl Watch {
         let rule = self.known.rule.replace(self.settings.mounts.clone());
         if let Some((rule, mounts)) = rule.zip(self.known.mounts.as_mut()) {
             // Of what has been included since only its fill is news: it may have been there all along.
-            let left_out =
-                left_out_by(&rule, mounts::parse(&read_table(&self.context.host).await?, &self.settings.mounts));
+            let table = read_table(&self.context.host).await.unwrap_or_default();
+            let left_out = left_out_by(&rule, mounts::parse(&table, &self.settings.mounts));
             left_out.into_iter().for_each(|(place, mount)| {
                 mounts.entry(place).or_insert(mount);
             });
@@ -143,23 +145,53 @@ impl Watch {
     }
 
     async fn look_at_mounts(&mut self) -> Result<(), CollectError> {
-        let table = read_table(&self.context.host).await?;
-        let after = mounts::parse(&table, &self.settings.mounts);
+        let table = match read_table(&self.context.host).await {
+            Ok(table) => table,
+            // Pools, and how full is what is known, do not depend on it.
+            Err(error) => {
+                let why = ErrorChain(&error).to_string();
+                return self.context.is_blind(MOUNTS, &why).await;
+            }
+        };
+        self.context.sees(MOUNTS).await?;
+        let all = mounts::parse(&table, &self.settings.mounts);
+        let (after, beyond) = mounts::bounded(all, self.known.mounts.as_ref());
+        self.note_beyond(beyond).await?;
         let findings = match self.known.mounts.clone() {
             Some(before) => {
-                let spaces = self.measure(after.keys().filter(|place| !before.contains_key(place))).await;
+                let spaces = self.measure(after.keys().filter(|place| !before.contains_key(place))).await?;
                 mounts::diff(&before, &after, &spaces)
             }
             None => Vec::new(),
         };
-        let known = Known { mounts: Some(after), ..self.known.clone() };
+        let mut fills = self.known.fills.clone();
+        // Another file system at the same place begins with a state of its own.
+        fills.retain(|mountpoint, _| after.keys().any(|place| place.mountpoint == *mountpoint));
+        // What is not mounted any more is no blind spot.
+        for gone in self.context.sight.blind_to(FILE_SYSTEM) {
+            if !after.keys().any(|place| place.mountpoint == gone) {
+                self.context.sees(&format!("{FILE_SYSTEM}{gone}")).await?;
+            }
+        }
+        let known = Known { mounts: Some(after), fills, ..self.known.clone() };
         self.report(findings, known).await
+    }
+
+    async fn note_beyond(&self, beyond: usize) -> Result<(), CollectError> {
+        if beyond == 0 {
+            return self.context.sees(BEYOND).await;
+        }
+        let why = format!(
+            "more than {} are mounted, {beyond} are not followed; leave some out: collectors.storage.mounts.exclude",
+            mounts::MOUNTS_MAX
+        );
+        self.context.is_blind(BEYOND, &why).await
     }
 
     async fn look_at_capacity(&mut self) -> Result<(), CollectError> {
         let mounts = self.known.mounts.clone().unwrap_or_default();
         let measured = capacity::measured(&mounts);
-        let spaces = self.measure(measured.iter().copied()).await;
+        let spaces = self.measure(measured.iter().copied()).await?;
         let (fills, findings) = capacity::diff(&self.known.fills, &measured, &spaces, &self.settings.thresholds);
         let known = Known { fills, ..self.known.clone() };
         self.report(findings, known).await
@@ -176,60 +208,69 @@ impl Watch {
 
     async fn look_at_pools(&mut self) -> Result<(), CollectError> {
         let looked = self.zfs.look(&self.context.host).await;
-        self.note_zpool(looked.as_ref().err());
-        let after = match looked {
-            Ok(Some(pools)) => pools,
+        if let Ok(states) = self.context.host.look(zfs::states).await {
+            self.states = states;
+        }
+        let before = self.known.pools.as_ref();
+        let (after, why) = match looked {
             Ok(None) => return Ok(()),
-            // The kernel's words are all that there is, and enough to tell of a pool that has been suspended.
-            Err(CommandError::TimedOut { .. } | CommandError::Hanging(_)) => {
-                zfs::with_states(self.known.pools.clone().unwrap_or_default(), &self.states)
+            Ok(Some(zfs::Looked { mut pools, complaint })) => {
+                let unlisted = zfs::keep_those_of_the_kernel(before, &mut pools, &self.states);
+                let unlisted = (!unlisted.is_empty())
+                    .then(|| format!("zpool does not list {}", listed(unlisted.into_iter()).join(", ")));
+                (pools, complaint.map(|error| ErrorChain(&error).to_string()).or(unlisted))
             }
-            Err(_) => return Ok(()),
+            // The kernel's words are all that there is, and enough to tell of a pool that has been suspended.
+            Err(error) => (
+                zfs::with_states(before.cloned().unwrap_or_default(), &self.states),
+                Some(ErrorChain(&error).to_string()),
+            ),
         };
+        match why {
+            Some(why) => self.context.is_blind(POOLS, &format!("zpool gives no full answer: {why}")).await?,
+            None => self.context.sees(POOLS).await?,
+        }
         let (pools, findings) = zfs::compare(self.known.pools.as_ref(), after, &self.settings.thresholds);
         let known = Known { pools: Some(pools), ..self.known.clone() };
         self.report(findings, known).await
     }
 
-    fn note_zpool(&mut self, error: Option<&CommandError>) {
-        match error {
-            Some(error) if !self.zpool_fails => {
-                tracing::warn!(error = %ErrorChain(error), "zpool gives no answer; pools are not looked at meanwhile");
-            }
-            None if self.zpool_fails => tracing::info!("zpool answers again"),
-            _ => {}
-        }
-        self.zpool_fails = error.is_some();
-    }
-
-    /// Sizes by mount point; those that give none are left out.
-    async fn measure<'a>(&mut self, places: impl Iterator<Item = &'a mounts::Place>) -> BTreeMap<String, Space> {
+    /// Sizes by mount point; those that give none are left out. Local ones go first, for they answer.
+    async fn measure<'a>(
+        &mut self,
+        places: impl Iterator<Item = &'a mounts::Place>,
+    ) -> Result<BTreeMap<String, Space>, CollectError> {
         let mut spaces = BTreeMap::new();
         // The mount points of a fixture tree lie on the machine's own file system.
-        let is_live = self.context.host.is_live();
-        for place in places.filter(|_| is_live) {
-            let path = self.context.host.path(&place.mountpoint);
-            let looked = self.probe.look(&path).await;
-            match looked {
+        if !self.context.host.is_live() {
+            return Ok(spaces);
+        }
+        let mut places: Vec<_> = places.map(|place| (mounts::is_remote(&place.fstype), &place.mountpoint)).collect();
+        places.sort();
+        let mut asked = Vec::with_capacity(places.len());
+        for (is_remote, mountpoint) in &places {
+            asked.push(Asked { path: self.context.host.path(mountpoint), is_remote: *is_remote });
+        }
+        let answers = self.probe.look(&asked).await;
+        for ((_, mountpoint), answer) in places.into_iter().zip(answers) {
+            let what = format!("{FILE_SYSTEM}{mountpoint}");
+            match answer {
                 Ok(space) => {
-                    self.silent.remove(&place.mountpoint);
-                    spaces.insert(place.mountpoint.clone(), space);
+                    self.refusing.remove(mountpoint);
+                    self.context.sees(&what).await?;
+                    spaces.insert(mountpoint.clone(), space);
                 }
-                Err(error) => self.note_silence(&place.mountpoint, &error),
+                // It may be one that only its owner may look into.
+                Err(error @ SpaceError::Refused { .. }) => {
+                    self.context.sees(&what).await?;
+                    if self.refusing.insert(mountpoint.clone()) {
+                        tracing::debug!(error = %ErrorChain(&error), "the file system does not tell how full it is");
+                    }
+                }
+                Err(error) => self.context.is_blind(&what, &error.to_string()).await?,
             }
         }
-        spaces
-    }
-
-    fn note_silence(&mut self, mountpoint: &str, error: &SpaceError) {
-        if self.silent.insert(mountpoint.to_owned()) {
-            match error {
-                SpaceError::Refused { .. } => {
-                    tracing::debug!(error = %ErrorChain(error), "the file system does not tell how full it is");
-                }
-                _ => tracing::warn!(%error, "the file system is passed over until it answers"),
-            }
-        }
+        Ok(spaces)
     }
 
     /// Emits what was found, and only then knows it.

@@ -21,10 +21,12 @@ pub(super) const SPEC: Spec = Spec {
     about: "boots and stops, users and groups, host name and clock, heartbeat",
     emits: &[
         "identity.group",
+        "system.host.blind_spot",
         "system.host.clock_*",
         "system.host.heartbeat",
         "system.host.hostname_changed",
         "system.host.inventory",
+        "system.host.sees_again",
         "system.host.reboot_*",
         "system.shutdown",
         "system.startup.cold_boot",

@@ -180,7 +180,7 @@ impl Watch {
     }
 
     fn note_unseen(&mut self, sees_passwords: bool) {
-        self.context.blind_spot.set(if sees_passwords { "" } else { UNSEEN });
+        self.context.sight.is_not_meant_to_see("passwords of accounts", if sees_passwords { "" } else { UNSEEN });
         if !sees_passwords && !self.said_unseen {
             tracing::info!(why = "/etc/shadow may not be read", "{UNSEEN}");
         }

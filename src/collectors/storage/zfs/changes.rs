@@ -46,6 +46,11 @@ impl Pool {
         }
     }
 
+    /// Whether nothing is known of it but the kernel's word.
+    fn is_bare(&self) -> bool {
+        self.disks.is_empty()
+    }
+
     /// Carries over what one look alone does not tell: how full the pool was, and which errors were told of.
     pub(super) fn follow(&mut self, before: Option<&Pool>, thresholds: &Thresholds) {
         let (fill, told) = before.map_or((Fill::Normal, 0), |before| (before.fill, before.errors_told));
@@ -96,6 +101,9 @@ pub(super) fn diff(before: &Pools, after: &Pools) -> Vec<Finding> {
     for (name, pool) in after {
         let view = PoolView { name, pool };
         match before.get(name) {
+            Some(before) if before.is_bare() && !pool.is_bare() => {
+                view.changes(&view.healthy(&before.state), &mut findings)
+            }
             Some(before) => view.changes(before, &mut findings),
             None => {
                 findings.push(view.finding(Level::Info, Operation::Imported, "appeared"));
@@ -114,15 +122,19 @@ struct PoolView<'a> {
 impl PoolView<'_> {
     fn faults(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        // As compared with a pool of the same disks in perfect health.
+        self.changes(&self.healthy("ONLINE"), &mut findings);
+        findings
+    }
+
+    /// A pool of the same disks in perfect health, of which that was the word.
+    fn healthy(&self, state: &str) -> Pool {
         let mut healthy = self.pool.clone();
-        healthy.state = "ONLINE".into();
+        healthy.state = state.to_owned();
         for disk in healthy.disks.values_mut().filter(|disk| disk.level() != Level::Info) {
             disk.state = "ONLINE".into();
         }
         (healthy.errors_told, healthy.data_errors, healthy.fill) = (0, Some(0), Fill::Normal);
-        self.changes(&healthy, &mut findings);
-        findings
+        healthy
     }
 
     fn changes(&self, before: &Pool, findings: &mut Vec<Finding>) {

@@ -42,11 +42,12 @@ pub(super) struct Zfs {
 }
 
 impl Zfs {
-    /// All pools with their sizes; none when the machine has no ZFS.
+    /// All pools with their sizes; none when the machine has no ZFS. Where zpool tells of the pools and not of their sizes, the
+    /// pools are given with that complaint.
     ///
     /// # Errors
-    /// When zpool gives no answer.
-    pub(super) async fn look(&mut self, host: &Host) -> Result<Option<Pools>, CommandError> {
+    /// When zpool tells nothing of the pools.
+    pub(super) async fn look(&mut self, host: &Host) -> Result<Option<Looked>, CommandError> {
         if !MODULE.iter().any(|path| host.path(path).exists()) {
             return Ok(None);
         }
@@ -63,12 +64,23 @@ impl Zfs {
     }
 }
 
-async fn look(zpool: &mut Program) -> Result<Pools, CommandError> {
+/// What zpool tells, and what it fails to tell.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) pools: Pools,
+    pub(super) complaint: Option<CommandError>,
+}
+
+async fn look(zpool: &mut Program) -> Result<Looked, CommandError> {
     let mut pools = parse_status(&zpool.run(STATUS_ARGUMENTS).await?);
+    let mut complaint = None;
     if !pools.is_empty() {
-        add_sizes(&mut pools, &zpool.run(LIST_ARGUMENTS).await?);
+        match zpool.run(LIST_ARGUMENTS).await {
+            Ok(list) => add_sizes(&mut pools, &list),
+            Err(error) => complaint = Some(error),
+        }
     }
-    Ok(pools)
+    Ok(Looked { pools, complaint })
 }
 
 /// The kernel's words, at the price of a few small files: a change of one is a reason to look at once.
@@ -88,14 +100,24 @@ pub(super) fn states(host: &Host) -> io::Result<States> {
     Ok(states)
 }
 
-/// Puts the kernel's words in the place of zpool's, for when zpool itself does not answer.
+/// Puts the kernel's words in the place of zpool's, for when zpool itself does not answer. Of a pool that no look has seen
+/// they are all that is known.
 pub(super) fn with_states(mut pools: Pools, states: &States) -> Pools {
-    for (name, pool) in &mut pools {
-        if let Some(state) = states.get(name) {
-            pool.state.clone_from(state);
-        }
+    for (name, state) in states {
+        pools.entry(name.clone()).or_default().state.clone_from(state);
     }
     pools
+}
+
+/// Keeps what zpool does not list and the kernel has; gives the names of these.
+pub(super) fn keep_those_of_the_kernel(before: Option<&Pools>, after: &mut Pools, states: &States) -> Vec<String> {
+    let unlisted: Vec<String> = states.keys().filter(|name| !after.contains_key(*name)).cloned().collect();
+    for name in &unlisted {
+        let mut pool = before.and_then(|before| before.get(name)).cloned().unwrap_or_default();
+        pool.state = states.get(name).cloned().unwrap_or_default();
+        after.insert(name.clone(), pool);
+    }
+    unlisted
 }
 
 /// Completes a look by what the one before knew, and tells what changed. Without one before, what is wrong.
@@ -131,11 +153,19 @@ mod tests {
         let (pools, _) = compare(None, pools, &DEFAULT);
         let (_, findings) = compare(Some(&pools), with_states(pools.clone(), &states), &DEFAULT);
         assert_eq!(lines(&findings), ["critical storage.pool.suspended tank"]);
+        let (bare, findings) = compare(None, with_states(Pools::new(), &states), &DEFAULT);
+        assert_eq!(lines(&findings), ["critical storage.pool.suspended tank"], "also of one that no look has seen");
+        let suspended = with_states(pools.clone(), &states);
+        let (_, findings) = compare(Some(&bare), suspended, &DEFAULT);
+        assert_eq!(lines(&findings), [""; 0], "its disks were there all along");
+        let mut unlisted = Pools::new();
+        assert_eq!(keep_those_of_the_kernel(Some(&pools), &mut unlisted, &states), ["tank"]);
+        assert_eq!(unlisted["tank"].disks, pools["tank"].disks, "what zpool does not list for a moment is not gone");
     }
 
     #[tokio::test]
     async fn a_machine_without_the_module_has_no_pools() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(Zfs::default().look(&Host::at(root.path())).await.unwrap(), None);
+        assert!(Zfs::default().look(&Host::at(root.path())).await.unwrap().is_none());
     }
 }

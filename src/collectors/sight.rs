@@ -1,0 +1,165 @@
+//! What running collectors cannot see, and that it is told: once when it begins, as an event and in `rodent status`, and
+//! once when it is over.
+//!
+//! A collector names what it is blind to and why, and takes it back with every look that sees it. What was told is remembered
+//! between runs of the agent, so that a start tells nothing anew. Always holds: of one collector at most [`SPOTS_MAX`] blind
+//! spots are told apart; those beyond are counted.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::OnceCell;
+
+use super::finding::Finding;
+use crate::{
+    event::Level,
+    pipeline::{EmitError, Emitter, Memory},
+    schema::events::system_host_payload::SystemHostOperation as Operation,
+};
+
+/// The most blind spots of one collector that are told apart.
+const SPOTS_MAX: usize = 64;
+
+/// Blind spots that `rodent status` names.
+const SHOWN_MAX: usize = 3;
+
+/// Component of the events.
+const COMPONENT: &str = "sight";
+
+/// Of every collector. Cheap to copy.
+#[derive(Clone, Default)]
+pub struct Sights {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    memory: Option<Memory>,
+    recalled: OnceCell<()>,
+    /// By collector: what it cannot see, and why.
+    told: Mutex<BTreeMap<String, Spots>>,
+    /// What nobody has to be told, for it is meant to be so.
+    by_design: Mutex<BTreeMap<String, Spots>>,
+}
+
+type Spots = BTreeMap<String, String>;
+
+impl Sights {
+    /// Goes on with what was told before, and remembers there what is told.
+    pub fn new(memory: Memory) -> Sights {
+        Sights { shared: Arc::new(Shared { memory: Some(memory), ..Shared::default() }) }
+    }
+
+    /// That of one collector, once what was told before is known.
+    pub async fn of(&self, collector: &'static str) -> Sight {
+        let recall = || async {
+            if let Some(memory) = self.shared.memory.clone() {
+                let recalled = tokio::task::spawn_blocking(move || memory.recall()).await;
+                *lock(&self.shared.told) = recalled.ok().flatten().unwrap_or_default();
+            }
+        };
+        self.shared.recalled.get_or_init(recall).await;
+        Sight { sights: self.clone(), collector }
+    }
+
+    /// What a collector cannot see, in one line; empty when it sees everything.
+    pub fn line(&self, collector: &str) -> String {
+        let mut spots: Vec<String> = Vec::new();
+        for these in [&self.shared.told, &self.shared.by_design] {
+            let spots_of = lock(these).get(collector).cloned().unwrap_or_default();
+            spots.extend(spots_of.into_iter().map(|(what, why)| format!("{what}: {why}")));
+        }
+        let more = spots.len().saturating_sub(SHOWN_MAX);
+        spots.truncate(SHOWN_MAX);
+        if more > 0 {
+            spots.push(format!("and {more} more"));
+        }
+        spots.join("; ")
+    }
+}
+
+/// What one collector sees and what not. Cheap to copy.
+#[derive(Clone)]
+pub struct Sight {
+    sights: Sights,
+    collector: &'static str,
+}
+
+impl Sight {
+    /// It cannot see something; told when that is news.
+    ///
+    /// # Errors
+    /// When the log takes no events.
+    pub(crate) async fn is_blind(&self, emitter: &Emitter, what: &str, why: &str) -> Result<(), EmitError> {
+        let is_news = {
+            let mut told = lock(&self.sights.shared.told);
+            let spots = told.entry(self.collector.to_owned()).or_default();
+            let is_known = spots.contains_key(what);
+            let is_news = !is_known && spots.len() < SPOTS_MAX;
+            if is_known || is_news {
+                spots.insert(what.to_owned(), why.to_owned());
+            }
+            is_news
+        };
+        if is_news {
+            tracing::warn!(collector = self.collector, what, why, "a collector cannot see a part of what it looks at");
+            self.tell(emitter, Level::Warn, Operation::BlindSpot, what, why.to_owned()).await?;
+        }
+        Ok(())
+    }
+
+    /// It sees something; told when it did not before.
+    ///
+    /// # Errors
+    /// As [`Sight::is_blind`].
+    pub(crate) async fn sees(&self, emitter: &Emitter, what: &str) -> Result<(), EmitError> {
+        let was_blind = {
+            let mut told = lock(&self.sights.shared.told);
+            told.get_mut(self.collector).is_some_and(|spots| spots.remove(what).is_some())
+        };
+        if was_blind {
+            tracing::info!(collector = self.collector, what, "a collector sees it again");
+            self.tell(emitter, Level::Info, Operation::SeesAgain, what, String::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// What it is blind to that begins so; without the beginning.
+    pub(crate) fn blind_to(&self, prefix: &str) -> Vec<String> {
+        let told = lock(&self.sights.shared.told);
+        let spots = told.get(self.collector).into_iter().flat_map(BTreeMap::keys);
+        spots.filter_map(|what| what.strip_prefix(prefix)).map(str::to_owned).collect()
+    }
+
+    /// What it is not meant to see, for the status alone; an empty reason takes it back.
+    pub(crate) fn is_not_meant_to_see(&self, what: &str, why: &str) {
+        let mut all = lock(&self.sights.shared.by_design);
+        let spots = all.entry(self.collector.to_owned()).or_default();
+        match why {
+            "" => drop(spots.remove(what)),
+            why => drop(spots.insert(what.to_owned(), why.to_owned())),
+        }
+    }
+
+    async fn tell(
+        &self,
+        emitter: &Emitter,
+        level: Level,
+        operation: Operation,
+        what: &str,
+        why: String,
+    ) -> Result<(), EmitError> {
+        let action = if operation == Operation::BlindSpot { "blind" } else { "sees" };
+        Finding::host(level, operation, what, why, COMPONENT, action).emit(emitter).await?;
+        if let Some(memory) = &self.sights.shared.memory {
+            memory.remember(&*lock(&self.sights.shared.told));
+        }
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
