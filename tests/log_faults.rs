@@ -26,8 +26,10 @@ use std::{
     time::Duration,
 };
 
+use rodent::event_log::{Draft, EventLog, Lane, Read, Settings};
+
 use scenario::{Span, play};
-use storage::Fault;
+use storage::{Disk, Fault};
 
 /// The longest that one scenario may take: it waits for the log's own retries, several times over.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -61,6 +63,36 @@ fn a_short_write_at_any_call_loses_nothing_that_is_not_recorded() {
 #[test]
 fn a_failed_sync_that_forgets_what_was_written_loses_nothing_that_is_not_recorded() {
     every_call_fails(Fault::Sync);
+}
+
+#[test]
+fn what_a_failing_disk_does_not_give_is_neither_passed_over_nor_recorded_as_lost() {
+    for lasting in [false, true] {
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let path = directory.path().canonicalize().expect("it is there").join("log");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let log = EventLog::open(Settings::new(path.clone())).expect("a log");
+        let _cursor = log.cursor("uplink").expect("room for a cursor");
+        let event = numbered::event(Lane::Routine, 1, 100);
+        let draft = Draft { event: &event, level: 2, category: 2, timestamp: 1 };
+        runtime.block_on(log.append(Lane::Routine, &[draft])).expect("appended");
+        log.close();
+        let log = EventLog::open(Settings::new(path.clone())).expect("a log");
+        // Nothing is being written: the reader is the first to find out.
+        let disk = Disk::new(&path, Some(Fault::Io), 1, lasting);
+        let first = log.reader(Lane::Routine, 1).read(10, 1000);
+        match &first {
+            Err(_) if lasting => {}
+            Ok(Read::Run(_)) if !lasting => {}
+            other => panic!("lasting: {lasting}, {other:?}"),
+        }
+        assert!(disk.struck());
+        disk.repair();
+        let again = log.reader(Lane::Routine, 1).read(10, 1000);
+        assert!(matches!(&again, Ok(Read::Run(run)) if run.count == 1), "lasting: {lasting}, {again:?}");
+        log.close();
+        assert_eq!(log.next_sequence(Lane::Urgent), 1, "nothing is recorded");
+    }
 }
 
 /// Plays the scenario for each call at which this fault can strike, once and lasting.

@@ -108,5 +108,10 @@ impl LogError {
 pub(super) fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, IsADirectory, NotADirectory, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | InvalidData | InvalidInput | IsADirectory | NotADirectory)
-        || error.raw_os_error() == Some(libc::EIO)
+        || is_refusal(error)
+}
+
+/// Whether the disk itself refused: because of what is stored there, or because it gives nothing at all.
+pub(super) fn is_refusal(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EIO)
 }

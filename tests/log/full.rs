@@ -74,7 +74,7 @@ mod as_root {
     #[test]
     fn a_log_opens_on_a_read_only_disk_and_is_on_it_again_when_that_takes_it() {
         on_ext4(|site| {
-            let mut account = Account::default();
+            let mut account = Account::new(true);
             let (log, cursor) = site.open();
             site.append(&log, &mut account, FEW);
             site.commit(&log, &mut account);
@@ -100,7 +100,7 @@ mod as_root {
     #[test]
     fn a_log_that_cannot_even_be_made_begins_in_memory_and_is_made_when_there_are_inodes_again() {
         in_memory(|site| {
-            let mut account = Account::default();
+            let mut account = Account::new(true);
             let taken = site.take_inodes();
             let (log, _cursor) = site.open();
             site.append(&log, &mut account, FEW);
@@ -142,7 +142,7 @@ mod as_root {
     #[test]
     fn a_log_that_is_closed_on_a_full_disk_tells_that_something_may_be_lost() {
         on_ext4(|site| {
-            let mut account = Account::default();
+            let mut account = Account::new(true);
             let (log, cursor) = site.open();
             site.append(&log, &mut account, FEW);
             site.commit(&log, &mut account);
@@ -161,7 +161,7 @@ mod as_root {
     #[test]
     fn what_the_disk_damages_of_the_cursors_while_it_is_full_is_written_anew() {
         on_ext4(|site| {
-            let mut account = Account::default();
+            let mut account = Account::new(true);
             let (log, cursor) = site.open();
             site.append(&log, &mut account, FEW);
             site.commit(&log, &mut account);
@@ -190,7 +190,7 @@ mod as_root {
 
     /// Gives how many events are recorded as lost.
     fn fill_hold_free(site: &Site, held: (u64, usize)) -> u64 {
-        let mut account = Account::default();
+        let mut account = Account::new(true);
         let (log, cursor) = site.open();
         site.append(&log, &mut account, FEW);
         site.commit(&log, &mut account);
@@ -217,7 +217,7 @@ mod as_root {
     }
 
     fn open_on_full(site: &Site) {
-        let mut account = Account::default();
+        let mut account = Account::new(true);
         let (log, cursor) = site.open();
         site.append(&log, &mut account, FEW);
         site.commit(&log, &mut account);

@@ -22,6 +22,8 @@ pub(crate) struct Account {
     /// What the consumer took before it committed.
     taken: [Ranges; 2],
     next_number: u64,
+    /// The disk gives back what it took, if not at once: nothing is damaged.
+    disk_keeps: bool,
 }
 
 /// What a reading of the whole log gave.
@@ -31,9 +33,15 @@ struct Reading {
     numbered: [BTreeMap<u64, u64>; 2],
     recorded: [Ranges; 2],
     unclean_stop: bool,
+    /// Lane and sequences of what is recorded as damaged.
+    damaged: Option<String>,
 }
 
 impl Account {
+    pub(crate) fn new(disk_keeps: bool) -> Account {
+        Account { disk_keeps, ..Account::default() }
+    }
+
     /// Numbers for `count` more events.
     pub(crate) fn numbers(&mut self, count: u64) -> u64 {
         self.next_number += count;
@@ -59,6 +67,10 @@ impl Account {
         // Retention may be at work: what it takes is recorded before, so records are looked for after.
         let numbered = read()?.numbered;
         let reading = Reading { numbered, ..read()? };
+        // What was torn stays torn where the log was closed before it could be written once more.
+        if let Some(damaged) = reading.damaged.filter(|_| self.disk_keeps && !stopped) {
+            return Err(format!("{damaged} are recorded as damaged, and are not"));
+        }
         let mut lost = 0;
         for lane in Lane::ALL {
             let index = lane as usize;
@@ -111,6 +123,9 @@ impl Reading {
             Kind::Loss(loss) => {
                 let of = Lane::from_name(&loss.lane).expect("a loss record names its lane");
                 self.recorded[of as usize].add(loss.first_sequence, loss.last_sequence + 1);
+                if loss.operation() == EventLossOperation::Damage && loss.first_sequence > 0 {
+                    self.damaged = Some(format!("{of:?} {} to {}", loss.first_sequence, loss.last_sequence));
+                }
             }
         }
     }

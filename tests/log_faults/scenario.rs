@@ -58,7 +58,7 @@ pub(crate) fn play(fault: Option<Fault>, nth: u64, span: Span) -> Result<Outcome
     let path = directory.path().canonicalize().expect("it is there").join("log");
     let disk = Disk::new(&path, fault, nth, span != Span::Once);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut account = Account::default();
+    let mut account = Account::new(fault != Some(Fault::Sync));
     let log = open(&path, &disk)?;
     let cursor = log.cursor("uplink").ok_or("no room for a cursor")?;
     for _ in 0..ROUNDS {

@@ -32,6 +32,7 @@ use crate::event_log::{
         files::{remove_if_there, remove_store, sync_directory, sync_tree},
         frame::{FRAME_BYTES_MAX, Frame, Header, Stored},
         salvage::Salvage,
+        slots,
         store::{self, Store},
     },
     error::LogError,
@@ -135,7 +136,7 @@ impl Generation {
     /// are not intact are as if they had never been there.
     ///
     /// # Errors
-    /// When the file cannot be opened for a reason that is not in the generation.
+    /// When the file cannot be opened for a reason that is not in the generation, or the disk gives nothing at all.
     pub(in crate::event_log) fn open(
         row: &Path,
         lane: Lane,
@@ -143,7 +144,14 @@ impl Generation {
         range: &Range<u64>,
     ) -> Result<Generation, LogError> {
         let path = directory(row, number);
-        let mut salvage = Salvage::search_or_nothing(&path, lane).map_err(|e| LogError::io("open", &path, e))?;
+        let failed = |e: io::Error| LogError::io("open", &path, e);
+        let mut salvage = Salvage::search_or_nothing(&path, lane).map_err(failed)?;
+        if salvage.is_refused() {
+            // A disk that fails refuses what is intact too, and gives it when it is back. Only where it gives other things
+            // and not this is this damaged.
+            slots::probe(row.parent().unwrap_or(row)).map_err(failed)?;
+            salvage = Salvage::search_or_nothing(&path, lane).map_err(failed)?;
+        }
         salvage.keep(range);
         let filled = AtomicU32::new(salvage.frames());
         Ok(Generation {

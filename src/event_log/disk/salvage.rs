@@ -14,7 +14,7 @@ use crate::event_log::{
         files::open_file,
         frame::{FRAME_BYTES_MAX, HEADER_BYTES, Header, MAGIC},
     },
-    error::is_damage,
+    error::{is_damage, is_refusal},
     lane::Lane,
 };
 
@@ -54,6 +54,8 @@ pub(in crate::event_log) struct Salvage {
     places: Vec<Place>,
     /// Whether something looks like a frame that is not intact, or could not be read.
     broken: bool,
+    /// Whether the disk did not give all of the file.
+    refused: bool,
     /// Sequence after the last of any frame, of those also of which only the header is intact.
     next_sequence: u64,
     /// The lane of frames that are not of this one.
@@ -76,8 +78,9 @@ impl Salvage {
         };
         search.run(lane);
         let Search { window, places, broken, next_sequence, other_lane } = search;
-        let broken = broken || window.unreadable;
-        Ok(Salvage { places: in_order(places), broken, next_sequence, other_lane, file: Some(file) })
+        let refused = window.unreadable;
+        let broken = broken || refused;
+        Ok(Salvage { places: in_order(places), broken, refused, next_sequence, other_lane, file: Some(file) })
     }
 
     /// The same, where a file that is not there or cannot be read counts as one without frames.
@@ -86,13 +89,20 @@ impl Salvage {
     /// When it cannot be opened for a reason that is not in the generation.
     pub(in crate::event_log) fn search_or_nothing(generation: &Path, lane: Lane) -> io::Result<Salvage> {
         match Salvage::search(generation, lane) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound || is_damage(&error) => Ok(Salvage::nothing()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_damage(&error) => {
+                Ok(Salvage::nothing(is_refusal(&error)))
+            }
             other => other,
         }
     }
 
-    fn nothing() -> Salvage {
-        Salvage { file: None, places: Vec::new(), broken: true, next_sequence: 0, other_lane: None }
+    fn nothing(refused: bool) -> Salvage {
+        Salvage { file: None, places: Vec::new(), broken: true, refused, next_sequence: 0, other_lane: None }
+    }
+
+    /// Whether the disk did not give all of the file: it may be damaged there, or give nothing at all at the moment.
+    pub(in crate::event_log) fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// Number of frames.

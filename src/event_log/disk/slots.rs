@@ -20,7 +20,7 @@ use crate::event_log::{
         files::{LEDGER, sync_directory},
         quarantine,
     },
-    error::is_damage,
+    error::{is_damage, is_refusal},
 };
 
 const MAGIC: [u8; 8] = *b"RODENTL\x01";
@@ -39,6 +39,10 @@ pub(in crate::event_log) const BODIES_MAX: usize = 65;
 
 /// For how many bodies the file is laid at a time: the header and eight consumers take 72 KiB.
 const LAID_AT_A_TIME: usize = 9;
+
+/// How many slots are asked for to see whether the disk gives anything: a disk may take its time to refuse each. All of them
+/// are laid with the file.
+const PROBED: usize = 4;
 
 /// A body, and where it is.
 #[derive(Debug, Default)]
@@ -240,6 +244,34 @@ pub(in crate::event_log) fn read(root: &Path) -> io::Result<Found> {
     };
     let pairs: Vec<_> = read.iter().map(Pair::of).collect();
     Ok(Found::of(&read, &pairs))
+}
+
+/// A slot's bytes where the disk can put them past the page cache.
+#[repr(align(4096))]
+struct Aligned([u8; SLOT_BYTES]);
+
+/// Asks the disk for the first slots of the ledger, past the page cache, which answers for a disk that is gone too. A ledger
+/// that cannot be asked for another reason tells nothing, and counts as an answer.
+///
+/// # Errors
+/// When it gives nothing.
+pub(in crate::event_log) fn probe(root: &Path) -> io::Result<()> {
+    let flags = libc::O_DIRECT | libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(root.join(LEDGER)) {
+        Err(error) if is_refusal(&error) => return Err(error),
+        Err(_) => return Ok(()),
+        Ok(file) => file,
+    };
+    let mut bytes = Aligned([0; SLOT_BYTES]);
+    // More than one, for one of them may be damaged.
+    let mut last = Ok(());
+    for slot in 0..PROBED {
+        match file.read_at(&mut bytes.0, (slot * SLOT_BYTES) as u64) {
+            Err(error) if is_refusal(&error) => last = Err(error),
+            _ => return Ok(()),
+        }
+    }
+    last
 }
 
 /// Both slots of a body, as they were read.

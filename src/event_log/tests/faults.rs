@@ -100,12 +100,101 @@ async fn a_record_that_is_only_on_its_way_to_a_consumer_does_not_go_with_its_gen
         commit(&log, Lane::Urgent, &(0..100).map(|n| noise(number + n, 8000)).collect::<Vec<_>>()).await;
         assert!(number < 100_000, "nothing is removed");
     }
-    let stopped = |log: &EventLog| {
-        let (read, _) = read_lane(log, Lane::Urgent, 1);
-        let told = read.iter().filter_map(|stored| Event::decode(&stored.event[..]).ok().and_then(loss_of));
-        told.filter(|loss| loss.operation == EventLossOperation::UncleanStop as i32).count()
-    };
     assert!(stopped(&log) >= 2, "nobody has taken the records of the unclean stop");
+    log.close();
+}
+
+/// How many records of an unclean stop are there to be read.
+fn stopped(log: &EventLog) -> usize {
+    let (read, _) = read_lane(log, Lane::Urgent, 1);
+    let told = read.iter().filter_map(|stored| Event::decode(&stored.event[..]).ok().and_then(loss_of));
+    told.filter(|loss| loss.operation() == EventLossOperation::UncleanStop).count()
+}
+
+async fn commit_noise(log: &EventLog, first: u64) {
+    commit(log, Lane::Urgent, &(0..100).map(|n| noise(first + n, 8000)).collect::<Vec<_>>()).await;
+}
+
+/// A log in whose first urgent generation, which is sealed, lie the two records of an unclean stop, before other events.
+async fn with_records(killed: &Path) -> (EventLog, Cursor) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(urgent(directory.path())).expect("a log");
+    log.cursor("uplink").expect("room");
+    commit(&log, Lane::Routine, &[b"one".to_vec()]).await;
+    let left = copy_of(directory.path());
+    log.close();
+    std::fs::rename(left.path().join("log"), killed.join("log")).expect("moved");
+    let log = EventLog::open(urgent(killed)).expect("a log");
+    let cursor = log.cursor("uplink").expect("room");
+    commit_noise(&log, 1000).await;
+    assert_eq!((stopped(&log), log.shared.rows[Lane::Urgent.index()].list().len()), (2, 1));
+    (log, cursor)
+}
+
+#[tokio::test]
+async fn a_loss_record_does_not_go_with_its_generation_because_a_frame_beside_it_has_rotted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, _cursor) = with_records(directory.path()).await;
+    let mut reader = log.reader(Lane::Urgent, 1);
+    assert!(matches!(reader.read(1, 100), Ok(Read::Run(_))), "it has the generation open");
+    let path = directory.path().join("log/urgent/gen-0000000001/db");
+    let mut db = std::fs::read(&path).expect("read");
+    let last = db.windows(8).rposition(|window| *window == frame::MAGIC).expect("a frame");
+    db[last + 20] ^= 1;
+    std::fs::write(&path, db).expect("spoilt");
+    for round in 2.. {
+        commit_noise(&log, round * 1000).await;
+        if log.bounds(Lane::Urgent).0 > 2 {
+            break;
+        }
+        assert!(round < 100, "nothing is removed");
+    }
+    assert_eq!(stopped(&log), 2, "nobody has taken them");
+    log.close();
+}
+
+#[tokio::test]
+async fn a_generation_that_must_go_and_cannot_be_opened_stays_until_its_loss_records_are_found() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, _cursor) = with_records(directory.path()).await;
+    let path = directory.path().join("log/urgent/gen-0000000001/db");
+    let aside = directory.path().join("aside");
+    std::fs::rename(&path, &aside).expect("moved");
+    std::os::unix::fs::symlink(&path, &path).expect("a link to itself");
+    for round in 2..20 {
+        commit_noise(&log, round * 1000).await;
+    }
+    assert_eq!(log.bounds(Lane::Urgent).0, 1, "it may hold records");
+    std::fs::rename(&aside, &path).expect("moved back");
+    for round in 20.. {
+        commit_noise(&log, round * 1000).await;
+        if log.bounds(Lane::Urgent).0 > 2 {
+            break;
+        }
+        assert!(round < 100, "nothing is removed");
+    }
+    assert_eq!(stopped(&log), 2, "nobody has taken them");
+    log.close();
+}
+
+#[tokio::test]
+async fn what_a_disk_refuses_while_it_gives_the_rest_is_damaged_and_recorded() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    let _cursor = log.cursor("uplink").expect("room");
+    commit(&log, Lane::Routine, &(0..10).map(|n| noise(n, 50)).collect::<Vec<_>>()).await;
+    log.close();
+    let log = EventLog::open(settings(directory.path())).expect("a log");
+    let path = directory.path().join("log/routine/gen-0000000001/db");
+    std::fs::remove_file(&path).expect("removed");
+    // Of a process's memory, the kernel refuses what is nowhere, as a disk refuses a bad sector.
+    std::os::unix::fs::symlink("/proc/self/mem", &path).expect("linked");
+    let refused = std::fs::read(&path).expect_err("there is nothing at address 0");
+    assert_eq!(refused.raw_os_error(), Some(libc::EIO));
+    assert_eq!(read_all(&log, 1), (vec![], vec![Gap { from: 1, to: 11 }]));
+    log.commit(Lane::Urgent, log.next_sequence(Lane::Urgent)).await.expect("durable");
+    let told: Vec<_> = losses(&log).iter().map(|loss| (loss.first_sequence, loss.last_sequence)).collect();
+    assert_eq!(told, [(1, 10)]);
     log.close();
 }
 

@@ -129,13 +129,20 @@ impl Writer {
     }
 
     /// Has the ledger owe to each consumer what it loses by the removal of a generation. Gives false when that has to wait:
-    /// until records that were owed before are durable, or copies of those in the generation.
+    /// until records that were owed before are durable, or copies of those in the generation, or while it cannot be read: it
+    /// may hold records, and says under which epochs its events were to be sent.
     fn lose(&mut self, lane: Lane, sealed: &Sealed, cause: Cause) -> bool {
         let Sealed { number, summary, .. } = sealed;
         let shared = Arc::clone(&self.shared);
         // What is damaged is recorded as such, and not a second time.
         let whole = summary.first_sequence..summary.next_sequence;
-        let located = shared.rows[lane.index()].locate(whole.start);
+        let located = match shared.rows[lane.index()].locate(whole.start) {
+            Ok(located) => located,
+            Err(error) => {
+                tracing::warn!(error = %ErrorChain(&error), "a generation that must go stays until it can be read");
+                return false;
+            }
+        };
         shared.report_damage(lane);
         let misses = shared.ledger.misses(None, lane, &whole);
         if !misses.is_empty() && self.failing.is_none() && !shared.ledger.can_owe() {
@@ -143,7 +150,7 @@ impl Writer {
         }
         // Also what is on its way: it may not arrive, and only the record tells of what it records.
         let from = shared.ledger.passed().map_or(whole.end, |passed| passed[lane.index()]);
-        let Some(carried) = self.carry_records(lane, *number, from, located.ok()) else { return false };
+        let Some(carried) = self.carry_records(lane, sealed, from, &located) else { return false };
         // Everybody has taken all of it, which is only not durable yet, or has it in hand.
         let (Some(first), Some(last)) = (misses.first(), misses.last()) else { return true };
         let told = [shared.rows[lane.index()].missing(*number), carried.clone()].concat();
@@ -168,26 +175,26 @@ impl Writer {
     }
 
     /// Appends the loss records of a generation once more that somebody has yet to take, from this sequence on. Gives where
-    /// they stood; `None` while their copies are not safe.
-    fn carry_records(
-        &mut self,
-        lane: Lane,
-        number: u64,
-        from: u64,
-        located: Option<Located>,
-    ) -> Option<Vec<Range<u64>>> {
+    /// they stood; `None` while they cannot be found or their copies are not safe.
+    fn carry_records(&mut self, lane: Lane, sealed: &Sealed, from: u64, located: &Located) -> Option<Vec<Range<u64>>> {
         if lane != RECORDS {
             return Some(Vec::new());
         }
+        let number = sealed.number;
         if !self.carried.contains_key(&number) {
             let searched = match located {
-                Some(Located::In(generation)) => record::records_in(&generation, from),
-                _ => Ok(Vec::new()),
+                Located::In(generation) => record::records_in(generation, from),
+                Located::Gone(_) | Located::Ahead => Ok(Vec::new()),
             };
-            let records = searched.unwrap_or_else(|error| {
-                tracing::warn!(error = %ErrorChain(&error), "a generation that must go cannot be searched for loss records");
-                Vec::new()
-            });
+            let records = match searched {
+                Ok(records) => records,
+                Err(error) => {
+                    tracing::warn!(error = %ErrorChain(&error), "a generation that must go cannot be searched for loss records");
+                    // One frame is not what it was: the next look leaves that out, and finds the records in the others.
+                    self.shared.rows[lane.index()].distrust(sealed.summary.first_sequence);
+                    return None;
+                }
+            };
             let mut copies = 0;
             for record in &records {
                 let copy = self.shared.put_record(record);
