@@ -14,45 +14,51 @@ pub fn without_credentials(source: &str) -> Cow<'_, str> {
     if let Some(remote) = without_parameters(place) {
         return Cow::Owned(format!("{program}{remote}"));
     }
+    // A password may hold a space or a quote.
+    let ends = |_| false;
     if place.contains("://") {
-        return text_without_credentials(source);
+        return cut_urls(source, ends);
     }
     let (before, host) = match place.strip_prefix("//") {
-        Some(share) => ("//", host_and_path(share)),
+        Some(share) => ("//", host_and_path(share, ends)),
         None if place.starts_with('/') => ("", place),
-        None if program.is_empty() => ("", after(place, host_of(place).rfind('@'))),
-        None => ("", host_and_path(place)),
+        None if program.is_empty() => ("", after(place, host_of(place, ends).rfind('@'))),
+        None => ("", host_and_path(place, ends)),
     };
     Cow::Owned(format!("{program}{before}{host}"))
 }
 
 /// Any text, in which there may be a URL.
 pub fn text_without_credentials(text: &str) -> Cow<'_, str> {
+    cut_urls(text, |c| c.is_whitespace() || matches!(c, '"' | '\'' | '?' | '#'))
+}
+
+/// `ends` are characters with which a URL ends, or at least its host.
+fn cut_urls(text: &str, ends: fn(char) -> bool) -> Cow<'_, str> {
     let mut parts = text.split("://");
     let mut cut = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         cut.push_str("://");
-        cut.push_str(host_and_path(part));
+        cut.push_str(host_and_path(part, ends));
     }
     if cut == text { Cow::Borrowed(text) } else { Cow::Owned(cut) }
 }
 
 /// Of what begins with `user:password@host`: from the host on.
-fn host_and_path(place: &str) -> &str {
-    let authority = host_of(place);
+fn host_and_path(place: &str, ends: fn(char) -> bool) -> &str {
+    let authority = host_of(place, ends);
     let meant = || {
         // `bob:pa/ss@h`: no port is `pa`, so the slash was meant to be of the password.
         let (_, port) = authority.rsplit_once(':').filter(|_| !authority.ends_with(']'))?;
         let is_port = port.bytes().all(|b| b.is_ascii_digit());
-        place.split(char::is_whitespace).next().filter(|_| !is_port)?.rfind('@')
+        place.split(ends).next().filter(|_| !is_port)?.rfind('@')
     };
     after(place, authority.rfind('@').or_else(meant))
 }
 
 /// With user and password, up to where the path begins, or the text goes on.
-fn host_of(place: &str) -> &str {
-    let ends = |c: char| matches!(c, '/' | '?' | '#' | '"' | '\'') || c.is_whitespace();
-    place.split(ends).next().unwrap_or_default()
+fn host_of(place: &str, ends: fn(char) -> bool) -> &str {
+    place.split(|c| c == '/' || ends(c)).next().unwrap_or_default()
 }
 
 fn after(text: &str, at: Option<usize>) -> &str {
@@ -110,6 +116,9 @@ mod tests {
             ("ftp://bob:p%40s%2Fs@h/x", "ftp://h/x"),
             ("ftp://bob:p@ss@h/x", "ftp://h/x"),
             ("ftp://bob:pa/ss@h/x", "ftp://h/x"),
+            ("ftp://bob:p w\"@h/x", "ftp://h/x"),
+            ("ftp://bob:1?2#3@h/x", "ftp://h/x"),
+            ("//bob:p w/@h/x", "//h/x"),
             ("ftp://a:b@c/x;ftp://d:e@f/y", "ftp://c/x;ftp://f/y"),
             ("ftp://u:p@[2001:db8::1]:21/x", "ftp://[2001:db8::1]:21/x"),
             ("bob@[fe80::1%eth0]:/path", "[fe80::1%eth0]:/path"),

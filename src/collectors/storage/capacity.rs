@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_file_system_that_is_unmounted_is_over_its_limit_no_longer() {
+    fn a_full_file_system_that_is_unmounted_is_near_its_limit_no_longer() {
         let fills = Fills::from([("/srv".into(), Fill::Exceeded)]);
         let (after, findings) = diff(&fills, &[], &BTreeMap::new(), &DEFAULT);
         assert_eq!(
@@ -252,7 +252,7 @@ mod tests {
             (Fills::new(), vec!["info usage.threshold.cleared capacity:/srv".into()])
         );
         assert_eq!(findings[0].metadata["action"], "unmounted");
-        assert_eq!(sentences(&findings), ["/srv is no longer over its limit, limit 80"]);
+        assert_eq!(sentences(&findings), ["/srv is no longer near its limit, warning from 80"]);
     }
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
         let space = Space { used_bytes: 1_000_000, available_bytes: 231_000, ..Space::default() };
         let spaces = BTreeMap::from([("/srv".to_owned(), space)]);
         let (_, findings) = diff(&Fills::new(), &measured(&mounts), &spaces, &DEFAULT);
-        let sentence = "/srv is near its limit: 81.2 % full, limit 80, 976.6 KiB used, 225.6 KiB free";
+        let sentence = "/srv is near its limit: 81.2 % full, warning from 80, 976.6 KiB used, 225.6 KiB free";
         assert_eq!(sentences(&findings), [sentence]);
         assert_eq!([0.0, 0.01, 99.96].map(percentage), [0.0, 0.1, 100.0]);
     }

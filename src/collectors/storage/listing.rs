@@ -1,6 +1,6 @@
 //! Names and sizes as payloads carry them.
 
-/// How many names a payload lists: beside long paths it must stay below the size of an event.
+/// How many names a payload lists. With very long ones an event is cut further, by the pipeline.
 pub(super) const LISTED_MAX: usize = 100;
 
 /// The first of many names, and how many more there are.

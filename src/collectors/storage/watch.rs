@@ -304,7 +304,8 @@ impl Known {
         let mut detail = counted(mountpoints, "file system");
         if let Some(pools) = self.pools.as_ref().filter(|pools| !pools.is_empty()) {
             let names = pools.keys().cloned().collect();
-            detail = format!("{detail}; {}; {} disks in pools", counted(names, "pool"), zfs::disks(pools));
+            let (count, plural) = (zfs::disks(pools), if zfs::disks(pools) == 1 { "" } else { "s" });
+            detail = format!("{detail}; {}; {count} disk{plural} in pools", counted(names, "pool"));
         }
         let payload = SystemHostPayload {
             subject: "storage".into(),

@@ -60,7 +60,7 @@ fn every_round_of_a_crash_loop_is_a_failure_and_a_restart_until_systemd_gives_up
     assert_eq!(steps(&told), expected);
     let failures: Vec<_> = told.iter().filter(|change| change.payload.operation() == Operation::Failed).collect();
     assert!(failures.iter().all(|failed| failed.payload.result == "exit-code" && failed.payload.exit_code == 1));
-    let sentence = "Service t.service has failed: exit-code, exited with status 1, automatic restarts: 4";
+    let sentence = "Service t.service has failed: exit-code, exited with 1, automatic restarts: 4";
     assert_eq!(sentence_of(failures[4]), sentence);
 }
 
@@ -111,7 +111,7 @@ fn a_watchdog_that_bites_says_so_and_how_long_the_service_was_up() {
     let failed = &told[1].payload;
     assert_eq!((failed.result.as_str(), failed.exit_code, failed.uptime_seconds), ("watchdog", 6, 1));
     assert!(failed.pid > 0);
-    let sentence = "Service t.service has failed: watchdog, killed with status 6, after 1s";
+    let sentence = "Service t.service has failed: watchdog, killed with 6, after 1s";
     assert_eq!(sentence_of(&told[1]), sentence);
 }
 
