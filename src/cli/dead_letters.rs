@@ -12,7 +12,7 @@ use crate::{
     client::{
         Client, ClientError, ListDeadLettersRequest, ListedDeadLetter, PurgeDeadLettersRequest, RetryDeadLettersRequest,
     },
-    terminal::{Output, Screen, grouped, quiet_end},
+    terminal::{Clock, Output, Screen, grouped, quiet_end},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -30,7 +30,7 @@ Examples:
   rodent dead-letters list
   rodent dead-letters list -o jsonl | jq -r '.code + \" \" + .event.kind'
 
-An identifier is LANE-SEQUENCE-EPOCH; what the list shows of it is enough to name the letter. Times are UTC.
+An identifier is LANE-SEQUENCE-EPOCH; what the list shows of it is enough to name the letter.
 
 Exit codes: 0 done, 69 no agent, 77 no permission.";
 
@@ -75,6 +75,9 @@ enum Command {
         /// How to print: table, json (one document) or jsonl (an object a line)
         #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
         output: Output,
+        /// Times in UTC, not in this machine's time zone
+        #[arg(long)]
+        utc: bool,
     },
     /// Show one of them whole, and what the controller said
     #[command(after_help = SHOW_EXAMPLES)]
@@ -85,6 +88,9 @@ enum Command {
         /// How to print: table (in words), json (one document) or jsonl (an object a line)
         #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
         output: Output,
+        /// Times in UTC, not in this machine's time zone
+        #[arg(long)]
+        utc: bool,
     },
     /// Send them once more
     #[command(after_help = RETRY_EXAMPLES)]
@@ -108,17 +114,17 @@ struct Choice {
 pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode, Failure> {
     let client = Client::connect(socket).await?;
     match arguments.command {
-        Command::List { output } => {
+        Command::List { output, utc } => {
             let letters = fetch(&client, Vec::new()).await?;
             let node = client.status().await?.node_id;
             let mut screen = Screen::stdout();
-            quiet_end(list(&letters, &node, output, &mut screen).and_then(|()| screen.flush()))?;
+            quiet_end(list(&letters, &node, output, Clock::utc(utc), &mut screen).and_then(|()| screen.flush()))?;
         }
-        Command::Show { ids, output } => {
+        Command::Show { ids, output, utc } => {
             let letters = fetch(&client, ids).await?;
             let node = client.status().await?.node_id;
             let mut screen = Screen::stdout();
-            quiet_end(show(&letters, &node, output, &mut screen).and_then(|()| screen.flush()))?;
+            quiet_end(show(&letters, &node, output, Clock::utc(utc), &mut screen).and_then(|()| screen.flush()))?;
             if let Some(damaged) = letters.iter().find(|letter| letter.letter.is_none()) {
                 return Err(Failure::data(damaged.damage.clone()));
             }

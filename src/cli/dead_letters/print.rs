@@ -14,36 +14,48 @@ use crate::{
         json::{Place, to_value},
     },
     schema::local::DeadLetter,
-    terminal::{Cell, Column, Output, Screen, Table, Tone, human_bytes, time_utc},
+    terminal::{Cell, Clock, Column, Output, Screen, Table, Tone, human_bytes},
 };
 
 /// Digits of the epoch that are shown where two letters have the same lane and sequence.
 const EPOCH_SHOWN: usize = 8;
 
-pub(super) fn list(letters: &[ListedDeadLetter], node: &str, output: Output, screen: &mut Screen) -> io::Result<()> {
+pub(super) fn list(
+    letters: &[ListedDeadLetter],
+    node: &str,
+    output: Output,
+    clock: Clock,
+    screen: &mut Screen,
+) -> io::Result<()> {
     match output {
         Output::Table if letters.is_empty() && screen.is_terminal() => screen.line("There are no dead letters."),
-        Output::Table => table(letters).print(screen),
+        Output::Table => table(letters, clock).print(screen),
         Output::Json => screen.json_document(&letters.iter().map(|letter| value(letter, node)).collect::<Vec<_>>()),
         Output::Jsonl => letters.iter().try_for_each(|letter| screen.json(&value(letter, node))),
     }
 }
 
-pub(super) fn show(letters: &[ListedDeadLetter], node: &str, output: Output, screen: &mut Screen) -> io::Result<()> {
+pub(super) fn show(
+    letters: &[ListedDeadLetter],
+    node: &str,
+    output: Output,
+    clock: Clock,
+    screen: &mut Screen,
+) -> io::Result<()> {
     match (output, letters) {
         (Output::Json, [letter]) => screen.json_document(&value(letter, node)),
-        (Output::Json | Output::Jsonl, _) => list(letters, node, output, screen),
+        (Output::Json | Output::Jsonl, _) => list(letters, node, output, clock, screen),
         (Output::Table, _) => letters.iter().enumerate().try_for_each(|(number, letter)| {
             if number > 0 {
                 screen.line("")?;
             }
-            whole(letter, node, screen)
+            whole(letter, node, clock, screen)
         }),
     }
 }
 
 /// What the controller said goes below its row where it is too long.
-fn table(letters: &[ListedDeadLetter]) -> Table {
+fn table(letters: &[ListedDeadLetter], clock: Clock) -> Table {
     let mut table = Table::new(&[
         Column::left("ID"),
         Column::left("REFUSED"),
@@ -53,14 +65,14 @@ fn table(letters: &[ListedDeadLetter]) -> Table {
     ]);
     for (id, letter) in short_ids(letters).into_iter().zip(letters) {
         table.row(match &letter.letter {
-            Some(refused) => row(id, refused),
+            Some(refused) => row(id, refused, clock),
             None => [id.into(), "".into(), "".into(), "".into(), Cell::toned(letter.damage.as_str(), Tone::Bad)],
         });
     }
     table
 }
 
-fn row(id: String, letter: &DeadLetter) -> [Cell; 5] {
+fn row(id: String, letter: &DeadLetter, clock: Clock) -> [Cell; 5] {
     let event = EventView::decode(&letter.event).ok();
     let (kind, tone) = match &event {
         Some(event) => (event.kind().as_str().to_owned(), Tone::of(event.level())),
@@ -68,7 +80,7 @@ fn row(id: String, letter: &DeadLetter) -> [Cell; 5] {
     };
     [
         id.into(),
-        Cell::toned(time_utc(letter.refused_at), Tone::Dim),
+        Cell::toned(clock.time(letter.refused_at), Tone::Dim),
         Cell::toned(kind, tone),
         event.map(|event| Summary::of(&event).subject).unwrap_or_default().into(),
         answer(letter).into(),
@@ -96,13 +108,13 @@ fn place_of(id: &str) -> &str {
     id.rsplit_once('-').map_or(id, |(place, _)| place)
 }
 
-fn whole(listed: &ListedDeadLetter, node: &str, screen: &mut Screen) -> io::Result<()> {
+fn whole(listed: &ListedDeadLetter, node: &str, clock: Clock, screen: &mut Screen) -> io::Result<()> {
     let Some(letter) = &listed.letter else {
         let damage = format!("{} in its file, {}", human_bytes(listed.bytes), listed.damage);
         return labelled(&[("letter", listed.id.clone()), ("damaged", damage)], screen);
     };
     let times = if letter.refusals == 1 { "once".to_owned() } else { format!("{} times", letter.refusals) };
-    let refused = format!("{times}, last at {}", time_utc(letter.refused_at));
+    let refused = format!("{times}, last at {}", clock.time(letter.refused_at));
     let all = [
         ("letter", listed.id.clone()),
         ("refused", refused),
@@ -199,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_list_fits_in_eighty_columns_and_names_each_letter_and_what_is_wrong_with_it() {
-        let text = printed(Some(80), |screen| list(&letters(), "", Output::Table, screen));
+        let text = printed(Some(80), |screen| list(&letters(), "", Output::Table, Clock::Utc, screen));
         assert_eq!(
             text,
             "ID            REFUSED               KIND          SUBJECT\n    ANSWER\n\
@@ -208,8 +220,8 @@ mod tests {
              routine-4713\n    the dead letter is damaged: its checksum is wrong\n"
         );
         assert!(text.lines().all(|line| line.len() <= 80));
-        assert_eq!(printed(None, |screen| list(&[], "", Output::Table, screen)), "");
-        let told = printed(Some(80), |screen| list(&[], "", Output::Table, screen));
+        assert_eq!(printed(None, |screen| list(&[], "", Output::Table, Clock::Utc, screen)), "");
+        let told = printed(Some(80), |screen| list(&[], "", Output::Table, Clock::Utc, screen));
         assert_eq!(told, "There are no dead letters.\n", "silence looks like a failure");
     }
 
@@ -223,7 +235,8 @@ mod tests {
     #[test]
     fn one_letter_is_shown_whole_and_nothing_that_the_controller_said_is_cut() {
         let said = "the payload names a pool that the controller has never heard of, and so it is not taken";
-        let text = printed(Some(60), |screen| show(&[letter(4711, EPOCH, said)], "nas-1", Output::Table, screen));
+        let text =
+            printed(Some(60), |screen| show(&[letter(4711, EPOCH, said)], "nas-1", Output::Table, Clock::Utc, screen));
         let (head, event) = text.split_once("{\n").expect("facts, then the event");
         assert!(head.lines().all(|line| line.len() <= 60), "{head}");
         let words: Vec<_> = head.split_whitespace().collect();
@@ -235,13 +248,13 @@ mod tests {
 
     #[test]
     fn json_has_the_whole_identifier_and_the_event_and_says_what_is_damaged() {
-        let text = printed(None, |screen| list(&letters(), "", Output::Jsonl, screen));
+        let text = printed(None, |screen| list(&letters(), "", Output::Jsonl, Clock::Utc, screen));
         let values: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         assert_eq!(values[0]["id"], format!("routine-4711-{EPOCH}"));
         assert_eq!((&values[1]["message"], &values[1]["event"]["kind"]), (&"no".into(), &"storage.pool".into()));
         assert_eq!(values[2].get("event"), None);
         assert!(values[2]["damage"].as_str().is_some_and(|damage| damage.contains("checksum")));
-        let document = printed(None, |screen| show(&letters()[..1], "", Output::Json, screen));
+        let document = printed(None, |screen| show(&letters()[..1], "", Output::Json, Clock::Utc, screen));
         assert_eq!(serde_json::from_str::<Value>(&document).expect("one object"), values[0]);
     }
 }
