@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The agent is on every appliance, beside what the appliance is for.
-agent_bytes_max=$((10 * 1024 * 1024))
+agent_bytes_max=$((12 * 1024 * 1024))
 # Debian 12 has 2.36, RHEL 9 and its like have 2.34.
 glibc_max=2.34
 
@@ -18,6 +18,7 @@ for machine in "$@"; do
         bytes=$(stat -c %s "$path")
         echo "$program for $machine: $bytes bytes"
         if [ $program = rodent ]; then
+            echo "  $((agent_bytes_max - bytes)) bytes are left of what it may weigh"
             [ "$bytes" -le $agent_bytes_max ] || complain "$path has $bytes bytes, more than $agent_bytes_max"
             # The library has both; the linker drops them because the agent calls neither.
             for foreign in "SQLite format 3" '$JS.API'; do

@@ -53,7 +53,7 @@ fn top_shows_what_comes_and_goes_and_follows_size_and_agent() {
     terminal.wait_for("connected 127.0.0.1");
     assert_eq!(terminal.modes(), (true, false));
     site.emit(0..40);
-    let screen = terminal.wait_for("sharing.connection.connected");
+    let screen = terminal.wait_for("was opened");
     assert!(screen.starts_with("rodent ") && screen.contains("LANE") && screen.contains("CATEGORY"), "{screen}");
     let has_all = |line: &str| line.starts_with("sharing ") && line.split_whitespace().nth(2) == Some("40");
     terminal.wait_until("all of them are counted", |screen| screen.lines().any(has_all));
