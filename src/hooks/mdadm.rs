@@ -53,6 +53,8 @@ pub(super) fn events(words: &Words, root: &Path) -> Result<Vec<Event>, String> {
         "NewArray" => vec![array.pool(Level::Info, PoolOperation::Imported, report)],
         // A stripe or a concatenation is there, and mdadm has nothing to watch of it.
         "DeviceDisappeared" if other == "Wrong-Level" => Vec::new(),
+        // mdadm misses what its configuration calls otherwise, every day; the kernel has it.
+        "DeviceDisappeared" if array.is_there() => Vec::new(),
         "DeviceDisappeared" => vec![array.pool(Level::Critical, PoolOperation::Removed, report)],
         "SparesMissing" => vec![array.pool(Level::Warn, PoolOperation::SparesMissing, report)],
         "TestMessage" => vec![test(device)],
@@ -111,6 +113,11 @@ impl Array {
         Some(word.trim().to_owned())
     }
 
+    /// Whether the kernel runs it.
+    fn is_there(&self) -> bool {
+        self.word("array_state").is_some_and(|state| !matches!(state.as_str(), "clear" | "inactive" | ""))
+    }
+
     fn missing_disks(&self) -> Option<u32> {
         self.word("degraded")?.parse().ok()
     }
@@ -136,7 +143,8 @@ impl Array {
         if scrub == PoolOperation::ScrubCompleted && is_scrub {
             payload.mismatches = self.word("mismatch_cnt").and_then(|count| count.parse().ok()).unwrap_or_default();
         }
-        let mut event = event(Daemon::Mdadm, Level::Info, payload, "rebuild");
+        let level = if payload.mismatches > 0 { Level::Warn } else { Level::Info };
+        let mut event = event(Daemon::Mdadm, level, payload, "rebuild");
         note(&mut event.metadata, "sync_action", &action);
         event
     }
@@ -223,6 +231,20 @@ mod tests {
     }
 
     #[test]
+    fn an_array_that_the_kernel_runs_has_not_disappeared_whatever_its_configuration_calls_it() {
+        for (state, lines) in [
+            ("clean", &[][..]),
+            ("active", &[]),
+            ("read-auto", &[]),
+            ("inactive", &["critical storage.pool.removed md127"]),
+            ("clear", &["critical storage.pool.removed md127"]),
+        ] {
+            let root = machine(&[("array_state", state)]);
+            assert_eq!(told(root.path(), &["DeviceDisappeared", "/dev/md127"]), lines, "{state}");
+        }
+    }
+
+    #[test]
     fn a_disk_that_fails_makes_the_array_degraded_and_its_successor_makes_it_whole() {
         let root = machine(&[("degraded", "1"), ("level", "raid1")]);
         let failed = told(root.path(), &["Fail", "/dev/md/data", "/dev/loop2"]);
@@ -238,7 +260,7 @@ mod tests {
         assert_eq!(told(root.path(), &["RebuildStarted", "/dev/md127"]), ["info storage.pool.scrub_started md127"]);
         let words = Words::new([], ["RebuildFinished", "/dev/md127"].map(Into::into));
         let finished = events(&words, root.path()).expect("a report");
-        assert_eq!(lines(&finished), ["info storage.pool.scrub_completed md127"]);
+        assert_eq!(lines(&finished), ["warn storage.pool.scrub_completed md127"]);
         assert_eq!(sentences(&finished), ["Pool md127 was scrubbed, mismatches: 8"]);
     }
 

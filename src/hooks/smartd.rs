@@ -46,6 +46,7 @@ struct Disk<'a> {
     name: &'a str,
     device_type: &'a str,
     message: &'a str,
+    vendor: &'a str,
     model: &'a str,
     serial: &'a str,
 }
@@ -54,16 +55,17 @@ impl<'a> Disk<'a> {
     fn of(words: &'a Words) -> Result<Disk<'a>, String> {
         let path = words.wanted("SMARTD_DEVICE")?;
         let name = words.variable("SMARTD_DEVICESTRING");
-        // `QEMU HARDDISK, S/N:SATA1, FW:2.5+, 536 MB`
+        // `QEMU HARDDISK, S/N:SATA1, FW:2.5+, 536 MB`, or of SCSI `[HGST     HUH721212AL5200  A3D0], lu id: 0x…, S/N: 8CG, 12.0 TB`
         let described = words.variable("SMARTD_DEVICEINFO");
-        let mut parts = described.split(", ");
-        let model = parts.next().unwrap_or_default();
-        let serial = described.split(", ").find_map(|part| part.strip_prefix("S/N:")).unwrap_or_default();
+        let first = described.split(", ").next().unwrap_or_default();
+        let (vendor, model) = inquired(first).unwrap_or(("", first));
+        let serial = described.split(", ").find_map(|part| part.strip_prefix("S/N:")).unwrap_or_default().trim();
         Ok(Disk {
             path,
             name: if name.is_empty() { path } else { name },
             device_type: words.variable("SMARTD_DEVICETYPE"),
             message: without_name(words.variable("SMARTD_MESSAGE"), path),
+            vendor,
             model,
             serial,
         })
@@ -74,6 +76,7 @@ impl<'a> Disk<'a> {
             device_id: self.name.to_owned(),
             device_path: self.path.to_owned(),
             serial: self.serial.to_owned(),
+            vendor: self.vendor.to_owned(),
             model: self.model.to_owned(),
             device_type: self.device_type.to_owned(),
             health: health.to_owned(),
@@ -112,6 +115,18 @@ impl<'a> Disk<'a> {
         };
         event(Daemon::Smartd, Level::Info, payload, "EmailTest")
     }
+}
+
+/// Vendor and product of a SCSI disk in brackets: 8 and 16 columns, then the revision.
+fn inquired(described: &str) -> Option<(&str, &str)> {
+    let inside = described.strip_prefix('[')?.strip_suffix(']')?;
+    let columns = inside.get(..8).zip(inside.get(9..25)).filter(|_| inside.is_ascii());
+    // Written by somebody who does not fill columns.
+    let words = || {
+        inside.split_once(' ').map(|(vendor, rest)| (vendor, rest.rsplit_once(' ').map_or(rest, |(model, _)| model)))
+    };
+    let (vendor, model) = columns.or_else(words)?;
+    Some((vendor.trim(), model.trim()))
 }
 
 /// What smartd says, less the disk, which the event names: `Device: /dev/sda [SAT], 8 Currently unreadable sectors`.
@@ -177,6 +192,18 @@ mod tests {
         assert_eq!((&*disk.model, &*disk.serial, disk.temperature), ("QEMU HARDDISK", "SATA1", 55));
         let said = "Temperature 55 Celsius reached critical limit of 50 Celsius (Min/Max 20/55)";
         assert_eq!((&*disk.health, &*disk.health_reason, &*disk.device_path), ("warning", said, "/dev/sda"));
+    }
+
+    #[test]
+    fn a_scsi_disk_is_told_with_vendor_model_and_serial() {
+        assert_eq!(inquired("[SEAGATE  ST4000NM0023     0004]"), Some(("SEAGATE", "ST4000NM0023")));
+        assert_eq!(inquired("[LIO-ORG disk 4.0]"), Some(("LIO-ORG", "disk")));
+        assert_eq!(inquired("QEMU HARDDISK"), None);
+        let info = "[HGST     HUH721212AL5200  A3D0], lu id: 0x5000cca2705b1c2d, S/N: 8CGTEST1, 12.0 TB";
+        let variables = [("SMARTD_DEVICE", "/dev/sda"), ("SMARTD_DEVICEINFO", info)];
+        let words = Words::new(variables.map(|(name, value)| (name.into(), value.into())), []);
+        let disk = Disk::of(&words).expect("a disk");
+        assert_eq!((disk.vendor, disk.model, disk.serial), ("HGST", "HUH721212AL5200", "8CGTEST1"));
     }
 
     #[test]

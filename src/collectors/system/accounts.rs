@@ -1,5 +1,8 @@
 //! The accounts of the machine: users and groups as `/etc/passwd`, `/etc/group` and `/etc/shadow` have them.
 //!
+//! Lines are read as the C library reads them (glibc, `nss/nss_files`), so that who can log in is seen: blanks before a line
+//! and before a number, fields that are missing after the numbers, colons too many, and every line of a group.
+//!
 //! Of a password only this is kept, in memory and beyond: whether one can log in with it, and the day of its last
 //! change. Without the right to read `/etc/shadow` these stay unknown and everything else works.
 
@@ -94,14 +97,16 @@ pub(super) fn look(host: &Host) -> Result<Look, Unready> {
     Ok(Look { accounts, sees_passwords: shadow.is_some() })
 }
 
-/// Parses the three files; lines that make no sense are passed over, of two with one name the first counts.
+/// Parses the three files; lines that make no sense are passed over. Of two with one name the first counts, but that who is a
+/// member by any line of a group is one.
 pub(super) fn parse(passwd: &str, group: &str, shadow: &str) -> Accounts {
     let mut accounts = Accounts::default();
     for (name, user) in passwd.lines().filter_map(parse_user) {
         accounts.users.entry(name).or_insert(user);
     }
-    for (name, group) in group.lines().filter_map(parse_group) {
-        accounts.groups.entry(name).or_insert(group);
+    for (name, Group { gid, members }) in group.lines().filter_map(parse_group) {
+        let group = accounts.groups.entry(name).or_insert(Group { gid, members: BTreeSet::new() });
+        group.members.extend(members);
     }
     let mut seen = BTreeSet::new();
     for line in shadow.lines() {
@@ -116,35 +121,56 @@ pub(super) fn parse(passwd: &str, group: &str, shadow: &str) -> Accounts {
     accounts
 }
 
-/// `alice:x:1000:1000:Alice Doe,,,:/home/alice:/bin/sh`
+/// `alice:x:1000:1000:Alice Doe,,,:/home/alice:/bin/sh`; what comes after the numbers may be missing, and the rest of the
+/// line is the shell.
 fn parse_user(line: &str) -> Option<(String, User)> {
-    let fields: Vec<&str> = line.split(':').collect();
-    let [name, password, uid, gid, gecos, home, shell] = fields.as_slice() else { return None };
-    if name.is_empty() || name.starts_with(['+', '-', '#']) {
-        return None;
-    }
+    let mut fields = entry(line)?.splitn(7, ':');
+    let (name, password) = (fields.next()?, fields.next()?);
+    let (uid, gid) = (number(fields.next()?)?, number(fields.next()?)?);
+    let mut text = || fields.next().unwrap_or_default();
+    let (gecos, home, shell) = (text(), text(), text());
     let user = User {
-        uid: uid.parse().ok()?,
-        gid: gid.parse().ok()?,
+        uid,
+        gid,
         display_name: gecos.split(',').next().unwrap_or_default().to_owned(),
-        home: (*home).to_owned(),
-        shell: (*shell).to_owned(),
-        password: if *password == "x" { Password::Unknown } else { Password::of(password) },
+        home: home.to_owned(),
+        shell: shell.to_owned(),
+        password: if password == "x" { Password::Unknown } else { Password::of(password) },
         changed_day: None,
         expiry_day: None,
     };
-    Some(((*name).to_owned(), user))
+    Some((name.to_owned(), user))
 }
 
 /// `sudo:x:27:alice,bob`
 fn parse_group(line: &str) -> Option<(String, Group)> {
-    let fields: Vec<&str> = line.split(':').collect();
-    let [name, _password, gid, members] = fields.as_slice() else { return None };
-    if name.is_empty() || name.starts_with(['+', '-', '#']) {
+    let mut fields = entry(line)?.splitn(4, ':');
+    let (name, _password) = (fields.next()?, fields.next()?);
+    let gid = number(fields.next()?)?;
+    let members = fields.next().unwrap_or_default().split(',').map(str::trim_start);
+    let members = members.filter(|member| !member.is_empty()).map(str::to_owned).collect();
+    Some((name.to_owned(), Group { gid, members }))
+}
+
+/// A line without the blanks before it; `None` for a comment, and for a name that only stands for those of a directory service.
+fn entry(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    (!line.is_empty() && !line.starts_with(['+', '-', '#', ':'])).then_some(line)
+}
+
+/// As `strtoul` reads it: blanks and a sign may stand before, nothing behind; what is too large is the largest.
+fn number(field: &str) -> Option<u32> {
+    let digits = field.trim_start();
+    let (digits, is_negative) = match digits.strip_prefix('-') {
+        Some(digits) => (digits, true),
+        None => (digits.strip_prefix('+').unwrap_or(digits), false),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let members = members.split(',').map(str::trim).filter(|member| !member.is_empty()).map(str::to_owned).collect();
-    Some(((*name).to_owned(), Group { gid: gid.parse().ok()?, members }))
+    // A negative number is the largest, too: it is counted down from the end of 64 bits.
+    let number = digits.parse::<u64>().unwrap_or(u64::MAX);
+    Some(if is_negative && number > 0 { u32::MAX } else { u32::try_from(number).unwrap_or(u32::MAX) })
 }
 
 impl Password {
@@ -232,6 +258,31 @@ pub(super) mod tests {
         assert_eq!(parse(&passwd, GROUP, SHADOW), parse(PASSWD, GROUP, SHADOW));
         let shadow = format!("{SHADOW}alice:!:1::::::\n");
         assert_eq!(parse(PASSWD, GROUP, &shadow), parse(PASSWD, GROUP, SHADOW));
+    }
+
+    #[test]
+    fn a_line_is_read_as_the_c_library_reads_it() {
+        for (line, name) in [
+            ("toor0:x:0:0", "toor0"),
+            (" toor1:x:0:0::/root:/bin/sh", "toor1"),
+            ("\ttoor2:x:0:0::/root:/bin/sh", "toor2"),
+            ("toor3:x: 0:0::/root:/bin/sh", "toor3"),
+            ("toor4:x:0:0:Smith: John:/root:/bin/sh", "toor4"),
+            ("toor5:x:+0:0::/root:/bin/sh", "toor5"),
+            ("toor6:x:00:0::/root:/bin/sh", "toor6"),
+            ("toor8:x:0:0::/root:/bin/sh:x", "toor8"),
+        ] {
+            let (read, user) = parse_user(line).unwrap_or_else(|| panic!("{line}"));
+            assert_eq!((read.as_str(), user.uid), (name, 0), "{line}");
+        }
+        for line in ["a:x", "a:x:0", "a:x::0:", "a:x:0 :0:", "a:x:0x0:0:", "#a:x:0:0:", "+a:x:0:0:", ":x:0:0:", ""] {
+            assert_eq!(parse_user(line), None, "{line}");
+        }
+        assert_eq!(number("-1"), Some(u32::MAX));
+        assert_eq!(number("99999999999999999999"), Some(u32::MAX));
+        let group = format!("{GROUP}staff:x:2700:bob\nstaff:x:2700: eve,,mallory\n");
+        let members = &parse(PASSWD, &group, SHADOW).groups["staff"].members;
+        assert_eq!(members.iter().map(String::as_str).collect::<Vec<_>>(), ["bob", "eve", "mallory"]);
     }
 
     proptest! {
