@@ -243,7 +243,10 @@ fn advice(kind: &ErrorKind) -> Option<&'static str> {
         ErrorKind::MappingValueNotAllowed => {
             "a blank must follow `key:`, and a value with `: ` in it must stand in quotes"
         }
-        ErrorKind::ExpectedBlockMappingKey => "keys that belong together must begin in the same column",
+        ErrorKind::ExpectedBlockMappingKey => {
+            "keys that belong together must begin in the same column, and a value that begins with a bracket and goes on \
+             behind it, such as [::1]:443, must stand in quotes"
+        }
         ErrorKind::UnexpectedCharacter { .. } | ErrorKind::MissingAnchorOrAliasName => {
             "a value that begins with a special character must stand in quotes"
         }

@@ -64,8 +64,12 @@ impl ControllerSettings {
         let mut table = root.table("controller", "where events are uploaded to");
         table.alias("address", "rpcaddr");
         let expects = "host:port, such as controller.example.com:443";
-        let address = table.parsed("address", expects, "the controller, as host:port", |text| {
-            if is_address(text) { Ok(text.to_owned()) } else { Err(format!("expected {expects}")) }
+        let address = table.parsed("address", expects, "the controller, as host:port", |text| match is_address(text) {
+            true => Ok(text.to_owned()),
+            false if text.starts_with('[') && text.contains('%') => {
+                Err("an address with a zone (`%eth0`) is not taken; give one that is reached without".to_owned())
+            }
+            false => Err(format!("expected {expects}")),
         });
         let token = read_token(&mut table, credentials);
         let tls = read_tls(&mut table, credentials);

@@ -87,7 +87,8 @@ impl Pieces {
     }
 
     fn skip_separators(&mut self) {
-        let value = self.text.find(|c: char| !c.is_whitespace() && !matches!(c, ',' | '[' | ']'));
+        // Also a byte order mark, with which some programs begin a file.
+        let value = self.text.find(|c: char| !c.is_whitespace() && !matches!(c, ',' | '[' | ']' | '\u{feff}'));
         self.take(value.unwrap_or(self.text.len()));
     }
 

@@ -129,7 +129,8 @@ impl Token {
     /// # Errors
     /// When it is none.
     pub(super) fn parse(text: &str, place: impl Fn() -> String) -> Result<Token, TokenError> {
-        let token = text.trim();
+        // Some editors begin a file with a byte order mark.
+        let token = text.trim_start_matches('\u{feff}').trim();
         let malformed = || TokenError::Malformed { place: place() };
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(malformed());
