@@ -62,6 +62,11 @@ pub(super) struct DescribeArguments {
 
 pub(super) fn list(arguments: &KindsArguments) -> Result<ExitCode, Failure> {
     let filter = Filter::parse(&arguments.patterns).map_err(|error| Failure::usage(error.to_string()))?;
+    if filter.has_conditions() {
+        return Err(Failure::usage(
+            "only patterns of kinds are taken here; -o jsonl gives level and states to filter by",
+        ));
+    }
     let found: Vec<_> =
         Catalogue::compiled().descriptions().filter(|its| filter.takes_kind(its.kind.as_str())).collect();
     let mut screen = Screen::stdout();
@@ -113,7 +118,7 @@ fn print_whole(its: &Description, screen: &mut Screen) -> io::Result<()> {
     let mut facts = vec![("kind", its.kind.to_string()), ("level", meaning.level.name().to_owned())];
     facts.push(("state", lasting(meaning)));
     if !meaning.advice.is_empty() {
-        facts.push(("what to do", meaning.advice.clone()));
+        facts.push(("what to do", its.advice()));
     }
     facts.push(("sentence", meaning.text.clone()));
     labelled(&facts, screen)?;

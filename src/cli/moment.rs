@@ -14,7 +14,8 @@ pub(super) fn parse(text: &str, now: SystemTime, clock: Clock) -> Result<i64, St
         Ok(ago) => now.checked_sub(ago).and_then(milliseconds),
         Err(_) => humantime::parse_rfc3339(text).ok().and_then(milliseconds).or_else(|| {
             let (date, time) = text.split_once([' ', 'T']).unwrap_or((text, "00:00:00"));
-            clock.parse(date, time)
+            let seconds = if time.len() == "09:30".len() { ":00" } else { "" };
+            clock.parse(date, &format!("{time}{seconds}"))
         }),
     };
     moment.ok_or_else(|| {

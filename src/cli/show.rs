@@ -45,9 +45,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode, Failure> {
-    let id = arguments.id.trim();
+    let id = arguments.id.trim().to_lowercase();
     if id.chars().count() < ID_CHARS_MIN || id.contains(|c: char| c.is_whitespace() || "*'\"".contains(c)) {
-        return Err(Failure::usage(format!("\"{id}\" is no identifier of an event, nor how one begins")));
+        return Err(Failure::usage(format!(
+            "\"{id}\" is no identifier of an event: at least {ID_CHARS_MIN} characters are wanted, and no blanks or stars"
+        )));
     }
     let client = Client::connect(socket).await?;
     let request = QueryRequest { filter: vec![format!("id={id}*")], limit: NAMED_MAX, ..QueryRequest::default() };
@@ -55,12 +57,20 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     while let Some(page) = events.next().await? {
         found.extend(page.events);
     }
+    // One that was emitted again is stored twice under its identifier: the newest is shown.
+    let mut ids = std::collections::BTreeSet::new();
+    found.reverse();
+    found.retain(|stored| decode(stored).is_ok_and(|view| ids.insert(view.id().to_owned())));
     let (stored, view) = match found.as_slice() {
         [] => return Err(Failure::no_input(format!("no stored event has an identifier that begins with {id}"))),
         [stored] => (stored, decode(stored)?),
         several => {
-            let ids: Vec<_> = several.iter().filter_map(|stored| Some(decode(stored).ok()?.id().to_owned())).collect();
-            return Err(Failure::usage(format!("several events begin so: {}", ids.join(", "))));
+            let told = |stored: &StoredEvent| {
+                let view = decode(stored).ok()?;
+                Some(format!("\n  {}  {}", view.id(), Summary::of(&view).text))
+            };
+            let events: String = several.iter().filter_map(told).collect();
+            return Err(Failure::usage(format!("the identifiers of several events begin so:{events}")));
         }
     };
     let mut screen = Screen::stdout();
@@ -95,7 +105,7 @@ fn print(stored: &StoredEvent, view: &EventView, clock: Clock, screen: &mut Scre
     if let Some(meaning) = view.meaning() {
         facts.push(("state", lasting(meaning)));
         if !meaning.advice.is_empty() {
-            facts.push(("what to do", meaning.advice.clone()));
+            facts.push(("what to do", view.advice()));
         }
     }
     facts.push(("fields", fields));

@@ -55,6 +55,11 @@ impl Description {
         self.subject.meanings.of(self.operation)
     }
 
+    /// What a person does about it, with names of fields in the places.
+    pub fn advice(&self) -> String {
+        self.meaning().advice_template.outline()
+    }
+
     /// The sentence in short: what may be missing is left out, and fields are named.
     pub fn outline(&self) -> String {
         self.meaning().template.outline()

@@ -26,7 +26,7 @@ mod words;
 use condition::Condition;
 use pattern::Pattern;
 
-use super::{Catalogue, EventView, Kind, spelling};
+use super::{Catalogue, EventView, Kind, Level, spelling};
 
 /// Patterns and conditions in one filter; more are refused.
 const WORDS_MAX: usize = 64;
@@ -76,23 +76,26 @@ impl Filter {
 
     pub(super) fn parse_by<S: AsRef<str>>(catalogue: &Catalogue, conditions: &[S]) -> Result<Filter, FilterError> {
         let mut filter = Filter::default();
-        let (mut group, mut turned) = (Group::default(), false);
+        let (mut group, mut turned, mut joined) = (Group::default(), false, false);
         for text in conditions {
             for word in words::split(text.as_ref())? {
                 match word.to_lowercase().as_str() {
+                    "or" if joined => return Err(dangling("and")),
                     "or" => filter.close(catalogue, std::mem::take(&mut group), turned)?,
                     "and" if turned => return Err(dangling("not")),
-                    "and" => {}
+                    "and" if group.is_empty() || joined => return Err(dangling("and")),
+                    "and" => joined = true,
                     "not" | "!" => turned = !turned,
                     _ => {
                         filter.count(&word)?;
-                        group.add(catalogue, &word, std::mem::take(&mut turned))?;
+                        group.add(catalogue, &word, std::mem::take(&mut turned), std::mem::take(&mut joined))?;
                     }
                 }
             }
         }
         match group.is_empty() && filter.alternatives.is_empty() && !turned {
             true => Ok(filter),
+            false if joined => Err(dangling("and")),
             false => filter.close(catalogue, group, turned).map(|()| filter),
         }
     }
@@ -105,6 +108,11 @@ impl Filter {
     /// Whether an event of this kind may match.
     pub fn takes_kind(&self, kind: &str) -> bool {
         self.alternatives.is_empty() || self.alternatives.iter().any(|group| group.takes_kind(kind))
+    }
+
+    /// Whether it asks for more than kinds.
+    pub fn has_conditions(&self) -> bool {
+        self.alternatives.iter().any(|group| !group.conditions.is_empty())
     }
 
     /// Whether it takes every event.
@@ -138,16 +146,22 @@ impl Filter {
 }
 
 impl Group {
-    fn add(&mut self, catalogue: &Catalogue, word: &str, turned: bool) -> Result<(), FilterError> {
-        let (word, turned) = match word.strip_prefix('!') {
-            Some(rest) => (rest, !turned),
-            None => (word, turned),
-        };
-        if let Some(condition) = Condition::parse(catalogue, word)? {
+    /// `joined`: after an `and`.
+    fn add(&mut self, catalogue: &Catalogue, word: &str, turned: bool, joined: bool) -> Result<(), FilterError> {
+        let bare = word.trim_start_matches('!');
+        let turned = turned != ((word.len() - bare.len()) % 2 == 1);
+        if let Some(condition) = Condition::parse(catalogue, bare)? {
             self.conditions.push((condition, !turned));
             return Ok(());
         }
-        let patterns = word.split(',').map(|word| kind_pattern(catalogue, word)).collect::<Result<Vec<_>, _>>()?;
+        if joined && !turned && !self.patterns.is_empty() {
+            let (one, other) = (self.patterns.first().map(Pattern::text).unwrap_or_default(), bare);
+            return Err(FilterError::new(format!(
+                "no event is of two kinds, {one} and {other}: write `or`, or a comma"
+            )));
+        }
+        let words = bare.split(',').filter(|word| !word.is_empty());
+        let patterns = words.map(|word| kind_pattern(catalogue, word)).collect::<Result<Vec<_>, _>>()?;
         if turned { &mut self.left_out } else { &mut self.patterns }.extend(patterns);
         Ok(())
     }
@@ -167,11 +181,23 @@ impl Group {
             && self.conditions.iter().all(|(condition, wanted)| condition.holds(event) == *wanted)
     }
 
-    /// A kind and a field that no kind of these has: each is right, together they take nothing.
+    /// Each may be right, and together they take nothing: a field that no kind of these has, two levels, a category and a kind of
+    /// another one.
     ///
     /// # Errors
-    /// Says which field it is.
+    /// Says what it is.
     fn check(&self, catalogue: &Catalogue) -> Result<(), FilterError> {
+        let meets = |ask: &dyn Fn(&Condition) -> Option<bool>| {
+            self.conditions.iter().all(|(condition, wanted)| ask(condition).is_none_or(|holds| holds == *wanted))
+        };
+        if !Level::ALL.into_iter().any(|level| meets(&|condition| condition.holds_for_level(level))) {
+            return Err(FilterError::new("no level meets what is asked of it; write `or` between alternatives"));
+        }
+        let of_kind =
+            |kind: &Kind| self.takes_kind(kind.as_str()) && meets(&|condition| condition.holds_for_kind(kind));
+        if !self.patterns.iter().any(is_beyond_the_schema) && !catalogue.kinds().iter().any(of_kind) {
+            return Err(FilterError::new("no kind meets what is asked of it; write `or` between alternatives"));
+        }
         if self.patterns.is_empty() || self.patterns.iter().any(is_beyond_the_schema) {
             return Ok(());
         }
@@ -180,9 +206,6 @@ impl Group {
             .iter()
             .filter(|its| its.kinds.values().any(|kind| self.takes_kind(kind.as_str())))
             .collect();
-        if subjects.is_empty() {
-            return Err(FilterError::new("what the patterns take is all left out again"));
-        }
         let asked = self.conditions.iter().filter(|(condition, wanted)| condition.asks_for_presence() == *wanted);
         for (condition, _) in asked {
             if let Some(name) = condition.field().filter(|path| !subjects.iter().any(|its| path.is_in(&its.message))) {
@@ -195,13 +218,38 @@ impl Group {
 }
 
 fn dangling(word: &str) -> FilterError {
-    FilterError::new(format!("`{word}` stands between conditions: a condition is missing beside it"))
+    FilterError::new(match word {
+        "not" => "`not` stands before a condition: it is missing".to_owned(),
+        word => format!("`{word}` stands between conditions: a condition is missing beside it"),
+    })
 }
 
-/// Whether it may mean a kind that this version has no name for.
+/// Whether it may mean a kind that this version has no name for: `storage.pool.op_107`, `event_20`.
 fn is_beyond_the_schema(pattern: &Pattern) -> bool {
-    let text = pattern.text();
-    text.contains("op_") || text.contains("event_") || text == "unknown"
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'*'));
+    let names_a_number =
+        |part: &str| part.strip_prefix("op_").or_else(|| part.strip_prefix("event_")).is_some_and(is_number);
+    pattern.text() == "unknown" || pattern.text().split('.').any(names_a_number)
+}
+
+/// What somebody may have meant by a word that is no kind.
+fn advice(catalogue: &Catalogue, word: &str) -> Option<String> {
+    let is_field = || catalogue.subjects.iter().any(|subject| subject.message.get_field_by_name(word).is_some());
+    Some(match word {
+        "||" | "|" => "write `or`".to_owned(),
+        "&&" | "&" => "write `and`".to_owned(),
+        _ if word.contains(['(', ')']) => {
+            "there are no parentheses: write the alternatives out, with `or` between them".to_owned()
+        }
+        _ if word.contains(['≥', '≤']) => "write >= or <=".to_owned(),
+        _ if word.contains(':') => "a field and its value are compared with =, !=, ~, <, <=, > or >=".to_owned(),
+        "level" | "kind" | "category" | "source" | "text" => {
+            format!("a comparison has no spaces in it and stands in quotes, for the shell: '{word}=…'")
+        }
+        _ if is_field() => format!("a comparison has no spaces in it and stands in quotes, for the shell: '{word}=…'"),
+        _ if word.parse::<Level>().is_ok() => format!("a level is asked for by 'level>={word}'"),
+        _ => return None,
+    })
 }
 
 /// A pattern of kinds. One that can take no kind of the schema is a slip, unless it says that it knows better.
@@ -211,11 +259,18 @@ fn kind_pattern(catalogue: &Catalogue, word: &str) -> Result<Pattern, FilterErro
         return Ok(pattern);
     }
     let names = || catalogue.kinds().iter().map(Kind::as_str).chain(catalogue.categories().iter().map(String::as_str));
+    if let Some(advice) = advice(catalogue, word) {
+        return Err(FilterError::new(format!("no kind is called \"{word}\"; {advice}")));
+    }
     let bare = word.trim_end_matches(['*', '.']);
     let near = |word: &str| spelling::nearest(word, names()).or_else(|| catalogue.nearest(word).map(Kind::as_str));
     let below = (bare.len() < word.len() && !bare.contains('*')).then(|| near_subject(catalogue, bare)).flatten();
     let meant = below.map(|name| format!("{name}.*")).or_else(|| near(word).map(str::to_owned));
-    Err(FilterError::new(format!("no kind is called \"{word}\"{}", spelling::suggestion(meant.as_deref()))))
+    let advice = match meant.as_deref() {
+        None if !word.contains(['*', '.']) => format!("; what sentences say is asked for by text~{word}"),
+        meant => spelling::suggestion(meant),
+    };
+    Err(FilterError::new(format!("no kind is called \"{word}\"{advice}")))
 }
 
 /// The category, or category and subject, that is spelt most like this.

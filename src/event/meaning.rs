@@ -29,6 +29,7 @@ pub struct Meaning {
     /// What a person does about it; empty where there is nothing to do.
     pub advice: String,
     pub(super) template: Template,
+    pub(super) advice_template: Template,
 }
 
 /// What a payload's operations mean, and its fields.
@@ -108,7 +109,8 @@ impl From<wire::Meaning> for Meaning {
     fn from(meaning: wire::Meaning) -> Meaning {
         let wire::Meaning { level, text, tells, ends, advice, .. } = meaning;
         let level = Level::from_wire(level).unwrap_or(Level::Info);
-        Meaning { level, template: Template::parse(&text), text, tells, ends, advice }
+        let (template, advice_template) = (Template::parse(&text), Template::parse(&advice));
+        Meaning { level, template, text, tells, ends, advice, advice_template }
     }
 }
 
@@ -165,7 +167,7 @@ mod tests {
     fn every_place_of_a_sentence_is_a_field_of_its_payload_and_no_name_of_a_field_is_read() {
         for subject in &Catalogue::compiled().subjects {
             for (kind, meaning) in meanings(subject) {
-                for name in meaning.template.fields() {
+                for name in meaning.template.fields().chain(meaning.advice_template.fields()) {
                     assert!(subject.message.get_field_by_name(name).is_some(), "{kind}: no field {name}");
                 }
                 let read = meaning.template.render(&DynamicMessage::new(subject.message.clone()));

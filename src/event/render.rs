@@ -80,6 +80,9 @@ pub(super) fn shown(field: &FieldDescriptor, value: &Value) -> String {
             let entries = entries.into_iter().take(ELEMENTS_SHOWN_MAX).map(entry);
             entries.chain(more.map(|more| format!("and {more} more"))).collect::<Vec<_>>().join(", ")
         }
+        // More digits than a person reads: a measured value has no more to say.
+        Value::F32(value) => tenths((*value).into()),
+        Value::F64(value) => tenths(*value),
         value => match integer(value).zip(Unit::of(field.name())) {
             Some((number, unit)) => unit.say(number),
             None => scalar(field, &field.kind(), value),
@@ -101,6 +104,12 @@ pub(super) fn shown_list(field: &FieldDescriptor, list: &[Value], more: u64) -> 
     let hidden = u64::try_from(list.len().saturating_sub(ELEMENTS_SHOWN_MAX)).unwrap_or(u64::MAX);
     let more = [hidden, left_out].into_iter().fold(more, u64::saturating_add);
     elements.chain((more > 0).then(|| format!("and {more} more"))).collect::<Vec<_>>().join(", ")
+}
+
+/// `91.2`, `90`; what is smaller than a tenth is told as it is.
+fn tenths(value: f64) -> String {
+    let text = if value.abs() < 0.1 { value.to_string() } else { format!("{value:.1}") };
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
 
 pub(super) fn integer(value: &Value) -> Option<i128> {

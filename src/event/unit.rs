@@ -72,6 +72,16 @@ impl Unit {
     }
 }
 
+/// A point in time in milliseconds, which may be written in seconds.
+pub(super) fn milliseconds(number: i128) -> i128 {
+    if number >= UNIX_SECONDS_MAX { number } else { number.saturating_mul(1000) }
+}
+
+/// Unix milliseconds of an RFC 3339 time, or of a day in UTC: `2027-01-01`.
+pub(super) fn parse_moment(text: &str) -> Option<i64> {
+    parse_rfc3339(text).or_else(|| parse_rfc3339(&format!("{text}T00:00:00Z")))
+}
+
 /// RFC 3339 in UTC with milliseconds, where the time lies in the years 1970 to 9999.
 pub(super) fn rfc3339(milliseconds: i64) -> Option<String> {
     let time = UNIX_EPOCH + Duration::from_millis(within(milliseconds.into())?);

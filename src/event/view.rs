@@ -96,6 +96,12 @@ impl EventView {
         self.text(&self.catalogue.fields.source)
     }
 
+    /// What a person does about it; empty where there is nothing to do.
+    pub fn advice(&self) -> String {
+        let said = self.meaning().zip(self.payload());
+        said.map(|(meaning, payload)| meaning.advice_template.render(payload)).unwrap_or_default()
+    }
+
     /// What it is about: a pool, a unit, a user; the source where the payload does not say.
     pub fn subject_name(&self) -> String {
         let named = self.subject.as_ref().zip(self.payload());

@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(told(&zevent!("history_event.clone")), ["info storage.snapshot.cloned tank/data@s1"]);
         assert_eq!(told(&zevent!("history_event.rename")), ["info storage.dataset.property_changed tank/home"]);
         let renamed = events(&zevent!("history_event.rename")).expect("a zevent");
-        assert_eq!(sentences(&renamed), ["Dataset tank/home was changed: name set to tank/home2"]);
+        assert_eq!(sentences(&renamed), ["Dataset tank/home was changed: name, now tank/home2"]);
         assert_eq!((renamed[0].timestamp, &*renamed[0].metadata["zevent"]), (1_795_215_585_563, "67"));
     }
 
@@ -314,9 +314,9 @@ mod tests {
             ))
         };
         let told_ = events(&set("compression=lz4")).expect("a zevent");
-        assert_eq!(sentences(&told_), ["Dataset tank/a was changed: compression set to lz4"]);
+        assert_eq!(sentences(&told_), ["Dataset tank/a was changed: compression, now lz4"]);
         let told_ = events(&set("keylocation=https://bob:S3CRET@h/key")).expect("a zevent");
-        assert_eq!(sentences(&told_), ["Dataset tank/a was changed: keylocation set to https://h/key"]);
+        assert_eq!(sentences(&told_), ["Dataset tank/a was changed: keylocation, now https://h/key"]);
         assert_eq!(sentences(&events(&set("quota=")).expect("a zevent")), ["Dataset tank/a was changed: quota"]);
         assert_eq!(told(&set("$hasrecvd=")), [""; 0]);
     }

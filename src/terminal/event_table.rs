@@ -37,7 +37,8 @@ impl EventTable {
         }
         columns.push(Column::left("LEVEL").at_least(5));
         if has_kind {
-            columns.push(Column::left("KIND").at_least(24).elastic(20));
+            let kind = Column::left("KIND").at_least(24);
+            columns.push(if shown.wide { kind } else { kind.elastic(20) });
         }
         columns.push(Column::left("EVENT").wraps());
         EventTable { table: Table::new(&columns), shown, has_kind }

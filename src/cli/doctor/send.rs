@@ -150,7 +150,12 @@ async fn follow(
 }
 
 fn event(mark: &str) -> Event {
-    let payload = SystemHostPayload { operation: SystemHostOperation::Heartbeat.into(), ..Default::default() };
+    let payload = SystemHostPayload {
+        subject: nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        detail: "a test of the way to the controller".to_owned(),
+        operation: SystemHostOperation::Heartbeat.into(),
+        ..Default::default()
+    };
     let metadata = [("test", "true"), ("component", "doctor"), (MARK, mark)];
     Event {
         level: Level::Essential.to_wire().into(),

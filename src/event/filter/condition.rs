@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{FilterError, Pattern, field::FieldPath};
-use crate::event::{Catalogue, EventView, Level, Summary, spelling};
+use crate::event::{Catalogue, EventView, Kind, Level, Summary, spelling};
 
 /// `level>=warn`, `pool_name=tank`.
 #[derive(Clone, Debug)]
@@ -84,8 +84,14 @@ impl Comparison {
 impl Condition {
     /// `None` for a word without a comparison.
     pub(super) fn parse(catalogue: &Catalogue, word: &str) -> Result<Option<Condition>, FilterError> {
-        let Some((key, comparison, value)) = divide(word) else { return Ok(None) };
         let at_fault = |message: String| FilterError::new(format!("\"{word}\": {message}"));
+        if let Some((key, value)) = word.split_once("!~").or_else(|| word.split_once("!=~")) {
+            return Err(at_fault(format!("write !{key}~{value}")));
+        }
+        let Some((key, comparison, value)) = divide(word) else { return Ok(None) };
+        if let Some(value) = value.strip_prefix(['=', '~']) {
+            return Err(at_fault(format!("write {key}={value} for the whole text, {key}~{value} for a part of it")));
+        }
         let mut value = Pattern::new(value);
         let subject = match key {
             "" => return Err(at_fault("what is compared is missing".into())),
@@ -137,6 +143,25 @@ impl Condition {
             }
         };
         is != (self.comparison == Comparison::NotEqual)
+    }
+
+    /// Whether an event of this level can meet it; `None` when it does not ask for the level.
+    pub(super) fn holds_for_level(&self, level: Level) -> Option<bool> {
+        let Subject::Level(wanted) = &self.subject else { return None };
+        Some(self.comparison.accepts(level.cmp(wanted)) != (self.comparison == Comparison::NotEqual))
+    }
+
+    /// Whether an event of this kind can meet it; `None` when it does not ask for the kind.
+    pub(super) fn holds_for_kind(&self, kind: &Kind) -> Option<bool> {
+        let is = match &self.subject {
+            Subject::Category => self.comparison.matches(&self.value, kind.category()),
+            Subject::Kind if self.comparison == Comparison::Contains => {
+                self.comparison.matches(&self.value, kind.as_str())
+            }
+            Subject::Kind => self.value.matches_at_dots(kind.as_str()) || super::is_beyond_the_schema(&self.value),
+            _ => return None,
+        };
+        Some(is != (self.comparison == Comparison::NotEqual))
     }
 
     /// The field of a payload that it asks for.

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
 
 use super::{Pattern, condition::Comparison};
-use crate::event::{Catalogue, enumeration, is_redacted, json, spelling, unit::Unit};
+use crate::event::{
+    Catalogue, enumeration, is_redacted, json, spelling,
+    unit::{self, Unit},
+};
 
 /// What stands before a field's name where an event has something of that name too.
 const PREFIX: &str = "payload.";
@@ -107,8 +110,10 @@ fn compares(field: &FieldDescriptor, found: &Value, comparison: Comparison, valu
         Value::U32(n) => integer((*n).into()),
         Value::U64(n) => integer((*n).into()),
         // Read with the field's own precision, so that 0.1 equals 0.1.
-        Value::F32(n) => by_number(value.text().parse().ok().and_then(|wanted| n.partial_cmp(&wanted))),
-        Value::F64(n) => by_number(value.text().parse().ok().and_then(|wanted| n.partial_cmp(&wanted))),
+        Value::F32(n) => {
+            by_number(value.text().trim_end_matches('%').parse().ok().and_then(|wanted| n.partial_cmp(&wanted)))
+        }
+        Value::F64(n) => by_number(float(value.text()).and_then(|wanted| n.partial_cmp(&wanted))),
         Value::EnumNumber(n) => enum_is(field, *n, value),
         Value::Bytes(_) | Value::Message(_) | Value::List(_) | Value::Map(_) => false,
     }
@@ -126,6 +131,8 @@ fn enum_is(field: &FieldDescriptor, number: i32, value: &Pattern) -> bool {
 enum Wanted {
     Whole(i128),
     Float(f64),
+    /// Unix milliseconds; the field has them, or seconds.
+    Moment(i64),
 }
 
 impl Wanted {
@@ -134,13 +141,21 @@ impl Wanted {
         match self {
             Wanted::Whole(wanted) => Some(found.cmp(wanted)),
             Wanted::Float(wanted) => (found as f64).partial_cmp(wanted),
+            Wanted::Moment(wanted) => Some(unit::milliseconds(found).cmp(&i128::from(*wanted))),
         }
     }
 }
 
 fn whole_or_float(field: &FieldDescriptor, text: &str) -> Option<Wanted> {
-    let whole = text.parse().ok().or_else(|| Unit::of(field.name())?.parse(text));
-    whole.map(Wanted::Whole).or_else(|| text.parse().ok().map(Wanted::Float))
+    let unit = Unit::of(field.name());
+    let whole = text.parse().ok().or_else(|| unit?.parse(text));
+    let moment = || unit.filter(|unit| *unit == Unit::Time).and_then(|_| unit::parse_moment(text)).map(Wanted::Moment);
+    whole.map(Wanted::Whole).or_else(moment).or_else(|| float(text).map(Wanted::Float))
+}
+
+/// A percentage may be called one.
+fn float(text: &str) -> Option<f64> {
+    text.trim_end_matches('%').parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 /// Whether a value of this field could ever compare so.
@@ -159,7 +174,7 @@ fn fits(field: &FieldDescriptor, comparison: Comparison, value: &Pattern) -> boo
             let known = enumeration::number(&enumeration, value.text()).is_some();
             !comparison.is_by_order() && (is_glob || known || value.text().parse::<i32>().is_ok())
         }
-        Kind::Float | Kind::Double => value.text().parse::<f64>().is_ok(),
+        Kind::Float | Kind::Double => float(value.text()).is_some(),
         Kind::Bytes | Kind::Message(_) => false,
         _ => is_glob || whole_or_float(field, value.text()).is_some(),
     }
@@ -190,6 +205,11 @@ fn unknown(catalogue: &Catalogue, key: &str) -> String {
     let mut names: BTreeSet<String> = ["level", "category", "kind", "source", "id", "text"].map(str::to_owned).into();
     for subject in &catalogue.subjects {
         names.extend(subject.message.fields().map(|field| field.name().to_owned()));
+    }
+    match key {
+        "time" | "timestamp" | "since" | "until" => return "times are asked for by --since and --until".to_owned(),
+        "node" => return "one node's events are asked for by --node of rodent-controller".to_owned(),
+        _ => {}
     }
     let suggestion = spelling::suggestion(spelling::nearest(key, names.iter().map(String::as_str)));
     format!("no payload has a field \"{key}\" (metadata is asked for as meta.KEY){suggestion}")

@@ -134,6 +134,20 @@ fn floats_flags_and_map_entries_compare_in_their_own_way() {
 }
 
 #[test]
+fn times_and_percentages_are_compared_as_people_write_them() {
+    let payload = SecurityCertificatePayload { expiry_time: 1_793_836_800, ..Default::default() };
+    let certificate = event(EventLevel::Warn, payload);
+    for filter in ["expiry_time<2027-01-01", "expiry_time=2026-11-05T00:00:00Z", "expiry_time>=2026-11-05"] {
+        assert!(takes(filter, &certificate), "{filter}");
+    }
+    assert!(!takes("expiry_time>2026-11-06", &certificate));
+    let milliseconds = EventLossPayload { first_time: 1_793_836_800_000, ..Default::default() };
+    assert!(takes("first_time=2026-11-05", &event(EventLevel::Essential, milliseconds)));
+    let full = StoragePoolPayload { used_percent: 91.5, ..Default::default() };
+    assert!(takes("used_percent>90%", &event(EventLevel::Warn, full)));
+}
+
+#[test]
 fn a_field_named_like_one_of_the_event_is_asked_for_through_payload() {
     let transfer = StorageTransferPayload { source: "/srv/a".into(), ..Default::default() };
     let transfer = event(EventLevel::Info, transfer);
@@ -146,7 +160,7 @@ fn a_filter_that_can_take_nothing_is_refused_with_what_would_be_right() {
     for (filter, message) in [
         ("storage.pol", "no kind is called \"storage.pol\"; did you mean \"storage.pool\"?"),
         ("storage.pool.craeted", "no kind is called \"storage.pool.craeted\"; did you mean \"storage.pool.created\"?"),
-        ("weather", "no kind is called \"weather\""),
+        ("weather", "no kind is called \"weather\"; what sentences say is asked for by text~weather"),
         (
             "pol_name=tank",
             "\"pol_name=tank\": no payload has a field \"pol_name\" (metadata is asked for as meta.KEY); did you mean \"pool_name\"?",
@@ -163,7 +177,7 @@ fn a_filter_that_can_take_nothing_is_refused_with_what_would_be_right() {
         ("plasma.*", "no kind is called \"plasma.*\""),
         ("system,stroage", "no kind is called \"stroage\"; did you mean \"storage\"?"),
         ("storage.pool username=root", "no event of storage.pool has a field username"),
-        ("storage.pool !storage.*", "what the patterns take is all left out again"),
+        ("storage.pool !storage.*", "no kind meets what is asked of it; write `or` between alternatives"),
         (
             "lane=urgent",
             "\"lane=urgent\": an event does not say in which lane it lies: level>=error comes close, and payload.lane is that of a loss record",
@@ -172,7 +186,36 @@ fn a_filter_that_can_take_nothing_is_refused_with_what_would_be_right() {
         ("size_bytes~1", "\"size_bytes~1\": size_bytes is no text: ~ looks for a part of one"),
         ("level=warn or", "`or` stands between conditions: a condition is missing beside it"),
         ("or level=warn", "`or` stands between conditions: a condition is missing beside it"),
-        ("level=warn not", "`not` stands between conditions: a condition is missing beside it"),
+        ("level=warn not", "`not` stands before a condition: it is missing"),
+        ("level=warn and", "`and` stands between conditions: a condition is missing beside it"),
+        ("and level=warn", "`and` stands between conditions: a condition is missing beside it"),
+        ("level=warn and or storage", "`and` stands between conditions: a condition is missing beside it"),
+        ("storage and network", "no event is of two kinds, storage and network: write `or`, or a comma"),
+        ("level=warn level=error", "no level meets what is asked of it; write `or` between alternatives"),
+        ("category=storage network", "no kind meets what is asked of it; write `or` between alternatives"),
+        ("kind=storage.pool network", "no kind meets what is asked of it; write `or` between alternatives"),
+        (
+            "system.host.event_log_degradd",
+            "no kind is called \"system.host.event_log_degradd\"; did you mean \"system.host.event_log_degraded\"?",
+        ),
+        (
+            "pool_name==tank",
+            "\"pool_name==tank\": write pool_name=tank for the whole text, pool_name~tank for a part of it",
+        ),
+        ("pool_name!=~tank", "\"pool_name!=~tank\": write !pool_name~tank"),
+        ("pool_name!~tank", "\"pool_name!~tank\": write !pool_name~tank"),
+        ("||", "no kind is called \"||\"; write `or`"),
+        (
+            "level",
+            "no kind is called \"level\"; a comparison has no spaces in it and stands in quotes, for the shell: 'level=…'",
+        ),
+        ("warn", "no kind is called \"warn\"; a level is asked for by 'level>=warn'"),
+        (
+            "(storage",
+            "no kind is called \"(storage\"; there are no parentheses: write the alternatives out, with `or` between them",
+        ),
+        ("since=1h", "\"since=1h\": times are asked for by --since and --until"),
+        ("used_percent=nan", "\"used_percent=nan\": used_percent is a number, and \"nan\" is none"),
         ("graceful=maybe", "\"graceful=maybe\": graceful is true or false"),
         ("=tank", "\"=tank\": what is compared is missing"),
         ("pool_name=\"tank", "a quote is not closed: \" in: pool_name=\"tank"),
@@ -199,6 +242,9 @@ fn words_can_be_turned_round_and_filters_be_alternatives() {
         "network or storage.pool",
         "level>=error or pool_name=tank and level=warn",
         "storage.pool AND NOT pool_name=dozer",
+        "!!storage",
+        "network, storage",
+        "network,,storage",
         "!username=root",
     ] {
         assert!(takes(filter, &tank()), "{filter}");

@@ -5,7 +5,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{JsonError, read, typed};
 use crate::{
-    event::{Catalogue, Level, Metadata},
+    event::{
+        Catalogue, Level, Metadata,
+        unit::{self, Unit},
+    },
     schema::events::Event,
 };
 
@@ -42,6 +45,7 @@ fn insert(
     let field = message.get_field_by_name(name).or_else(|| message.get_field_by_json_name(name));
     let Some(field) = field else { return Err(read::unknown_field(message, name, at)) };
     let (name, kind) = (field.name().to_owned(), field.kind());
+    let value = &in_numbers(&name, &kind, value);
     let at = format!("{at}.{name}");
     let wrong = |what: &str| Err(JsonError::new(format!("{at}: {what}")));
     match (kind, rest) {
@@ -72,6 +76,21 @@ fn insert(
             Some(_) => wrong("it is given twice, and holds one value"),
         },
     }
+}
+
+/// Bytes, seconds and times may be written as people do: `1GiB`, `90s`, `2027-01-01`.
+fn in_numbers(name: &str, kind: &FieldKind, value: &str) -> String {
+    let is_integer = matches!(kind, FieldKind::Int32 | FieldKind::Int64 | FieldKind::Uint32 | FieldKind::Uint64);
+    let unit = Unit::of(name).filter(|_| is_integer && value.parse::<i128>().is_err());
+    let number = unit.and_then(|unit| match unit {
+        // Times that are named `…_at` are in milliseconds, others in seconds.
+        Unit::Time => {
+            let moment = unit::parse_moment(value)?;
+            Some(i128::from(if name.ends_with("_at") { moment } else { moment / 1000 }))
+        }
+        unit => unit.parse(value),
+    });
+    number.map_or_else(|| value.to_owned(), |number| number.to_string())
 }
 
 /// Everything but flags is read from text.

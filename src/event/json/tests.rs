@@ -271,6 +271,14 @@ fn pairs_make_an_event() {
     let printed = to_value(&EventView::from(&startup.expect("an event")), None, None);
     assert_eq!(printed["payload"].to_string(), r#"{"system_info":{"os.name":"Debian = 13"}}"#);
     assert!(pairs("system.shutdown", &[("graceful", "true")]).is_ok());
+    let words = [("pool_name", "tank"), ("size_bytes", "1.5TiB"), ("duration_seconds", "2h")];
+    let words = to_value(&EventView::from(&pairs("storage.pool.created", &words).expect("an event")), None, None);
+    assert_eq!(
+        (&words["payload"]["size_bytes"], &words["payload"]["duration_seconds"]),
+        (&(3u64 << 39).into(), &7200.into())
+    );
+    let time = pairs("security.certificate.expired", &[("expiry_time", "2026-11-05")]).expect("an event");
+    assert_eq!(to_value(&EventView::from(&time), None, None)["payload"]["expiry_time"], 1_793_836_800);
 
     let refusal = |kind, fields: &[_]| pairs(kind, fields).expect_err("no event").to_string();
     assert!(refusal("storage.pol", &[]).contains("did you mean \"storage.pool\"?"));
