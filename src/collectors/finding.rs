@@ -44,6 +44,11 @@ impl Finding {
         Finding::new(level, payload, component, action)
     }
 
+    /// What there is, at first sight.
+    pub(super) fn inventory(subject: &str, component: &str, detail: String) -> Finding {
+        Finding::host(Level::Info, SystemHostOperation::Inventory, subject, detail, component, "inventory")
+    }
+
     /// The same with one more word beside the payload; an empty one is left out.
     pub(super) fn with(mut self, key: &str, value: impl Into<String>) -> Finding {
         let value = value.into();

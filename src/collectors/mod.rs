@@ -3,7 +3,11 @@
 //! A collector takes snapshots, compares them and emits what changed; on a change that is none it emits nothing. At
 //! first sight bad states are events and the rest is one inventory event; what changed while the agent was down is
 //! reported once, from its [`Memory`]. It names the [`Emitter`], the host and events, nothing else.
+//!
+//! A new one is a folder with its `SPEC` and a type that is a [`driver::Domain`]: how to look, and what the difference of
+//! two looks comes to. The driver does the rest.
 
+mod driver;
 mod finding;
 mod network;
 mod pattern;
@@ -18,8 +22,8 @@ use std::{future::Future, pin::Pin};
 
 use tokio_util::sync::CancellationToken;
 
-pub use sight::{Sight, Sights};
-
+use self::finding::Finding;
+pub use self::sight::{Sight, Sights};
 use crate::{
     host::Host,
     pipeline::{EmitError, Emitter, Memory},
@@ -46,8 +50,11 @@ pub struct Spec {
 /// A running look at one domain.
 pub trait Collector: Send {
     /// Looks until `context.shutdown` is cancelled. The supervisor starts it again, with back-off, when it fails.
-    fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>>;
+    fn run(self: Box<Self>, context: Context) -> Run;
 }
+
+/// The run of a collector.
+pub type Run = Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>>;
 
 /// What a collector is handed.
 pub struct Context {
@@ -74,6 +81,17 @@ impl Context {
     /// It sees that. Told when it did not before.
     pub(crate) async fn sees(&self, what: &str) -> Result<(), CollectError> {
         Ok(self.sight.sees(&self.emitter, what).await?)
+    }
+
+    /// Emits what was found, in order.
+    async fn report(
+        &self,
+        findings: impl IntoIterator<Item = Finding, IntoIter: Send> + Send,
+    ) -> Result<(), CollectError> {
+        for finding in findings {
+            finding.emit(&self.emitter).await?;
+        }
+        Ok(())
     }
 }
 

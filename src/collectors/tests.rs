@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{ALL, Context, Sights};
+use super::{ALL, Collector, Context, Sights};
 use crate::{
     event::{EventView, Summary},
     event_log::{EventLog, Lane, Read, Reader, Settings},
@@ -29,16 +29,16 @@ const GROUP: &str = "root:x:0:\nalice:x:1000:\n";
 const SHADOW: &str = "root:*:20000:0:99999:7:::\nalice:$y$j9T$def:20001:0:99999:7:::\n";
 
 /// A machine made of files, and an agent's state.
-struct Machine {
+pub(super) struct Machine {
     root: TempDir,
-    state: TempDir,
+    pub(super) state: TempDir,
     /// Of the collector, as they stand in a file.
     settings: RefCell<&'static str>,
 }
 
 /// How a run of the collector ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Clean,
     /// The collector alone ends, as when it is turned off.
     Off,
@@ -46,7 +46,7 @@ enum End {
 }
 
 impl Machine {
-    fn new() -> Machine {
+    pub(super) fn new() -> Machine {
         let (root, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         Machine { root, state, settings: RefCell::default() }
     }
@@ -65,22 +65,24 @@ impl Machine {
 
     /// Runs a collector while `script` plays; gives every event of this run.
     async fn run(&self, name: &str, end: End, script: impl AsyncFnOnce(&mut Told)) -> Vec<String> {
-        let state = self.state.path().to_owned();
-        let log = tokio::task::spawn_blocking(move || EventLog::open(log_settings(&state)).unwrap()).await.unwrap();
-        let mut told = Told::new(&log);
-        let keeper = MemoryKeeper::new(self.state.path().join("memory"), log.clone());
-        let (shutdown, agent_stops) = <(CancellationToken, CancellationToken)>::default();
-        let (killed, collected) = <(CancellationToken, CancellationToken)>::default();
         let spec = ALL.iter().find(|spec| spec.name == name).unwrap();
-        let context = Context {
-            emitter: Emitter::new(log.clone(), Gate::open(), now).for_source(name),
-            host: Host::at(self.root.path()),
-            sight: Sights::new(keeper.memory("sight")).of(spec.name).await,
-            memory: keeper.memory(spec.name),
-            shutdown: shutdown.clone(),
-            agent_stops: agent_stops.clone(),
-        };
         let collector = (spec.build)(&mut Document::parse("settings", &self.settings.borrow()).root());
+        self.run_this(spec.name, collector, end, script).await
+    }
+
+    /// The same of one that is not in the list.
+    pub(super) async fn run_this(
+        &self,
+        name: &'static str,
+        collector: Box<dyn Collector>,
+        end: End,
+        script: impl AsyncFnOnce(&mut Told),
+    ) -> Vec<String> {
+        let log = self.log().await;
+        let mut told = Told::new(&log);
+        let (context, keeper) = self.context(name, &log).await;
+        let (shutdown, agent_stops) = (context.shutdown.clone(), context.agent_stops.clone());
+        let (killed, collected) = <(CancellationToken, CancellationToken)>::default();
         let collect = async {
             tokio::select! {
                 ended = collector.run(context) => ended.unwrap(),
@@ -100,10 +102,28 @@ impl Machine {
         tokio::task::spawn_blocking(move || log.close()).await.unwrap();
         told.lines()
     }
+
+    pub(super) async fn log(&self) -> EventLog {
+        let state = self.state.path().to_owned();
+        tokio::task::spawn_blocking(move || EventLog::open(log_settings(&state)).unwrap()).await.unwrap()
+    }
+
+    pub(super) async fn context(&self, name: &'static str, log: &EventLog) -> (Context, MemoryKeeper) {
+        let keeper = MemoryKeeper::new(self.state.path().join("memory"), log.clone());
+        let context = Context {
+            emitter: Emitter::new(log.clone(), Gate::open(), now).for_source(name),
+            host: Host::at(self.root.path()),
+            sight: Sights::new(keeper.memory("sight")).of(name).await,
+            memory: keeper.memory(name),
+            shutdown: CancellationToken::new(),
+            agent_stops: CancellationToken::new(),
+        };
+        (context, keeper)
+    }
 }
 
 /// What has come into the log: lines by time and identifier, for the lanes have no common order.
-struct Told {
+pub(super) struct Told {
     readers: [Reader; 2],
     events: BTreeMap<(i64, String), String>,
 }
@@ -118,7 +138,7 @@ impl Told {
     }
 
     /// Waits until this many events have come in all, and for a while after.
-    async fn reaches(&mut self, count: usize) {
+    pub(super) async fn reaches(&mut self, count: usize) {
         while self.events.len() < count {
             let [urgent, routine] = &self.readers;
             let ready = async {

@@ -1,87 +1,69 @@
-//! From one look at an interface to the next: which events that makes. Pure.
+//! From one look at the interfaces to the next: which events that makes. Pure.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::interface::{Interface, LinkState};
+use super::interface::{Interface, Known, LinkState};
 use crate::{
-    event::{Level, Metadata},
-    schema::events::{
-        NetworkInterfacePayload, SystemHostPayload, network_interface_payload::NetworkInterfaceOperation as Operation,
-        system_host_payload::SystemHostOperation,
-    },
+    collectors::finding::Finding,
+    event::Level,
+    schema::events::{NetworkInterfacePayload, network_interface_payload::NetworkInterfaceOperation as Operation},
 };
 
 /// The longest inventory, bytes; interfaces beyond it are only counted.
 const INVENTORY_BYTES_MAX: usize = 4096;
 
-/// An event to be.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Change {
-    pub(super) level: Level,
-    pub(super) payload: NetworkInterfacePayload,
-    pub(super) metadata: Metadata,
+/// What happened between two looks. Interfaces are told apart by the kernel's index, so that one may change its name; by
+/// name where some are only remembered. One that is excluded counts as absent: renamed out of the excluded names it appears.
+pub(super) fn diff(before: &Known, after: &Known) -> Vec<Finding> {
+    let by_name = before.values().any(|interface| interface.index == 0);
+    let (before, after) = (keyed(before, by_name), keyed(after, by_name));
+    let gone = before.iter().filter(|(key, _)| !after.contains_key(*key));
+    let gone = gone.flat_map(|(_, interface)| diff_one(Some(interface), None));
+    gone.chain(after.iter().flat_map(|(key, interface)| diff_one(before.get(key).copied(), Some(interface)))).collect()
 }
 
-/// What happened to one interface between two looks. An interface that is excluded counts as absent, so that one
-/// renamed out of the excluded names appears.
-pub(super) fn diff(before: Option<&Interface>, after: Option<&Interface>) -> Vec<Change> {
+fn keyed(known: &Known, by_name: bool) -> BTreeMap<(u32, &str), &Interface> {
+    let key = |name, interface: &Interface| if by_name { (0, name) } else { (interface.index, "") };
+    known.iter().map(|(name, interface)| (key(name.as_str(), interface), interface)).collect()
+}
+
+fn diff_one(before: Option<&Interface>, after: Option<&Interface>) -> Vec<Finding> {
     match (before, after) {
         (None, None) => Vec::new(),
         (None, Some(after)) => {
-            let mut changes = vec![change(Level::Info, Operation::Added, after)];
-            changes.extend(after.addresses.iter().map(|ip| address(Operation::AddressAdded, after, ip)));
-            changes
+            let mut findings = vec![finding(Level::Info, payload(Operation::Added, after))];
+            findings.extend(after.addresses.iter().map(|ip| address(Operation::AddressAdded, after, ip)));
+            findings
         }
         (Some(before), None) => {
             let gone = Interface { state: LinkState::Disabled, ..before.clone() };
-            let mut changes: Vec<_> =
+            let mut findings: Vec<_> =
                 before.addresses.iter().map(|ip| address(Operation::AddressRemoved, &gone, ip)).collect();
             // A device that is pulled out or dies is news; software interfaces come and go.
             let level = if before.hardware { Level::Warn } else { Level::Info };
-            changes.push(change(level, Operation::Removed, &gone));
-            changes
+            findings.push(finding(level, payload(Operation::Removed, &gone)));
+            findings
         }
         (Some(before), Some(after)) => {
-            let mut changes = Vec::from_iter(configured(before, after));
-            changes.extend(link(before, after));
+            let mut findings = Vec::from_iter(configured(before, after));
+            findings.extend(link(before, after));
             let gone = before.addresses.difference(&after.addresses);
-            changes.extend(gone.map(|ip| address(Operation::AddressRemoved, after, ip)));
+            findings.extend(gone.map(|ip| address(Operation::AddressRemoved, after, ip)));
             let new = after.addresses.difference(&before.addresses);
-            changes.extend(new.map(|ip| address(Operation::AddressAdded, after, ip)));
-            changes
+            findings.extend(new.map(|ip| address(Operation::AddressAdded, after, ip)));
+            findings
         }
     }
 }
 
-/// What happened while nobody looked. Of what was left out then only faults are told: it may have been there all along.
-pub(super) fn diff_remembered(
-    before: &BTreeMap<String, Interface>,
-    was_left_out: impl Fn(&str) -> bool,
-    after: BTreeMap<&str, &Interface>,
-) -> Vec<Change> {
-    let is_first_sight = |name: &str| !before.contains_key(name) && was_left_out(name);
-    let (first_seen, followed): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        after.into_iter().partition(|(name, _)| is_first_sight(name));
-    let mut changes = diff_by_name(before, &followed);
-    changes.extend(faults(&first_seen));
-    changes
-}
-
-/// Interfaces are told apart by name: the kernel's indexes do not outlive a boot.
-fn diff_by_name(before: &BTreeMap<String, Interface>, after: &BTreeMap<&str, &Interface>) -> Vec<Change> {
-    let gone = before.iter().filter(|(name, _)| !after.contains_key(name.as_str()));
-    let gone = gone.flat_map(|(_, interface)| diff(Some(interface), None));
-    gone.chain(after.iter().flat_map(|(name, interface)| diff(before.get(*name), Some(interface)))).collect()
-}
-
 /// Bad states at first sight: enabled hardware without carrier.
-pub(super) fn faults(interfaces: &BTreeMap<&str, &Interface>) -> Vec<Change> {
+pub(super) fn faults(interfaces: &Known) -> Vec<Finding> {
     let bad = interfaces.values().filter(|interface| interface.hardware && interface.state == LinkState::NoCarrier);
-    bad.map(|interface| change(Level::Warn, Operation::Down, interface)).collect()
+    bad.map(|interface| finding(Level::Warn, payload(Operation::Down, interface))).collect()
 }
 
 /// What there is, in one line.
-pub(super) fn inventory(interfaces: &BTreeMap<&str, &Interface>) -> SystemHostPayload {
+pub(super) fn inventory(interfaces: &Known) -> String {
     let plural = if interfaces.len() == 1 { "" } else { "s" };
     let mut detail = format!("{} interface{plural}", interfaces.len());
     for (place, interface) in interfaces.values().enumerate() {
@@ -93,63 +75,54 @@ pub(super) fn inventory(interfaces: &BTreeMap<&str, &Interface>) -> SystemHostPa
         }
         detail.push_str(&item);
     }
-    SystemHostPayload {
-        subject: "network".into(),
-        detail,
-        operation: SystemHostOperation::Inventory.into(),
+    detail
+}
+
+fn configured(before: &Interface, after: &Interface) -> Option<Finding> {
+    let mut told = payload(Operation::Configured, after);
+    if before.name != after.name {
+        told.previous_name.clone_from(&before.name);
+    }
+    if before.mac != after.mac {
+        told.previous_mac_address.clone_from(&before.mac);
+    }
+    if before.mtu != after.mtu {
+        (told.mtu, told.previous_mtu) = (after.mtu, before.mtu);
+    }
+    let same = (&before.name, &before.mac, before.mtu) == (&after.name, &after.mac, after.mtu);
+    (!same).then(|| finding(Level::Info, told))
+}
+
+fn link(before: &Interface, after: &Interface) -> Option<Finding> {
+    let (level, operation) = match (before.state, after.state) {
+        (old, new) if old == new => return None,
+        (_, LinkState::Up) => (Level::Info, Operation::Up),
+        (LinkState::Up, _) => (Level::Warn, Operation::Down),
+        _ => (Level::Info, Operation::LinkChanged),
+    };
+    Some(finding(level, payload(operation, after)))
+}
+
+fn address(operation: Operation, interface: &Interface, ip: &IpAddr) -> Finding {
+    let payload = NetworkInterfacePayload { ip_address: ip.to_string(), ..payload(operation, interface) };
+    finding(Level::Info, payload)
+}
+
+fn payload(operation: Operation, interface: &Interface) -> NetworkInterfacePayload {
+    NetworkInterfacePayload {
+        interface_name: interface.name.clone(),
+        mac_address: interface.mac.clone(),
+        is_up: interface.state == LinkState::Up,
+        operation: operation.into(),
+        link_state: interface.state.text().into(),
         ..Default::default()
     }
 }
 
-fn configured(before: &Interface, after: &Interface) -> Option<Change> {
-    let mut told = change(Level::Info, Operation::Configured, after);
-    if before.name != after.name {
-        told.payload.previous_name.clone_from(&before.name);
-    }
-    if before.mac != after.mac {
-        told.payload.previous_mac_address.clone_from(&before.mac);
-    }
-    if before.mtu != after.mtu {
-        (told.payload.mtu, told.payload.previous_mtu) = (after.mtu, before.mtu);
-    }
-    let same = (&before.name, &before.mac, before.mtu) == (&after.name, &after.mac, after.mtu);
-    (!same).then_some(told)
-}
-
-fn link(before: &Interface, after: &Interface) -> Option<Change> {
-    match (before.state, after.state) {
-        (old, new) if old == new => None,
-        (_, LinkState::Up) => Some(change(Level::Info, Operation::Up, after)),
-        (LinkState::Up, _) => Some(change(Level::Warn, Operation::Down, after)),
-        _ => Some(change(Level::Info, Operation::LinkChanged, after)),
-    }
-}
-
-fn address(operation: Operation, interface: &Interface, ip: &IpAddr) -> Change {
-    let mut change = change(Level::Info, operation, interface);
-    change.payload.ip_address = ip.to_string();
-    change
-}
-
-fn change(level: Level, operation: Operation, interface: &Interface) -> Change {
-    Change {
-        level,
-        payload: NetworkInterfacePayload {
-            interface_name: interface.name.clone(),
-            ip_address: String::new(),
-            mac_address: interface.mac.clone(),
-            is_up: interface.state == LinkState::Up,
-            operation: operation.into(),
-            link_state: interface.state.text().into(),
-            ..Default::default()
-        },
-        metadata: Metadata::from([("component".into(), "network".into()), ("action".into(), action(operation))]),
-    }
-}
-
-/// The operation's name without the schema's prefix, in lower case.
-fn action(operation: Operation) -> String {
-    operation.as_str_name().trim_start_matches("NETWORK_INTERFACE_OPERATION_").to_lowercase()
+/// Its action is the operation's name without the schema's prefix, in lower case.
+fn finding(level: Level, payload: NetworkInterfacePayload) -> Finding {
+    let action = payload.operation().as_str_name().trim_start_matches("NETWORK_INTERFACE_OPERATION_").to_lowercase();
+    Finding::new(level, payload, "network", &action)
 }
 
 #[cfg(test)]
@@ -158,7 +131,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        collectors::network::interface::Interfaces,
+        collectors::{
+            driver::compare,
+            network::{Settings, interface::Interfaces, watch::Watch},
+            pattern::Patterns,
+        },
         host::netlink::{Address, Link, Message},
     };
 
@@ -177,27 +154,39 @@ mod tests {
         })
     }
 
+    fn indexed(index: u32, message: Message) -> Message {
+        let Message::Link(link) = message else { unreachable!() };
+        Message::Link(Link { index, ..link })
+    }
+
     fn address(ip: &str, tentative: bool) -> Address {
         Address { index: 2, ip: ip.parse().unwrap(), tentative }
     }
 
-    /// What each message makes of what was before it.
-    fn story(messages: &[Message]) -> Vec<(Level, Operation, String)> {
-        let mut interfaces = Interfaces::default();
-        let mut told = Vec::new();
-        for message in messages {
-            let (before, after) = interfaces.apply(message);
-            for change in diff(before.as_ref(), after.as_ref()) {
-                told.push((change.level, change.payload.operation(), change.payload.ip_address));
-            }
-        }
-        told
+    fn all(interfaces: &Interfaces) -> Known {
+        interfaces.without(&Patterns::new(Vec::new()))
     }
 
-    fn sentence(change: &Change) -> String {
-        let payload = crate::schema::Payload::into_event_payload(change.payload.clone());
-        let event = crate::schema::events::Event { event_payload: Some(payload), ..Default::default() };
-        crate::event::Summary::of(&crate::event::EventView::from(&event)).text
+    fn dump(messages: &[Message]) -> Known {
+        all(&Interfaces::from_dump(messages))
+    }
+
+    /// What a message makes of what was before it.
+    fn step(interfaces: &mut Interfaces, message: &Message) -> Vec<Finding> {
+        let before = all(interfaces);
+        interfaces.apply(message);
+        diff(&before, &all(interfaces))
+    }
+
+    /// The same of each of several.
+    fn story(messages: &[Message]) -> Vec<(Level, Operation, String)> {
+        let mut interfaces = Interfaces::default();
+        let findings: Vec<_> = messages.iter().flat_map(|message| step(&mut interfaces, message)).collect();
+        findings.iter().map(|finding| (finding.level, told(finding).operation(), told(finding).ip_address)).collect()
+    }
+
+    fn told(finding: &Finding) -> NetworkInterfacePayload {
+        finding.payload()
     }
 
     #[test]
@@ -212,8 +201,7 @@ mod tests {
             Message::Link(Link { mtu: Some(9000), mac: Some("52:54:00:00:00:01".into()), ..eth0 }),
             Message::LinkGone(2),
         ] {
-            let (before, after) = interfaces.apply(&message);
-            read.extend(diff(before.as_ref(), after.as_ref()).iter().map(sentence));
+            read.extend(step(&mut interfaces, &message).iter().map(Finding::sentence));
         }
         assert_eq!(
             read,
@@ -280,56 +268,48 @@ mod tests {
     fn a_renamed_interface_is_configured_and_tells_its_old_name() {
         let mut interfaces = Interfaces::default();
         interfaces.apply(&link("eth0", true, true));
-        let (before, after) = interfaces.apply(&link("lan0", true, true));
-        let changes = diff(before.as_ref(), after.as_ref());
-        let [change] = changes.as_slice() else { panic!("{changes:?}") };
-        assert_eq!(change.payload.operation(), Operation::Configured);
-        assert_eq!(change.payload.interface_name, "lan0");
-        assert_eq!(sentence(change), "Interface lan0 was reconfigured: its name was eth0");
+        let findings = step(&mut interfaces, &link("lan0", true, true));
+        let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+        assert_eq!(told(finding).operation(), Operation::Configured);
+        assert_eq!(told(finding).interface_name, "lan0");
+        assert_eq!(finding.sentence(), "Interface lan0 was reconfigured: its name was eth0");
     }
 
     #[test]
     fn only_enabled_hardware_without_a_carrier_is_a_fault_at_first_sight() {
-        let of = |message: Message| Interfaces::from_dump(&[message]);
-        assert_eq!(faults(&of(link("eth0", true, false)).by_name()).len(), 1);
-        assert_eq!(faults(&of(link("eth0", false, false)).by_name()).len(), 0);
+        let of = |message: Message| dump(&[message]);
+        assert_eq!(faults(&of(link("eth0", true, false))).len(), 1);
+        assert_eq!(faults(&of(link("eth0", false, false))).len(), 0);
         let Message::Link(bridge) = link("br0", true, false) else { unreachable!() };
         let bridge = Message::Link(Link { kind: Some("bridge".into()), ..bridge });
-        assert_eq!(faults(&of(bridge).by_name()).len(), 0);
+        assert_eq!(faults(&of(bridge)).len(), 0);
     }
 
     #[test]
     fn what_was_excluded_before_is_no_news_but_its_faults_are() {
-        let of = |name: &str, carrier| {
-            let interfaces = Interfaces::from_dump(&[link(name, true, carrier)]);
-            interfaces.by_name().into_values().next().cloned().unwrap()
-        };
-        let (well, broken, new) = (of("lan0", true), of("lan1", false), of("eth9", true));
-        let after = BTreeMap::from([("lan0", &well), ("lan1", &broken), ("eth9", &new)]);
-        let told = |was_left_out: &dyn Fn(&str) -> bool| -> Vec<_> {
-            let changes = diff_remembered(&BTreeMap::new(), was_left_out, after.clone());
-            changes.iter().map(|it| (it.payload.interface_name.clone(), it.payload.operation())).collect()
+        let patterns = |text: &str| Patterns::new(vec![text.to_owned()]);
+        let domain = Watch::new(Settings { exclude: patterns("lo") });
+        let after = dump(&[
+            indexed(1, link("lan0", true, true)),
+            indexed(2, link("lan1", true, false)),
+            indexed(3, link("eth9", true, true)),
+        ]);
+        let compared = |exclude: &str| -> Vec<_> {
+            let findings = compare(&domain, Some(&Known::new()), Some(&patterns(exclude)), &after);
+            findings.iter().map(|finding| (told(finding).interface_name, told(finding).operation())).collect()
         };
         let expected = [("eth9".to_owned(), Operation::Added), ("lan1".to_owned(), Operation::Down)];
-        assert_eq!(told(&|name| name.starts_with("lan")), expected);
-        assert_eq!(told(&|_| false).len(), 3, "what was left out is not known of older memories");
-        let before = BTreeMap::from([("lan0".to_owned(), broken.clone())]);
-        let changes = diff_remembered(&before, |_| true, BTreeMap::from([("lan0", &well)]));
-        assert!(!changes.is_empty(), "what is remembered was not left out");
+        assert_eq!(compared("lan*"), expected);
+        assert_eq!(compared("veth*").len(), 3, "they were not left out");
     }
 
     #[test]
     fn the_inventory_names_every_interface_until_it_is_too_long() {
         let mut interfaces = Interfaces::from_dump(&[link("eth0", true, true)]);
         interfaces.apply(&Message::Address(address("10.0.0.5", false)));
-        assert_eq!(inventory(&interfaces.by_name()).detail, "1 interface; eth0 up 10.0.0.5");
-        let many: Vec<_> = (0..1000)
-            .map(|index| {
-                let Message::Link(link) = link(&format!("eth{index}"), true, true) else { unreachable!() };
-                Message::Link(Link { index, ..link })
-            })
-            .collect();
-        let detail = inventory(&Interfaces::from_dump(&many).by_name()).detail;
+        assert_eq!(inventory(&all(&interfaces)), "1 interface; eth0 up 10.0.0.5");
+        let many: Vec<_> = (0..1000).map(|index| indexed(index, link(&format!("eth{index}"), true, true))).collect();
+        let detail = inventory(&dump(&many));
         assert!(detail.len() < INVENTORY_BYTES_MAX + 32 && detail.ends_with(" more"), "{detail}");
     }
 
@@ -338,15 +318,16 @@ mod tests {
             name in "[a-z]{1,3}", mac in "[0-9a-f]{0,2}", mtu in 0_u32..3, hardware in any::<bool>(), state in 0..4,
             addresses in prop::collection::btree_set(any::<u8>().prop_map(|last| IpAddr::from([10, 0, 0, last])), 0..4),
         ) -> Interface {
+            let index = 0;
             let states = [LinkState::Disabled, LinkState::NoCarrier, LinkState::Dormant, LinkState::Up];
-            Interface { name, mac, mtu, hardware, state: states[usize::try_from(state).unwrap()], addresses }
+            Interface { index, name, mac, mtu, hardware, state: states[usize::try_from(state).unwrap()], addresses }
         }
     }
 
     proptest! {
         #[test]
         fn what_did_not_change_makes_no_event(interface in any_interface()) {
-            prop_assert_eq!(diff(Some(&interface), Some(&interface)), Vec::new());
+            prop_assert_eq!(diff_one(Some(&interface), Some(&interface)), Vec::new());
         }
 
         #[test]
@@ -357,9 +338,9 @@ mod tests {
 
         #[test]
         fn the_last_state_told_is_the_state(before in any_interface(), after in any_interface()) {
-            let changes = diff(Some(&before), Some(&after));
-            prop_assert!(changes.iter().all(|change| change.payload.is_up == (after.state == LinkState::Up)));
-            let toggled = changes.iter().filter(|change| matches!(change.payload.operation(), Operation::Up | Operation::Down));
+            let findings = diff_one(Some(&before), Some(&after));
+            prop_assert!(findings.iter().all(|finding| told(finding).is_up == (after.state == LinkState::Up)));
+            let toggled = findings.iter().filter(|it| matches!(told(it).operation(), Operation::Up | Operation::Down));
             let expected = usize::from((before.state == LinkState::Up) != (after.state == LinkState::Up));
             prop_assert_eq!(toggled.count(), expected);
         }

@@ -7,7 +7,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::netlink::{Link, Message};
+use crate::{
+    collectors::pattern::Patterns,
+    host::netlink::{Link, Message},
+};
 
 /// The most interfaces that are followed; what comes beyond is not looked at.
 pub(super) const INTERFACES_MAX: usize = 4096;
@@ -56,6 +59,9 @@ impl LinkState {
 /// One interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Interface {
+    /// The kernel's number of it, which does not outlive a boot: 0 of one that is only remembered.
+    #[serde(skip)]
+    pub(super) index: u32,
     pub(super) name: String,
     /// Empty when it has none.
     pub(super) mac: String,
@@ -71,6 +77,7 @@ pub(super) struct Interface {
 impl Interface {
     fn new(link: &Link) -> Option<Interface> {
         let mut interface = Interface {
+            index: link.index,
             name: link.name.clone()?,
             mac: String::new(),
             mtu: 0,
@@ -98,6 +105,9 @@ impl Interface {
     }
 }
 
+/// Interfaces by name.
+pub(super) type Known = BTreeMap<String, Interface>;
+
 /// All interfaces, by the kernel's index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Interfaces(BTreeMap<u32, Interface>);
@@ -112,29 +122,26 @@ impl Interfaces {
         interfaces
     }
 
-    /// Takes a message in; gives the interface that it is about as it was before and as it is after.
-    pub(super) fn apply(&mut self, message: &Message) -> (Option<Interface>, Option<Interface>) {
-        let index = message.index();
-        let before = self.0.get(&index).cloned();
+    /// Takes a message in.
+    pub(super) fn apply(&mut self, message: &Message) {
         match message {
             Message::Link(link) => self.apply_link(link),
             Message::LinkGone(index) => _ = self.0.remove(index),
             // Not usable yet, and perhaps never; or in use, and checked again after the link was down.
             Message::Address(address) if address.tentative => {}
             Message::Address(address) => {
-                if let Some(interface) = self.0.get_mut(&index)
+                if let Some(interface) = self.0.get_mut(&address.index)
                     && interface.addresses.len() < ADDRESSES_MAX
                 {
                     interface.addresses.insert(address.ip);
                 }
             }
             Message::AddressGone(address) => {
-                if let Some(interface) = self.0.get_mut(&index) {
+                if let Some(interface) = self.0.get_mut(&address.index) {
                     interface.addresses.remove(&address.ip);
                 }
             }
         }
-        (before, self.0.get(&index).cloned())
     }
 
     fn apply_link(&mut self, link: &Link) {
@@ -147,17 +154,9 @@ impl Interfaces {
         }
     }
 
-    pub(super) fn get(&self, index: u32) -> Option<&Interface> {
-        self.0.get(&index)
-    }
-
-    /// Of both, each once.
-    pub(super) fn indexes_with(&self, other: &Interfaces) -> BTreeSet<u32> {
-        self.0.keys().chain(other.0.keys()).copied().collect()
-    }
-
-    /// In the order of their names.
-    pub(super) fn by_name(&self) -> BTreeMap<&str, &Interface> {
-        self.0.values().map(|interface| (interface.name.as_str(), interface)).collect()
+    /// Those whose names these patterns do not match.
+    pub(super) fn without(&self, exclude: &Patterns) -> Known {
+        let others = self.0.values().filter(|interface| !exclude.matches(&interface.name));
+        others.map(|interface| (interface.name.clone(), interface.clone())).collect()
     }
 }

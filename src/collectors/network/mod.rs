@@ -12,9 +12,11 @@ mod interface;
 #[cfg(feature = "kernel")]
 mod watch;
 
-use std::{future::Future, pin::Pin};
-
-use super::{CollectError, Collector, Context, Spec, pattern::Patterns};
+#[cfg(not(feature = "kernel"))]
+use super::CollectError;
+#[cfg(feature = "kernel")]
+use super::driver::Driver;
+use super::{Collector, Context, Run, Spec, pattern::Patterns};
 use crate::settings::Table;
 
 pub(super) const SPEC: Spec = Spec {
@@ -46,19 +48,12 @@ struct Network {
 
 impl Collector for Network {
     #[cfg(feature = "kernel")]
-    fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
-        Box::pin(async move {
-            let shutdown = context.shutdown.clone();
-            // Dropped wherever it stands: what was emitted and not yet remembered is found again at the next start.
-            tokio::select! {
-                () = shutdown.cancelled() => Ok(()),
-                ended = watch::watch(self.settings, context) => ended,
-            }
-        })
+    fn run(self: Box<Self>, context: Context) -> Run {
+        Box::pin(Driver::new(context, SPEC.name).with(watch::Watch::new(self.settings)).run())
     }
 
     #[cfg(not(feature = "kernel"))]
-    fn run(self: Box<Self>, _: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
+    fn run(self: Box<Self>, _: Context) -> Run {
         let _ = self.settings.exclude;
         Box::pin(async { Err(CollectError::Absent("this build was made without the feature `kernel`".into())) })
     }

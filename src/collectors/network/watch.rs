@@ -1,132 +1,99 @@
-//! The look at the kernel: subscribe, list, compare, follow.
+//! The interfaces as a domain: subscribed to, listed, followed.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
+use std::future::pending;
 
 use super::{
     Settings,
-    change::{Change, diff, diff_remembered, faults, inventory},
-    interface::{Interface, Interfaces},
+    change::{diff, faults, inventory},
+    interface::{Interfaces, Known},
 };
 use crate::{
-    collectors::{CollectError, Context, pattern::Patterns},
-    event::{Level, Metadata},
+    collectors::{CollectError, Context, driver::Domain, finding::Finding, pattern::Patterns},
     host::netlink::{self, Message, Monitor, NetlinkError, Notice},
 };
 
-/// What survives a restart of the agent: the interfaces that are not excluded, by name.
-#[derive(Deserialize)]
-struct Remembered {
-    interfaces: BTreeMap<String, Interface>,
-    /// What was excluded; not known of memories of older agents.
-    exclude: Option<Patterns>,
-}
-
-#[derive(Serialize)]
-struct Remember<'a> {
-    interfaces: BTreeMap<&'a str, &'a Interface>,
-    exclude: &'a Patterns,
-}
-
-struct Watch {
+/// The look at the kernel.
+pub(super) struct Watch {
     settings: Settings,
-    context: Context,
+    /// None while nothing is subscribed to: then they are listed anew.
+    monitor: Option<Monitor>,
     interfaces: Interfaces,
-}
-
-/// Looks until dropped.
-pub(super) async fn watch(settings: Settings, context: Context) -> Result<(), CollectError> {
-    if !context.host.is_live() {
-        return Err(CollectError::Absent("network interfaces are only those of the running machine".into()));
-    }
-    // Before the list, so that nothing falls between.
-    let mut monitor = Monitor::subscribe().map_err(absent_or_failed)?;
-    let interfaces = list().await?;
-    let mut watch = Watch { settings, context, interfaces };
-    watch.begin().await?;
-    loop {
-        match monitor.next().await.map_err(absent_or_failed)? {
-            Notice::Changed(message) => watch.follow(&message).await?,
-            Notice::Overrun => watch.compare(list().await?).await?,
-        }
-    }
+    /// What the next look takes in; without one it lists.
+    message: Option<Message>,
 }
 
 impl Watch {
-    /// First sight, or what changed since the agent last ran.
-    async fn begin(&self) -> Result<(), CollectError> {
-        let memory = self.context.memory.clone();
-        let remembered = tokio::task::spawn_blocking(move || memory.recall::<Remembered>()).await.unwrap_or_default();
-        let visible = self.visible();
-        let changes = match remembered {
-            Some(Remembered { interfaces, exclude }) => {
-                let was_left_out = |name: &str| exclude.as_ref().is_some_and(|patterns| patterns.matches(name));
-                diff_remembered(&self.still_included(interfaces), was_left_out, visible.clone())
-            }
-            None => {
-                let metadata =
-                    Metadata::from([("component".into(), "network".into()), ("action".into(), "inventory".into())]);
-                self.context.emitter.system_host(Level::Info, inventory(&visible), metadata).await?;
-                faults(&visible)
-            }
-        };
-        self.emit(changes).await?;
-        self.remember();
-        Ok(())
+    pub(super) fn new(settings: Settings) -> Watch {
+        Watch { settings, monitor: None, interfaces: Interfaces::default(), message: None }
     }
 
-    async fn follow(&mut self, message: &Message) -> Result<(), CollectError> {
-        let (before, after) = self.interfaces.apply(message);
-        self.report(diff(self.included(before.as_ref()), self.included(after.as_ref()))).await
-    }
-
-    async fn compare(&mut self, after: Interfaces) -> Result<(), CollectError> {
-        let before = std::mem::replace(&mut self.interfaces, after);
-        let indexes = before.indexes_with(&self.interfaces).into_iter();
-        let changes =
-            indexes.flat_map(|index| diff(self.included(before.get(index)), self.included(self.interfaces.get(index))));
-        self.report(changes.collect()).await
-    }
-
-    async fn report(&self, changes: Vec<Change>) -> Result<(), CollectError> {
-        if !changes.is_empty() {
-            self.emit(changes).await?;
-            self.remember();
+    async fn list(&mut self) -> Result<Interfaces, NetlinkError> {
+        if self.monitor.is_none() {
+            // Before the list, so that nothing falls between.
+            self.monitor = Some(Monitor::subscribe()?);
         }
-        Ok(())
-    }
-
-    async fn emit(&self, changes: Vec<Change>) -> Result<(), CollectError> {
-        for Change { level, payload, metadata } in changes {
-            self.context.emitter.network_interface(level, payload, metadata).await?;
+        let listed = netlink::dump().await;
+        if listed.is_err() {
+            // What is signalled now would be taken for all there is.
+            self.monitor = None;
         }
-        Ok(())
-    }
-
-    fn remember(&self) {
-        self.context.memory.remember(&Remember { interfaces: self.visible(), exclude: &self.settings.exclude });
-    }
-
-    fn visible(&self) -> BTreeMap<&str, &Interface> {
-        let mut interfaces = self.interfaces.by_name();
-        interfaces.retain(|name, _| !self.settings.exclude.matches(name));
-        interfaces
-    }
-
-    /// Less what has been excluded since: it is not gone.
-    fn still_included(&self, mut interfaces: BTreeMap<String, Interface>) -> BTreeMap<String, Interface> {
-        interfaces.retain(|name, _| !self.settings.exclude.matches(name));
-        interfaces
-    }
-
-    fn included<'a>(&self, interface: Option<&'a Interface>) -> Option<&'a Interface> {
-        interface.filter(|interface| !self.settings.exclude.matches(&interface.name))
+        Ok(Interfaces::from_dump(&listed?))
     }
 }
 
-async fn list() -> Result<Interfaces, CollectError> {
-    Ok(Interfaces::from_dump(&netlink::dump().await.map_err(absent_or_failed)?))
+impl Domain for Watch {
+    const NAME: &'static str = "interfaces";
+
+    type Known = Known;
+
+    /// What is excluded.
+    type Choice = Patterns;
+
+    fn choice(&self) -> Patterns {
+        self.settings.exclude.clone()
+    }
+
+    fn split(known: Known, exclude: &Patterns) -> (Known, Option<Known>) {
+        let (left_out, taken) = known.into_iter().partition(|(name, _)| exclude.matches(name));
+        (taken, Some(left_out))
+    }
+
+    /// One message a look, so that a carrier that is away for a moment is seen to go and to come.
+    async fn look(&mut self, context: &Context, _: Option<&Known>) -> Result<Option<Known>, CollectError> {
+        if !context.host.is_live() {
+            return Err(CollectError::Absent("network interfaces are only those of the running machine".into()));
+        }
+        match self.message.take() {
+            Some(message) => self.interfaces.apply(&message),
+            None => self.interfaces = self.list().await.map_err(absent_or_failed)?,
+        }
+        Ok(Some(self.interfaces.without(&self.settings.exclude)))
+    }
+
+    fn first_sight(&self, known: &Known) -> Vec<Finding> {
+        faults(known)
+    }
+
+    fn diff(&self, before: &Known, after: &Known) -> Vec<Finding> {
+        diff(before, after)
+    }
+
+    fn inventory(&self, known: &Known) -> String {
+        inventory(known)
+    }
+
+    async fn wake(&mut self, _: &Context) -> Result<(), CollectError> {
+        let Some(monitor) = &mut self.monitor else { return pending().await };
+        match monitor.next().await {
+            Ok(Notice::Changed(message)) => self.message = Some(message),
+            Ok(Notice::Overrun) => {}
+            Err(error) => {
+                self.monitor = None;
+                return Err(absent_or_failed(error));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn absent_or_failed(error: NetlinkError) -> CollectError {
