@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    gauge::Spaces,
     mount_rule::can_fill_up,
     mounts::{Mounts, Place},
 };
@@ -36,8 +37,8 @@ pub(super) enum Fill {
     Exceeded,
 }
 
-/// The states by mount point; what is not in it is normal.
-pub(super) type Fills = BTreeMap<String, Fill>;
+/// The states of file systems; what is not in it is normal.
+pub(super) type Fills = BTreeMap<Place, Fill>;
 
 impl Thresholds {
     /// Reads the table `capacity`.
@@ -118,40 +119,39 @@ pub(super) fn measured(mounts: &Mounts) -> Vec<&Place> {
     by_device.into_values().collect()
 }
 
-/// The states that follow from what was measured, and what to tell. A file system that gave no answer keeps its state;
-/// one that is no longer mounted loses it, and that is told: else it would be over its limit for ever.
-pub(super) fn diff(
-    before: &Fills,
-    measured: &[&Place],
-    spaces: &BTreeMap<String, Space>,
-    thresholds: &Thresholds,
-) -> (Fills, Vec<Finding>) {
-    let (mut fills, mut findings) = (Fills::new(), Vec::new());
-    for place in measured {
-        let fill = before.get(&place.mountpoint).copied().unwrap_or_default();
-        let space = spaces.get(&place.mountpoint);
-        let percent = space.and_then(Space::used_percent);
-        let next = percent.map_or(fill, |percent| thresholds.next(fill, percent));
-        if let (true, Some(space), Some(percent)) = (next != fill, space, percent) {
-            let payload = payload(&place.mountpoint, next, thresholds);
-            let payload = UsageThresholdPayload {
-                current_value: percentage(percent),
-                used_bytes: space.used_bytes,
-                available_bytes: space.available_bytes,
-                ..payload
-            };
-            findings.push(Finding::new(next.level(), payload, COMPONENT, next.name()).with("source", &place.source));
-        }
-        if next != Fill::Normal {
-            fills.insert(place.mountpoint.clone(), next);
-        }
-    }
-    let is_measured = |mountpoint: &&String| measured.iter().any(|place| place.mountpoint == **mountpoint);
-    let gone = before.keys().filter(|mountpoint| !is_measured(mountpoint));
-    findings.extend(gone.map(|mountpoint| {
-        Finding::new(Level::Info, payload(mountpoint, Fill::Normal, thresholds), COMPONENT, "unmounted")
-    }));
-    (fills, findings)
+/// The states that follow from what was measured. A file system that gave no answer keeps its state; one that is no longer
+/// mounted loses it.
+pub(super) fn next(before: Option<&Fills>, measured: &[&Place], spaces: &Spaces, thresholds: &Thresholds) -> Fills {
+    let next = |place: &Place| {
+        let fill = before.and_then(|before| before.get(place)).copied().unwrap_or_default();
+        let percent = spaces.get(place).and_then(Space::used_percent);
+        percent.map_or(fill, |percent| thresholds.next(fill, percent))
+    };
+    let fills = measured.iter().map(|&place| (place.clone(), next(place)));
+    fills.filter(|(_, fill)| *fill != Fill::Normal).collect()
+}
+
+/// What to tell of a change of states. One that is no longer mounted is told, too: else it would be over its limit for ever.
+pub(super) fn diff(before: &Fills, after: &Fills, spaces: &Spaces, thresholds: &Thresholds) -> Vec<Finding> {
+    let gone = before.keys().filter(|place| !after.contains_key(place)).map(|place| (place, Fill::Normal));
+    let changed = after.iter().filter(|(place, fill)| before.get(place) != Some(fill));
+    let all = gone.chain(changed.map(|(place, fill)| (place, *fill)));
+    all.map(|(place, fill)| finding(place, fill, spaces.get(place), thresholds)).collect()
+}
+
+/// Without a space it is not mounted any more.
+fn finding(place: &Place, fill: Fill, space: Option<&Space>, thresholds: &Thresholds) -> Finding {
+    let payload = payload(&place.mountpoint, fill, thresholds);
+    let Some((space, percent)) = space.and_then(|space| Some((space, space.used_percent()?))) else {
+        return Finding::new(fill.level(), payload, COMPONENT, "unmounted");
+    };
+    let payload = UsageThresholdPayload {
+        current_value: percentage(percent),
+        used_bytes: space.used_bytes,
+        available_bytes: space.available_bytes,
+        ..payload
+    };
+    Finding::new(fill.level(), payload, COMPONENT, fill.name()).with("source", &place.source)
 }
 
 fn payload(mountpoint: &str, fill: Fill, thresholds: &Thresholds) -> UsageThresholdPayload {
@@ -191,18 +191,35 @@ mod tests {
 
     const SRV: &str = "29 1 8:1 / /srv rw - ext4 /dev/sda1 rw";
 
-    fn at(percent: u64) -> BTreeMap<String, Space> {
+    fn at(percent: u64) -> Spaces {
         let (used_bytes, available_bytes) = (percent * 10, 1000 - percent * 10);
-        let space = Space { total_bytes: 1000, used_bytes, available_bytes, ..Space::default() };
-        BTreeMap::from([("/srv".to_owned(), space)])
+        of(&srv(), Space { total_bytes: 1000, used_bytes, available_bytes, ..Space::default() })
+    }
+
+    fn of(mounts: &Mounts, space: Space) -> Spaces {
+        mounts.keys().map(|place| (place.clone(), space)).collect()
+    }
+
+    /// What is known of `/srv` after a look, and what that is told as.
+    fn look(before: &Fills, mounts: &Mounts, spaces: &Spaces) -> (Fills, Vec<Finding>) {
+        let fills = next(Some(before), &measured(mounts), spaces, &DEFAULT);
+        let findings = diff(before, &fills, spaces, &DEFAULT);
+        (fills, findings)
+    }
+
+    fn srv() -> Mounts {
+        parse(SRV, &rule(&[], &[]))
+    }
+
+    fn exceeded() -> Fills {
+        srv().into_keys().map(|place| (place, Fill::Exceeded)).collect()
     }
 
     fn told(percents: &[u64]) -> Vec<String> {
-        let mounts = parse(SRV, &rule(&[], &[]));
         let mut fills = Fills::new();
         let mut told = Vec::new();
         for &percent in percents {
-            let (next, findings) = diff(&fills, &measured(&mounts), &at(percent), &DEFAULT);
+            let (next, findings) = look(&fills, &srv(), &at(percent));
             told.extend(findings.iter().map(|finding| format!("{percent} {}", finding.line())));
             fills = next;
         }
@@ -238,15 +255,12 @@ mod tests {
 
     #[test]
     fn a_file_system_that_does_not_answer_keeps_its_state() {
-        let mounts = parse(SRV, &rule(&[], &[]));
-        let fills = Fills::from([("/srv".into(), Fill::Exceeded)]);
-        assert_eq!(diff(&fills, &measured(&mounts), &BTreeMap::new(), &DEFAULT), (fills.clone(), vec![]));
+        assert_eq!(look(&exceeded(), &srv(), &Spaces::new()), (exceeded(), vec![]));
     }
 
     #[test]
     fn a_full_file_system_that_is_unmounted_is_near_its_limit_no_longer() {
-        let fills = Fills::from([("/srv".into(), Fill::Exceeded)]);
-        let (after, findings) = diff(&fills, &[], &BTreeMap::new(), &DEFAULT);
+        let (after, findings) = look(&exceeded(), &Mounts::new(), &Spaces::new());
         assert_eq!(
             (after, lines(&findings)),
             (Fills::new(), vec!["info usage.threshold.cleared capacity:/srv".into()])
@@ -256,11 +270,19 @@ mod tests {
     }
 
     #[test]
+    fn another_file_system_at_the_same_place_begins_with_a_state_of_its_own() {
+        let other = parse(&SRV.replace("/dev/sda1", "/dev/sdb1"), &rule(&[], &[]));
+        let space = Space { used_bytes: 81, available_bytes: 19, ..Space::default() };
+        let (after, findings) = look(&exceeded(), &other, &of(&other, space));
+        assert_eq!(after.into_values().collect::<Vec<_>>(), [Fill::Approached]);
+        let told = ["info usage.threshold.cleared capacity:/srv", "warn usage.threshold.approached capacity:/srv"];
+        assert_eq!(lines(&findings), told);
+    }
+
+    #[test]
     fn a_fill_is_read_with_one_decimal() {
-        let mounts = parse(SRV, &rule(&[], &[]));
         let space = Space { used_bytes: 1_000_000, available_bytes: 231_000, ..Space::default() };
-        let spaces = BTreeMap::from([("/srv".to_owned(), space)]);
-        let (_, findings) = diff(&Fills::new(), &measured(&mounts), &spaces, &DEFAULT);
+        let (_, findings) = look(&Fills::new(), &srv(), &of(&srv(), space));
         let sentence = "/srv is near its limit: 81.2 % full, warning from 80, 976.6 KiB used, 225.6 KiB free";
         assert_eq!(sentences(&findings), [sentence]);
         assert_eq!([0.0, 0.01, 99.96].map(percentage), [0.0, 0.1, 100.0]);
@@ -278,9 +300,7 @@ mod tests {
 
     #[test]
     fn a_cleared_event_names_the_threshold_that_was_left() {
-        let mounts = parse(SRV, &rule(&[], &[]));
-        let fills = Fills::from([("/srv".into(), Fill::Exceeded)]);
-        let (_, findings) = diff(&fills, &measured(&mounts), &at(10), &DEFAULT);
+        let (_, findings) = look(&exceeded(), &srv(), &at(10));
         assert_eq!(lines(&findings), ["info usage.threshold.cleared capacity:/srv"]);
         let payload: UsageThresholdPayload = findings[0].payload();
         assert_eq!((payload.current_value, payload.threshold_value), (10.0, 80.0));
@@ -289,11 +309,10 @@ mod tests {
     proptest! {
         #[test]
         fn the_same_measurement_twice_tells_nothing_the_second_time(percents in proptest::collection::vec(0u64..=100, 1..20)) {
-            let mounts = parse(SRV, &rule(&[], &[]));
             let mut fills = Fills::new();
             for percent in percents {
-                fills = diff(&fills, &measured(&mounts), &at(percent), &DEFAULT).0;
-                let (again, findings) = diff(&fills, &measured(&mounts), &at(percent), &DEFAULT);
+                fills = look(&fills, &srv(), &at(percent)).0;
+                let (again, findings) = look(&fills, &srv(), &at(percent));
                 prop_assert_eq!(again, fills.clone());
                 prop_assert_eq!(findings, vec![]);
             }

@@ -18,6 +18,13 @@ pub(super) fn listed(names: impl ExactSizeIterator<Item = String>) -> Vec<String
     listed
 }
 
+/// `2 pools: backup, tank`
+pub(super) fn counted(names: Vec<String>, noun: &str) -> String {
+    let (count, plural) = (names.len(), if names.len() == 1 { "" } else { "s" });
+    let names = listed(names.into_iter()).join(", ");
+    if count == 0 { format!("no {noun}s") } else { format!("{count} {noun}{plural}: {names}") }
+}
+
 /// A size as the wire has it.
 pub(super) fn bytes(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)

@@ -5,16 +5,29 @@
 //! both are bounded in time and number, and what does not answer keeps the state it had.
 
 mod capacity;
+mod fill;
+mod gauge;
 mod listing;
 mod mount_rule;
+mod mount_table;
 mod mounts;
-mod watch;
+mod pools;
 mod zfs;
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::time::Duration;
 
-use self::{capacity::Thresholds, mount_rule::MountRule, watch::Watch};
-use super::{CollectError, Collector, Context, Spec};
+use tokio::sync::watch;
+
+use self::{
+    capacity::Thresholds,
+    fill::Fill,
+    gauge::{Gauge, Spaces},
+    listing::counted,
+    mount_rule::MountRule,
+    mount_table::MountTable,
+    pools::PoolList,
+};
+use super::{Collector, Context, Run, Spec, driver::Driver};
 use crate::settings::Table;
 
 pub(super) const SPEC: Spec = Spec {
@@ -87,14 +100,14 @@ struct Storage {
 }
 
 impl Collector for Storage {
-    fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
+    fn run(self: Box<Self>, context: Context) -> Run {
         Box::pin(async move {
-            let shutdown = context.shutdown.clone();
-            // Dropped wherever it stands: what was emitted and not yet remembered is found again at the next start.
-            tokio::select! {
-                () = shutdown.cancelled() => Ok(()),
-                ended = Watch::new(self.settings, context).run() => ended,
-            }
+            let Settings { mounts: rule, thresholds, capacity_interval: interval, pools_interval } = self.settings;
+            let (gauge, (known, mounts)) = (Gauge::default(), watch::channel(None));
+            let table = MountTable::new(&context, rule.clone(), interval, gauge.clone(), known);
+            let fill = Fill { rule, thresholds, interval, gauge, mounts, spaces: Spaces::new() };
+            let pools = PoolList::new(thresholds, pools_interval);
+            Driver::new(context, SPEC.name).with(table).with(fill).with(pools).run().await
         })
     }
 }

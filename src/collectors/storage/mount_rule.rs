@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::mounts::Place;
 use crate::{collectors::pattern::Patterns, settings::Table};
 
 /// Types that store elsewhere or name no device as their source.
@@ -78,7 +79,7 @@ impl MountRule {
     }
 
     /// Whether a mount is reported.
-    pub(super) fn takes(&self, source: &str, mountpoint: &str, fstype: &str) -> bool {
+    pub(super) fn takes(&self, Place { source, mountpoint, fstype, .. }: &Place) -> bool {
         !self.exclude.has(mountpoint, fstype) && (self.include.has(mountpoint, fstype) || stores(source, fstype))
     }
 }
@@ -116,6 +117,10 @@ pub(super) fn rule(include: &[&str], exclude: &[&str]) -> MountRule {
 mod tests {
     use super::*;
 
+    fn place(source: &str, mountpoint: &str, fstype: &str) -> Place {
+        Place { source: source.into(), mountpoint: mountpoint.into(), fstype: fstype.into(), root: "/".into() }
+    }
+
     #[test]
     fn what_stores_is_taken_and_what_the_kernel_makes_up_is_not() {
         let rule = rule(&[], EXCLUDED);
@@ -127,7 +132,7 @@ mod tests {
             ("me@host:", "/mnt/host", "fuse.sshfs"),
             ("/dev/sr0", "/media/cd", "iso9660"),
         ] {
-            assert!(rule.takes(source, mountpoint, fstype), "{source} {mountpoint} {fstype}");
+            assert!(rule.takes(&place(source, mountpoint, fstype)), "{source} {mountpoint} {fstype}");
         }
         for (source, mountpoint, fstype) in [
             ("proc", "/proc", "proc"),
@@ -139,16 +144,16 @@ mod tests {
             ("/etc/auto.misc", "/misc", "autofs"),
             ("some-new-thing", "/sys/thing", "thingfs"),
         ] {
-            assert!(!rule.takes(source, mountpoint, fstype), "{source} {mountpoint} {fstype}");
+            assert!(!rule.takes(&place(source, mountpoint, fstype)), "{source} {mountpoint} {fstype}");
         }
     }
 
     #[test]
     fn settings_widen_and_narrow_the_rule_and_exclusion_wins() {
         let rule = rule(&["tmpfs", "/srv/*"], &["/srv/private*", "nfs*"]);
-        assert!(rule.takes("tmpfs", "/tmp", "tmpfs"));
-        assert!(rule.takes("proc", "/srv/jail/proc", "proc"));
-        assert!(!rule.takes("/dev/sda1", "/srv/private/a", "ext4"));
-        assert!(!rule.takes("nas:/export", "/mnt", "nfs4"));
+        assert!(rule.takes(&place("tmpfs", "/tmp", "tmpfs")));
+        assert!(rule.takes(&place("proc", "/srv/jail/proc", "proc")));
+        assert!(!rule.takes(&place("/dev/sda1", "/srv/private/a", "ext4")));
+        assert!(!rule.takes(&place("nas:/export", "/mnt", "nfs4")));
     }
 }

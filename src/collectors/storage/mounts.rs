@@ -4,11 +4,10 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{listing::bytes, mount_rule::MountRule};
+use super::{gauge::Spaces, listing::bytes, mount_rule::MountRule};
 use crate::{
     collectors::finding::Finding,
     event::{Level, without_credentials},
-    host::space::Space,
     schema::events::{StorageDatasetPayload, storage_dataset_payload::StorageDatasetOperation as Operation},
 };
 
@@ -54,7 +53,7 @@ pub(super) fn parse(table: &str, rule: &MountRule) -> Mounts {
     // Of several at one mount point the last is seen.
     let seen: BTreeMap<_, _> =
         all.iter().map(|(place, mount)| (Path::new(&place.mountpoint), (place, mount))).collect();
-    let taken = all.iter().filter(|(place, _)| rule.takes(&place.source, &place.mountpoint, &place.fstype));
+    let taken = all.iter().filter(|(place, _)| rule.takes(place));
     taken.filter(|(place, mount)| !shows_nothing_new(&seen, place, mount)).cloned().collect()
 }
 
@@ -139,15 +138,15 @@ fn octal(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?, 8).ok()
 }
 
-/// What has come and gone. `spaces` gives sizes by mount point, where they are known.
-pub(super) fn diff(before: &Mounts, after: &Mounts, spaces: &BTreeMap<String, Space>) -> Vec<Finding> {
+/// What has come and gone.
+pub(super) fn diff(before: &Mounts, after: &Mounts, spaces: &Spaces) -> Vec<Finding> {
     let mut findings = Vec::new();
     // Going first: a file system that is mounted elsewhere is told in the order in which it happened.
     for place in before.keys().filter(|place| !after.contains_key(place)) {
         findings.push(finding(Level::Info, place, 0, Operation::Unmounted, "unmounted"));
     }
     for (place, mount) in after {
-        let size = spaces.get(&place.mountpoint).map_or(0, |space| space.total_bytes);
+        let size = spaces.get(place).map_or(0, |space| space.total_bytes);
         match before.get(place) {
             None => findings.push(finding(Level::Info, place, size, Operation::Mounted, "mounted")),
             Some(earlier) if earlier.read_only != mount.read_only => {
@@ -204,7 +203,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collectors::{finding::lines, storage::mount_rule::rule};
+    use crate::{
+        collectors::{finding::lines, storage::mount_rule::rule},
+        host::space::Space,
+    };
 
     const TABLE: &str = include_str!("../../../tests/fixtures/mounts/mountinfo");
 
@@ -244,7 +246,8 @@ mod tests {
     fn a_mount_that_comes_and_goes_is_told_each_time_with_its_pool_and_size() {
         let (none, all) = (Mounts::new(), mounts(TABLE));
         let data: Mounts = all.clone().into_iter().filter(|(place, _)| place.mountpoint == "/tank/data").collect();
-        let spaces = BTreeMap::from([("/tank/data".into(), Space { total_bytes: 42, ..Space::default() })]);
+        let spaces: Spaces =
+            data.keys().map(|place| (place.clone(), Space { total_bytes: 42, ..Space::default() })).collect();
         let come = diff(&none, &data, &spaces);
         assert_eq!(lines(&come), ["info storage.dataset.mounted /tank/data"]);
         let payload: StorageDatasetPayload = come[0].payload();

@@ -81,12 +81,12 @@ impl Disk {
 }
 
 /// What is wrong with the pools at first sight. What is well goes into the inventory.
-pub(super) fn faults(pools: &Pools) -> Vec<Finding> {
+pub(in crate::collectors::storage) fn faults(pools: &Pools) -> Vec<Finding> {
     pools.iter().flat_map(|(name, pool)| PoolView { name, pool }.faults()).collect()
 }
 
 /// What changed, pool by pool.
-pub(super) fn diff(before: &Pools, after: &Pools) -> Vec<Finding> {
+pub(in crate::collectors::storage) fn diff(before: &Pools, after: &Pools) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, pool) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
         // Exported or destroyed: what is no longer there does not say which.

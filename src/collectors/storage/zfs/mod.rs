@@ -10,13 +10,12 @@ mod vdev;
 
 use std::{collections::BTreeMap, fs, io, time::Duration};
 
-pub(super) use self::status::Pools;
-use self::{
+use self::status::{LIST_ARGUMENTS, STATUS_ARGUMENTS, add_sizes, parse_status};
+pub(super) use self::{
     changes::{diff, faults},
-    status::{LIST_ARGUMENTS, STATUS_ARGUMENTS, add_sizes, parse_status},
+    status::Pools,
 };
 use super::capacity::Thresholds;
-use crate::collectors::finding::Finding;
 use crate::host::{
     Host,
     command::{CommandError, Program},
@@ -120,13 +119,11 @@ pub(super) fn keep_those_of_the_kernel(before: Option<&Pools>, after: &mut Pools
     unlisted
 }
 
-/// Completes a look by what the one before knew, and tells what changed. Without one before, what is wrong.
-pub(super) fn compare(before: Option<&Pools>, mut after: Pools, thresholds: &Thresholds) -> (Pools, Vec<Finding>) {
-    for (name, pool) in &mut after {
+/// Completes a look by what the one before knew.
+pub(super) fn complete(after: &mut Pools, before: Option<&Pools>, thresholds: &Thresholds) {
+    for (name, pool) in after {
         pool.follow(before.and_then(|before| before.get(name)), thresholds);
     }
-    let findings = before.map_or_else(|| faults(&after), |before| diff(before, &after));
-    (after, findings)
 }
 
 /// How many devices the pools have.
@@ -137,7 +134,16 @@ pub(super) fn disks(pools: &Pools) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collectors::{finding::lines, storage::capacity::DEFAULT};
+    use crate::collectors::{
+        finding::{Finding, lines},
+        storage::capacity::DEFAULT,
+    };
+
+    fn compare(before: Option<&Pools>, mut after: Pools) -> (Pools, Vec<Finding>) {
+        complete(&mut after, before, &DEFAULT);
+        let findings = before.map_or_else(|| faults(&after), |before| diff(before, &after));
+        (after, findings)
+    }
 
     #[test]
     fn the_kernel_tells_of_a_suspended_pool_while_zpool_hangs() {
@@ -150,13 +156,13 @@ mod tests {
         fs::write(kstat.join("arcstats"), "9 1 0x01\n").unwrap();
         let states = states(&host).unwrap();
         let pools = parse_status(include_str!("../../../../tests/fixtures/zfs/zpool-status.healthy.txt"));
-        let (pools, _) = compare(None, pools, &DEFAULT);
-        let (_, findings) = compare(Some(&pools), with_states(pools.clone(), &states), &DEFAULT);
+        let (pools, _) = compare(None, pools);
+        let (_, findings) = compare(Some(&pools), with_states(pools.clone(), &states));
         assert_eq!(lines(&findings), ["critical storage.pool.suspended tank"]);
-        let (bare, findings) = compare(None, with_states(Pools::new(), &states), &DEFAULT);
+        let (bare, findings) = compare(None, with_states(Pools::new(), &states));
         assert_eq!(lines(&findings), ["critical storage.pool.suspended tank"], "also of one that no look has seen");
         let suspended = with_states(pools.clone(), &states);
-        let (_, findings) = compare(Some(&bare), suspended, &DEFAULT);
+        let (_, findings) = compare(Some(&bare), suspended);
         assert_eq!(lines(&findings), [""; 0], "its disks were there all along");
         let mut unlisted = Pools::new();
         assert_eq!(keep_those_of_the_kernel(Some(&pools), &mut unlisted, &states), ["tank"]);

@@ -1,0 +1,118 @@
+//! The mounts as a domain: the kernel's table, read when the kernel says that it has changed, and now and then.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::sleep};
+
+use super::{
+    counted,
+    gauge::{Gauge, Spaces},
+    mount_rule::MountRule,
+    mounts::{self, MOUNTS_MAX, Mounts},
+};
+use crate::{
+    collectors::{CollectError, Context, driver::Domain, finding::Finding},
+    host::mount_watch::{MOUNT_TABLE, MountWatch},
+};
+
+/// A service that starts changes several mounts in a row: one look for all.
+const QUIET: Duration = Duration::from_millis(100);
+/// What it is blind to beyond the bound.
+const BEYOND: &str = "all of the mounts";
+
+/// What is mounted, for whoever measures it; none before it is known.
+pub(super) type Known = Option<Arc<Mounts>>;
+
+pub(super) struct MountTable {
+    rule: MountRule,
+    interval: Duration,
+    watch: Option<MountWatch>,
+    gauge: Gauge,
+    /// Of what has come since the last look.
+    spaces: Spaces,
+    known: watch::Sender<Known>,
+}
+
+impl MountTable {
+    pub(super) fn new(
+        context: &Context,
+        rule: MountRule,
+        interval: Duration,
+        gauge: Gauge,
+        known: watch::Sender<Known>,
+    ) -> MountTable {
+        let watch = MountWatch::open(&context.host).inspect_err(
+            |error| tracing::debug!(%error, "the table of mounts cannot be watched; it is read now and then"),
+        );
+        MountTable { rule, interval, watch: watch.ok(), gauge, spaces: Spaces::new(), known }
+    }
+}
+
+impl Domain for MountTable {
+    const NAME: &'static str = "mounts";
+
+    type Known = Mounts;
+
+    type Choice = MountRule;
+
+    fn choice(&self) -> MountRule {
+        self.rule.clone()
+    }
+
+    fn split(known: Mounts, rule: &MountRule) -> (Mounts, Option<Mounts>) {
+        let (taken, left_out) = known.into_iter().partition(|(place, _)| rule.takes(place));
+        (taken, Some(left_out))
+    }
+
+    async fn look(&mut self, context: &Context, before: Option<&Mounts>) -> Result<Option<Mounts>, CollectError> {
+        let table = context.host.look(|host| host.read(MOUNT_TABLE)).await;
+        let table = table.map_err(|error| CollectError::failed(format!("read {MOUNT_TABLE}"), error))?;
+        let (after, beyond) = mounts::bounded(mounts::parse(&table, &self.rule), before);
+        note_beyond(context, beyond).await?;
+        if let Some(before) = before {
+            let come = after.keys().filter(|place| !before.contains_key(place));
+            self.spaces = self.gauge.measure(context, come).await?;
+        }
+        Ok(Some(after))
+    }
+
+    /// How full they are is another domain's.
+    fn first_sight(&self, _: &Mounts) -> Vec<Finding> {
+        Vec::new()
+    }
+
+    fn diff(&self, before: &Mounts, after: &Mounts) -> Vec<Finding> {
+        mounts::diff(before, after, &self.spaces)
+    }
+
+    fn inventory(&self, known: &Mounts) -> String {
+        let mut mountpoints: Vec<_> = known.keys().map(|place| place.mountpoint.clone()).collect();
+        mountpoints.dedup();
+        counted(mountpoints, "file system")
+    }
+
+    fn knows(&mut self, known: &Mounts) {
+        self.known.send_replace(Some(Arc::new(known.clone())));
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(self.interval)
+    }
+
+    async fn wake(&mut self, _: &Context) -> Result<(), CollectError> {
+        let Some(watch) = &mut self.watch else { return pending().await };
+        watch.changed().await.map_err(|error| CollectError::failed(format!("watch {MOUNT_TABLE}"), error))?;
+        sleep(QUIET).await;
+        Ok(())
+    }
+}
+
+async fn note_beyond(context: &Context, beyond: usize) -> Result<(), CollectError> {
+    if beyond == 0 {
+        return context.sees(BEYOND).await;
+    }
+    let why = format!(
+        "more than {MOUNTS_MAX} are mounted, {beyond} are not followed; leave some out: collectors.storage.mounts.exclude"
+    );
+    context.is_blind(BEYOND, &why).await
+}
