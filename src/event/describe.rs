@@ -97,7 +97,7 @@ fn holds(field: &FieldDescriptor) -> String {
     if let Holds::Message(entry) = field.kind()
         && field.is_map()
     {
-        return format!("{} for each {}", single(&entry.map_entry_value_field()), single(&entry.map_entry_key_field()));
+        return format!("{} by name: {}.NAME=…", single(&entry.map_entry_value_field()), field.name());
     }
     if field.is_list() { format!("any number of {}", single(field)) } else { single(field) }
 }
@@ -106,7 +106,7 @@ fn single(field: &FieldDescriptor) -> String {
     let unit = match Unit::of(field.name()) {
         Some(Unit::Bytes) => "bytes, such as 1GiB",
         Some(Unit::Seconds) => "seconds, such as 90s",
-        Some(Unit::Time) => "time",
+        Some(Unit::Time) => "time, such as 2027-01-01",
         None => "number",
     };
     match field.kind() {
@@ -140,7 +140,11 @@ mod tests {
         assert_eq!(holds("size_bytes").as_deref(), Some("bytes, such as 1GiB"));
         assert_eq!(holds("operation"), None);
         let startup = Catalogue::compiled().describe("system.startup.started").expect("a kind").fields();
-        assert!(startup.iter().any(|field| field.name == "system_info" && field.holds == "text for each text"));
+        assert!(
+            startup
+                .iter()
+                .any(|field| field.name == "system_info" && field.holds == "text by name: system_info.NAME=…")
+        );
         assert!(Catalogue::compiled().describe("storage.pool.burnt").is_none());
     }
 

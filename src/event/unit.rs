@@ -14,7 +14,7 @@ const UNIX_MILLISECONDS_MAX: u64 = 253_402_300_799_999;
 /// What an integer counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// `size_bytes`, `bytes_used`.
+    /// `size_bytes`, `bytes_used`, `file_size`.
     Bytes,
     /// `uptime_seconds`.
     Seconds,
@@ -26,7 +26,7 @@ impl Unit {
     /// The unit that a field's name tells.
     pub(super) fn of(field: &str) -> Option<Unit> {
         match field {
-            _ if field.split('_').any(|word| word == "bytes") => Some(Unit::Bytes),
+            _ if field.split('_').any(|word| word == "bytes") || field.ends_with("_size") => Some(Unit::Bytes),
             _ if field.ends_with("_seconds") => Some(Unit::Seconds),
             _ if field.ends_with("_time") || field.ends_with("_at") => Some(Unit::Time),
             _ => None,

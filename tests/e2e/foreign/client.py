@@ -12,7 +12,7 @@ import sys
 import grpc
 
 sources, work, target = sys.argv[1:]
-protos = ["proto/local.proto", "proto/events/event_messages.proto"]
+protos = ["proto/local.proto", "proto/meaning.proto", "proto/events/event_messages.proto"]
 outputs = [f"--python_out={work}", f"--grpc_python_out={work}"]
 command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{sources}", *outputs, *protos]
 subprocess.run(command, check=True)
