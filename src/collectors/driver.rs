@@ -14,7 +14,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     future::{Future, pending},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -35,10 +35,8 @@ const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 pub(super) trait Domain: Send + 'static {
     /// What it is called in the memory of its collector, and as a blind spot.
     const NAME: &'static str;
-
     /// What is known of it, compared from look to look and remembered. What its JSON leaves out is only compared.
     type Known: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync;
-
     /// The settings by which it is chosen what is followed, remembered beside it; `()` where everything is.
     type Choice: Serialize + DeserializeOwned + Send + Sync;
 
@@ -61,8 +59,10 @@ pub(super) trait Domain: Send + 'static {
         before: Option<&Self::Known>,
     ) -> impl Future<Output = Result<Option<Self::Known>, CollectError>> + Send;
 
-    /// What is wrong with it, of which nothing is known.
-    fn first_sight(&self, known: &Self::Known) -> Vec<Finding>;
+    /// What is wrong, where nothing is known before.
+    fn first_sight(&self, _: &Self::Known) -> Vec<Finding> {
+        Vec::new()
+    }
 
     /// What has happened between two looks.
     fn diff(&self, before: &Self::Known, after: &Self::Known) -> Vec<Finding>;
@@ -137,14 +137,11 @@ impl Driver {
     async fn drive(&mut self) -> Result<Infallible, CollectError> {
         let (ground, domains) = (&self.ground, &mut self.domains);
         let memory = ground.context.memory.clone();
-        let remembered = tokio::task::spawn_blocking(move || memory.recall::<BTreeMap<String, Value>>()).await;
-        let mut remembered = remembered.ok().flatten().unwrap_or_default();
+        let remembered = tokio::task::spawn_blocking(move || memory.recall()).await;
+        *ground.remembered() = remembered.ok().flatten().unwrap_or_default();
         let mut inventory = Vec::new();
         for domain in domains.iter_mut() {
-            domain.recall(ground, &mut remembered);
-        }
-        for domain in domains.iter_mut() {
-            inventory.push(domain.turn(ground).await?);
+            inventory.push(domain.begin(ground).await?);
         }
         ground.tell_inventory(inventory).await?;
         domains.iter_mut().for_each(|domain| domain.has_told(ground));
@@ -158,7 +155,7 @@ struct Ground {
     context: Context,
     subject: &'static str,
     /// By domain.
-    remembered: Mutex<BTreeMap<&'static str, Value>>,
+    remembered: Mutex<BTreeMap<String, Value>>,
 }
 
 impl Ground {
@@ -170,20 +167,22 @@ impl Ground {
 
     /// Remembers what has changed since it last did.
     fn remember(&self, domain: &'static str, entry: Value) {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self.remembered();
         if remembered.get(domain) != Some(&entry) {
-            remembered.insert(domain, entry);
+            remembered.insert(domain.to_owned(), entry);
             self.context.memory.remember(&*remembered);
         }
     }
+
+    fn remembered(&self) -> MutexGuard<'_, BTreeMap<String, Value>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// A domain, whatever it knows.
+/// A domain, whatever is known of it.
 trait Driven: Send {
-    fn recall(&mut self, ground: &Ground, remembered: &mut BTreeMap<String, Value>);
-
-    /// One look; gives what there is when that is to be told.
-    fn turn<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<String, CollectError>>;
+    /// The first look; gives what there is when that is to be told.
+    fn begin<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<String, CollectError>>;
 
     /// The inventory has been told.
     fn has_told(&mut self, ground: &Ground);
@@ -191,17 +190,20 @@ trait Driven: Send {
     /// Looks until it is absent, and says why it is.
     fn follow<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<String, CollectError>>;
 
+    /// The last word, after the last look.
     fn end<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<(), CollectError>>;
 }
 
+/// A domain and what is known of it.
 struct Slot<D: Domain> {
     domain: D,
     known: Option<D::Known>,
     /// By which it was chosen what is known from the memory, until the first look.
     chosen: Option<D::Choice>,
     stage: Stage,
+    /// Whether the last look failed.
     is_blind: bool,
-    /// Why it is.
+    /// Why it is, once it is.
     absent: Option<String>,
 }
 
@@ -223,6 +225,21 @@ struct Entry<Known, Choice> {
 }
 
 impl<D: Domain> Slot<D> {
+    fn recall(&mut self, ground: &Ground) {
+        let entry = ground.remembered().get(D::NAME).map(Entry::<D::Known, D::Choice>::deserialize);
+        match entry {
+            None => {}
+            Some(Ok(Entry { known, chosen })) => {
+                let (known, _) = D::split(known, &self.domain.choice());
+                self.domain.knows(&known);
+                (self.known, self.chosen) = (Some(known), Some(chosen));
+            }
+            Some(Err(error)) => {
+                tracing::warn!(domain = D::NAME, %error, "what was remembered is not understood; it is looked at anew");
+            }
+        }
+    }
+
     async fn look(&mut self, context: &Context) -> Result<Option<D::Known>, CollectError> {
         match self.domain.look(context, self.known.as_ref()).await {
             Err(error @ CollectError::Failed { .. }) => {
@@ -243,7 +260,7 @@ impl<D: Domain> Slot<D> {
         }
     }
 
-    async fn take_turn(&mut self, ground: &Ground) -> Result<String, CollectError> {
+    async fn turn(&mut self, ground: &Ground) -> Result<String, CollectError> {
         let Some(after) = self.look(&ground.context).await? else { return Ok(String::new()) };
         ground.context.sees(D::NAME).await?;
         ground.context.report(compare(&self.domain, self.known.as_ref(), self.chosen.as_ref(), &after)).await?;
@@ -271,23 +288,9 @@ impl<D: Domain> Slot<D> {
 }
 
 impl<D: Domain> Driven for Slot<D> {
-    fn recall(&mut self, ground: &Ground, remembered: &mut BTreeMap<String, Value>) {
-        let Some(entry) = remembered.remove(D::NAME) else { return };
-        match Entry::<D::Known, D::Choice>::deserialize(&entry) {
-            Ok(Entry { known, chosen }) => {
-                let (known, _) = D::split(known, &self.domain.choice());
-                self.domain.knows(&known);
-                (self.known, self.chosen) = (Some(known), Some(chosen));
-                ground.remembered.lock().unwrap_or_else(PoisonError::into_inner).insert(D::NAME, entry);
-            }
-            Err(error) => {
-                tracing::warn!(domain = D::NAME, %error, "what was remembered is not understood; it is looked at anew");
-            }
-        }
-    }
-
-    fn turn<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<String, CollectError>> {
-        Box::pin(self.take_turn(ground))
+    fn begin<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<String, CollectError>> {
+        self.recall(ground);
+        Box::pin(self.turn(ground))
     }
 
     fn has_told(&mut self, ground: &Ground) {
@@ -313,7 +316,7 @@ impl<D: Domain> Driven for Slot<D> {
                         sleep(RETRY).await;
                     }
                 }
-                let inventory = self.take_turn(ground).await?;
+                let inventory = self.turn(ground).await?;
                 ground.tell_inventory(vec![inventory]).await?;
                 self.has_told(ground);
             }
@@ -358,7 +361,7 @@ fn is_broken<D: Domain>(woken: Result<(), CollectError>) -> bool {
 }
 
 /// The first one after a whole period, for the first look is taken at the start.
-fn turns(period: Duration) -> Interval {
+pub(super) fn turns(period: Duration) -> Interval {
     let mut turns = interval(period);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     turns.reset();

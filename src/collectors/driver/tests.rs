@@ -58,9 +58,7 @@ struct Toy<const RIGHT: bool> {
 
 impl<const RIGHT: bool> Domain for Toy<RIGHT> {
     const NAME: &'static str = if RIGHT { "right" } else { "left" };
-
     type Known = BTreeSet<String>;
-
     type Choice = Patterns;
 
     fn choice(&self) -> Patterns {

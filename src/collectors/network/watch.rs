@@ -43,9 +43,7 @@ impl Watch {
 
 impl Domain for Watch {
     const NAME: &'static str = "interfaces";
-
     type Known = Known;
-
     /// What is excluded.
     type Choice = Patterns;
 

@@ -24,9 +24,7 @@ pub(super) struct Fill {
 
 impl Domain for Fill {
     const NAME: &'static str = "fill";
-
     type Known = Fills;
-
     type Choice = MountRule;
 
     fn choice(&self) -> MountRule {

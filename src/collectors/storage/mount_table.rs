@@ -50,9 +50,7 @@ impl MountTable {
 
 impl Domain for MountTable {
     const NAME: &'static str = "mounts";
-
     type Known = Mounts;
-
     type Choice = MountRule;
 
     fn choice(&self) -> MountRule {
@@ -74,11 +72,6 @@ impl Domain for MountTable {
             self.spaces = self.gauge.measure(context, come).await?;
         }
         Ok(Some(after))
-    }
-
-    /// How full they are is another domain's.
-    fn first_sight(&self, _: &Mounts) -> Vec<Finding> {
-        Vec::new()
     }
 
     fn diff(&self, before: &Mounts, after: &Mounts) -> Vec<Finding> {

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::Interval;
 
 use super::{
     capacity::Thresholds,
@@ -11,7 +11,11 @@ use super::{
     zfs::{self, Pools, States, Zfs},
 };
 use crate::{
-    collectors::{CollectError, Context, driver::Domain, finding::Finding},
+    collectors::{
+        CollectError, Context,
+        driver::{Domain, turns},
+        finding::Finding,
+    },
     telemetry::ErrorChain,
 };
 
@@ -29,10 +33,9 @@ pub(super) struct PoolList {
 }
 
 impl PoolList {
-    pub(super) fn new(thresholds: Thresholds, every: Duration) -> PoolList {
-        let mut states_turns = interval(STATES_INTERVAL);
-        states_turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        PoolList { zfs: Zfs::default(), thresholds, interval: every, states: States::new(), states_turns }
+    pub(super) fn new(thresholds: Thresholds, interval: Duration) -> PoolList {
+        let states_turns = turns(STATES_INTERVAL);
+        PoolList { zfs: Zfs::default(), thresholds, interval, states: States::new(), states_turns }
     }
 
     /// What zpool and the kernel tell together, and what is missing from it.
@@ -60,9 +63,7 @@ impl PoolList {
 
 impl Domain for PoolList {
     const NAME: &'static str = "pools";
-
     type Known = Pools;
-
     type Choice = ();
 
     fn choice(&self) {}

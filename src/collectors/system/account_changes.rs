@@ -8,7 +8,7 @@ use crate::{
     event::Level,
     schema::events::{
         IdentityGroupPayload, SystemUserPayload, identity_group_payload::IdentityGroupOperation as GroupOperation,
-        system_host_payload::SystemHostOperation, system_user_payload::SystemUserOperation as UserOperation,
+        system_user_payload::SystemUserOperation as UserOperation,
     },
 };
 
@@ -25,14 +25,14 @@ pub(super) fn diff(before: &Accounts, after: &Accounts) -> Vec<Finding> {
 }
 
 /// What there is, at first sight.
-pub(super) fn inventory(accounts: &Accounts) -> Finding {
+pub(super) fn inventory(accounts: &Accounts) -> String {
     let usable = accounts.users.values().filter(|user| user.password == Password::Usable).count();
     let knows = accounts.users.values().any(|user| user.password != Password::Unknown);
     let mut detail = format!("{} users, {} groups", accounts.users.len(), accounts.groups.len());
     if knows {
         detail.push_str(&format!(", {usable} with a password"));
     }
-    Finding::host(Level::Info, SystemHostOperation::Inventory, COMPONENT, detail, COMPONENT, "inventory")
+    detail
 }
 
 fn user_changes(before: &Accounts, after: &Accounts, findings: &mut Vec<Finding>) {
@@ -186,13 +186,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::collectors::finding::{lines, sentences};
     use crate::collectors::system::accounts::{
         parse,
         tests::{GROUP, PASSWD, SHADOW},
-    };
-    use crate::{
-        collectors::finding::{lines, sentences},
-        schema::events::SystemHostPayload,
     };
 
     fn told(before: [&str; 3], after: [&str; 3]) -> Vec<String> {
@@ -274,13 +271,8 @@ mod tests {
 
     #[test]
     fn the_inventory_counts() {
-        let payload: SystemHostPayload = inventory(&parse(PASSWD, GROUP, SHADOW)).payload();
-        assert_eq!(
-            (payload.subject.as_str(), payload.detail.as_str()),
-            ("accounts", "3 users, 3 groups, 2 with a password")
-        );
-        let payload: SystemHostPayload = inventory(&parse(PASSWD, GROUP, "")).payload();
-        assert_eq!(payload.detail, "3 users, 3 groups");
+        assert_eq!(inventory(&parse(PASSWD, GROUP, SHADOW)), "3 users, 3 groups, 2 with a password");
+        assert_eq!(inventory(&parse(PASSWD, GROUP, "")), "3 users, 3 groups");
     }
 
     proptest! {

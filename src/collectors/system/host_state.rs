@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::collectors::finding::Finding;
 use crate::{
+    collectors::{CollectError, Context, driver::Domain, finding::Finding},
     event::Level,
     host::{
         Host,
@@ -15,10 +15,12 @@ use crate::{
     schema::events::{SystemHostPayload, system_host_payload::SystemHostOperation as Operation},
 };
 
+/// How often it is looked at.
+const INTERVAL: Duration = Duration::from_secs(10);
 /// A time service needs a while after the boot: until then an unkept clock is no news.
 const SYNCHRONISATION_GRACE: Duration = Duration::from_secs(600);
 /// A wall clock that moves further against the boot clock between two looks has been set, not disciplined.
-pub(super) const STEP_MILLISECONDS: u64 = 2000;
+const STEP_MILLISECONDS: u64 = 2000;
 /// What packages leave behind when they want a reboot.
 const REBOOT_REQUIRED: &[&str] = &["/run/reboot-required", "/var/run/reboot-required"];
 
@@ -30,6 +32,39 @@ pub(super) struct HostState {
     /// None shortly after the boot.
     pub(super) synchronised: Option<bool>,
     pub(super) reboot_required: bool,
+    /// Wall clock less boot clock, milliseconds: constant while nobody sets the clock. Of this run only.
+    #[serde(skip)]
+    pub(super) clock_offset: Option<i64>,
+}
+
+/// The look at it, in turn: nothing tells when it changes.
+pub(super) struct HostWatch;
+
+impl Domain for HostWatch {
+    const NAME: &'static str = "host";
+    type Known = HostState;
+    type Choice = ();
+
+    fn choice(&self) {}
+
+    async fn look(&mut self, context: &Context, before: Option<&HostState>) -> Result<Option<HostState>, CollectError> {
+        let looked = context.host.look(|host| Ok(HostState::look(host))).await;
+        let mut state = looked.map_err(|error| CollectError::failed("look at the host", error))?;
+        before.into_iter().for_each(|before| state.follow(before));
+        Ok(Some(state))
+    }
+
+    fn first_sight(&self, known: &HostState) -> Vec<Finding> {
+        known.changes(None)
+    }
+
+    fn diff(&self, before: &HostState, after: &HostState) -> Vec<Finding> {
+        after.changes(Some(before))
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(INTERVAL)
+    }
 }
 
 impl HostState {
@@ -41,6 +76,7 @@ impl HostState {
             hostname: host.hostname().unwrap_or_default(),
             synchronised: (synchronised || clock.since_boot() > SYNCHRONISATION_GRACE).then_some(synchronised),
             reboot_required: REBOOT_REQUIRED.iter().any(|path| host.path(path).exists()),
+            clock_offset: Some(clock_offset(&clock)),
         }
     }
 
@@ -89,6 +125,8 @@ impl HostState {
                 "reboot required",
             ));
         }
+        let offsets = before.and_then(|before| before.clock_offset).zip(self.clock_offset);
+        findings.extend(offsets.and_then(|(before, after)| clock_step(before, after)));
         findings
     }
 }
@@ -103,14 +141,13 @@ fn synchronised() -> Finding {
     Finding::host(Level::Info, Operation::ClockSynchronised, "wall clock", detail, "clock", "synchronised")
 }
 
-/// Wall clock less boot clock, milliseconds: constant while nobody sets the clock.
-pub(super) fn clock_offset(clock: &Clock) -> i64 {
+fn clock_offset(clock: &Clock) -> i64 {
     let since_boot = i64::try_from(clock.since_boot().as_millis()).unwrap_or(i64::MAX);
     clock.unix_milliseconds().saturating_sub(since_boot)
 }
 
 /// Whether the clock was set between two offsets.
-pub(super) fn clock_step(before: i64, after: i64) -> Option<Finding> {
+fn clock_step(before: i64, after: i64) -> Option<Finding> {
     let step = after.saturating_sub(before);
     if step.unsigned_abs() <= STEP_MILLISECONDS {
         return None;
@@ -126,17 +163,6 @@ pub(super) fn clock_step(before: i64, after: i64) -> Option<Finding> {
     Some(Finding::new(Level::Warn, payload, "clock", "stepped"))
 }
 
-/// A sign of life.
-pub(super) fn heartbeat(hostname: &str, since_boot: Duration) -> Finding {
-    let payload = SystemHostPayload {
-        subject: hostname.to_owned(),
-        uptime_seconds: i64::try_from(since_boot.as_secs()).unwrap_or(i64::MAX),
-        operation: Operation::Heartbeat.into(),
-        ..Default::default()
-    };
-    Finding::new(Level::Info, payload, "agent", "heartbeat")
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -145,7 +171,7 @@ mod tests {
     use crate::collectors::finding::{lines, sentences};
 
     fn state(hostname: &str, synchronised: Option<bool>, reboot_required: bool) -> HostState {
-        HostState { hostname: hostname.into(), synchronised, reboot_required }
+        HostState { hostname: hostname.into(), synchronised, reboot_required, clock_offset: None }
     }
 
     #[test]
@@ -196,14 +222,6 @@ mod tests {
         let read = |before, after| clock_step(before, after).expect("a step").sentence();
         assert_eq!(read(10_000, 12_001), "Clock was set by 2 seconds");
         assert_eq!(read(0, -3_600_000), "Clock was set by -3600 seconds");
-    }
-
-    #[test]
-    fn a_heartbeat_tells_the_uptime() {
-        let finding = heartbeat("nas", Duration::from_millis(93_784_500));
-        let payload: SystemHostPayload = finding.payload();
-        assert_eq!((payload.subject.as_str(), payload.uptime_seconds), ("nas", 93_784));
-        assert_eq!(finding.sentence(), "Node nas is alive, up 1d 2h");
     }
 
     proptest! {

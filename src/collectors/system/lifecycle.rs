@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::collectors::finding::Finding;
 use crate::{
+    collectors::{CollectError, Context, driver::Domain, finding::Finding},
     event::Level,
     host::{Host, clock::Clock},
     schema::events::{
@@ -22,25 +22,59 @@ const FRESH_BOOT: Duration = Duration::from_secs(600);
 /// A run of the agent, as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Run {
-    pub(super) boot_id: String,
+    boot_id: String,
     /// Number and start time of the process: the collector may be started several times in one.
-    pub(super) process: String,
-    pub(super) stopped_cleanly: bool,
+    process: String,
+    stopped_cleanly: bool,
+}
+
+/// The runs of the agent as a domain: looked at once, at the start, and told of once more at the end.
+#[derive(Default)]
+pub(super) struct Lifecycle {
+    start: Option<Start>,
+}
+
+impl Domain for Lifecycle {
+    const NAME: &'static str = "run";
+    type Known = Run;
+    type Choice = ();
+
+    fn choice(&self) {}
+
+    async fn look(&mut self, context: &Context, _: Option<&Run>) -> Result<Option<Run>, CollectError> {
+        let start = context.host.look(|host| Ok(Start::look(host))).await;
+        let start = start.map_err(|error| CollectError::failed("look at the machine", error))?;
+        Ok(Some(self.start.insert(start).run.clone()))
+    }
+
+    fn first_sight(&self, _: &Run) -> Vec<Finding> {
+        self.start.iter().flat_map(|start| start.findings(None)).collect()
+    }
+
+    fn diff(&self, before: &Run, _: &Run) -> Vec<Finding> {
+        self.start.iter().flat_map(|start| start.findings(Some(before))).collect()
+    }
+
+    fn end(&self, known: Run, agent_ends: bool) -> (Run, Vec<Finding>) {
+        // Only turned off: that is no farewell, but the next start must not take it for an unclean stop either.
+        let farewell = self.start.iter().filter(|_| agent_ends).map(Start::clean_stop);
+        (Run { stopped_cleanly: true, ..known }, farewell.collect())
+    }
 }
 
 /// What is known when the agent starts.
 #[derive(Clone, Debug)]
-pub(super) struct Start {
-    pub(super) run: Run,
-    pub(super) since_boot: Duration,
+struct Start {
+    run: Run,
+    since_boot: Duration,
     /// Unix milliseconds.
-    pub(super) now: i64,
-    pub(super) system_info: BTreeMap<String, String>,
+    now: i64,
+    system_info: BTreeMap<String, String>,
 }
 
 impl Start {
     /// Reads what is needed from the machine.
-    pub(super) fn look(host: &Host) -> Start {
+    fn look(host: &Host) -> Start {
         let clock = Clock::of(host);
         let boot_id = clock.boot_id().to_string();
         Start {
@@ -52,7 +86,7 @@ impl Start {
     }
 
     /// What to tell of this start, and of how the run before has ended.
-    pub(super) fn findings(&self, before: Option<&Run>) -> Vec<Finding> {
+    fn findings(&self, before: Option<&Run>) -> Vec<Finding> {
         if before.is_some_and(|before| before.process == self.run.process) {
             return Vec::new();
         }
@@ -107,7 +141,7 @@ impl Start {
     }
 
     /// The agent's own farewell.
-    pub(super) fn clean_stop(&self) -> Finding {
+    fn clean_stop(&self) -> Finding {
         self.shutdown(Level::Info, SystemShutdownOperation::Shutdown, "the agent was told to stop", true)
     }
 

@@ -5,15 +5,16 @@
 //! is told by the agent, which knows of it.
 
 mod account_changes;
+mod account_watch;
 mod accounts;
+mod heartbeat;
 mod host_state;
 mod lifecycle;
-mod watch;
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::time::Duration;
 
-use self::watch::Watch;
-use super::{CollectError, Collector, Context, Spec};
+use self::{account_watch::AccountWatch, heartbeat::Heartbeat, host_state::HostWatch, lifecycle::Lifecycle};
+use super::{Collector, Context, Run, Spec, driver::Driver};
 use crate::settings::Table;
 
 pub(super) const SPEC: Spec = Spec {
@@ -62,7 +63,14 @@ struct System {
 }
 
 impl Collector for System {
-    fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
-        Box::pin(Watch::new(self.settings, context).run())
+    fn run(self: Box<Self>, context: Context) -> Run {
+        Box::pin(async move {
+            let accounts = AccountWatch::new(&context);
+            let driver = Driver::new(context, "accounts").with(Lifecycle::default()).with(HostWatch).with(accounts);
+            match self.settings.heartbeat {
+                Some(interval) => driver.with(Heartbeat::new(interval)).run().await,
+                None => driver.run().await,
+            }
+        })
     }
 }
