@@ -12,11 +12,11 @@ mod unit;
 #[cfg(feature = "systemd")]
 mod watch;
 
-use std::{future::Future, pin::Pin};
-
 use serde::{Deserialize, Serialize};
 
-use super::{CollectError, Collector, Context, Spec, pattern::Patterns};
+#[cfg(not(feature = "systemd"))]
+use super::CollectError;
+use super::{Collector, Context, Run, Spec, pattern::Patterns};
 use crate::settings::Table;
 
 pub(super) const SPEC: Spec = Spec {
@@ -62,7 +62,7 @@ struct Service {
 
 impl Collector for Service {
     #[cfg(feature = "systemd")]
-    fn run(self: Box<Self>, context: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
+    fn run(self: Box<Self>, context: Context) -> Run {
         Box::pin(async move {
             let shutdown = context.shutdown.clone();
             // Dropped wherever it stands: what was emitted and not yet remembered is found again at the next start.
@@ -74,7 +74,7 @@ impl Collector for Service {
     }
 
     #[cfg(not(feature = "systemd"))]
-    fn run(self: Box<Self>, _: Context) -> Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>> {
+    fn run(self: Box<Self>, _: Context) -> Run {
         let _ = (self.settings.units, self.settings.exclude);
         Box::pin(async { Err(CollectError::Absent("this build was made without the feature `systemd`".into())) })
     }

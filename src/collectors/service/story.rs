@@ -7,9 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::unit::{Phase, UnitState};
 use crate::{
-    event::{Level, Metadata},
+    collectors::finding::Finding,
+    event::Level,
     schema::events::{ServiceStatusPayload, service_status_payload::ServiceStatusOperation as Operation},
 };
+
+/// Component of the events.
+pub(super) const COMPONENT: &str = "service";
 
 /// What has been told of a service. Also what survives a restart of the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,14 +37,6 @@ pub(super) enum Condition {
     Failed,
 }
 
-/// An event to be.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Change {
-    pub(super) level: Level,
-    pub(super) payload: ServiceStatusPayload,
-    pub(super) metadata: Metadata,
-}
-
 /// One operation of a change, before it is put into words.
 type Step = (Level, Operation);
 
@@ -57,7 +53,7 @@ impl Known {
 }
 
 /// What has happened to a known service.
-pub(super) fn observe(name: &str, known: &Known, unit: &UnitState) -> (Known, Vec<Change>) {
+pub(super) fn observe(name: &str, known: &Known, unit: &UnitState) -> (Known, Vec<Finding>) {
     let phase = unit.phase();
     // A job that is not done may stop a service only to start it again: that is told as one event when it is up.
     if phase == Phase::Changing || (phase == Phase::Ended && unit.job != 0) {
@@ -65,22 +61,22 @@ pub(super) fn observe(name: &str, known: &Known, unit: &UnitState) -> (Known, Ve
     }
     let (told, mut steps) = unseen_start(known, unit);
     steps.extend(last_step(known, told, unit));
-    let mut changes: Vec<_> = steps.into_iter().map(|step| change(name, step, known, unit)).collect();
-    if told == Condition::Failed && phase == Phase::Ended && changes.is_empty() {
-        changes.push(reset(name, unit));
+    let mut findings: Vec<_> = steps.into_iter().map(|step| finding(name, step, known, unit)).collect();
+    if told == Condition::Failed && phase == Phase::Ended && findings.is_empty() {
+        findings.push(reset(name, unit));
     }
-    (Known::of(unit), changes)
+    (Known::of(unit), findings)
 }
 
 /// At first sight: only what is bad.
-pub(super) fn first_sight(name: &str, unit: &UnitState) -> (Known, Vec<Change>) {
+pub(super) fn first_sight(name: &str, unit: &UnitState) -> (Known, Vec<Finding>) {
     let failed = unit.phase() == Phase::Failed;
     let step = failed.then_some((Level::Error, Operation::Failed));
-    (Known::of(unit), step.into_iter().map(|step| change(name, step, &Known::default(), unit)).collect())
+    (Known::of(unit), step.into_iter().map(|step| finding(name, step, &Known::default(), unit)).collect())
 }
 
 /// A service that was not loaded, or not followed, when the agent last ran.
-pub(super) fn appeared(name: &str, unit: &UnitState) -> (Known, Vec<Change>) {
+pub(super) fn appeared(name: &str, unit: &UnitState) -> (Known, Vec<Finding>) {
     // Its times may be of long ago: only the state counts.
     let known = Known { started: unit.active_enter, ended: unit.inactive_enter, ..Known::default() };
     match unit.phase() {
@@ -91,7 +87,7 @@ pub(super) fn appeared(name: &str, unit: &UnitState) -> (Known, Vec<Change>) {
 
 /// After the machine was booted: clocks and invocations of the last boot say nothing any more, and that services were
 /// started is the boot's story, not theirs. `booted` is false while systemd still starts services.
-pub(super) fn after_boot(name: &str, known: &Known, unit: &UnitState, booted: bool) -> (Known, Vec<Change>) {
+pub(super) fn after_boot(name: &str, known: &Known, unit: &UnitState, booted: bool) -> (Known, Vec<Finding>) {
     let step = match (known.condition, unit.phase()) {
         // Whether it will be started in this boot or not, its failure is of the last one.
         (Condition::Failed, Phase::Ended) => return (Known::of(unit), vec![reset(name, unit)]),
@@ -101,13 +97,13 @@ pub(super) fn after_boot(name: &str, known: &Known, unit: &UnitState, booted: bo
         _ => None,
     };
     let before = Known::default();
-    (Known::of(unit), step.into_iter().map(|step| change(name, step, &before, unit)).collect())
+    (Known::of(unit), step.into_iter().map(|step| finding(name, step, &before, unit)).collect())
 }
 
 /// A service that is no longer loaded, and was `known` when it was. `seen` is false when a boot lies between.
-pub(super) fn vanished(name: &str, known: &Known, unit: &UnitState, seen: bool) -> Option<Change> {
+pub(super) fn vanished(name: &str, known: &Known, unit: &UnitState, seen: bool) -> Option<Finding> {
     match known.condition {
-        Condition::Running if seen => Some(change(name, (Level::Info, Operation::Stopped), known, unit)),
+        Condition::Running if seen => Some(finding(name, (Level::Info, Operation::Stopped), known, unit)),
         Condition::Failed => Some(reset(name, unit)),
         Condition::Running | Condition::Stopped => None,
     }
@@ -115,14 +111,14 @@ pub(super) fn vanished(name: &str, known: &Known, unit: &UnitState, seen: bool) 
 
 /// A failure that is over without a run: somebody has acknowledged it, or it went with its unit. Nothing has run, so no
 /// exit is told.
-fn reset(name: &str, unit: &UnitState) -> Change {
+fn reset(name: &str, unit: &UnitState) -> Finding {
     let payload = ServiceStatusPayload {
         service_name: name.into(),
         status: status(unit),
         operation: Operation::Stopped.into(),
         ..Default::default()
     };
-    Change { level: Level::Info, payload, metadata: metadata("reset") }
+    Finding::new(Level::Info, payload, COMPONENT, "reset")
 }
 
 /// A start that was over before it could be seen; and the condition after it.
@@ -162,7 +158,7 @@ fn start(before: Condition, unit: &UnitState) -> Step {
     }
 }
 
-fn change(name: &str, (level, operation): Step, known: &Known, unit: &UnitState) -> Change {
+fn finding(name: &str, (level, operation): Step, known: &Known, unit: &UnitState) -> Finding {
     let ended = matches!(operation, Operation::Stopped | Operation::Failed);
     let action = operation.as_str_name().trim_start_matches("SERVICE_STATUS_OPERATION_").to_lowercase();
     let (uptime_seconds, exit_code, result, exit) = if ended {
@@ -181,15 +177,11 @@ fn change(name: &str, (level, operation): Step, known: &Known, unit: &UnitState)
         restarts: u32::try_from(unit.restarts.max(0)).unwrap_or(u32::MAX),
         exit: exit.into(),
     };
-    Change { level, payload, metadata: metadata(&action) }
+    Finding::new(level, payload, COMPONENT, &action)
 }
 
 fn status(unit: &UnitState) -> String {
     if unit.active.is_empty() { "unloaded".into() } else { format!("{}/{}", unit.active, unit.sub) }
-}
-
-fn metadata(action: &str) -> Metadata {
-    Metadata::from([("component".into(), "service".into()), ("action".into(), action.into())])
 }
 
 /// What the exit code counts: an exit status, or a signal.

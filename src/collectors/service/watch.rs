@@ -12,18 +12,16 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Settings,
-    story::{self, Change, Condition, Known},
+    story::{self, COMPONENT, Condition, Known},
     unit::UnitState,
 };
 use crate::{
     backoff::{Backoff, random},
-    collectors::{CollectError, Context},
-    event::{Level, Metadata},
+    collectors::{CollectError, Context, finding::Finding},
     host::{
         clock::Clock,
         systemd_bus::{BusError, Properties, Signal, SystemdBus, Unit},
     },
-    schema::events::{SystemHostPayload, system_host_payload::SystemHostOperation},
     telemetry::ErrorChain,
 };
 
@@ -216,7 +214,7 @@ impl Watch {
             *complete = listing.booted;
         }
         if self.since == Since::Ever {
-            self.emit_inventory(&listing.states).await?;
+            self.context.report([inventory(&listing.states)]).await?;
         }
         let gone = self.known.keys().filter(|name| !listing.states.contains_key(*name) && !told.contains(*name));
         for name in gone.cloned().collect::<Vec<_>>() {
@@ -228,8 +226,8 @@ impl Watch {
                 continue;
             }
             let was_left_out = self.chosen.as_ref().is_some_and(|chosen| !chosen.include(&name));
-            let (known, changes) = judge(self.since, self.known.get(&name), was_left_out, &name, &state);
-            self.emit(changes).await?;
+            let (known, findings) = judge(self.since, self.known.get(&name), was_left_out, &name, &state);
+            self.context.report(findings).await?;
             self.known.insert(name.clone(), known);
             self.states.insert(name, state);
         }
@@ -256,8 +254,8 @@ impl Watch {
         }
         // One that was not there is new, and so are all its times.
         let before = self.known.get(&unit).cloned().unwrap_or_default();
-        let (known, changes) = story::observe(&unit, &before, &next);
-        self.emit(changes).await?;
+        let (known, findings) = story::observe(&unit, &before, &next);
+        self.context.report(findings).await?;
         if self.known.get(&unit) != Some(&known) {
             self.known.insert(unit, known);
             self.remember();
@@ -272,30 +270,8 @@ impl Watch {
         let (tell, seen) = (self.settings.include(unit), matches!(self.since, Since::Down | Since::Now));
         if let Some(known) = known {
             let last = state.unwrap_or_default();
-            self.emit(story::vanished(unit, &known, &last, seen).filter(|_| tell)).await?;
+            self.context.report(story::vanished(unit, &known, &last, seen).filter(|_| tell)).await?;
             self.remember();
-        }
-        Ok(())
-    }
-
-    async fn emit_inventory(&self, states: &HashMap<String, UnitState>) -> Result<(), CollectError> {
-        let count = |condition| states.values().filter(|state| Known::of(state).condition == condition).count();
-        let (active, failed) = (count(Condition::Running), count(Condition::Failed));
-        let detail = format!("{} loaded, {active} active, {failed} failed", states.len());
-        let payload = SystemHostPayload {
-            subject: "services".into(),
-            detail,
-            operation: SystemHostOperation::Inventory.into(),
-            ..Default::default()
-        };
-        let metadata = Metadata::from([("component".into(), "service".into()), ("action".into(), "inventory".into())]);
-        self.context.emitter.system_host(Level::Info, payload, metadata).await?;
-        Ok(())
-    }
-
-    async fn emit(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), CollectError> {
-        for Change { level, payload, metadata } in changes {
-            self.context.emitter.service_status(level, payload, metadata).await?;
         }
         Ok(())
     }
@@ -309,6 +285,13 @@ impl Watch {
     }
 }
 
+fn inventory(states: &HashMap<String, UnitState>) -> Finding {
+    let count = |condition| states.values().filter(|state| Known::of(state).condition == condition).count();
+    let (active, failed) = (count(Condition::Running), count(Condition::Failed));
+    let detail = format!("{} loaded, {active} active, {failed} failed", states.len());
+    Finding::inventory("services", COMPONENT, detail)
+}
+
 /// What a service in a list amounts to, and which events that makes.
 fn judge(
     since: Since,
@@ -316,7 +299,7 @@ fn judge(
     was_left_out: bool,
     name: &str,
     state: &UnitState,
-) -> (Known, Vec<Change>) {
+) -> (Known, Vec<Finding>) {
     match (since, before) {
         (Since::Ever, _) => story::first_sight(name, state),
         // It may have been there all along.
@@ -367,14 +350,15 @@ async fn state_of(bus: &SystemdBus, unit: Unit) -> Result<Option<(String, UnitSt
 mod tests {
     use super::*;
     use crate::{
-        collectors::pattern::Patterns, schema::events::service_status_payload::ServiceStatusOperation as Operation,
+        collectors::pattern::Patterns,
+        schema::events::{ServiceStatusPayload, service_status_payload::ServiceStatusOperation as Operation},
     };
 
     fn told(since: Since, was_left_out: bool, active: &str) -> Vec<Operation> {
         let state = UnitState { active: active.to_owned(), active_enter: 7, ..UnitState::default() };
-        let (known, changes) = judge(since, None, was_left_out, "a.service", &state);
+        let (known, findings) = judge(since, None, was_left_out, "a.service", &state);
         assert_eq!(known, Known::of(&state), "from then on it is followed");
-        changes.iter().map(|change| change.payload.operation()).collect()
+        findings.iter().map(|finding| finding.payload::<ServiceStatusPayload>().operation()).collect()
     }
 
     #[test]

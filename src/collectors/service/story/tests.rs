@@ -14,38 +14,36 @@ fn fixture(name: &str) -> String {
 }
 
 /// Every event that a series of signals makes, from the state that the first of them tells.
-fn tell(signals: Vec<(Properties, bool)>) -> Vec<Change> {
+fn tell(signals: Vec<(Properties, bool)>) -> Vec<Finding> {
     let (mut unit, mut known, mut told) = (UnitState::default(), None, Vec::new());
     for (properties, complete) in signals {
         unit.update(&properties);
         if !complete {
             continue;
         }
-        let (next, changes) = match &known {
+        let (next, findings) = match &known {
             None => first_sight("t.service", &unit),
             Some(known) => observe("t.service", known, &unit),
         };
         known = Some(next);
-        told.extend(changes);
+        told.extend(findings);
     }
     told
 }
 
-fn steps(changes: &[Change]) -> Vec<(Level, Operation)> {
-    changes.iter().map(|change| (change.level, change.payload.operation())).collect()
+fn steps(findings: &[Finding]) -> Vec<(Level, Operation)> {
+    findings.iter().map(|finding| (finding.level, payload(finding).operation())).collect()
 }
 
-fn sentence_of(change: &Change) -> String {
-    let payload = crate::schema::Payload::into_event_payload(change.payload.clone());
-    let event = crate::schema::events::Event { event_payload: Some(payload), ..Default::default() };
-    crate::event::Summary::of(&crate::event::EventView::from(&event)).text
+fn payload(finding: &Finding) -> ServiceStatusPayload {
+    finding.payload()
 }
 
 #[test]
 fn a_restart_by_hand_is_one_event_with_the_new_process() {
     let told = tell(signals(&fixture("restart.jsonl")));
     assert_eq!(steps(&told), [(Level::Info, Operation::Restarted)]);
-    assert_eq!((told[0].payload.pid, told[0].payload.status.as_str()), (86, "active/running"));
+    assert_eq!((payload(&told[0]).pid, payload(&told[0]).status.as_str()), (86, "active/running"));
     assert_eq!(told[0].metadata.get("action").map(String::as_str), Some("restarted"));
 }
 
@@ -58,10 +56,10 @@ fn every_round_of_a_crash_loop_is_a_failure_and_a_restart_until_systemd_gives_up
     }
     expected.push((Level::Error, Operation::Failed));
     assert_eq!(steps(&told), expected);
-    let failures: Vec<_> = told.iter().filter(|change| change.payload.operation() == Operation::Failed).collect();
-    assert!(failures.iter().all(|failed| failed.payload.result == "exit-code" && failed.payload.exit_code == 1));
+    let failures: Vec<_> = told.iter().filter(|finding| payload(finding).operation() == Operation::Failed).collect();
+    assert!(failures.iter().all(|failed| payload(failed).result == "exit-code" && payload(failed).exit_code == 1));
     let sentence = "Service t.service has failed: exit-code, exited with 1, automatic restarts: 4";
-    assert_eq!(sentence_of(failures[4]), sentence);
+    assert_eq!(failures[4].sentence(), sentence);
 }
 
 #[test]
@@ -100,27 +98,27 @@ fn a_oneshot_that_ends_well_is_one_quiet_event() {
 fn a_oneshot_that_fails_is_a_failure() {
     let told = tell(signals(&fixture("oneshot-fails.jsonl")));
     assert_eq!(steps(&told), [(Level::Error, Operation::Failed)]);
-    assert_eq!((told[0].payload.exit_code, told[0].payload.result.as_str()), (1, "exit-code"));
-    assert_eq!(told[0].payload.exit, "exited");
+    let failed = payload(&told[0]);
+    assert_eq!((failed.exit_code, failed.result.as_str(), failed.exit.as_str()), (1, "exit-code", "exited"));
 }
 
 #[test]
 fn a_watchdog_that_bites_says_so_and_how_long_the_service_was_up() {
     let told = tell(signals(&fixture("watchdog.jsonl")));
     assert_eq!(steps(&told), [(Level::Info, Operation::Started), (Level::Error, Operation::Failed)]);
-    let failed = &told[1].payload;
+    let failed = payload(&told[1]);
     assert_eq!((failed.result.as_str(), failed.exit_code, failed.uptime_seconds), ("watchdog", 6, 1));
     assert!(failed.pid > 0);
     let sentence = "Service t.service has failed: watchdog, killed with 6, after 1s";
-    assert_eq!(sentence_of(&told[1]), sentence);
+    assert_eq!(told[1].sentence(), sentence);
 }
 
 #[test]
 fn a_running_service_is_no_event_at_first_sight_and_a_failed_one_is() {
     let unit = unit_of_show(&fixture("systemctl-show.txt"));
     assert_eq!(unit.phase(), Phase::Running);
-    let (known, changes) = first_sight("agentd.service", &unit);
-    assert_eq!((known.condition, changes), (Condition::Running, Vec::new()));
+    let (known, findings) = first_sight("agentd.service", &unit);
+    assert_eq!((known.condition, findings), (Condition::Running, Vec::new()));
     let failed = UnitState { active: "failed".into(), ..unit };
     assert_eq!(steps(&first_sight("agentd.service", &failed).1), [(Level::Error, Operation::Failed)]);
 }
@@ -158,10 +156,10 @@ fn a_failure_that_is_acknowledged_or_goes_with_its_unit_is_over() {
         ..UnitState::default()
     };
     let reset = UnitState { active: "inactive".into(), sub: "dead".into(), ..failed.clone() };
-    let (known, changes) = observe("a", &Known::of(&failed), &reset);
-    assert_eq!((known.condition, steps(&changes)), (Condition::Stopped, vec![(Level::Info, Operation::Stopped)]));
-    assert_eq!(sentence_of(&changes[0]), "Service a has stopped");
-    assert_eq!(changes[0].metadata["action"], "reset");
+    let (known, findings) = observe("a", &Known::of(&failed), &reset);
+    assert_eq!((known.condition, steps(&findings)), (Condition::Stopped, vec![(Level::Info, Operation::Stopped)]));
+    assert_eq!(findings[0].sentence(), "Service a has stopped");
+    assert_eq!(findings[0].metadata["action"], "reset");
     assert_eq!(vanished("a", &known, &reset, true), None, "that was told");
     for seen in [true, false] {
         let gone: Vec<_> = vanished("a", &Known::of(&failed), &UnitState::default(), seen).into_iter().collect();
@@ -190,16 +188,16 @@ proptest! {
     #[test]
     fn a_state_seen_twice_makes_no_event_the_second_time(before in any_unit(), unit in any_unit()) {
         let (known, _) = observe("a", &Known::of(&before), &unit);
-        let (again, changes) = observe("a", &known, &unit);
-        prop_assert_eq!((again, changes), (known, Vec::new()));
+        let (again, findings) = observe("a", &known, &unit);
+        prop_assert_eq!((again, findings), (known, Vec::new()));
     }
 
     #[test]
     fn events_and_condition_agree(before in any_unit(), unit in any_unit()) {
         let known = Known::of(&before);
-        let (next, changes) = observe("a", &known, &unit);
-        if let Some(last) = changes.last() {
-            let told = match last.payload.operation() {
+        let (next, findings) = observe("a", &known, &unit);
+        if let Some(last) = findings.last() {
+            let told = match payload(last).operation() {
                 Operation::Started | Operation::Restarted => Condition::Running,
                 Operation::Failed => Condition::Failed,
                 _ => Condition::Stopped,
