@@ -9,6 +9,7 @@
 
 mod driver;
 mod finding;
+mod listing;
 mod network;
 mod pattern;
 mod service;
@@ -81,6 +82,14 @@ impl Context {
     /// It sees that. Told when it did not before.
     pub(crate) async fn sees(&self, what: &str) -> Result<(), CollectError> {
         Ok(self.sight.sees(&self.emitter, what).await?)
+    }
+
+    /// Why it cannot see something, or that it does.
+    async fn note(&self, what: &str, blind: Option<String>) -> Result<(), CollectError> {
+        match blind {
+            Some(why) => self.is_blind(what, &why).await,
+            None => self.sees(what).await,
+        }
     }
 
     /// Emits what was found, in order.

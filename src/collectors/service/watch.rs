@@ -166,7 +166,14 @@ impl Watch {
     /// Lists all services and compares them with what is known.
     async fn list(&mut self, bus: &mut SystemdBus) -> Result<(), Ended> {
         let listing = Listing::of(bus, &self.settings, &self.known).await?;
-        self.note_beyond(listing.beyond).await?;
+        let is_beyond = (listing.beyond > 0).then(|| {
+            let beyond = listing.beyond;
+            format!(
+                "more than {UNITS_MAX} are loaded, {beyond} are not followed; \
+                 leave some out: collectors.service.exclude"
+            )
+        });
+        self.context.note(BEYOND, is_beyond).await?;
         self.listed = true;
         let mut told = HashSet::new();
         if self.since == Since::Now {
@@ -180,16 +187,6 @@ impl Watch {
         }
         self.compare(listing, &told).await?;
         Ok(())
-    }
-
-    async fn note_beyond(&self, beyond: usize) -> Result<(), CollectError> {
-        if beyond == 0 {
-            return self.context.sees(BEYOND).await;
-        }
-        let why = format!(
-            "more than {UNITS_MAX} are loaded, {beyond} are not followed; leave some out: collectors.service.exclude"
-        );
-        self.context.is_blind(BEYOND, &why).await
     }
 
     async fn take(&mut self, signal: Signal) -> Result<(), CollectError> {

@@ -17,7 +17,7 @@ pub(super) struct Fill {
     pub(super) thresholds: Thresholds,
     pub(super) interval: Duration,
     pub(super) gauge: Gauge,
-    pub(super) mounts: watch::Receiver<mount_table::Known>,
+    pub(super) mounts: watch::Receiver<mount_table::Mounted>,
     /// As last asked.
     pub(super) spaces: Spaces,
 }

@@ -57,21 +57,22 @@ impl Gauge {
         let answers = asking.probe.look(&asked).await;
         for ((_, place), answer) in places.into_iter().zip(answers) {
             let what = format!("{FILE_SYSTEM}{}", place.mountpoint);
-            match answer {
+            let blind = match answer {
                 Ok(space) => {
                     asking.refusing.remove(&place.mountpoint);
-                    context.sees(&what).await?;
                     spaces.insert(place.clone(), space);
+                    None
                 }
                 // It may be one that only its owner may look into.
                 Err(error @ SpaceError::Refused { .. }) => {
-                    context.sees(&what).await?;
                     if asking.refusing.insert(place.mountpoint.clone()) {
                         tracing::debug!(error = %ErrorChain(&error), "the file system does not tell how full it is");
                     }
+                    None
                 }
-                Err(error) => context.is_blind(&what, &error.to_string()).await?,
-            }
+                Err(error) => Some(error.to_string()),
+            };
+            context.note(&what, blind).await?;
         }
         Ok(spaces)
     }

@@ -7,7 +7,6 @@
 mod capacity;
 mod fill;
 mod gauge;
-mod listing;
 mod mount_rule;
 mod mount_table;
 mod mounts;
@@ -22,7 +21,6 @@ use self::{
     capacity::Thresholds,
     fill::Fill,
     gauge::{Gauge, Spaces},
-    listing::counted,
     mount_rule::MountRule,
     mount_table::MountTable,
     pools::PoolList,

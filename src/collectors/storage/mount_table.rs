@@ -5,13 +5,12 @@ use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::sleep};
 
 use super::{
-    counted,
     gauge::{Gauge, Spaces},
     mount_rule::MountRule,
     mounts::{self, MOUNTS_MAX, Mounts},
 };
 use crate::{
-    collectors::{CollectError, Context, driver::Domain, finding::Finding},
+    collectors::{CollectError, Context, driver::Domain, finding::Finding, listing::counted},
     host::mount_watch::{MOUNT_TABLE, MountWatch},
 };
 
@@ -21,7 +20,7 @@ const QUIET: Duration = Duration::from_millis(100);
 const BEYOND: &str = "all of the mounts";
 
 /// What is mounted, for whoever measures it; none before it is known.
-pub(super) type Known = Option<Arc<Mounts>>;
+pub(super) type Mounted = Option<Arc<Mounts>>;
 
 pub(super) struct MountTable {
     rule: MountRule,
@@ -30,7 +29,7 @@ pub(super) struct MountTable {
     gauge: Gauge,
     /// Of what has come since the last look.
     spaces: Spaces,
-    known: watch::Sender<Known>,
+    known: watch::Sender<Mounted>,
 }
 
 impl MountTable {
@@ -39,7 +38,7 @@ impl MountTable {
         rule: MountRule,
         interval: Duration,
         gauge: Gauge,
-        known: watch::Sender<Known>,
+        known: watch::Sender<Mounted>,
     ) -> MountTable {
         let watch = MountWatch::open(&context.host).inspect_err(
             |error| tracing::debug!(%error, "the table of mounts cannot be watched; it is read now and then"),
@@ -66,7 +65,13 @@ impl Domain for MountTable {
         let table = context.host.look(|host| host.read(MOUNT_TABLE)).await;
         let table = table.map_err(|error| CollectError::failed(format!("read {MOUNT_TABLE}"), error))?;
         let (after, beyond) = mounts::bounded(mounts::parse(&table, &self.rule), before);
-        note_beyond(context, beyond).await?;
+        let is_beyond = (beyond > 0).then(|| {
+            format!(
+                "more than {MOUNTS_MAX} are mounted, {beyond} are not followed; \
+                 leave some out: collectors.storage.mounts.exclude"
+            )
+        });
+        context.note(BEYOND, is_beyond).await?;
         if let Some(before) = before {
             let come = after.keys().filter(|place| !before.contains_key(place));
             self.spaces = self.gauge.measure(context, come).await?;
@@ -98,14 +103,4 @@ impl Domain for MountTable {
         sleep(QUIET).await;
         Ok(())
     }
-}
-
-async fn note_beyond(context: &Context, beyond: usize) -> Result<(), CollectError> {
-    if beyond == 0 {
-        return context.sees(BEYOND).await;
-    }
-    let why = format!(
-        "more than {MOUNTS_MAX} are mounted, {beyond} are not followed; leave some out: collectors.storage.mounts.exclude"
-    );
-    context.is_blind(BEYOND, &why).await
 }

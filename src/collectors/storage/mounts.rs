@@ -4,9 +4,9 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{gauge::Spaces, listing::bytes, mount_rule::MountRule};
+use super::{gauge::Spaces, mount_rule::MountRule};
 use crate::{
-    collectors::finding::Finding,
+    collectors::{finding::Finding, listing::bytes},
     event::{Level, without_credentials},
     schema::events::{StorageDatasetPayload, storage_dataset_payload::StorageDatasetOperation as Operation},
 };

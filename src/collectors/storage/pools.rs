@@ -6,8 +6,6 @@ use tokio::time::Interval;
 
 use super::{
     capacity::Thresholds,
-    counted,
-    listing::listed,
     zfs::{self, Pools, States, Zfs},
 };
 use crate::{
@@ -15,6 +13,7 @@ use crate::{
         CollectError, Context,
         driver::{Domain, turns},
         finding::Finding,
+        listing::{counted, listed},
     },
     telemetry::ErrorChain,
 };
@@ -70,10 +69,7 @@ impl Domain for PoolList {
 
     async fn look(&mut self, context: &Context, before: Option<&Pools>) -> Result<Option<Pools>, CollectError> {
         let Some((mut pools, why)) = self.ask(context, before).await else { return Ok(None) };
-        match why {
-            Some(why) => context.is_blind(IN_FULL, &format!("zpool gives no full answer: {why}")).await?,
-            None => context.sees(IN_FULL).await?,
-        }
+        context.note(IN_FULL, why.map(|why| format!("zpool gives no full answer: {why}"))).await?;
         zfs::complete(&mut pools, before, &self.thresholds);
         Ok(Some(pools))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::accounts::{Accounts, Group, Password, User};
 use crate::{
-    collectors::finding::Finding,
+    collectors::{finding::Finding, listing::first},
     event::Level,
     schema::events::{
         IdentityGroupPayload, SystemUserPayload, identity_group_payload::IdentityGroupOperation as GroupOperation,
@@ -13,8 +13,6 @@ use crate::{
 };
 
 const COMPONENT: &str = "accounts";
-/// How many names a payload lists: thousands would not fit into an event.
-const LISTED_MAX: usize = 100;
 
 /// What has changed. Renaming is a deletion and a creation: that is how the files have it.
 pub(super) fn diff(before: &Accounts, after: &Accounts) -> Vec<Finding> {
@@ -133,7 +131,7 @@ fn user_finding(payload: SystemUserPayload, action: &str) -> Finding {
 }
 
 fn user_payload(accounts: &Accounts, name: &str, user: &User, operation: UserOperation) -> SystemUserPayload {
-    let (groups, more_groups) = first(accounts.groups_of(name, user));
+    let (groups, more_groups) = first(accounts.groups_of(name, user).into_iter());
     SystemUserPayload {
         username: name.to_owned(),
         display_name: user.display_name.clone(),
@@ -163,7 +161,7 @@ fn group_payload(
     members: &BTreeSet<String>,
     operation: GroupOperation,
 ) -> IdentityGroupPayload {
-    let (members, more_members) = first(members.iter().cloned().collect());
+    let (members, more_members) = first(members.iter().cloned());
     IdentityGroupPayload {
         group_name: name.to_owned(),
         description: format!("local group {}", group.gid),
@@ -174,22 +172,18 @@ fn group_payload(
     }
 }
 
-/// The first of many names, and how many more there are.
-fn first(mut names: Vec<String>) -> (Vec<String>, u32) {
-    let more = names.len().saturating_sub(LISTED_MAX);
-    names.truncate(LISTED_MAX);
-    (names, u32::try_from(more).unwrap_or(u32::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collectors::finding::{lines, sentences};
     use crate::collectors::system::accounts::{
         parse,
         tests::{GROUP, PASSWD, SHADOW},
+    };
+    use crate::collectors::{
+        finding::{lines, sentences},
+        listing::LISTED_MAX,
     };
 
     fn told(before: [&str; 3], after: [&str; 3]) -> Vec<String> {

@@ -13,10 +13,8 @@ use super::{
 use crate::{
     collectors::{
         finding::Finding,
-        storage::{
-            capacity::{Fill, Thresholds, percentage},
-            listing::{bytes, first, listed},
-        },
+        listing::{bytes, first, listed},
+        storage::capacity::{Fill, Thresholds, percentage},
     },
     event::Level,
     schema::events::{
