@@ -42,6 +42,13 @@ pub struct Space {
 }
 
 impl Space {
+    /// How many of its inodes are used, 0 to 100; none for a file system that makes as many as are wanted.
+    pub fn used_inodes_percent(&self) -> Option<f64> {
+        let used = self.inodes.checked_sub(self.available_inodes)?;
+        #[expect(clippy::cast_precision_loss, reason = "a percentage needs no more than 52 bits")]
+        (self.inodes > 0).then(|| used as f64 * 100.0 / self.inodes as f64)
+    }
+
     /// How full it is for its users, 0 to 100; none for a file system without a size.
     pub fn used_percent(&self) -> Option<f64> {
         let usable = self.used_bytes.saturating_add(self.available_bytes);

@@ -37,6 +37,32 @@ pub(super) enum Fill {
     Exceeded,
 }
 
+/// What of a file system runs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Measure {
+    Bytes,
+    Inodes,
+}
+
+impl Measure {
+    pub(super) const ALL: [Measure; 2] = [Measure::Bytes, Measure::Inodes];
+
+    fn percent(self, space: &Space) -> Option<f64> {
+        match self {
+            Measure::Bytes => space.used_percent(),
+            Measure::Inodes => space.used_inodes_percent(),
+        }
+    }
+
+    /// Beginning of the threshold's name, name of what is measured, and its unit in a sentence.
+    fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Measure::Bytes => ("capacity", "filesystem.used_percent", "% full"),
+            Measure::Inodes => ("inodes", "filesystem.inodes_used_percent", "% of its inodes used"),
+        }
+    }
+}
+
 /// The states of file systems; what is not in it is normal.
 pub(super) type Fills = BTreeMap<Place, Fill>;
 
@@ -121,10 +147,16 @@ pub(super) fn measured(mounts: &Mounts) -> Vec<&Place> {
 
 /// The states that follow from what was measured. A file system that gave no answer keeps its state; one that is no longer
 /// mounted loses it.
-pub(super) fn next(before: Option<&Fills>, measured: &[&Place], spaces: &Spaces, thresholds: &Thresholds) -> Fills {
+pub(super) fn next(
+    measure: Measure,
+    before: Option<&Fills>,
+    measured: &[&Place],
+    spaces: &Spaces,
+    thresholds: &Thresholds,
+) -> Fills {
     let next = |place: &Place| {
         let fill = before.and_then(|before| before.get(place)).copied().unwrap_or_default();
-        let percent = spaces.get(place).and_then(Space::used_percent);
+        let percent = spaces.get(place).and_then(|space| measure.percent(space));
         percent.map_or(fill, |percent| thresholds.next(fill, percent))
     };
     let fills = measured.iter().map(|&place| (place.clone(), next(place)));
@@ -132,38 +164,43 @@ pub(super) fn next(before: Option<&Fills>, measured: &[&Place], spaces: &Spaces,
 }
 
 /// What to tell of a change of states. One that is no longer mounted is told, too: else it would be over its limit for ever.
-pub(super) fn diff(before: &Fills, after: &Fills, spaces: &Spaces, thresholds: &Thresholds) -> Vec<Finding> {
+pub(super) fn diff(
+    measure: Measure,
+    before: &Fills,
+    after: &Fills,
+    spaces: &Spaces,
+    thresholds: &Thresholds,
+) -> Vec<Finding> {
     let gone = before.keys().filter(|place| !after.contains_key(place)).map(|place| (place, Fill::Normal));
     let changed = after.iter().filter(|(place, fill)| before.get(place) != Some(fill));
     let all = gone.chain(changed.map(|(place, fill)| (place, *fill)));
-    all.map(|(place, fill)| finding(place, fill, spaces.get(place), thresholds)).collect()
+    all.map(|(place, fill)| finding(measure, place, fill, spaces.get(place), thresholds)).collect()
 }
 
 /// Without a space it is not mounted any more.
-fn finding(place: &Place, fill: Fill, space: Option<&Space>, thresholds: &Thresholds) -> Finding {
-    let payload = payload(&place.mountpoint, fill, thresholds);
-    let Some((space, percent)) = space.and_then(|space| Some((space, space.used_percent()?))) else {
+fn finding(measure: Measure, place: &Place, fill: Fill, space: Option<&Space>, thresholds: &Thresholds) -> Finding {
+    let payload = payload(measure, &place.mountpoint, fill, thresholds);
+    let Some((space, percent)) = space.and_then(|space| Some((space, measure.percent(space)?))) else {
         return Finding::new(fill.level(), payload, COMPONENT, "unmounted");
     };
-    let payload = UsageThresholdPayload {
-        current_value: percentage(percent),
-        used_bytes: space.used_bytes,
-        available_bytes: space.available_bytes,
-        ..payload
-    };
+    let mut payload = UsageThresholdPayload { current_value: percentage(percent), ..payload };
+    if measure == Measure::Bytes {
+        (payload.used_bytes, payload.available_bytes) = (space.used_bytes, space.available_bytes);
+    }
     Finding::new(fill.level(), payload, COMPONENT, fill.name()).with("source", &place.source)
 }
 
-fn payload(mountpoint: &str, fill: Fill, thresholds: &Thresholds) -> UsageThresholdPayload {
+fn payload(measure: Measure, mountpoint: &str, fill: Fill, thresholds: &Thresholds) -> UsageThresholdPayload {
+    let (name, metric, unit) = measure.names();
     #[expect(clippy::cast_possible_truncation, reason = "the wire has percentages as float")]
     let threshold_value = thresholds.of(fill) as f32;
     UsageThresholdPayload {
-        threshold_name: format!("capacity:{mountpoint}"),
-        metric_name: "filesystem.used_percent".into(),
+        threshold_name: format!("{name}:{mountpoint}"),
+        metric_name: metric.into(),
         threshold_value,
         operation: fill.operation().into(),
         resource: mountpoint.to_owned(),
-        unit: "% full".into(),
+        unit: unit.into(),
         ..Default::default()
     }
 }
@@ -202,8 +239,8 @@ mod tests {
 
     /// What is known of `/srv` after a look, and what that is told as.
     fn look(before: &Fills, mounts: &Mounts, spaces: &Spaces) -> (Fills, Vec<Finding>) {
-        let fills = next(Some(before), &measured(mounts), spaces, &DEFAULT);
-        let findings = diff(before, &fills, spaces, &DEFAULT);
+        let fills = next(Measure::Bytes, Some(before), &measured(mounts), spaces, &DEFAULT);
+        let findings = diff(Measure::Bytes, before, &fills, spaces, &DEFAULT);
         (fills, findings)
     }
 
@@ -277,6 +314,19 @@ mod tests {
         assert_eq!(after.into_values().collect::<Vec<_>>(), [Fill::Approached]);
         let told = ["info usage.threshold.cleared capacity:/srv", "warn usage.threshold.approached capacity:/srv"];
         assert_eq!(lines(&findings), told);
+    }
+
+    #[test]
+    fn a_file_system_without_inodes_is_over_a_limit_of_its_own() {
+        let space = Space { used_bytes: 1, available_bytes: 99, inodes: 256, available_inodes: 0, ..Space::default() };
+        let spaces = of(&srv(), space);
+        let after = next(Measure::Inodes, None, &measured(&srv()), &spaces, &DEFAULT);
+        let findings = diff(Measure::Inodes, &Fills::new(), &after, &spaces, &DEFAULT);
+        assert_eq!(lines(&findings), ["error usage.threshold.exceeded inodes:/srv"]);
+        assert_eq!(sentences(&findings), ["/srv is over its limit: 100 % of its inodes used, limit 90"]);
+        // btrfs and its like make as many as are wanted.
+        let endless = of(&srv(), Space { used_bytes: 1, available_bytes: 99, ..Space::default() });
+        assert_eq!(next(Measure::Inodes, None, &measured(&srv()), &endless, &DEFAULT), Fills::new());
     }
 
     #[test]

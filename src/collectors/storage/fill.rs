@@ -1,11 +1,11 @@
-//! How full the file systems are, as a domain: asked in turn, and when something is mounted, for it may be full already.
+//! How full the file systems are, in bytes and in inodes, as a domain: asked in turn, and when something is mounted, for it may be full already.
 
-use std::{future::pending, time::Duration};
+use std::{collections::BTreeMap, future::pending, time::Duration};
 
 use tokio::sync::watch;
 
 use super::{
-    capacity::{self, Fills, Thresholds},
+    capacity::{self, Fills, Measure, Thresholds},
     gauge::{Gauge, Spaces},
     mount_rule::MountRule,
     mount_table,
@@ -22,35 +22,52 @@ pub(super) struct Fill {
     pub(super) spaces: Spaces,
 }
 
+/// What is not normal, by what of it is not.
+type ByMeasure = BTreeMap<Measure, Fills>;
+
 impl Domain for Fill {
     const NAME: &'static str = "fill";
-    type Known = Fills;
+    type Known = ByMeasure;
     type Choice = MountRule;
 
     fn choice(&self) -> MountRule {
         self.rule.clone()
     }
 
-    fn split(known: Fills, rule: &MountRule) -> (Fills, Option<Fills>) {
-        let (taken, left_out) = known.into_iter().partition(|(place, _)| rule.takes(place));
+    fn split(known: ByMeasure, rule: &MountRule) -> (ByMeasure, Option<ByMeasure>) {
+        let (mut taken, mut left_out) = (ByMeasure::new(), ByMeasure::new());
+        for (measure, fills) in known {
+            let (own, others) = fills.into_iter().partition(|(place, _)| rule.takes(place));
+            taken.insert(measure, own);
+            left_out.insert(measure, others);
+        }
         (taken, Some(left_out))
     }
 
-    async fn look(&mut self, context: &Context, before: Option<&Fills>) -> Result<Option<Fills>, CollectError> {
+    async fn look(&mut self, context: &Context, before: Option<&ByMeasure>) -> Result<Option<ByMeasure>, CollectError> {
         // What is mounted may not be known yet; then neither is what is not.
         let Some(mounts) = self.mounts.borrow_and_update().clone() else { return Ok(None) };
         self.gauge.forget_all_but(context, &mounts).await?;
         let measured = capacity::measured(&mounts);
         self.spaces = self.gauge.measure(context, measured.iter().copied()).await?;
-        Ok(Some(capacity::next(before, &measured, &self.spaces, &self.thresholds)))
+        let next = |measure| {
+            let before = before.and_then(|before| before.get(&measure));
+            (measure, capacity::next(measure, before, &measured, &self.spaces, &self.thresholds))
+        };
+        Ok(Some(Measure::ALL.map(next).into()))
     }
 
-    fn first_sight(&self, known: &Fills) -> Vec<Finding> {
-        self.diff(&Fills::new(), known)
+    fn first_sight(&self, known: &ByMeasure) -> Vec<Finding> {
+        self.diff(&ByMeasure::new(), known)
     }
 
-    fn diff(&self, before: &Fills, after: &Fills) -> Vec<Finding> {
-        capacity::diff(before, after, &self.spaces, &self.thresholds)
+    fn diff(&self, before: &ByMeasure, after: &ByMeasure) -> Vec<Finding> {
+        let none = Fills::new();
+        let diff = |measure| {
+            let (before, after) = (before.get(&measure).unwrap_or(&none), after.get(&measure).unwrap_or(&none));
+            capacity::diff(measure, before, after, &self.spaces, &self.thresholds)
+        };
+        Measure::ALL.into_iter().flat_map(diff).collect()
     }
 
     fn interval(&self) -> Option<Duration> {

@@ -57,6 +57,10 @@ impl Pool {
         // A dying disk counts on for days: the next word is due when there are twice as many.
         let is_news = told == 0 || errors >= told.saturating_mul(2);
         self.errors_told = if is_news { errors } else { told.min(errors) };
+        // zpool tells of the last one alone, where it tells of one.
+        for (work, scan) in before.into_iter().flat_map(|before| &before.scans) {
+            self.scans.entry(*work).or_insert_with(|| scan.clone());
+        }
         self.data_errors = self.data_errors.or(before.and_then(|before| before.data_errors));
         self.size_bytes = self.size_bytes.or(before.and_then(|before| before.size_bytes));
         self.used_bytes = self.used_bytes.or(before.and_then(|before| before.used_bytes));
@@ -139,7 +143,8 @@ impl PoolView<'_> {
         findings.extend(self.condition_change(before));
         self.disk_changes(before, findings);
         findings.extend(self.error_change(before));
-        findings.extend(self.scan_change(before));
+        let scans = self.pool.scans.iter();
+        findings.extend(scans.filter_map(|(work, scan)| self.scan_change(scan, before.scans.get(work))));
         findings.extend(self.trim_change(before));
         findings.extend(self.size_changes(before));
     }
@@ -192,9 +197,8 @@ impl PoolView<'_> {
         Some(self.finding_of(level, StoragePoolPayload { data_errors: lost, ..self.with_health(operation) }, action))
     }
 
-    fn scan_change(&self, before: &Pool) -> Option<Finding> {
-        let scan = self.pool.scan.as_ref()?;
-        let step = scan.since(before.scan.as_ref())?;
+    fn scan_change(&self, scan: &Scan, before: Option<&Scan>) -> Option<Finding> {
+        let step = scan.since(before)?;
         let (operation, action) = match (scan.work, step) {
             (Work::Scrub, Step::Started) => (Operation::ScrubStarted, "started"),
             (Work::Scrub, Step::Resumed) => (Operation::ScrubStarted, "resumed"),

@@ -17,7 +17,7 @@ pub(super) struct Scan {
     pub(super) errors: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Work {
     Scrub,
     Resilver,

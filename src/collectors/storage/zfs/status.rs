@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    scan::{Phase, Scan},
+    scan::{Phase, Scan, Work},
     vdev::{self, Class, Errors, Trim},
 };
 use crate::collectors::storage::capacity::Fill;
@@ -23,7 +23,8 @@ pub(in crate::collectors::storage) struct Pool {
     pub(super) layout: String,
     /// By lasting name.
     pub(super) disks: BTreeMap<String, Disk>,
-    pub(super) scan: Option<Scan>,
+    /// The last of each: a pool that was ever rebuilt one after the other tells of both.
+    pub(super) scans: BTreeMap<Work, Scan>,
     /// Files and metadata that are lost; none when zpool does not tell.
     pub(super) data_errors: Option<u64>,
     pub(super) size_bytes: Option<u64>,
@@ -96,8 +97,8 @@ impl Pool {
     /// A scrub and the rebuilds of single vdevs stand one after the other: the one that runs counts, else the last.
     fn read_scan(&mut self, lines: &[&str]) {
         for scan in lines.iter().filter_map(|line| Scan::parse(line)) {
-            if self.scan.as_ref().is_none_or(|earlier| earlier.phase != Phase::Running) {
-                self.scan = Some(scan);
+            if self.scans.get(&scan.work).is_none_or(|earlier| earlier.phase != Phase::Running) {
+                self.scans.insert(scan.work, scan);
             }
         }
     }

@@ -210,6 +210,22 @@ fn a_scrub_and_a_rebuild_tell_how_long_they_took_and_what_they_did() {
 }
 
 #[test]
+fn a_rebuild_of_long_ago_that_stands_beside_a_scrub_is_not_told_at_its_end() {
+    let with = |scrub: &str| {
+        let rebuilt = "resilvered (draid1:2d:4c:1s-0) 334G in 01:02:03 with 0 errors on Mon Jul 24 19:40:55 2023";
+        fixture!(".healthy").replacen("config:", &format!("scan: {scrub}\n  scan: {rebuilt}\nconfig:"), 1)
+    };
+    let told = read(&[
+        &with("scrub repaired 0B in 2 days 10:05:20 with 0 errors on Tue Jul 11 10:29:22 2023"),
+        &with("scrub in progress since Sun Aug 13 00:24:02 2023"),
+        &with("scrub repaired 12K in 1 days 10:05:20 with 7 errors on Mon Aug 14 10:29:22 2023"),
+    ]);
+    assert_eq!(told[1], ["Pool tank is being scrubbed"]);
+    assert_eq!(told[2], ["Pool tank was scrubbed, errors left: 7, 12.0 KiB repaired, took 1d 10h"]);
+    assert_eq!(told[0], [""; 0], "what has ended before the first look is no news");
+}
+
+#[test]
 fn the_disks_of_a_pool_that_has_gone_are_not_well_no_longer_than_it_is_there() {
     let told = read(&[fixture!("-p.disk-faulted"), "no pools available\n"]);
     assert_eq!(
