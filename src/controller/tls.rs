@@ -180,6 +180,8 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let what = "private key";
     let pem = private_file::read(path).map_err(|source| TlsError::Read { what, path: path.to_owned(), source })?;
+    // One that is encrypted is none to us: nobody is there to type its passphrase.
+    let what = "private key that needs no passphrase";
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::Empty { what, path: path.to_owned() })
 }
 
