@@ -2,8 +2,8 @@
 //! once when it is over.
 //!
 //! A collector names what it is blind to and why, and takes it back with every look that sees it. What was told is remembered
-//! between runs of the agent, so that a start tells nothing anew. Always holds: of one collector at most [`SPOTS_MAX`] blind
-//! spots are told apart; those beyond are counted.
+//! between runs of the agent, so that a start tells nothing anew. Always holds: what is told is emitted before it counts as
+//! told; of one collector at most [`SPOTS_MAX`] blind spots are told at a time, and one more when another is over.
 
 use std::{
     collections::BTreeMap,
@@ -93,20 +93,18 @@ impl Sight {
     /// # Errors
     /// When the log takes no events.
     pub(crate) async fn is_blind(&self, emitter: &Emitter, what: &str, why: &str) -> Result<(), EmitError> {
-        let is_news = {
-            let mut told = lock(&self.sights.shared.told);
-            let spots = told.entry(self.collector.to_owned()).or_default();
-            let is_known = spots.contains_key(what);
-            let is_news = !is_known && spots.len() < SPOTS_MAX;
-            if is_known || is_news {
-                spots.insert(what.to_owned(), why.to_owned());
-            }
-            is_news
+        let (is_known, count) = {
+            let told = lock(&self.sights.shared.told);
+            told.get(self.collector).map_or((false, 0), |spots| (spots.contains_key(what), spots.len()))
         };
-        if is_news {
+        if !is_known && count >= SPOTS_MAX {
+            return Ok(());
+        }
+        if !is_known {
             tracing::warn!(collector = self.collector, what, why, "a collector cannot see a part of what it looks at");
             self.tell(emitter, Level::Warn, Operation::BlindSpot, what, why.to_owned()).await?;
         }
+        self.note(|spots| spots.insert(what.to_owned(), why.to_owned()), !is_known);
         Ok(())
     }
 
@@ -115,13 +113,12 @@ impl Sight {
     /// # Errors
     /// As [`Sight::is_blind`].
     pub(crate) async fn sees(&self, emitter: &Emitter, what: &str) -> Result<(), EmitError> {
-        let was_blind = {
-            let mut told = lock(&self.sights.shared.told);
-            told.get_mut(self.collector).is_some_and(|spots| spots.remove(what).is_some())
-        };
+        let was_blind =
+            lock(&self.sights.shared.told).get(self.collector).is_some_and(|spots| spots.contains_key(what));
         if was_blind {
             tracing::info!(collector = self.collector, what, "a collector sees it again");
             self.tell(emitter, Level::Info, Operation::SeesAgain, what, String::new()).await?;
+            self.note(|spots| spots.remove(what), true);
         }
         Ok(())
     }
@@ -152,11 +149,16 @@ impl Sight {
         why: String,
     ) -> Result<(), EmitError> {
         let action = if operation == Operation::BlindSpot { "blind" } else { "sees" };
-        Finding::host(level, operation, what, why, COMPONENT, action).emit(emitter).await?;
-        if let Some(memory) = &self.sights.shared.memory {
-            memory.remember(&*lock(&self.sights.shared.told));
+        Finding::host(level, operation, what, why, COMPONENT, action).emit(emitter).await
+    }
+
+    /// Changes what has been told, and remembers that where it is news.
+    fn note(&self, change: impl FnOnce(&mut Spots) -> Option<String>, is_news: bool) {
+        let mut told = lock(&self.sights.shared.told);
+        change(told.entry(self.collector.to_owned()).or_default());
+        if let Some(memory) = self.sights.shared.memory.as_ref().filter(|_| is_news) {
+            memory.remember(&*told);
         }
-        Ok(())
     }
 }
 
