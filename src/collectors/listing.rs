@@ -1,5 +1,7 @@
 //! Names and sizes as payloads carry them.
 
+use crate::event::and_more;
+
 /// How many names a payload lists. With very long ones an event is cut further, by the pipeline.
 pub(super) const LISTED_MAX: usize = 100;
 
@@ -13,7 +15,7 @@ pub(super) fn first(names: impl ExactSizeIterator<Item = String>) -> (Vec<String
 pub(super) fn listed(names: impl ExactSizeIterator<Item = String>) -> Vec<String> {
     let (mut listed, more) = first(names);
     if more > 0 {
-        listed.push(format!("and {more} more"));
+        listed.push(and_more(more.into()));
     }
     listed
 }

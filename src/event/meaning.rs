@@ -73,8 +73,10 @@ impl Options {
         }
         let mut fields: Vec<_> = payload.fields().collect();
         fields.sort_by_key(FieldDescriptor::number);
-        let playing =
-            |role: Role| fields.iter().filter(|field| self.roles(field).contains(&role)).cloned().collect::<Vec<_>>();
+        let roles: Vec<_> = fields.iter().map(|field| (field, self.roles(field))).collect();
+        let playing = |role: Role| -> Vec<FieldDescriptor> {
+            roles.iter().filter(|(_, roles)| roles.contains(&role)).map(|(field, _)| (*field).clone()).collect()
+        };
         Meanings {
             by_operation,
             otherwise: meaning(&payload.options(), &self.payload_means).unwrap_or_else(Meaning::unsaid),

@@ -6,9 +6,11 @@
 //!
 //! Always holds: one line, no control characters, no redacted value.
 
+use std::collections::HashMap;
+
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, Value};
 
-use super::{EventView, MASK, enumeration, is_redacted, meaning::Meanings, unit::Unit};
+use super::{EventView, MASK, Meaning, and_more, enumeration, is_redacted, left_out, meaning::Meanings, unit::Unit};
 
 /// Elements of a list or map that are shown; of the others only their number.
 const ELEMENTS_SHOWN_MAX: usize = 8;
@@ -27,14 +29,16 @@ pub struct Summary {
 impl Summary {
     /// Describes an event.
     pub fn of(event: &EventView) -> Summary {
-        let Some((subject, payload)) = event.subject().zip(event.payload()) else {
-            let text = "(no payload that this version knows)".to_owned();
-            return Summary { subject: escape(event.source()), text, fields: String::new() };
-        };
-        let fields = fields(payload);
-        let template = &subject.meanings.of(subject.operation_of(payload)).template;
-        let text = if template.is_empty() { fields.clone() } else { template.render(payload) };
-        Summary { subject: name(&subject.meanings, payload).unwrap_or_else(|| escape(event.source())), text, fields }
+        let fields = event.payload().map(fields).unwrap_or_default();
+        Summary { subject: event.subject_name(), text: event.sentence(), fields }
+    }
+}
+
+/// What happened, where a payload says so; else its fields.
+pub(super) fn sentence(meaning: &Meaning, payload: &DynamicMessage) -> String {
+    match meaning.template.is_empty() {
+        true => fields(payload),
+        false => meaning.template.render(payload),
     }
 }
 
@@ -70,15 +74,13 @@ pub(super) fn shown(field: &FieldDescriptor, value: &Value) -> String {
         Value::List(list) => shown_list(field, list, 0),
         _ if is_redacted(field) => MASK.to_owned(),
         Value::Map(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by(|a, b| a.0.cmp(b.0));
-            let kind = field.kind().as_message().map_or(Kind::String, |entry| entry.map_entry_value_field().kind());
-            let entry = |(key, value): (&MapKey, &Value)| {
+            let (kind, entries) = entries(field, map);
+            let entry = |(key, value): &(&MapKey, &Value)| {
                 format!("{} {}", scalar(field, &kind, value), escape(&super::json::key_text(key)))
             };
-            let more = map.len().checked_sub(ELEMENTS_SHOWN_MAX).filter(|more| *more > 0);
-            let entries = entries.into_iter().take(ELEMENTS_SHOWN_MAX).map(entry);
-            entries.chain(more.map(|more| format!("and {more} more"))).collect::<Vec<_>>().join(", ")
+            let more = entries.len().saturating_sub(ELEMENTS_SHOWN_MAX);
+            let shown = entries.iter().take(ELEMENTS_SHOWN_MAX).map(entry);
+            shown.chain((more > 0).then(|| and_more(more as u64))).collect::<Vec<_>>().join(", ")
         }
         // More digits than a person reads: a measured value has no more to say.
         Value::F32(value) => tenths((*value).into()),
@@ -95,15 +97,14 @@ pub(super) fn shown_list(field: &FieldDescriptor, list: &[Value], more: u64) -> 
     if is_redacted(field) {
         return MASK.to_owned();
     }
-    let left_out = |value: &Value| value.as_str()?.strip_prefix("and ")?.strip_suffix(" more")?.parse::<u64>().ok();
-    let (list, left_out) = match list.split_last().and_then(|(last, rest)| Some((rest, left_out(last)?))) {
+    let (list, left_out) = match list.split_last().and_then(|(last, rest)| Some((rest, left_out(last.as_str()?)?))) {
         Some((rest, left_out)) => (rest, left_out),
         None => (list, 0),
     };
     let elements = list.iter().take(ELEMENTS_SHOWN_MAX).map(|value| scalar(field, &field.kind(), value));
     let hidden = u64::try_from(list.len().saturating_sub(ELEMENTS_SHOWN_MAX)).unwrap_or(u64::MAX);
     let more = [hidden, left_out].into_iter().fold(more, u64::saturating_add);
-    elements.chain((more > 0).then(|| format!("and {more} more"))).collect::<Vec<_>>().join(", ")
+    elements.chain((more > 0).then(|| and_more(more))).collect::<Vec<_>>().join(", ")
 }
 
 /// `91.2`, `90`; what is smaller than a tenth is told as it is.
@@ -127,12 +128,9 @@ fn add_words(words: &mut Vec<String>, name: &str, field: &FieldDescriptor, value
         _ if is_redacted(field) => words.push(format!("{name}={MASK}")),
         Value::List(list) => words.push(format!("{name}={}", quote(&list_text(field, list)))),
         Value::Map(map) => {
-            let mut entries: Vec<(&MapKey, &Value)> = map.iter().collect();
-            entries.sort_by(|a, b| a.0.cmp(b.0));
-            let kind = field.kind().as_message().map(|entry| entry.map_entry_value_field().kind());
+            let (kind, entries) = entries(field, map);
             for (key, value) in entries.iter().take(ELEMENTS_SHOWN_MAX) {
                 let key = escape(&super::json::key_text(key));
-                let kind = kind.clone().unwrap_or(Kind::String);
                 words.push(format!("{name}.{key}={}", quote(&scalar(field, &kind, value))));
             }
             if let Some(more) = more_than_shown(entries.len()) {
@@ -146,6 +144,14 @@ fn add_words(words: &mut Vec<String>, name: &str, field: &FieldDescriptor, value
         }
         _ => words.push(format!("{name}={}", quote(&scalar(field, &field.kind(), value)))),
     }
+}
+
+/// What the values of a map are, and its entries in the order of their keys.
+fn entries<'a>(field: &FieldDescriptor, map: &'a HashMap<MapKey, Value>) -> (Kind, Vec<(&'a MapKey, &'a Value)>) {
+    let mut entries: Vec<_> = map.iter().collect();
+    entries.sort_by(|a, b| a.0.cmp(b.0));
+    let kind = field.kind().as_message().map_or(Kind::String, |entry| entry.map_entry_value_field().kind());
+    (kind, entries)
 }
 
 fn list_text(field: &FieldDescriptor, list: &[Value]) -> String {
@@ -189,7 +195,7 @@ fn quote(text: &str) -> String {
 }
 
 /// Control characters, and those that turn the direction of text, would let an event write over the terminal.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let turns = |c: char| matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -102,12 +102,20 @@ impl EventView {
         said.map(|(meaning, payload)| meaning.advice_template.render(payload)).unwrap_or_default()
     }
 
+    /// What happened, in a sentence without a full stop.
+    pub fn sentence(&self) -> String {
+        match self.meaning().zip(self.payload()) {
+            Some((meaning, payload)) => render::sentence(meaning, payload),
+            None => "(no payload that this version knows)".to_owned(),
+        }
+    }
+
     /// What it is about: a pool, a unit, a user; the source where the payload does not say.
     pub fn subject_name(&self) -> String {
         let named = self.subject.as_ref().zip(self.payload());
         named
             .and_then(|(subject, payload)| render::name(&subject.meanings, payload))
-            .unwrap_or_else(|| self.source().to_owned())
+            .unwrap_or_else(|| render::escape(self.source()))
     }
 
     /// The fields of the payload that [`EventView::subject_name`] is made of.

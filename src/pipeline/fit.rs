@@ -9,7 +9,7 @@ use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MapKey, ReflectMessage as _, Value};
 
 use crate::{
-    event::{EVENT_BYTES_MAX, EventView, RESERVED_PREFIX},
+    event::{EVENT_BYTES_MAX, EventView, RESERVED_PREFIX, and_more, left_out},
     schema::events::Event,
 };
 
@@ -138,18 +138,14 @@ fn shorten_text(text: &mut String, bytes_max: usize) {
 /// Takes elements off the end; gives how many.
 fn shorten_list(list: &mut Vec<Value>, bounds: Bounds) -> u64 {
     // It has been cut before, by whoever emitted it or here.
-    let mut left_out = list.last().and_then(count_of).inspect(|_| drop(list.pop())).unwrap_or_default();
+    let mut gone =
+        list.last().and_then(|last| left_out(last.as_str()?)).inspect(|_| drop(list.pop())).unwrap_or_default();
     let mut bytes = list.iter().map(weight).sum::<usize>();
     while bytes > bounds.list_bytes && list.len() > bounds.elements {
         bytes = bytes.saturating_sub(list.pop().as_ref().map(weight).unwrap_or_default());
-        left_out = left_out.saturating_add(1);
+        gone = gone.saturating_add(1);
     }
-    left_out
-}
-
-/// Of a last element that stands for others.
-fn count_of(value: &Value) -> Option<u64> {
-    value.as_str()?.strip_prefix("and ")?.strip_suffix(" more")?.parse().ok()
+    gone
 }
 
 fn tell_left_out(message: &mut DynamicMessage, field: &FieldDescriptor, count: u64) {
@@ -158,7 +154,7 @@ fn tell_left_out(message: &mut DynamicMessage, field: &FieldDescriptor, count: u
         if let Value::List(list) = message.get_field_mut(field)
             && field.kind() == prost_reflect::Kind::String
         {
-            list.push(Value::String(format!("and {count} more")));
+            list.push(Value::String(and_more(count)));
         }
         return;
     };

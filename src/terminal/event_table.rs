@@ -13,7 +13,7 @@ const KIND_FROM: usize = 120;
 pub struct EventColumns {
     /// A node for each event.
     pub node: bool,
-    /// Subject and all fields.
+    /// The kind, and all fields.
     pub wide: bool,
     /// In which time.
     pub clock: Clock,

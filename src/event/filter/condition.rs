@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::{FilterError, Pattern, field::FieldPath};
-use crate::event::{Catalogue, EventView, Kind, Level, Summary, spelling};
+use crate::event::{Catalogue, EventView, Kind, Level, spelling};
 
 /// `level>=warn`, `pool_name=tank`.
 #[derive(Clone, Debug)]
@@ -136,7 +136,7 @@ impl Condition {
             Subject::Kind => self.value.matches_at_dots(event.kind().as_str()),
             Subject::Source => matches(event.source()),
             Subject::Id => matches(event.id()),
-            Subject::Text => matches(&Summary::of(event).text),
+            Subject::Text => matches(&event.sentence()),
             Subject::Metadata(key) => event.metadata(key).is_some_and(matches),
             Subject::Field(path) => {
                 event.payload().is_some_and(|payload| path.matches(payload, self.comparison, &self.value))

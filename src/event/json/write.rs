@@ -5,9 +5,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, Value};
 use serde_json::{Map, Number, Value as Json, json};
 
 use super::{Place, unknown};
-use crate::event::{
-    EventView, Level, MASK, RESERVED_PREFIX, Summary, catalogue::value, enumeration, is_redacted, unit,
-};
+use crate::event::{EventView, Level, MASK, RESERVED_PREFIX, catalogue::value, enumeration, is_redacted, unit};
 
 pub(super) fn event(event: &EventView, node: Option<&str>, place: Option<&Place>) -> Json {
     let mut out = Map::new();
@@ -30,7 +28,7 @@ pub(super) fn event(event: &EventView, node: Option<&str>, place: Option<&Place>
     set("category", category(event));
     set("source", event.source().into());
     if event.payload().is_some() {
-        set("text", Summary::of(event).text.into());
+        set("text", event.sentence().into());
     }
     if let Some((subject, payload)) = event.subject().zip(event.payload()) {
         set("payload", message(payload, subject.operation.as_ref()));
