@@ -234,7 +234,10 @@ fn is_beyond_the_schema(pattern: &Pattern) -> bool {
 
 /// What somebody may have meant by a word that is no kind.
 fn advice(catalogue: &Catalogue, word: &str) -> Option<String> {
-    let is_field = || catalogue.subjects.iter().any(|subject| subject.message.get_field_by_name(word).is_some());
+    let is_compared = || {
+        ["level", "kind", "category", "source", "text"].contains(&word)
+            || catalogue.subjects.iter().any(|subject| subject.message.get_field_by_name(word).is_some())
+    };
     Some(match word {
         "||" | "|" => "write `or`".to_owned(),
         "&&" | "&" => "write `and`".to_owned(),
@@ -243,10 +246,9 @@ fn advice(catalogue: &Catalogue, word: &str) -> Option<String> {
         }
         _ if word.contains(['≥', '≤']) => "write >= or <=".to_owned(),
         _ if word.contains(':') => "a field and its value are compared with =, !=, ~, <, <=, > or >=".to_owned(),
-        "level" | "kind" | "category" | "source" | "text" => {
+        _ if is_compared() => {
             format!("a comparison has no spaces in it and stands in quotes, for the shell: '{word}=…'")
         }
-        _ if is_field() => format!("a comparison has no spaces in it and stands in quotes, for the shell: '{word}=…'"),
         _ if word.parse::<Level>().is_ok() => format!("a level is asked for by 'level>={word}'"),
         _ => return None,
     })
