@@ -5,7 +5,12 @@
 //! (lane, sequence) holds one event for ever, under one epoch; a cursor is never ahead of its consumer; there is no hole without a
 //! Gap, and no Gap without a loss record, unless everybody had taken what is gone.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rodent::{
     event_log::{EventLog, Gap, Lane, Read},
@@ -37,6 +42,9 @@ pub(crate) fn reopen(directory: &Path, ledger: &mut Ledger) {
     log.close();
     ledger.closed();
 }
+
+/// After which a record that is not there will not come.
+const RECORD_DELAY_MAX: Duration = Duration::from_secs(10);
 
 /// Both lanes' accounts.
 #[derive(Clone, Debug)]
@@ -195,14 +203,22 @@ impl Ledger {
         let unclean_stops = self.unclean_stops;
         // A record that went before the consumer had it is as good as none.
         self.accounts.iter_mut().for_each(|account| account.recorded = account.told.clone());
-        // Retention may be at work: what it takes is recorded before, so records are looked for after.
         let cursors = Lane::ALL.map(|lane| log.cursor(CONSUMER).expect("room for a cursor").next(lane));
         let presences = Lane::ALL.map(|lane| {
             let (present, gaps, end) = self.read(log, lane);
             self.account(lane).gaps.extend(gaps);
             (present, end)
         });
-        Lane::ALL.into_iter().for_each(|lane| _ = self.read(log, lane));
+        // What retention takes is owed at once, and its record written a moment later.
+        let begun = Instant::now();
+        loop {
+            Lane::ALL.into_iter().for_each(|lane| _ = self.read(log, lane));
+            let is_told = Lane::ALL.iter().all(|lane| self.account(*lane).silent_below(cursors[*lane as usize]).is_none());
+            if is_told || begun.elapsed() > RECORD_DELAY_MAX {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
         for (lane, (present, end)) in Lane::ALL.into_iter().zip(presences) {
             let account = self.account(lane);
             account.pruned = present.first().unwrap_or(end);
@@ -295,8 +311,13 @@ impl Account {
         }
     }
 
+    /// The first event before the consumer's cursor that it neither committed nor can read to be lost.
+    fn silent_below(&self, cursor: u64) -> Option<u64> {
+        self.recorded.first_missing(self.committed, cursor)
+    }
+
     fn check_cursor(&self, cursor: u64) {
-        let missing = self.recorded.first_missing(self.committed, cursor);
+        let missing = self.silent_below(cursor);
         assert!(missing.is_none(), "{:?}: the cursor is at {cursor}, committed was {}", self.lane, self.committed);
     }
 
