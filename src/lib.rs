@@ -8,8 +8,8 @@
 //! 1 collectors        see something happen, emit a payload
 //! 2 pipeline          stamps identifier, time and source; filters by level and category     the producer waits
 //! 3 event_log         appends to a lane, makes it durable, answers with a sequence
-//! 4 sinks::delivery   reads from the cursor `uplink`, cuts a batch                          bounded by count and bytes
-//! 5 sinks::uplink     SendEvents, the same batch identifier on every retry
+//! 4 consumers         reads from a cursor, cuts a batch, delivers it until it has arrived    bounded by count and bytes
+//! 5 sinks             what the other side is: for the controller, SendEvents
 //! ─────────────────── network ───────────────────
 //! 6 controller::ingest   authenticates, checks, drops what it already has
 //! 7 controller::store    keeps it; only then Ok
@@ -29,7 +29,8 @@
 //! - [`spool`]: where hooks leave events while the agent is away.
 //! - [`pipeline`]: the [`pipeline::Emitter`].
 //! - [`collectors`]: one file or folder a domain.
-//! - [`sinks`]: what reads the log on behalf of others.
+//! - [`consumers`]: who listens to the log: the driver that takes from a cursor and gives to a sink.
+//! - [`sinks`]: to whom events go; each knows one other side. The uplink is the controller.
 //! - [`client`], [`local_api`]: the two ends of the Unix socket.
 //! - [`terminal`]: how the commands print: columns, colour, JSON lines, times and sizes in words.
 //! - [`controller`]: the reference controller; independent of the agent's rooms, so that it checks the wire.
@@ -48,7 +49,9 @@
 //! - **frame**: many events in one checksummed, compressed block; what a generation consists of.
 //! - **ledger**: the log's small file of what it must know beside its events: cursors, what is owed to consumers, epochs.
 //! - **cursor**: how far one consumer has come in each lane. It moves by delivery, or over a loss that is owed to the consumer.
-//! - **batch**: the events of one upload.
+//! - **consumer**: who listens to the log, by the name of its cursor.
+//! - **sink**: what a consumer delivers to.
+//! - **batch**: the events of one delivery.
 //! - **dead letter**: an event that the controller refuses by itself while it takes others; kept until somebody decides.
 //! - **node**: the machine, as the controller knows it.
 
@@ -59,6 +62,7 @@ pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod collectors;
+pub mod consumers;
 pub mod controller;
 pub mod dead_letters;
 pub mod event;

@@ -33,7 +33,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("collectors", &["pipeline", "host", "event"]),
     // Of the log it takes the words only: lane, state of the clock.
     ("dead_letters", &["event_log", "event"]),
-    ("sinks", &["dead_letters", "event_log", "event"]),
+    ("consumers", &["dead_letters", "event_log", "event"]),
+    ("sinks", &["consumers", "dead_letters", "event_log", "event"]),
     ("client", &["event"]),
     ("local_api", &["pipeline", "dead_letters", "event_log", "event"]),
     ("controller", &["event"]),
@@ -47,12 +48,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "spool",
             "pipeline",
             "collectors",
+            "consumers",
             "sinks",
             "client",
             "local_api",
         ],
     ),
-    ("bench", &["allocator", "event", "event_log", "sinks", "controller"]),
+    ("bench", &["allocator", "event", "event_log", "consumers", "sinks", "controller"]),
     ("cli", &["allocator", "event", "event_log", "client", "hooks", "spool", "agent", "controller", "bench"]),
 ];
 /// Rooms that everyone may name.
@@ -66,8 +68,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["controller/"]),
     ("async_nats", &["controller/store/nats/"]),
     ("serde_saphyr", &["settings/yaml.rs"]),
-    ("tokio_rustls", &["sinks/uplink/", "controller/"]),
-    ("rustls_native_certs", &["sinks/uplink/"]),
+    ("tokio_rustls", &["sinks/", "controller/"]),
+    ("rustls_native_certs", &["sinks/"]),
     (
         "tonic",
         &["schema.rs", "health.rs", "sinks/", "client/", "local_api/", "controller/", "agent/", "cli/", "bench/"],

@@ -10,6 +10,7 @@ mod files;
 mod metrics;
 pub mod reference;
 mod schema;
+mod sinks;
 mod source;
 mod update;
 
@@ -26,6 +27,7 @@ pub use events::{EventSettings, Profile};
 pub use files::STANDARD_FILE;
 pub use metrics::MetricsSettings;
 pub use schema::schema;
+pub use sinks::SinkSettings;
 pub use source::{NEEDS_RESTART, Source};
 pub use update::{EventUpdate, FileEvents};
 
@@ -54,6 +56,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Every collector, in the order of [`collectors::ALL`].
     pub collectors: Vec<CollectorSettings>,
+    /// Who else events are delivered to, by the names that the files give them.
+    pub sinks: Vec<SinkSettings>,
     /// Where the agent shows how it is.
     pub metrics: MetricsSettings,
     /// The least important lines that the agent says about itself.
@@ -136,6 +140,7 @@ impl Config {
             state_directory: root.path("state_directory", STATE_DIRECTORY, "where events are kept"),
             socket: root.path("socket", SOCKET, "the socket for programs on this machine"),
             collectors: read_collectors(&mut root.table("collectors", "what is looked at")),
+            sinks: sinks::read(&mut root),
             metrics: MetricsSettings::read(&mut root),
             log_level: read_log_level(&mut root.table("log", "what the agent says about itself")),
         };

@@ -1,9 +1,15 @@
-//! Keeps the uplink: starts one towards the configured controller, and replaces it when another is configured.
+//! Keeps those to whom events are delivered: the uplink towards the configured controller, and the sinks; replaces each when
+//! its settings change.
 //!
-//! Always holds: of one cursor there is never more than one uplink at work, and the next one goes on where the cursor
+//! Always holds: of one cursor there is never more than one consumer at work, and the next one goes on where the cursor
 //! stands, so that nothing is left out and nothing comes twice but what was on its way and not answered.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -11,15 +17,21 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{config::ControllerSettings, supervisor::Supervisor, system_info};
+use super::{
+    config::{ControllerSettings, SinkSettings},
+    supervisor::Supervisor,
+    system_info,
+};
 use crate::{
+    consumers::{ConsumerState, Delivery, Threshold},
     dead_letters::DeadLetters,
     event_log::{Cursor, EventLog},
     health::Pulse,
     host::Host,
+    schema::local::ConsumerStatus,
     sinks::{
-        Delivery, Threshold,
-        uplink::{self, Uplink, UplinkState, control::Order},
+        Consumer,
+        uplink::{self, UPLINK, Uplink, UplinkState, control::Order},
     },
 };
 
@@ -27,10 +39,7 @@ use crate::{
 /// the new one.
 const ANSWERS_MAX: Duration = Duration::from_secs(2);
 
-/// Name of the task.
-const UPLINK: &str = "uplink";
-
-/// What an uplink is made of, whatever the controller.
+/// What consumers are made of, whatever is configured.
 pub(super) struct Surroundings {
     pub(super) log: EventLog,
     pub(super) cursor: Cursor,
@@ -55,79 +64,197 @@ pub(super) struct Surroundings {
     pub(super) abandon: CancellationToken,
 }
 
-/// The uplink that runs, if a controller is configured.
+/// How everybody is to whom events are delivered. Cheap to copy.
+#[derive(Clone)]
+pub(super) struct Consumers {
+    uplink: ConsumerState,
+    sinks: Arc<Mutex<BTreeMap<String, ConsumerState>>>,
+}
+
+impl Consumers {
+    /// The uplink first, then the sinks by name.
+    pub(super) fn status(&self) -> Vec<ConsumerStatus> {
+        let sinks = self.lock();
+        std::iter::once(&self.uplink).chain(sinks.values()).map(ConsumerState::status).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ConsumerState>> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The uplink that runs, if a controller is configured, and the sinks.
 pub(super) struct Delivering {
     with: Surroundings,
-    running: Option<Running>,
+    consumers: Consumers,
+    uplink: Option<Running>,
+    /// Ends with the uplink.
+    control: Option<JoinHandle<Option<()>>>,
+    sinks: BTreeMap<String, Running>,
 }
 
 struct Running {
     replaced: CancellationToken,
     abandon: CancellationToken,
     task: JoinHandle<Option<()>>,
-    /// Ends with the task.
-    control: JoinHandle<Option<()>>,
+}
+
+impl Running {
+    /// Has it send nothing more; over when what is on its way is answered, or has had its time.
+    async fn end(mut self, stopping: &CancellationToken) {
+        self.replaced.cancel();
+        let overdue = tokio::select! {
+            _ = &mut self.task => false,
+            () = stopping.cancelled() => true,
+            () = tokio::time::sleep(ANSWERS_MAX) => true,
+        };
+        if overdue {
+            self.abandon.cancel();
+            let _ = self.task.await;
+        }
+    }
 }
 
 impl Delivering {
-    /// Delivers to this controller; without one, nothing.
-    pub(super) fn start(controller: Option<&ControllerSettings>, with: Surroundings) -> Delivering {
-        let running = controller.map(|controller| with.begin(controller));
-        Delivering { with, running }
+    /// Delivers to this controller, if there is one, and to these sinks. A consumer that is not configured any more is
+    /// forgotten: nothing is kept for it.
+    pub(super) fn start(
+        controller: Option<&ControllerSettings>,
+        sinks: &[SinkSettings],
+        with: Surroundings,
+    ) -> Delivering {
+        let cursors = with.log.cursors().into_iter().map(|cursor| cursor.name);
+        let is_left = |name: &String| name != UPLINK && !sinks.iter().any(|sink| sink.name == *name);
+        cursors.filter(is_left).collect::<BTreeSet<_>>().iter().for_each(|name| with.forget(name));
+        let consumers = Consumers { uplink: with.state.consumer(), sinks: Arc::default() };
+        let mut delivering = Delivering { with, consumers, uplink: None, control: None, sinks: BTreeMap::new() };
+        if let Some(controller) = controller {
+            delivering.begin(controller);
+        }
+        sinks.iter().for_each(|sink| delivering.begin_sink(sink));
+        delivering
+    }
+
+    /// How everybody is.
+    pub(super) fn consumers(&self) -> Consumers {
+        self.consumers.clone()
     }
 
     /// Delivers to this controller from now on, and to the former one no more.
     pub(super) async fn replace(&mut self, controller: Option<&ControllerSettings>) {
-        if let Some(Running { replaced, abandon, mut task, control }) = self.running.take() {
-            replaced.cancel();
-            let overdue = tokio::select! {
-                _ = &mut task => false,
-                () = self.with.stopping.cancelled() => true,
-                () = tokio::time::sleep(ANSWERS_MAX) => true,
-            };
-            if overdue {
-                abandon.cancel();
-                let _ = task.await;
-            }
+        if let Some(running) = self.uplink.take() {
+            running.end(&self.with.stopping).await;
+        }
+        if let Some(control) = self.control.take() {
             // From here on nobody waits for what the former controller has asked.
             let _ = control.await;
         }
         self.with.state.begin(controller.map_or("", |controller| &controller.address));
-        self.running = controller.map(|controller| self.with.begin(controller));
+        if let Some(controller) = controller {
+            self.begin(controller);
+        }
+    }
+
+    /// Delivers to these sinks from now on; those that are as before go on untouched.
+    pub(super) async fn turn(&mut self, sinks: &[SinkSettings], is_as_before: impl Fn(&SinkSettings) -> bool) {
+        let stays = |name: &str| sinks.iter().any(|sink| sink.name == name && is_as_before(sink));
+        let all = std::mem::take(&mut self.sinks);
+        let (staying, ending): (BTreeMap<_, _>, BTreeMap<_, _>) = all.into_iter().partition(|(name, _)| stays(name));
+        self.sinks = staying;
+        let stopping = self.with.stopping.clone();
+        let ended = ending.into_iter().map(|(name, running)| {
+            let stopping = stopping.clone();
+            async move {
+                running.end(&stopping).await;
+                name
+            }
+        });
+        for name in futures_util::future::join_all(ended).await {
+            if !sinks.iter().any(|sink| sink.name == name) {
+                self.consumers.lock().remove(&name);
+                self.with.forget(&name);
+            }
+        }
+        for sink in sinks.iter().filter(|sink| !is_as_before(sink)) {
+            self.begin_sink(sink);
+        }
     }
 
     /// Delivers what is left, until `deadline`.
     pub(super) async fn finish(self, deadline: tokio::time::Instant) {
         self.with.shutdown.cancel();
-        let Some(Running { mut task, .. }) = self.running else { return };
-        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+        let running = self.uplink.into_iter().chain(self.sinks.into_values());
+        let mut tasks = futures_util::future::join_all(running.map(|running| running.task));
+        if tokio::time::timeout_at(deadline, &mut tasks).await.is_err() {
             self.with.abandon.cancel();
-            let _ = task.await;
+            tasks.await;
         }
     }
-}
 
-impl Surroundings {
-    fn begin(&self, controller: &ControllerSettings) -> Running {
+    fn begin(&mut self, controller: &ControllerSettings) {
+        let with = &self.with;
         let settings = uplink::Settings {
             address: controller.address.clone(),
             token: controller.token.clone(),
             tls: controller.tls.clone(),
-            node_id: self.node_id.clone(),
+            node_id: with.node_id.clone(),
         };
         let system_info = Arc::new(|| system_info::measure(&Host::at("/")));
-        let surroundings = uplink::Surroundings { now: Arc::clone(&self.now), system_info };
-        let delivery = Delivery::following(&self.log, &self.cursor, &self.threshold);
-        let (replaced, abandon) = (CancellationToken::new(), self.abandon.child_token());
-        let uplink = Uplink::new(settings, surroundings, delivery, self.state.clone())
+        let surroundings = uplink::Surroundings { now: Arc::clone(&with.now), system_info };
+        let delivery = Delivery::following(&with.log, &with.cursor, &with.threshold);
+        let (replaced, abandon) = (CancellationToken::new(), with.abandon.child_token());
+        let uplink = Uplink::new(settings, surroundings, with.state.clone())
             .with_patience(controller.patience)
-            .with_pulse(self.pulse.clone())
-            .with_dead_letters(self.dead_letters.clone())
-            .keep_issued_certificate_in(self.identity.clone())
-            .until_replaced(replaced.clone());
+            .keep_issued_certificate_in(with.identity.clone());
         // Ends with the uplink, whose connections it uses.
-        let control = self.supervisor.start("control", uplink.control(self.orders.clone()).run(self.stopping.clone()));
-        let task = self.supervisor.start(UPLINK, uplink.run(self.shutdown.clone(), abandon.clone()));
-        Running { replaced, abandon, task, control }
+        let control = uplink.control(with.orders.clone()).run(with.stopping.clone());
+        self.control = Some(with.supervisor.start("control", control));
+        let driver = uplink
+            .driver(delivery)
+            .with_pulse(with.pulse.clone())
+            .with_dead_letters(with.dead_letters.clone())
+            .until_replaced(replaced.clone());
+        let task = with.supervisor.start(UPLINK, driver.run(with.shutdown.clone(), abandon.clone()));
+        self.uplink = Some(Running { replaced, abandon, task });
+    }
+
+    fn begin_sink(&mut self, settings: &SinkSettings) {
+        let (with, name) = (&self.with, &settings.name);
+        let Some(sink) = settings.build() else { return };
+        let Some(cursor) = with.log.cursor(name) else {
+            tracing::error!(sink = name, "the event log has no place for another consumer; nothing is delivered to it");
+            return;
+        };
+        let state = {
+            let mut states = self.consumers.lock();
+            let state = states.entry(name.clone());
+            let state = state.or_insert_with(|| ConsumerState::new(name, settings.spec.name, ""));
+            state.begin(&sink.target());
+            state.clone()
+        };
+        let (replaced, abandon) = (CancellationToken::new(), with.abandon.child_token());
+        let consumer = Consumer {
+            name: name.clone(),
+            log: with.log.clone(),
+            cursor,
+            state,
+            dead_letters: with.dead_letters.clone(),
+            node_id: with.node_id.clone(),
+            now: Arc::clone(&with.now),
+            replaced: replaced.clone(),
+            shutdown: with.shutdown.clone(),
+            abandon: abandon.clone(),
+        };
+        let task = with.supervisor.start("sink", sink.run(consumer));
+        self.sinks.insert(name.clone(), Running { replaced, abandon, task });
+    }
+}
+
+impl Surroundings {
+    /// Keeps nothing more for this consumer.
+    fn forget(&self, name: &str) {
+        if self.log.remove_consumer(name) {
+            tracing::info!(sink = name, "the sink is not configured any more; nothing is kept for it");
+        }
     }
 }

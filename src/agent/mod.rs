@@ -66,7 +66,7 @@ use crate::{
     local_api::{self, LocalApi, Rooms},
     pipeline::{Emitter, Gate, Memory, MemoryKeeper},
     schema::local::SOCKET,
-    sinks::uplink::UplinkState,
+    sinks::uplink::{UPLINK, UplinkState},
     spool::Spool,
     telemetry::{ErrorChain, logging::LogLevel, message},
 };
@@ -120,9 +120,6 @@ const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Where in the state directory the certificate is kept that the controller issues.
 const IDENTITY: &str = "identity";
-
-/// Name of the uplink's cursor.
-const UPLINK: &str = "uplink";
 
 /// How a running agent gets other settings.
 pub struct Reloads {
@@ -239,7 +236,7 @@ impl Agent {
         };
         let loops = [("runtime", Pulse::default()), ("delivery", with.pulse.clone())];
         supervisor.start("pulse", watchdog::beat(loops[0].1.clone(), stop.socket.clone()));
-        let delivering = Delivering::start(config.controller.as_ref(), with);
+        let delivering = Delivering::start(config.controller.as_ref(), &config.sinks, with);
         supervisor.start(
             "registration",
             registration::report(
@@ -273,6 +270,7 @@ impl Agent {
             log_look: LogLook::new(&log),
             emitter: emitter.clone(),
             uplink: uplink_state,
+            consumers: delivering.consumers(),
             collecting,
             dead_letters: dead_letters.clone(),
             in_force: in_force.clone(),

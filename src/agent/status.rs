@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{collecting::Collecting, config::Profile, log_look::LogLook, steering::InForceView};
+use super::{collecting::Collecting, config::Profile, delivering::Consumers, log_look::LogLook, steering::InForceView};
 use crate::{
     dead_letters::DeadLetters,
     event_log::{CursorState, EventLog, Lane, LaneState, LogState},
@@ -27,6 +27,7 @@ pub(super) struct StatusParts {
     pub(super) log_look: LogLook,
     pub(super) emitter: Emitter,
     pub(super) uplink: UplinkState,
+    pub(super) consumers: Consumers,
     pub(super) collecting: Collecting,
     pub(super) dead_letters: DeadLetters,
     pub(super) in_force: InForceView,
@@ -67,6 +68,7 @@ impl StatusParts {
         let named =
             self.uplink.registrations().borrow().as_ref().and_then(|registration| registration.claims.rid.clone());
         StatusResponse {
+            consumers: self.consumers.status(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_id: named.unwrap_or_else(|| self.node_id.clone()),
             started_at: self.started_at,

@@ -90,6 +90,13 @@ pub fn loss_record_cause(event: &EventView) -> Option<String> {
     (event.source() == SOURCE).then(|| operation.to_owned())
 }
 
+/// Whose loss a record of the event log's own is; `None` for any other event, and where it is nobody's in particular.
+pub fn loss_record_consumer(event: &EventView) -> Option<String> {
+    loss_record_cause(event)?;
+    let consumer = event.payload()?.get_field_by_name("consumer")?.as_str()?.to_owned();
+    (!consumer.is_empty()).then_some(consumer)
+}
+
 fn operation(cause: &str) -> EventLossOperation {
     let name = format!("EVENT_LOSS_OPERATION_{}", cause.to_uppercase());
     EventLossOperation::from_str_name(&name).unwrap_or(EventLossOperation::Unspecified)

@@ -29,7 +29,7 @@ pub use filter::{Filter, FilterError};
 pub use kind::Kind;
 pub use left_out::{and_more, left_out};
 pub use level::Level;
-pub use loss_record::{LossRecord, loss_record_cause};
+pub use loss_record::{LossRecord, loss_record_cause, loss_record_consumer};
 pub use meaning::{Meaning, Role};
 pub use redact::{MASK, is_redacted};
 pub use render::Summary;

@@ -83,6 +83,35 @@ impl Table {
         }
     }
 
+    /// The parts under `key`, each under a name that the file chooses, in the order of the files. `is_name` says what is wrong
+    /// with a name.
+    pub fn named(
+        &mut self,
+        key: &'static str,
+        about: &'static str,
+        is_name: impl Fn(&str) -> Result<(), String>,
+    ) -> Vec<(String, Table)> {
+        let parent = self.table(key, about);
+        let mut named = Vec::new();
+        for entry in &parent.map.entries {
+            lock(&parent.session).mark_read(entry.key_at);
+            if let Err(message) = is_name(&entry.key) {
+                lock(&parent.session).fault(Some(entry.key_at), &join(&parent.written, &entry.key), None, message);
+            }
+            let map = match &entry.node.value {
+                Value::Map(map) => Arc::clone(map),
+                Value::Nothing => Arc::default(),
+                other => {
+                    parent.refuse(entry, wrong::<()>(other, "expected keys with values below it"));
+                    continue;
+                }
+            };
+            lock(&parent.session).records.put_section(&join(&parent.name, &entry.key), about);
+            named.push((entry.key.clone(), parent.child(&entry.key, Some(entry), map)));
+        }
+        named
+    }
+
     /// A part that is `off`, `on`, or has keys of its own, `enabled` among them.
     pub fn switch(&mut self, key: &'static str, default: bool, about: &'static str) -> Switch {
         lock(&self.session).records.put_section(&join(&self.name, key), about);
@@ -141,7 +170,7 @@ impl Table {
         Some(entry.clone())
     }
 
-    fn child(&self, key: &'static str, entry: Option<&Entry>, map: Arc<Map>) -> Table {
+    fn child(&self, key: &str, entry: Option<&Entry>, map: Arc<Map>) -> Table {
         let written = join(&self.written, entry.map_or(key, |entry| &entry.key));
         lock(&self.session).open(&written, &map);
         Table {

@@ -1,11 +1,70 @@
-//! What reads the log on behalf of others. Each sink is a cursor over the same log: a slow one delays only itself, and
-//! nothing it does reaches back.
+//! Where the log's events go: each sink knows one other side, how to reach it and what its answers mean. What all of them
+//! have in common, the way from the cursor to an arrived batch, is the driver's in [`crate::consumers`].
+//!
+//! A new one is a folder with its `SPEC` and a type that is a [`crate::consumers::Sink`], and a line in [`ALL`]. The uplink is
+//! none of them: there is one, and it has its own part in the configuration.
 
-mod batch;
-mod compression;
-mod delivery;
 pub mod uplink;
+mod webhook;
 
-pub use batch::{Batch, Packing};
-pub use compression::{Compression, Message, Packer};
-pub use delivery::{Delivery, Threshold};
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    consumers::ConsumerState,
+    dead_letters::DeadLetters,
+    event_log::{Cursor, EventLog},
+    settings::Table,
+};
+
+/// Every sink that `sinks:` may configure, in alphabetical order.
+pub const ALL: &[Spec] = &[webhook::SPEC];
+
+/// What a sink is called and how it is made.
+pub struct Spec {
+    /// The word for `type`.
+    pub name: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    /// The keys that it cannot do without, as in a file: for whoever describes the configuration.
+    pub sample: &'static str,
+    /// Reads its settings; none where they are refused.
+    pub build: fn(&mut Table) -> Option<Box<dyn Configured>>,
+}
+
+/// A sink with its settings.
+pub trait Configured: Send {
+    /// Where it delivers to, as people may see it.
+    fn target(&self) -> String;
+
+    /// Delivers what its consumer has yet to get, until that ends.
+    fn run(self: Box<Self>, consumer: Consumer) -> Run;
+}
+
+/// The run of a sink.
+pub type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a sink delivers for.
+pub struct Consumer {
+    /// What the configuration calls it; the name of its cursor.
+    pub name: String,
+    /// The log.
+    pub log: EventLog,
+    /// How far it has come.
+    pub cursor: Cursor,
+    /// Where it says how it is.
+    pub state: ConsumerState,
+    /// Where events end that are refused.
+    pub dead_letters: DeadLetters,
+    /// The name of this node.
+    pub node_id: String,
+    /// Unix milliseconds.
+    pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Another takes its place: nothing more is sent.
+    pub replaced: CancellationToken,
+    /// Nothing more will come: what is left is delivered.
+    pub shutdown: CancellationToken,
+    /// It ends at once.
+    pub abandon: CancellationToken,
+}

@@ -52,6 +52,12 @@ messages! {
     CREDENTIALS_REFUSED = "3bde3667a45a436cb7aae5607aa15d4a";
     /// The controller does not take one event; it is kept aside.
     DEAD_LETTER = "029a72398e27481c89743d8fca151f18";
+    /// A sink cannot be reached; events are kept for it.
+    SINK_AWAY = "e270c6ae3a0d4b488abbfdce50f63200";
+    /// Events reach a sink.
+    SINK_BACK = "3f2861be58984ac88fa8abfc08883db7";
+    /// A sink takes nothing until somebody acts; events are kept for it.
+    SINK_REFUSES = "6585b9a76be84957b8178ac8ce239e20";
     /// A part of the event log cannot be read.
     LOG_DAMAGED = "28d2323b6ff74438b6dc1fb2631d8db0";
     /// What was damaged is out of the way; the event log goes on.

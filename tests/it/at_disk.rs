@@ -9,13 +9,11 @@ use std::{
 
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use rodent::{
+    consumers::{Delivery, Threshold},
     event_log::{EventLog, Settings},
     health::{Pulse, Signs},
     settings::Secret,
-    sinks::{
-        Delivery, Threshold,
-        uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
-    },
+    sinks::uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -49,8 +47,8 @@ async fn deliver(log: &EventLog, token: TokenSource, surroundings: Surroundings,
     let state = UplinkState::new(&address);
     let settings = UplinkSettings { address, token, tls: Tls::Off, node_id: "node".to_owned() };
     let (pulse, end) = (Pulse::default(), CancellationToken::new());
-    let uplink =
-        Uplink::new(settings, surroundings, Delivery::new(log, &cursor, threshold), state).with_pulse(pulse.clone());
+    let delivery = Delivery::new(log, &cursor, threshold);
+    let uplink = Uplink::new(settings, surroundings, state).driver(delivery).with_pulse(pulse.clone());
     let running = uplink.run(end.clone(), end.clone());
     let looking = async {
         let is_at_disk = is_at_disk(&pulse).await;

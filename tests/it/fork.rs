@@ -10,13 +10,11 @@ use std::{
 
 use prost::Message as _;
 use rodent::{
+    consumers::{Delivery, Threshold},
     controller::store::{Account, MemoryStore, Store, Stream},
     event_log::{Cursor, Draft, EventLog, Lane, Settings},
     settings::Secret,
-    sinks::{
-        Delivery, Threshold,
-        uplink::{self, Surroundings, Tls, TokenSource, Uplink, UplinkState},
-    },
+    sinks::uplink::{self, Surroundings, Tls, TokenSource, Uplink, UplinkState},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -95,7 +93,7 @@ async fn upload(log: &EventLog, cursor: &Cursor, controller: &Controller) {
     let surroundings = Surroundings { now: Arc::new(|| 1), system_info: Arc::new(Default::default) };
     let state = UplinkState::new(&settings.address);
     let delivery = Delivery::new(log, cursor, threshold);
-    let uplink = Uplink::new(settings, surroundings, delivery, state.clone());
+    let uplink = Uplink::new(settings, surroundings, state.clone()).driver(delivery);
     // Everything that is there goes out, then it ends.
     let everything = CancellationToken::new();
     everything.cancel();

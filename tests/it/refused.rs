@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use prost::Message as _;
 use rodent::{
+    consumers::Threshold,
     dead_letters::Letter,
     event_log::{ClockState, Lane},
     schema::{
@@ -18,7 +19,6 @@ use rodent::{
         },
         wire::EventBatch,
     },
-    sinks::Threshold,
 };
 
 use crate::uplink::{Scene, refuse};

@@ -2,7 +2,6 @@
 //! programs as built.
 
 mod live;
-mod site;
 mod streams;
 
 use std::{os::unix::net::UnixDatagram, thread, time::Duration};
@@ -10,8 +9,11 @@ use std::{os::unix::net::UnixDatagram, thread, time::Duration};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use self::site::{PATIENCE, Site};
-use crate::{copied::copy_program, process::wait};
+use crate::{
+    copied::copy_program,
+    process::wait,
+    site::{PATIENCE, Site},
+};
 
 #[test]
 fn a_wrong_configuration_is_refused_with_its_places_and_the_old_one_stays_in_force() {

@@ -16,16 +16,14 @@ use std::{
 
 use prost::Message as _;
 use rodent::{
+    consumers::{Delivery, Threshold},
     event_log::{Cursor, Draft, EventLog, Lane, Settings},
     schema::{
         events::Event,
         wire::{EventBatch, EventBatchResponse},
     },
     settings::Secret,
-    sinks::{
-        Delivery, Threshold,
-        uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
-    },
+    sinks::uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -123,9 +121,10 @@ async fn run<T>(log: &EventLog, rough: Rough, watching: impl AsyncFnOnce(UplinkS
     let uplink = Uplink::new(
         UplinkSettings { address, token, tls: Tls::Off, node_id: "node".to_owned() },
         Surroundings { now: Arc::new(|| 1), system_info: Arc::new(Default::default) },
-        Delivery::new(log, &cursor, Threshold { batch_size: 50, batch_timeout: Duration::from_millis(10) }),
         state.clone(),
     );
+    let threshold = Threshold { batch_size: 50, batch_timeout: Duration::from_millis(10) };
+    let uplink = uplink.driver(Delivery::new(log, &cursor, threshold));
     tokio::select! {
         _ = serving => panic!("the server ended"),
         () = uplink.run(shutdown.clone(), shutdown.clone()) => panic!("the uplink ended"),

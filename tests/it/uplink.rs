@@ -10,6 +10,7 @@ use std::{
 
 use prost::Message as _;
 use rodent::{
+    consumers::{Delivery, Threshold},
     dead_letters::DeadLetters,
     event_log::{Cursor, Draft, EventLog, Lane, Settings},
     schema::{
@@ -21,10 +22,7 @@ use rodent::{
         },
     },
     settings::Secret,
-    sinks::{
-        Delivery, Threshold,
-        uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState, WINDOW_MAX},
-    },
+    sinks::uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState, WINDOW_MAX},
 };
 use tokio::{
     net::TcpListener,
@@ -124,9 +122,9 @@ impl Scene {
                 node_id: "node".to_owned(),
             },
             Surroundings { now: Arc::new(|| 1), system_info: Arc::new(Default::default) },
-            Delivery::new(&log, &cursor, threshold),
             state.clone(),
         )
+        .driver(Delivery::new(&log, &cursor, threshold))
         .with_dead_letters(dead_letters.clone());
         start(uplink.run(shutdown.clone(), shutdown.clone()));
         Scene { controller, log, cursor, state, dead_letters, shutdown, _directory: directory }

@@ -213,7 +213,8 @@ impl Ledger {
         let begun = Instant::now();
         loop {
             Lane::ALL.into_iter().for_each(|lane| _ = self.read(log, lane));
-            let is_told = Lane::ALL.iter().all(|lane| self.account(*lane).silent_below(cursors[*lane as usize]).is_none());
+            let is_told =
+                Lane::ALL.iter().all(|lane| self.account(*lane).silent_below(cursors[*lane as usize]).is_none());
             if is_told || begun.elapsed() > RECORD_DELAY_MAX {
                 break;
             }

@@ -12,6 +12,7 @@ use std::{
 
 use prost::Message as _;
 use rodent::{
+    consumers::{BACKOFF, Delivery, Driver, Threshold},
     controller::{
         server,
         store::{MemoryStore, Store},
@@ -23,10 +24,7 @@ use rodent::{
         events::{Event, SystemHostPayload},
     },
     settings::Secret,
-    sinks::{
-        Delivery, Threshold,
-        uplink::{self, BACKOFF, Surroundings, Tls, TokenSource, Uplink, UplinkState},
-    },
+    sinks::uplink::{self, Surroundings, Tls, TokenSource, Uplink, UplinkState},
     telemetry::logging,
 };
 use tokio::time::Instant;
@@ -161,7 +159,7 @@ impl Node {
         Node { log, cursor, _directory: directory }
     }
 
-    fn uplink(&self, address: SocketAddr, secret: &token::Secret, state: UplinkState) -> Uplink {
+    fn uplink(&self, address: SocketAddr, secret: &token::Secret, state: UplinkState) -> Driver<Uplink> {
         let identity = token::Identity { node: "nas-1".to_owned(), organisation: String::new(), private: true };
         let settings = uplink::Settings {
             address: address.to_string(),
@@ -171,7 +169,7 @@ impl Node {
         };
         let threshold = Threshold { batch_size: 100, batch_timeout: Duration::from_secs(1) };
         let surroundings = Surroundings { now: Arc::new(|| 1), system_info: Arc::new(Default::default) };
-        Uplink::new(settings, surroundings, Delivery::new(&self.log, &self.cursor, threshold), state)
+        Uplink::new(settings, surroundings, state).driver(Delivery::new(&self.log, &self.cursor, threshold))
     }
 
     /// The events of an hour, a tenth of them urgent. Time stands still meanwhile: the disk knows nothing of the test's.

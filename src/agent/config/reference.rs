@@ -7,7 +7,10 @@
 use std::fmt::Write as _;
 
 use super::{Config, NEEDS_RESTART, Profile};
-use crate::settings::{Record, Records, Section, Shape};
+use crate::{
+    settings::{Origin, Record, Records, Section, Shape},
+    sinks::{self, Spec},
+};
 
 /// What stands before the keys.
 const HEAD: &str = include_str!("reference/head.md");
@@ -17,12 +20,20 @@ const TAIL: &str = include_str!("reference/tail.md");
 /// The longest list of words that stands in a table; a longer one is told in words.
 const DEFAULT_CHARACTERS_MAX: usize = 60;
 
-/// Every key as it is where nothing is set.
+/// Every key as it is where nothing is set, and where a sink of each type has no more than it cannot do without: its name is
+/// that of the type.
 ///
 /// # Panics
 /// Never: the defaults are valid.
 pub fn keys() -> Records {
-    Config::parse("", "").expect("the defaults are valid").records
+    let sink = |spec: &Spec| format!("  {0}: {{type: {0}, {1}}}\n", spec.name, spec.sample);
+    let text = format!("sinks:\n{}", sinks::ALL.iter().map(sink).collect::<String>());
+    Config::parse("", &text).expect("the defaults are valid").records
+}
+
+/// The type of the sinks that a part is about.
+pub(super) fn sink_type(section: &str) -> Option<&str> {
+    section.strip_prefix("sinks.").filter(|name| !name.contains('.'))
 }
 
 /// Whether a reload puts another value of this key in force.
@@ -50,6 +61,7 @@ fn write_section(page: &mut String, section: &Section, records: &Records) {
     }
     let title = match section.name.as_str() {
         "" => "At the top".to_owned(),
+        name if sink_type(name).is_some() => format!("`sinks.NAME` with `type: {}`", last(name)),
         name => format!("`{name}`"),
     };
     let _ = write!(page, "\n### {title}\n\n");
@@ -98,6 +110,7 @@ fn write_profiles(page: &mut String) {
 
 fn default(record: &Record) -> String {
     match record.text() {
+        _ if record.origin != Origin::Default && sink_type(parent(&record.key)).is_some() => "none".to_owned(),
         empty if empty.is_empty() => "none".to_owned(),
         long if long.chars().count() > DEFAULT_CHARACTERS_MAX => {
             let items = record.value.as_array().map_or(0, Vec::len);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{reference, reference::is_live};
-use crate::settings::{Record, Records, Shape};
+use crate::settings::{Origin, Record, Records, Shape};
 
 /// Where the package puts it.
 const ID: &str = "file:///usr/share/rodent/rodent.schema.json";
@@ -38,6 +38,11 @@ pub fn schema() -> Value {
 
 /// A part with everything below it; the root has no name.
 fn table(name: &str, records: &Records) -> Value {
+    if name == "sinks" {
+        let types = records.sections().iter().filter(|section| reference::sink_type(&section.name).is_some());
+        let types: Vec<_> = types.map(|section| table(&section.name, records)).collect();
+        return json!({"type": ["object", "null"], "additionalProperties": {"anyOf": types}});
+    }
     let mut properties = Map::new();
     let below = |key: &str| match name {
         "" => (!key.is_empty() && !key.contains('.')).then(|| key.to_owned()),
@@ -84,7 +89,7 @@ fn value(record: &Record) -> Value {
     let mut value = shape(&record.shape);
     let restart = if is_live(&record.key) { "" } else { " (a restart puts it in force)" };
     describe(&mut value, &format!("{}{restart}", record.about));
-    if let Some(value) = value.as_object_mut().filter(|_| !record.value.is_null()) {
+    if let Some(value) = value.as_object_mut().filter(|_| !record.value.is_null() && record.origin == Origin::Default) {
         value.insert("default".to_owned(), record.value.clone());
     }
     value

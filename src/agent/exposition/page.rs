@@ -116,7 +116,7 @@ fn write_uplink(page: &mut Page, uplink: &UplinkStatus) {
     for (family, value) in [
         (
             &families::DELIVERED_EVENTS,
-            (|lane| lane.delivered_events as f64) as fn(&crate::schema::local::UplinkLaneStatus) -> f64,
+            (|lane| lane.delivered_events as f64) as fn(&crate::schema::local::ConsumerLaneStatus) -> f64,
         ),
         (&families::DELIVERED_BATCHES, |lane| lane.delivered_batches as f64),
         (&families::SENT_BATCHES, |lane| lane.sent_batches as f64),

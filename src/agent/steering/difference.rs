@@ -30,6 +30,11 @@ impl Difference {
             let before = before.map(Record::text).unwrap_or_default();
             list.push(ChangedSetting { key: record.key.clone(), before, after: record.text() });
         }
+        // Of a part that is not there any more, such as a sink.
+        for record in in_force.iter().filter(|record| read.get(&record.key).is_none()) {
+            let (key, before, after) = (record.key.clone(), record.text(), String::new());
+            difference.applied.push(ChangedSetting { key, before, after });
+        }
         difference
     }
 

@@ -6,12 +6,12 @@ use super::difference::Difference;
 use crate::{
     agent::{
         collecting::Collectors,
-        config::{Config, EventSettings, MetricsSettings, Profile},
+        config::{Config, EventSettings, MetricsSettings, Profile, SinkSettings},
         delivering::Delivering,
     },
+    consumers::Threshold,
     event_log::{EventLog, Room},
     pipeline::{Emitter, Gate},
-    sinks::Threshold,
     telemetry::logging::LogLevel,
 };
 
@@ -42,6 +42,8 @@ impl Parts {
         if !changed.is_empty() {
             self.collectors.turn(&changed).await;
         }
+        let is_as_before = |sink: &SinkSettings| !difference.touches(&format!("sinks.{}", sink.name));
+        self.delivering.turn(&config.sinks, is_as_before).await;
         if before.controller != config.controller {
             self.delivering.replace(config.controller.as_ref()).await;
         }

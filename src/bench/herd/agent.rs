@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Policy, dice::Dice};
-use crate::sinks::uplink::{Pacing, WINDOW_MAX, Window};
+use crate::{
+    consumers::Pacing,
+    sinks::uplink::{WINDOW_MAX, Window},
+};
 
 /// How long fewer events than a batch wait, as in the default profile.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(30);

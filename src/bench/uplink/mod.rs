@@ -21,13 +21,11 @@ use self::peer::Process;
 pub use self::peer::{Peer, TlsFiles};
 use super::sample;
 use crate::{
+    consumers::{Delivery, Threshold},
     event_log::{Cursor, Draft, EventLog, Lane, LogError},
     schema::wire::SystemInfo,
     settings::Secret,
-    sinks::{
-        Delivery, Threshold,
-        uplink::{self, Surroundings, Tls, TokenSource, Uplink, UplinkState},
-    },
+    sinks::uplink::{self, Surroundings, Tls, TokenSource, Uplink, UplinkState},
 };
 
 /// How much is measured.
@@ -145,9 +143,10 @@ async fn drain(log: &EventLog, name: &str, peer: &Peer, plan: &Plan) -> Result<D
             node_id: "bench".to_owned(),
         },
         Surroundings { now: Arc::new(|| 0), system_info: Arc::new(SystemInfo::default) },
-        Delivery::new(log, &cursor, Threshold { batch_size: plan.batch_size, batch_timeout: Duration::from_secs(1) }),
         state.clone(),
     );
+    let threshold = Threshold { batch_size: plan.batch_size, batch_timeout: Duration::from_secs(1) };
+    let uplink = uplink.driver(Delivery::new(log, &cursor, threshold));
     let drain_and_end = CancellationToken::new();
     // With nothing more to come the uplink delivers what is there and ends.
     drain_and_end.cancel();

@@ -47,6 +47,35 @@ impl Table {
         self.read(Asked::new(key, expects, Shape::Text, about), None, parse, show).map(|(_, meaning)| meaning)
     }
 
+    /// Text of a form that only the caller knows, that may be absent, and of which no message shows more than its meaning
+    /// displays. The error says what was expected, without quoting.
+    pub fn displayed<T: std::fmt::Display>(
+        &mut self,
+        key: &'static str,
+        expects: &str,
+        about: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let unquoted = |message| Err(vec![values::Wrong { at: None, found: None, message }]);
+        let mut whole = None;
+        let read = |value: &Value| match value {
+            Value::Scalar { text, .. } => match parse(text) {
+                Ok(meaning) => {
+                    whole = Some(Secret::new(text.clone()));
+                    Ok(Some(meaning))
+                }
+                Err(message) => unquoted(message),
+            },
+            _ => unquoted(format!("expected {expects}")),
+        };
+        let show = |meaning: &Option<T>| meaning.as_ref().map(T::to_string).into();
+        self.find(key).inspect(|entry| lock(&self.session).hide(entry.key_at));
+        let meaning = self.read(Asked::new(key, expects, Shape::Text, about), None, read, show);
+        // Two that display alike are still two.
+        lock(&self.session).records.keep_secret(&join(&self.name, key), whole);
+        meaning
+    }
+
     /// A text that no message shows. The file that it stands in must not be readable by everyone.
     pub fn secret(&mut self, key: &'static str, about: &'static str) -> Option<Secret> {
         let expects = "text on one line";

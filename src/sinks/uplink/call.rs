@@ -23,10 +23,8 @@ use tonic::{
 use tonic_prost::ProstDecoder;
 use tower::{Service as _, ServiceExt as _};
 
-use crate::{
-    schema::wire::EventBatchResponse,
-    sinks::compression::{Compression, Message},
-};
+use super::compression::{Compression, Message};
+use crate::schema::wire::EventBatchResponse;
 
 const METHOD: &str = "/rodent.RodentService/SendEvents";
 

@@ -22,6 +22,7 @@ pub(super) use super::tls::ConnectError;
 use super::{
     call::accepted,
     certificate::Identity,
+    compression::Compression,
     credentials::{Proof, TlsProof},
     patience::Patience,
     refusal::Refusal,
@@ -31,7 +32,6 @@ use super::{
 use crate::{
     backoff::random,
     schema::wire::{RegisterRequest, RegisterResponse, SystemInfo, rodent_service_client::RodentServiceClient},
-    sinks::Compression,
 };
 
 /// The largest answer that is read, bytes.

@@ -20,9 +20,10 @@ use tonic::{Code, Request, Status, Streaming, transport::Channel};
 
 pub use self::reply::Refusal;
 use self::{pace::Pace, reply::Asked};
-use super::{BACKOFF, Uplink, credentials::Credentials, failure::describe_status};
+use super::{credentials::Credentials, failure::describe_status};
 use crate::{
     backoff::{Backoff, random},
+    consumers::BACKOFF,
     schema::wire::{RodentRequest, ToggleRequest, rodent_service_client::RodentServiceClient},
 };
 
@@ -88,20 +89,17 @@ enum End {
     Broken(Status),
 }
 
-impl Uplink {
-    /// What takes the controller's orders on the same connection and passes them on to `orders`; to be run beside.
-    pub fn control(&self, orders: mpsc::Sender<Order>) -> Control {
-        Control {
-            controller: self.settings.address.clone(),
-            credentials: self.credentials.clone(),
-            lines: self.line.subscribe(),
-            orders,
-            pace: Pace::default(),
-        }
-    }
-}
-
 impl Control {
+    /// Takes the orders of this controller on whatever connection `lines` gives, and passes them on to `orders`.
+    pub(super) fn new(
+        controller: String,
+        credentials: Credentials,
+        lines: watch::Receiver<Option<Line>>,
+        orders: mpsc::Sender<Order>,
+    ) -> Control {
+        Control { controller, credentials, lines, orders, pace: Pace::default() }
+    }
+
     /// Keeps a stream open on whatever connection there is, until `shutdown` or until nobody takes orders any more.
     pub async fn run(mut self, shutdown: CancellationToken) {
         tokio::select! {

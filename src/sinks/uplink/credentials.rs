@@ -23,7 +23,7 @@ use tokio_rustls::rustls::{RootCertStore, pki_types::CertificateDer};
 use self::source::Source;
 pub(super) use self::source::read_bounded;
 use super::{
-    Tls, TokenSource, Uplink,
+    Tls, TokenSource,
     certificate::{Identity, IdentityError, certificates_of},
     issued::{self, IssuedError},
     token::{Token, TokenError},
@@ -203,15 +203,6 @@ impl Credentials {
         let shared = Arc::clone(&self.shared);
         let running = tokio::task::spawn_blocking(move || job(&mut lock(&shared.files)));
         running.await.map_err(|_| CredentialsError::Panicked)
-    }
-}
-
-impl Uplink {
-    /// Keeps the certificate that a controller issues in `directory`, which is made for it and only the owner may enter,
-    /// and proves the node with it from the next connection on; not where the settings name a certificate.
-    pub fn keep_issued_certificate_in(self, directory: PathBuf) -> Uplink {
-        self.credentials.keep_issued_in(directory);
-        self
     }
 }
 

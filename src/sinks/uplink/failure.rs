@@ -1,144 +1,57 @@
-//! Why an attempt did not deliver, in words that somebody can act on.
+//! What an attempt came to that did not deliver, in words that somebody can act on.
 
 use std::time::Duration;
 
 use tonic::{Code, Status};
 
-use super::answer::Answer;
+use super::answer::is_strain;
 use crate::{
+    consumers::{Failure, Reason, Then},
     schema::wire::EventBatchResponse,
-    telemetry::{ErrorChain, message, message::Message},
+    telemetry::ErrorChain,
 };
 
-/// Why an attempt did not deliver, in words and in kind.
-pub(super) struct Failure {
-    pub(super) answer: Answer,
-    pub(super) error: String,
-    /// What it is called in the journal when it begins.
-    pub(super) message: Message,
-    pub(super) reason: Reason,
+/// Nothing came of it, and trying again may help.
+pub(super) fn retry(reason: Reason, error: String) -> Failure {
+    Failure { then: Then::Later(Duration::ZERO), error, code: String::new(), reason, is_strain: false }
 }
 
-/// Classes of reasons: what failed attempts are counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
-    /// No connection, or one that broke.
-    Unreachable,
-    /// No answer in time.
-    Timeout,
-    /// The controller has no room now and says so.
-    Busy,
-    /// Token or certificate: missing, unreadable or not accepted.
-    Credentials,
-    /// Something in the batch, or its size.
-    Refused,
-    /// Other events stand under its numbers.
-    Fork,
-    /// The controller does not understand how it is asked: compression, method, address.
-    Unsupported,
-    /// The controller failed.
-    Error,
-    /// The node's own: a batch that could not be put together.
-    Local,
-}
-
-impl Reason {
-    pub(super) const ALL: [Reason; 9] = [
-        Reason::Unreachable,
-        Reason::Timeout,
-        Reason::Busy,
-        Reason::Credentials,
-        Reason::Refused,
-        Reason::Fork,
-        Reason::Unsupported,
-        Reason::Error,
-        Reason::Local,
-    ];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Reason::Unreachable => "unreachable",
-            Reason::Timeout => "timeout",
-            Reason::Busy => "busy",
-            Reason::Credentials => "credentials",
-            Reason::Refused => "refused",
-            Reason::Fork => "fork",
-            Reason::Unsupported => "unsupported",
-            Reason::Error => "error",
-            Reason::Local => "local",
-        }
-    }
-
-    /// Of what came of a call.
-    fn of(outcome: &Result<EventBatchResponse, Status>) -> Reason {
-        let status = match outcome {
-            Ok(response) if response.retry_after_ms > 0 => return Reason::Busy,
-            Ok(_) => return Reason::Refused,
-            Err(status) => status,
-        };
-        match status.code() {
-            Code::Unavailable | Code::Cancelled => Reason::Unreachable,
-            Code::DeadlineExceeded => Reason::Timeout,
-            Code::ResourceExhausted => Reason::Busy,
-            Code::Unauthenticated | Code::PermissionDenied => Reason::Credentials,
-            Code::InvalidArgument | Code::OutOfRange => Reason::Refused,
-            Code::FailedPrecondition => Reason::Fork,
-            Code::Unimplemented | Code::NotFound => Reason::Unsupported,
-            Code::Ok | Code::AlreadyExists | Code::Aborted | Code::Unknown | Code::Internal | Code::DataLoss => {
-                Reason::Error
-            }
-        }
+/// What came of a call that was not taken, after `doing`; or with the words of the controller where it ended the connection
+/// itself.
+pub(super) fn failure(
+    doing: &str,
+    then: Then,
+    outcome: &Result<EventBatchResponse, Status>,
+    refusal: Option<String>,
+) -> Failure {
+    // It has looked at the certificate.
+    let reason = if refusal.is_some() { Reason::Credentials } else { reason_of(outcome) };
+    Failure {
+        then,
+        error: refusal.unwrap_or_else(|| format!("{doing}{}", describe(outcome))),
+        code: code_name(outcome),
+        reason,
+        is_strain: outcome.as_ref().is_err_and(is_strain),
     }
 }
 
-impl Failure {
-    /// Nothing came of it, and trying again may help.
-    pub(super) fn retry(error: String) -> Failure {
-        Failure {
-            answer: Answer::Retry(Duration::ZERO),
-            error,
-            message: message::CONTROLLER_AWAY,
-            reason: Reason::Unreachable,
-        }
-    }
-
-    /// Trying again will not help until somebody acts.
-    pub(super) fn hold(error: String) -> Failure {
-        Failure { answer: Answer::Hold, error, message: message::CONTROLLER_REFUSES, reason: Reason::Local }
-    }
-
-    /// What came of a call, after `doing`; or with the words of the controller where it ended the connection itself.
-    pub(super) fn of(
-        doing: &str,
-        answer: Answer,
-        outcome: &Result<EventBatchResponse, Status>,
-        refusal: Option<String>,
-    ) -> Failure {
-        let code = outcome.as_ref().err().map(Status::code);
-        let message = match (&answer, code) {
-            (_, Some(Code::Unauthenticated | Code::PermissionDenied)) => message::CREDENTIALS_REFUSED,
-            // It has looked at the certificate.
-            _ if refusal.is_some() => message::CREDENTIALS_REFUSED,
-            (Answer::Retry(_), _) => message::CONTROLLER_AWAY,
-            _ => message::CONTROLLER_REFUSES,
-        };
-        let reason = if refusal.is_some() { Reason::Credentials } else { Reason::of(outcome) };
-        Failure { answer, error: refusal.unwrap_or_else(|| format!("{doing}{}", describe(outcome))), message, reason }
-    }
-
-    /// Logs that from now on nothing is delivered.
-    pub(super) fn tell(&self, controller: &str) {
-        let Failure { answer, error, message, .. } = self;
-        match answer {
-            Answer::Retry(_) => tracing::warn!(
-                message_id = %message,
-                controller,
-                error,
-                "the controller cannot be reached; events are kept and sent later"
-            ),
-            _ => {
-                tracing::error!(message_id = %message, controller, error, "the controller takes no events; they are kept");
-            }
+/// The class of what came of a call.
+fn reason_of(outcome: &Result<EventBatchResponse, Status>) -> Reason {
+    let status = match outcome {
+        Ok(response) if response.retry_after_ms > 0 => return Reason::Busy,
+        Ok(_) => return Reason::Refused,
+        Err(status) => status,
+    };
+    match status.code() {
+        Code::Unavailable | Code::Cancelled => Reason::Unreachable,
+        Code::DeadlineExceeded => Reason::Timeout,
+        Code::ResourceExhausted => Reason::Busy,
+        Code::Unauthenticated | Code::PermissionDenied => Reason::Credentials,
+        Code::InvalidArgument | Code::OutOfRange => Reason::Refused,
+        Code::FailedPrecondition => Reason::Fork,
+        Code::Unimplemented | Code::NotFound => Reason::Unsupported,
+        Code::Ok | Code::AlreadyExists | Code::Aborted | Code::Unknown | Code::Internal | Code::DataLoss => {
+            Reason::Error
         }
     }
 }
@@ -152,7 +65,7 @@ fn describe(outcome: &Result<EventBatchResponse, Status>) -> String {
 }
 
 /// The controller's code for what it refused.
-pub(super) fn code_name(outcome: &Result<EventBatchResponse, Status>) -> String {
+fn code_name(outcome: &Result<EventBatchResponse, Status>) -> String {
     match outcome {
         Ok(_) => "success=false".to_owned(),
         Err(status) => format!("{:?}", status.code()),
@@ -176,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_comes_of_a_call_has_a_class_of_its_reason() {
-        let of = |code| Reason::of(&Err(Status::new(code, "")));
+        let of = |code| reason_of(&Err(Status::new(code, "")));
         for (code, reason) in [
             (Code::Unavailable, Reason::Unreachable),
             (Code::DeadlineExceeded, Reason::Timeout),
@@ -191,10 +104,10 @@ mod tests {
             assert_eq!(of(code), reason, "{code:?}");
         }
         let answered = |retry_after_ms| Ok(EventBatchResponse { retry_after_ms, ..Default::default() });
-        assert_eq!(Reason::of(&answered(0)), Reason::Refused);
-        assert_eq!(Reason::of(&answered(5)), Reason::Busy);
+        assert_eq!(reason_of(&answered(0)), Reason::Refused);
+        assert_eq!(reason_of(&answered(5)), Reason::Busy);
         let refusal = Some("the certificate has expired".to_owned());
-        let failure = Failure::of("", Answer::Hold, &Err(Status::unavailable("")), refusal);
+        let failure = failure("", Then::Hold, &Err(Status::unavailable("")), refusal);
         assert_eq!(failure.reason, Reason::Credentials, "it has looked at the certificate");
     }
 }

@@ -10,15 +10,13 @@ use tonic::{
 };
 
 use super::{
-    answer::{Answer, Asked},
+    answer::Asked,
     call::{Answered, send_events},
+    compression::{Compression, Message},
     connection::Connection,
     window::Window,
 };
-use crate::{
-    schema::wire::EventBatchResponse,
-    sinks::{Batch, Compression, Message},
-};
+use crate::{consumers::Then, schema::wire::EventBatchResponse};
 
 /// A registered connection.
 pub(super) struct Link {
@@ -42,15 +40,11 @@ pub(super) async fn guarded<T>(call: impl Future<Output = T>) -> Result<T, Statu
 }
 
 /// A call that has ended.
-pub(super) struct Done {
-    pub(super) batch: Batch,
+pub struct Done {
     pub(super) outcome: Result<EventBatchResponse, Status>,
     /// Of the link that it went over.
     pub(super) link: u64,
-    /// How many pauses there had been when it began.
-    pub(super) pauses: u64,
     pub(super) compression: Compression,
-    pub(super) bytes: u64,
     pub(super) latency: Duration,
     pub(super) accepts: Option<Compression>,
 }
@@ -72,13 +66,11 @@ impl Link {
     /// Sends a packed batch; done when there is an answer, or none can come any more.
     pub(super) fn send(
         &mut self,
-        batch: Batch,
         message: Message,
         token: MetadataValue<Ascii>,
-        pauses: u64,
     ) -> impl Future<Output = Done> + Send + 'static {
         let (channel, link, call_timeout) = (self.connection.channel(), self.number, self.connection.call_timeout);
-        let (compression, bytes) = (message.compression, message.wire_bytes() as u64);
+        let compression = message.compression;
         self.in_flight += 1;
         async move {
             let started = Instant::now();
@@ -88,23 +80,23 @@ impl Link {
                 Ok(answered) => answered.unwrap_or_else(no_answer),
                 Err(_) => no_answer(Status::deadline_exceeded("no answer in time")),
             };
-            Done { batch, outcome, link, pauses, compression, bytes, latency: started.elapsed(), accepts }
+            Done { outcome, link, compression, latency: started.elapsed(), accepts }
         }
     }
 }
 
 impl Link {
     /// What an answer that came over it says of the controller.
-    pub(super) fn learn(&mut self, done: &Done, answer: &Answer) {
+    pub(super) fn learn(&mut self, done: &Done, answer: &Result<Duration, Then>) {
         self.in_flight = self.in_flight.saturating_sub(1);
         match (&done.outcome, answer) {
-            (Ok(response), Answer::Delivered(_)) => {
+            (Ok(response), Ok(_)) => {
                 self.dialect = response.dialect;
                 self.has_delivered = true;
                 self.window.delivered(done.latency, response.dialect > 0, self.in_flight);
             }
-            (_, Answer::Retry(_)) => self.window.refused(self.in_flight),
-            (_, Answer::Plainer) if self.compression == done.compression => {
+            (_, Err(Then::Later(_))) => self.window.refused(self.in_flight),
+            (_, Err(Then::Again)) if self.compression == done.compression => {
                 // Plainer each time, whatever the controller says that it accepts: so this comes to an end.
                 let next = done.compression.plainer().unwrap_or(done.compression);
                 self.compression = done.accepts.map_or(next, |accepts| accepts.max(next));
@@ -127,9 +119,14 @@ impl Link {
 
 impl Done {
     /// What was asked, for the table of answers.
-    pub(super) fn asked(&self) -> Asked {
-        let compressed = self.compression != Compression::Off;
-        Asked { events: self.batch.count(), compressed, strained: self.batch.strained }
+    pub(super) fn asked(&self, events: u64, strained: u32) -> Asked {
+        Asked { events, compressed: self.compression != Compression::Off, strained }
+    }
+
+    /// It could not even begin.
+    pub(super) fn never(status: Status) -> Done {
+        let compression = Compression::Off;
+        Done { outcome: Err(status), link: 0, compression, latency: Duration::ZERO, accepts: None }
     }
 
     /// Whether the connection itself is in doubt, so that the next attempt makes a new one.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::BACKOFF;
+use crate::consumers::BACKOFF;
 
 /// How long making a connection may take at the most; less where a call may take less.
 const CONNECT_MAX: Duration = Duration::from_secs(10);

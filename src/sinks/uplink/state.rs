@@ -1,63 +1,38 @@
-//! How the uplink is doing, for `rodent status` and for whoever wants to know when the node is registered.
+//! What is to be seen of an uplink beyond what is of every consumer: until when its credentials are good, how it speaks with
+//! the controller, and that the node is registered.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{Claims, failure::Reason, link::Link};
+use super::{link::Link, token::Claims};
 use crate::{
-    event_log::Lane,
-    schema::local::{UplinkLaneStatus, UplinkStatus},
+    consumers::ConsumerState,
+    schema::local::{ConsumerStatus, UplinkStatus, consumer_status::State},
 };
+
+/// Name of the uplink's cursor, and of its sink.
+pub const UPLINK: &str = "uplink";
 
 /// Shared between the uplink and those who ask. Cheap to copy.
 #[derive(Clone)]
 pub struct UplinkState {
+    consumer: ConsumerState,
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    status: Mutex<Status>,
+    own: Mutex<Own>,
     registration: watch::Sender<Option<Registration>>,
 }
 
-struct Status {
-    status: UplinkStatus,
-    next_attempt: Option<Instant>,
-    rate: Rate,
-}
-
-impl Status {
-    fn lane(&mut self, lane: Lane) -> Option<&mut UplinkLaneStatus> {
-        self.status.lanes.iter_mut().find(|its| its.lane == lane.name())
-    }
-}
-
-/// Events a second: an average in which what lies back counts less, by half every seven seconds.
-struct Rate {
-    per_second: f64,
-    at: Instant,
-}
-
-/// Over how many seconds the rate is averaged.
-const RATE_SECONDS: f64 = 10.0;
-
-impl Rate {
-    fn new() -> Rate {
-        Rate { per_second: 0.0, at: Instant::now() }
-    }
-
-    fn add(&mut self, events: u64, now: Instant) {
-        self.per_second = self.at(now) + events as f64 / RATE_SECONDS;
-        self.at = now;
-    }
-
-    fn at(&self, now: Instant) -> f64 {
-        self.per_second * (-now.saturating_duration_since(self.at).as_secs_f64() / RATE_SECONDS).exp()
-    }
+#[derive(Clone, Default)]
+struct Own {
+    compression: String,
+    dialect: u32,
+    /// Unix milliseconds; 0 when it does not expire, or is not known yet.
+    token_expires_at: i64,
+    certificate_expires_at: i64,
 }
 
 /// The controller took the node.
@@ -73,72 +48,53 @@ pub struct Registration {
     pub controller: String,
 }
 
-/// States of the uplink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    Connected,
-    Waiting,
-    Held,
-}
-
-impl Phase {
-    fn name(self) -> &'static str {
-        match self {
-            Phase::Connected => "connected",
-            Phase::Waiting => "waiting",
-            Phase::Held => "held",
-        }
-    }
-}
-
-/// The state that an uplink begins in.
-fn state_of(controller: &str) -> &'static str {
-    if controller.is_empty() { "off" } else { "connecting" }
-}
-
 impl UplinkState {
     /// Of an uplink to `controller`; empty when none is configured.
     pub fn new(controller: &str) -> UplinkState {
-        let lane = |lane: Lane| UplinkLaneStatus { lane: lane.name().to_owned(), ..UplinkLaneStatus::default() };
-        let status = UplinkStatus {
-            state: state_of(controller).to_owned(),
-            controller: controller.to_owned(),
-            lanes: Lane::ALL.map(lane).into(),
-            failed_attempts_by_reason: Reason::ALL.map(|reason| (reason.name().to_owned(), 0)).into(),
-            ..UplinkStatus::default()
-        };
-        UplinkState {
-            inner: Arc::new(Inner {
-                status: Mutex::new(Status { status, next_attempt: None, rate: Rate::new() }),
-                registration: watch::Sender::new(None),
-            }),
-        }
+        let inner = Inner { own: Mutex::default(), registration: watch::Sender::new(None) };
+        UplinkState { consumer: ConsumerState::new(UPLINK, UPLINK, controller), inner: Arc::new(inner) }
+    }
+
+    /// What is of every consumer.
+    pub fn consumer(&self) -> ConsumerState {
+        self.consumer.clone()
     }
 
     /// Another uplink begins, to `controller`; empty for none. What was delivered so far still counts.
     pub fn begin(&self, controller: &str) {
-        let mut status = self.lock();
-        status.next_attempt = None;
-        let status = &mut status.status;
-        state_of(controller).clone_into(&mut status.state);
-        controller.clone_into(&mut status.controller);
-        (status.state_since, status.connected_since) = (0, 0);
-        (status.in_flight_batches, status.window, status.dialect) = (0, 0, 0);
-        status.last_error.clear();
-        status.compression.clear();
-        (status.token_expires_at, status.certificate_expires_at) = (0, 0);
-        status.lanes.iter_mut().for_each(|lane| lane.in_flight_batches = 0);
+        self.consumer.begin(controller);
+        *self.lock() = Own::default();
         self.inner.registration.send_replace(None);
     }
 
     /// The state now.
     pub fn status(&self) -> UplinkStatus {
-        let status = self.lock();
-        let wait = status.next_attempt.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        let consumer = self.consumer.status();
+        let own = self.lock().clone();
         UplinkStatus {
-            next_attempt_milliseconds: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            events_per_second: status.rate.at(Instant::now()),
-            ..status.status.clone()
+            state: name(&consumer).to_owned(),
+            controller: consumer.target,
+            state_since: consumer.state_since,
+            last_success: consumer.last_success,
+            last_error: consumer.last_error,
+            next_attempt_milliseconds: consumer.next_attempt_milliseconds,
+            delivered_events: consumer.delivered_events,
+            delivered_batches: consumer.delivered_batches,
+            failed_attempts: consumer.failed_attempts,
+            delivered_bytes: consumer.delivered_bytes,
+            connected_since: consumer.connected_since,
+            last_failure: consumer.last_failure,
+            in_flight_batches: consumer.in_flight_batches,
+            window: consumer.window,
+            compression: own.compression,
+            dialect: own.dialect,
+            events_per_second: consumer.events_per_second,
+            lanes: consumer.lanes,
+            sent_batches: consumer.sent_batches,
+            sent_bytes: consumer.sent_bytes,
+            failed_attempts_by_reason: consumer.failed_attempts_by_reason,
+            token_expires_at: own.token_expires_at,
+            certificate_expires_at: own.certificate_expires_at,
         }
     }
 
@@ -147,114 +103,42 @@ impl UplinkState {
         self.inner.registration.subscribe()
     }
 
+    /// The name that its token gives the node.
+    pub(super) fn registered_as(&self) -> Option<String> {
+        self.inner.registration.borrow().as_ref()?.claims.rid.clone()
+    }
+
     pub(super) fn registered(&self, registration: Registration) {
         self.inner.registration.send_replace(Some(registration));
     }
 
-    /// Notes that the controller took the node for the first time; false when something has been said of it before.
-    pub(super) fn first_connected(&self, now: i64) -> bool {
-        let connecting = self.lock().status.state == "connecting";
-        connecting && self.enter(Phase::Connected, now)
-    }
-
-    /// Enters a phase; gives whether it is another one than before.
-    pub(super) fn enter(&self, phase: Phase, now: i64) -> bool {
-        let mut status = self.lock();
-        if phase == Phase::Connected {
-            status.next_attempt = None;
-            status.status.last_error.clear();
-        }
-        if status.status.state == phase.name() {
-            return false;
-        }
-        status.status.state = phase.name().to_owned();
-        status.status.state_since = now;
-        status.status.connected_since = if phase == Phase::Connected { now } else { 0 };
-        true
-    }
-
-    /// A batch has arrived.
-    pub(super) fn delivered(&self, lane: Lane, events: u64, bytes: u64, now: i64) {
-        let mut status = self.lock();
-        status.status.last_success = now;
-        status.status.delivered_batches += 1;
-        status.status.delivered_events += events;
-        status.status.delivered_bytes += bytes;
-        status.rate.add(events, Instant::now());
-        let Some(lane) = status.lane(lane) else { return };
-        lane.last_acknowledgement = now;
-        lane.delivered_batches += 1;
-        lane.delivered_events += events;
-        lane.delivered_bytes += bytes;
-    }
-
-    /// A batch goes over the wire.
-    pub(super) fn sent(&self, lane: Lane, bytes: u64) {
-        let mut status = self.lock();
-        status.status.sent_batches += 1;
-        status.status.sent_bytes += bytes;
-        let Some(lane) = status.lane(lane) else { return };
-        lane.sent_batches += 1;
-        lane.sent_bytes += bytes;
-    }
-
-    /// An attempt has failed: to send a batch of a lane, or before that.
-    pub(super) fn attempt_failed(&self, lane: Option<Lane>, reason: Reason) {
-        let mut status = self.lock();
-        if let Some(count) = status.status.failed_attempts_by_reason.get_mut(reason.name()) {
-            *count += 1;
-        }
-        if let Some(lane) = lane.and_then(|lane| status.lane(lane)) {
-            lane.failed_attempts += 1;
-        }
-    }
-
-    /// An event of a lane is refused for good, and has become a dead letter.
-    pub(super) fn buried(&self, lane: Lane) {
-        if let Some(lane) = self.lock().lane(lane) {
-            lane.refused_events += 1;
-        }
-    }
-
     /// Until when what the node proves itself with is good, Unix milliseconds.
     pub(super) fn proved(&self, token: Option<i64>, certificate: Option<i64>) {
-        let status = &mut self.lock().status;
-        status.token_expires_at = token.unwrap_or_default();
-        status.certificate_expires_at = certificate.unwrap_or_default();
+        let mut own = self.lock();
+        own.token_expires_at = token.unwrap_or_default();
+        own.certificate_expires_at = certificate.unwrap_or_default();
     }
 
-    /// What is on its way, in all and of each lane, and how.
-    pub(super) fn flows(&self, in_flight: usize, of_lane: impl Fn(Lane) -> usize, link: Option<&Link>) {
-        let mut status = self.lock();
-        for lane in Lane::ALL {
-            if let Some(its) = status.lane(lane) {
-                its.in_flight_batches = u32::try_from(of_lane(lane)).unwrap_or(u32::MAX);
-            }
-        }
-        let status = &mut status.status;
-        status.in_flight_batches = u32::try_from(in_flight).unwrap_or(u32::MAX);
-        status.window = link.map_or(0, |link| u32::try_from(link.window.limit()).unwrap_or(u32::MAX));
-        let Some(link) = link else { return };
-        status.dialect = link.dialect;
-        link.compression.name().unwrap_or("none").clone_into(&mut status.compression);
+    /// How batches go over a connection.
+    pub(super) fn speaks(&self, link: &Link) {
+        let mut own = self.lock();
+        own.dialect = link.dialect;
+        link.compression.name().unwrap_or("none").clone_into(&mut own.compression);
     }
 
-    /// Batches arrive, but something is still refused.
-    pub(super) fn still_held(&self, reason: &str, now: i64) {
-        self.enter(Phase::Held, now);
-        reason.clone_into(&mut self.lock().status.last_error);
+    fn lock(&self) -> MutexGuard<'_, Own> {
+        self.inner.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    pub(super) fn failed(&self, error: &str, next_attempt: Duration, now: i64) {
-        let mut status = self.lock();
-        status.status.failed_attempts += 1;
-        status.status.last_failure = now;
-        error.clone_into(&mut status.status.last_error);
-        status.next_attempt = Some(Instant::now() + next_attempt);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Status> {
-        self.inner.status.lock().unwrap_or_else(PoisonError::into_inner)
+/// The state in a word, as clients of the local socket know it.
+fn name(consumer: &ConsumerStatus) -> &'static str {
+    match consumer.state() {
+        State::Off => "off",
+        State::Connecting => "connecting",
+        State::Connected => "connected",
+        State::Waiting => "waiting",
+        State::Held => "held",
     }
 }
 
@@ -263,38 +147,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_counted_of_a_lane_is_its_own_and_every_reason_is_told_from_the_start() {
+    fn another_controller_is_another_connection_with_other_credentials() {
         let state = UplinkState::new("c:1");
-        let reasons = state.status().failed_attempts_by_reason;
-        assert_eq!((reasons.len(), reasons.values().sum::<u64>()), (Reason::ALL.len(), 0));
-        state.sent(Lane::Urgent, 70);
-        state.sent(Lane::Routine, 500);
-        state.attempt_failed(Some(Lane::Routine), Reason::Timeout);
-        state.sent(Lane::Routine, 500);
-        state.delivered(Lane::Routine, 100, 500, 1_000);
-        state.buried(Lane::Urgent);
-        state.attempt_failed(None, Reason::Unreachable);
         state.proved(Some(7), None);
-        state.lock().status.window = 4;
-        state.flows(0, |_| 0, None);
-        let status = state.status();
-        let expected = |lane: &str| UplinkLaneStatus { lane: lane.to_owned(), ..UplinkLaneStatus::default() };
-        let urgent = UplinkLaneStatus { sent_batches: 1, sent_bytes: 70, refused_events: 1, ..expected("urgent") };
-        let routine = UplinkLaneStatus {
-            delivered_events: 100,
-            delivered_batches: 1,
-            delivered_bytes: 500,
-            sent_batches: 2,
-            sent_bytes: 1000,
-            failed_attempts: 1,
-            last_acknowledgement: 1_000,
-            ..expected("routine")
-        };
-        assert_eq!(status.lanes, [urgent, routine]);
-        assert_eq!((status.sent_batches, status.sent_bytes), (3, 1070));
-        assert_eq!(status.window, 0, "nothing may be on its way without a connection");
-        let reasons = &status.failed_attempts_by_reason;
-        assert_eq!((reasons["timeout"], reasons["unreachable"], reasons["busy"]), (1, 1, 0));
-        assert_eq!((status.token_expires_at, status.certificate_expires_at), (7, 0));
+        assert_eq!((state.status().token_expires_at, state.status().certificate_expires_at), (7, 0));
+        state.begin("");
+        let UplinkStatus { state, controller, token_expires_at, .. } = state.status();
+        assert_eq!((state.as_str(), controller.as_str(), token_expires_at), ("off", "", 0));
     }
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use prost::Message as _;
 use rodent::{
+    consumers::{Delivery, Threshold},
     event_log::{Draft, EventLog, Lane, Settings},
     schema::events::Event,
-    sinks::{Delivery, Threshold},
+    sinks::uplink::Packing,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -34,7 +35,7 @@ async fn batches_have_another_size_and_wait_for_another_time_at_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = log(&directory, Duration::from_millis(10));
     let cursor = log.cursor("uplink").expect("room for a cursor");
-    let mut delivery = Delivery::new(&log, &cursor, Threshold { batch_size: 1000, batch_timeout: HOUR });
+    let mut delivery = Delivery::<Packing>::new(&log, &cursor, Threshold { batch_size: 1000, batch_timeout: HOUR });
     let threshold = delivery.threshold();
     append(&log, 5).await;
     while durable(&log) < 6 {

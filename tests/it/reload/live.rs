@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::site::{Controller, PATIENCE, Site};
+use crate::site::{Controller, PATIENCE, Site};
 use crate::{
     control::toggle::{Connect, Toggle},
     control::{acknowledgement, update},

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use super::site::{Controller, Site};
+use crate::site::{Controller, Site};
 
 const RELOADS: u64 = 50;
 /// Events of one call, and how many calls follow each other at least.

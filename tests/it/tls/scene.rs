@@ -8,13 +8,11 @@ use std::{
 
 use prost::Message as _;
 use rodent::{
+    consumers::{Delivery, Threshold},
     event_log::{Cursor, Draft, EventLog, Lane, Settings},
     schema::events::Event,
     settings::Secret,
-    sinks::{
-        Delivery, Threshold,
-        uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
-    },
+    sinks::uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -72,13 +70,13 @@ impl Agent {
         let uplink = Uplink::new(
             UplinkSettings { address: self.address, token, tls: self.tls, node_id: "node".to_owned() },
             Surroundings { now: Arc::new(now), system_info: Arc::new(Default::default) },
-            Delivery::new(&log, &cursor, threshold),
             state.clone(),
         );
         let uplink = match self.issued {
             Some(directory) => uplink.keep_issued_certificate_in(directory),
             None => uplink,
         };
+        let uplink = uplink.driver(Delivery::new(&log, &cursor, threshold));
         let shutdown = CancellationToken::new();
         start(CancellationToken::new(), uplink.run(shutdown.clone(), shutdown.clone()));
         Scene { log, cursor, state, shutdown, _directory: directory }

@@ -3,7 +3,7 @@ use std::time::Instant;
 use super::*;
 use crate::{
     event::{Catalogue, Level},
-    schema::local::{CategoryStatus, CollectorStatus, CursorStatus, PipelineStatus, UplinkLaneStatus},
+    schema::local::{CategoryStatus, CollectorStatus, ConsumerLaneStatus, CursorStatus, PipelineStatus},
 };
 
 const NOW_MS: i64 = 1_762_767_000_000;
@@ -35,7 +35,7 @@ fn status(seconds: u64) -> StatusResponse {
         emitted_events: 3 * seconds,
         ..Default::default()
     };
-    let of_lane = |lane: &str, rate: u64| UplinkLaneStatus {
+    let of_lane = |lane: &str, rate: u64| ConsumerLaneStatus {
         lane: lane.to_owned(),
         delivered_events: rate * seconds,
         ..Default::default()

@@ -30,22 +30,22 @@ pub struct Threshold {
 }
 
 /// One consumer's way through the log.
-pub struct Delivery {
+pub struct Delivery<P: Packing> {
     log: EventLog,
     cursor: Cursor,
-    urgent: Outgoing,
-    routine: Outgoing,
+    urgent: Outgoing<P>,
+    routine: Outgoing<P>,
     threshold: watch::Sender<Threshold>,
 }
 
-impl Delivery {
+impl<P: Packing> Delivery<P> {
     /// Goes on where the cursor stands.
-    pub fn new(log: &EventLog, cursor: &Cursor, threshold: Threshold) -> Delivery {
+    pub fn new(log: &EventLog, cursor: &Cursor, threshold: Threshold) -> Delivery<P> {
         Delivery::following(log, cursor, &watch::Sender::new(threshold))
     }
 
     /// The same, for one that follows another: a batch is due as `threshold` says, now and later.
-    pub fn following(log: &EventLog, cursor: &Cursor, threshold: &watch::Sender<Threshold>) -> Delivery {
+    pub fn following(log: &EventLog, cursor: &Cursor, threshold: &watch::Sender<Threshold>) -> Delivery<P> {
         let outgoing = |lane| Outgoing::new(log, cursor.clone(), lane, threshold.subscribe());
         let (urgent, routine) = (outgoing(Lane::Urgent), outgoing(Lane::Routine));
         Delivery { log: log.clone(), cursor: cursor.clone(), urgent, routine, threshold: threshold.clone() }
@@ -74,7 +74,7 @@ impl Delivery {
     ///
     /// # Cancel safety
     /// Not cancel safe: after a read that failed or was dropped half-way comes [`Delivery::postpone`].
-    pub async fn take(&mut self, lane: Lane, packing: &Packing, now: i64) -> Result<Option<Batch>, LogError> {
+    pub async fn take(&mut self, lane: Lane, packing: &P, now: i64) -> Result<Option<Batch<P>>, LogError> {
         self.of(lane).take(packing, now).await
     }
 
@@ -99,22 +99,22 @@ impl Delivery {
     }
 
     /// The batch has arrived: the log need not keep it for this consumer.
-    pub fn delivered(&mut self, batch: &Batch) {
+    pub fn delivered(&mut self, batch: &Batch<P>) {
         self.of(batch.lane).delivered(batch);
     }
 
     /// The batch has not been delivered and is to be tried again as it is.
-    pub fn keep(&mut self, batch: Batch) {
+    pub fn keep(&mut self, batch: Batch<P>) {
         self.of(batch.lane).keep(batch);
     }
 
     /// A batch has not been delivered and is to be tried again as these two, its halves.
-    pub fn halved(&mut self, first: Batch, second: Batch) {
+    pub fn halved(&mut self, first: Batch<P>, second: Batch<P>) {
         self.of(first.lane).halved(first, second);
     }
 
     /// The batch is refused for what is in it: its lane waits so long until it is tried again, the other goes on.
-    pub fn hold(&mut self, batch: Batch, wait: Duration, reason: String) {
+    pub fn hold(&mut self, batch: Batch<P>, wait: Duration, reason: String) {
         self.of(batch.lane).hold(batch, Instant::now() + wait, reason);
     }
 
@@ -139,7 +139,7 @@ impl Delivery {
         self.urgent.held().or(self.routine.held())
     }
 
-    fn of(&mut self, lane: Lane) -> &mut Outgoing {
+    fn of(&mut self, lane: Lane) -> &mut Outgoing<P> {
         match lane {
             Lane::Urgent => &mut self.urgent,
             Lane::Routine => &mut self.routine,

@@ -19,19 +19,19 @@ use crate::{
     process::{Process, wait},
 };
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) struct Site {
+pub(crate) struct Site {
     directory: tempfile::TempDir,
     process: Option<Process>,
 }
 
 /// What a command answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) code: Option<i32>,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Answer {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Answer {
@@ -43,11 +43,11 @@ impl From<Output> for Answer {
 
 impl Site {
     /// An agent with these lines in its configuration, and no collector unless they say so.
-    pub(super) fn start(lines: &str) -> Site {
+    pub(crate) fn start(lines: &str) -> Site {
         Site::start_with(lines, |_| {})
     }
 
-    pub(super) fn start_with(lines: &str, set: impl FnOnce(&mut Command)) -> Site {
+    pub(crate) fn start_with(lines: &str, set: impl FnOnce(&mut Command)) -> Site {
         let mut site = Site { directory: tempfile::tempdir().expect("a directory"), process: None };
         site.configure(lines);
         let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
@@ -60,7 +60,7 @@ impl Site {
     }
 
     /// Writes the configuration; the agent does not know yet. `HERE` stands for the directory.
-    pub(super) fn configure(&self, lines: &str) {
+    pub(crate) fn configure(&self, lines: &str) {
         let off = "collectors: {network: off, service: off, storage: off, system: off}\n";
         let collectors = if lines.contains("collectors:") { "" } else { off };
         let places = ["state_directory: HERE/state\n", "socket: HERE/rodent.sock\n"];
@@ -69,39 +69,39 @@ impl Site {
         self.write("rodent.yml", &text.replace("HERE", &self.directory.path().display().to_string()));
     }
 
-    pub(super) fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).expect("written");
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub(super) fn rodent(&self, arguments: &[&str]) -> Answer {
+    pub(crate) fn rodent(&self, arguments: &[&str]) -> Answer {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
         command.args(arguments).arg("--socket").arg(self.path("rodent.sock"));
         command.output().expect("start rodent").into()
     }
 
     /// Writes a configuration that is right, and has it put in force; gives what is printed.
-    pub(super) fn reload(&self, lines: &str) -> String {
+    pub(crate) fn reload(&self, lines: &str) -> String {
         self.configure(lines);
         let answer = self.rodent(&["reload"]);
         assert_eq!((answer.code, answer.err.as_str()), (Some(0), ""), "{answer:?}");
         answer.out
     }
 
-    pub(super) fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         serde_json::from_str(&self.rodent(&["status", "-o", "json"]).out).expect("JSON")
     }
 
     /// Waits until the status is like that.
-    pub(super) fn until(&self, what: &str, mut is: impl FnMut(&Value) -> bool) {
+    pub(crate) fn until(&self, what: &str, mut is: impl FnMut(&Value) -> bool) {
         wait(what, PATIENCE, || is(&self.status()).then_some(()));
     }
 
     /// Emits an event of this level; gives whether it was taken.
-    pub(super) fn takes(&self, level: &str) -> bool {
+    pub(crate) fn takes(&self, level: &str) -> bool {
         let count = || self.status()["pipeline"]["accepted_events"].as_u64().expect("a number");
         let before = count();
         assert_eq!(self.rodent(&["emit", "service.status.started", "service_name=x", "-l", level]).code, Some(0));
@@ -109,7 +109,7 @@ impl Site {
     }
 
     /// Puts so many routine events into the agent's memory, numbered from `first` on.
-    pub(super) fn put(&self, first: u64, count: u64) {
+    pub(crate) fn put(&self, first: u64, count: u64) {
         let mut emit = Command::new(env!("CARGO_BIN_EXE_rodent"));
         emit.args(["emit", "--no-wait", "--json", "-", "--socket"]).arg(self.path("rodent.sock"));
         let mut emit = emit.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("start rodent");
@@ -124,37 +124,43 @@ impl Site {
     }
 
     /// What the agent has said so far.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("agent.log")).expect("its log")
     }
 
     /// Waits until the agent has said this: its lines are written by a thread of their own.
-    pub(super) fn says(&self, text: &str) {
+    pub(crate) fn says(&self, text: &str) {
         wait(text, PATIENCE, || self.log().contains(text).then_some(()));
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let process = self.process.as_ref().expect("it runs");
         let number = i32::try_from(process.child.id()).expect("process numbers are positive");
         kill(Pid::from_raw(number), signal).expect("signalled");
     }
 
     /// Asks the agent to end, and starts it again.
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.stop();
+        self.start_again();
+    }
+
+    /// Starts the agent after it has ended, or was killed.
+    pub(crate) fn start_again(&mut self) {
+        self.process = None;
         let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
         command.arg("agent").arg("--config").arg(self.path("rodent.yml")).env_remove("NOTIFY_SOCKET");
         self.process = Some(Process::start(&mut command, &self.path("agent.log")));
     }
 
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         assert!(self.process.take().is_some_and(|mut agent| agent.terminate(PATIENCE)), "it ends in order");
     }
 }
 
 /// A controller as built, with a store of its own.
-pub(super) struct Controller {
-    pub(super) address: String,
+pub(crate) struct Controller {
+    pub(crate) address: String,
     directory: PathBuf,
     name: String,
     _process: Process,
@@ -162,7 +168,7 @@ pub(super) struct Controller {
 
 impl Controller {
     /// In the directory of the site, which gets a token for it in the file `NAME.token`.
-    pub(super) fn start(site: &Site, name: &str) -> Controller {
+    pub(crate) fn start(site: &Site, name: &str) -> Controller {
         let (address, directory) = (own_address().to_string(), site.directory.path().to_owned());
         let secret = directory.join(format!("{name}.secret"));
         fs::write(&secret, format!("a secret of a test, long enough to sign with: {name}")).expect("written");
@@ -177,13 +183,13 @@ impl Controller {
     }
 
     /// The part `controller` of a configuration.
-    pub(super) fn part(&self) -> String {
+    pub(crate) fn part(&self) -> String {
         let token = self.directory.join(format!("{}.token", self.name));
         format!("controller: {{address: '{}', token_file: {}, tls: off}}\n", self.address, token.display())
     }
 
     /// The numbers of the events that it has, in the order of the lane.
-    pub(super) fn numbers(&self) -> Vec<u64> {
+    pub(crate) fn numbers(&self) -> Vec<u64> {
         let mut events = controller("events");
         events.args(["--store", &store(&self.directory, &self.name), "-n", "1000000", "-o", "jsonl", "sharing.*"]);
         let answer = Answer::from(events.output().expect("started"));
@@ -195,7 +201,7 @@ impl Controller {
     }
 
     /// The exit code of `gaps`: 0 when nothing is missing.
-    pub(super) fn gaps(&self) -> Option<i32> {
+    pub(crate) fn gaps(&self) -> Option<i32> {
         let mut gaps = controller("gaps");
         gaps.args(["--store", &store(&self.directory, &self.name), "--node", "nas-1"]);
         gaps.output().expect("started").status.code()

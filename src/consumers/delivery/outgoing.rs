@@ -6,8 +6,8 @@ use tokio::{sync::watch, time::Instant};
 
 use super::Threshold;
 use crate::{
+    consumers::{Batch, Packing},
     event_log::{BatchLimits, Cursor, EventLog, Gap, Lane, LogError, Read, Reader},
-    sinks::{Batch, Packer, Packing},
 };
 
 /// The most bytes of events in a batch, in clear: leaves room for the head within what a gRPC server takes by default
@@ -31,10 +31,10 @@ const CUT_BYTES_MAX: usize = 512 * 1024;
 const DELIVERED_BEFORE_GROWTH: u32 = 8;
 
 /// What is on its way in a lane.
-pub(super) struct Outgoing {
+pub(super) struct Outgoing<P: Packing> {
     /// Absent while it reads.
     reader: Option<Reader>,
-    packer: Packer,
+    packer: P::Packer,
     /// Where the next read begins.
     position: u64,
     cursor: Cursor,
@@ -42,7 +42,7 @@ pub(super) struct Outgoing {
     /// May change while the delivery runs.
     threshold: watch::Receiver<Threshold>,
     /// Cut and not taken yet, or given back, by first sequence.
-    kept: BTreeMap<u64, Batch>,
+    kept: BTreeMap<u64, Batch<P>>,
     /// First sequences of what was taken and is not given back yet.
     taken: BTreeSet<u64>,
     /// The most events of the next batch; fewer than the threshold's after one was refused.
@@ -62,14 +62,19 @@ struct Refused {
     reason: String,
 }
 
-impl Outgoing {
-    pub(super) fn new(log: &EventLog, cursor: Cursor, lane: Lane, threshold: watch::Receiver<Threshold>) -> Outgoing {
+impl<P: Packing> Outgoing<P> {
+    pub(super) fn new(
+        log: &EventLog,
+        cursor: Cursor,
+        lane: Lane,
+        threshold: watch::Receiver<Threshold>,
+    ) -> Outgoing<P> {
         let events_max = threshold.borrow().batch_size.max(1);
         let position = cursor.next(lane);
         cursor.held(lane, position);
         Outgoing {
             reader: Some(log.reader(lane, position)),
-            packer: Packer::default(),
+            packer: P::Packer::default(),
             position,
             cursor,
             lane,
@@ -138,7 +143,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub(super) async fn take(&mut self, packing: &Packing, now: i64) -> Result<Option<Batch>, LogError> {
+    pub(super) async fn take(&mut self, packing: &P, now: i64) -> Result<Option<Batch<P>>, LogError> {
         if let Some((first, batch)) = self.kept.pop_first() {
             self.taken.insert(first);
             return Ok(Some(batch));
@@ -167,7 +172,7 @@ impl Outgoing {
         self.taken.len()
     }
 
-    pub(super) fn delivered(&mut self, batch: &Batch) {
+    pub(super) fn delivered(&mut self, batch: &Batch<P>) {
         self.taken.remove(&batch.first_sequence);
         self.commit();
         self.refused = None;
@@ -178,12 +183,12 @@ impl Outgoing {
         }
     }
 
-    pub(super) fn keep(&mut self, batch: Batch) {
+    pub(super) fn keep(&mut self, batch: Batch<P>) {
         self.taken.remove(&batch.first_sequence);
         self.kept.insert(batch.first_sequence, batch);
     }
 
-    pub(super) fn halved(&mut self, first: Batch, second: Batch) {
+    pub(super) fn halved(&mut self, first: Batch<P>, second: Batch<P>) {
         let half = usize::try_from(second.count()).unwrap_or(1);
         self.events_max = self.events_max.min(half.max(self.threshold.borrow().batch_size / SMALLEST_PART)).max(1);
         (self.delivered, self.refused) = (0, None);
@@ -191,7 +196,7 @@ impl Outgoing {
         self.keep(second);
     }
 
-    pub(super) fn hold(&mut self, batch: Batch, until: Instant, reason: String) {
+    pub(super) fn hold(&mut self, batch: Batch<P>, until: Instant, reason: String) {
         self.keep(batch);
         self.refused = Some(Refused { until, reason });
     }
@@ -241,7 +246,7 @@ impl Outgoing {
         }
     }
 
-    async fn read(&mut self, packing: &Packing, now: i64) -> Result<Cut, LogError> {
+    async fn read(&mut self, packing: &P, now: i64) -> Result<Cut<P>, LogError> {
         let Some(mut reader) = self.reader.take() else {
             return Err(LogError::Closed("a read was interrupted".to_owned()));
         };
@@ -273,9 +278,9 @@ impl Outgoing {
 }
 
 /// What a look into the log gave.
-struct Cut {
+struct Cut<P: Packing> {
     /// One batch, and those behind it that are full.
-    batches: Vec<Batch>,
+    batches: Vec<Batch<P>>,
     /// Why there is none.
     end: Option<End>,
 }
@@ -287,17 +292,17 @@ enum End {
     Log,
 }
 
-impl Cut {
+impl<P: Packing> Cut<P> {
     /// # Errors
     /// When not one batch can be read.
     fn from(
         reader: &mut Reader,
         limits: BatchLimits,
-        packer: &mut Packer,
-        packing: &Packing,
+        packer: &mut P::Packer,
+        packing: &P,
         now: i64,
-    ) -> Result<Cut, LogError> {
-        let mut batches: Vec<Batch> = Vec::new();
+    ) -> Result<Cut<P>, LogError> {
+        let mut batches: Vec<Batch<P>> = Vec::new();
         loop {
             let position = reader.position();
             let mut batch = match reader.read_batch(limits) {

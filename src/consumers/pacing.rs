@@ -11,10 +11,12 @@ pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::fro
 /// The shortest wait that is taken from a controller: one that asks for less in a loop is not asked again at once.
 const ASKED_MIN: Duration = Duration::from_millis(100);
 
-/// The waits of one agent.
+/// The waits of one consumer.
 #[derive(Clone, Debug)]
 pub struct Pacing {
     backoff: Backoff,
+    /// How long what is refused waits.
+    pub(super) cap: Duration,
 }
 
 impl Default for Pacing {
@@ -24,12 +26,12 @@ impl Default for Pacing {
 }
 
 impl Pacing {
-    /// The first wait is at most `first`, later ones at most `cap`, where the controller does not say.
+    /// The first wait is at most `first`, later ones at most `cap`, where the other side does not say; what is refused waits for `cap`.
     pub fn new(first: Duration, cap: Duration) -> Pacing {
-        Pacing { backoff: Backoff::new(first, cap) }
+        Pacing { backoff: Backoff::new(first, cap), cap }
     }
 
-    /// How long to wait after a failure. A controller that says when (`asked`, zero otherwise) knows how much there is to do,
+    /// How long to wait after a failure. Another side that says when (`asked`, zero otherwise) knows how much there is to do,
     /// and is heeded: its wait, and up to half as much more, so that those who were told the same do not come back in
     /// step. Without such a word the waits grow. `random` is evenly from 0 to 1.
     pub fn wait(&mut self, asked: Duration, random: f64) -> Duration {

@@ -1,0 +1,75 @@
+//! Who events are delivered to besides the controller, each under a name of its own.
+
+use std::fmt;
+
+use crate::{
+    settings::{Part, Table},
+    sinks::{self, Configured, Spec, uplink::UPLINK},
+};
+
+/// The most sinks. Each is a cursor that the log's ledger has a place for.
+const SINKS_MAX: usize = 32;
+
+/// The longest name, characters.
+const NAME_CHARACTERS_MAX: usize = 32;
+
+/// What the part is about.
+const ABOUT: &str = "who else events are delivered to, each under a name of its own";
+
+/// One sink and the keys that are its own.
+#[derive(Clone)]
+pub struct SinkSettings {
+    /// What the configuration calls it; the name of its consumer.
+    pub name: String,
+    /// What it is and how it is made.
+    pub spec: &'static Spec,
+    settings: Part,
+}
+
+impl SinkSettings {
+    /// Makes the sink, anew with each call; none where its settings were refused.
+    pub fn build(&self) -> Option<Box<dyn Configured>> {
+        (self.spec.build)(&mut self.settings.open())
+    }
+}
+
+impl fmt::Debug for SinkSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(self.spec.name).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Reads the part `sinks` of the root.
+pub(super) fn read(root: &mut Table) -> Vec<SinkSettings> {
+    let mut settings = Vec::new();
+    for (name, mut table) in root.named("sinks", ABOUT, is_name) {
+        let types: Vec<_> = sinks::ALL.iter().map(|spec| spec.name).collect();
+        let Some(first) = types.first() else { continue };
+        let has_type = table.has("type");
+        let kind = table.one_of("type", first, &types, "what it is");
+        if !has_type {
+            table.fault("type", format!("missing; expected {}", types.join(" or ")));
+        }
+        if settings.len() >= SINKS_MAX {
+            table.fault("type", format!("at most {SINKS_MAX} sinks are taken"));
+        }
+        for spec in sinks::ALL.iter().filter(|spec| spec.name == kind) {
+            // Made once here, and dropped, so that its own keys are checked.
+            drop((spec.build)(&mut table));
+            settings.push(SinkSettings { name: name.clone(), spec, settings: table.part() });
+        }
+    }
+    settings
+}
+
+fn is_name(name: &str) -> Result<(), String> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    let is_short = (1..=NAME_CHARACTERS_MAX).contains(&name.len());
+    match name {
+        UPLINK => Err("the controller's own name; give the sink another one".to_owned()),
+        name if is_short && name.bytes().all(is_plain) => Ok(()),
+        _ => Err(format!(
+            "a name of a sink has at most {NAME_CHARACTERS_MAX} of the characters a to z, 0 to 9, `-` and `_`"
+        )),
+    }
+}

@@ -1,0 +1,26 @@
+//! Who listens to the log. Each consumer is a cursor over it with a name of its own: a slow one delays only itself, and
+//! nothing it does reaches back.
+//!
+//! The [`Driver`] takes from the log and gives to a [`Sink`], as long as that takes. Always holds, for each consumer: the
+//! cursor moves when, and only when, what it passes has arrived, is kept as a dead letter, or stands in a loss record.
+//! Deliberately absent: what any sink is. Those stand in `sinks`.
+
+mod batch;
+mod delivery;
+mod driver;
+mod failure;
+mod pacing;
+mod refused;
+mod renumbering;
+mod sink;
+mod state;
+
+pub use self::{
+    batch::{Batch, Packing},
+    delivery::{Delivery, Threshold},
+    driver::Driver,
+    failure::{Failure, Reason, Then, Verdict},
+    pacing::{BACKOFF, Pacing},
+    sink::{News, Sink},
+    state::ConsumerState,
+};
