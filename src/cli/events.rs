@@ -5,24 +5,28 @@ use std::{io, path::Path, process::ExitCode, time::SystemTime};
 use clap::value_parser;
 use serde_json::Value;
 
-use super::{Failure, failure::tell, moment};
+use super::{Failure, failure::tell};
 use crate::{
     client::{Client, ClientError, Events, QueryRequest, QueryResponse, StoredEvent, TailRequest},
     event::{
         EventView, Filter,
         json::{Place, to_value},
     },
-    terminal::{Clock, EventColumns, EventOutput, EventTable, Screen, grouped, quiet_end},
+    terminal::{Clock, EventColumns, EventOutput, EventTable, Screen, grouped, moment, quiet_end},
 };
 
 /// Events that one question may ask for.
 const LIMIT_MAX: i64 = 10_000;
+
+/// Events of a question that says neither how many nor since when.
+const LIMIT_DEFAULT: u32 = 20;
 
 const EXAMPLES: &str = "\
 Examples:
   rodent events                                  the last 20
   rodent events -f 'storage.*' 'level>=warn'     trouble with storage, live
   rodent events pool_name=tank --since 2days -n 1000
+  rodent events -f --since 1h                    the last hour, and on
   rodent events '!system.*' text~fail            what the sentence says
   rodent events storage.pool or level>=critical
   rodent events service.status.failed -o jsonl | jq .payload
@@ -40,12 +44,12 @@ pub(super) struct Arguments {
     /// Which events: patterns of kinds, level>=LEVEL, field=value
     #[arg(value_name = "CONDITION")]
     conditions: Vec<String>,
-    /// The newest so many that match, at most 10,000
-    #[arg(short = 'n', long, value_name = "NUMBER", default_value = "20")]
+    /// The newest so many that match, at most 10,000 [default: 20; all with --follow --since]
+    #[arg(short = 'n', long, value_name = "NUMBER")]
     #[arg(value_parser = value_parser!(u32).range(0..=LIMIT_MAX))]
-    limit: u32,
+    limit: Option<u32>,
     /// Go on with new events as they come, until Ctrl-C
-    #[arg(short, long, conflicts_with_all = ["since", "until"])]
+    #[arg(short, long, conflicts_with = "until")]
     follow: bool,
     /// Not before: how long ago (1h, 2days) or when (2026-11-21T09:30:00Z)
     #[arg(long, value_name = "TIME")]
@@ -68,15 +72,18 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     let (since, until) = (moment_of(arguments.since.as_deref(), clock)?, moment_of(arguments.until.as_deref(), clock)?);
     let client = Client::connect(socket).await?;
     let mut printer = Printer::new(&arguments, &client).await?;
-    if arguments.limit == 0 && !arguments.follow {
+    let (filter, limit) = (arguments.conditions, arguments.limit.unwrap_or(LIMIT_DEFAULT));
+    if limit == 0 && !arguments.follow {
         printer.unanswered = false;
         quiet_end(printer.finish())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (filter, limit) = (arguments.conditions, arguments.limit);
-    let mut events = match arguments.follow {
-        true => client.tail(TailRequest { filter, backlog: limit }).await?,
-        false => client.query(QueryRequest { filter, limit, since, until }).await?,
+    let mut events = match (arguments.follow, arguments.limit) {
+        (true, None) if since > 0 => client.tail(TailRequest { filter, backlog: 0, since }).await?,
+        // None of what is stored, whenever it was.
+        (true, Some(0)) => client.tail(TailRequest { filter, ..TailRequest::default() }).await?,
+        (true, _) => client.tail(TailRequest { filter, backlog: limit, since }).await?,
+        (false, _) => client.query(QueryRequest { filter, limit, since, until }).await?,
     };
     while let Some(page) = next(&mut events).await? {
         if !printer.page(&page)? {

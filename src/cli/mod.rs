@@ -18,7 +18,6 @@ mod hook;
 mod hooks;
 mod kinds;
 mod log;
-mod moment;
 mod reload;
 mod show;
 mod socket;

@@ -5,7 +5,6 @@ use std::{io, path::Path, process::ExitCode, time::SystemTime};
 use super::{
     Failure,
     kinds::{labelled, lasting},
-    moment::ago,
 };
 use crate::{
     client::{Client, QueryRequest, StoredEvent},
@@ -13,7 +12,7 @@ use crate::{
         EventView, Summary,
         json::{Place, to_value},
     },
-    terminal::{Clock, Output, Screen, grouped, human_duration, quiet_end},
+    terminal::{Clock, Output, Screen, grouped, human_duration, moment::ago, quiet_end},
 };
 
 /// An identifier in full; a part of one may be another's, too.

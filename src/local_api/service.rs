@@ -100,8 +100,11 @@ impl LocalService for Service {
         self.gate.admit(&request).await?;
         let asked = request.into_inner();
         check_limit(asked.backlog)?;
-        let wanted = Wanted::parse(&asked.filter, 0, 0)?;
-        let tail = Tail::new(&self.rooms.log, wanted, asked.backlog);
+        let wanted = Wanted::parse(&asked.filter, asked.since, 0)?;
+        let tail = match (asked.since, asked.backlog) {
+            (1.., 0) => Tail::of_all(&self.rooms.log, wanted),
+            (_, backlog) => Tail::new(&self.rooms.log, wanted, backlog),
+        };
         Ok(Response::new(Box::pin(tail::pages(tail, self.reader_place()?, self.shutdown.clone()))))
     }
 

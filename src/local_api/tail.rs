@@ -1,4 +1,4 @@
-//! Events as they become durable, after a backlog of stored ones.
+//! Events as they become durable, after stored ones: the newest so many, or all from a moment on.
 //!
 //! A tail is a reader without a cursor that reads only when its client has taken the last page. The log does not wait
 //! for it: what retention removed before a slow client came to it is told as missed.
@@ -16,7 +16,7 @@ use super::{
     wanted::Wanted,
 };
 use crate::{
-    event_log::{EventLog, LogError, Read, Reader},
+    event_log::{EventLog, Lane, LogError, Read, Reader},
     schema::local::QueryResponse,
 };
 
@@ -25,11 +25,16 @@ pub(super) struct Tail {
     /// Until it has been shown.
     backlog: Option<Query>,
     lanes: Vec<Following>,
-    wanted: Wanted,
+    /// Of what was stored when it began.
+    stored: Wanted,
+    /// Of what has come since: its time plays no part, for a clock may have been set back.
+    coming: Wanted,
 }
 
 struct Following {
     reader: Reader,
+    /// Where the lane ended when the tail began.
+    end: u64,
     ready: VecDeque<page::Item>,
 }
 
@@ -64,9 +69,19 @@ impl Tail {
     pub(super) fn new(log: &EventLog, wanted: Wanted, backlog: u32) -> Tail {
         let backlog = Query::new(log.clone(), wanted.clone(), backlog);
         // From where the backlog ends, so that no event is shown twice or never.
-        let follow = |(lane, end)| Following { reader: log.reader(lane, end), ready: VecDeque::new() };
+        let follow = |(lane, end)| Following { reader: log.reader(lane, end), end, ready: VecDeque::new() };
         let lanes = backlog.ends().map(follow).collect();
-        Tail { backlog: Some(backlog), lanes, wanted }
+        Tail { backlog: Some(backlog), lanes, coming: wanted.at_any_time(), stored: wanted }
+    }
+
+    /// All stored events that are wanted, then everything behind them.
+    pub(super) fn of_all(log: &EventLog, wanted: Wanted) -> Tail {
+        let follow = |lane| {
+            let (first, end) = log.bounds(lane);
+            Following { reader: log.reader(lane, first), end, ready: VecDeque::new() }
+        };
+        let lanes = Lane::ALL.into_iter().map(follow).collect();
+        Tail { backlog: None, lanes, coming: wanted.at_any_time(), stored: wanted }
     }
 
     /// One step of reading. Blocks on the disk.
@@ -79,15 +94,21 @@ impl Tail {
         }
         let (mut page, mut bytes, mut idle) = (QueryResponse::default(), 0, true);
         for lane in self.lanes.iter_mut().filter(|lane| lane.ready.is_empty()) {
-            match lane.reader.read(PAGE_EVENTS_MAX, PAGE_BYTES_MAX)? {
-                Read::Run(run) => lane.ready.extend(page::items(&run, &self.wanted)),
+            let (events, wanted) = match lane.stored_left() {
+                0 => (PAGE_EVENTS_MAX, &self.coming),
+                left => (left.min(PAGE_EVENTS_MAX), &self.stored),
+            };
+            match lane.reader.read(events, PAGE_BYTES_MAX)? {
+                Read::Run(run) => lane.ready.extend(page::items(&run, wanted)),
                 Read::Gap(gap) => page.missed += gap.to.saturating_sub(gap.from),
                 Read::End => continue,
             }
             idle = false;
         }
-        while let Some(item) =
-            page::first_of(self.lanes.iter_mut().map(|lane| &mut lane.ready)).and_then(VecDeque::pop_front)
+        // What is stored comes in the order of time: a lane of which nothing is ready yet may hold what comes first.
+        while !self.lanes.iter().any(Following::is_behind)
+            && let Some(item) =
+                page::first_of(self.lanes.iter_mut().map(|lane| &mut lane.ready)).and_then(VecDeque::pop_front)
         {
             if !page::add(&mut page, &mut bytes, item) {
                 break;
@@ -108,5 +129,16 @@ impl Tail {
             false => std::task::Poll::Pending,
         })
         .await;
+    }
+}
+
+impl Following {
+    /// Events between the reader and where the lane ended when the tail began.
+    fn stored_left(&self) -> usize {
+        usize::try_from(self.end.saturating_sub(self.reader.position())).unwrap_or(usize::MAX)
+    }
+
+    fn is_behind(&self) -> bool {
+        self.ready.is_empty() && self.stored_left() > 0
     }
 }

@@ -54,6 +54,11 @@ impl Wanted {
         })
     }
 
+    /// The same conditions, whatever the time.
+    pub(super) fn at_any_time(&self) -> Wanted {
+        Wanted { since: i64::MIN, until: i64::MAX, ..self.clone() }
+    }
+
     /// The event's place in the order, if it is wanted.
     pub(super) fn order_of(&self, event: &[u8]) -> Option<Order> {
         // The log holds only what was an event when it was accepted; one that cannot be read comes first, and is shown.

@@ -22,6 +22,7 @@ mod clock;
 mod event_table;
 mod full_screen;
 mod line;
+pub mod moment;
 mod output;
 #[cfg(test)]
 pub(crate) mod page;

@@ -128,6 +128,32 @@ async fn following_shows_events_as_they_come_until_it_is_interrupted() {
 }
 
 #[tokio::test]
+async fn following_since_a_moment_begins_with_all_that_was_stored_from_then_on() {
+    let site = Site::new().await;
+    let emit = async |name: String| {
+        run(&site.socket, &["emit", "storage.pool.created", &format!("pool_name={name}")], "").await;
+    };
+    for number in 0..25 {
+        emit(number.to_string()).await;
+    }
+    let words = ["events", "-f", "--since", "2020-01-01", "-o", "jsonl"];
+    let mut follow = rodent(&site.socket, &words).spawn().expect("started");
+    let mut lines = BufReader::new(follow.stdout.take().expect("piped")).lines();
+    for number in 0..30 {
+        // More than are shown without a moment, and five that come.
+        if number >= 25 {
+            emit(number.to_string()).await;
+        }
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("in time").expect("readable");
+        let event: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+        assert_eq!(event["payload"]["pool_name"], number.to_string());
+    }
+    let number = follow.id().and_then(|number| i32::try_from(number).ok()).expect("it runs");
+    kill(Pid::from_raw(number), Signal::SIGINT).expect("signalled");
+    assert_eq!(end(follow).await.status.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_reader_that_goes_away_ends_a_command_quietly() {
     let site = Site::new().await;
     let line = "{\"kind\": \"storage.pool.created\", \"payload\": {\"pool_name\": \"a\"}}\n";

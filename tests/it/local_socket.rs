@@ -249,13 +249,37 @@ async fn a_condition_that_is_not_understood_is_told() {
 async fn a_tail_begins_with_the_backlog_and_goes_on_with_each_event_once() {
     let site = Site::new().await;
     site.emit(&[pool("a"), pool("b"), pool("c")]).await.expect("taken");
-    let tail = TailRequest { filter: vec!["storage.*".to_owned()], backlog: 2 };
+    let tail = TailRequest { filter: vec!["storage.*".to_owned()], backlog: 2, since: 0 };
     let mut events = site.client.tail(tail).await.expect("a tail");
     assert_eq!(names(&collect(&mut events, 2).await.0), ["b", "c"]);
     for name in ["d", "e"] {
         site.emit(&[pool(name)]).await.expect("taken");
         assert_eq!(names(&collect(&mut events, 1).await.0), [name]);
     }
+}
+
+#[tokio::test]
+async fn a_tail_from_a_moment_on_shows_both_lanes_in_the_order_of_time_and_each_event_once() {
+    let site = Site::new().await;
+    // One in seven is urgent, so that one lane is read on far sooner than the other.
+    let event = |number: i64| {
+        let level = if number % 7 == 0 { Level::Error } else { Level::Info };
+        Event { timestamp: NOW + number, level: level.to_wire().into(), ..pool(&number.to_string()) }
+    };
+    for from in [0, 500, 1_000] {
+        let events: Vec<_> = (from..from + 500).map(event).collect();
+        site.emit(&events).await.expect("taken");
+    }
+    let numbers = |from: i64, to: i64| (from..to).map(|number| number.to_string()).collect::<Vec<_>>();
+    let since = TailRequest { since: NOW + 10, ..TailRequest::default() };
+    let mut events = site.client.tail(since.clone()).await.expect("a tail");
+    assert_eq!(names(&collect(&mut events, 1_490).await.0), numbers(10, 1_500));
+    let mut newest = site.client.tail(TailRequest { backlog: 3, ..since }).await.expect("a tail");
+    assert_eq!(names(&collect(&mut newest, 3).await.0), numbers(1_497, 1_500));
+    // What comes is shown although the clock was set back.
+    site.emit(&[event(1)]).await.expect("taken");
+    assert_eq!(names(&collect(&mut events, 1).await.0), ["1"]);
+    assert_eq!(names(&collect(&mut newest, 1).await.0), ["1"]);
 }
 
 #[tokio::test]

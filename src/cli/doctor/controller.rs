@@ -6,11 +6,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{super::moment::ago, finding::Finding, patient::Patient};
+use super::{finding::Finding, patient::Patient};
 use crate::{
     agent::probe::{self, Answered, ControllerLook, Secured, Verdict},
     schema::local::UplinkStatus,
-    terminal::human_duration,
+    terminal::{human_duration, moment::ago},
 };
 
 /// With less time left than this a certificate should be replaced.

@@ -94,7 +94,7 @@ async fn follow(
     };
     let left = || timeout.saturating_sub(begun.elapsed());
     let filter = vec!["system.host.heartbeat".to_owned(), format!("meta.{MARK}={}", journey.mark)];
-    let mut events = client.tail(TailRequest { filter, backlog: 0 }).await?;
+    let mut events = client.tail(TailRequest { filter, ..TailRequest::default() }).await?;
 
     let accepted = client.emit_encoded(vec![event(&journey.mark).encode_to_vec().into()], Durability::Buffered);
     let Some(accepted) = within(left(), accepted).await? else {

@@ -4,11 +4,13 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{
-    super::moment::ago,
     finding::Finding,
     patient::{NoStatus, Patient},
 };
-use crate::{client::StatusResponse, terminal::human_duration};
+use crate::{
+    client::StatusResponse,
+    terminal::{human_duration, moment::ago},
+};
 
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     let socket = patient.socket.display();

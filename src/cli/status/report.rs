@@ -4,11 +4,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::super::moment::ago;
 use crate::{
     client::StatusResponse,
     schema::local::{LaneStatus, LogStatus, UplinkStatus},
-    terminal::{Tone, grouped, human_bytes, human_duration},
+    terminal::{Tone, grouped, human_bytes, human_duration, moment::ago},
 };
 
 /// From this share of its bound on, the log of a machine that has a controller is worth a word, percent.

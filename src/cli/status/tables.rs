@@ -2,11 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::super::moment::ago;
 use crate::{
     client::StatusResponse,
     schema::local::{LaneStatus, LogStatus},
-    terminal::{Cell, Column, Table, Tone, grouped, human_bytes, human_duration},
+    terminal::{Cell, Column, Table, Tone, grouped, human_bytes, human_duration, moment::ago},
 };
 
 /// The cursor of the way to the controller.

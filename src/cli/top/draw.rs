@@ -11,17 +11,14 @@ use std::{
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{
-    super::{
-        moment::ago,
-        status::{Report, collector_tone},
-    },
+    super::status::{Report, collector_tone},
     feed::Row,
     rates::{Meter, Rate},
 };
 use crate::{
     client::StatusResponse,
     schema::local::{LaneStatus, LogStatus, UplinkStatus},
-    terminal::{Clock, Line, Tone, grouped, human_bytes, human_duration, wrapped},
+    terminal::{Clock, Line, Tone, grouped, human_bytes, human_duration, moment::ago, wrapped},
 };
 
 /// Below this nothing is drawn.

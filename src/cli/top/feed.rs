@@ -44,7 +44,7 @@ impl Feed {
     /// # Errors
     /// When the agent refuses; then it is tried again at the next interval.
     pub(super) async fn open(client: &Client) -> Result<Events, ClientError> {
-        client.tail(TailRequest { filter: Vec::new(), backlog: BACKLOG }).await
+        client.tail(TailRequest { backlog: BACKLOG, ..TailRequest::default() }).await
     }
 
     /// Whether the log is followed.

@@ -1,6 +1,9 @@
 //! `rodent-controller events`: the last ones, those that match, and those to come.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use clap::Args;
 use serde_json::Value;
@@ -12,7 +15,7 @@ use super::{
 use crate::{
     controller::store::{Query, StoredEvent},
     event::{EventView, Filter, json},
-    terminal::{Clock, EventColumns, EventOutput, EventTable, Screen, quiet_end},
+    terminal::{Clock, EventColumns, EventOutput, EventTable, Screen, moment, quiet_end},
 };
 
 /// How often `--follow` looks for more.
@@ -20,6 +23,9 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(300);
 
 /// Events that `--follow` reads at once.
 const FOLLOW_PAGE_MAX: usize = 1000;
+
+/// Events that are printed where nothing says how many.
+const LINES_DEFAULT: usize = 20;
 
 /// Print stored events, the oldest first
 ///
@@ -29,7 +35,8 @@ const FOLLOW_PAGE_MAX: usize = 1000;
 #[command(after_help = "Examples:
   rodent-controller events -n 50 'level>=warn'
   rodent-controller events --node nas-1 'storage.pool.*' pool_name=tank
-  rodent-controller events -f -o jsonl | jq .kind")]
+  rodent-controller events -f -o jsonl | jq .kind
+  rodent-controller events -f --since 1h 'level>=error'")]
 pub(super) struct Arguments {
     /// Kinds (`storage.pool.*`) and conditions (`level>=warn`, `pool_name=tank`)
     #[arg(value_name = "FILTER")]
@@ -40,9 +47,12 @@ pub(super) struct Arguments {
     /// Events of this node alone
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
-    /// At most so many, the newest
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
-    lines: usize,
+    /// At most so many, the newest [default: 20; all with --follow --since]
+    #[arg(short = 'n', long, value_name = "N")]
+    lines: Option<usize>,
+    /// Not before, by the clocks of the nodes: how long ago (1h, 2days) or when (2026-11-21T09:30:00Z)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
     /// Go on with those that come
     #[arg(short, long)]
     follow: bool,
@@ -59,29 +69,41 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::usage("a JSON document has an end; with --follow use -o jsonl"));
     }
     let filter = Filter::parse(&arguments.filter).map_err(Failure::usage)?;
+    let clock = Clock::utc(arguments.utc);
+    let from = |text: &String| moment::parse(text, SystemTime::now(), clock).map_err(Failure::usage);
+    let from = arguments.since.as_ref().map(from).transpose()?;
     let reader = arguments.store.read()?;
-    let mut printer = Printer::new(arguments.output, Clock::utc(arguments.utc));
-    let mut query = Query { filter, node: arguments.node, since: None, limit: arguments.lines };
-    let mut more = print_page(&reader, &mut query, &mut printer)?;
+    let mut printer = Printer::new(arguments.output, clock);
+    // All from a moment on are read from the first row.
+    let (since, limit) = match (arguments.lines, from) {
+        (None, Some(_)) if arguments.follow => (Some(0), FOLLOW_PAGE_MAX),
+        (lines, _) => (None, lines.unwrap_or(LINES_DEFAULT)),
+    };
+    let mut query = Query { filter, from: from.unwrap_or(i64::MIN), node: arguments.node, since, limit };
+    let mut printed = print_page(&reader, &mut query, &mut printer)?;
     if !arguments.follow {
         return Ok(quiet_end(printer.say_if_nothing())?);
     }
-    query.limit = FOLLOW_PAGE_MAX;
-    while more {
-        thread::sleep(FOLLOW_PAUSE);
-        more = print_page(&reader, &mut query, &mut printer)?;
+    while let Some(events) = printed {
+        // No full page: that was what is stored. What comes is shown whatever its time, for a node's clock may have been set back.
+        if since.is_none() || events < query.limit {
+            query.from = i64::MIN;
+            thread::sleep(FOLLOW_PAUSE);
+        }
+        query.limit = FOLLOW_PAGE_MAX;
+        printed = print_page(&reader, &mut query, &mut printer)?;
     }
     Ok(())
 }
 
-/// Prints what is there and moves the query behind it; whether somebody still reads.
-fn print_page(reader: &Reader, query: &mut Query, printer: &mut Printer) -> Result<bool, Failure> {
+/// Prints what is there and moves the query behind it. Gives how many events that were; `None` when nobody reads any more.
+fn print_page(reader: &Reader, query: &mut Query, printer: &mut Printer) -> Result<Option<usize>, Failure> {
     let page = reader.query(query)?;
     query.since = Some(page.last_row);
     let printed = printer.print(&page.events);
     let read = printed.is_ok();
     quiet_end(printed)?;
-    Ok(read)
+    Ok(read.then_some(page.events.len()))
 }
 
 struct Printer {

@@ -76,7 +76,7 @@ impl Store for MemoryStore {
         let held = self.held();
         let wanted = |row: &&Row| {
             query.node.as_deref().is_none_or(|node| node == &*row.event.node)
-                && row.event.view().is_ok_and(|view| query.filter.matches(&view))
+                && row.event.view().is_ok_and(|view| query.takes(&view))
         };
         let event = |row: &Row| StoredEvent::clone(&row.event);
         let Some(since) = query.since else {

@@ -82,12 +82,21 @@ pub struct Receipt {
 pub struct Query {
     /// Conditions on the event.
     pub filter: Filter,
+    /// None that happened before, Unix milliseconds by the clock of its node.
+    pub from: i64,
     /// Of this node alone.
     pub node: Option<String>,
     /// The first ones behind this row; without it the last ones of all.
     pub since: Option<u64>,
     /// At most so many.
     pub limit: usize,
+}
+
+impl Query {
+    /// Whether it asks for this event, whoever sent it.
+    fn takes(&self, event: &EventView) -> bool {
+        event.timestamp() >= self.from && self.filter.matches(event)
+    }
 }
 
 /// Rows before the first of the last ones that are looked at too: among them may be some that were overtaken by others of

@@ -52,7 +52,7 @@ fn unnumbered(node: &str, ids: &[&str]) -> Arrival {
 }
 
 async fn all(store: &dyn Store) -> Page {
-    let query = Query { filter: Filter::default(), node: None, since: None, limit: usize::MAX };
+    let query = Query { filter: Filter::default(), from: i64::MIN, node: None, since: None, limit: usize::MAX };
     store.query(&query).await.expect("a page")
 }
 
@@ -250,7 +250,7 @@ async fn a_page_shows_a_lane_by_its_sequences_and_its_last_ones_are_the_highest(
             store.store(numbered("n", first, &ids)).await.expect("stored");
         }
         let sequences = async |since, limit| {
-            let query = Query { filter: Filter::default(), node: None, since, limit };
+            let query = Query { filter: Filter::default(), from: i64::MIN, node: None, since, limit };
             let page = store.query(&query).await.expect("a page");
             let sequence = |event: &StoredEvent| event.place.as_ref().map_or(0, |place| place.sequence);
             (page.events.iter().map(sequence).collect::<Vec<_>>(), page.last_row)
@@ -285,7 +285,7 @@ async fn a_query_finds_the_last_ones_and_goes_on_behind_a_row() {
         store.store(numbered("m", 1, &["e"])).await.expect("stored");
         let query = async |conditions: &[&str], node: Option<&str>, since, limit| {
             let filter = Filter::parse(conditions).expect("a filter");
-            let query = Query { filter, node: node.map(str::to_owned), since, limit };
+            let query = Query { filter, from: i64::MIN, node: node.map(str::to_owned), since, limit };
             let page = store.query(&query).await.expect("a page");
             let ids: Vec<_> = page.events.iter().map(|e| e.view().expect("an event").id().to_owned()).collect();
             (ids.concat(), page.last_row)

@@ -96,7 +96,7 @@ async fn open(store: &str) -> Result<Arc<NatsStore>, String> {
 }
 
 async fn events(store: &dyn Store, since: Option<u64>, limit: usize) -> Vec<StoredEvent> {
-    let query = Query { filter: Filter::default(), node: None, since, limit };
+    let query = Query { filter: Filter::default(), from: i64::MIN, node: None, since, limit };
     store.query(&query).await.expect("a page").events
 }
 

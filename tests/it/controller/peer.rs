@@ -75,7 +75,7 @@ impl Controller {
     }
 
     pub(crate) async fn stored(&self) -> Page {
-        let query = Query { filter: Filter::default(), node: None, since: None, limit: usize::MAX };
+        let query = Query { filter: Filter::default(), from: i64::MIN, node: None, since: None, limit: usize::MAX };
         self.store.query(&query).await.expect("a page")
     }
 

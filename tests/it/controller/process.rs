@@ -177,6 +177,46 @@ async fn events_that_come_are_followed() {
 }
 
 #[tokio::test]
+async fn all_from_a_moment_on_are_followed_each_once_and_what_comes_whatever_its_time() {
+    let place = Place::new();
+    let process = place.serve();
+    let agent = Agent::connect(process.address, &token("nas-1")).await;
+    let at = |time: &str, batch: EventBatch| {
+        let time = humantime::parse_rfc3339(time).expect("a time").duration_since(std::time::UNIX_EPOCH);
+        let timestamp = i64::try_from(time.expect("after 1970").as_millis()).expect("before the end");
+        let events = batch.events.into_iter().map(|event| Event { timestamp, ..event }).collect();
+        EventBatch { events, ..batch }
+    };
+    agent.send(&at("2027-01-15T07:59:59Z", batch(1, 2))).await.expect("stored");
+    // More than are read at once.
+    for first in [3, 503, 1003, 1503] {
+        agent.send(&at("2027-01-15T08:00:00Z", batch(first, 500))).await.expect("stored");
+    }
+    let since = ["events", "--since", "2027-01-15T08:00:00Z"];
+    let newest: Vec<_> = place.lines(&since).iter().map(|event| event["sequence"].as_u64()).collect();
+    assert_eq!(newest, (1983..=2002).map(Some).collect::<Vec<_>>());
+    assert_eq!(place.lines(&["events", "--since", "2027-01-15T08:00:01Z"]), [Value::Null; 0]);
+
+    let mut follower = Command::new(env!("CARGO_BIN_EXE_rodent-controller"))
+        .args(since)
+        .args(["-f", "-o", "jsonl", "--store", &place.store()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program is built");
+    let mut lines = BufReader::new(follower.stdout.take().expect("piped")).lines();
+    let mut next = || {
+        let line = lines.next().expect("a line").expect("readable");
+        serde_json::from_str::<Value>(&line).expect("JSON")["sequence"].as_u64().expect("a number")
+    };
+    assert_eq!((3..=2002).map(|_| next()).collect::<Vec<_>>(), (3..=2002).collect::<Vec<_>>());
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    agent.send(&at("2026-12-31T00:00:00Z", batch(2003, 1))).await.expect("stored");
+    assert_eq!(next(), 2003, "the clock of the node was set back");
+    follower.kill().expect("it follows until it is stopped");
+    follower.wait().expect("it has ended");
+}
+
+#[tokio::test]
 async fn a_token_of_the_command_opens_the_controller() {
     let place = Place::new();
     let process = place.serve();

@@ -194,7 +194,7 @@ impl Gathered {
     fn take(&mut self, found: Found, query: &Query) {
         let Found { row, told: Told { node, received_at, event, .. }, body } = found;
         let Some(event) = event else { return };
-        if !EventView::decode(&body).is_ok_and(|view| query.filter.matches(&view)) {
+        if !EventView::decode(&body).is_ok_and(|view| query.takes(&view)) {
             return;
         }
         let stored = StoredEvent { row, node, epoch: event.epoch, place: event.place, received_at, bytes: body };

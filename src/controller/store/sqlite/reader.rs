@@ -75,7 +75,7 @@ fn page(tx: &Transaction<'_>, query: &Query) -> rusqlite::Result<Page> {
     {
         further += usize::from(events.len() >= query.limit);
         let event = stored_event(row)?;
-        if event.view().is_ok_and(|view| query.filter.matches(&view)) {
+        if event.view().is_ok_and(|view| query.takes(&view)) {
             events.push(event);
         }
     }

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::terminal::Clock;
+use super::Clock;
 
 /// Unix milliseconds of `1h`, `2days`, `2026-11-21`, `2026-11-21 09:30:00` by this clock, `2026-11-21T09:30:00Z`.
 ///
 /// # Errors
 /// When the text is neither; says what would be.
-pub(super) fn parse(text: &str, now: SystemTime, clock: Clock) -> Result<i64, String> {
+pub fn parse(text: &str, now: SystemTime, clock: Clock) -> Result<i64, String> {
     let milliseconds = |moment: SystemTime| i64::try_from(moment.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok();
     let moment = match humantime::parse_duration(text) {
         Ok(ago) => now.checked_sub(ago).and_then(milliseconds),
@@ -24,7 +24,7 @@ pub(super) fn parse(text: &str, now: SystemTime, clock: Clock) -> Result<i64, St
 }
 
 /// How long ago a moment was; `None` for one that never was (0). What lies ahead of our clock is now.
-pub(super) fn ago(unix_ms: i64, now: SystemTime) -> Option<Duration> {
+pub fn ago(unix_ms: i64, now: SystemTime) -> Option<Duration> {
     let ms = u64::try_from(unix_ms).ok().filter(|ms| *ms > 0)?;
     Some(now.duration_since(UNIX_EPOCH + Duration::from_millis(ms)).unwrap_or_default())
 }
