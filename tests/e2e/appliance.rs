@@ -100,7 +100,7 @@ impl Appliance {
         // Collectors that poll or gather for a moment get that moment.
         std::thread::sleep(Duration::from_secs(2));
         let marker = std::process::id().to_string() + &self.stored().len().to_string();
-        self.run(&format!("rodent emit usage.resource resource_type=marker --meta marker={marker}"));
+        self.run(&format!("rodent emit usage.resource.increased resource_type=marker --meta marker={marker}"));
         self.wait_for_event("the marker", |event| event["metadata"]["marker"] == marker.as_str());
     }
 }

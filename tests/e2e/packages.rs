@@ -248,7 +248,7 @@ impl Life {
     /// Emits an event and waits until the controller has it.
     fn emits(&self, step: &str) {
         self.machine.wait("the agent takes an event", PATIENCE, |machine| {
-            let emit = format!("rodent emit usage.resource resource_type=step --meta step={step}");
+            let emit = format!("rodent emit usage.resource.increased resource_type=step --meta step={step}");
             machine.attempt(&emit).status.success().then_some(())
         });
         self.machine.wait(&format!("the event of step `{step}`"), PATIENCE, |machine| {

@@ -15,7 +15,7 @@ fn a_part_that_is_stuck_is_noticed_and_the_agent_started_anew_and_nothing_is_los
     // Names of threads, as they begin.
     let rounds = [("event log", "event-log"), ("runtime", "tokio")];
     for (round, (part, threads)) in (1..).zip(rounds) {
-        appliance.run(&format!("rodent emit usage.resource resource_type=kept --meta round={round}"));
+        appliance.run(&format!("rodent emit usage.resource.increased resource_type=kept --meta round={round}"));
         let held = Held::threads(appliance.main_process("rodent"), |name| {
             name.starts_with(threads) && !name.ends_with("flush")
         });
@@ -47,7 +47,8 @@ fn a_disk_that_hangs_and_a_controller_that_is_silent_are_waited_for() {
     let disk = Disk::new("slow");
     let appliance = Appliance::install("slow", &[&format!("--bind={}", disk.device)]);
     appliance.run(&format!("mkdir -p /var/lib/rodent && mount {} /var/lib/rodent", disk.device));
-    appliance.run("systemctl start rodent-controller rodent && rodent emit usage.resource resource_type=before");
+    appliance
+        .run("systemctl start rodent-controller rodent && rodent emit usage.resource.increased resource_type=before");
     appliance.run("systemctl kill --signal=STOP rodent-controller && fsfreeze --freeze /var/lib/rodent");
     let emitted = appliance.attempt("timeout 2 rodent emit storage.pool.degraded pool_name=tank --meta n=waits");
     // Longer than anything that is stuck would live.

@@ -169,7 +169,7 @@ async fn a_reader_that_goes_away_ends_a_command_quietly() {
 async fn every_fault_has_its_exit_code_and_says_what_to_do() {
     let site = Site::new().await;
     let nobody = PathBuf::from("/nowhere/rodent.sock");
-    let cases: [(&Path, &[&str], i32, &str); 8] = [
+    let cases: [(&Path, &[&str], i32, &str); 9] = [
         (&nobody, &["status"], 69, "rodent: no agent answers on /nowhere/rodent.sock: start it"),
         (&nobody, &["emit", "--json", "-"], 69, "rodent: no agent answers"),
         (
@@ -178,7 +178,13 @@ async fn every_fault_has_its_exit_code_and_says_what_to_do() {
             65,
             "rodent: no kind is called \"storage.pool.craeted\"; did",
         ),
-        (&site.socket, &["emit", "system.host", "-m", "rodent.uid=0"], 65, "rodent: the event sets the metadata key"),
+        (
+            &site.socket,
+            &["emit", "system.host.inventory", "-m", "rodent.uid=0"],
+            65,
+            "rodent: the event sets the metadata key",
+        ),
+        (&site.socket, &["emit", "storage.pool"], 65, "rodent: storage.pool does not say what happened; write one of"),
         (&site.socket, &["emit", "--json", "/nowhere"], 66, "rodent: open /nowhere: No such file"),
         (&site.socket, &["events", "level>=loud"], 64, "rodent: \"level>=loud\": no level is called `loud`"),
         (&site.socket, &["events", "--since", "yesterday"], 64, "rodent: `yesterday` is no point in time; write"),

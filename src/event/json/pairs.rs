@@ -7,6 +7,7 @@ use super::{JsonError, read, typed};
 use crate::{
     event::{
         Catalogue, Level, Metadata,
+        catalogue::Subject,
         unit::{self, Unit},
     },
     schema::events::Event,
@@ -16,7 +17,8 @@ use crate::{
 /// each element, a map takes `field.key=value`. Without a level it has that of its kind.
 ///
 /// # Errors
-/// As [`from_str`](super::from_str); also when a field that holds one value is given twice.
+/// As [`from_str`](super::from_str); also when a field that holds one value is given twice, and when nothing says what
+/// happened to the thing.
 pub fn from_pairs(
     kind: &str,
     level: Option<Level>,
@@ -30,7 +32,18 @@ pub fn from_pairs(
         }
     }
     let document = json!({ "kind": kind, "level": level.map(Level::name), "payload": payload, "metadata": metadata });
-    typed(&read::event(Catalogue::compiled(), document)?)
+    let event = read::event(Catalogue::compiled(), document)?;
+    match event.subject().filter(|subject| subject.operation.is_some() && subject.kinds.get(&0) == Some(&event.kind()))
+    {
+        Some(subject) => Err(without_operation(subject)),
+        None => typed(&event),
+    }
+}
+
+/// Names the kinds that do say what happened.
+fn without_operation(subject: &Subject) -> JsonError {
+    let kinds: Vec<_> = subject.kinds.range(1..).map(|(_, kind)| kind.as_str()).collect();
+    JsonError::new(format!("{} does not say what happened; write one of {}", subject.name, kinds.join(", ")))
 }
 
 /// Puts a value where the path leads, as the JSON that the field takes.

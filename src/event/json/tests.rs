@@ -267,10 +267,10 @@ fn pairs_make_an_event() {
     let fields = [("pool_name", "tank"), ("devices", "sda"), ("devices", "sdb"), ("sizeBytes", "9007199254740993")];
     let event = pairs("storage.pool.degraded", &fields).expect("an event");
     assert_eq!(event, Event { event_id: String::new(), source: String::new(), timestamp: 0, ..degraded() });
-    let startup = pairs("system.startup", &[("system_info.os.name", "Debian = 13"), ("version", "")]);
+    let startup = pairs("system.startup.started", &[("system_info.os.name", "Debian = 13"), ("version", "")]);
     let printed = to_value(&EventView::from(&startup.expect("an event")), None, None);
     assert_eq!(printed["payload"].to_string(), r#"{"system_info":{"os.name":"Debian = 13"}}"#);
-    assert!(pairs("system.shutdown", &[("graceful", "true")]).is_ok());
+    assert!(pairs("system.shutdown.shutdown", &[("graceful", "true")]).is_ok());
     let words = [("pool_name", "tank"), ("size_bytes", "1.5TiB"), ("duration_seconds", "2h")];
     let words = to_value(&EventView::from(&pairs("storage.pool.created", &words).expect("an event")), None, None);
     assert_eq!(
@@ -295,6 +295,20 @@ fn pairs_make_an_event() {
     assert!(refusal("system.startup", &[("system_info.a", "x"), ("system_info.a", "y")]).contains("given twice"));
     assert!(refusal("system.shutdown", &[("graceful", "yes")]).contains("true or false"));
     assert!(refusal("storage.pool.created", &[("operation", "deleted")]).contains("storage.pool.deleted"));
+}
+
+#[test]
+fn words_that_do_not_say_what_happened_make_no_event_and_are_told_what_would() {
+    let pairs = |kind: &str, fields: &[(&str, &str)]| {
+        let fields: Vec<_> = fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        from_pairs(kind, None, &fields, Metadata::new())
+    };
+    let refusal = pairs("storage.pool", &[("pool_name", "tank")]).expect_err("no event").to_string();
+    let begins = "storage.pool does not say what happened; write one of storage.pool.created, storage.pool.deleted, ";
+    assert!(refusal.starts_with(begins), "{refusal}");
+    assert!(pairs("storage.pool", &[("operation", "created")]).is_ok(), "a field says it");
+    assert!(pairs("system.registration", &[]).is_ok(), "it has no operations");
+    assert!(from_str(r#"{"kind": "storage.pool"}"#).is_ok(), "what was stored so is taken as it is");
 }
 
 const EDGES: [f32; 6] = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE, f32::MAX];

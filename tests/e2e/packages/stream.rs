@@ -12,7 +12,7 @@ const SCRIPT: &str = r#"
 n=0
 while [ ! -e /run/stream.stop ]; do
     n=$((n + 1))
-    until rodent emit usage.resource resource_type=numbered --meta n=$n >/run/stream.said 2>&1; do
+    until rodent emit usage.resource.increased resource_type=numbered --meta n=$n >/run/stream.said 2>&1; do
         sleep 0.05
     done
     echo $n >/run/stream.new && mv /run/stream.new /run/stream.count
