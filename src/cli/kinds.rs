@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use crate::{
-    event::{Catalogue, Description, Filter, Meaning},
+    event::{Catalogue, Description, FieldDescription, Filter, Meaning},
     terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end, wrapped},
 };
 
@@ -160,7 +160,7 @@ fn value(its: &Description) -> Value {
 }
 
 fn whole_value(its: &Description) -> Value {
-    let field = |field: crate::event::FieldDescription| json!({ "name": field.name, "holds": field.holds, "roles": field.roles });
+    let field = |field: FieldDescription| json!({ "name": field.name, "holds": field.holds, "unit": field.unit, "values": field.values, "roles": field.roles });
     let mut whole = value(its);
     if let Some(entries) = whole.as_object_mut() {
         entries.insert("fields".to_owned(), its.fields().into_iter().map(field).collect());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind as Holds};
+use prost_reflect::{FieldDescriptor, Kind as Holds};
 
 use super::{
     Kind, Meaning,
@@ -29,6 +29,10 @@ pub struct FieldDescription {
     pub name: String,
     /// What it holds, in words.
     pub holds: String,
+    /// What its number counts, where the schema tells.
+    pub unit: Option<&'static str>,
+    /// All that it may hold, where the schema names them.
+    pub values: Vec<String>,
     /// The parts that it plays, in words.
     pub roles: Vec<&'static str>,
 }
@@ -65,14 +69,16 @@ impl Description {
         self.meaning().template.outline()
     }
 
-    /// The payload's fields in the order of their numbers, less the operation.
+    /// The payload's fields in the order of their numbers, less the operation where the kind says it.
     pub fn fields(&self) -> Vec<FieldDescription> {
-        let mut fields: Vec<_> =
-            self.subject.message.fields().filter(|field| Some(field) != self.subject.operation.as_ref()).collect();
+        let said = self.subject.operation.as_ref().filter(|_| self.operation != 0);
+        let mut fields: Vec<_> = self.subject.message.fields().filter(|field| Some(field) != said).collect();
         fields.sort_by_key(FieldDescriptor::number);
         let describe = |field: &FieldDescriptor| FieldDescription {
             name: field.name().to_owned(),
             holds: holds(field),
+            unit: unit(field).map(Unit::name),
+            values: values(field),
             roles: self.catalogue.options.roles(field).into_iter().filter_map(role).collect(),
         };
         fields.iter().map(describe).collect()
@@ -103,25 +109,30 @@ fn holds(field: &FieldDescriptor) -> String {
 }
 
 fn single(field: &FieldDescriptor) -> String {
-    let unit = match Unit::of(field.name()) {
-        Some(Unit::Bytes) => "bytes, such as 1GiB",
-        Some(Unit::Seconds) => "seconds, such as 90s",
-        Some(Unit::Time) => "time, such as 2027-01-01",
-        None => "number",
-    };
+    let number = |noun: &str| unit(field).map_or_else(|| noun.to_owned(), |unit| unit.name().to_owned());
     match field.kind() {
         Holds::String => "text".to_owned(),
         Holds::Bool => "true or false".to_owned(),
-        Holds::Float | Holds::Double => "number with a fraction".to_owned(),
+        Holds::Float | Holds::Double => format!("{} with a fraction", number("number")),
         Holds::Bytes => "bytes in base64".to_owned(),
-        Holds::Enum(enumeration) => one_of(&enumeration),
+        Holds::Enum(enumeration) => format!("one of {}", enumeration::short_names(&enumeration).join(", ")),
         Holds::Message(message) => message.name().to_owned(),
-        _ => unit.to_owned(),
+        _ => match unit(field).and_then(Unit::example) {
+            Some(example) => format!("{}, such as {example}", number("number")),
+            None => number("number"),
+        },
     }
 }
 
-fn one_of(enumeration: &EnumDescriptor) -> String {
-    format!("one of {}", enumeration::short_names(enumeration).join(", "))
+/// What it counts, where its name tells.
+fn unit(field: &FieldDescriptor) -> Option<Unit> {
+    let is_number =
+        !matches!(field.kind(), Holds::String | Holds::Bool | Holds::Bytes | Holds::Enum(_) | Holds::Message(_));
+    Unit::of(field.name()).filter(|_| is_number)
+}
+
+fn values(field: &FieldDescriptor) -> Vec<String> {
+    field.kind().as_enum().map(enumeration::short_names).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -146,6 +157,29 @@ mod tests {
                 .any(|field| field.name == "system_info" && field.holds == "text by name: system_info.NAME=…")
         );
         assert!(Catalogue::compiled().describe("storage.pool.burnt").is_none());
+    }
+
+    #[test]
+    fn a_field_is_described_with_the_values_that_it_may_hold_and_with_its_unit() {
+        let field = |kind: &str, name: &str| {
+            let described = Catalogue::compiled().describe(kind).expect("a kind").fields();
+            described.into_iter().find(|field| field.name == name).expect("its field")
+        };
+        let operation = field("storage.pool", "operation");
+        assert_eq!(operation.values[..2], ["created", "deleted"]);
+        assert!(operation.holds.starts_with("one of created, deleted, "), "{operation:?}");
+        for (kind, name, holds, unit) in [
+            ("storage.pool.capacity", "used_percent", "percent with a fraction", Some("percent")),
+            ("storage.pool.capacity", "used_bytes", "bytes, such as 1GiB", Some("bytes")),
+            ("storage.pool.capacity", "data_errors", "number", None),
+            ("storage.disk.health_changed", "power_on_hours", "hours", Some("hours")),
+            ("storage.disk.health_changed", "temperature", "degrees Celsius", Some("degrees Celsius")),
+            ("system.host.clock_stepped", "step_seconds", "seconds with a fraction", Some("seconds")),
+            ("storage.pool.capacity", "pool_name", "text", None),
+        ] {
+            let field = field(kind, name);
+            assert_eq!((field.holds.as_str(), field.unit, field.values.len()), (holds, unit, 0), "{kind} {name}");
+        }
     }
 
     #[test]

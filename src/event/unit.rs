@@ -11,7 +11,7 @@ const DURATION_SECONDS_MAX: i128 = 1_000_000_000;
 /// The last millisecond that RFC 3339 can write: the end of the year 9999.
 const UNIX_MILLISECONDS_MAX: u64 = 253_402_300_799_999;
 
-/// What an integer counts.
+/// What a number counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     /// `size_bytes`, `bytes_used`, `file_size`.
@@ -20,6 +20,12 @@ pub(super) enum Unit {
     Seconds,
     /// `expiry_time` in Unix seconds, `first_time` and `started_at` in Unix milliseconds.
     Time,
+    /// `power_on_hours`.
+    Hours,
+    /// `used_percent`, `usage_percentage`.
+    Percent,
+    /// `temperature`.
+    Celsius,
 }
 
 impl Unit {
@@ -29,7 +35,32 @@ impl Unit {
             _ if field.split('_').any(|word| word == "bytes") || field.ends_with("_size") => Some(Unit::Bytes),
             _ if field.ends_with("_seconds") => Some(Unit::Seconds),
             _ if field.ends_with("_time") || field.ends_with("_at") => Some(Unit::Time),
+            _ if field.ends_with("_hours") => Some(Unit::Hours),
+            _ if field.split('_').any(|word| word == "percent" || word == "percentage") => Some(Unit::Percent),
+            _ if field.split('_').any(|word| word == "temperature") => Some(Unit::Celsius),
             _ => None,
+        }
+    }
+
+    /// What it is called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Unit::Bytes => "bytes",
+            Unit::Seconds => "seconds",
+            Unit::Time => "time",
+            Unit::Hours => "hours",
+            Unit::Percent => "percent",
+            Unit::Celsius => "degrees Celsius",
+        }
+    }
+
+    /// A value that people may write where the number is asked for.
+    pub(super) fn example(self) -> Option<&'static str> {
+        match self {
+            Unit::Bytes => Some("1GiB"),
+            Unit::Seconds => Some("90s"),
+            Unit::Time => Some("2027-01-01"),
+            Unit::Hours | Unit::Percent | Unit::Celsius => None,
         }
     }
 
@@ -41,6 +72,7 @@ impl Unit {
             Unit::Seconds => u64::try_from(number).ok().map(duration),
             Unit::Time if number >= UNIX_SECONDS_MAX => time(number),
             Unit::Time => time(number * 1000),
+            Unit::Hours | Unit::Percent | Unit::Celsius => None,
         };
         shown.unwrap_or_else(|| number.to_string())
     }
@@ -54,7 +86,7 @@ impl Unit {
             let parts = match self {
                 Unit::Bytes => before.is_ascii_digit() && c.is_ascii_alphabetic(),
                 Unit::Seconds => before.is_ascii_lowercase() && c.is_ascii_digit(),
-                Unit::Time => false,
+                Unit::Time | Unit::Hours | Unit::Percent | Unit::Celsius => false,
             };
             said.extend(parts.then_some(' ').into_iter().chain([c]));
             before = c;
@@ -67,7 +99,7 @@ impl Unit {
         match self {
             Unit::Bytes => text.parse::<ByteSize>().ok().map(|size| size.as_u64().into()),
             Unit::Seconds => humantime::parse_duration(text).ok().map(|duration| duration.as_secs().into()),
-            Unit::Time => None,
+            Unit::Time | Unit::Hours | Unit::Percent | Unit::Celsius => None,
         }
     }
 }
@@ -147,6 +179,9 @@ mod tests {
         assert_eq!(Unit::of("uptime_seconds"), Some(Unit::Seconds));
         assert_eq!(Unit::of("expiry_time"), Some(Unit::Time));
         assert_eq!(Unit::of("started_at"), Some(Unit::Time));
+        assert_eq!(Unit::of("power_on_hours"), Some(Unit::Hours));
+        assert_eq!(Unit::of("percent_complete"), Some(Unit::Percent));
+        assert_eq!(Unit::of("temperature"), Some(Unit::Celsius));
         assert_eq!(Unit::of("pid"), None);
     }
 
