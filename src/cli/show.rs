@@ -91,7 +91,7 @@ fn decode(stored: &StoredEvent) -> Result<EventView, Failure> {
 }
 
 fn print(stored: &StoredEvent, view: &EventView, clock: Clock, screen: &mut Screen) -> io::Result<()> {
-    let Summary { subject, text, fields } = Summary::of(view);
+    let Summary { subject, text, fields } = Summary::with_times(view, &|time| clock.time(time));
     screen.sentence(&text)?;
     screen.line("")?;
     let since = ago(view.timestamp(), SystemTime::now()).map(|ago| format!(", {} ago", human_duration(ago)));

@@ -96,6 +96,7 @@ fn role(role: Role) -> Option<&'static str> {
         Role::Label => "one of few values",
         Role::Secret => "secret: never shown",
         Role::Personal => "personal",
+        Role::PlainNumber => "its digits are not grouped",
     })
 }
 

@@ -4,14 +4,17 @@
 //! Given the descriptors once, when the catalogue is made; asked for every event. Always holds: a text that the schema
 //! has is one that can be rendered, and a payload that says nothing about itself still has a meaning.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::LazyLock,
+};
 
 use prost_reflect::{
     DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, MessageDescriptor, Value,
 };
 
 use super::{Level, sentence::Template};
-use crate::schema::meaning as wire;
+use crate::schema::{DESCRIPTORS, meaning as wire};
 
 pub use crate::schema::meaning::Role;
 
@@ -94,6 +97,25 @@ impl Options {
     }
 }
 
+/// Full names of such fields of the compiled schema. Options are decoded anew at every look, so one look is taken for all.
+static PLAIN: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let fields = DESCRIPTORS.all_messages().flat_map(|message| message.fields().collect::<Vec<_>>());
+    fields.filter(is_marked_plain).map(|field| field.full_name().to_owned()).collect()
+});
+
+/// Whether a number of this field names something, or is known by its digits.
+pub(super) fn is_plain(field: &FieldDescriptor) -> bool {
+    match field.parent_pool() == &*DESCRIPTORS {
+        true => PLAIN.contains(field.full_name()),
+        false => is_marked_plain(field),
+    }
+}
+
+fn is_marked_plain(field: &FieldDescriptor) -> bool {
+    let roles = Options::of(field.parent_pool()).map(|options| options.roles(field)).unwrap_or_default();
+    roles.iter().any(|role| matches!(role, Role::PlainNumber | Role::Subject | Role::StandIn))
+}
+
 impl Meanings {
     pub(super) fn of(&self, operation: i32) -> &Meaning {
         self.by_operation.get(&operation).unwrap_or(&self.otherwise)
@@ -129,6 +151,7 @@ mod tests {
     use crate::event::{
         catalogue::{Catalogue, Subject},
         render,
+        unit::utc,
     };
 
     /// A sentence has this much room beside time and level on a terminal of 80 columns.
@@ -172,7 +195,7 @@ mod tests {
                 for name in meaning.template.fields().chain(meaning.advice_template.fields()) {
                     assert!(subject.message.get_field_by_name(name).is_some(), "{kind}: no field {name}");
                 }
-                let read = meaning.template.render(&DynamicMessage::new(subject.message.clone()));
+                let read = meaning.template.render(&DynamicMessage::new(subject.message.clone()), &utc);
                 assert!(!read.contains(['_', '{', '}', '[', ']']), "{kind}: {read}");
                 assert!(!read.ends_with('.') && !read.contains("  "), "{kind}: {read}");
             }
@@ -205,7 +228,7 @@ mod tests {
             payload.set_field(field, if field.is_list() { Value::List(vec![value]) } else { value });
             let about = render::name(&subject.meanings, &payload).expect("it is named");
             for (kind, meaning) in meanings(subject) {
-                let told = meaning.template.render(&payload);
+                let told = meaning.template.render(&payload, &utc);
                 // The node itself needs no name.
                 let is_node = subject.name.starts_with("system.");
                 let end = told.find(&about).map(|at| at + about.len());

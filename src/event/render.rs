@@ -10,7 +10,11 @@ use std::collections::HashMap;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, Value};
 
-use super::{EventView, MASK, Meaning, and_more, enumeration, is_redacted, left_out, meaning::Meanings, unit::Unit};
+use super::{
+    EventView, MASK, Meaning, and_more, enumeration, is_redacted, left_out,
+    meaning::{Meanings, is_plain},
+    unit::{self, Times, Unit},
+};
 
 /// Elements of a list or map that are shown; of the others only their number.
 const ELEMENTS_SHOWN_MAX: usize = 8;
@@ -27,25 +31,30 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Describes an event.
+    /// Describes an event, with times in UTC.
     pub fn of(event: &EventView) -> Summary {
+        Summary::with_times(event, &unit::utc)
+    }
+
+    /// The same, with points in time in its sentence as `times` writes their Unix milliseconds.
+    pub fn with_times(event: &EventView, times: &dyn Fn(i64) -> String) -> Summary {
         let fields = event.payload().map(fields).unwrap_or_default();
-        Summary { subject: event.subject_name(), text: event.sentence(), fields }
+        Summary { subject: event.subject_name(), text: event.sentence_with_times(times), fields }
     }
 }
 
 /// What happened, where a payload says so; else its fields.
-pub(super) fn sentence(meaning: &Meaning, payload: &DynamicMessage) -> String {
+pub(super) fn sentence(meaning: &Meaning, payload: &DynamicMessage, times: Times<'_>) -> String {
     match meaning.template.is_empty() {
         true => fields(payload),
-        false => meaning.template.render(payload),
+        false => meaning.template.render(payload, times),
     }
 }
 
 /// What a payload is about, if it says so.
 pub(super) fn name(meanings: &Meanings, payload: &DynamicMessage) -> Option<String> {
     let naming = naming(meanings, payload);
-    let names: Vec<_> = naming.iter().map(|field| shown(field, &payload.get_field(field))).collect();
+    let names: Vec<_> = naming.iter().map(|field| shown(field, &payload.get_field(field), &unit::utc)).collect();
     (!names.is_empty()).then(|| names.join(" "))
 }
 
@@ -69,7 +78,7 @@ fn fields(payload: &DynamicMessage) -> String {
 }
 
 /// A value as it stands in a sentence.
-pub(super) fn shown(field: &FieldDescriptor, value: &Value) -> String {
+pub(super) fn shown(field: &FieldDescriptor, value: &Value, times: Times<'_>) -> String {
     match value {
         Value::List(list) => shown_list(field, list, 0),
         _ if is_redacted(field) => MASK.to_owned(),
@@ -85,9 +94,10 @@ pub(super) fn shown(field: &FieldDescriptor, value: &Value) -> String {
         // More digits than a person reads: a measured value has no more to say.
         Value::F32(value) => tenths((*value).into()),
         Value::F64(value) => tenths(*value),
-        value => match integer(value).zip(Unit::of(field.name())) {
-            Some((number, unit)) => unit.say(number),
-            None => scalar(field, &field.kind(), value),
+        value => match (integer(value), Unit::of(field.name())) {
+            (Some(number), Some(unit)) => unit.say(number, times),
+            (Some(number), None) if !is_plain(field) => unit::grouped(number),
+            _ => scalar(field, &field.kind(), value),
         },
     }
 }
@@ -107,10 +117,10 @@ pub(super) fn shown_list(field: &FieldDescriptor, list: &[Value], more: u64) -> 
     elements.chain((more > 0).then(|| and_more(more))).collect::<Vec<_>>().join(", ")
 }
 
-/// `91.2`, `90`; what is smaller than a tenth is told as it is.
+/// `91.2`, `90`, `1,500`; what is smaller than a tenth is told as it is.
 fn tenths(value: f64) -> String {
     let text = if value.abs() < 0.1 { value.to_string() } else { format!("{value:.1}") };
-    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+    unit::group(text.strip_suffix(".0").unwrap_or(&text))
 }
 
 pub(super) fn integer(value: &Value) -> Option<i128> {

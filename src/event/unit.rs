@@ -11,6 +11,9 @@ const DURATION_SECONDS_MAX: i128 = 1_000_000_000;
 /// The last millisecond that RFC 3339 can write: the end of the year 9999.
 const UNIX_MILLISECONDS_MAX: u64 = 253_402_300_799_999;
 
+/// How a point in time, in Unix milliseconds, is written in a sentence.
+pub(super) type Times<'a> = &'a dyn Fn(i64) -> String;
+
 /// What a number counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -66,27 +69,40 @@ impl Unit {
 
     /// `1.5GiB`, `3d4h`, `2026-01-31T12:00:00Z`: one word. A value out of the unit's range stays a number.
     pub(super) fn show(self, number: i128) -> String {
-        let shown = match self {
-            Unit::Bytes => u64::try_from(number).ok().map(bytes),
-            Unit::Seconds if number >= DURATION_SECONDS_MAX => time(number * 1000),
-            Unit::Seconds => u64::try_from(number).ok().map(duration),
-            Unit::Time if number >= UNIX_SECONDS_MAX => time(number),
-            Unit::Time => time(number * 1000),
-            Unit::Hours | Unit::Percent | Unit::Celsius => None,
-        };
-        shown.unwrap_or_else(|| number.to_string())
+        let moment = self.moment(number).map(utc);
+        moment.or_else(|| self.amount(number)).unwrap_or_else(|| number.to_string())
     }
 
-    /// The same as it stands in a sentence: `1.5 GiB`, `3d 4h`.
-    pub(super) fn say(self, number: i128) -> String {
-        let mut said = String::new();
-        let shown = self.show(number);
-        let mut before = ' ';
-        for c in shown.chars() {
+    /// Unix milliseconds of what is a point in time.
+    fn moment(self, number: i128) -> Option<i64> {
+        let milliseconds = match self {
+            Unit::Time => milliseconds(number),
+            Unit::Seconds if number >= DURATION_SECONDS_MAX => number.saturating_mul(1000),
+            _ => return None,
+        };
+        i64::try_from(within(milliseconds)?).ok()
+    }
+
+    /// What is a size or a span, in one word.
+    fn amount(self, number: i128) -> Option<String> {
+        match self {
+            Unit::Bytes => u64::try_from(number).ok().map(bytes),
+            Unit::Seconds if number < DURATION_SECONDS_MAX => u64::try_from(number).ok().map(duration),
+            _ => None,
+        }
+    }
+
+    /// The same as it stands in a sentence: `1.5 GiB`, `3d 4h`, a point in time as `times` writes its Unix milliseconds.
+    pub(super) fn say(self, number: i128, times: Times<'_>) -> String {
+        if let Some(moment) = self.moment(number) {
+            return times(moment);
+        }
+        let Some(amount) = self.amount(number) else { return grouped(number) };
+        let (mut said, mut before) = (String::new(), ' ');
+        for c in amount.chars() {
             let parts = match self {
                 Unit::Bytes => before.is_ascii_digit() && c.is_ascii_alphabetic(),
-                Unit::Seconds => before.is_ascii_lowercase() && c.is_ascii_digit(),
-                Unit::Time | Unit::Hours | Unit::Percent | Unit::Celsius => false,
+                _ => before.is_ascii_lowercase() && c.is_ascii_digit(),
             };
             said.extend(parts.then_some(' ').into_iter().chain([c]));
             before = c;
@@ -120,9 +136,30 @@ pub(super) fn rfc3339(milliseconds: i64) -> Option<String> {
     Some(humantime::format_rfc3339_millis(time).to_string())
 }
 
-fn time(milliseconds: i128) -> Option<String> {
-    let time = UNIX_EPOCH + Duration::from_millis(within(milliseconds)?);
-    Some(humantime::format_rfc3339_seconds(time).to_string())
+/// RFC 3339 in UTC to the second; a time that it has no form for stays a number.
+pub(super) fn utc(milliseconds: i64) -> String {
+    let moment = within(milliseconds.into()).map(|milliseconds| UNIX_EPOCH + Duration::from_millis(milliseconds));
+    moment.map_or_else(|| milliseconds.to_string(), |moment| humantime::format_rfc3339_seconds(moment).to_string())
+}
+
+/// `1,234,567`.
+pub fn grouped(number: impl Into<i128>) -> String {
+    group(&number.into().to_string())
+}
+
+/// A number whose digits before the point are grouped by thousands.
+pub(super) fn group(number: &str) -> String {
+    let whole = number.find('.').unwrap_or(number.len());
+    let mut text = String::with_capacity(number.len() + whole / 3);
+    let mut before = ' ';
+    for (at, c) in number.char_indices() {
+        if at < whole && before.is_ascii_digit() && (whole - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(c);
+        before = c;
+    }
+    text
 }
 
 fn within(milliseconds: i128) -> Option<u64> {
@@ -202,10 +239,31 @@ mod tests {
 
     #[test]
     fn in_a_sentence_number_and_unit_stand_apart() {
-        assert_eq!(Unit::Bytes.say(3 << 39), "1.5 TiB");
-        assert_eq!(Unit::Seconds.say(93_784), "1d 2h");
-        assert_eq!(Unit::Time.say(1_767_225_600), "2026-01-01T00:00:00Z");
-        assert_eq!(Unit::Bytes.say(-1), "-1");
+        assert_eq!(Unit::Bytes.say(3 << 39, &utc), "1.5 TiB");
+        assert_eq!(Unit::Seconds.say(93_784, &utc), "1d 2h");
+        assert_eq!(Unit::Bytes.say(-1, &utc), "-1");
+        assert_eq!(Unit::Hours.say(43_800, &utc), "43,800");
+    }
+
+    #[test]
+    fn points_in_time_are_told_by_the_clock_of_whoever_reads() {
+        let local = |milliseconds: i64| format!("{milliseconds} here");
+        assert_eq!(Unit::Time.say(1_767_225_600, &utc), "2026-01-01T00:00:00Z");
+        assert_eq!(Unit::Time.say(1_767_225_600, &local), "1767225600000 here");
+        assert_eq!(Unit::Seconds.say(1_767_225_600, &local), "1767225600000 here");
+        assert_eq!(Unit::Time.say(i128::from(i64::MAX), &local), "9,223,372,036,854,775,807");
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let cases = [(0, "0"), (999, "999"), (1_000, "1,000"), (99_999, "99,999"), (-1_234_567, "-1,234,567")];
+        for (number, text) in cases {
+            assert_eq!(grouped(number), text);
+        }
+        assert_eq!(
+            (group("-100"), group("123456.789"), group("inf")),
+            ("-100".into(), "123,456.789".into(), "inf".into())
+        );
     }
 
     #[test]

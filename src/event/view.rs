@@ -10,6 +10,7 @@ use super::{
     Kind, Level, Meaning,
     catalogue::{Catalogue, Subject, value},
     kind, render,
+    unit::{self, Times},
 };
 use crate::schema::events::Event;
 
@@ -99,13 +100,17 @@ impl EventView {
     /// What a person does about it; empty where there is nothing to do.
     pub fn advice(&self) -> String {
         let said = self.meaning().zip(self.payload());
-        said.map(|(meaning, payload)| meaning.advice_template.render(payload)).unwrap_or_default()
+        said.map(|(meaning, payload)| meaning.advice_template.render(payload, &unit::utc)).unwrap_or_default()
     }
 
-    /// What happened, in a sentence without a full stop.
+    /// What happened, in a sentence without a full stop; times in it are in UTC.
     pub fn sentence(&self) -> String {
+        self.sentence_with_times(&unit::utc)
+    }
+
+    pub(super) fn sentence_with_times(&self, times: Times<'_>) -> String {
         match self.meaning().zip(self.payload()) {
-            Some((meaning, payload)) => render::sentence(meaning, payload),
+            Some((meaning, payload)) => render::sentence(meaning, payload, times),
             None => "(no payload that this version knows)".to_owned(),
         }
     }

@@ -46,9 +46,11 @@ impl EventTable {
 
     /// Adds an event; of `node` where nodes are shown.
     pub fn row(&mut self, event: &EventView, node: &str) {
-        let (level, Summary { text, fields, .. }) = (event.level(), Summary::of(event));
+        let clock = self.shown.clock;
+        let Summary { text, fields, .. } = Summary::with_times(event, &|time| clock.time(time));
+        let level = event.level();
         let tone = Tone::of(level);
-        let mut cells = vec![Cell::toned(self.shown.clock.time(event.timestamp()), Tone::Dim)];
+        let mut cells = vec![Cell::toned(clock.time(event.timestamp()), Tone::Dim)];
         if self.shown.node {
             cells.push(node.into());
         }

@@ -38,5 +38,7 @@ pub use line::Line;
 pub use output::{EventOutput, Output};
 pub use screen::{Screen, quiet_end};
 pub use table::{Cell, Column, Table, Tone};
-pub use units::{grouped, human_bytes, human_duration, time_utc};
+pub use units::{human_bytes, human_duration, time_utc};
 pub use wrapped::wrapped;
+
+pub use crate::event::grouped;

@@ -18,19 +18,6 @@ pub fn time_utc(unix_ms: i64) -> String {
     }
 }
 
-/// `1,234,567`.
-pub fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// `412 B`, `1.5 MiB`: powers of 1024.
 pub fn human_bytes(bytes: u64) -> String {
     if bytes < 1024 {
@@ -76,14 +63,6 @@ mod tests {
         assert_eq!(time_utc(UNIX_MS_MAX), "9999-12-31T23:59:59Z");
         assert_eq!(time_utc(-1), "-1ms");
         assert_eq!(time_utc(i64::MAX), "9223372036854775807ms");
-    }
-
-    #[test]
-    fn counts_are_grouped_by_thousands() {
-        let cases = [(0, "0"), (999, "999"), (1_000, "1,000"), (99_999, "99,999"), (1_234_567, "1,234,567")];
-        for (count, words) in cases {
-            assert_eq!(grouped(count), words);
-        }
     }
 
     #[test]

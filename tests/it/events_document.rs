@@ -17,7 +17,9 @@ Every kind of event, made from the schema: its level when its emitter gives none
 thing is, what to do about it, and who emits it. `rodent kinds` lists the same, `rodent describe KIND` tells more of one.
 
 In a sentence, `{field}` stands for what the event has in that field, `{one|another}` for the first of them that is set, and what
-stands in `[…]` is left out when the field is not set.
+stands in `[…]` is left out when the field is not set. Counts are grouped, sizes and spans have their units. `rodent events`,
+`show` and `top` and `rodent-controller events` write times in sentences as in their own column, by this machine's time zone, or with
+`--utc` in UTC; in the journal, in JSON and for `text~…` they are always in UTC.
 
 *State*: **tells** of a state of its subject, as bad as the event's level from `warn` on, and well below that; **ends** states
 that are over with it. Nothing there: it happened, and says nothing about how anything is now.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::{
     client::{Client, ClientError, Events, QueryResponse, StoredEvent, TailRequest},
     event::{EventView, Level, Summary},
+    terminal::Clock,
 };
 
 /// Events that are taken in one interval.
@@ -115,7 +116,11 @@ impl Feed {
 }
 
 fn row(event: &EventView) -> Row {
-    Row { time: event.timestamp(), level: event.level(), text: Summary::of(event).text }
+    Row {
+        time: event.timestamp(),
+        level: event.level(),
+        text: Summary::with_times(event, &|time| Clock::Local.time(time)).text,
+    }
 }
 
 #[cfg(test)]

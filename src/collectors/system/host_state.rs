@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(clock_step(12_000, 10_000), None);
         let read = |before, after| clock_step(before, after).expect("a step").sentence();
         assert_eq!(read(10_000, 12_001), "Clock was set by 2 seconds");
-        assert_eq!(read(0, -3_600_000), "Clock was set by -3600 seconds");
+        assert_eq!(read(0, -3_600_000), "Clock was set by -3,600 seconds");
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! What people read.
 
 use prost::Message;
+use prost_reflect::ReflectMessage as _;
 
 use super::*;
 use crate::schema::{DESCRIPTORS, Payload, events::*};
@@ -84,6 +85,34 @@ fn times_maps_and_long_lists_are_readable() {
 }
 
 #[test]
+fn in_a_sentence_counts_are_grouped_and_numbers_that_count_nothing_are_not() {
+    let pool = StoragePoolPayload { pool_name: "t".into(), data_errors: 12_345, operation: 1, ..Default::default() };
+    let shown = |name: &str, payload: &dyn Fn() -> DynamicMessage| {
+        let payload = payload();
+        let field = payload.descriptor().get_field_by_name(name).expect("a field");
+        shown(&field, &payload.get_field(&field), &unit::utc)
+    };
+    let message = |event: Event| EventView::from(&event).payload().expect("a payload").clone();
+    let of = |payload: event::EventPayload| message(Event { event_payload: Some(payload), ..Event::default() });
+    assert_eq!(shown("data_errors", &|| of(pool.clone().into_event_payload())), "12,345");
+    let service = ServiceStatusPayload { pid: 1_234_567, uptime_seconds: 93_784, ..Default::default() };
+    assert_eq!(shown("pid", &|| of(service.clone().into_event_payload())), "1234567");
+    let threshold = UsageThresholdPayload { current_value: 1_234_567.0, ..Default::default() };
+    assert_eq!(shown("current_value", &|| of(threshold.clone().into_event_payload())), "1,234,567");
+}
+
+#[test]
+fn times_in_a_sentence_are_those_of_the_clock_and_in_fields_in_utc() {
+    let started = SystemStartupPayload { boot_time_seconds: 1_767_225_600, operation: 1, ..Default::default() };
+    let event = Event { event_payload: Some(started.into_event_payload()), ..Event::default() };
+    let event = EventView::from(&event);
+    assert_eq!(Summary::of(&event).text, "Node has booted at 2026-01-01T00:00:00Z");
+    let here = Summary::with_times(&event, &|milliseconds| format!("<{milliseconds}>"));
+    assert_eq!(here.text, "Node has booted at <1767225600000>");
+    assert_eq!(here.fields, "boot_time_seconds=2026-01-01T00:00:00Z");
+}
+
+#[test]
 fn a_list_tells_once_how_many_more_there_are_whoever_left_them_out() {
     let names = |count| (0..count).map(|i| format!("g{i}")).collect::<Vec<_>>();
     let user =
@@ -131,5 +160,5 @@ fn redacted_values_are_masked_wherever_they_stand() {
     let message = DynamicMessage::decode(descriptor.clone(), bytes.as_slice()).expect("its own encoding");
     assert_eq!(fields(&message), "success=true private_key=[redacted]");
     let key = descriptor.get_field_by_name("private_key").expect("a field");
-    assert_eq!(shown(&key, &message.get_field(&key)), "[redacted]");
+    assert_eq!(shown(&key, &message.get_field(&key), &unit::utc), "[redacted]");
 }

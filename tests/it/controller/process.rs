@@ -11,7 +11,10 @@ use std::{
 };
 
 use nix::fcntl::{FcntlArg, fcntl};
-use rodent::schema::wire::{EventBatch, RegisterRequest};
+use rodent::schema::{
+    events::Event,
+    wire::{EventBatch, RegisterRequest},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
