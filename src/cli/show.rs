@@ -9,7 +9,7 @@ use super::{
 use crate::{
     client::{Client, QueryRequest, StoredEvent},
     event::{
-        EventView, Summary,
+        EventView, Manner, Summary,
         json::{Place, to_value},
     },
     terminal::{Clock, Output, Screen, grouped, human_duration, moment::ago, quiet_end},
@@ -91,7 +91,7 @@ fn decode(stored: &StoredEvent) -> Result<EventView, Failure> {
 }
 
 fn print(stored: &StoredEvent, view: &EventView, clock: Clock, screen: &mut Screen) -> io::Result<()> {
-    let Summary { subject, text, fields } = Summary::with_times(view, &|time| clock.time(time));
+    let Summary { subject, text, fields } = Summary::put(view, Manner { times: clock.writer(), ..Manner::default() });
     screen.sentence(&text)?;
     screen.line("")?;
     let since = ago(view.timestamp(), SystemTime::now()).map(|ago| format!(", {} ago", human_duration(ago)));

@@ -98,20 +98,20 @@ impl Options {
 }
 
 /// Full names of such fields of the compiled schema. Options are decoded anew at every look, so one look is taken for all.
-static PLAIN: LazyLock<HashSet<String>> = LazyLock::new(|| {
+static NAMING: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let fields = DESCRIPTORS.all_messages().flat_map(|message| message.fields().collect::<Vec<_>>());
-    fields.filter(is_marked_plain).map(|field| field.full_name().to_owned()).collect()
+    fields.filter(is_marked_naming).map(|field| field.full_name().to_owned()).collect()
 });
 
-/// Whether a number of this field names something, or is known by its digits.
-pub(super) fn is_plain(field: &FieldDescriptor) -> bool {
+/// Whether what this field holds names something, or is a number that is known by its digits.
+pub(super) fn is_naming(field: &FieldDescriptor) -> bool {
     match field.parent_pool() == &*DESCRIPTORS {
-        true => PLAIN.contains(field.full_name()),
-        false => is_marked_plain(field),
+        true => NAMING.contains(field.full_name()),
+        false => is_marked_naming(field),
     }
 }
 
-fn is_marked_plain(field: &FieldDescriptor) -> bool {
+fn is_marked_naming(field: &FieldDescriptor) -> bool {
     let roles = Options::of(field.parent_pool()).map(|options| options.roles(field)).unwrap_or_default();
     roles.iter().any(|role| matches!(role, Role::PlainNumber | Role::Subject | Role::StandIn))
 }
@@ -149,9 +149,9 @@ fn meaning(options: &DynamicMessage, extension: &ExtensionDescriptor) -> Option<
 mod tests {
     use super::*;
     use crate::event::{
+        Manner,
         catalogue::{Catalogue, Subject},
         render,
-        unit::utc,
     };
 
     /// A sentence has this much room beside time and level on a terminal of 80 columns.
@@ -195,7 +195,7 @@ mod tests {
                 for name in meaning.template.fields().chain(meaning.advice_template.fields()) {
                     assert!(subject.message.get_field_by_name(name).is_some(), "{kind}: no field {name}");
                 }
-                let read = meaning.template.render(&DynamicMessage::new(subject.message.clone()), &utc);
+                let read = meaning.template.render(&DynamicMessage::new(subject.message.clone()), Manner::default());
                 assert!(!read.contains(['_', '{', '}', '[', ']']), "{kind}: {read}");
                 assert!(!read.ends_with('.') && !read.contains("  "), "{kind}: {read}");
             }
@@ -228,7 +228,7 @@ mod tests {
             payload.set_field(field, if field.is_list() { Value::List(vec![value]) } else { value });
             let about = render::name(&subject.meanings, &payload).expect("it is named");
             for (kind, meaning) in meanings(subject) {
-                let told = meaning.template.render(&payload, &utc);
+                let told = meaning.template.render(&payload, Manner::default());
                 // The node itself needs no name.
                 let is_node = subject.name.starts_with("system.");
                 let end = told.find(&about).map(|at| at + about.len());

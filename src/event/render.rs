@@ -11,9 +11,9 @@ use std::collections::HashMap;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, Value};
 
 use super::{
-    EventView, MASK, Meaning, and_more, enumeration, is_redacted, left_out,
-    meaning::{Meanings, is_plain},
-    unit::{self, Times, Unit},
+    EventView, MASK, Manner, Meaning, and_more, enumeration, is_redacted, left_out,
+    meaning::{Meanings, is_naming},
+    unit::{self, Unit},
 };
 
 /// Elements of a list or map that are shown; of the others only their number.
@@ -33,28 +33,28 @@ pub struct Summary {
 impl Summary {
     /// Describes an event, with times in UTC.
     pub fn of(event: &EventView) -> Summary {
-        Summary::with_times(event, &unit::utc)
+        Summary::put(event, Manner::default())
     }
 
-    /// The same, with points in time in its sentence as `times` writes their Unix milliseconds.
-    pub fn with_times(event: &EventView, times: &dyn Fn(i64) -> String) -> Summary {
+    /// The same, with the sentence in a manner.
+    pub fn put(event: &EventView, manner: Manner) -> Summary {
         let fields = event.payload().map(fields).unwrap_or_default();
-        Summary { subject: event.subject_name(), text: event.sentence_with_times(times), fields }
+        Summary { subject: event.subject_name(), text: event.sentence_put(manner), fields }
     }
 }
 
 /// What happened, where a payload says so; else its fields.
-pub(super) fn sentence(meaning: &Meaning, payload: &DynamicMessage, times: Times<'_>) -> String {
+pub(super) fn sentence(meaning: &Meaning, payload: &DynamicMessage, manner: Manner) -> String {
     match meaning.template.is_empty() {
         true => fields(payload),
-        false => meaning.template.render(payload, times),
+        false => meaning.template.render(payload, manner),
     }
 }
 
 /// What a payload is about, if it says so.
 pub(super) fn name(meanings: &Meanings, payload: &DynamicMessage) -> Option<String> {
     let naming = naming(meanings, payload);
-    let names: Vec<_> = naming.iter().map(|field| shown(field, &payload.get_field(field), &unit::utc)).collect();
+    let names: Vec<_> = naming.iter().map(|field| shown(field, &payload.get_field(field), Manner::default())).collect();
     (!names.is_empty()).then(|| names.join(" "))
 }
 
@@ -78,9 +78,9 @@ fn fields(payload: &DynamicMessage) -> String {
 }
 
 /// A value as it stands in a sentence.
-pub(super) fn shown(field: &FieldDescriptor, value: &Value, times: Times<'_>) -> String {
+pub(super) fn shown(field: &FieldDescriptor, value: &Value, manner: Manner) -> String {
     match value {
-        Value::List(list) => shown_list(field, list, 0),
+        Value::List(list) => shown_list(field, list, 0, manner),
         _ if is_redacted(field) => MASK.to_owned(),
         Value::Map(map) => {
             let (kind, entries) = entries(field, map);
@@ -95,15 +95,15 @@ pub(super) fn shown(field: &FieldDescriptor, value: &Value, times: Times<'_>) ->
         Value::F32(value) => tenths((*value).into()),
         Value::F64(value) => tenths(*value),
         value => match (integer(value), Unit::of(field.name())) {
-            (Some(number), Some(unit)) => unit.say(number, times),
-            (Some(number), None) if !is_plain(field) => unit::grouped(number),
-            _ => scalar(field, &field.kind(), value),
+            (Some(number), Some(unit)) => unit.say(number, manner.times),
+            (Some(number), None) if !is_naming(field) => unit::grouped(number),
+            _ => named(field, value, manner),
         },
     }
 }
 
 /// A list of which whoever emitted it has left out `more`. Where no field says so, its last element may: `and 12 more`.
-pub(super) fn shown_list(field: &FieldDescriptor, list: &[Value], more: u64) -> String {
+pub(super) fn shown_list(field: &FieldDescriptor, list: &[Value], more: u64, manner: Manner) -> String {
     if is_redacted(field) {
         return MASK.to_owned();
     }
@@ -111,10 +111,17 @@ pub(super) fn shown_list(field: &FieldDescriptor, list: &[Value], more: u64) -> 
         Some((rest, left_out)) => (rest, left_out),
         None => (list, 0),
     };
-    let elements = list.iter().take(ELEMENTS_SHOWN_MAX).map(|value| scalar(field, &field.kind(), value));
+    let elements = list.iter().take(ELEMENTS_SHOWN_MAX).map(|value| named(field, value, manner));
     let hidden = u64::try_from(list.len().saturating_sub(ELEMENTS_SHOWN_MAX)).unwrap_or(u64::MAX);
     let more = [hidden, left_out].into_iter().fold(more, u64::saturating_add);
     elements.chain((more > 0).then(|| and_more(more))).collect::<Vec<_>>().join(", ")
+}
+
+/// A value of which the middle is left out where it is too long for a name: what names the thing, and what is one word.
+fn named(field: &FieldDescriptor, value: &Value, manner: Manner) -> String {
+    let text = scalar(field, &field.kind(), value);
+    let is_name = is_naming(field) || !text.contains(char::is_whitespace);
+    if is_name { manner.name(text) } else { text }
 }
 
 /// `91.2`, `90`, `1,500`; what is smaller than a tenth is told as it is.

@@ -6,7 +6,7 @@
 
 use prost_reflect::{DynamicMessage, ReflectMessage as _, Value};
 
-use super::{render, unit::Times};
+use super::{Manner, render};
 
 /// What stands where nothing is known.
 const UNKNOWN: &str = "?";
@@ -76,13 +76,13 @@ impl Template {
     }
 
     /// With what a payload says; one line without control characters.
-    pub(super) fn render(&self, payload: &DynamicMessage, times: Times<'_>) -> String {
+    pub(super) fn render(&self, payload: &DynamicMessage, manner: Manner) -> String {
         let mut out = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => out.push_str(text),
-                Part::Place(names) => out.push_str(value(payload, names, times).as_deref().unwrap_or(UNKNOWN)),
-                Part::Optional(parts) => out.extend(rendered(parts, payload, times)),
+                Part::Place(names) => out.push_str(value(payload, names, manner).as_deref().unwrap_or(UNKNOWN)),
+                Part::Optional(parts) => out.extend(rendered(parts, payload, manner)),
             }
         }
         out
@@ -90,12 +90,12 @@ impl Template {
 }
 
 /// `None` when a place has no value.
-fn rendered(parts: &[Part], payload: &DynamicMessage, times: Times<'_>) -> Option<String> {
+fn rendered(parts: &[Part], payload: &DynamicMessage, manner: Manner) -> Option<String> {
     let mut out = String::new();
     for part in parts {
         match part {
             Part::Text(text) => out.push_str(text),
-            Part::Place(names) => out.push_str(&value(payload, names, times)?),
+            Part::Place(names) => out.push_str(&value(payload, names, manner)?),
             Part::Optional(_) => {}
         }
     }
@@ -103,15 +103,15 @@ fn rendered(parts: &[Part], payload: &DynamicMessage, times: Times<'_>) -> Optio
 }
 
 /// The first of these fields that is set, for people.
-fn value(payload: &DynamicMessage, names: &[String], times: Times<'_>) -> Option<String> {
+fn value(payload: &DynamicMessage, names: &[String], manner: Manner) -> Option<String> {
     let descriptor = payload.descriptor();
     names.iter().find_map(|name| {
         let field = descriptor.get_field_by_name(name)?;
         let value = payload.has_field(&field).then(|| payload.get_field(&field))?;
         match &*value {
             Value::Bool(set) => set.then(String::new),
-            Value::List(list) => Some(render::shown_list(&field, list, more(payload, name))),
-            value => Some(render::shown(&field, value, times)),
+            Value::List(list) => Some(render::shown_list(&field, list, more(payload, name), manner)),
+            value => Some(render::shown(&field, value, manner)),
         }
     })
 }

@@ -11,9 +11,6 @@ const DURATION_SECONDS_MAX: i128 = 1_000_000_000;
 /// The last millisecond that RFC 3339 can write: the end of the year 9999.
 const UNIX_MILLISECONDS_MAX: u64 = 253_402_300_799_999;
 
-/// How a point in time, in Unix milliseconds, is written in a sentence.
-pub(super) type Times<'a> = &'a dyn Fn(i64) -> String;
-
 /// What a number counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -93,7 +90,7 @@ impl Unit {
     }
 
     /// The same as it stands in a sentence: `1.5 GiB`, `3d 4h`, a point in time as `times` writes its Unix milliseconds.
-    pub(super) fn say(self, number: i128, times: Times<'_>) -> String {
+    pub(super) fn say(self, number: i128, times: fn(i64) -> String) -> String {
         if let Some(moment) = self.moment(number) {
             return times(moment);
         }
@@ -239,19 +236,19 @@ mod tests {
 
     #[test]
     fn in_a_sentence_number_and_unit_stand_apart() {
-        assert_eq!(Unit::Bytes.say(3 << 39, &utc), "1.5 TiB");
-        assert_eq!(Unit::Seconds.say(93_784, &utc), "1d 2h");
-        assert_eq!(Unit::Bytes.say(-1, &utc), "-1");
-        assert_eq!(Unit::Hours.say(43_800, &utc), "43,800");
+        assert_eq!(Unit::Bytes.say(3 << 39, utc), "1.5 TiB");
+        assert_eq!(Unit::Seconds.say(93_784, utc), "1d 2h");
+        assert_eq!(Unit::Bytes.say(-1, utc), "-1");
+        assert_eq!(Unit::Hours.say(43_800, utc), "43,800");
     }
 
     #[test]
     fn points_in_time_are_told_by_the_clock_of_whoever_reads() {
-        let local = |milliseconds: i64| format!("{milliseconds} here");
-        assert_eq!(Unit::Time.say(1_767_225_600, &utc), "2026-01-01T00:00:00Z");
-        assert_eq!(Unit::Time.say(1_767_225_600, &local), "1767225600000 here");
-        assert_eq!(Unit::Seconds.say(1_767_225_600, &local), "1767225600000 here");
-        assert_eq!(Unit::Time.say(i128::from(i64::MAX), &local), "9,223,372,036,854,775,807");
+        let local: fn(i64) -> String = |milliseconds| format!("{milliseconds} here");
+        assert_eq!(Unit::Time.say(1_767_225_600, utc), "2026-01-01T00:00:00Z");
+        assert_eq!(Unit::Time.say(1_767_225_600, local), "1767225600000 here");
+        assert_eq!(Unit::Seconds.say(1_767_225_600, local), "1767225600000 here");
+        assert_eq!(Unit::Time.say(i128::from(i64::MAX), local), "9,223,372,036,854,775,807");
     }
 
     #[test]

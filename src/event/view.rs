@@ -7,10 +7,9 @@ use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor};
 
 use super::{
-    Kind, Level, Meaning,
+    Kind, Level, Manner, Meaning,
     catalogue::{Catalogue, Subject, value},
     kind, render,
-    unit::{self, Times},
 };
 use crate::schema::events::Event;
 
@@ -100,17 +99,17 @@ impl EventView {
     /// What a person does about it; empty where there is nothing to do.
     pub fn advice(&self) -> String {
         let said = self.meaning().zip(self.payload());
-        said.map(|(meaning, payload)| meaning.advice_template.render(payload, &unit::utc)).unwrap_or_default()
+        said.map(|(meaning, payload)| meaning.advice_template.render(payload, Manner::default())).unwrap_or_default()
     }
 
     /// What happened, in a sentence without a full stop; times in it are in UTC.
     pub fn sentence(&self) -> String {
-        self.sentence_with_times(&unit::utc)
+        self.sentence_put(Manner::default())
     }
 
-    pub(super) fn sentence_with_times(&self, times: Times<'_>) -> String {
+    pub(super) fn sentence_put(&self, manner: Manner) -> String {
         match self.meaning().zip(self.payload()) {
-            Some((meaning, payload)) => render::sentence(meaning, payload, times),
+            Some((meaning, payload)) => render::sentence(meaning, payload, manner),
             None => "(no payload that this version knows)".to_owned(),
         }
     }

@@ -22,6 +22,14 @@ impl Clock {
         if utc { Clock::Utc } else { Clock::Local }
     }
 
+    /// [`Clock::time`] of this one.
+    pub fn writer(self) -> fn(i64) -> String {
+        match self {
+            Clock::Local => |unix_ms| Clock::Local.time(unix_ms),
+            Clock::Utc => |unix_ms| Clock::Utc.time(unix_ms),
+        }
+    }
+
     /// Columns that [`Clock::time`] takes.
     pub fn width(self) -> usize {
         match self {

@@ -14,7 +14,7 @@ use super::{Screen, wrapped};
 use crate::event::Level;
 
 /// Blanks between columns.
-const GAP: &str = "  ";
+pub(super) const GAP: &str = "  ";
 
 /// A cell wider than this widens its column no further: one long name must not push all later rows apart. On a terminal
 /// it is cut, into a pipe it goes whole.

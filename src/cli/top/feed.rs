@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     client::{Client, ClientError, Events, QueryResponse, StoredEvent, TailRequest},
-    event::{EventView, Level, Summary},
+    event::{EventView, Level, Manner, Summary},
     terminal::Clock,
 };
 
@@ -14,6 +14,9 @@ const EVENTS_MAX: usize = 400;
 
 /// Events that are kept: more than the rows of any terminal.
 const KEPT_MAX: usize = 200;
+
+/// Columns of a name: in 80 there is room for the words beside it.
+const NAME_WIDTH: usize = 36;
 
 /// Stored events that it begins with.
 const BACKLOG: u32 = 60;
@@ -116,11 +119,8 @@ impl Feed {
 }
 
 fn row(event: &EventView) -> Row {
-    Row {
-        time: event.timestamp(),
-        level: event.level(),
-        text: Summary::with_times(event, &|time| Clock::Local.time(time)).text,
-    }
+    let manner = Manner { times: Clock::Local.writer(), name_width: NAME_WIDTH };
+    Row { time: event.timestamp(), level: event.level(), text: Summary::put(event, manner).text }
 }
 
 #[cfg(test)]

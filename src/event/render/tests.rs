@@ -90,7 +90,7 @@ fn in_a_sentence_counts_are_grouped_and_numbers_that_count_nothing_are_not() {
     let shown = |name: &str, payload: &dyn Fn() -> DynamicMessage| {
         let payload = payload();
         let field = payload.descriptor().get_field_by_name(name).expect("a field");
-        shown(&field, &payload.get_field(&field), &unit::utc)
+        shown(&field, &payload.get_field(&field), Manner::default())
     };
     let message = |event: Event| EventView::from(&event).payload().expect("a payload").clone();
     let of = |payload: event::EventPayload| message(Event { event_payload: Some(payload), ..Event::default() });
@@ -102,12 +102,29 @@ fn in_a_sentence_counts_are_grouped_and_numbers_that_count_nothing_are_not() {
 }
 
 #[test]
+fn of_a_long_name_the_middle_is_left_out_and_of_a_long_explanation_nothing() {
+    let told = |pool_name: &str, reason: &str| {
+        let (pool_name, reason) = (pool_name.to_owned(), reason.to_owned());
+        let devices = vec![format!("disk-{}", "y".repeat(80))];
+        let pool = StoragePoolPayload { pool_name, reason, devices, operation: 100, ..Default::default() };
+        let event = Event { event_payload: Some(pool.into_event_payload()), ..Event::default() };
+        let event = EventView::from(&event);
+        let summary = Summary::put(&event, Manner { name_width: 10, ..Manner::default() });
+        assert_eq!(Summary::of(&event).fields, summary.fields);
+        summary.text
+    };
+    let why = "one of the disks of it is gone";
+    assert_eq!(told(&"x".repeat(255), why), format!("Pool xxxxx…xxxx is degraded: {why}"));
+    assert_eq!(told("a name of many words", "disk-0123456789"), "Pool a nam…ords is degraded: disk-…6789");
+}
+
+#[test]
 fn times_in_a_sentence_are_those_of_the_clock_and_in_fields_in_utc() {
     let started = SystemStartupPayload { boot_time_seconds: 1_767_225_600, operation: 1, ..Default::default() };
     let event = Event { event_payload: Some(started.into_event_payload()), ..Event::default() };
     let event = EventView::from(&event);
     assert_eq!(Summary::of(&event).text, "Node has booted at 2026-01-01T00:00:00Z");
-    let here = Summary::with_times(&event, &|milliseconds| format!("<{milliseconds}>"));
+    let here = Summary::put(&event, Manner { times: |milliseconds| format!("<{milliseconds}>"), ..Manner::default() });
     assert_eq!(here.text, "Node has booted at <1767225600000>");
     assert_eq!(here.fields, "boot_time_seconds=2026-01-01T00:00:00Z");
 }
@@ -160,5 +177,5 @@ fn redacted_values_are_masked_wherever_they_stand() {
     let message = DynamicMessage::decode(descriptor.clone(), bytes.as_slice()).expect("its own encoding");
     assert_eq!(fields(&message), "success=true private_key=[redacted]");
     let key = descriptor.get_field_by_name("private_key").expect("a field");
-    assert_eq!(shown(&key, &message.get_field(&key), &unit::utc), "[redacted]");
+    assert_eq!(shown(&key, &message.get_field(&key), Manner::default()), "[redacted]");
 }
