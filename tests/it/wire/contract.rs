@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use prost_reflect::{FieldDescriptor, Kind};
-use rodent::schema::DESCRIPTORS;
+use rodent::{event::is_redacted, schema::DESCRIPTORS};
 
 use super::read;
 
@@ -165,4 +165,14 @@ fn the_zero_value_of_every_operation_says_that_nothing_is_said() {
         let zero = kind.as_enum().expect("an operation is an enum").default_value();
         assert!(zero.number() == 0 && zero.name().ends_with("_UNSPECIFIED"), "{}", zero.full_name());
     }
+}
+
+/// Whoever gives a field the role SECRET has to mask it on the way to the controller first (unless the controller's settings ask
+/// for secrets), and lets this test look for the mask then.
+#[test]
+fn no_event_has_a_secret_field_while_the_uplink_sends_events_as_they_are_stored() {
+    let payloads = DESCRIPTORS.all_messages().filter(|message| message.package_name() == "rodent.events");
+    let fields = payloads.flat_map(|message| message.fields().collect::<Vec<_>>());
+    let secret: Vec<_> = fields.filter(is_redacted).map(|field| field.full_name().to_owned()).collect();
+    assert!(secret.is_empty(), "the uplink sends these in clear: {secret:?}");
 }
