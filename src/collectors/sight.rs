@@ -3,10 +3,11 @@
 //!
 //! A collector names what it is blind to and why, and takes it back with every look that sees it. What was told is remembered
 //! between runs of the agent, so that a start tells nothing anew. Always holds: what is told is emitted before it counts as
-//! told; of one collector at most [`SPOTS_MAX`] blind spots are told at a time, and one more when another is over.
+//! told; of one collector at most [`SPOTS_MAX`] blind spots are told by name at a time, and one more when another is over. That
+//! there are more is a blind spot of its own, and `rodent status` counts them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -21,6 +22,9 @@ use crate::{
 
 /// The most blind spots of one collector that are told apart.
 const SPOTS_MAX: usize = 64;
+
+/// The most that are counted beyond them; as many as a collector follows things.
+const UNTOLD_MAX: usize = 16 * 1024;
 
 /// Blind spots that `rodent status` names.
 const SHOWN_MAX: usize = 3;
@@ -40,6 +44,8 @@ struct Shared {
     recalled: OnceCell<()>,
     /// By collector: what it cannot see, and why.
     told: Mutex<BTreeMap<String, Spots>>,
+    /// By collector: what it cannot see beyond those that are told.
+    untold: Mutex<BTreeMap<&'static str, BTreeSet<String>>>,
     /// What nobody has to be told, for it is meant to be so.
     by_design: Mutex<BTreeMap<String, Spots>>,
 }
@@ -69,9 +75,11 @@ impl Sights {
         let mut spots: Vec<String> = Vec::new();
         for these in [&self.shared.told, &self.shared.by_design] {
             let spots_of = lock(these).get(collector).cloned().unwrap_or_default();
-            spots.extend(spots_of.into_iter().map(|(what, why)| format!("{what}: {why}")));
+            let named = spots_of.into_iter().filter(|(what, _)| *what != beyond(collector));
+            spots.extend(named.map(|(what, why)| format!("{what}: {why}")));
         }
-        let more = spots.len().saturating_sub(SHOWN_MAX);
+        let untold = lock(&self.shared.untold).get(collector).map_or(0, BTreeSet::len);
+        let more = spots.len().saturating_sub(SHOWN_MAX) + untold;
         spots.truncate(SHOWN_MAX);
         if more > 0 {
             spots.push(format!("and {more} more"));
@@ -93,13 +101,17 @@ impl Sight {
     /// # Errors
     /// When the log takes no events.
     pub(crate) async fn is_blind(&self, emitter: &Emitter, what: &str, why: &str) -> Result<(), EmitError> {
-        let (is_known, count) = {
-            let told = lock(&self.sights.shared.told);
-            told.get(self.collector).map_or((false, 0), |spots| (spots.contains_key(what), spots.len()))
-        };
-        if !is_known && count >= SPOTS_MAX {
-            return Ok(());
+        if self.is_told(what) || self.told() < SPOTS_MAX {
+            self.untold(|spots| spots.remove(what));
+            return self.is_blind_to(emitter, what, why).await;
         }
+        self.untold(|spots| spots.len() < UNTOLD_MAX && spots.insert(what.to_owned()));
+        let why = format!("{SPOTS_MAX} blind spots of it are told by name; rodent status counts what is beyond them");
+        self.is_blind_to(emitter, &beyond(self.collector), &why).await
+    }
+
+    async fn is_blind_to(&self, emitter: &Emitter, what: &str, why: &str) -> Result<(), EmitError> {
+        let is_known = self.is_told(what);
         if !is_known {
             tracing::warn!(collector = self.collector, what, why, "a collector cannot see a part of what it looks at");
             self.tell(emitter, Level::Warn, Operation::BlindSpot, what, why.to_owned()).await?;
@@ -113,9 +125,20 @@ impl Sight {
     /// # Errors
     /// As [`Sight::is_blind`].
     pub(crate) async fn sees(&self, emitter: &Emitter, what: &str) -> Result<(), EmitError> {
-        let was_blind =
-            lock(&self.sights.shared.told).get(self.collector).is_some_and(|spots| spots.contains_key(what));
-        if was_blind {
+        let is_all_told = self.untold(|spots| {
+            spots.remove(what);
+            spots.is_empty()
+        });
+        self.sees_again(emitter, what).await?;
+        // With a place free, whatever is beyond would be told by its name.
+        if is_all_told && self.told() < SPOTS_MAX {
+            self.sees_again(emitter, &beyond(self.collector)).await?;
+        }
+        Ok(())
+    }
+
+    async fn sees_again(&self, emitter: &Emitter, what: &str) -> Result<(), EmitError> {
+        if self.is_told(what) {
             tracing::info!(collector = self.collector, what, "a collector sees it again");
             self.tell(emitter, Level::Info, Operation::SeesAgain, what, String::new()).await?;
             self.note(|spots| spots.remove(what), true);
@@ -125,9 +148,24 @@ impl Sight {
 
     /// What it is blind to that begins so; without the beginning.
     pub(crate) fn blind_to(&self, prefix: &str) -> Vec<String> {
+        let mut spots: Vec<String> = self.untold(|spots| spots.iter().cloned().collect());
+        spots.extend(lock(&self.sights.shared.told).get(self.collector).into_iter().flat_map(BTreeMap::keys).cloned());
+        spots.iter().filter_map(|what| what.strip_prefix(prefix)).map(str::to_owned).collect()
+    }
+
+    fn is_told(&self, what: &str) -> bool {
+        lock(&self.sights.shared.told).get(self.collector).is_some_and(|spots| spots.contains_key(what))
+    }
+
+    /// How many are told by name.
+    fn told(&self) -> usize {
         let told = lock(&self.sights.shared.told);
-        let spots = told.get(self.collector).into_iter().flat_map(BTreeMap::keys);
-        spots.filter_map(|what| what.strip_prefix(prefix)).map(str::to_owned).collect()
+        told.get(self.collector)
+            .map_or(0, |spots| spots.len() - usize::from(spots.contains_key(&beyond(self.collector))))
+    }
+
+    fn untold<T>(&self, change: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
+        change(lock(&self.sights.shared.untold).entry(self.collector).or_default())
     }
 
     /// What it is not meant to see, for the status alone; an empty reason takes it back.
@@ -162,6 +200,65 @@ impl Sight {
     }
 }
 
+/// What a collector is blind to beyond the bound.
+fn beyond(collector: &str) -> String {
+    format!("all of {collector}")
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collectors::{
+        CollectError, Collector, Context, Run,
+        tests::{End, Machine, Told},
+    };
+
+    /// Is blind to so many things at first, sees them one after another, and ends.
+    struct Blinks(usize);
+
+    impl Collector for Blinks {
+        fn run(self: Box<Self>, context: Context) -> Run {
+            Box::pin(async move {
+                let name = |number: usize| format!("thing {number:03}");
+                for _ in 0..2 {
+                    for number in 0..self.0 {
+                        context.is_blind(&name(number), "dark").await?;
+                    }
+                }
+                assert!(context.sight.sights.line("toys").ends_with(&format!("and {} more", self.0 - SHOWN_MAX)));
+                assert_eq!(context.sight.blind_to("thing ").len(), self.0);
+                // One is over, and the first of those beyond takes its place.
+                context.sees(&name(0)).await?;
+                if self.0 > SPOTS_MAX {
+                    context.is_blind(&name(SPOTS_MAX), "dark").await?;
+                }
+                for number in 1..self.0 {
+                    context.sees(&name(number)).await?;
+                }
+                assert_eq!(context.sight.sights.line("toys"), "");
+                context.shutdown.cancelled().await;
+                Ok::<(), CollectError>(())
+            })
+        }
+    }
+
+    async fn told(count: usize, events: usize) -> Vec<String> {
+        let script = async |told: &mut Told| told.reaches(events).await;
+        Machine::new().run_this("toys", Box::new(Blinks(count)), End::Clean, script).await
+    }
+
+    #[tokio::test]
+    async fn beyond_the_bound_it_is_told_once_that_there_are_more_and_once_that_there_are_not() {
+        let beyond = |line: &&String| line.ends_with(" all of toys");
+        let at_the_bound = told(SPOTS_MAX, 2 * SPOTS_MAX).await;
+        assert_eq!(at_the_bound.iter().filter(beyond).count(), 0, "{at_the_bound:?}");
+        let above = told(SPOTS_MAX + 3, 2 * SPOTS_MAX + 4).await;
+        let lines: Vec<_> = above.iter().filter(beyond).map(String::as_str).collect();
+        assert_eq!(lines, ["warn system.host.blind_spot all of toys", "info system.host.sees_again all of toys"]);
+        assert!(above.contains(&format!("warn system.host.blind_spot thing {SPOTS_MAX:03}")), "{above:?}");
+    }
 }
