@@ -27,7 +27,26 @@ pub(super) fn counted(names: Vec<String>, noun: &str) -> String {
     if count == 0 { format!("no {noun}s") } else { format!("{count} {noun}{plural}: {names}") }
 }
 
+/// Why those beyond the bound of what is followed are not, and what to do; `None` where there are none. `are` says what they do
+/// (`mounted`), `key` which setting leaves some out.
+pub(super) fn beyond(count: usize, most: usize, are: &str, key: &str) -> Option<String> {
+    let why = || format!("more than {most} are {are}, {count} are not followed; leave some out: collectors.{key}");
+    (count > 0).then(why)
+}
+
 /// A size as the wire has it.
 pub(super) fn bytes(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_beyond_a_bound_is_told_with_what_to_do() {
+        let why = "more than 4096 are mounted, 3 are not followed; leave some out: collectors.storage.mounts.exclude";
+        assert_eq!(beyond(3, 4096, "mounted", "storage.mounts.exclude").as_deref(), Some(why));
+        assert_eq!(beyond(0, 4096, "mounted", "storage.mounts.exclude"), None);
+    }
 }

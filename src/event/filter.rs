@@ -195,7 +195,9 @@ impl Group {
         }
         let of_kind =
             |kind: &Kind| self.takes_kind(kind.as_str()) && meets(&|condition| condition.holds_for_kind(kind));
-        if !self.patterns.iter().any(is_beyond_the_schema) && !catalogue.kinds().iter().any(of_kind) {
+        let is_beyond = self.patterns.iter().any(is_beyond_the_schema)
+            || self.conditions.iter().any(|(condition, _)| condition.is_beyond_the_schema());
+        if !is_beyond && !catalogue.kinds().iter().any(of_kind) {
             return Err(FilterError::new("no kind meets what is asked of it; write `or` between alternatives"));
         }
         if self.patterns.is_empty() || self.patterns.iter().any(is_beyond_the_schema) {

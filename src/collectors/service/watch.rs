@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     backoff::{Backoff, random},
-    collectors::{CollectError, Context, finding::Finding},
+    collectors::{CollectError, Context, finding::Finding, listing},
     host::{
         clock::Clock,
         systemd_bus::{BusError, Properties, Signal, SystemdBus, Unit},
@@ -166,14 +166,8 @@ impl Watch {
     /// Lists all services and compares them with what is known.
     async fn list(&mut self, bus: &mut SystemdBus) -> Result<(), Ended> {
         let listing = Listing::of(bus, &self.settings, &self.known).await?;
-        let is_beyond = (listing.beyond > 0).then(|| {
-            let beyond = listing.beyond;
-            format!(
-                "more than {UNITS_MAX} are loaded, {beyond} are not followed; \
-                 leave some out: collectors.service.exclude"
-            )
-        });
-        self.context.note(BEYOND, is_beyond).await?;
+        let why = listing::beyond(listing.beyond, UNITS_MAX, "loaded", "service.exclude");
+        self.context.note(BEYOND, why).await?;
         self.listed = true;
         let mut told = HashSet::new();
         if self.since == Since::Now {

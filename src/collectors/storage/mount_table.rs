@@ -10,7 +10,7 @@ use super::{
     mounts::{self, MOUNTS_MAX, Mounts},
 };
 use crate::{
-    collectors::{CollectError, Context, driver::Domain, finding::Finding, listing::counted},
+    collectors::{CollectError, Context, driver::Domain, finding::Finding, listing},
     host::mount_watch::{MOUNT_TABLE, MountWatch},
 };
 
@@ -65,13 +65,8 @@ impl Domain for MountTable {
         let table = context.host.look(|host| host.read(MOUNT_TABLE)).await;
         let table = table.map_err(|error| CollectError::failed(format!("read {MOUNT_TABLE}"), error))?;
         let (after, beyond) = mounts::bounded(mounts::parse(&table, &self.rule), before);
-        let is_beyond = (beyond > 0).then(|| {
-            format!(
-                "more than {MOUNTS_MAX} are mounted, {beyond} are not followed; \
-                 leave some out: collectors.storage.mounts.exclude"
-            )
-        });
-        context.note(BEYOND, is_beyond).await?;
+        let why = listing::beyond(beyond, MOUNTS_MAX, "mounted", "storage.mounts.exclude");
+        context.note(BEYOND, why).await?;
         if let Some(before) = before {
             let come = after.keys().filter(|place| !before.contains_key(place));
             self.spaces = self.gauge.measure(context, come).await?;
@@ -86,7 +81,7 @@ impl Domain for MountTable {
     fn inventory(&self, known: &Mounts) -> String {
         let mut mountpoints: Vec<_> = known.keys().map(|place| place.mountpoint.clone()).collect();
         mountpoints.dedup();
-        counted(mountpoints, "file system")
+        listing::counted(mountpoints, "file system")
     }
 
     fn knows(&mut self, known: &Mounts) {

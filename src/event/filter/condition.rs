@@ -130,10 +130,8 @@ impl Condition {
     pub(super) fn holds(&self, event: &EventView) -> bool {
         let matches = |text: &str| self.comparison.matches(&self.value, text);
         let is = match &self.subject {
-            Subject::Level(level) => self.comparison.accepts(event.level().cmp(level)),
-            Subject::Category => matches(event.kind().category()),
-            Subject::Kind if self.comparison == Comparison::Contains => matches(event.kind().as_str()),
-            Subject::Kind => self.value.matches_at_dots(event.kind().as_str()),
+            Subject::Level(_) => return self.holds_for_level(event.level()) == Some(true),
+            Subject::Category | Subject::Kind => return self.holds_for_kind(&event.kind()) == Some(true),
             Subject::Source => matches(event.source()),
             Subject::Id => matches(event.id()),
             Subject::Text => matches(&event.sentence()),
@@ -145,23 +143,28 @@ impl Condition {
         is != (self.comparison == Comparison::NotEqual)
     }
 
-    /// Whether an event of this level can meet it; `None` when it does not ask for the level.
+    /// Whether an event of this level meets it; `None` when it does not ask for the level.
     pub(super) fn holds_for_level(&self, level: Level) -> Option<bool> {
         let Subject::Level(wanted) = &self.subject else { return None };
         Some(self.comparison.accepts(level.cmp(wanted)) != (self.comparison == Comparison::NotEqual))
     }
 
-    /// Whether an event of this kind can meet it; `None` when it does not ask for the kind.
+    /// Whether an event of this kind meets it; `None` when it does not ask for the kind.
     pub(super) fn holds_for_kind(&self, kind: &Kind) -> Option<bool> {
         let is = match &self.subject {
             Subject::Category => self.comparison.matches(&self.value, kind.category()),
             Subject::Kind if self.comparison == Comparison::Contains => {
                 self.comparison.matches(&self.value, kind.as_str())
             }
-            Subject::Kind => self.value.matches_at_dots(kind.as_str()) || super::is_beyond_the_schema(&self.value),
+            Subject::Kind => self.value.matches_at_dots(kind.as_str()),
             _ => return None,
         };
         Some(is != (self.comparison == Comparison::NotEqual))
+    }
+
+    /// Whether it asks for a kind that this version may have no name for.
+    pub(super) fn is_beyond_the_schema(&self) -> bool {
+        matches!(self.subject, Subject::Kind) && super::is_beyond_the_schema(&self.value)
     }
 
     /// The field of a payload that it asks for.

@@ -274,6 +274,8 @@ fn a_part_of_a_text_is_found_whatever_its_case_also_in_the_sentence() {
 #[test]
 fn a_kind_beyond_the_schema_can_be_asked_for() {
     let unknown = StoragePoolPayload { operation: 9_107, ..Default::default() };
-    assert!(takes("storage.pool.op_9107", &event(EventLevel::Info, unknown)));
+    let unknown = event(EventLevel::Info, unknown);
+    assert!(takes("storage.pool.op_9107", &unknown) && takes("kind=storage.pool.op_9107", &unknown));
+    assert!(!takes("kind!=storage.pool.op_9107", &unknown), "which is a filter, and not one that nothing meets");
     assert!(Filter::parse(&["event_20*", "storage.event_102", "unknown"]).is_ok());
 }
