@@ -1,4 +1,8 @@
 //! The look at systemd: connect, list, compare, follow; and all of it again when the bus has gone.
+//!
+//! It has a loop of its own and is no domain of `collectors::driver`: that one compares looks, and what came between two of them
+//! would be one change. Here each signal is told by itself and in systemd's order, so a service that fails and is started again
+//! within a moment is a failure and a start; and what is known of services is of the boot that it was seen in.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
