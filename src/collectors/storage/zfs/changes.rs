@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
     scan::{Scan, Step, Work},
@@ -140,6 +140,8 @@ impl PoolView<'_> {
     }
 
     fn changes(&self, before: &Pool, findings: &mut Vec<Finding>) {
+        let renamed = before.under_the_names_of(self.pool);
+        let before = renamed.as_ref().unwrap_or(before);
         findings.extend(self.condition_change(before));
         self.disk_changes(before, findings);
         findings.extend(self.error_change(before));
@@ -305,12 +307,43 @@ impl PoolView<'_> {
     }
 }
 
+/// Whether it is a name that the kernel deals anew at each boot, `/dev/sda1`; or the number that stands for one.
+fn is_dealt_anew(device: &str) -> bool {
+    match device.strip_prefix("/dev/") {
+        Some(name) => !name.contains('/'),
+        None => device.bytes().all(|byte| byte.is_ascii_digit()),
+    }
+}
+
 /// `ata-WDC_WD40EFRX-1-part1` of `/dev/disk/by-id/…`.
 fn short_name(device: &str) -> &str {
     device.rsplit('/').next().unwrap_or_default()
 }
 
 impl Pool {
+    /// The same disks under the names that they have now, where only names have moved: the kernel deals its letters anew at each
+    /// boot. Each stands in the row that it had, and none has been rebuilt, as one that took another's place would have been.
+    fn under_the_names_of(&self, now: &Pool) -> Option<Pool> {
+        let by_row = |pool: &Pool| -> BTreeMap<usize, (String, Class)> {
+            pool.disks.iter().map(|(device, disk)| (disk.row, (device.clone(), disk.class))).collect()
+        };
+        let (were, are) = (by_row(self), by_row(now));
+        let same_tree = were.len() == self.disks.len()
+            && self.layout == now.layout
+            && were.iter().map(|(row, (_, class))| (row, class)).eq(are.iter().map(|(row, (_, class))| (row, class)))
+            && self.scans.get(&Work::Resilver) == now.scans.get(&Work::Resilver);
+        let mut moved = were.values().zip(are.values()).filter(|((was, _), (is, _))| was != is).peekable();
+        if !same_tree || moved.peek().is_none() {
+            return None;
+        }
+        if !moved.all(|((was, _), (is, _))| is_dealt_anew(was) && is_dealt_anew(is)) {
+            return None;
+        }
+        let name = |disk: &Disk| are.get(&disk.row).map(|(device, _)| device.clone());
+        let disks = self.disks.values().filter_map(|disk| Some((name(disk)?, disk.clone()))).collect();
+        Some(Pool { disks, ..self.clone() })
+    }
+
     fn has_errors(&self) -> bool {
         self.errors_told > 0 || self.data_errors.is_some_and(|lost| lost > 0)
     }

@@ -37,6 +37,9 @@ pub(in crate::collectors::storage) struct Pool {
 /// A device at the end of the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::collectors::storage) struct Disk {
+    /// Its row in the tree, which it keeps whatever it is called; 0 in memories of older agents.
+    #[serde(default)]
+    pub(super) row: usize,
     pub(super) class: Class,
     pub(super) state: String,
     pub(super) errors: Errors,
@@ -106,16 +109,20 @@ impl Pool {
     fn read_config(&mut self, lines: &[&str]) {
         let vdevs = vdev::parse(lines.iter().copied());
         self.layout = vdev::layout(&vdevs);
-        for vdev in vdevs.iter().filter(|vdev| !vdev.is_group()) {
+        for (row, vdev) in vdevs.iter().enumerate().filter(|(_, vdev)| !vdev.is_group()) {
             let disk = Disk {
+                row,
                 class: vdev.class,
                 state: vdev.state.clone(),
                 errors: vdev.errors,
                 note: vdev.note.clone(),
                 trim: vdev.trim(),
             };
+            // What a missing device was called may be the name of another one by now.
+            let is_taken = vdev.device() != vdev.name && vdevs.iter().any(|other| other.name == vdev.device());
+            let device = if is_taken { &vdev.name } else { vdev.device() };
             // A spare in use stands in the tree and once more among the spares.
-            self.disks.entry(vdev.device().to_owned()).or_insert(disk);
+            self.disks.entry(device.to_owned()).or_insert(disk);
         }
     }
 }

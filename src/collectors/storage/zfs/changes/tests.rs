@@ -312,3 +312,50 @@ proptest! {
         prop_assert_eq!(diff(&pools, &again), vec![]);
     }
 }
+
+/// A mirror with a scrub or a resilver and with rows of its tree.
+fn tank(scan: &str, rows: &[&str]) -> String {
+    let rows: String = rows.iter().map(|row| format!("\t    {row} 0 0 0\n")).collect();
+    format!(
+        "  pool: tank\n state: ONLINE\n  scan: {scan}\nconfig:\n\n\tNAME STATE READ WRITE CKSUM\n\ttank ONLINE 0 0 0\n\t  \
+         mirror-0 ONLINE 0 0 0\n{rows}\nerrors: No known data errors\n"
+    )
+}
+
+const SCRUBBED: &str = "scrub repaired 0B in 00:00:01 with 0 errors on Sun Nov  8 00:24:02 2026";
+const REBUILT: &str = "resilvered 99.2M in 00:00:16 with 0 errors on Sat Nov 21 13:04:51 2026";
+
+#[test]
+fn letters_that_move_at_a_boot_tell_nothing_and_each_disk_keeps_its_history() {
+    let before = tank(SCRUBBED, &["/dev/sda1 ONLINE", "/dev/sdb1 FAULTED"]);
+    let nothing = [""; 0];
+    for after in [["/dev/sdb1 ONLINE", "/dev/sdc1 FAULTED"], ["/dev/sdb1 ONLINE", "/dev/sda1 FAULTED"]] {
+        assert_eq!(told(&[&before, &tank(SCRUBBED, &after)])[1], nothing, "{after:?}");
+    }
+    let healed = tank(SCRUBBED, &["/dev/sdb1 ONLINE", "/dev/sdc1 ONLINE"]);
+    assert_eq!(told(&[&before, &healed])[1], ["info storage.pool.online tank", "info storage.disk.state_changed sdc1"]);
+    let lasting = tank(SCRUBBED, &["/dev/disk/by-id/wwn-1 ONLINE", "/dev/disk/by-id/wwn-2 ONLINE"]);
+    let other = tank(SCRUBBED, &["/dev/disk/by-id/wwn-1 ONLINE", "/dev/disk/by-id/wwn-3 ONLINE"]);
+    assert_eq!(
+        told(&[&lasting, &other])[1],
+        ["info storage.disk.removed_from_pool wwn-2", "info storage.disk.added_to_pool wwn-3"]
+    );
+}
+
+#[test]
+fn a_disk_that_was_rebuilt_in_the_place_of_another_is_another() {
+    let before = tank(SCRUBBED, &["/dev/sda1 ONLINE", "/dev/sdb1 ONLINE"]);
+    let after = tank(REBUILT, &["/dev/sda1 ONLINE", "/dev/sdc1 ONLINE"]);
+    let told = told(&[&before, &after]).remove(1);
+    assert!(told.contains(&"info storage.disk.removed_from_pool sdb1".to_owned()), "{told:?}");
+    assert!(told.contains(&"info storage.disk.added_to_pool sdc1".to_owned()), "{told:?}");
+}
+
+#[test]
+fn a_missing_disk_is_not_hidden_by_one_that_has_its_name_now() {
+    let before = tank(SCRUBBED, &["/dev/sda1 ONLINE", "/dev/sdb1 ONLINE"]);
+    let missing = "8675309 UNAVAIL 0 0 0 was /dev/sdb1";
+    let after = tank(SCRUBBED, &["/dev/sdb1 ONLINE", missing]).replace("was /dev/sdb1 0 0 0", "was /dev/sdb1");
+    let told = told(&[&before, &after]).remove(1);
+    assert_eq!(told, ["error storage.pool.degraded tank", "error storage.disk.state_changed 8675309"]);
+}
