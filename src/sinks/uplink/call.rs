@@ -16,14 +16,16 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::{
     Code, Status, Streaming,
     codec::BufferSettings,
-    codegen::http::{HeaderMap, Request, Response, StatusCode, header},
+    codegen::http::{HeaderMap, Request, Response, header},
     metadata::{Ascii, MetadataValue},
-    transport::Channel,
 };
 use tonic_prost::ProstDecoder;
 use tower::{Service as _, ServiceExt as _};
 
-use super::compression::{Compression, Message};
+use super::{
+    compression::{Compression, Message},
+    way::Way,
+};
 use crate::schema::wire::EventBatchResponse;
 
 const METHOD: &str = "/rodent.RodentService/SendEvents";
@@ -43,8 +45,8 @@ pub(super) struct Answered {
 }
 
 /// Sends a message and waits for the answer, for however long: the deadline is the caller's.
-pub(super) async fn send_events(channel: Channel, token: &MetadataValue<Ascii>, message: Message) -> Answered {
-    let response = match exchange(channel, token, message).await {
+pub(super) async fn send_events(way: Way, token: &MetadataValue<Ascii>, message: Message) -> Answered {
+    let response = match exchange(way, token, message).await {
         Ok(response) => response,
         Err(status) => return Answered { outcome: Err(status), accepts: None },
     };
@@ -53,13 +55,13 @@ pub(super) async fn send_events(channel: Channel, token: &MetadataValue<Ascii>, 
 }
 
 async fn exchange(
-    mut channel: Channel,
+    mut way: Way,
     token: &MetadataValue<Ascii>,
     message: Message,
 ) -> Result<Response<tonic::body::Body>, Status> {
     let request = request(token, message)?;
     let failed = |error| Status::from_error(Box::new(error));
-    channel.ready().await.map_err(failed)?.call(request).await.map_err(failed)
+    way.ready().await.map_err(failed)?.call(request).await.map_err(failed)
 }
 
 fn request(token: &MetadataValue<Ascii>, message: Message) -> Result<Request<tonic::body::Body>, Status> {
@@ -97,32 +99,12 @@ async fn read(response: Response<tonic::body::Body>) -> Result<EventBatchRespons
     if let Some(status) = Status::from_header_map(&head.headers).filter(|status| status.code() != Code::Ok) {
         return Err(status);
     }
-    if head.status != StatusCode::OK {
-        return Err(from_http(head.status));
-    }
     let decoder: ProstDecoder<EventBatchResponse> = ProstDecoder::new(BufferSettings::default());
     let mut answers = Streaming::new_response(decoder, body, head.status, None, Some(ANSWER_BYTES_MAX));
     let answer = answers.message().await?;
     // What decides is the status behind the message.
     answers.trailers().await?;
     answer.ok_or_else(|| Status::internal("the controller answered without a message"))
-}
-
-/// What something between us and the controller says that does not speak gRPC. Source: the gRPC protocol's table of HTTP
-/// codes, and 413 for a request that is too large.
-fn from_http(status: StatusCode) -> Status {
-    let code = match status {
-        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
-        StatusCode::FORBIDDEN => Code::PermissionDenied,
-        StatusCode::NOT_FOUND => Code::Unimplemented,
-        StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
-        StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => Code::Unavailable,
-        _ => Code::Unknown,
-    };
-    Status::new(code, format!("something on the way to the controller answers with HTTP {status}"))
 }
 
 /// Bytes that are there already, one piece after the other.

@@ -15,7 +15,7 @@ use tonic::{
     Code, Request, Status,
     codegen::http::Uri,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+    transport::Endpoint,
 };
 
 pub(super) use super::tls::ConnectError;
@@ -28,6 +28,7 @@ use super::{
     refusal::Refusal,
     stream::Stream,
     tls,
+    way::Way,
 };
 use crate::{
     backoff::random,
@@ -42,7 +43,7 @@ const RECONNECT_SPREAD_MAX: Duration = Duration::from_secs(10);
 
 /// An open connection.
 pub(super) struct Connection {
-    channel: Channel,
+    way: Way,
     /// How long the controller may take to answer a call. Beyond it the attempt counts as failed; a batch that arrived all
     /// the same is recognised by its sequences when it comes again. Not the channel's: the control stream has no end.
     pub(super) call_timeout: Duration,
@@ -121,7 +122,7 @@ impl Connection {
         let channel = endpoint.connect_with_connector(once(stream)).await.map_err(reach)?;
         let security = tls.map(Security::of);
         Ok(Connection {
-            channel,
+            way: Way(channel),
             call_timeout: patience.call_timeout,
             refusal,
             security,
@@ -130,8 +131,8 @@ impl Connection {
     }
 
     /// The way to the controller, for calls of one's own. A copy keeps the connection.
-    pub(super) fn channel(&self) -> Channel {
-        self.channel.clone()
+    pub(super) fn way(&self) -> Way {
+        self.way.clone()
     }
 
     /// Whether calls are to go over a new connection, because what it was secured with has changed or is to be renewed.
@@ -167,7 +168,7 @@ impl Connection {
         token: &MetadataValue<Ascii>,
         system_info: SystemInfo,
     ) -> Result<(Option<RegisterResponse>, Option<Compression>), Status> {
-        let mut client = RodentServiceClient::new(self.channel()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        let mut client = RodentServiceClient::new(self.way()).max_decoding_message_size(ANSWER_BYTES_MAX);
         let request = with_token(RegisterRequest { system_info: Some(system_info) }, token);
         let registering = tokio::time::timeout(self.call_timeout, client.register(request)).await;
         match registering.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time"))) {

@@ -16,11 +16,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Status, Streaming, transport::Channel};
+use tonic::{Code, Request, Status, Streaming};
 
 pub use self::reply::Refusal;
 use self::{pace::Pace, reply::Asked};
-use super::{credentials::Credentials, failure::describe_status};
+use super::{credentials::Credentials, failure::describe_status, way::Way};
 use crate::{
     backoff::{Backoff, random},
     consumers::BACKOFF,
@@ -69,7 +69,7 @@ pub struct Order {
 
 /// A registered connection.
 #[derive(Clone)]
-pub(super) struct Line(pub(super) Channel);
+pub(super) struct Line(pub(super) Way);
 
 /// The task.
 pub struct Control {
@@ -122,11 +122,11 @@ impl Control {
     }
 
     /// Until there is another connection.
-    async fn keep_open_on(&mut self, Line(channel): Line, told: &mut bool) {
+    async fn keep_open_on(&mut self, Line(way): Line, told: &mut bool) {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         loop {
             let opened = tokio::time::Instant::now();
-            match self.stream(channel.clone()).await {
+            match self.stream(way.clone()).await {
                 End::Replaced => return,
                 End::Unknown => {
                     let _ = self.lines.changed().await;
@@ -155,19 +155,19 @@ impl Control {
     }
 
     /// One stream, from its opening to its end.
-    async fn stream(&mut self, channel: Channel) -> End {
+    async fn stream(&mut self, way: Way) -> End {
         let (answers, outgoing) = mpsc::channel(ANSWERS_MAX);
         let mut lines = self.lines.clone();
         tokio::select! {
             // The new connection, or none any more.
             _ = lines.changed() => End::Replaced,
-            end = self.converse(channel, answers, ReceiverStream::new(outgoing)) => end,
+            end = self.converse(way, answers, ReceiverStream::new(outgoing)) => end,
         }
     }
 
     async fn converse(
         &mut self,
-        channel: Channel,
+        way: Way,
         answers: mpsc::Sender<RodentRequest>,
         outgoing: ReceiverStream<RodentRequest>,
     ) -> End {
@@ -177,7 +177,7 @@ impl Control {
         };
         let mut request = Request::new(outgoing);
         request.metadata_mut().insert("authorization", proof.token.header);
-        let mut client = RodentServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let mut client = RodentServiceClient::new(way).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let opened = client.connect(request).await;
         let ended = match opened {
             Ok(response) => self.listen(response.into_inner(), &answers).await,

@@ -69,13 +69,13 @@ impl Link {
         message: Message,
         token: MetadataValue<Ascii>,
     ) -> impl Future<Output = Done> + Send + 'static {
-        let (channel, link, call_timeout) = (self.connection.channel(), self.number, self.connection.call_timeout);
+        let (way, link, call_timeout) = (self.connection.way(), self.number, self.connection.call_timeout);
         let compression = message.compression;
         self.in_flight += 1;
         async move {
             let started = Instant::now();
             let no_answer = |status| Answered { outcome: Err(status), accepts: None };
-            let sending = guarded(send_events(channel, &token, message));
+            let sending = guarded(send_events(way, &token, message));
             let Answered { outcome, accepts } = match tokio::time::timeout(call_timeout, sending).await {
                 Ok(answered) => answered.unwrap_or_else(no_answer),
                 Err(_) => no_answer(Status::deadline_exceeded("no answer in time")),

@@ -23,6 +23,7 @@ mod state;
 mod stream;
 mod tls;
 mod token;
+mod way;
 mod window;
 
 use std::{path::PathBuf, sync::Arc};
@@ -125,7 +126,7 @@ impl Uplink {
         pulse.beat();
         let (connection, accepts) = connected?;
         self.links += 1;
-        self.line.send_replace(Some(Line(connection.channel())));
+        self.line.send_replace(Some(Line(connection.way())));
         self.link = Some(Link::new(connection, self.links, accepts.unwrap_or_default().max(self.compression)));
         Ok(())
     }

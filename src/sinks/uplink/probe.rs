@@ -163,7 +163,7 @@ async fn ask(connection: &Connection, settings: &Settings) -> Step<Answered> {
         Ok(Err(error)) => return Ok(no_token(words(&error))),
         Err(error) => return Ok(no_token(words(&error))),
     };
-    let mut client = RodentServiceClient::new(connection.channel());
+    let mut client = RodentServiceClient::new(connection.way());
     let mut request = Request::new(EventBatch::default());
     request.metadata_mut().insert("authorization", token);
     let begun = Instant::now();
