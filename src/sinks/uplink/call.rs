@@ -42,16 +42,18 @@ pub(super) struct Answered {
     pub(super) outcome: Result<EventBatchResponse, Status>,
     /// The best compression that the peer says it accepts, if it says so.
     pub(super) accepts: Option<Compression>,
+    /// Whether nothing came back at all: the connection ended before.
+    pub(super) is_unanswered: bool,
 }
 
 /// Sends a message and waits for the answer, for however long: the deadline is the caller's.
 pub(super) async fn send_events(way: Way, token: &MetadataValue<Ascii>, message: Message) -> Answered {
     let response = match exchange(way, token, message).await {
         Ok(response) => response,
-        Err(status) => return Answered { outcome: Err(status), accepts: None },
+        Err(status) => return Answered { outcome: Err(status), accepts: None, is_unanswered: true },
     };
     let accepts = accepted(response.headers());
-    Answered { outcome: read(response).await, accepts }
+    Answered { outcome: read(response).await, accepts, is_unanswered: false }
 }
 
 async fn exchange(

@@ -20,7 +20,7 @@ use tonic::{Code, Request, Status, Streaming};
 
 pub use self::reply::Refusal;
 use self::{pace::Pace, reply::Asked};
-use super::{credentials::Credentials, failure::describe_status, way::Way};
+use super::{credentials::Credentials, failure::describe_status, link::Fate, way::Way};
 use crate::{
     backoff::{Backoff, random},
     consumers::BACKOFF,
@@ -69,7 +69,10 @@ pub struct Order {
 
 /// A registered connection.
 #[derive(Clone)]
-pub(super) struct Line(pub(super) Way);
+pub(super) struct Line {
+    pub(super) way: Way,
+    pub(super) fate: Fate,
+}
 
 /// The task.
 pub struct Control {
@@ -122,7 +125,7 @@ impl Control {
     }
 
     /// Until there is another connection.
-    async fn keep_open_on(&mut self, Line(way): Line, told: &mut bool) {
+    async fn keep_open_on(&mut self, Line { way, fate }: Line, told: &mut bool) {
         let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         loop {
             let opened = tokio::time::Instant::now();
@@ -133,6 +136,8 @@ impl Control {
                     return;
                 }
                 End::Broken(status) => {
+                    // The uplink makes another connection, also when there is nothing to send.
+                    fate.note(&status);
                     if !std::mem::replace(told, true) {
                         let error = describe_status(&status);
                         tracing::debug!(

@@ -1,6 +1,13 @@
 //! A connection that is in use: what has been learnt of the controller on it, and the calls that are on their way.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
@@ -18,6 +25,45 @@ use super::{
 };
 use crate::{consumers::Then, schema::wire::EventBatchResponse};
 
+/// What becomes of a connection, as whoever uses it finds out. Cheap to copy.
+#[derive(Clone, Default)]
+pub(super) struct Fate {
+    inner: Arc<FateInner>,
+}
+
+#[derive(Default)]
+struct FateInner {
+    has_ended: AtomicBool,
+    has_pinged_too_often: AtomicBool,
+}
+
+impl Fate {
+    /// A call over the connection came to this.
+    pub(super) fn note(&self, status: &Status) {
+        let causes = std::iter::successors(std::error::Error::source(status), |cause| cause.source());
+        for cause in causes {
+            if cause.is::<tonic::transport::Error>() {
+                self.inner.has_ended.store(true, Ordering::Relaxed);
+            }
+            let reason = cause.downcast_ref::<h2::Error>().and_then(h2::Error::reason);
+            if reason == Some(h2::Reason::ENHANCE_YOUR_CALM) {
+                self.inner.has_ended.store(true, Ordering::Relaxed);
+                self.inner.has_pinged_too_often.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether no call can be made over it any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.inner.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// Whether the other side ended it for the pings (gRFC A8), which come less often then.
+    pub(super) fn has_pinged_too_often(&self) -> bool {
+        self.inner.has_pinged_too_often.load(Ordering::Relaxed)
+    }
+}
+
 /// A registered connection.
 pub(super) struct Link {
     pub(super) connection: Connection,
@@ -28,6 +74,7 @@ pub(super) struct Link {
     pub(super) compression: Compression,
     /// What its last answer to a batch said that it understands beyond the contract; 0 for nothing.
     pub(super) dialect: u32,
+    pub(super) fate: Fate,
     /// Calls that are on their way over it.
     in_flight: usize,
     has_delivered: bool,
@@ -47,6 +94,7 @@ pub struct Done {
     pub(super) compression: Compression,
     pub(super) latency: Duration,
     pub(super) accepts: Option<Compression>,
+    pub(super) is_unanswered: bool,
 }
 
 impl Link {
@@ -58,6 +106,7 @@ impl Link {
             window: Window::default(),
             compression,
             dialect: 0,
+            fate: Fate::default(),
             in_flight: 0,
             has_delivered: false,
         }
@@ -74,13 +123,13 @@ impl Link {
         self.in_flight += 1;
         async move {
             let started = Instant::now();
-            let no_answer = |status| Answered { outcome: Err(status), accepts: None };
+            let no_answer = |status| Answered { outcome: Err(status), accepts: None, is_unanswered: false };
             let sending = guarded(send_events(way, &token, message));
-            let Answered { outcome, accepts } = match tokio::time::timeout(call_timeout, sending).await {
+            let Answered { outcome, accepts, is_unanswered } = match tokio::time::timeout(call_timeout, sending).await {
                 Ok(answered) => answered.unwrap_or_else(no_answer),
                 Err(_) => no_answer(Status::deadline_exceeded("no answer in time")),
             };
-            Done { outcome, link, compression, latency: started.elapsed(), accepts }
+            Done { outcome, link, compression, latency: started.elapsed(), accepts, is_unanswered }
         }
     }
 }
@@ -108,6 +157,12 @@ impl Link {
 }
 
 impl Link {
+    /// Whether it has ended as connections do, at their age or when what is between restarts, and another one will do: it was
+    /// good, and then did not answer at all.
+    pub(super) fn has_ended(&self, done: &Done) -> bool {
+        self.has_delivered && done.is_unanswered
+    }
+
     /// What to begin the next connection with, when a compressed message was the first that came over this one and was
     /// answered as by a server that stumbles over an encoding instead of naming it.
     pub(super) fn doubted(&self, done: &Done) -> Option<Compression> {
@@ -126,7 +181,8 @@ impl Done {
     /// It could not even begin.
     pub(super) fn never(status: Status) -> Done {
         let compression = Compression::Off;
-        Done { outcome: Err(status), link: 0, compression, latency: Duration::ZERO, accepts: None }
+        let (link, latency, accepts, is_unanswered) = (0, Duration::ZERO, None, false);
+        Done { outcome: Err(status), link, compression, latency, accepts, is_unanswered }
     }
 
     /// Whether the connection itself is in doubt, so that the next attempt makes a new one.

@@ -26,7 +26,7 @@ mod token;
 mod way;
 mod window;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 use tonic::{
@@ -58,6 +58,9 @@ use crate::{
     telemetry::{ErrorChain, message},
 };
 
+/// However often the other side objects to pings, they come at least so often.
+const KEEPALIVE_MAX: Duration = Duration::from_secs(3600);
+
 /// The sink.
 pub struct Uplink {
     settings: Settings,
@@ -70,6 +73,8 @@ pub struct Uplink {
     /// The last registered connection, for the control stream.
     line: watch::Sender<Option<Line>>,
     links: u64,
+    /// The last connection that was good and has ended: what was on its way over it goes again at once.
+    ended: Option<u64>,
     patience: Patience,
     /// What the next connection begins with, unless the controller says better; the best after anything was delivered.
     compression: Compression,
@@ -87,6 +92,7 @@ impl Uplink {
             link: None,
             line: watch::Sender::new(None),
             links: 0,
+            ended: None,
             patience: Patience::default(),
             compression: Compression::default(),
         }
@@ -118,7 +124,9 @@ impl Uplink {
 
     /// A registered connection that was made with the certificates that are now in force.
     async fn keep_connected(&mut self, proof: &Proof, pulse: &Pulse) -> Result<(), Failure> {
-        if self.link.as_ref().is_some_and(|link| !link.connection.is_outdated(proof)) {
+        self.heed_pings();
+        let is_good = |link: &Link| !link.connection.is_outdated(proof) && !link.fate.has_ended();
+        if self.link.as_ref().is_some_and(is_good) {
             return Ok(());
         }
         self.link = None;
@@ -126,9 +134,20 @@ impl Uplink {
         pulse.beat();
         let (connection, accepts) = connected?;
         self.links += 1;
-        self.line.send_replace(Some(Line(connection.way())));
-        self.link = Some(Link::new(connection, self.links, accepts.unwrap_or_default().max(self.compression)));
+        let way = connection.way();
+        let link = Link::new(connection, self.links, accepts.unwrap_or_default().max(self.compression));
+        self.line.send_replace(Some(Line { way, fate: link.fate.clone() }));
+        self.link = Some(link);
         Ok(())
+    }
+
+    /// Pings half as often when the other side has ended the connection for them.
+    fn heed_pings(&mut self) {
+        if self.link.as_ref().is_some_and(|link| link.fate.has_pinged_too_often()) {
+            self.patience.keepalive = (self.patience.keepalive * 2).min(KEEPALIVE_MAX);
+            let keepalive = humantime::format_duration(self.patience.keepalive).to_string();
+            tracing::info!(controller = self.settings.address, keepalive, "the controller wants fewer pings");
+        }
     }
 
     /// A new connection on which the node has registered, and how the controller wants its batches, if it says.
@@ -209,7 +228,7 @@ impl Sink for Uplink {
 
     fn judge(&mut self, events: u64, strained: u32, done: Done) -> Verdict {
         let answer = classify(&done.outcome, done.asked(events, strained));
-        let mut refusal = None;
+        let (mut refusal, mut has_ended) = (None, self.ended == Some(done.link) && done.is_unanswered);
         if let Some(link) = self.link.as_mut().filter(|link| link.number == done.link) {
             if let Some(plainer) = link.doubted(&done) {
                 self.compression = plainer;
@@ -218,6 +237,12 @@ impl Sink for Uplink {
             self.state.speaks(link);
             if done.is_broken() {
                 refusal = link.connection.refusal();
+                if let Err(status) = &done.outcome {
+                    link.fate.note(status);
+                }
+                has_ended = link.has_ended(&done) && refusal.is_none();
+                self.ended = has_ended.then_some(done.link);
+                self.heed_pings();
                 self.link = None;
             }
         }
@@ -226,6 +251,8 @@ impl Sink for Uplink {
                 self.compression = Compression::default();
                 Ok(after)
             }
+            // Another connection will do, and if not, that is told.
+            Err(_) if has_ended => Err(failure("", Then::Again, &done.outcome, None)),
             Err(then) => Err(failure("", then, &done.outcome, refusal)),
         }
     }
