@@ -9,7 +9,10 @@ use std::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{config::CollectorSettings, supervisor::Supervisor};
+use super::{
+    config::CollectorSettings,
+    supervisor::{Part, Phase, Supervisor, contained},
+};
 use crate::{
     backoff::{Backoff, random},
     collectors::{CollectError, Context, Sights},
@@ -57,7 +60,6 @@ struct State {
 pub(super) struct Surroundings {
     pub(super) emitter: Emitter,
     pub(super) host: Host,
-    pub(super) shutdown: CancellationToken,
     pub(super) keeper: MemoryKeeper,
     pub(super) supervisor: Supervisor,
 }
@@ -73,7 +75,7 @@ pub(super) struct Collectors {
 struct Running {
     name: &'static str,
     stop: CancellationToken,
-    task: JoinHandle<Option<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Collectors {
@@ -120,23 +122,17 @@ impl Collectors {
         }
     }
 
-    /// Waits until all have ended, who were told so by the agent's own shutdown.
-    pub(super) async fn ended(self) {
-        let tasks = self.running.into_iter().map(|running| running.task);
-        futures_util::future::join_all(tasks.filter(|task| !task.is_finished())).await;
-    }
-
     fn begin(&mut self, settings: &CollectorSettings) {
         let name = settings.spec.name;
         let Some(emitter) = self.collecting.emitter(name) else { return };
         let (host, memory) = (self.with.host.clone(), self.with.keeper.memory(name));
-        let (stop, agent_stops) = (self.with.shutdown.child_token(), self.with.shutdown.clone());
+        let agent_stops = self.with.supervisor.stopping(Phase::Sources);
+        let stop = agent_stops.child_token();
         let shutdown = stop.clone();
         let before = self.running.iter().position(|running| running.name == name);
         let before = before.map(|index| self.running.swap_remove(index).task).filter(|task| !task.is_finished());
-        let (collecting, settings, supervisor) =
-            (self.collecting.clone(), settings.clone(), self.with.supervisor.clone());
-        let task = self.with.supervisor.start(name, async move {
+        let (collecting, settings) = (self.collecting.clone(), settings.clone());
+        let keeping = async move {
             if let Some(before) = before {
                 collecting.set(name, |state| (state.state, state.detail) = ("failed", "does not stop".to_owned()));
                 // Two at once would tell everything twice.
@@ -144,8 +140,9 @@ impl Collectors {
             }
             let sight = collecting.sights.of(name).await;
             let context = Context { emitter, host, memory, sight, shutdown, agent_stops };
-            collecting.keep(settings, context, supervisor).await;
-        });
+            collecting.keep(settings, context).await;
+        };
+        let task = self.with.supervisor.start(Part::job(name, Phase::Sources, keeping));
         self.running.push(Running { name, stop, task });
     }
 }
@@ -166,13 +163,14 @@ impl Collecting {
     }
 
     /// Runs one collector until it is absent or told to end.
-    async fn keep(self, wanted: CollectorSettings, context: Context, supervisor: Supervisor) {
+    async fn keep(self, wanted: CollectorSettings, context: Context) {
         let name = wanted.spec.name;
         let mut backoff = Backoff::new(RESTART.0, RESTART.1);
         while !context.shutdown.is_cancelled() {
             self.set(name, |state| state.state = RUNNING);
             let started = tokio::time::Instant::now();
-            let mut run = supervisor.start(name, wanted.build().run(again(&context)));
+            let run = contained(async { wanted.build().run(again(&context)).await });
+            tokio::pin!(run);
             let ended = tokio::select! {
                 ended = &mut run => ended,
                 () = tokio::time::sleep(SEEING) => {
@@ -181,19 +179,18 @@ impl Collecting {
                     run.await
                 }
             };
-            let ended = ended.ok().flatten();
             if context.shutdown.is_cancelled() {
                 return;
             }
             let detail = match ended {
-                Some(Ok(())) => return,
-                Some(Err(CollectError::Absent(why))) => {
+                Ok(Ok(())) => return,
+                Ok(Err(CollectError::Absent(why))) => {
                     tracing::info!(collector = name, why, "nothing to collect on this machine");
                     self.set(name, |state| (state.state, state.detail) = ("absent", why));
                     return;
                 }
-                Some(Err(error)) => ErrorChain(&error).to_string(),
-                None => "it panicked".to_owned(),
+                Ok(Err(error)) => ErrorChain(&error).to_string(),
+                Err(panic) => panic,
             };
             if started.elapsed() >= STEADY {
                 backoff.reset();

@@ -11,7 +11,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{config::ControllerSettings, supervisor::Supervisor, system_info};
+use super::{
+    config::ControllerSettings,
+    supervisor::{Part, Phase, Supervisor},
+    system_info,
+};
 use crate::{
     dead_letters::DeadLetters,
     event_log::{Cursor, EventLog},
@@ -64,9 +68,9 @@ pub(super) struct Delivering {
 struct Running {
     replaced: CancellationToken,
     abandon: CancellationToken,
-    task: JoinHandle<Option<()>>,
+    task: JoinHandle<()>,
     /// Ends with the task.
-    control: JoinHandle<Option<()>>,
+    control: JoinHandle<()>,
 }
 
 impl Delivering {
@@ -95,16 +99,6 @@ impl Delivering {
         self.with.state.begin(controller.map_or("", |controller| &controller.address));
         self.running = controller.map(|controller| self.with.begin(controller));
     }
-
-    /// Delivers what is left, until `deadline`.
-    pub(super) async fn finish(self, deadline: tokio::time::Instant) {
-        self.with.shutdown.cancel();
-        let Some(Running { mut task, .. }) = self.running else { return };
-        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-            self.with.abandon.cancel();
-            let _ = task.await;
-        }
-    }
 }
 
 impl Surroundings {
@@ -126,8 +120,10 @@ impl Surroundings {
             .keep_issued_certificate_in(self.identity.clone())
             .until_replaced(replaced.clone());
         // Ends with the uplink, whose connections it uses.
-        let control = self.supervisor.start("control", uplink.control(self.orders.clone()).run(self.stopping.clone()));
-        let task = self.supervisor.start(UPLINK, uplink.run(self.shutdown.clone(), abandon.clone()));
+        let control = uplink.control(self.orders.clone()).run(self.stopping.clone());
+        let control = self.supervisor.start(Part::job("control", Phase::Sources, control));
+        let task = uplink.run(self.shutdown.clone(), abandon.clone());
+        let task = self.supervisor.start(Part::job(UPLINK, Phase::Delivery, task));
         Running { replaced, abandon, task, control }
     }
 }

@@ -3,8 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::{collecting::Collecting, config::Profile, log_look::LogLook, steering::InForceView};
+use super::{
+    collecting::Collecting, config::Profile, log_look::LogLook, steering::InForceView, supervisor::Supervisor, systemd,
+};
 use crate::{
     dead_letters::DeadLetters,
     event_log::{CursorState, EventLog, Lane, LaneState, LogState},
@@ -15,6 +18,9 @@ use crate::{
     sinks::uplink::UplinkState,
     telemetry::journal,
 };
+
+/// How often the line that systemd shows is looked at; it is sent only when it has changed.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Whom to ask, and what hardly changes.
 pub(super) struct StatusParts {
@@ -31,6 +37,7 @@ pub(super) struct StatusParts {
     pub(super) dead_letters: DeadLetters,
     pub(super) in_force: InForceView,
     pub(super) socket: Usage,
+    pub(super) supervisor: Supervisor,
 }
 
 impl StatusParts {
@@ -86,6 +93,22 @@ impl StatusParts {
             configuration: Some(self.in_force.status()),
             socket: Some(self.socket.status()),
             journal_lines_missing: journal::missing_lines(),
+        }
+    }
+}
+
+/// Tells the service manager how the agent is, until `shutdown`.
+pub(super) async fn tell_systemd(parts: Arc<StatusParts>, shutdown: CancellationToken) {
+    let mut told = String::new();
+    loop {
+        let line = parts.line();
+        if line != told {
+            systemd::status(&line);
+            told = line;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LINE_INTERVAL) => {}
         }
     }
 }

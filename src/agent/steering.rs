@@ -112,17 +112,17 @@ impl Steering {
         Steering { source, config, records, file, parts, view, tidings, now }
     }
 
-    /// Changes what is asked for, and at each hangup, until `shutdown`. Gives the parts back, to be ended.
+    /// Changes what is asked for, and at each hangup, until `shutdown`.
     pub(super) async fn run(
         mut self,
         mut changes: mpsc::Receiver<Change>,
         mut hangups: Option<Signal>,
         shutdown: CancellationToken,
-    ) -> Parts {
+    ) {
         loop {
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return self.parts,
+                () = shutdown.cancelled() => return,
                 Some(change) = changes.recv() => match change {
                     change if !change.is_wanted() => {}
                     // Whoever asked may have gone.

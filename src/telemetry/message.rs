@@ -68,6 +68,8 @@ messages! {
     WRITER_MOVES = "19b91c54548e455e8ea37ecbb4d76140";
     /// A part of the agent does not get on; the agent ends, to be started again.
     AGENT_STUCK = "47588e0783344c6f8d36ae01a774137a";
+    /// A part of the agent has ended by a fault; it starts again, or the agent ends, to be started again.
+    PART_ENDED = "2141475ff1a54214a7efcd14f5aeb453";
     /// An urgent event, as the event log has it.
     URGENT_EVENT = "4c25579707ac47ea9f80a7a7ec565c6e";
     /// More urgent events came than the journal is to hold; the event log has them all.

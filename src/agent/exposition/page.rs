@@ -20,6 +20,8 @@ pub(super) struct Beside<'a> {
     pub(super) commits: &'a Histogram,
     pub(super) writer_stalled_seconds: f64,
     pub(super) dead_letters_bytes: u64,
+    /// By part of the agent.
+    pub(super) restarts: Vec<(&'static str, u64)>,
 }
 
 /// The page of an agent that is only just starting: it has no more to tell.
@@ -34,6 +36,8 @@ pub(super) fn starting(format: Format) -> String {
 pub(super) fn page(status: &StatusResponse, beside: &Beside<'_>, format: Format) -> String {
     let mut page = Page::new(format);
     write_build(&mut page, beside.ready);
+    let mut restarts = page.family(&families::PART_RESTARTS);
+    beside.restarts.iter().for_each(|(part, count)| restarts.put(&[part], *count as f64));
     page.one(&families::CLOCK, one_if(status.clock_state == "synchronised"));
     if let Some(configuration) = &status.configuration {
         page.one(&families::CONFIG_SUCCESSFUL, one_if(configuration.refused_at == 0));
