@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     event_log::{ClockState, EventLog},
+    health::{Conditions, Fault},
     host::clock::{Clock, Synchronisation},
     telemetry::message,
 };
@@ -18,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const LOOKS_MAX: u32 = 10;
 
 /// Looks until `shutdown`.
-pub(super) async fn run(clock: Clock, log: EventLog, shutdown: CancellationToken) {
+pub(super) async fn run(clock: Clock, log: EventLog, conditions: Conditions, shutdown: CancellationToken) {
     let mut out_of_step: u32 = 0;
     loop {
         let synchronisation = clock.synchronisation();
@@ -33,8 +34,11 @@ pub(super) async fn run(clock: Clock, log: EventLog, shutdown: CancellationToken
         };
         if out_of_step == LOOKS_MAX && before != out_of_step {
             tracing::warn!(message_id = %message::CLOCK_UNSYNCHRONISED, "nothing keeps the clock of this machine in step");
+            let fault = Fault::warning("nothing keeps the clock of this machine in step");
+            conditions.set(message::CLOCK_UNSYNCHRONISED, fault.told());
         } else if out_of_step == 0 && before >= LOOKS_MAX {
             tracing::info!(message_id = %message::CLOCK_SYNCHRONISED, "the clock of this machine is in step again");
+            conditions.clear(message::CLOCK_UNSYNCHRONISED);
         }
         tokio::select! {
             () = shutdown.cancelled() => return,

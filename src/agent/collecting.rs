@@ -16,10 +16,11 @@ use super::{
 use crate::{
     backoff::{Backoff, random},
     collectors::{CollectError, Context, Sights},
+    health::{Conditions, Fault, Registry},
     host::Host,
     pipeline::{Emitter, MemoryKeeper},
     schema::local::CollectorStatus,
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, message},
 };
 
 /// First and longest wait before a failed collector starts again.
@@ -46,6 +47,7 @@ const RUNNING: &str = "running";
 pub(super) struct Collecting {
     states: Arc<Mutex<Vec<State>>>,
     sights: Sights,
+    registry: Registry,
 }
 
 struct State {
@@ -62,6 +64,7 @@ pub(super) struct Surroundings {
     pub(super) host: Host,
     pub(super) keeper: MemoryKeeper,
     pub(super) supervisor: Supervisor,
+    pub(super) registry: Registry,
 }
 
 /// The collectors that run.
@@ -89,7 +92,9 @@ impl Collectors {
             emitter: with.emitter.for_source(settings.spec.name),
         };
         let states = Arc::new(Mutex::new(configured.iter().map(state).collect()));
-        let collecting = Collecting { states, sights: Sights::new(with.keeper.memory(SIGHTS)) };
+        let registry = with.registry.clone();
+        let sights = Sights::new(with.keeper.memory(SIGHTS), registry.clone());
+        let collecting = Collecting { states, sights, registry };
         let mut collectors = Collectors { with, collecting, running: Vec::new() };
         for settings in configured.iter().filter(|settings| settings.enabled) {
             collectors.begin(settings);
@@ -115,9 +120,13 @@ impl Collectors {
             tracing::warn!("a collector does not stop; its new settings wait for it");
         }
         for settings in changed {
+            self.collecting.conditions(settings.spec.name).clear(message::COLLECTOR_FAILS);
             match settings.enabled {
                 true => self.begin(settings),
-                false => self.collecting.set(settings.spec.name, |state| state.state = "off"),
+                false => {
+                    self.collecting.set(settings.spec.name, |state| state.state = "off");
+                    self.collecting.sights.forget(settings.spec.name);
+                }
             }
         }
     }
@@ -165,6 +174,7 @@ impl Collecting {
     /// Runs one collector until it is absent or told to end.
     async fn keep(self, wanted: CollectorSettings, context: Context) {
         let name = wanted.spec.name;
+        let conditions = self.conditions(name);
         let mut backoff = Backoff::new(RESTART.0, RESTART.1);
         while !context.shutdown.is_cancelled() {
             self.set(name, |state| state.state = RUNNING);
@@ -174,8 +184,9 @@ impl Collecting {
             let ended = tokio::select! {
                 ended = &mut run => ended,
                 () = tokio::time::sleep(SEEING) => {
+                    conditions.clear(message::COLLECTOR_FAILS);
                     // The log that takes no events is told of elsewhere.
-                    let _ = context.sees(&all_of(name)).await;
+                    let _ = context.sees(&Sights::all_of(name)).await;
                     run.await
                 }
             };
@@ -186,6 +197,7 @@ impl Collecting {
                 Ok(Ok(())) => return,
                 Ok(Err(CollectError::Absent(why))) => {
                     tracing::info!(collector = name, why, "nothing to collect on this machine");
+                    conditions.clear(message::COLLECTOR_FAILS);
                     self.set(name, |state| (state.state, state.detail) = ("absent", why));
                     return;
                 }
@@ -196,14 +208,26 @@ impl Collecting {
                 backoff.reset();
             }
             let wait = backoff.next(random());
-            tracing::warn!(collector = name, error = detail, again_in = ?wait, "a collector has failed and starts again");
-            let _ = context.is_blind(&all_of(name), &detail).await;
+            tracing::warn!(
+                message_id = %message::COLLECTOR_FAILS,
+                collector = name,
+                error = detail,
+                again_in = ?wait,
+                "a collector has failed and starts again"
+            );
+            let text = format!("the collector {name} has failed: {detail}");
+            conditions.set(message::COLLECTOR_FAILS, Fault::warning(text).told());
+            let _ = context.is_blind(&Sights::all_of(name), &detail).await;
             self.set(name, |state| (state.state, state.detail) = ("failed", detail));
             tokio::select! {
                 () = context.shutdown.cancelled() => {}
                 () = tokio::time::sleep(wait) => self.set(name, |state| state.restarts += 1),
             }
         }
+    }
+
+    fn conditions(&self, name: &str) -> Conditions {
+        self.registry.part(Sights::part(name))
     }
 
     fn emitter(&self, name: &str) -> Option<Emitter> {
@@ -220,10 +244,6 @@ impl Collecting {
     fn lock(&self) -> MutexGuard<'_, Vec<State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn all_of(collector: &str) -> String {
-    format!("what the collector {collector} looks at")
 }
 
 fn again(context: &Context) -> Context {

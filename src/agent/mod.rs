@@ -12,6 +12,7 @@ mod config_change;
 mod control;
 mod delivering;
 mod exposition;
+mod log_conditions;
 mod log_look;
 mod log_trouble;
 mod mirror;
@@ -27,6 +28,7 @@ mod steering;
 mod supervisor;
 mod system_info;
 mod systemd;
+mod uplink_conditions;
 mod watchdog;
 mod wiring;
 

@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backoff::{Backoff, random},
+    health::{Fault, Registry},
     telemetry::message,
 };
 
@@ -99,6 +100,7 @@ struct Shared {
     /// Which part has ended for good, and how.
     failure: watch::Sender<Option<String>>,
     restarts: Mutex<BTreeMap<&'static str, u64>>,
+    registry: Registry,
     /// For tests: whom to have panic, and what was started.
     #[cfg(test)]
     killed: tokio::sync::broadcast::Sender<&'static str>,
@@ -106,12 +108,14 @@ struct Shared {
     started: Mutex<Vec<&'static str>>,
 }
 
-impl Default for Supervisor {
-    fn default() -> Supervisor {
+impl Supervisor {
+    /// What has started again stands in `registry` until it has run for long.
+    pub(super) fn new(registry: Registry) -> Supervisor {
         let shared = Shared {
             phases: Default::default(),
             failure: watch::Sender::new(None),
             restarts: Mutex::default(),
+            registry,
             #[cfg(test)]
             killed: tokio::sync::broadcast::Sender::new(32),
             #[cfg(test)]
@@ -119,9 +123,7 @@ impl Default for Supervisor {
         };
         Supervisor { shared: Arc::new(shared) }
     }
-}
 
-impl Supervisor {
     /// What is cancelled when this phase of the stop begins.
     pub(super) fn stopping(&self, phase: Phase) -> CancellationToken {
         self.phase(phase).0.clone()
@@ -180,12 +182,19 @@ impl Supervisor {
     ) {
         let mut backoff = Backoff::new(RESTART.0, RESTART.1);
         self.lock().insert(name, 0);
+        let conditions = self.shared.registry.part(name);
         loop {
-            let started = Instant::now();
-            let Some(how) = self.unexpected(name, stop, false, make(stop.clone())).await else { return };
-            if started.elapsed() >= STEADY {
-                backoff.reset();
-            }
+            let running = self.unexpected(name, stop, false, make(stop.clone()));
+            tokio::pin!(running);
+            let ended = tokio::select! {
+                ended = &mut running => ended,
+                () = tokio::time::sleep(STEADY) => {
+                    backoff.reset();
+                    conditions.clear(message::PART_ENDED);
+                    running.await
+                }
+            };
+            let Some(how) = ended else { return };
             if backoff.failures() >= RESTARTS_MAX {
                 return self.fail(name, format!("{how}, after {RESTARTS_MAX} restarts in a row"));
             }
@@ -197,6 +206,8 @@ impl Supervisor {
                 again_in = ?wait,
                 "a part of the agent has ended, and starts again"
             );
+            let text = format!("the part `{name}` of the agent has ended and starts again: {how}");
+            conditions.set(message::PART_ENDED, Fault::error(text).told());
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
@@ -308,7 +319,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_part_starts_again_five_times_in_a_row_and_then_the_agent_ends_and_says_which() {
-        let (supervisor, runs) = (Supervisor::default(), watch::Sender::new(0));
+        let (supervisor, runs) = (Supervisor::new(Registry::new(|| 1)), watch::Sender::new(0));
         let counted = runs.clone();
         supervisor.start(Part::again("clock", Phase::Doors, move |_| {
             counted.send_modify(|runs| *runs += 1);
@@ -322,7 +333,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_part_that_ran_for_long_before_it_ended_counts_as_new() {
-        let (supervisor, runs) = (Supervisor::default(), watch::Sender::new(0));
+        let (supervisor, runs) = (Supervisor::new(Registry::new(|| 1)), watch::Sender::new(0));
         let counted = runs.clone();
         supervisor.start(Part::again("clock", Phase::Doors, move |stop| {
             counted.send_modify(|runs| *runs += 1);
@@ -331,12 +342,15 @@ mod tests {
         let mut seen = runs.subscribe();
         seen.wait_for(|runs| *runs == 20).await.expect("it starts again and again");
         assert!(supervisor.failed().now_or_never().is_none());
+        assert_eq!(supervisor.shared.registry.standing().len(), 1, "that it ended is told");
+        tokio::time::sleep(STEADY + MINUTE).await;
+        assert_eq!(supervisor.shared.registry.standing(), [], "until it has run for long");
         assert!(supervisor.stop(Phase::Doors, Instant::now() + MINUTE).await, "it ends when it is told to");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_return_before_the_stop_ends_the_agent_and_one_after_it_does_not_and_a_job_may_return() {
-        let supervisor = Supervisor::default();
+        let supervisor = Supervisor::new(Registry::new(|| 1));
         let stop = supervisor.stopping(Phase::Sources);
         supervisor.start(Part::once("spool", Phase::Sources, async move { stop.cancelled().await }));
         supervisor.start(Part::job("uplink", Phase::Delivery, async {}));
@@ -348,7 +362,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_part_that_does_not_stop_is_waited_for_until_the_deadline() {
-        let supervisor = Supervisor::default();
+        let supervisor = Supervisor::new(Registry::new(|| 1));
         supervisor.start(Part::once("socket", Phase::Doors, std::future::pending()));
         let told = Instant::now();
         assert!(!supervisor.stop(Phase::Doors, told + MINUTE).await);

@@ -20,13 +20,13 @@ use super::{
     exposition::{self, Exposition},
     log_look::LogLook,
     log_trouble, mirror, opening, registration, spool_intake,
-    status::{StatusParts, tell_systemd},
+    status::{StatusParts, watch_conditions},
     steering::{self, InForceView, Parts, Steering},
     supervisor::{Part, Phase, Supervisor},
     watchdog,
 };
 use crate::{
-    health::Pulse,
+    health::{Pulse, Registry},
     host::{Host, clock::Clock},
     local_api::{self, LocalApi, Rooms},
     pipeline::{Emitter, Gate, MemoryKeeper},
@@ -43,7 +43,15 @@ impl Agent {
     ) -> anyhow::Result<Agent> {
         let host = Host::at("/");
         let clock = Clock::of(&host);
-        let (supervisor, abandon) = (Supervisor::default(), CancellationToken::new());
+        let now: Arc<dyn Fn() -> i64 + Send + Sync> = {
+            let clock = clock.clone();
+            Arc::new(move || clock.unix_milliseconds())
+        };
+        let registry = {
+            let now = Arc::clone(&now);
+            Registry::new(move || now())
+        };
+        let (supervisor, abandon) = (Supervisor::new(registry.clone()), CancellationToken::new());
         let stopping = supervisor.stopping(Phase::Sources);
         // Bound first: a second agent is told so before it touches the log.
         let is_of_system = reloads.as_ref().is_some_and(|reloads| reloads.source.is_of_system());
@@ -59,10 +67,6 @@ impl Agent {
             exposition::keep(Arc::clone(&exposed), followed.clone(), stop)
         }));
         let (log, node_id) = opening::open(&config, &host, &clock).await?;
-        let now: Arc<dyn Fn() -> i64 + Send + Sync> = {
-            let clock = clock.clone();
-            Arc::new(move || clock.unix_milliseconds())
-        };
         let emitter = {
             let (gate, now) = (Gate::new(&config.events.levels, &config.events.categories), Arc::clone(&now));
             Emitter::new(log.clone(), gate, move || now())
@@ -107,9 +111,10 @@ impl Agent {
                 host,
                 keeper: keeper.clone(),
                 supervisor: supervisor.clone(),
+                registry: registry.clone(),
             },
         );
-        let in_force = InForceView::new(now());
+        let in_force = InForceView::new(now(), registry.part("configuration"));
         let status = Arc::new(StatusParts {
             started_at: now(),
             node_id,
@@ -125,6 +130,7 @@ impl Agent {
             in_force: in_force.clone(),
             socket: api.usage(),
             supervisor: supervisor.clone(),
+            registry: registry.clone(),
         });
         exposition.started(Arc::clone(&status));
         let (source, log_level, signal) = match reloads {
@@ -163,8 +169,12 @@ impl Agent {
             }),
             Part::once("config", Phase::Sources, config_change::report(records, untold, own.clone(), configured)),
             Part::again("memory", Phase::Memory, move |stop| keeper.clone().run(stop)),
-            Part::again("spool", Phase::Sources, move |stop| {
-                spool_intake::run(spool.clone(), spool_intake::INTERVAL, emitter.clone(), stop)
+            Part::again("spool", Phase::Sources, {
+                let conditions = registry.part("spool");
+                move |stop| {
+                    let (spool, conditions) = (spool.clone(), conditions.clone());
+                    spool_intake::run(spool, spool_intake::INTERVAL, emitter.clone(), conditions, stop)
+                }
             }),
             Part::once("orders", Phase::Sources, desk.run(given, sources.clone())),
             Part::once("steering", Phase::Sources, steering.run(asked, signal, sources)),
@@ -181,10 +191,10 @@ impl Agent {
                 move |stop| mirror::show(log.clone(), stop)
             }),
             Part::again("clock", Phase::Doors, {
-                let log = log.clone();
-                move |stop| clock_watch::run(clock.clone(), log.clone(), stop)
+                let (log, conditions) = (log.clone(), registry.part("clock"));
+                move |stop| clock_watch::run(clock.clone(), log.clone(), conditions.clone(), stop)
             }),
-            Part::again("status", Phase::Doors, move |stop| tell_systemd(Arc::clone(&status), stop)),
+            Part::again("status", Phase::Doors, move |stop| watch_conditions(Arc::clone(&status), stop)),
         ] {
             supervisor.start(part);
         }

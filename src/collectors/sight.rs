@@ -15,8 +15,10 @@ use tokio::sync::OnceCell;
 use super::finding::Finding;
 use crate::{
     event::Level,
+    health::{Fault, Registry},
     pipeline::{EmitError, Emitter, Memory},
     schema::events::system_host_payload::SystemHostOperation as Operation,
+    telemetry::message,
 };
 
 /// The most blind spots of one collector that are told apart.
@@ -37,6 +39,7 @@ pub struct Sights {
 #[derive(Default)]
 struct Shared {
     memory: Option<Memory>,
+    registry: Option<Registry>,
     recalled: OnceCell<()>,
     /// By collector: what it cannot see, and why.
     told: Mutex<BTreeMap<String, Spots>>,
@@ -47,9 +50,40 @@ struct Shared {
 type Spots = BTreeMap<String, String>;
 
 impl Sights {
-    /// Goes on with what was told before, and remembers there what is told.
-    pub fn new(memory: Memory) -> Sights {
-        Sights { shared: Arc::new(Shared { memory: Some(memory), ..Shared::default() }) }
+    /// Goes on with what was told before, and remembers there what is told. What a collector cannot see is a condition.
+    pub fn new(memory: Memory, registry: Registry) -> Sights {
+        let shared = Shared { memory: Some(memory), registry: Some(registry), ..Shared::default() };
+        Sights { shared: Arc::new(shared) }
+    }
+
+    /// What a collector that has failed cannot see.
+    pub fn all_of(collector: &str) -> String {
+        format!("what the collector {collector} looks at")
+    }
+
+    /// What a collector is called where something is wrong with it.
+    pub fn part(collector: &str) -> String {
+        format!("collectors.{collector}")
+    }
+
+    /// A collector that is turned off is not blind.
+    pub fn forget(&self, collector: &str) {
+        if let Some(registry) = &self.shared.registry {
+            registry.part(Sights::part(collector)).clear(message::COLLECTOR_BLIND);
+        }
+    }
+
+    /// Says of a collector what it cannot see. That it has failed as a whole is said by who starts it again.
+    fn judge(&self, collector: &str, spots: &Spots) {
+        let Some(registry) = &self.shared.registry else { return };
+        let whole = Sights::all_of(collector);
+        let blind = spots.iter().filter(|(what, _)| **what != whole).map(|(what, why)| format!("{what}: {why}"));
+        let blind = shown(blind.collect());
+        let fault = (!blind.is_empty()).then(|| {
+            let text = format!("the collector {collector} cannot see {blind}");
+            Fault::warning(text).told()
+        });
+        registry.part(Sights::part(collector)).put(message::COLLECTOR_BLIND, fault);
     }
 
     /// That of one collector, once what was told before is known.
@@ -61,6 +95,9 @@ impl Sights {
             }
         };
         self.shared.recalled.get_or_init(recall).await;
+        if let Some(spots) = lock(&self.shared.told).get(collector) {
+            self.judge(collector, spots);
+        }
         Sight { sights: self.clone(), collector }
     }
 
@@ -71,13 +108,18 @@ impl Sights {
             let spots_of = lock(these).get(collector).cloned().unwrap_or_default();
             spots.extend(spots_of.into_iter().map(|(what, why)| format!("{what}: {why}")));
         }
-        let more = spots.len().saturating_sub(SHOWN_MAX);
-        spots.truncate(SHOWN_MAX);
-        if more > 0 {
-            spots.push(format!("and {more} more"));
-        }
-        spots.join("; ")
+        shown(spots)
     }
+}
+
+/// The first of them, and how many more there are.
+fn shown(mut spots: Vec<String>) -> String {
+    let more = spots.len().saturating_sub(SHOWN_MAX);
+    spots.truncate(SHOWN_MAX);
+    if more > 0 {
+        spots.push(format!("and {more} more"));
+    }
+    spots.join("; ")
 }
 
 /// What one collector sees and what not. Cheap to copy.
@@ -155,7 +197,9 @@ impl Sight {
     /// Changes what has been told, and remembers that where it is news.
     fn note(&self, change: impl FnOnce(&mut Spots) -> Option<String>, is_news: bool) {
         let mut told = lock(&self.sights.shared.told);
-        change(told.entry(self.collector.to_owned()).or_default());
+        let spots = told.entry(self.collector.to_owned()).or_default();
+        change(spots);
+        self.sights.judge(self.collector, spots);
         if let Some(memory) = self.sights.shared.memory.as_ref().filter(|_| is_news) {
             memory.remember(&*told);
         }

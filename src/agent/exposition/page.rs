@@ -38,6 +38,8 @@ pub(super) fn page(status: &StatusResponse, beside: &Beside<'_>, format: Format)
     write_build(&mut page, beside.ready);
     let mut restarts = page.family(&families::PART_RESTARTS);
     beside.restarts.iter().for_each(|(part, count)| restarts.put(&[part], *count as f64));
+    let mut conditions = page.family(&families::CONDITION);
+    status.conditions.iter().for_each(|it| conditions.put(&[&it.part, &it.id, &it.level], 1.0));
     page.one(&families::CLOCK, one_if(status.clock_state == "synchronised"));
     if let Some(configuration) = &status.configuration {
         page.one(&families::CONFIG_SUCCESSFUL, one_if(configuration.refused_at == 0));

@@ -5,21 +5,25 @@ use std::{sync::Arc, time::SystemTime};
 
 use super::{
     super::moment::ago,
-    finding::Finding,
+    finding::{self, Finding},
     patient::{NoStatus, Patient},
 };
 use crate::{client::StatusResponse, terminal::human_duration};
 
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     let socket = patient.socket.display();
-    vec![match &patient.status {
+    let mut findings = vec![match &patient.status {
         Ok(status) => answers(status, &socket.to_string(), env!("CARGO_PKG_VERSION"), SystemTime::now()),
         Err(NoStatus::NotRunning(why)) => {
             Finding::fail(why.clone(), "systemctl start rodent; why it ended: journalctl -u rodent -e")
         }
         Err(NoStatus::NoPermission(why)) => Finding::skip(why.clone()).advise("sudo rodent doctor"),
         Err(NoStatus::Other(why)) => Finding::fail(why.clone(), "journalctl -u rodent -e"),
-    }]
+    }];
+    if let Ok(status) = &patient.status {
+        findings.extend(finding::of_agent(status, "socket"));
+    }
+    findings
 }
 
 fn answers(status: &StatusResponse, socket: &str, own: &str, now: SystemTime) -> Finding {
@@ -47,14 +51,7 @@ fn collectors(status: &StatusResponse) -> Vec<Finding> {
         let names = status.collectors.iter().filter(|collector| collector.state == state);
         names.map(|collector| collector.name.as_str()).collect::<Vec<_>>()
     };
-    let mut findings: Vec<Finding> = Vec::new();
-    let failed = status.collectors.iter().filter(|collector| collector.state == "failed");
-    findings.extend(failed.map(|collector| {
-        Finding::warn(
-            format!("{} has failed and is started again: {}", collector.name, collector.detail),
-            "journalctl -u rodent -e",
-        )
-    }));
+    let mut findings = finding::of_agent(status, "collectors");
     let running = of("running");
     let rest: Vec<String> = ["absent", "off"]
         .into_iter()
@@ -85,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn collectors_that_failed_are_named_and_the_others_counted_up() {
+    fn collectors_that_run_are_named_and_the_others_counted_up() {
         let collector = |name: &str, state: &str| CollectorStatus {
             name: name.to_owned(),
             state: state.to_owned(),
@@ -97,8 +94,7 @@ mod tests {
             ..Default::default()
         };
         let found = collectors(&collectors_of(&[("network", "running"), ("storage", "failed"), ("zfs", "absent")]));
-        assert_eq!(found[0].text, "storage has failed and is started again: no such device");
-        assert_eq!(found[1].text, "network run (absent: zfs)");
+        assert_eq!(found[0].text, "network run (absent: zfs)");
         assert_eq!(collectors(&collectors_of(&[("network", "off")]))[0].mark, Mark::Warn);
     }
 }

@@ -7,15 +7,12 @@ use std::{
 
 use super::{finding::Finding, patient::Patient};
 use crate::{
-    agent::probe::{self, TokenTimes},
+    agent::probe::{self, EXPIRY_MIN, TokenTimes},
+    telemetry::message,
     terminal::human_duration,
 };
 
-/// With less time left than this somebody should ask for a new one.
-const TIME_LEFT_MIN: Duration = Duration::from_secs(14 * 86_400);
-
-const ADVICE: &str = "have the controller's administrator issue one (`rodent-controller token`) and put it into the token \
-                      file; the agent reads it at once";
+const ADVICE: &str = message::TOKEN_EXPIRES.advice;
 
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     let now = probe::now();
@@ -54,7 +51,7 @@ fn judge(times: TokenTimes, now: SystemTime) -> Finding {
         return Finding::pass("the token does not say that it expires");
     };
     match expires.duration_since(now) {
-        Ok(left) if left < TIME_LEFT_MIN => {
+        Ok(left) if left < EXPIRY_MIN => {
             Finding::warn(format!("the token expires in {}, at {}", human_duration(left), moment(expires)), ADVICE)
         }
         Ok(left) => {

@@ -114,7 +114,8 @@ fn every_metric_of_the_agent_is_on_its_page() {
         let introduced = format!("# TYPE {} {}\n# HELP {0} {}\n", family.name, family.kind.name(), family.help);
         assert!(page.contains(&introduced), "{introduced}\n{page}");
         let samples = page.lines().filter(|line| line.starts_with(family.name));
-        assert!(samples.count() > 0, "{} has no sample", family.name);
+        // A machine where all is as it should be has none.
+        assert!(family.name == "rodent_condition" || samples.count() > 0, "{} has no sample", family.name);
     }
     let families = page.lines().filter(|line| line.starts_with("# TYPE ")).count();
     assert_eq!(families, agent::families().count() - only_with_tls.len(), "no other");

@@ -3,7 +3,7 @@ use std::time::Instant;
 use super::*;
 use crate::{
     event::{Catalogue, Level},
-    schema::local::{CategoryStatus, CollectorStatus, CursorStatus, PipelineStatus, UplinkLaneStatus},
+    schema::local::{CategoryStatus, CollectorStatus, ConditionStatus, CursorStatus, PipelineStatus, UplinkLaneStatus},
 };
 
 const NOW_MS: i64 = 1_762_767_000_000;
@@ -69,6 +69,11 @@ fn status(seconds: u64) -> StatusResponse {
             collector("storage", "absent"),
             collector("system", "running"),
         ],
+        conditions: vec![ConditionStatus {
+            level: "warning".to_owned(),
+            text: "the collector service has failed: no bus".to_owned(),
+            ..Default::default()
+        }],
         pipeline: Some(PipelineStatus {
             accepted_events: 1_235 * seconds,
             categories: (Catalogue::compiled().categories().iter().map(String::as_str))
