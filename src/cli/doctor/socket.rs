@@ -1,7 +1,7 @@
 //! The agent's socket: whether it answers, and whether the agent behind it is of the same version as this command. And what
 //! the agent says of its collectors.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 use super::{
     super::moment::ago,
@@ -21,9 +21,19 @@ pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
         Err(NoStatus::Other(why)) => Finding::fail(why.clone(), "journalctl -u rodent -e"),
     }];
     if let Ok(status) = &patient.status {
+        findings.extend(elsewhere(status, patient.configured_directory()));
         findings.extend(finding::of_agent(status, "socket"));
     }
     findings
+}
+
+/// An agent that keeps its events elsewhere than its configuration says: what is looked at here is not its own.
+fn elsewhere(status: &StatusResponse, configured: Option<&Path>) -> Option<Finding> {
+    let said = Path::new(&status.state_directory);
+    let configured = configured.filter(|configured| !status.state_directory.is_empty() && *configured != said)?;
+    let (said, configured) = (said.display(), configured.display());
+    let text = format!("the agent that answers keeps its events in {said}, and the configuration says {configured}");
+    Some(Finding::warn(text, "is it the configuration of this agent? A change of it waits for a restart"))
 }
 
 fn answers(status: &StatusResponse, socket: &str, own: &str, now: SystemTime) -> Finding {
@@ -79,6 +89,15 @@ mod tests {
         assert_eq!(answers(&status, "/s", "1.2.3", UNIX_EPOCH).text, "rodent 1.2.3 answers on /s");
         let other = answers(&status, "/s", "1.2.4", UNIX_EPOCH);
         assert_eq!((other.mark, other.advice.as_str()), (Mark::Warn, "systemctl restart rodent"));
+    }
+
+    #[test]
+    fn where_the_agent_says_it_keeps_its_events_is_compared_and_stands_in_no_command() {
+        let status = StatusResponse { state_directory: "/etc".to_owned(), ..Default::default() };
+        let told = elsewhere(&status, Some(Path::new("/var/lib/rodent"))).expect("a difference");
+        assert!(told.mark == Mark::Warn && told.text.contains("in /etc,") && !told.advice.contains("/etc"), "{told:?}");
+        assert_eq!(elsewhere(&status, Some(Path::new("/etc"))), None);
+        assert_eq!(elsewhere(&status, None), None);
     }
 
     #[test]
