@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn refused_events_are_counted() {
         let registry = Registry::new(|| 1);
-        let conditions = registry.part("dead letters");
+        let conditions = registry.part("dead_letters");
         judge_letters(&conditions, 2);
         let text = |registry: &Registry| registry.standing().into_iter().map(|it| it.text).collect::<Vec<_>>();
         assert_eq!(text(&registry), ["2 events are refused by the controller; see `rodent dead-letters list`"]);

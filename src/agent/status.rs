@@ -77,7 +77,7 @@ impl StatusParts {
     fn judge_now(&self) {
         let part = |name: &str| self.registry.part(name);
         log_conditions::judge_now(&part(LOG), &self.log);
-        log_conditions::judge_letters(&part("dead letters"), self.dead_letters.count());
+        log_conditions::judge_letters(&part("dead_letters"), self.dead_letters.count());
         uplink_conditions::judge(&part("uplink"), &self.uplink.status(), self.clock.unix_milliseconds());
     }
 

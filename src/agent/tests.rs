@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Parts that start again.
 const AGAIN: [&str; 9] =
-    ["clock", "journal", "log trouble", "memory", "metrics", "pulse", "registration", "spool", "status"];
+    ["clock", "journal", "log_trouble", "memory", "metrics", "pulse", "registration", "spool", "status"];
 
 /// Parts whose end is the agent's.
 const ONCE: [&str; 7] = ["config", "control", "network", "orders", "socket", "steering", "uplink"];

@@ -178,7 +178,7 @@ impl Agent {
             }),
             Part::once("orders", Phase::Sources, desk.run(given, sources.clone())),
             Part::once("steering", Phase::Sources, steering.run(asked, signal, sources)),
-            Part::again("log trouble", Phase::Sources, {
+            Part::again("log_trouble", Phase::Sources, {
                 let log = log.clone();
                 move |stop| {
                     let log = log.clone();

@@ -104,7 +104,7 @@ fn advice(id: &str) -> &'static str {
 /// Each part of the agent belongs to one check.
 fn check_of(part: &str) -> &'static str {
     match part {
-        "log" | "dead letters" => "log",
+        "log" | "dead_letters" => "log",
         "uplink" => "controller",
         part if part.starts_with("collectors.") => "collectors",
         _ => "socket",
