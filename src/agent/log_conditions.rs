@@ -1,6 +1,6 @@
 //! Says what is wrong with the event log and the dead letters: they know, and this puts it into words.
 
-use super::status::counted;
+use super::{log_look::NO_ANSWER, status::counted};
 use crate::{
     event_log::EventLog,
     health::{Conditions, Fault},
@@ -21,10 +21,10 @@ pub(super) fn judge_now(conditions: &Conditions, log: &EventLog) {
 }
 
 /// What a look at the disk has found. `has_controller`: a full log is as it should be where nobody takes events.
-pub(super) fn judge(conditions: &Conditions, log: &LogStatus, is_degraded: bool, has_controller: bool) {
+pub(super) fn judge(conditions: &Conditions, log: &LogStatus, has_controller: bool) {
     // The log itself does not know yet that its disk hangs.
-    let hangs = (!log.degraded.is_empty() && !is_degraded)
-        .then(|| Fault::error(format!("events are not durable: {}", log.degraded)).told());
+    let hangs =
+        (log.degraded == NO_ANSWER).then(|| Fault::error(format!("events are not durable: {NO_ANSWER}")).told());
     conditions.put(message::WRITER_STUCK, hangs);
     let damaged = (log.quarantined_bytes > 0).then(|| {
         let bytes = human_bytes(log.quarantined_bytes);
@@ -67,7 +67,7 @@ mod tests {
 
     fn said(log: &LogStatus, has_controller: bool) -> Vec<String> {
         let registry = Registry::new(|| 1);
-        judge(&registry.part("log"), log, false, has_controller);
+        judge(&registry.part("log"), log, has_controller);
         registry.standing().into_iter().map(|condition| condition.text).collect()
     }
 
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_disk_that_hangs_damage_and_losses_are_told_the_worst_first_and_are_over_when_they_are() {
         let mut log = LogStatus {
-            degraded: "the disk does not answer".to_owned(),
+            degraded: NO_ANSWER.to_owned(),
             quarantined_bytes: 3 << 20,
             lanes: vec![LaneStatus { lost_events: 1_300, ..Default::default() }],
             ..Default::default()
@@ -108,9 +108,9 @@ mod tests {
         );
         let registry = Registry::new(|| 1);
         let conditions = registry.part("log");
-        judge(&conditions, &log, false, true);
+        judge(&conditions, &log, true);
         log = LogStatus::default();
-        judge(&conditions, &log, false, true);
+        judge(&conditions, &log, true);
         assert_eq!(registry.standing(), []);
     }
 

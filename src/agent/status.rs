@@ -82,20 +82,18 @@ impl StatusParts {
     }
 
     fn status(&self) -> StatusResponse {
-        self.with(self.log_look.status())
+        let log = log_status(self.log_look.status());
+        log_conditions::judge(&self.registry.part(LOG), &log, self.uplink.status().state != "off");
+        self.with(log)
     }
 
-    /// How the agent is; waits for the disk no longer than this.
+    /// How the agent is; waits for the disk no longer than this, which says nothing about the disk.
     pub(super) fn status_within(&self, look_time_max: Duration) -> StatusResponse {
-        self.with(self.log_look.status_within(look_time_max))
+        self.with(log_status(self.log_look.status_within(look_time_max)))
     }
 
-    fn with(&self, log: LogState) -> StatusResponse {
-        let (log, uplink) = (log_status(log), self.uplink.status());
+    fn with(&self, log: LogStatus) -> StatusResponse {
         self.judge_now();
-        let is_degraded = self.log.degraded().is_some();
-        let part = self.registry.part(LOG);
-        log_conditions::judge(&part, &log, is_degraded, uplink.state != "off");
         let standing = self.registry.standing();
         // Once the controller has named the node, that name counts.
         let named =
@@ -107,7 +105,7 @@ impl StatusParts {
             state_directory: self.state_directory.clone(),
             profile: self.profile.borrow().name().to_owned(),
             log: Some(log),
-            uplink: Some(uplink),
+            uplink: Some(self.uplink.status()),
             collectors: self.collecting.status(),
             pipeline: Some(self.emitter.counts().status()),
             boot_id: self.clock.boot_id().to_string(),

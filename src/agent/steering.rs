@@ -98,8 +98,7 @@ impl InForceView {
         self.conditions.put(message::CONFIGURATION_REFUSED, refused);
         let waits = (!status.needs_restart.is_empty()).then(|| {
             let keys = status.needs_restart.join(", ");
-            let text = format!("the configuration has changed, and only a restart puts in force: {keys}");
-            Fault::warning(text).told()
+            Fault::warning(format!("the configuration has changed, and only a restart puts in force: {keys}"))
         });
         self.conditions.put(message::RESTART_NEEDED, waits);
         let remote = (!status.set_by_controller.is_empty()).then(|| of_controller(&status.set_by_controller));

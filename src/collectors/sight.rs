@@ -143,7 +143,13 @@ impl Sight {
             return Ok(());
         }
         if !is_known {
-            tracing::warn!(collector = self.collector, what, why, "a collector cannot see a part of what it looks at");
+            tracing::warn!(
+                message_id = %message::COLLECTOR_BLIND,
+                collector = self.collector,
+                what,
+                why,
+                "a collector cannot see a part of what it looks at"
+            );
             self.tell(emitter, Level::Warn, Operation::BlindSpot, what, why.to_owned()).await?;
         }
         self.note(|spots| spots.insert(what.to_owned(), why.to_owned()), !is_known);
@@ -158,7 +164,8 @@ impl Sight {
         let was_blind =
             lock(&self.sights.shared.told).get(self.collector).is_some_and(|spots| spots.contains_key(what));
         if was_blind {
-            tracing::info!(collector = self.collector, what, "a collector sees it again");
+            let message_id = message::COLLECTOR_BLIND;
+            tracing::info!(%message_id, collector = self.collector, what, "a collector sees it again");
             self.tell(emitter, Level::Info, Operation::SeesAgain, what, String::new()).await?;
             self.note(|spots| spots.remove(what), true);
         }
@@ -208,4 +215,45 @@ impl Sight {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event_log::{EventLog, Settings},
+        health::ConditionLevel,
+        pipeline::{Gate, MemoryKeeper},
+    };
+
+    #[tokio::test]
+    async fn what_a_collector_cannot_see_is_a_condition_of_it_until_it_sees_it_or_is_turned_off() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = EventLog::open(Settings::new(directory.path().join("log"))).expect("a log");
+        let (emitter, registry) = (Emitter::new(log.clone(), Gate::open(), || 1), Registry::new(|| 1));
+        let keeper = MemoryKeeper::new(directory.path().join("memory"), log.clone());
+        let said = || {
+            let line = |it: crate::health::Condition| (it.part, it.level, it.text);
+            registry.standing().into_iter().map(line).collect::<Vec<_>>()
+        };
+        let blind = |what: &str| {
+            let text = format!("the collector storage cannot see {what}");
+            [("collectors.storage".to_owned(), ConditionLevel::Warning, text)]
+        };
+        let sights = Sights::new(keeper.memory("sight"), registry.clone());
+        let sight = sights.of("storage").await;
+        sight.is_blind(&emitter, &Sights::all_of("storage"), "it fails").await.expect("told");
+        assert_eq!(said(), [], "that it has failed is another condition");
+        sight.is_blind(&emitter, "/mnt/a", "no answer").await.expect("told");
+        sight.is_blind(&emitter, "/mnt/b", "no answer").await.expect("told");
+        assert_eq!(said(), blind("/mnt/a: no answer; /mnt/b: no answer"));
+        sight.sees(&emitter, "/mnt/a").await.expect("told");
+        assert_eq!(said(), blind("/mnt/b: no answer"));
+        sights.forget("storage");
+        assert_eq!(said(), []);
+        // What the last run was blind to, this one has yet to see.
+        Sights::new(keeper.memory("sight"), registry.clone()).of("storage").await;
+        assert_eq!(said(), blind("/mnt/b: no answer"));
+        log.close();
+    }
 }
