@@ -1,8 +1,8 @@
 //! The agent: puts the rooms together, keeps their parts running and ends them in order.
 //!
-//! Takes a [`Loaded`] configuration, gives a running agent. [`wiring`] lists the parts: started in the order in which events
-//! flow back to front, so that whoever emits finds everything behind it ready. [`Supervisor`] keeps them running; a part that
-//! ends for good ends the agent. Ended front to back, by [`Phase`], and then the log. A controller that is away or not
+//! Takes a [`Loaded`] configuration, gives a running agent. `wiring` lists the parts: started in the order in which events
+//! flow back to front, so that whoever emits finds everything behind it ready. `Supervisor` keeps them running; a part that
+//! ends for good ends the agent. Ended front to back, by `Phase`, and then the log. A controller that is away or not
 //! configured does not keep the agent from being ready.
 
 mod clock_watch;
