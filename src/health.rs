@@ -1,10 +1,12 @@
-//! How a program tells that it is well: its loops by a [`Pulse`], to its own watchdog; as a server by the gRPC health
+//! How a program tells that it is well: its loops by a [`Pulse`], to its own watchdog; its parts by [`Conditions`], to
+//! whoever shows how it is; as a server by the gRPC health
 //! service (`grpc.health.v1.Health`), to balancers, probes and watchdogs. The service is used by the agent's socket and by
 //! the controller; who may ask is theirs to say.
 //!
 //! Always holds of the service: who watches is told of changes only; at the end NOT_SERVING, and its stream ends, which
 //! would otherwise hold the server up.
 
+mod condition;
 mod pulse;
 
 use std::{convert::Infallible, time::Duration};
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub use tonic_health::server::HealthService;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
+pub use self::condition::{Condition, ConditionLevel, Conditions, Fault, Registry, verdict};
 pub use self::pulse::{AtDisk, BEAT, Pulse, STUCK_AFTER, Signs};
 
 /// How often it is looked how the server is.

@@ -54,6 +54,8 @@
 //! - **batch**: the events of one delivery.
 //! - **dead letter**: an event that the controller refuses by itself while it takes others; kept until somebody decides.
 //! - **node**: the machine, as the controller knows it.
+//! - **part**: one of the agent's tasks, with what its end means and when it stops; or what a condition is about.
+//! - **condition**: what is not as it should be with a part, said by that part alone; everybody else shows it.
 
 pub mod agent;
 pub mod allocator;

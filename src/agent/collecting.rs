@@ -9,14 +9,18 @@ use std::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{config::CollectorSettings, supervisor::Supervisor};
+use super::{
+    config::CollectorSettings,
+    supervisor::{Part, Phase, Supervisor, contained},
+};
 use crate::{
     backoff::{Backoff, random},
     collectors::{CollectError, Context, Sights},
+    health::{Conditions, Fault, Registry},
     host::Host,
     pipeline::{Emitter, MemoryKeeper},
     schema::local::CollectorStatus,
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, message},
 };
 
 /// First and longest wait before a failed collector starts again.
@@ -43,6 +47,7 @@ const RUNNING: &str = "running";
 pub(super) struct Collecting {
     states: Arc<Mutex<Vec<State>>>,
     sights: Sights,
+    registry: Registry,
 }
 
 struct State {
@@ -57,9 +62,9 @@ struct State {
 pub(super) struct Surroundings {
     pub(super) emitter: Emitter,
     pub(super) host: Host,
-    pub(super) shutdown: CancellationToken,
     pub(super) keeper: MemoryKeeper,
     pub(super) supervisor: Supervisor,
+    pub(super) registry: Registry,
 }
 
 /// The collectors that run.
@@ -73,7 +78,7 @@ pub(super) struct Collectors {
 struct Running {
     name: &'static str,
     stop: CancellationToken,
-    task: JoinHandle<Option<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Collectors {
@@ -87,7 +92,9 @@ impl Collectors {
             emitter: with.emitter.for_source(settings.spec.name),
         };
         let states = Arc::new(Mutex::new(configured.iter().map(state).collect()));
-        let collecting = Collecting { states, sights: Sights::new(with.keeper.memory(SIGHTS)) };
+        let registry = with.registry.clone();
+        let sights = Sights::new(with.keeper.memory(SIGHTS), registry.clone());
+        let collecting = Collecting { states, sights, registry };
         let mut collectors = Collectors { with, collecting, running: Vec::new() };
         for settings in configured.iter().filter(|settings| settings.enabled) {
             collectors.begin(settings);
@@ -113,30 +120,28 @@ impl Collectors {
             tracing::warn!("a collector does not stop; its new settings wait for it");
         }
         for settings in changed {
+            self.collecting.conditions(settings.spec.name).clear(message::COLLECTOR_FAILS);
             match settings.enabled {
                 true => self.begin(settings),
-                false => self.collecting.set(settings.spec.name, |state| state.state = "off"),
+                false => {
+                    self.collecting.set(settings.spec.name, |state| state.state = "off");
+                    self.collecting.sights.forget(settings.spec.name);
+                }
             }
         }
-    }
-
-    /// Waits until all have ended, who were told so by the agent's own shutdown.
-    pub(super) async fn ended(self) {
-        let tasks = self.running.into_iter().map(|running| running.task);
-        futures_util::future::join_all(tasks.filter(|task| !task.is_finished())).await;
     }
 
     fn begin(&mut self, settings: &CollectorSettings) {
         let name = settings.spec.name;
         let Some(emitter) = self.collecting.emitter(name) else { return };
         let (host, memory) = (self.with.host.clone(), self.with.keeper.memory(name));
-        let (stop, agent_stops) = (self.with.shutdown.child_token(), self.with.shutdown.clone());
+        let agent_stops = self.with.supervisor.stopping(Phase::Sources);
+        let stop = agent_stops.child_token();
         let shutdown = stop.clone();
         let before = self.running.iter().position(|running| running.name == name);
         let before = before.map(|index| self.running.swap_remove(index).task).filter(|task| !task.is_finished());
-        let (collecting, settings, supervisor) =
-            (self.collecting.clone(), settings.clone(), self.with.supervisor.clone());
-        let task = self.with.supervisor.start(name, async move {
+        let (collecting, settings) = (self.collecting.clone(), settings.clone());
+        let keeping = async move {
             if let Some(before) = before {
                 collecting.set(name, |state| (state.state, state.detail) = ("failed", "does not stop".to_owned()));
                 // Two at once would tell everything twice.
@@ -144,8 +149,9 @@ impl Collectors {
             }
             let sight = collecting.sights.of(name).await;
             let context = Context { emitter, host, memory, sight, shutdown, agent_stops };
-            collecting.keep(settings, context, supervisor).await;
-        });
+            collecting.keep(settings, context).await;
+        };
+        let task = self.with.supervisor.start(Part::job(name, Phase::Sources, keeping));
         self.running.push(Running { name, stop, task });
     }
 }
@@ -166,47 +172,62 @@ impl Collecting {
     }
 
     /// Runs one collector until it is absent or told to end.
-    async fn keep(self, wanted: CollectorSettings, context: Context, supervisor: Supervisor) {
+    async fn keep(self, wanted: CollectorSettings, context: Context) {
         let name = wanted.spec.name;
+        let conditions = self.conditions(name);
         let mut backoff = Backoff::new(RESTART.0, RESTART.1);
         while !context.shutdown.is_cancelled() {
             self.set(name, |state| state.state = RUNNING);
             let started = tokio::time::Instant::now();
-            let mut run = supervisor.start(name, wanted.build().run(again(&context)));
+            let run = contained(async { wanted.build().run(again(&context)).await });
+            tokio::pin!(run);
             let ended = tokio::select! {
                 ended = &mut run => ended,
                 () = tokio::time::sleep(SEEING) => {
+                    conditions.clear(message::COLLECTOR_FAILS);
                     // The log that takes no events is told of elsewhere.
-                    let _ = context.sees(&all_of(name)).await;
+                    let _ = context.sees(&Sights::all_of(name)).await;
                     run.await
                 }
             };
-            let ended = ended.ok().flatten();
             if context.shutdown.is_cancelled() {
                 return;
             }
             let detail = match ended {
-                Some(Ok(())) => return,
-                Some(Err(CollectError::Absent(why))) => {
+                Ok(Ok(())) => return,
+                Ok(Err(CollectError::Absent(why))) => {
                     tracing::info!(collector = name, why, "nothing to collect on this machine");
+                    conditions.clear(message::COLLECTOR_FAILS);
                     self.set(name, |state| (state.state, state.detail) = ("absent", why));
                     return;
                 }
-                Some(Err(error)) => ErrorChain(&error).to_string(),
-                None => "it panicked".to_owned(),
+                Ok(Err(error)) => ErrorChain(&error).to_string(),
+                Err(panic) => panic,
             };
             if started.elapsed() >= STEADY {
                 backoff.reset();
             }
             let wait = backoff.next(random());
-            tracing::warn!(collector = name, error = detail, again_in = ?wait, "a collector has failed and starts again");
-            let _ = context.is_blind(&all_of(name), &detail).await;
+            tracing::warn!(
+                message_id = %message::COLLECTOR_FAILS,
+                collector = name,
+                error = detail,
+                again_in = ?wait,
+                "a collector has failed and starts again"
+            );
+            let text = format!("the collector {name} has failed: {detail}");
+            conditions.set(message::COLLECTOR_FAILS, Fault::warning(text).told());
+            let _ = context.is_blind(&Sights::all_of(name), &detail).await;
             self.set(name, |state| (state.state, state.detail) = ("failed", detail));
             tokio::select! {
                 () = context.shutdown.cancelled() => {}
                 () = tokio::time::sleep(wait) => self.set(name, |state| state.restarts += 1),
             }
         }
+    }
+
+    fn conditions(&self, name: &str) -> Conditions {
+        self.registry.part(Sights::part(name))
     }
 
     fn emitter(&self, name: &str) -> Option<Emitter> {
@@ -223,10 +244,6 @@ impl Collecting {
     fn lock(&self) -> MutexGuard<'_, Vec<State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn all_of(collector: &str) -> String {
-    format!("what the collector {collector} looks at")
 }
 
 fn again(context: &Context) -> Context {

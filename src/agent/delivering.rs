@@ -6,11 +6,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -19,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     config::{ControllerSettings, SinkSettings},
-    supervisor::Supervisor,
+    supervisor::{Part, Phase, Supervisor},
     system_info,
 };
 use crate::{
@@ -30,14 +32,18 @@ use crate::{
     host::Host,
     schema::local::ConsumerStatus,
     sinks::{
-        Consumer,
+        Configured, Consumer,
         uplink::{self, UPLINK, Uplink, UplinkState, control::Order},
     },
+    telemetry::message,
 };
 
 /// How long what is on its way may take to be answered when another controller is configured. What is not is sent again, to
 /// the new one.
 const ANSWERS_MAX: Duration = Duration::from_secs(2);
+
+/// Before a sink that ended by a fault starts again.
+const RESTART_PAUSE: Duration = Duration::from_secs(10);
 
 /// What consumers are made of, whatever is configured.
 pub(super) struct Surroundings {
@@ -89,14 +95,14 @@ pub(super) struct Delivering {
     consumers: Consumers,
     uplink: Option<Running>,
     /// Ends with the uplink.
-    control: Option<JoinHandle<Option<()>>>,
+    control: Option<JoinHandle<()>>,
     sinks: BTreeMap<String, Running>,
 }
 
 struct Running {
     replaced: CancellationToken,
     abandon: CancellationToken,
-    task: JoinHandle<Option<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Running {
@@ -180,17 +186,6 @@ impl Delivering {
         }
     }
 
-    /// Delivers what is left, until `deadline`.
-    pub(super) async fn finish(self, deadline: tokio::time::Instant) {
-        self.with.shutdown.cancel();
-        let running = self.uplink.into_iter().chain(self.sinks.into_values());
-        let mut tasks = futures_util::future::join_all(running.map(|running| running.task));
-        if tokio::time::timeout_at(deadline, &mut tasks).await.is_err() {
-            self.with.abandon.cancel();
-            tasks.await;
-        }
-    }
-
     fn begin(&mut self, controller: &ControllerSettings) {
         let with = &self.with;
         let settings = uplink::Settings {
@@ -208,13 +203,14 @@ impl Delivering {
             .keep_issued_certificate_in(with.identity.clone());
         // Ends with the uplink, whose connections it uses.
         let control = uplink.control(with.orders.clone()).run(with.stopping.clone());
-        self.control = Some(with.supervisor.start("control", control));
+        self.control = Some(with.supervisor.start(Part::job("control", Phase::Sources, control)));
         let driver = uplink
             .driver(delivery)
             .with_pulse(with.pulse.clone())
             .with_dead_letters(with.dead_letters.clone())
             .until_replaced(replaced.clone());
-        let task = with.supervisor.start(UPLINK, driver.run(with.shutdown.clone(), abandon.clone()));
+        let task = driver.run(with.shutdown.clone(), abandon.clone());
+        let task = with.supervisor.start(Part::job(UPLINK, Phase::Delivery, task));
         self.uplink = Some(Running { replaced, abandon, task });
     }
 
@@ -245,8 +241,27 @@ impl Delivering {
             shutdown: with.shutdown.clone(),
             abandon: abandon.clone(),
         };
-        let task = with.supervisor.start("sink", sink.run(consumer));
+        let (settings, end) = (settings.clone(), abandon.clone());
+        let task = with.supervisor.start(Part::job("sink", Phase::Delivery, keep(sink, settings, consumer, end)));
         self.sinks.insert(name.clone(), Running { replaced, abandon, task });
+    }
+}
+
+/// Runs a sink to its end. A fault of one is no reason to end the others: it starts again.
+async fn keep(mut sink: Box<dyn Configured>, settings: SinkSettings, consumer: Consumer, end: CancellationToken) {
+    while AssertUnwindSafe(sink.run(consumer.clone())).catch_unwind().await.is_err() {
+        tracing::error!(
+            message_id = %message::PART_ENDED,
+            sink = settings.name,
+            "a sink has ended by a fault of the agent; it starts again"
+        );
+        let Some(anew) = settings.build() else { return };
+        sink = anew;
+        tokio::select! {
+            () = tokio::time::sleep(RESTART_PAUSE) => {}
+            () = consumer.replaced.cancelled() => return,
+            () = end.cancelled() => return,
+        }
     }
 }
 

@@ -82,6 +82,7 @@ impl Exposed for Exposition {
             commits: parts.log.commits(),
             writer_stalled_seconds: signs.stuck().or(signs.hung()).map_or(0.0, |time| time.as_secs_f64()),
             dead_letters_bytes: parts.dead_letters.bytes(),
+            restarts: parts.supervisor.restarts(),
         };
         page::page(&status, &beside, format)
     }

@@ -15,6 +15,9 @@ use crate::event_log::{CursorState, EventLog, Lane, LogState};
 /// How long an answer may wait for the disk.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// Why events are not durable while nobody knows but the look itself.
+pub(super) const NO_ANSWER: &str = "the disk does not answer";
+
 /// What asks. Cheap to copy.
 #[derive(Clone)]
 pub(super) struct LogLook {
@@ -51,7 +54,7 @@ impl LogLook {
                 let last = std::mem::take(&mut status.cursors);
                 refreshed.refresh(status);
                 find_oldest(&mut status.cursors, &last, |_, _| None);
-                status.degraded = refreshed.degraded().unwrap_or_else(|| "the disk does not answer".to_owned());
+                status.degraded = refreshed.degraded().unwrap_or_else(|| NO_ANSWER.to_owned());
             },
         )
     }

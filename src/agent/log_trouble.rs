@@ -33,7 +33,6 @@ pub(super) async fn report(
             None if told => (Level::Info, Operation::EventLogRestored, "every event is durable again".to_owned()),
             _ => continue,
         };
-        told = !told;
         let payload = SystemHostPayload {
             subject: "event_log".to_owned(),
             detail,
@@ -43,8 +42,9 @@ pub(super) async fn report(
         let metadata: Metadata = [("component", "event_log"), ("action", "watch")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
-        if emitter.emit(level, payload, metadata).await.is_err() {
-            return;
+        // What the log did not take is told at the next look.
+        if emitter.emit(level, payload, metadata).await.is_ok() {
+            told = !told;
         }
     }
 }

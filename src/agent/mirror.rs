@@ -31,7 +31,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(5);
 /// Shows urgent events until `shutdown`; nothing where nobody takes them.
 pub(super) async fn show(log: EventLog, shutdown: CancellationToken) {
     if !tracing::enabled!(target: logging::URGENT, tracing::Level::ERROR) {
-        return;
+        return shutdown.cancelled().await;
     }
     tokio::select! {
         () = shutdown.cancelled() => {}

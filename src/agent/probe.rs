@@ -9,6 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use super::uplink_conditions::EXPIRY_MIN;
 use super::{IDENTITY, config::ControllerSettings};
 use crate::{
     host::{

@@ -27,16 +27,18 @@ pub(super) async fn report(
         if let Some(registration) = registration {
             let now = known_of(&registration);
             if known.as_ref() != Some(&now) {
-                if emitter.emit(Level::Info, payload(registration), metadata()).await.is_err() {
-                    return;
+                match emitter.emit(Level::Info, payload(registration), metadata()).await {
+                    Ok(_) => {
+                        memory.remember(&now);
+                        known = Some(now);
+                    }
+                    Err(error) => tracing::warn!(%error, "that a controller has taken this node is not in the log"),
                 }
-                memory.remember(&now);
-                known = Some(now);
             }
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
-            changed = registrations.changed() => if changed.is_err() { return },
+            Ok(()) = registrations.changed() => {}
         }
     }
 }

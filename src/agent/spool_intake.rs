@@ -9,26 +9,32 @@ use std::{collections::BTreeMap, io, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    health::{Conditions, Fault},
     pipeline::{Durability, EmitError, Emitter, Origin},
     spool::{FILES_MAX, Spool, SpoolError},
-    telemetry::ErrorChain,
+    telemetry::{ErrorChain, message},
 };
 
 /// Between two looks: so late at most is an event that a hook could not give to a busy agent.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Looks at once and then each `interval` until `shutdown`.
-pub(super) async fn run(spool: Spool, interval: Duration, emitter: Emitter, shutdown: CancellationToken) {
+pub(super) async fn run(
+    spool: Spool,
+    interval: Duration,
+    emitter: Emitter,
+    conditions: Conditions,
+    shutdown: CancellationToken,
+) {
     let mut intake = Intake { spool, emitter, shutdown: shutdown.clone(), settled: BTreeMap::new() };
-    let mut trouble = String::new();
     loop {
         // Not dropped in the middle of a file: its event would be in the log and the file still there.
         let ended = intake.look().await;
-        let told = ended.err().map(|error| ErrorChain(&error).to_string()).unwrap_or_default();
-        if !told.is_empty() && told != trouble {
-            tracing::warn!(error = told, "what hooks left for the agent cannot be taken in");
-        }
-        trouble = told;
+        let trouble = ended.err().map(|error| {
+            let text = format!("what hooks left for the agent cannot be taken in: {}", ErrorChain(&error));
+            Fault::warning(text)
+        });
+        conditions.put(message::SPOOL_FAILS, trouble);
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(interval) => {}

@@ -1,20 +1,36 @@
-//! Answers `rodent status`: asks each room for its part.
+//! Answers `rodent status`: asks each room for its part. Has the rooms that say nothing by themselves judged, so that what
+//! stands in the registry is as new as the rest.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
-use super::{collecting::Collecting, config::Profile, delivering::Consumers, log_look::LogLook, steering::InForceView};
+use super::{
+    collecting::Collecting, config::Profile, delivering::Consumers, log_conditions, log_look::LogLook, sink_conditions,
+    steering::InForceView, supervisor::Supervisor, systemd, uplink_conditions,
+};
 use crate::{
     dead_letters::DeadLetters,
     event_log::{CursorState, EventLog, Lane, LaneState, LogState},
+    health::{Condition, ConditionLevel, Registry, verdict},
     host::clock::{Clock, Synchronisation},
     local_api::{StatusSource, Usage},
     pipeline::Emitter,
-    schema::local::{CursorStatus, LaneStatus, LogStatus, LossStatus, StatusResponse},
+    schema::local::{ConditionStatus, CursorStatus, LaneStatus, LogStatus, LossStatus, StatusResponse},
     sinks::uplink::UplinkState,
     telemetry::journal,
+    terminal::grouped,
 };
+
+/// How often the line that systemd shows is looked at; it is sent only when it has changed.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Between two looks at the log's disk for the conditions, when nobody asks.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The log, as a part that something may be wrong with.
+const LOG: &str = "log";
 
 /// Whom to ask, and what hardly changes.
 pub(super) struct StatusParts {
@@ -32,6 +48,8 @@ pub(super) struct StatusParts {
     pub(super) dead_letters: DeadLetters,
     pub(super) in_force: InForceView,
     pub(super) socket: Usage,
+    pub(super) supervisor: Supervisor,
+    pub(super) registry: Registry,
 }
 
 impl StatusParts {
@@ -40,10 +58,12 @@ impl StatusParts {
         Arc::new(move || self.status())
     }
 
-    /// One line for the service manager.
-    pub(super) fn line(&self) -> String {
-        if let Some(reason) = self.log.degraded() {
-            return format!("Events are not durable: {reason}");
+    /// One line for the service manager: the worst that does not work, else how it stands with the controller.
+    fn line(&self) -> String {
+        let standing = self.registry.standing();
+        let worst = standing.first().filter(|condition| condition.level == ConditionLevel::Error);
+        if let Some(condition) = worst {
+            return sentence(&condition.text);
         }
         let uplink = self.uplink.status();
         // Asked every few seconds: the disk is not to be looked at for it.
@@ -54,16 +74,29 @@ impl StatusParts {
         }
     }
 
+    /// What is known without a look at the disk.
+    fn judge_now(&self) {
+        let part = |name: &str| self.registry.part(name);
+        log_conditions::judge_now(&part(LOG), &self.log);
+        log_conditions::judge_letters(&part("dead_letters"), self.dead_letters.count());
+        sink_conditions::judge(&self.registry, self.consumers.status().iter().skip(1));
+        uplink_conditions::judge(&part("uplink"), &self.uplink.status(), self.clock.unix_milliseconds());
+    }
+
     fn status(&self) -> StatusResponse {
-        self.with(self.log_look.status())
+        let log = log_status(self.log_look.status());
+        log_conditions::judge(&self.registry.part(LOG), &log, self.uplink.status().state != "off");
+        self.with(log)
     }
 
-    /// How the agent is; waits for the disk no longer than this.
+    /// How the agent is; waits for the disk no longer than this, which says nothing about the disk.
     pub(super) fn status_within(&self, look_time_max: Duration) -> StatusResponse {
-        self.with(self.log_look.status_within(look_time_max))
+        self.with(log_status(self.log_look.status_within(look_time_max)))
     }
 
-    fn with(&self, log: LogState) -> StatusResponse {
+    fn with(&self, log: LogStatus) -> StatusResponse {
+        self.judge_now();
+        let standing = self.registry.standing();
         // Once the controller has named the node, that name counts.
         let named =
             self.uplink.registrations().borrow().as_ref().and_then(|registration| registration.claims.rid.clone());
@@ -74,7 +107,7 @@ impl StatusParts {
             started_at: self.started_at,
             state_directory: self.state_directory.clone(),
             profile: self.profile.borrow().name().to_owned(),
-            log: Some(log_status(log)),
+            log: Some(log),
             uplink: Some(self.uplink.status()),
             collectors: self.collecting.status(),
             pipeline: Some(self.emitter.counts().status()),
@@ -88,8 +121,53 @@ impl StatusParts {
             configuration: Some(self.in_force.status()),
             socket: Some(self.socket.status()),
             journal_lines_missing: journal::missing_lines(),
+            verdict: verdict(&standing).to_owned(),
+            conditions: standing.into_iter().map(condition_status).collect(),
         }
     }
+}
+
+/// Has what is known without the disk judged every few seconds, and the rest every minute, so that the journal has it also
+/// when nobody asks; and tells the service manager how the agent is. Until `shutdown`.
+pub(super) async fn watch_conditions(parts: Arc<StatusParts>, shutdown: CancellationToken) {
+    let mut told = String::new();
+    let mut looked: Option<Instant> = None;
+    loop {
+        if looked.is_none_or(|looked| looked.elapsed() >= LOOK_INTERVAL) {
+            looked = Some(Instant::now());
+            let parts = Arc::clone(&parts);
+            // Waits for the disk, but not for long.
+            let _ = tokio::task::spawn_blocking(move || parts.status()).await;
+        } else {
+            parts.judge_now();
+        }
+        let line = parts.line();
+        if line != told {
+            systemd::status(&line);
+            told = line;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(LINE_INTERVAL) => {}
+        }
+    }
+}
+
+/// With its first letter as a sentence has it.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// `1 event`, `1,204 events`.
+pub(super) fn counted(events: u64) -> String {
+    if events == 1 { "1 event".to_owned() } else { format!("{} events", grouped(events)) }
+}
+
+fn condition_status(condition: Condition) -> ConditionStatus {
+    let (id, advice) = (condition.id(), condition.message.advice.to_owned());
+    let Condition { part, level, since, text, .. } = condition;
+    ConditionStatus { part, id, level: level.name().to_owned(), since, text, advice }
 }
 
 /// The state of the log, as the socket tells it.

@@ -25,15 +25,20 @@ use super::{
     systemd,
 };
 use crate::{
+    health::{Conditions, Fault},
     local_api::ReloadDesk,
     schema::local::{ConfigurationStatus, ReloadRequest, ReloadResponse},
     settings::{Faults, Records},
     sinks::uplink::control::Refusal,
     telemetry::message,
+    terminal,
 };
 
 /// Changes that wait for their turn. One more is refused.
 pub(super) const WAITING_MAX: usize = 8;
+
+/// Keys that leave events out.
+const NARROWING: [&str; 2] = ["events.levels", "events.categories"];
 
 /// A change that is asked for.
 pub(super) enum Change {
@@ -65,20 +70,43 @@ impl Change {
 
 /// What is in force, for `rodent status`. Cheap to copy.
 #[derive(Clone)]
-pub(super) struct InForceView(Arc<Mutex<ConfigurationStatus>>);
+pub(super) struct InForceView {
+    status: Arc<Mutex<ConfigurationStatus>>,
+    conditions: Conditions,
+}
 
 impl InForceView {
     /// Just started.
-    pub(super) fn new(applied_at: i64) -> InForceView {
-        InForceView(Arc::new(Mutex::new(ConfigurationStatus { applied_at, ..ConfigurationStatus::default() })))
+    pub(super) fn new(applied_at: i64, conditions: Conditions) -> InForceView {
+        let status = ConfigurationStatus { applied_at, ..ConfigurationStatus::default() };
+        InForceView { status: Arc::new(Mutex::new(status)), conditions }
     }
 
     pub(super) fn status(&self) -> ConfigurationStatus {
         self.lock().clone()
     }
 
+    /// It is otherwise from now on; says what of that needs attention. The journal has a line for each change.
+    fn change(&self, change: impl FnOnce(&mut ConfigurationStatus)) {
+        let mut status = self.lock();
+        change(&mut status);
+        let refused = (status.refused_at > 0).then(|| {
+            let (at, why) = (terminal::time_utc(status.refused_at), &status.refusal);
+            let text = format!("the changed configuration was refused at {at} and is not in force: {why}");
+            Fault::warning(text).since(status.refused_at).told()
+        });
+        self.conditions.put(message::CONFIGURATION_REFUSED, refused);
+        let waits = (!status.needs_restart.is_empty()).then(|| {
+            let keys = status.needs_restart.join(", ");
+            Fault::warning(format!("the configuration has changed, and only a restart puts in force: {keys}"))
+        });
+        self.conditions.put(message::RESTART_NEEDED, waits);
+        let remote = (!status.set_by_controller.is_empty()).then(|| of_controller(&status.set_by_controller));
+        self.conditions.put(message::SETTINGS_OF_CONTROLLER, remote);
+    }
+
     fn lock(&self) -> MutexGuard<'_, ConfigurationStatus> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,17 +140,17 @@ impl Steering {
         Steering { source, config, records, file, parts, view, tidings, now }
     }
 
-    /// Changes what is asked for, and at each hangup, until `shutdown`. Gives the parts back, to be ended.
+    /// Changes what is asked for, and at each hangup, until `shutdown`.
     pub(super) async fn run(
         mut self,
         mut changes: mpsc::Receiver<Change>,
         mut hangups: Option<Signal>,
         shutdown: CancellationToken,
-    ) -> Parts {
+    ) {
         loop {
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return self.parts,
+                () = shutdown.cancelled() => return,
                 Some(change) = changes.recv() => match change {
                     change if !change.is_wanted() => {}
                     // Whoever asked may have gone.
@@ -176,11 +204,9 @@ impl Steering {
         self.parts.turn(&self.config, &config, &difference).await;
         (self.config, self.records) = (config, records);
         let (applied, needs_restart) = (keys(&difference.applied), keys(&difference.needs_restart));
-        *self.view.lock() = ConfigurationStatus {
-            applied_at: (self.now)(),
-            needs_restart: needs_restart.clone(),
-            ..ConfigurationStatus::default()
-        };
+        let applied_at = (self.now)();
+        let now = ConfigurationStatus { applied_at, needs_restart: needs_restart.clone(), ..Default::default() };
+        self.view.change(|status| *status = now);
         tell(&applied.join(", "), &needs_restart.join(", "));
         if !applied.is_empty() {
             self.tidings.tell(applied, Act::Reload { in_force: &self.records }).await;
@@ -196,9 +222,10 @@ impl Steering {
             error,
             "the configuration is refused; what was in force goes on"
         );
-        let mut status = self.view.lock();
-        status.refused_at = (self.now)();
-        status.refusal = error.lines().next().unwrap_or_default().to_owned();
+        self.view.change(|status| {
+            status.refused_at = (self.now)();
+            status.refusal = error.lines().next().unwrap_or_default().to_owned();
+        });
         refusal(faults)
     }
 
@@ -213,14 +240,20 @@ impl Steering {
         let is_other =
             |record: &&crate::settings::Record| self.records.get(&record.key).is_none_or(|own| !own.is_as(record));
         let changed: Vec<String> = records.iter().filter(is_other).map(|record| record.key.clone()).collect();
-        self.view.lock().set_by_controller = self.file.changed_by(&records);
+        let set = self.file.changed_by(&records);
+        self.view.change(|status| status.set_by_controller = set);
         self.config.events = settings;
         records.iter().for_each(|record| self.records.put(record.clone()));
         if changed.is_empty() {
             return Ok(b"in force already".to_vec());
         }
         let text = changed.join(", ");
-        tracing::info!(controller, keys = text, "the controller has changed settings, until the next start or reload");
+        tracing::info!(
+            message_id = %message::SETTINGS_OF_CONTROLLER,
+            controller,
+            keys = text,
+            "the controller has changed settings, until the next start or reload"
+        );
         self.tidings.tell(changed, Act::Update { controller }).await;
         Ok(format!("in force until the next start or reload: {text}").into_bytes())
     }
@@ -243,6 +276,16 @@ pub(super) fn desk(changes: mpsc::Sender<Change>) -> ReloadDesk {
             }
         })
     })
+}
+
+/// Keys that a controller has set. One that leaves events out disarms the node, so that is worth a look.
+fn of_controller(keys: &[String]) -> Fault {
+    let names = keys.join(", ");
+    match keys.iter().any(|key| NARROWING.contains(&key.as_str())) {
+        true => Fault::warning(format!("the controller has changed which events are kept: {names}")),
+        false => Fault::notice(format!("the controller has changed settings: {names}")),
+    }
+    .told()
 }
 
 /// The files as they are now.

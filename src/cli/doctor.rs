@@ -9,6 +9,7 @@ mod check;
 mod clock;
 mod configuration;
 mod controller;
+mod eyes;
 mod finding;
 mod hooks;
 mod listeners;
@@ -70,13 +71,21 @@ pub(super) struct Arguments {
     /// How long to follow it: 1s to 1h
     #[arg(long, value_name = "TIME", default_value = "30s", requires = "send", value_parser = send::timeout)]
     timeout: Duration,
+    /// For its own child: become this user, and say which of the files it may not read
+    #[arg(long, hide = true, value_name = "UID", requires = "file")]
+    as_user: Option<u32>,
+    #[arg(long, hide = true, value_name = "FILE", requires = "as_user")]
+    file: Vec<PathBuf>,
     /// How to print: table, json (one document) or jsonl (an object a line)
     #[arg(short, long, value_enum, default_value_t, hide_possible_values = true)]
     output: Output,
 }
 
 pub(super) async fn run(arguments: Arguments, socket: Option<PathBuf>) -> Result<ExitCode, Failure> {
-    let Arguments { config, send, timeout, output } = arguments;
+    let Arguments { config, send, timeout, as_user, file, output } = arguments;
+    if let Some(user) = as_user {
+        return eyes::tell(user, &file);
+    }
     let patient = Patient::find(config, socket).await;
     if send {
         return send::run(&patient.socket, timeout, output).await;

@@ -25,7 +25,7 @@ const PROMPT_LINES: usize = 1;
 const EXAMPLES: &str = "\
 Examples:
   rodent status                                  one screen
-  rodent status -o json | jq .uplink.state       one fact, for a script
+  rodent status -o json | jq -r .verdict         ok, warning or error
 
 Exit codes: 0 the agent answers, 69 it does not, 77 no permission.";
 
@@ -92,7 +92,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        schema::local::{CollectorStatus, CursorStatus, LaneStatus, LogStatus, PipelineStatus, UplinkStatus},
+        schema::local::{
+            CollectorStatus, ConditionStatus, CursorStatus, LaneStatus, LogStatus, PipelineStatus, UplinkStatus,
+        },
         terminal::page,
     };
 
@@ -132,6 +134,20 @@ mod tests {
             emitted_events: 3_241_000,
             ..Default::default()
         };
+        let condition = |level: &str, text: &str| ConditionStatus {
+            level: level.to_owned(),
+            text: text.to_owned(),
+            ..Default::default()
+        };
+        let conditions = vec![
+            condition("error", "events are not durable: write /var/lib/rodent/log/routine: no space left on device"),
+            condition(
+                "warning",
+                "the controller is out of reach: connect to toggle.example.com:443: connection refused",
+            ),
+            condition("warning", "the log is 100% full: the oldest events will be removed"),
+            condition("warning", "1,300,000 events were removed before everyone had them"),
+        ];
         StatusResponse {
             version: "0.1.0".to_owned(),
             node_id: "2c7d8d3c-94f5-4a77-9d7f-0d1b2f5ef2c1".to_owned(),
@@ -143,9 +159,9 @@ mod tests {
                 cursors: vec![cursor("urgent", 1, 1_204), cursor("routine", 1_300_001, 12_960_000)],
                 disk_bytes: 1 << 30,
                 disk_bytes_max: 1 << 30,
-                degraded: "write /var/lib/rodent/log/routine: no space left on device".to_owned(),
                 ..Default::default()
             }),
+            conditions,
             uplink: Some(UplinkStatus {
                 state: "waiting".to_owned(),
                 controller: "toggle.example.com:443".to_owned(),

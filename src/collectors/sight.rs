@@ -16,8 +16,10 @@ use tokio::sync::OnceCell;
 use super::finding::Finding;
 use crate::{
     event::Level,
+    health::{Fault, Registry},
     pipeline::{EmitError, Emitter, Memory},
     schema::events::system_host_payload::SystemHostOperation as Operation,
+    telemetry::message,
 };
 
 /// The most blind spots of one collector that are told apart.
@@ -41,6 +43,7 @@ pub struct Sights {
 #[derive(Default)]
 struct Shared {
     memory: Option<Memory>,
+    registry: Option<Registry>,
     recalled: OnceCell<()>,
     /// By collector: what it cannot see, and why.
     told: Mutex<BTreeMap<String, Spots>>,
@@ -53,9 +56,44 @@ struct Shared {
 type Spots = BTreeMap<String, String>;
 
 impl Sights {
-    /// Goes on with what was told before, and remembers there what is told.
-    pub fn new(memory: Memory) -> Sights {
-        Sights { shared: Arc::new(Shared { memory: Some(memory), ..Shared::default() }) }
+    /// Goes on with what was told before, and remembers there what is told. What a collector cannot see is a condition.
+    pub fn new(memory: Memory, registry: Registry) -> Sights {
+        let shared = Shared { memory: Some(memory), registry: Some(registry), ..Shared::default() };
+        Sights { shared: Arc::new(shared) }
+    }
+
+    /// What a collector that has failed cannot see.
+    pub fn all_of(collector: &str) -> String {
+        format!("what the collector {collector} looks at")
+    }
+
+    /// What a collector is called where something is wrong with it.
+    pub fn part(collector: &str) -> String {
+        format!("collectors.{collector}")
+    }
+
+    /// A collector that is turned off is not blind.
+    pub fn forget(&self, collector: &str) {
+        if let Some(registry) = &self.shared.registry {
+            registry.part(Sights::part(collector)).clear(message::COLLECTOR_BLIND);
+        }
+    }
+
+    /// Says of a collector what it cannot see. That it has failed as a whole is said by who starts it again.
+    fn judge(&self, collector: &str, spots: &Spots) {
+        let Some(registry) = &self.shared.registry else { return };
+        let whole = Sights::all_of(collector);
+        let blind = spots
+            .iter()
+            .filter(|(what, _)| **what != whole && **what != beyond(collector))
+            .map(|(what, why)| format!("{what}: {why}"));
+        let counted = lock(&self.shared.untold).get(collector).map_or(0, BTreeSet::len);
+        let blind = shown(blind.collect(), counted);
+        let fault = (!blind.is_empty()).then(|| {
+            let text = format!("the collector {collector} cannot see {blind}");
+            Fault::warning(text).told()
+        });
+        registry.part(Sights::part(collector)).put(message::COLLECTOR_BLIND, fault);
     }
 
     /// That of one collector, once what was told before is known.
@@ -67,6 +105,9 @@ impl Sights {
             }
         };
         self.shared.recalled.get_or_init(recall).await;
+        if let Some(spots) = lock(&self.shared.told).get(collector) {
+            self.judge(collector, spots);
+        }
         Sight { sights: self.clone(), collector }
     }
 
@@ -79,13 +120,18 @@ impl Sights {
             spots.extend(named.map(|(what, why)| format!("{what}: {why}")));
         }
         let untold = lock(&self.shared.untold).get(collector).map_or(0, BTreeSet::len);
-        let more = spots.len().saturating_sub(SHOWN_MAX) + untold;
-        spots.truncate(SHOWN_MAX);
-        if more > 0 {
-            spots.push(format!("and {more} more"));
-        }
-        spots.join("; ")
+        shown(spots, untold)
     }
+}
+
+/// The first of them, and how many more there are, with those that are only counted.
+fn shown(mut spots: Vec<String>, counted: usize) -> String {
+    let more = spots.len().saturating_sub(SHOWN_MAX) + counted;
+    spots.truncate(SHOWN_MAX);
+    if more > 0 {
+        spots.push(format!("and {more} more"));
+    }
+    spots.join("; ")
 }
 
 /// What one collector sees and what not. Cheap to copy.
@@ -113,7 +159,13 @@ impl Sight {
     async fn is_blind_to(&self, emitter: &Emitter, what: &str, why: &str) -> Result<(), EmitError> {
         let is_known = self.is_told(what);
         if !is_known {
-            tracing::warn!(collector = self.collector, what, why, "a collector cannot see a part of what it looks at");
+            tracing::warn!(
+                message_id = %message::COLLECTOR_BLIND,
+                collector = self.collector,
+                what,
+                why,
+                "a collector cannot see a part of what it looks at"
+            );
             self.tell(emitter, Level::Warn, Operation::BlindSpot, what, why.to_owned()).await?;
         }
         self.note(|spots| spots.insert(what.to_owned(), why.to_owned()), !is_known);
@@ -139,7 +191,8 @@ impl Sight {
 
     async fn sees_again(&self, emitter: &Emitter, what: &str) -> Result<(), EmitError> {
         if self.is_told(what) {
-            tracing::info!(collector = self.collector, what, "a collector sees it again");
+            let message_id = message::COLLECTOR_BLIND;
+            tracing::info!(%message_id, collector = self.collector, what, "a collector sees it again");
             self.tell(emitter, Level::Info, Operation::SeesAgain, what, String::new()).await?;
             self.note(|spots| spots.remove(what), true);
         }
@@ -193,7 +246,9 @@ impl Sight {
     /// Changes what has been told, and remembers that where it is news.
     fn note(&self, change: impl FnOnce(&mut Spots) -> Option<String>, is_news: bool) {
         let mut told = lock(&self.sights.shared.told);
-        change(told.entry(self.collector.to_owned()).or_default());
+        let spots = told.entry(self.collector.to_owned()).or_default();
+        change(spots);
+        self.sights.judge(self.collector, spots);
         if let Some(memory) = self.sights.shared.memory.as_ref().filter(|_| is_news) {
             memory.remember(&*told);
         }
@@ -212,9 +267,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collectors::{
-        CollectError, Collector, Context, Run,
-        tests::{End, Machine, Told},
+    use crate::{
+        collectors::{
+            CollectError, Collector, Context, Run,
+            tests::{End, Machine, Told},
+        },
+        event_log::{EventLog, Settings},
+        health::ConditionLevel,
+        pipeline::{Gate, MemoryKeeper},
     };
 
     /// Is blind to so many things at first, sees them one after another, and ends.
@@ -260,5 +320,36 @@ mod tests {
         let lines: Vec<_> = above.iter().filter(beyond).map(String::as_str).collect();
         assert_eq!(lines, ["warn system.host.blind_spot all of toys", "info system.host.sees_again all of toys"]);
         assert!(above.contains(&format!("warn system.host.blind_spot thing {SPOTS_MAX:03}")), "{above:?}");
+    }
+
+    #[tokio::test]
+    async fn what_a_collector_cannot_see_is_a_condition_of_it_until_it_sees_it_or_is_turned_off() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = EventLog::open(Settings::new(directory.path().join("log"))).expect("a log");
+        let (emitter, registry) = (Emitter::new(log.clone(), Gate::open(), || 1), Registry::new(|| 1));
+        let keeper = MemoryKeeper::new(directory.path().join("memory"), log.clone());
+        let said = || {
+            let line = |it: crate::health::Condition| (it.part, it.level, it.text);
+            registry.standing().into_iter().map(line).collect::<Vec<_>>()
+        };
+        let blind = |what: &str| {
+            let text = format!("the collector storage cannot see {what}");
+            [("collectors.storage".to_owned(), ConditionLevel::Warning, text)]
+        };
+        let sights = Sights::new(keeper.memory("sight"), registry.clone());
+        let sight = sights.of("storage").await;
+        sight.is_blind(&emitter, &Sights::all_of("storage"), "it fails").await.expect("told");
+        assert_eq!(said(), [], "that it has failed is another condition");
+        sight.is_blind(&emitter, "/mnt/a", "no answer").await.expect("told");
+        sight.is_blind(&emitter, "/mnt/b", "no answer").await.expect("told");
+        assert_eq!(said(), blind("/mnt/a: no answer; /mnt/b: no answer"));
+        sight.sees(&emitter, "/mnt/a").await.expect("told");
+        assert_eq!(said(), blind("/mnt/b: no answer"));
+        sights.forget("storage");
+        assert_eq!(said(), []);
+        // What the last run was blind to, this one has yet to see.
+        Sights::new(keeper.memory("sight"), registry.clone()).of("storage").await;
+        assert_eq!(said(), blind("/mnt/b: no answer"));
+        log.close();
     }
 }

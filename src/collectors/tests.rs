@@ -113,7 +113,7 @@ impl Machine {
         let context = Context {
             emitter: Emitter::new(log.clone(), Gate::open(), now).for_source(name),
             host: Host::at(self.root.path()),
-            sight: Sights::new(keeper.memory("sight")).of(name).await,
+            sight: Sights::new(keeper.memory("sight"), crate::health::Registry::new(|| 1)).of(name).await,
             memory: keeper.memory(name),
             shutdown: CancellationToken::new(),
             agent_stops: CancellationToken::new(),

@@ -45,7 +45,8 @@ pub trait Configured: Send {
 /// The run of a sink.
 pub type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What a sink delivers for.
+/// What a sink delivers for. Cheap to copy.
+#[derive(Clone)]
 pub struct Consumer {
     /// What the configuration calls it; the name of its cursor.
     pub name: String,

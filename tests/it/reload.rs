@@ -62,6 +62,10 @@ fn what_only_a_restart_changes_is_named_until_then_and_the_rest_is_applied() {
     assert!(site.takes("warn"), "the rest is in force");
     let status = site.status();
     assert_eq!(status["configuration"]["needs_restart"], json!(["state_directory", "socket"]));
+    let waits = status["conditions"].as_array().expect("a list").iter().find(|it| it["id"] == "restart_needed");
+    let waits = waits.unwrap_or_else(|| panic!("{status:#}"));
+    assert_eq!((&waits["part"], &waits["level"]), (&json!("configuration"), &json!("warning")));
+    assert!(waits["text"].as_str().is_some_and(|text| text.ends_with("puts in force: state_directory, socket")));
     assert_eq!(status["state_directory"], site.path("state").display().to_string());
     // Once more: nothing is new, and what waits waits.
     let told = site.reload(elsewhere);

@@ -87,7 +87,7 @@ fn each_thing_that_is_wrong_is_found_where_it_is() {
     fs::set_permissions(site.path("token"), fs::Permissions::from_mode(0o644)).expect("a mode");
     fs::write(site.path("token"), "no.such.token").expect("written");
     let (_, findings) = found(&site);
-    assert_eq!(fails(&findings), ["permissions", "socket", "controller"], "{findings:#?}");
+    assert_eq!(fails(&findings), ["permissions", "socket", "token", "controller"], "{findings:#?}");
     assert!(of(&findings, "log")[0].1.starts_with("nobody works on "), "{findings:#?}");
     let permissions = findings.iter().find(|it| it["mark"] == "fail").expect("one fails");
     assert_eq!(permissions["advice"], format!("chmod o= {}", site.path("token").display()));
@@ -127,6 +127,22 @@ mod as_root {
     use std::os::unix::process::CommandExt as _;
 
     use super::*;
+
+    #[test]
+    fn root_judges_files_as_the_agents_user_sees_them() {
+        assert!(nix::unistd::geteuid().is_root(), "only root can become somebody else: run `make test` as root");
+        let site = site(&own_address().to_string());
+        let _agent = site.start_agent(&site.agent());
+        let permissions = || of(&found(&site).1, "permissions").iter().map(|it| format!("{} {}", it.0, it.1)).collect();
+        let said: Vec<String> = permissions();
+        let sees = "pass root, as whom the agent runs, may read the files of the way to the controller".to_owned();
+        assert!(said.contains(&sees), "{said:#?}");
+        std::os::unix::fs::chown(site.path("rodent.sock"), Some(65_534), None).expect("another owner");
+        let said: Vec<String> = permissions();
+        let token = site.path("token").display().to_string();
+        let cannot = |line: &String| line.starts_with(&format!("fail {token} cannot be read by "));
+        assert!(said.iter().any(cannot), "{said:#?}");
+    }
 
     #[test]
     fn a_user_without_rights_is_told_what_was_not_looked_at() {

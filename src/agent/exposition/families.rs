@@ -14,6 +14,8 @@ macro_rules! families {
 families! {
     BUILD = Family::info("rodent_build_info", &["version"], "The version that runs.");
     READY = Family::gauge("rodent_ready", &[], "1 when the agent takes events, as /readyz says.");
+    PART_RESTARTS = Family::counter("rodent_part_restarts_total", &["part"], "Times that a part of the agent started again after it had ended by a fault.");
+    CONDITION = Family::gauge("rodent_condition", &["part", "id", "level"], "1 for each thing that is not as it should be, as rodent status tells it; no sample for what is.");
     CLOCK = Family::gauge("rodent_clock_synchronised", &[], "1 when something keeps the clock of the machine in step.");
     CONFIG_SUCCESSFUL = Family::gauge("rodent_config_last_reload_successful", &[], "0 when the configuration was read again and refused; what was in force goes on.");
     CONFIG_APPLIED = Family::gauge("rodent_config_last_reload_success_timestamp_seconds", &[], "When the configuration was read that is in force, Unix time.");
@@ -42,18 +44,18 @@ families! {
     LAG_EVENTS = Family::gauge("rodent_log_cursor_lag_events", &["cursor", "lane"], "Stored events that a consumer has yet to take.");
     LAG_SECONDS = Family::gauge("rodent_log_cursor_lag_seconds", &["cursor", "lane"], "Age of the oldest of them; 0 when there is none.");
 
-    UPLINK_STATE = Family::gauge("rodent_uplink_state", &["state"], "1 for the state of the uplink: off, connecting, connected, waiting, held.");
-    DELIVERED_EVENTS = Family::counter("rodent_uplink_delivered_events_total", &["lane"], "Events that the controller took.");
-    DELIVERED_BATCHES = Family::counter("rodent_uplink_delivered_batches_total", &["lane"], "Batches that the controller took.");
-    SENT_BATCHES = Family::counter("rodent_uplink_sent_batches_total", &["lane"], "Batches that were sent, one that was sent again once more.");
-    SENT_BYTES = Family::counter("rodent_uplink_sent_bytes_total", &["lane"], "Bytes of them, compressed.");
-    FAILED_BATCHES = Family::counter("rodent_uplink_failed_batches_total", &["lane"], "Batches that were sent and not taken, or could not be put together.");
-    REFUSED_EVENTS = Family::counter("rodent_uplink_refused_events_total", &["lane"], "Events that the controller refused and that became dead letters.");
-    FAILED_ATTEMPTS = Family::counter("rodent_uplink_failed_attempts_total", &["reason"], "Attempts to connect, register or send that did not succeed.");
-    IN_FLIGHT = Family::gauge("rodent_uplink_in_flight_batches", &["lane"], "Batches that are on their way.");
-    WINDOW = Family::gauge("rodent_uplink_window_batches", &[], "Batches of a lane that may be on their way at once; 0 without a connection.");
-    BACKOFF = Family::gauge("rodent_uplink_backoff_seconds", &[], "Time until the next attempt; 0 when none is waited for.");
-    ACKNOWLEDGED = Family::gauge("rodent_uplink_last_acknowledgement_timestamp_seconds", &["lane"], "When the controller last took a batch, Unix time; 0 when it has not since the start.");
+    CONSUMER_STATE = Family::gauge("rodent_consumer_state", &["consumer", "state"], "1 for the state of a consumer of the log that delivers, the uplink or a sink: off, connecting, connected, waiting, held.");
+    DELIVERED_EVENTS = Family::counter("rodent_consumer_delivered_events_total", &["consumer", "lane"], "Events that were taken.");
+    DELIVERED_BATCHES = Family::counter("rodent_consumer_delivered_batches_total", &["consumer", "lane"], "Batches that were taken.");
+    SENT_BATCHES = Family::counter("rodent_consumer_sent_batches_total", &["consumer", "lane"], "Batches that were sent, one that was sent again once more.");
+    SENT_BYTES = Family::counter("rodent_consumer_sent_bytes_total", &["consumer", "lane"], "Bytes of them, compressed.");
+    FAILED_BATCHES = Family::counter("rodent_consumer_failed_batches_total", &["consumer", "lane"], "Batches that were sent and not taken, or could not be put together.");
+    REFUSED_EVENTS = Family::counter("rodent_consumer_refused_events_total", &["consumer", "lane"], "Events that were refused and became dead letters.");
+    FAILED_ATTEMPTS = Family::counter("rodent_consumer_failed_attempts_total", &["consumer", "reason"], "Attempts to connect or deliver that did not succeed.");
+    IN_FLIGHT = Family::gauge("rodent_consumer_in_flight_batches", &["consumer", "lane"], "Batches that are on their way.");
+    WINDOW = Family::gauge("rodent_consumer_window_batches", &["consumer"], "Batches of a lane that may be on their way at once; 0 without a connection.");
+    BACKOFF = Family::gauge("rodent_consumer_backoff_seconds", &["consumer"], "Time until the next attempt; 0 when none is waited for.");
+    ACKNOWLEDGED = Family::gauge("rodent_consumer_last_acknowledgement_timestamp_seconds", &["consumer", "lane"], "When a batch was last taken, Unix time; 0 when it has not since the start.");
     TOKEN_END = Family::gauge("rodent_uplink_token_expiry_timestamp_seconds", &[], "When the node's token expires, Unix time; absent when it does not say.");
     CERTIFICATE_END = Family::gauge("rodent_uplink_certificate_expiry_timestamp_seconds", &[], "When the node's own certificate expires, Unix time; absent when it has none.");
     DEAD_LETTERS = Family::gauge("rodent_dead_letters", &[], "Events that the controller refused, kept until somebody decides.");

@@ -4,11 +4,19 @@ use super::families;
 use crate::{
     metrics::{Format, Histogram, Page, write_process},
     pipeline::Counts,
-    schema::local::{CollectorStatus, LogStatus, SocketStatus, StatusResponse, UplinkStatus},
+    schema::local::{
+        CollectorStatus, ConsumerStatus, LogStatus, SocketStatus, StatusResponse, UplinkStatus, consumer_status::State,
+    },
 };
 
 /// States as the status names them; each is a series.
-const UPLINK_STATES: [&str; 5] = ["off", "connecting", "connected", "waiting", "held"];
+const CONSUMER_STATES: [(&str, State); 5] = [
+    ("off", State::Off),
+    ("connecting", State::Connecting),
+    ("connected", State::Connected),
+    ("waiting", State::Waiting),
+    ("held", State::Held),
+];
 const COLLECTOR_STATES: [&str; 4] = ["running", "absent", "failed", "off"];
 
 /// What stands on the page besides the status.
@@ -20,6 +28,8 @@ pub(super) struct Beside<'a> {
     pub(super) commits: &'a Histogram,
     pub(super) writer_stalled_seconds: f64,
     pub(super) dead_letters_bytes: u64,
+    /// By part of the agent.
+    pub(super) restarts: Vec<(&'static str, u64)>,
 }
 
 /// The page of an agent that is only just starting: it has no more to tell.
@@ -34,6 +44,10 @@ pub(super) fn starting(format: Format) -> String {
 pub(super) fn page(status: &StatusResponse, beside: &Beside<'_>, format: Format) -> String {
     let mut page = Page::new(format);
     write_build(&mut page, beside.ready);
+    let mut restarts = page.family(&families::PART_RESTARTS);
+    beside.restarts.iter().for_each(|(part, count)| restarts.put(&[part], *count as f64));
+    let mut conditions = page.family(&families::CONDITION);
+    status.conditions.iter().for_each(|it| conditions.put(&[&it.part, &it.id, &it.level], 1.0));
     page.one(&families::CLOCK, one_if(status.clock_state == "synchronised"));
     if let Some(configuration) = &status.configuration {
         page.one(&families::CONFIG_SUCCESSFUL, one_if(configuration.refused_at == 0));
@@ -45,8 +59,9 @@ pub(super) fn page(status: &StatusResponse, beside: &Beside<'_>, format: Format)
     if let Some(log) = &status.log {
         write_log(&mut page, log, beside);
     }
+    write_consumers(&mut page, &status.consumers);
     if let Some(uplink) = &status.uplink {
-        write_uplink(&mut page, uplink);
+        write_credentials(&mut page, uplink);
     }
     page.one(&families::DEAD_LETTERS, status.dead_letters as f64);
     page.one(&families::DEAD_LETTERS_BYTES, beside.dead_letters_bytes as f64);
@@ -110,9 +125,13 @@ fn write_log(page: &mut Page, log: &LogStatus, beside: &Beside<'_>) {
     }
 }
 
-fn write_uplink(page: &mut Page, uplink: &UplinkStatus) {
-    let mut state = page.family(&families::UPLINK_STATE);
-    UPLINK_STATES.iter().for_each(|name| state.put(&[name], one_if(uplink.state == *name)));
+fn write_consumers(page: &mut Page, consumers: &[ConsumerStatus]) {
+    let mut state = page.family(&families::CONSUMER_STATE);
+    for consumer in consumers {
+        for (name, its) in CONSUMER_STATES {
+            state.put(&[&consumer.name, name], one_if(consumer.state() == its));
+        }
+    }
     for (family, value) in [
         (
             &families::DELIVERED_EVENTS,
@@ -127,12 +146,23 @@ fn write_uplink(page: &mut Page, uplink: &UplinkStatus) {
         (&families::ACKNOWLEDGED, |lane| seconds(lane.last_acknowledgement)),
     ] {
         let mut samples = page.family(family);
-        uplink.lanes.iter().for_each(|lane| samples.put(&[&lane.lane], value(lane)));
+        let lanes = consumers.iter().flat_map(|consumer| consumer.lanes.iter().map(move |lane| (consumer, lane)));
+        lanes.for_each(|(consumer, lane)| samples.put(&[&consumer.name, &lane.lane], value(lane)));
     }
     let mut failed = page.family(&families::FAILED_ATTEMPTS);
-    uplink.failed_attempts_by_reason.iter().for_each(|(reason, count)| failed.put(&[reason], *count as f64));
-    page.one(&families::WINDOW, f64::from(uplink.window));
-    page.one(&families::BACKOFF, uplink.next_attempt_milliseconds as f64 / 1e3);
+    for consumer in consumers {
+        let by_reason = consumer.failed_attempts_by_reason.iter();
+        by_reason.for_each(|(reason, count)| failed.put(&[&consumer.name, reason], *count as f64));
+    }
+    let mut window = page.family(&families::WINDOW);
+    consumers.iter().for_each(|consumer| window.put(&[&consumer.name], f64::from(consumer.window)));
+    let mut backoff = page.family(&families::BACKOFF);
+    for consumer in consumers {
+        backoff.put(&[&consumer.name], consumer.next_attempt_milliseconds as f64 / 1e3);
+    }
+}
+
+fn write_credentials(page: &mut Page, uplink: &UplinkStatus) {
     for (family, end) in
         [(&families::TOKEN_END, uplink.token_expires_at), (&families::CERTIFICATE_END, uplink.certificate_expires_at)]
     {

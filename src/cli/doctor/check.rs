@@ -44,7 +44,7 @@ pub(super) const ALL: &[Check] = &[
         look: |patient| Box::pin(socket::look_at_collectors(patient)),
     },
     Check { name: "hooks", time_max: LOCAL_TIME_MAX, look: |_| Box::pin(hooks::look()) },
-    Check { name: "token", time_max: LOCAL_TIME_MAX, look: |patient| Box::pin(token::look(patient)) },
+    Check { name: "token", time_max: NETWORK_TIME_MAX, look: |patient| Box::pin(token::look(patient)) },
     Check { name: "controller", time_max: NETWORK_TIME_MAX, look: |patient| Box::pin(controller::look(patient)) },
     Check { name: "clock", time_max: NETWORK_TIME_MAX, look: |patient| Box::pin(clock::look(patient)) },
 ];

@@ -8,6 +8,7 @@ use std::{
 use super::{finding::Finding, patient::Patient};
 use crate::{
     agent::probe::{self, Synchronisation},
+    telemetry::message,
     terminal::human_duration,
 };
 
@@ -17,7 +18,7 @@ const OFFSET_WARN: Duration = Duration::from_secs(5);
 /// Beyond this tokens and certificates are refused that are right.
 const OFFSET_FAIL: Duration = Duration::from_secs(60);
 
-const ADVICE: &str = "timedatectl set-ntp true, or start chrony; then `timedatectl` tells";
+const ADVICE: &str = message::CLOCK_UNSYNCHRONISED.advice;
 
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     let mut findings = vec![in_step(probe::clock())];

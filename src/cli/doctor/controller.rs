@@ -1,20 +1,16 @@
 //! The way to the controller, step by step, and how the agent itself gets on with it.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
-use super::{finding::Finding, patient::Patient};
+use super::{
+    finding::{self, Finding},
+    patient::Patient,
+};
 use crate::{
-    agent::probe::{self, Answered, ControllerLook, Secured, Verdict},
-    schema::local::UplinkStatus,
+    agent::probe::{self, Answered, ControllerLook, EXPIRY_MIN, Secured, Verdict},
+    client::StatusResponse,
     terminal::{human_duration, moment::ago},
 };
-
-/// With less time left than this a certificate should be replaced.
-const TIME_LEFT_MIN: Duration = Duration::from_secs(14 * 86_400);
 
 /// How the system says that a file is not for this user.
 const FORBIDDEN: &str = "Permission denied";
@@ -26,8 +22,7 @@ pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
         _ if patient.config.is_ok() => vec![Finding::skip("none is configured: events are kept on this machine")],
         _ => vec![Finding::skip("the way to it cannot be tried without the configuration")],
     };
-    let uplink = patient.status.as_ref().ok().and_then(|status| status.uplink.clone()).unwrap_or_default();
-    findings.extend(agents_view(&uplink, now));
+    findings.extend(patient.status.iter().flat_map(|status| agents_view(status, now)));
     findings
 }
 
@@ -88,7 +83,7 @@ fn tls(secured: &Secured, now: SystemTime) -> Vec<Finding> {
                 human_duration(left),
                 moment(until)
             );
-            match left < TIME_LEFT_MIN {
+            match left < EXPIRY_MIN {
                 true => Finding::warn(text, "the controller's administrator should renew its certificate"),
                 false => Finding::pass(text),
             }
@@ -96,7 +91,7 @@ fn tls(secured: &Secured, now: SystemTime) -> Vec<Finding> {
         None => Finding::pass(format!("{version}, {length} certificates in its chain")),
     });
     findings.extend(secured.own_expires.map(|until| match until.duration_since(now) {
-        Ok(left) if left < TIME_LEFT_MIN => Finding::warn(
+        Ok(left) if left < EXPIRY_MIN => Finding::warn(
             format!("this node's certificate expires in {}, at {}", human_duration(left), moment(until)),
             "renew it; one that the controller issues is renewed by itself while the agent runs",
         ),
@@ -127,34 +122,31 @@ fn answer(answered: &Answered) -> Finding {
 }
 
 /// What the agent that runs says of it; nothing where it has none.
-fn agents_view(uplink: &UplinkStatus, now: SystemTime) -> Option<Finding> {
+fn agents_view(status: &StatusResponse, now: SystemTime) -> Vec<Finding> {
+    let uplink = status.uplink.clone().unwrap_or_default();
     let reached = ago(uplink.last_success, now);
     let reached = reached.map_or_else(
         || "nothing delivered yet".to_owned(),
         |since| format!("last delivery {} ago", human_duration(since)),
     );
-    let error = if uplink.last_error.is_empty() { "no reason given" } else { uplink.last_error.as_str() };
+    let mut findings = finding::of_agent(status, "controller");
     match uplink.state.as_str() {
-        "connected" => Some(Finding::pass(format!("the agent is connected, {reached}"))),
-        "connecting" => Some(Finding::warn("the agent has not reached it yet", "wait, then look again")),
-        "waiting" => Some(Finding::warn(
-            format!("the agent does not reach it and keeps everything ({reached}): {error}"),
-            "the agent tries again by itself; see above for where the way ends",
-        )),
-        "held" => Some(Finding::fail(
-            format!("it takes nothing from the agent, which keeps everything ({reached}): {error}"),
-            "set right what it refuses; the agent goes on by itself",
-        )),
-        _ => None,
+        "connected" => findings.push(Finding::pass(format!("the agent is connected, {reached}"))),
+        "connecting" => findings.push(Finding::warn("the agent has not reached it yet", "wait, then look again")),
+        _ => findings.iter_mut().for_each(|finding| finding.text.push_str(&format!(" ({reached})"))),
     }
+    findings
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::cli::doctor::finding::Mark;
+    use crate::{
+        cli::doctor::finding::Mark,
+        schema::local::{ConditionStatus, UplinkStatus},
+    };
 
     fn marks(look: &ControllerLook) -> Vec<Mark> {
         steps("ctl:443", look, now()).iter().map(|finding| finding.mark).collect()
@@ -223,12 +215,24 @@ mod tests {
 
     #[test]
     fn the_agents_own_view_stands_beside_what_was_tried() {
-        let uplink = |state: &str| UplinkStatus { state: state.to_owned(), ..Default::default() };
-        let mark = |state: &str| agents_view(&uplink(state), now()).map(|finding| finding.mark);
-        assert_eq!(
-            (mark("connected"), mark("waiting"), mark("held")),
-            (Some(Mark::Pass), Some(Mark::Warn), Some(Mark::Fail))
-        );
-        assert_eq!((mark("off"), mark("")), (None, None));
+        let found = |state: &str, id: &str, level: &str| {
+            let uplink = UplinkStatus { state: state.to_owned(), ..Default::default() };
+            let condition = ConditionStatus {
+                part: "uplink".to_owned(),
+                id: id.to_owned(),
+                level: level.to_owned(),
+                text: "it is so".to_owned(),
+                ..Default::default()
+            };
+            let conditions = if id.is_empty() { Vec::new() } else { vec![condition] };
+            let status = StatusResponse { uplink: Some(uplink), conditions, ..Default::default() };
+            agents_view(&status, now()).into_iter().map(|it| (it.mark, it.text)).collect::<Vec<_>>()
+        };
+        let so = "it is so (nothing delivered yet)".to_owned();
+        assert_eq!(found("waiting", "controller_away", "warning"), [(Mark::Warn, so.clone())]);
+        assert_eq!(found("held", "controller_refuses", "error"), [(Mark::Fail, so)]);
+        let connected = "the agent is connected, nothing delivered yet".to_owned();
+        assert_eq!(found("connected", "", ""), [(Mark::Pass, connected)]);
+        assert_eq!(found("off", "", ""), []);
     }
 }

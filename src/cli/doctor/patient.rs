@@ -82,11 +82,15 @@ impl Patient {
         is_of_service(&self.config_file)
     }
 
-    /// Where the agent keeps its events: as it says, else as the configuration does.
+    /// Where the agent is to keep its events. What the agent says of that is shown and stands in no command: whoever
+    /// looks may be root, and the agent is what is looked at.
     pub(super) fn state_directory(&self) -> PathBuf {
-        let said = self.status.as_ref().ok().map(|status| &status.state_directory).filter(|said| !said.is_empty());
-        let configured = self.config.as_ref().ok().map(|loaded| loaded.config.state_directory.clone());
-        said.map(PathBuf::from).or(configured).unwrap_or_else(|| PathBuf::from(STATE_DIRECTORY))
+        self.configured_directory().unwrap_or(Path::new(STATE_DIRECTORY)).to_path_buf()
+    }
+
+    /// The directory of the configuration, where that is known.
+    pub(super) fn configured_directory(&self) -> Option<&Path> {
+        Some(&self.config.as_ref().ok()?.config.state_directory)
     }
 
     /// The way to the controller; the same look for all who ask. `None` when none is configured, or it is not known which.

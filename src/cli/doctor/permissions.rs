@@ -11,9 +11,9 @@ use std::{
 
 use nix::unistd::{Gid, Group, Uid, User, getgroups};
 
-use super::{check::off_thread, finding::Finding, patient::Patient};
+use super::{check::off_thread, eyes, finding::Finding, patient::Patient};
 use crate::{
-    agent::config::{Loaded, STATE_DIRECTORY, Tls, TokenSource},
+    agent::config::{ControllerSettings, Loaded, STATE_DIRECTORY, Tls, TokenSource},
     settings::Origin,
 };
 
@@ -27,14 +27,67 @@ const ENTRIES_MAX: usize = 256;
 const ACCOUNT: &str = "rodent";
 
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
-    off_thread(move || {
+    let readable = readable(&patient).await;
+    let mut findings = off_thread(move || {
         let mut findings = files(&patient);
         let (directory, user) = (patient.state_directory(), agents_user(&patient));
         findings.extend(state_directory(&directory, user, patient.status.is_ok()));
         findings.push(membership(&patient.socket));
         findings
     })
-    .await
+    .await;
+    findings.extend(readable);
+    findings
+}
+
+/// Whether the agent can read what its configuration names: its user, not the one who looks.
+async fn readable(patient: &Patient) -> Vec<Finding> {
+    let Some(controller) = patient.controller() else { return Vec::new() };
+    let files = named_files(controller);
+    let Some(user) = agents_user(patient).filter(|_| !files.is_empty()) else { return Vec::new() };
+    if !Uid::effective().is_root() && Uid::effective() != user {
+        let name = name_of(user);
+        let text = format!("whether {name}, as whom the agent runs, may read its files is for root to see");
+        return vec![Finding::skip(text).advise("sudo rodent doctor")];
+    }
+    match eyes::seen_by(user, files.iter().map(|(path, _)| path.clone()).collect()).await {
+        Ok(seen) => judge_readable(&name_of(user), &files, &seen),
+        Err(error) => {
+            let name = name_of(user);
+            vec![Finding::skip(format!("what {name}, as whom the agent runs, may read cannot be found out: {error}"))]
+        }
+    }
+}
+
+/// Files that the agent reads to reach its controller, and whether each is secret.
+fn named_files(controller: &ControllerSettings) -> Vec<(PathBuf, bool)> {
+    let mut files = Vec::new();
+    if let TokenSource::File(path) = &controller.token {
+        files.push((path.clone(), true));
+    }
+    if let Tls::On { ca_file, cert_file, key_file, .. } = &controller.tls {
+        let open = [ca_file, cert_file].into_iter().flatten().map(|path| (path.clone(), false));
+        files.extend(open.chain(key_file.iter().map(|path| (path.clone(), true))));
+    }
+    files
+}
+
+fn judge_readable(user: &str, files: &[(PathBuf, bool)], seen: &[eyes::Seen]) -> Vec<Finding> {
+    let unreadable = files.iter().zip(seen).filter_map(|((path, is_secret), seen)| {
+        let (name, why) = (path.display(), seen.as_ref()?);
+        let text = format!("{name} cannot be read by {user}, as whom the agent runs: {why}");
+        Some(match is_secret {
+            true => Finding::fail(text, format!("chown {user}: {name}; chmod 400 {name}; namei -l {name}")),
+            false => Finding::fail(text, format!("chmod a+r {name}; namei -l {name}")),
+        })
+    });
+    let findings: Vec<Finding> = unreadable.collect();
+    if findings.is_empty() {
+        return vec![Finding::pass(format!(
+            "{user}, as whom the agent runs, may read the files of the way to the controller"
+        ))];
+    }
+    findings
 }
 
 /// The configuration and what is secret. A line for each that is not right, one for the rest.
@@ -42,15 +95,8 @@ fn files(patient: &Patient) -> Vec<Finding> {
     let Ok(loaded) = &patient.config else {
         return vec![Finding::skip("which files hold secrets is not known without the configuration")];
     };
-    let mut secrets: Vec<PathBuf> = Vec::new();
-    if let Some(controller) = &loaded.config.controller {
-        if let TokenSource::File(path) = &controller.token {
-            secrets.push(path.clone());
-        }
-        if let Tls::On { key_file: Some(path), .. } = &controller.tls {
-            secrets.push(path.clone());
-        }
-    }
+    let named = loaded.config.controller.as_ref().map(named_files).unwrap_or_default();
+    let secrets: Vec<PathBuf> = named.into_iter().filter(|(_, is_secret)| *is_secret).map(|(path, _)| path).collect();
     let looked = loaded.files.iter().map(|path| file(path, false)).chain(secrets.iter().map(|path| file(path, true)));
     let (right, mut wrong): (Vec<_>, Vec<_>) = looked.partition(Option::is_none);
     let count = right.len();
@@ -238,6 +284,21 @@ mod tests {
             (told.text.as_str(), told.advice.as_str()),
             ("/t may be read by everybody (mode 644)", "chmod o= /t")
         );
+    }
+
+    #[test]
+    fn a_file_that_the_agents_user_may_not_read_fails_and_names_the_user() {
+        let files =
+            [("/etc/rodent/token", true), ("/etc/ssl/ca.pem", false)].map(|(path, it)| (PathBuf::from(path), it));
+        let denied = || Some("Permission denied (os error 13)".to_owned());
+        let found = judge_readable("rodent", &files, &[denied(), denied()]);
+        assert_eq!(found.iter().map(|it| it.mark).collect::<Vec<_>>(), [Mark::Fail, Mark::Fail]);
+        let told =
+            "/etc/rodent/token cannot be read by rodent, as whom the agent runs: Permission denied (os error 13)";
+        assert_eq!(found[0].text, told);
+        assert!(found[0].advice.starts_with("chown rodent: /etc/rodent/token"), "{found:?}");
+        assert!(found[1].advice.starts_with("chmod a+r /etc/ssl/ca.pem"), "{found:?}");
+        assert_eq!(judge_readable("rodent", &files, &[None, None])[0].mark, Mark::Pass);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The agent's socket: whether it answers, and whether the agent behind it is of the same version as this command. And what
 //! the agent says of its collectors.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 use super::{
-    finding::Finding,
+    finding::{self, Finding},
     patient::{NoStatus, Patient},
 };
 use crate::{
@@ -14,14 +14,28 @@ use crate::{
 
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     let socket = patient.socket.display();
-    vec![match &patient.status {
+    let mut findings = vec![match &patient.status {
         Ok(status) => answers(status, &socket.to_string(), env!("CARGO_PKG_VERSION"), SystemTime::now()),
         Err(NoStatus::NotRunning(why)) => {
             Finding::fail(why.clone(), "systemctl start rodent; why it ended: journalctl -u rodent -e")
         }
         Err(NoStatus::NoPermission(why)) => Finding::skip(why.clone()).advise("sudo rodent doctor"),
         Err(NoStatus::Other(why)) => Finding::fail(why.clone(), "journalctl -u rodent -e"),
-    }]
+    }];
+    if let Ok(status) = &patient.status {
+        findings.extend(elsewhere(status, patient.configured_directory()));
+        findings.extend(finding::of_agent(status, "socket"));
+    }
+    findings
+}
+
+/// An agent that keeps its events elsewhere than its configuration says: what is looked at here is not its own.
+fn elsewhere(status: &StatusResponse, configured: Option<&Path>) -> Option<Finding> {
+    let said = Path::new(&status.state_directory);
+    let configured = configured.filter(|configured| !status.state_directory.is_empty() && *configured != said)?;
+    let (said, configured) = (said.display(), configured.display());
+    let text = format!("the agent that answers keeps its events in {said}, and the configuration says {configured}");
+    Some(Finding::warn(text, "is it the configuration of this agent? A change of it waits for a restart"))
 }
 
 fn answers(status: &StatusResponse, socket: &str, own: &str, now: SystemTime) -> Finding {
@@ -49,14 +63,7 @@ fn collectors(status: &StatusResponse) -> Vec<Finding> {
         let names = status.collectors.iter().filter(|collector| collector.state == state);
         names.map(|collector| collector.name.as_str()).collect::<Vec<_>>()
     };
-    let mut findings: Vec<Finding> = Vec::new();
-    let failed = status.collectors.iter().filter(|collector| collector.state == "failed");
-    findings.extend(failed.map(|collector| {
-        Finding::warn(
-            format!("{} has failed and is started again: {}", collector.name, collector.detail),
-            "journalctl -u rodent -e",
-        )
-    }));
+    let mut findings = finding::of_agent(status, "collectors");
     let running = of("running");
     let rest: Vec<String> = ["absent", "off"]
         .into_iter()
@@ -87,7 +94,16 @@ mod tests {
     }
 
     #[test]
-    fn collectors_that_failed_are_named_and_the_others_counted_up() {
+    fn where_the_agent_says_it_keeps_its_events_is_compared_and_stands_in_no_command() {
+        let status = StatusResponse { state_directory: "/etc".to_owned(), ..Default::default() };
+        let told = elsewhere(&status, Some(Path::new("/var/lib/rodent"))).expect("a difference");
+        assert!(told.mark == Mark::Warn && told.text.contains("in /etc,") && !told.advice.contains("/etc"), "{told:?}");
+        assert_eq!(elsewhere(&status, Some(Path::new("/etc"))), None);
+        assert_eq!(elsewhere(&status, None), None);
+    }
+
+    #[test]
+    fn collectors_that_run_are_named_and_the_others_counted_up() {
         let collector = |name: &str, state: &str| CollectorStatus {
             name: name.to_owned(),
             state: state.to_owned(),
@@ -99,8 +115,7 @@ mod tests {
             ..Default::default()
         };
         let found = collectors(&collectors_of(&[("network", "running"), ("storage", "failed"), ("zfs", "absent")]));
-        assert_eq!(found[0].text, "storage has failed and is started again: no such device");
-        assert_eq!(found[1].text, "network run (absent: zfs)");
+        assert_eq!(found[0].text, "network run (absent: zfs)");
         assert_eq!(collectors(&collectors_of(&[("network", "off")]))[0].mark, Mark::Warn);
     }
 }

@@ -7,15 +7,12 @@ use std::{
 
 use super::{finding::Finding, patient::Patient};
 use crate::{
-    agent::probe::{self, TokenTimes},
+    agent::probe::{self, ControllerLook, EXPIRY_MIN, TokenTimes, Verdict},
+    telemetry::message,
     terminal::human_duration,
 };
 
-/// With less time left than this somebody should ask for a new one.
-const TIME_LEFT_MIN: Duration = Duration::from_secs(14 * 86_400);
-
-const ADVICE: &str = "have the controller's administrator issue one (`rodent-controller token`) and put it into the token \
-                      file; the agent reads it at once";
+const ADVICE: &str = message::TOKEN_EXPIRES.advice;
 
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     let now = probe::now();
@@ -32,6 +29,7 @@ pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     };
     let read = tokio::task::spawn_blocking(move || probe::token(&settings)).await;
     vec![match read {
+        Ok(Ok(times)) if times.is_opaque => opaque(patient.controller_look().await),
         Ok(Ok(times)) => judge(times, now),
         Ok(Err(error)) if error.contains("Permission denied") => match agents() {
             Some(times) => judge(times, now),
@@ -40,6 +38,17 @@ pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
         Ok(Err(error)) => Finding::fail(error, ADVICE),
         Err(_) => Finding::fail("the look has panicked", ""),
     }]
+}
+
+/// A token that says nothing of itself may be any word: whether it is one, the controller alone knows.
+fn opaque(look: Option<&ControllerLook>) -> Finding {
+    let answered = look.and_then(|look| look.answered.as_ref()?.as_ref().ok());
+    if answered.is_some_and(|answered| answered.verdict == Verdict::Known) {
+        return Finding::pass("the token does not say until when it is valid, and the controller knows it");
+    }
+    let text = "what stands for the token is no JWT, as `rodent-controller token` makes them, and no controller has said that \
+                it knows it";
+    Finding::fail(text, ADVICE)
 }
 
 fn judge(times: TokenTimes, now: SystemTime) -> Finding {
@@ -54,7 +63,7 @@ fn judge(times: TokenTimes, now: SystemTime) -> Finding {
         return Finding::pass("the token does not say that it expires");
     };
     match expires.duration_since(now) {
-        Ok(left) if left < TIME_LEFT_MIN => {
+        Ok(left) if left < EXPIRY_MIN => {
             Finding::warn(format!("the token expires in {}, at {}", human_duration(left), moment(expires)), ADVICE)
         }
         Ok(left) => {
@@ -70,11 +79,12 @@ fn judge(times: TokenTimes, now: SystemTime) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Mark;
+    use crate::{agent::probe::Answered, cli::doctor::finding::Mark};
 
     fn mark(not_before: Option<u64>, expires: Option<u64>) -> Mark {
         let at = |days: u64| UNIX_EPOCH + Duration::from_secs(days * 86_400);
-        let times = TokenTimes { issued: None, not_before: not_before.map(at), expires: expires.map(at) };
+        let (not_before, expires) = (not_before.map(at), expires.map(at));
+        let times = TokenTimes { not_before, expires, ..TokenTimes::default() };
         judge(times, at(100)).mark
     }
 
@@ -86,6 +96,16 @@ mod tests {
             (Mark::Pass, Mark::Warn, Mark::Fail)
         );
         assert_eq!(mark(Some(101), Some(200)), Mark::Fail);
+    }
+
+    #[test]
+    fn a_word_that_is_no_token_fails_unless_the_controller_knows_it() {
+        assert_eq!(opaque(None).mark, Mark::Fail);
+        let answered = |verdict| {
+            let answered = Answered { verdict, clock_offset_seconds: None, took: Duration::ZERO };
+            opaque(Some(&ControllerLook { answered: Some(Ok(answered)), ..Default::default() })).mark
+        };
+        assert_eq!((answered(Verdict::Known), answered(Verdict::Refused(String::new()))), (Mark::Pass, Mark::Fail));
     }
 
     #[tokio::test]

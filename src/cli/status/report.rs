@@ -1,20 +1,18 @@
-//! What a status means to a person: the facts in words, and first of all whether something needs attention.
+//! What a status means to a person: the facts in words, and first of all what needs attention, as the agent itself says.
 //!
 //! Pure: the time is handed in.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::{
     client::StatusResponse,
-    schema::local::{LaneStatus, LogStatus, UplinkStatus},
+    schema::local::{ConditionStatus, LaneStatus, LogStatus, UplinkStatus},
     terminal::{Tone, grouped, human_bytes, human_duration, moment::ago},
 };
 
-/// From this share of its bound on, the log of a machine that has a controller is worth a word, percent.
-const FULL_PERCENT: u64 = 90;
-
-/// With less time left than this, what the node proves itself with is worth a word.
-const EXPIRY_MIN: Duration = Duration::from_secs(14 * 86_400);
+/// Levels of conditions.
+const NOTICE: &str = "notice";
+const ERROR: &str = "error";
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +38,16 @@ pub(in crate::cli) struct Report {
 impl Report {
     pub(in crate::cli) fn of(status: &StatusResponse, now: SystemTime) -> Report {
         let (log, uplink) = (status.log.clone().unwrap_or_default(), status.uplink.clone().unwrap_or_default());
-        let problems = problems(status, &log, &uplink, now);
-        let (verdict, tone) = verdict(&problems);
+        let (notices, problems): (Vec<_>, Vec<_>) = status.conditions.iter().partition(|it| it.level == NOTICE);
+        let problems: Vec<Fact> = problems.into_iter().map(problem).collect();
+        let (verdict, tone) = verdict(&status.verdict, &problems);
         let headline = Fact { label: "rodent", text: format!("{} {verdict}", status.version).trim().to_owned(), tone };
         let controller = reached(&uplink, now);
         let mut facts = problems.clone();
         if !facts.is_empty() {
             facts.push(Fact { label: "", text: "→ `rodent doctor` says what to do".to_owned(), tone: Tone::Mark });
         }
+        facts.extend(notices.into_iter().map(|notice| fact("note", notice.text.clone())));
         facts.extend([
             fact("node", or_unknown(&status.node_id)),
             fact("agent", agent(status, now)),
@@ -70,75 +70,18 @@ fn fact(label: &'static str, text: String) -> Fact {
     Fact { label, text, tone: Tone::Plain }
 }
 
-fn verdict(problems: &[Fact]) -> (String, Tone) {
+fn problem(condition: &ConditionStatus) -> Fact {
+    let tone = if condition.level == ERROR { Tone::Bad } else { Tone::Warn };
+    Fact { label: "!", text: condition.text.clone(), tone }
+}
+
+fn verdict(verdict: &str, problems: &[Fact]) -> (String, Tone) {
+    let tone = if problems.iter().any(|problem| problem.tone == Tone::Bad) { Tone::Bad } else { Tone::Warn };
     match problems.len() {
+        0 if verdict.is_empty() => ("does not say whether it is well: it is of an older version".to_owned(), tone),
         0 => ("healthy".to_owned(), Tone::Good),
-        1 => ("1 thing needs attention".to_owned(), Tone::Warn),
-        count => (format!("{count} things need attention"), Tone::Warn),
-    }
-}
-
-fn problems(status: &StatusResponse, log: &LogStatus, uplink: &UplinkStatus, now: SystemTime) -> Vec<Fact> {
-    let mut problems = Vec::new();
-    let mut add = |tone, text| problems.push(Fact { label: "!", text, tone });
-    if !log.degraded.is_empty() {
-        add(Tone::Bad, format!("events are not durable: {}", log.degraded));
-    }
-    let error = if uplink.last_error.is_empty() { "no reason given" } else { uplink.last_error.as_str() };
-    match uplink.state.as_str() {
-        "held" => add(Tone::Bad, format!("the controller refuses, everything is kept: {error}")),
-        "waiting" => {
-            let long = ago(uplink.state_since, now).map(|d| format!(" for {}", human_duration(d))).unwrap_or_default();
-            add(Tone::Warn, format!("the controller is out of reach{long}: {error}"));
-        }
-        _ => {}
-    }
-    if status.dead_letters > 0 {
-        let (events, are) = (counted(status.dead_letters), if status.dead_letters == 1 { "is" } else { "are" });
-        add(Tone::Warn, format!("{events} {are} refused by the controller; see `rodent dead-letters list`"));
-    }
-    if log.quarantined_bytes > 0 {
-        let bytes = human_bytes(log.quarantined_bytes);
-        add(Tone::Warn, format!("{bytes} of the log were damaged and are kept in its directory `quarantine`"));
-    }
-    let routine = routine_percent(log);
-    if uplink.state != "off" && percent(log).max(routine) >= FULL_PERCENT {
-        let what = if routine >= FULL_PERCENT { "the space for routine events" } else { "the log" };
-        let percent = percent(log).max(routine);
-        add(Tone::Warn, format!("{what} is {percent}% full: the oldest events will be removed"));
-    }
-    let removed = sum(log, |lane| lane.lost_events);
-    if removed > 0 {
-        add(Tone::Warn, format!("{} events were removed before everyone had them", grouped(removed)));
-    }
-    for (what, expires) in [("token", uplink.token_expires_at), ("certificate", uplink.certificate_expires_at)] {
-        if let Some(words) = expiry(what, expires, now) {
-            add(Tone::Warn, words);
-        }
-    }
-    let configuration = status.configuration.clone().unwrap_or_default();
-    if let Some(since) = ago(configuration.refused_at, now) {
-        let (since, why) = (human_duration(since), &configuration.refusal);
-        add(Tone::Warn, format!("the changed configuration was refused {since} ago and is not in force: {why}"));
-    }
-    if !configuration.needs_restart.is_empty() {
-        let keys = configuration.needs_restart.join(", ");
-        add(Tone::Warn, format!("the configuration has changed, and only a restart puts in force: {keys}"));
-    }
-    for collector in status.collectors.iter().filter(|collector| collector.state == "failed") {
-        add(Tone::Warn, format!("the collector {} has failed: {}", collector.name, collector.detail));
-    }
-    problems
-}
-
-/// Until when the node can prove itself; nothing while that is far.
-fn expiry(what: &str, unix_ms: i64, now: SystemTime) -> Option<String> {
-    let expires = u64::try_from(unix_ms).ok().filter(|ms| *ms > 0)?;
-    let expires = UNIX_EPOCH.checked_add(Duration::from_millis(expires))?;
-    match expires.duration_since(now) {
-        Ok(left) if left < EXPIRY_MIN => Some(format!("the {what} of this node expires in {}", human_duration(left))),
-        Ok(_) => None,
-        Err(since) => Some(format!("the {what} of this node expired {} ago", human_duration(since.duration()))),
+        1 => ("1 thing needs attention".to_owned(), tone),
+        count => (format!("{count} things need attention"), tone),
     }
 }
 
@@ -268,18 +211,12 @@ fn percent(log: &LogStatus) -> u64 {
     log.disk_bytes.saturating_mul(100).checked_div(log.disk_bytes_max).unwrap_or_default()
 }
 
-/// How full what is left to routine events is.
-fn routine_percent(log: &LogStatus) -> u64 {
-    let disk_bytes = log.lanes.iter().find(|lane| lane.lane == "routine").map_or(0, |lane| lane.disk_bytes);
-    let share = 100u64.saturating_sub(log.urgent_share.into());
-    let max = log.disk_bytes_max / 100 * share;
-    disk_bytes.saturating_mul(100).checked_div(max).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
     use super::*;
-    use crate::schema::local::{CollectorStatus, ConfigurationStatus, CursorStatus};
+    use crate::schema::local::{CollectorStatus, CursorStatus};
 
     const NOW_MS: i64 = 1_762_767_000_000;
 
@@ -289,6 +226,7 @@ mod tests {
 
     fn status() -> StatusResponse {
         StatusResponse {
+            verdict: "ok".to_owned(),
             version: "0.1.0".to_owned(),
             started_at: NOW_MS - 12_000_000,
             profile: "default".to_owned(),
@@ -349,83 +287,49 @@ mod tests {
         assert!(told("1,234 events/s, 2 batches on their way (up to 8 at a time), zstd"), "{report:?}");
     }
 
-    #[test]
-    fn refused_events_need_attention() {
-        let report = Report::of(&StatusResponse { dead_letters: 2, ..status() }, now());
-        assert_eq!(report.facts[0].text, "2 events are refused by the controller; see `rodent dead-letters list`");
+    fn condition(level: &str, text: &str) -> ConditionStatus {
+        ConditionStatus { level: level.to_owned(), text: text.to_owned(), ..Default::default() }
     }
 
     #[test]
-    fn what_needs_attention_stands_first() {
+    fn what_the_agent_says_needs_attention_stands_first_and_what_is_good_to_know_is_no_problem() {
         let mut status = status();
-        let uplink = status.uplink.as_mut().expect("set above");
-        (uplink.state, uplink.last_error) = ("held".to_owned(), "the token has expired".to_owned());
-        status.collectors[0].state = "failed".to_owned();
+        status.conditions = vec![
+            condition("error", "the controller refuses, everything is kept: the token has expired"),
+            condition("warning", "7 events were removed before everyone had them"),
+            condition("notice", "the controller has changed settings: events.batch_size"),
+        ];
         status.log.as_mut().expect("set above").lanes[0].lost_events = 7;
         let report = Report::of(&status, now());
-        assert_eq!(report.headline.text, "0.1.0 3 things need attention");
+        assert_eq!(report.headline.text, "0.1.0 2 things need attention");
         assert_eq!(report.facts[0].text, "the controller refuses, everything is kept: the token has expired");
+        assert_eq!((report.problems[0].tone, report.problems[1].tone), (Tone::Bad, Tone::Warn));
+        assert_eq!(text(&report, "note"), "the controller has changed settings: events.batch_size");
         assert_eq!(text(&report, "lost"), "7 events since the start");
     }
 
     #[test]
-    fn what_ends_soon_and_a_configuration_that_is_not_in_force_need_attention() {
-        let mut status = status();
-        let uplink = status.uplink.as_mut().expect("set above");
-        (uplink.token_expires_at, uplink.certificate_expires_at) = (NOW_MS + 86_400_000, NOW_MS + 86_400_000 * 30);
-        status.configuration = Some(ConfigurationStatus {
-            needs_restart: vec!["socket".to_owned()],
-            refused_at: NOW_MS - 60_000,
-            refusal: "rodent.yml:1:1: no".to_owned(),
-            ..Default::default()
-        });
-        let report = Report::of(&status, now());
-        let texts: Vec<_> = report.problems.iter().map(|problem| problem.text.as_str()).collect();
-        assert_eq!(
-            texts,
-            [
-                "the token of this node expires in 1d",
-                "the changed configuration was refused 1m ago and is not in force: rodent.yml:1:1: no",
-                "the configuration has changed, and only a restart puts in force: socket",
-            ]
-        );
-        status.uplink.as_mut().expect("set above").token_expires_at = NOW_MS - 7_200_000;
-        assert_eq!(Report::of(&status, now()).problems[0].text, "the token of this node expired 2h ago");
-    }
-
-    #[test]
-    fn without_a_controller_a_full_log_is_as_it_should_be() {
+    fn without_a_controller_events_are_kept_here() {
         let mut status = status();
         status.uplink = Some(UplinkStatus { state: "off".to_owned(), ..Default::default() });
-        status.log.as_mut().expect("set above").disk_bytes = 1 << 30;
         let report = Report::of(&status, now());
         assert_eq!(report.headline.text, "0.1.0 healthy");
         assert_eq!(text(&report, "controller"), "none configured: events are kept on this machine");
     }
 
     #[test]
-    fn the_reserve_and_what_is_in_quarantine_are_named() {
+    fn the_reserve_is_named() {
         let mut status = status();
         let log = status.log.as_mut().expect("set above");
-        (log.disk_bytes, log.ballast_bytes, log.quarantined_bytes) = (80 << 20, 64 << 20, 3 << 20);
+        (log.disk_bytes, log.ballast_bytes) = (80 << 20, 64 << 20);
         let report = Report::of(&status, now());
         assert_eq!(text(&report, "disk"), "80.0 MiB of 1.0 GiB (7%), 64.0 MiB of it in reserve for a full disk");
-        assert!(report.facts[0].text.starts_with("3.0 MiB of the log were damaged"), "{report:?}");
-    }
-
-    #[test]
-    fn what_is_left_to_routine_events_may_be_full_before_the_log_is() {
-        let mut status = status();
-        let log = status.log.as_mut().expect("set above");
-        (log.urgent_share, log.disk_bytes, log.lanes[0].disk_bytes) = (25, 700 << 20, 700 << 20);
-        let report = Report::of(&status, now());
-        assert_eq!(report.facts[0].text, "the space for routine events is 91% full: the oldest events will be removed");
     }
 
     #[test]
     fn an_agent_that_says_nothing_is_still_shown() {
         let report = Report::of(&StatusResponse::default(), now());
-        assert_eq!(report.headline.text, "healthy");
+        assert_eq!(report.headline.text, "does not say whether it is well: it is of an older version");
         assert_eq!(text(&report, "log"), "0 events stored");
     }
 

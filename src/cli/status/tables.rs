@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     client::StatusResponse,
-    schema::local::{LaneStatus, LogStatus},
+    schema::local::{ConsumerStatus, LaneStatus, LogStatus, consumer_status::State},
     terminal::{Cell, Column, Table, Tone, grouped, human_bytes, human_duration, moment::ago},
 };
 
@@ -18,8 +18,13 @@ pub(super) fn of_log(status: &StatusResponse, now: SystemTime) -> Vec<Table> {
     if !log.lanes.is_empty() {
         tables.push(lanes(&log, now));
     }
+    let sinks: Vec<_> = status.consumers.iter().filter(|consumer| consumer.name != UPLINK).collect();
+    if !sinks.is_empty() {
+        tables.push(of_sinks(&sinks, &log, now));
+    }
     // The uplink's stand beside their lanes.
-    if log.cursors.iter().any(|cursor| cursor.name != UPLINK) {
+    let is_shown = |name: &str| name == UPLINK || sinks.iter().any(|sink| sink.name == name);
+    if log.cursors.iter().any(|cursor| !is_shown(&cursor.name)) {
         tables.push(cursors(&log));
     }
     tables
@@ -54,6 +59,37 @@ fn lanes(log: &LogStatus, now: SystemTime) -> Table {
 fn to_go(log: &LogStatus, lane: &LaneStatus) -> String {
     let cursor = log.cursors.iter().find(|cursor| cursor.name == UPLINK && cursor.lane == lane.lane);
     cursor.map_or_else(|| "-".to_owned(), |cursor| grouped(cursor.lag_events))
+}
+
+fn of_sinks(sinks: &[&ConsumerStatus], log: &LogStatus, now: SystemTime) -> Table {
+    let mut table = Table::new(&[
+        Column::left("SINK").elastic(8),
+        Column::left("STATE"),
+        Column::right("SINCE"),
+        Column::right("DELIVERED"),
+        Column::right("TO GO"),
+        Column::left("WHY").elastic(10),
+    ]);
+    for sink in sinks {
+        let lag: u64 =
+            log.cursors.iter().filter(|cursor| cursor.name == sink.name).map(|cursor| cursor.lag_events).sum();
+        let (state, tone) = match sink.state() {
+            State::Off => ("off", Tone::Dim),
+            State::Connecting => ("connecting", Tone::Plain),
+            State::Connected => ("connected", Tone::Good),
+            State::Waiting => ("waiting", Tone::Warn),
+            State::Held => ("held", Tone::Bad),
+        };
+        table.row([
+            Cell::from(sink.name.as_str()),
+            Cell::toned(state, tone),
+            Cell::from(ago(sink.state_since, now).map_or_else(|| "-".to_owned(), human_duration)),
+            Cell::from(grouped(sink.delivered_events)),
+            Cell::from(grouped(lag)),
+            Cell::from(sink.last_error.as_str()),
+        ]);
+    }
+    table
 }
 
 /// How many wait, and how far the disk is behind.

@@ -129,6 +129,7 @@ fn value(status: &StatusResponse, meter: &Meter, time: i64) -> Value {
         "in_per_second": rates.accepted,
         "out_per_second": rates.delivered,
         "sent_bytes_per_second": rates.sent_bytes,
+        "verdict": status.verdict,
         "uplink": status.uplink.as_ref().map(|uplink| uplink.state.as_str()),
         "lanes": lanes.collect::<Vec<_>>(),
         "categories": by_name(&rates.categories),

@@ -84,6 +84,11 @@ pub enum Verdict {
 /// Looks at the way to the controller. `issued` is where the certificate is kept that the controller issued.
 pub async fn look(settings: &Settings, patience: &Patience, issued: PathBuf) -> Look {
     let mut look = Look::default();
+    let credentials = Credentials::new(settings.token.clone(), &settings.tls);
+    credentials.keep_issued_in(issued);
+    let proof = credentials.read_tls().await.map_err(|error| words(&error));
+    // Told also where no connection comes about: what is wrong is on this machine.
+    look.secured = proof.as_ref().err().map(|error| Err(error.clone()));
     let resolved = resolve(&settings.address).await;
     let has_address = resolved.is_ok();
     look.resolved = Some(resolved);
@@ -101,15 +106,7 @@ pub async fn look(settings: &Settings, patience: &Patience, issued: PathBuf) -> 
     let peer = stream.peer_addr().map_err(|error| error.to_string());
     look.connected = Some(peer.map(|peer| (peer, begun.elapsed())));
 
-    let credentials = Credentials::new(settings.token.clone(), &settings.tls);
-    credentials.keep_issued_in(issued);
-    let proof = match credentials.read_tls().await {
-        Ok(proof) => proof,
-        Err(error) => {
-            look.secured = Some(Err(words(&error)));
-            return look;
-        }
-    };
+    let Ok(proof) = proof else { return look };
     let stream = match &proof {
         None => Stream::plain(stream),
         Some(proof) => match tls::secure(&settings.address, stream, proof, STEP_TIME_MAX).await {

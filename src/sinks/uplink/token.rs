@@ -45,6 +45,8 @@ pub struct TokenTimes {
     pub not_before: Option<SystemTime>,
     /// Until when; never-ending, or an opaque token, where it says nothing.
     pub expires: Option<SystemTime>,
+    /// It says nothing at all: no JWT, or one whose times cannot be read.
+    pub is_opaque: bool,
 }
 
 impl TokenTimes {
@@ -54,7 +56,8 @@ impl TokenTimes {
     /// When there is no token.
     pub fn read(source: &TokenSource) -> Result<TokenTimes, TokenError> {
         let token = Token::of(source)?;
-        Ok(token.header.to_str().ok().and_then(times).unwrap_or_default())
+        let times = token.header.to_str().ok().and_then(times);
+        Ok(times.unwrap_or(TokenTimes { is_opaque: true, ..TokenTimes::default() }))
     }
 }
 
@@ -69,7 +72,7 @@ struct NumericDates {
 fn times(token: &str) -> Option<TokenTimes> {
     let NumericDates { iat, nbf, exp } = serde_json::from_slice(&payload(token)?).ok()?;
     let time = |seconds: Option<f64>| UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds?).ok()?);
-    Some(TokenTimes { issued: time(iat), not_before: time(nbf), expires: time(exp) })
+    Some(TokenTimes { issued: time(iat), not_before: time(nbf), expires: time(exp), is_opaque: false })
 }
 
 /// A token ready for use.
@@ -194,13 +197,13 @@ mod tests {
     fn a_token_says_when_it_is_valid_where_it_does() {
         let read = |claims: &str| TokenTimes::read(&TokenSource::Inline(Secret::new(jwt(claims)))).expect("a token");
         let at = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs_f64(seconds));
-        let all = TokenTimes { issued: at(100.0), not_before: at(200.5), expires: at(300.0) };
+        let all = TokenTimes { issued: at(100.0), not_before: at(200.5), expires: at(300.0), is_opaque: false };
         assert_eq!(read(r#"{"rid":"nas-7","iat":100,"nbf":200.5,"exp":300}"#), all);
         assert_eq!(read(r#"{"rid":"nas-7"}"#), TokenTimes::default());
         assert_eq!(read(r#"{"exp":-5}"#).expires, None);
         assert_eq!(read(r#"{"exp":1e300}"#).expires, None);
         let opaque = TokenTimes::read(&TokenSource::Inline(Secret::new("s3cret".to_owned())));
-        assert_eq!(opaque.expect("a token"), TokenTimes::default());
+        assert_eq!(opaque.expect("a token"), TokenTimes { is_opaque: true, ..TokenTimes::default() });
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn the_agent_is_alive_and_ready_without_a_controller_and_ends_within_its_time() 
         (readyz.status == 200).then_some(())
     });
     assert_eq!(get(address, "/", "*/*").expect("an answer").status, 404);
-    assert_eq!(sample(&page(address), "rodent_uplink_state{state=\"off\"}"), Some(1.0));
+    assert_eq!(sample(&page(address), "rodent_consumer_state{consumer=\"uplink\",state=\"off\"}"), Some(1.0));
     assert!(agent.terminate(PATIENCE));
     assert!(get(address, "/livez", "*/*").is_none(), "the address is free again");
 }

@@ -167,16 +167,24 @@ async fn what_a_controller_has_set_ends_with_the_next_reload() {
     assert!(!ack.success, "a knob of the machine: {ack:?}");
     let ack = acknowledgement(stream.ask(update("events", r#"{"levels": ["error"]}"#)).await);
     assert!(ack.success && !site.takes("info"));
-    assert_eq!(site.status()["configuration"]["set_by_controller"], json!(["events.levels"]));
+    let status = site.status();
+    assert_eq!(status["configuration"]["set_by_controller"], json!(["events.levels"]));
+    let ids = |status: &serde_json::Value| {
+        let standing = status["conditions"].as_array().expect("a list").iter();
+        standing.map(|it| format!("{} {}", it["level"], it["id"]).replace('"', "")).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&status), ["warning settings_of_controller"], "events are left out, and somebody should know");
     // What is wrong changes nothing, not even that.
     site.configure("evnets: {}");
     assert_eq!(site.rodent(&["reload"]).code, Some(78));
     assert!(!site.takes("info"));
+    assert!(ids(&site.status()).contains(&"warning configuration_refused".to_owned()));
     let told = site.reload(&file);
     let told: Vec<_> = told.split_whitespace().collect();
     assert_eq!(told, ["KEY", "BEFORE", "NOW", "events.levels", "[error]", "all"]);
     assert!(site.takes("info"));
-    assert_eq!(site.status()["configuration"]["set_by_controller"], json!([]));
+    let status = site.status();
+    assert_eq!((&status["configuration"]["set_by_controller"], ids(&status).len()), (&json!([]), 0));
     // The next update stands on what the file says now.
     site.reload(&toggled(&toggle, &site, "batch_timeout: 50ms, categories: [storage]"));
     let ack = acknowledgement(stream.ask(update("events", r#"{"levels": ["info"]}"#)).await);

@@ -3,7 +3,9 @@ use std::time::Instant;
 use super::*;
 use crate::{
     event::{Catalogue, Level},
-    schema::local::{CategoryStatus, CollectorStatus, ConsumerLaneStatus, CursorStatus, PipelineStatus},
+    schema::local::{
+        CategoryStatus, CollectorStatus, ConditionStatus, ConsumerLaneStatus, CursorStatus, PipelineStatus,
+    },
 };
 
 const NOW_MS: i64 = 1_762_767_000_000;
@@ -69,6 +71,11 @@ fn status(seconds: u64) -> StatusResponse {
             collector("storage", "absent"),
             collector("system", "running"),
         ],
+        conditions: vec![ConditionStatus {
+            level: "warning".to_owned(),
+            text: "the collector service has failed: no bus".to_owned(),
+            ..Default::default()
+        }],
         pipeline: Some(PipelineStatus {
             accepted_events: 1_235 * seconds,
             categories: (Catalogue::compiled().categories().iter().map(String::as_str))
