@@ -17,6 +17,7 @@ use prost_reflect::{
 use super::{
     DecodeError, EventView, Filter, FilterError, Kind, enumeration,
     meaning::{Meanings, Options},
+    scan::Tables,
     spelling,
 };
 use crate::schema::DESCRIPTORS;
@@ -43,6 +44,7 @@ pub struct Inner {
     pub(super) options: Options,
     kinds: Vec<Kind>,
     by_numbers: HashMap<(u32, u32), usize>,
+    pub(super) tables: Tables,
 }
 
 impl Deref for Catalogue {
@@ -114,7 +116,9 @@ impl Catalogue {
         let numbers = |subject: &Arc<Subject>| (subject.wrapper.number(), subject.member.number());
         let by_numbers = subjects.iter().enumerate().map(|(place, subject)| (numbers(subject), place)).collect();
         let categories = wrappers.iter().map(part).collect();
-        let inner = Inner { event, fields, wrappers, categories, subjects, options, kinds, by_numbers };
+        let EventFields { id, level, category, timestamp, metadata, .. } = &fields;
+        let tables = Tables::of(&event, [id, level, category, timestamp, metadata]);
+        let inner = Inner { event, fields, wrappers, categories, subjects, options, kinds, by_numbers, tables };
         Some(Catalogue { inner: Arc::new(inner) })
     }
 
@@ -159,7 +163,12 @@ impl Catalogue {
     pub(super) fn subject_of(&self, event: &DynamicMessage) -> Option<&Arc<Subject>> {
         let (wrapper, value) = event.fields().find(|(f, _)| is_member_of(f, "event_payload"))?;
         let (member, _) = value.as_message()?.fields().find(|(f, _)| is_member_of(f, "event_type"))?;
-        self.subjects.get(*self.by_numbers.get(&(wrapper.number(), member.number()))?)
+        self.subject_by(wrapper.number(), member.number())
+    }
+
+    /// The subject whose payload these fields hold: of the event, and of the wrapper in it.
+    pub(super) fn subject_by(&self, wrapper: u32, member: u32) -> Option<&Arc<Subject>> {
+        self.subjects.get(*self.by_numbers.get(&(wrapper, member))?)
     }
 
     /// Subject and operation that a kind names; `op_107` names the number 107.

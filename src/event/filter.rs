@@ -26,7 +26,7 @@ mod words;
 use condition::Condition;
 use pattern::Pattern;
 
-use super::{Catalogue, EventView, Kind, Level, spelling};
+use super::{Catalogue, EventView, Head, Kind, Level, spelling};
 
 /// Patterns and conditions in one filter; more are refused.
 const WORDS_MAX: usize = 64;
@@ -105,6 +105,39 @@ impl Filter {
         self.alternatives.is_empty() || self.alternatives.iter().any(|group| group.matches(event))
     }
 
+    /// Whether an event with this head may match, as far as its level and kind tell.
+    pub fn may_match(&self, head: &Head) -> bool {
+        let level = Level::from_wire(head.level_number).unwrap_or(Level::Info);
+        let kind = head.kind();
+        self.alternatives.is_empty() || self.alternatives.iter().any(|group| group.may_match(level, kind.as_ref()))
+    }
+
+    /// One bit for each number of a level that may match, on the wire; bit 15 for numbers beyond.
+    pub fn levels(&self) -> u16 {
+        let may =
+            |level: Level| self.alternatives.is_empty() || self.alternatives.iter().any(|it| it.takes_level(level));
+        let bits = Level::ALL.into_iter().filter(|level| may(*level)).map(|level| 1u16 << level.to_wire() as u32);
+        // A number that nobody knows counts as info.
+        let unknown = if may(Level::Info) { 1 << 15 | 1 } else { 0 };
+        bits.fold(unknown, |all, bit| all | bit)
+    }
+
+    /// One bit for each number of a category that may match; bit 31 for numbers beyond.
+    pub fn categories(&self, catalogue: &Catalogue) -> u32 {
+        let is_beyond = |group: &Group| {
+            group.patterns.iter().any(is_beyond_the_schema)
+                || group.conditions.iter().any(|(condition, _)| condition.is_beyond_the_schema())
+        };
+        if self.alternatives.is_empty() || self.alternatives.iter().any(is_beyond) {
+            return u32::MAX;
+        }
+        let may = |kind: &Kind| self.alternatives.iter().any(|group| group.may_take(kind));
+        let subjects = catalogue.subjects.iter().filter(|subject| subject.kinds.values().any(may));
+        let bit =
+            |number: i32| u32::try_from(number).ok().and_then(|number| 1u32.checked_shl(number)).unwrap_or(1 << 31);
+        subjects.map(|subject| bit(subject.category_number)).fold(1 | 1 << 31, |all, bit| all | bit)
+    }
+
     /// Whether an event of this kind may match.
     pub fn takes_kind(&self, kind: &str) -> bool {
         self.alternatives.is_empty() || self.alternatives.iter().any(|group| group.takes_kind(kind))
@@ -170,6 +203,23 @@ impl Group {
         self.patterns.is_empty() && self.left_out.is_empty() && self.conditions.is_empty()
     }
 
+    fn may_match(&self, level: Level, kind: Option<&Kind>) -> bool {
+        self.takes_level(level) && kind.is_none_or(|kind| self.may_take(kind))
+    }
+
+    fn takes_level(&self, level: Level) -> bool {
+        self.meets(|condition| condition.holds_for_level(level))
+    }
+
+    fn may_take(&self, kind: &Kind) -> bool {
+        self.takes_kind(kind.as_str()) && self.meets(|condition| condition.holds_for_kind(kind))
+    }
+
+    /// Whether every condition that has an answer comes out as it should.
+    fn meets(&self, ask: impl Fn(&Condition) -> Option<bool>) -> bool {
+        self.conditions.iter().all(|(condition, wanted)| ask(condition).is_none_or(|holds| holds == *wanted))
+    }
+
     fn takes_kind(&self, kind: &str) -> bool {
         let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches_at_dots(kind));
         (self.patterns.is_empty() || any(&self.patterns)) && !any(&self.left_out)
@@ -187,17 +237,12 @@ impl Group {
     /// # Errors
     /// Says what it is.
     fn check(&self, catalogue: &Catalogue) -> Result<(), FilterError> {
-        let meets = |ask: &dyn Fn(&Condition) -> Option<bool>| {
-            self.conditions.iter().all(|(condition, wanted)| ask(condition).is_none_or(|holds| holds == *wanted))
-        };
-        if !Level::ALL.into_iter().any(|level| meets(&|condition| condition.holds_for_level(level))) {
+        if !Level::ALL.into_iter().any(|level| self.takes_level(level)) {
             return Err(FilterError::new("no level meets what is asked of it; write `or` between alternatives"));
         }
-        let of_kind =
-            |kind: &Kind| self.takes_kind(kind.as_str()) && meets(&|condition| condition.holds_for_kind(kind));
         let is_beyond = self.patterns.iter().any(is_beyond_the_schema)
             || self.conditions.iter().any(|(condition, _)| condition.is_beyond_the_schema());
-        if !is_beyond && !catalogue.kinds().iter().any(of_kind) {
+        if !is_beyond && !catalogue.kinds().iter().any(|kind| self.may_take(kind)) {
             return Err(FilterError::new("no kind meets what is asked of it; write `or` between alternatives"));
         }
         if self.patterns.is_empty() || self.patterns.iter().any(is_beyond_the_schema) {

@@ -91,6 +91,17 @@ impl EventView {
         Some(subject.meanings.of(subject.operation_of(payload)))
     }
 
+    /// The category's number, as the event says; 0 when it does not.
+    pub(super) fn category_number(&self) -> i32 {
+        value(&self.message, &self.catalogue.fields.category).and_then(|v| v.as_enum_number()).unwrap_or(0)
+    }
+
+    /// The keys of its metadata, in no order.
+    pub(super) fn metadata_keys(&self) -> impl Iterator<Item = &str> {
+        let map = value(&self.message, &self.catalogue.fields.metadata).and_then(|value| value.as_map());
+        map.into_iter().flat_map(|map| map.keys()).filter_map(|key| key.as_str())
+    }
+
     /// Collector, or `local`.
     pub fn source(&self) -> &str {
         self.text(&self.catalogue.fields.source)
@@ -150,8 +161,8 @@ impl EventView {
         self.message
     }
 
-    pub(super) fn subject(&self) -> Option<&Subject> {
-        self.subject.as_deref()
+    pub(super) fn subject(&self) -> Option<&Arc<Subject>> {
+        self.subject.as_ref()
     }
 
     fn text(&self, field: &FieldDescriptor) -> &str {

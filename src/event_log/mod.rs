@@ -71,6 +71,7 @@ pub use self::{
     read::{
         pieces::{Piece, Pieces},
         reader::{BatchLimits, Gap, Read, Reader, Run, StoredEvent},
+        sieve::Sieve,
     },
     refusal::Refusal,
     settings::{Room, Settings},

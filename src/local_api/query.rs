@@ -150,8 +150,13 @@ fn play(log: &EventLog, wanted: &Wanted, lanes: &mut [Forward]) -> Result<Step, 
 impl Backward {
     fn look_back(&mut self, log: &EventLog, wanted: &Wanted) -> Result<(), LogError> {
         let start = self.end.saturating_sub(self.step).max(self.first);
-        let mut reader = log.reader(self.lane, start);
-        while reader.position() < self.end {
+        let (mut reader, sieve) = (log.reader(self.lane, start), wanted.sieve());
+        reader.until(self.end);
+        loop {
+            reader.pass_over(&sieve)?;
+            if reader.position() >= self.end {
+                break;
+            }
             let events = usize::try_from(self.end - reader.position()).unwrap_or(usize::MAX);
             match reader.read(events, SEARCH_BYTES_MAX)? {
                 Read::Run(run) => self.found.extend(page::items(&run, wanted).map(|item| (item.order, item.sequence))),

@@ -1,11 +1,13 @@
-//! Which events a reader wants, and how cheaply that can be told: the time is read without decoding the rest, and an
-//! event is decoded through the descriptors only when a condition asks for it.
+//! Which events a reader wants, and how cheaply that can be told: whole frames of the log are passed over, the head of an event
+//! is read from its bytes, and an event is decoded through the descriptors only when a condition may still hold.
 
-use prost::Message as _;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::event::{EventView, Filter};
+use crate::{
+    event::{Catalogue, EventView, Filter, Head},
+    event_log::Sieve,
+};
 
 /// Conditions of one call, and bytes of them.
 const CONDITIONS_MAX: usize = 64;
@@ -26,15 +28,6 @@ pub(super) struct Wanted {
 pub(super) struct Order {
     time: i64,
     id: Uuid,
-}
-
-/// The two fields of `rodent.events.Event` that order it.
-#[derive(prost::Message)]
-struct Stamp {
-    #[prost(string, tag = "1")]
-    event_id: String,
-    #[prost(int64, tag = "5")]
-    timestamp: i64,
 }
 
 impl Wanted {
@@ -62,20 +55,36 @@ impl Wanted {
     /// The event's place in the order, if it is wanted.
     pub(super) fn order_of(&self, event: &[u8]) -> Option<Order> {
         // The log holds only what was an event when it was accepted; one that cannot be read comes first, and is shown.
-        let stamp = Stamp::decode(event).unwrap_or_default();
-        if !(self.since..=self.until).contains(&stamp.timestamp) {
+        let head = Head::read(event).ok();
+        let time = head.as_ref().map_or(0, |head| head.timestamp);
+        if !(self.since..=self.until).contains(&time) {
             return None;
         }
-        let meets = |filter: &Filter| EventView::decode(event).is_ok_and(|event| filter.matches(&event));
-        self.filter
+        if let Some(filter) = &self.filter {
+            let head = head.as_ref()?;
+            if !filter.may_match(head) || !EventView::decode(event).is_ok_and(|event| filter.matches(&event)) {
+                return None;
+            }
+        }
+        let id = head.and_then(|head| Uuid::try_parse(&head.id).ok()).unwrap_or_default();
+        Some(Order { time, id })
+    }
+
+    /// Which frames of the log may hold what is wanted.
+    pub(super) fn sieve(&self) -> Sieve {
+        let (levels, categories) = self
+            .filter
             .as_ref()
-            .is_none_or(meets)
-            .then(|| Order { time: stamp.timestamp, id: Uuid::try_parse(&stamp.event_id).unwrap_or_default() })
+            .map_or((u16::MAX, u32::MAX), |filter| (filter.levels(), filter.categories(Catalogue::compiled())));
+        // An event whose time cannot be read is shown all the same.
+        Sieve { levels, categories, times: (self.since, self.until) }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
     use crate::schema::events::Event;
 

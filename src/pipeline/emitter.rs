@@ -6,15 +6,14 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::{
-    Counts, Gate, Memory, fit,
+    Counts, Gate, Memory, fit, identifier,
     lane::{Facts, Sorted, UrgentStates},
     stamp::{Stamped, stamp},
 };
 use crate::{
-    event::{Catalogue, EVENT_BYTES_MAX, EventView, Level, Metadata},
+    event::{Catalogue, EVENT_BYTES_MAX, Head, Level, Metadata},
     event_log::{Draft, EventLog, Lane, LogError},
     schema::{
         Payload,
@@ -151,7 +150,7 @@ impl Emitter {
             return Ok(Outcome::Filtered);
         }
         let event = Event {
-            event_id: Uuid::now_v7().to_string(),
+            event_id: identifier::new().to_string(),
             level: level.to_wire().into(),
             category: category.into(),
             source: self.source.to_string(),
@@ -269,8 +268,8 @@ impl Emitter {
 
     /// What the lane of one event of the agent's own depends on.
     fn facts_of(&self, event: &[u8], level: Level, category: i32) -> Facts {
-        let view = EventView::decode(event).expect("an event decodes from its own encoding");
-        Facts::of(&view, level, category)
+        let head = Head::read(event).expect("an event decodes from its own encoding");
+        Facts::of(&head, level, category)
     }
 
     fn sort<'a>(&self, events: impl IntoIterator<Item = &'a Facts>) -> Pending<'_> {

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    event::{EventView, Level},
+    event::{Head, Level},
     event_log::Lane,
     schema::events::EventCategory,
 };
@@ -61,8 +61,8 @@ fn is_urgent(level: Level, category: i32) -> bool {
 }
 
 impl Facts {
-    /// Of an event. Costs a look at its descriptors, the more if it tells of a state.
-    pub(super) fn of(event: &EventView, level: Level, category: i32) -> Facts {
+    /// Of an event of this level and category.
+    pub(super) fn of(event: &Head, level: Level, category: i32) -> Facts {
         let begins = is_urgent(level, category);
         let mut facts = Facts { urgent: begins, begins, tells: None, ends: Vec::new() };
         if let Some(meaning) = event.meaning().filter(|meaning| !meaning.tells.is_empty() || !meaning.ends.is_empty()) {
@@ -141,6 +141,8 @@ impl UrgentStates {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
     use crate::{event::json, schema::events::Event};
 
@@ -152,8 +154,8 @@ mod tests {
 
     fn facts(line: &str) -> Facts {
         let event = event(line);
-        let view = EventView::from(&event);
-        Facts::of(&view, view.level(), event.category)
+        let head = Head::read(&event.encode_to_vec()).expect("an event");
+        Facts::of(&head, head.level, event.category)
     }
 
     fn event(line: &str) -> Event {

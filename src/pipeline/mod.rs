@@ -10,6 +10,7 @@ mod counts;
 mod emitter;
 mod fit;
 mod gate;
+mod identifier;
 mod lane;
 mod memory;
 mod stamp;

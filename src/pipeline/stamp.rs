@@ -5,11 +5,10 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use uuid::Uuid;
 
-use super::{EmitError, Origin, lane::Facts};
+use super::{EmitError, Origin, identifier, lane::Facts};
 use crate::{
-    event::{Catalogue, EVENT_BYTES_MAX, EventView, Level, RESERVED_PREFIX},
+    event::{EVENT_BYTES_MAX, Head, Level, RESERVED_PREFIX},
     event_log::Draft,
     schema::events::Event,
 };
@@ -48,10 +47,9 @@ impl Stamped {
 /// # Errors
 /// [`EmitError::Refused`] with what is wrong.
 pub(super) fn stamp(event: &Bytes, origin: Origin, now: i64) -> Result<Stamped, EmitError> {
-    let view = EventView::decode(event).map_err(|_| refused("is not an encoded rodent.events.Event"))?;
-    let payload_kind = check(&view)?;
-    let category = category_number(&payload_kind);
-    let level = view.level_or_default();
+    let head = Head::read(event).map_err(|_| refused("is not an encoded rodent.events.Event"))?;
+    let category = check(&head)?;
+    let level = head.level;
     let mut stamp = Event {
         source: SOURCE.to_owned(),
         category,
@@ -62,64 +60,46 @@ pub(super) fn stamp(event: &Bytes, origin: Origin, now: i64) -> Result<Stamped, 
         level: level.to_wire().into(),
         ..Event::default()
     };
-    if view.id().is_empty() {
-        stamp.event_id = Uuid::now_v7().to_string();
+    if head.id.is_empty() {
+        stamp.event_id = identifier::new().to_string();
     }
-    if view.timestamp() == 0 {
+    if head.timestamp == 0 {
         stamp.timestamp = now;
     }
-    let mut bytes = event.to_vec();
+    let mut bytes = Vec::with_capacity(event.len() + stamp.encoded_len());
+    bytes.extend_from_slice(event);
     stamp.encode(&mut bytes).map_err(|e| refused(&format!("cannot be completed: {e}")))?;
     if bytes.len() > EVENT_BYTES_MAX {
         return Err(refused(&format!("is {} bytes long; at most {EVENT_BYTES_MAX} are taken", bytes.len())));
     }
-    let id = if stamp.event_id.is_empty() { view.id().to_owned() } else { stamp.event_id };
-    let timestamp = if stamp.timestamp == 0 { view.timestamp() } else { stamp.timestamp };
-    let facts = Facts::of(&view, level, category);
+    let facts = Facts::of(&head, level, category);
+    let id = if stamp.event_id.is_empty() { head.id } else { stamp.event_id };
+    let timestamp = if stamp.timestamp == 0 { head.timestamp } else { stamp.timestamp };
     Ok(Stamped { bytes, id, level, category, timestamp, facts })
 }
 
-/// What must be so whatever the payload; gives the kind.
-fn check(view: &EventView) -> Result<String, EmitError> {
-    if view.payload().is_none() {
-        return Err(refused("has no payload that this agent knows"));
-    }
-    let id = view.id();
+/// What must be so whatever the payload; gives the payload's category.
+fn check(head: &Head) -> Result<i32, EmitError> {
+    let named = head.payload_category().ok_or_else(|| refused("has no payload that this agent knows"))?;
+    let id = &head.id;
     if id.len() > ID_BYTES_MAX || id.chars().any(char::is_control) {
         return Err(refused(&format!(
             "has an identifier of more than {ID_BYTES_MAX} bytes or with control characters"
         )));
     }
-    if view.timestamp() < 0 {
+    if head.timestamp < 0 {
         return Err(refused("has a time before 1970"));
     }
-    if let Some(key) = reserved_key(view) {
+    if let Some(key) = &head.reserved_key {
         return Err(refused(&format!(
             "sets the metadata key `{key}`; keys that begin with `{RESERVED_PREFIX}` are the agent's own"
         )));
     }
-    let kind = view.kind().as_str().to_owned();
-    let (named, number) = (category_number(&kind), category_field(view));
+    let number = head.category;
     if number != 0 && number != named {
         return Err(refused(&format!("is of category {number} by its field and of {named} by its payload")));
     }
-    Ok(kind)
-}
-
-/// A metadata key that only the agent may set.
-fn reserved_key(view: &EventView) -> Option<String> {
-    let metadata = view.message().get_field_by_name("metadata")?;
-    let mut keys = metadata.as_map()?.keys().filter_map(|key| key.as_str());
-    keys.find(|key| key.starts_with(RESERVED_PREFIX)).map(str::to_owned)
-}
-
-fn category_field(view: &EventView) -> i32 {
-    view.message().get_field_by_name("category").and_then(|value| value.as_enum_number()).unwrap_or(0)
-}
-
-fn category_number(kind: &str) -> i32 {
-    let category = kind.split('.').next().unwrap_or_default();
-    (1..).zip(Catalogue::compiled().categories()).find(|(_, name)| *name == category).map_or(0, |(number, _)| number)
+    Ok(named)
 }
 
 fn refused(what: &str) -> EmitError {

@@ -8,6 +8,7 @@ mod control;
 mod controller;
 mod copied;
 mod dead_letters;
+mod ended;
 mod events_document;
 mod fork;
 mod hooks;

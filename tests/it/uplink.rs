@@ -78,7 +78,7 @@ pub(crate) struct Scene {
     controller: Controller,
     pub(crate) log: EventLog,
     pub(crate) cursor: Cursor,
-    state: UplinkState,
+    pub(crate) state: UplinkState,
     pub(crate) dead_letters: DeadLetters,
     shutdown: CancellationToken,
     _directory: tempfile::TempDir,
@@ -101,7 +101,8 @@ impl Scene {
         Scene::behind(Server::builder(), encodings, threshold, script).await
     }
 
-    async fn behind(
+    /// Served by this one.
+    pub(crate) async fn behind(
         mut server: Server,
         encodings: &[CompressionEncoding],
         threshold: Threshold,
@@ -149,7 +150,7 @@ impl Scene {
     }
 
     /// Waits until the cursor stands at `next` in the routine lane.
-    async fn delivered(&self, next: u64) {
+    pub(crate) async fn delivered(&self, next: u64) {
         self.delivered_of(Lane::Routine, next).await;
     }
 
@@ -501,28 +502,5 @@ async fn a_controller_that_calls_every_numbering_a_fork_is_not_believed_for_ever
     assert!(seen.iter().all(|batch| batch.events == seen[0].events && batch.first_sequence == 1));
     assert!(scene.state.status().last_error.contains("taken"));
     assert_eq!(scene.cursor.next(Lane::Routine), 1);
-    scene.end().await;
-}
-
-#[tokio::test]
-async fn connections_that_end_at_their_age_are_replaced_at_once_and_nobody_is_told_of_an_outage() {
-    let server = Server::builder().max_connection_age(Duration::from_millis(150));
-    let threshold = Threshold { batch_size: 5, batch_timeout: Duration::from_millis(5) };
-    let scene = Scene::behind(server, &[], threshold, Vec::new()).await;
-    scene.append(Lane::Routine, 0..5).await;
-    scene.delivered(6).await;
-    let first = scene.state.status();
-    for number in 1..100 {
-        scene.append(Lane::Routine, 5 * number..5 * number + 5).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    scene.delivered(501).await;
-    let last = scene.state.status();
-    assert_eq!((last.state.as_str(), last.failed_attempts), ("connected", 0), "{}", last.last_error);
-    assert_eq!(last.connected_since, first.connected_since);
-    assert!(last.failed_attempts_by_reason["unreachable"] > 0, "some call met the end of a connection");
-    let sequences = scene.seen().into_iter().flat_map(|batch| batch.first_sequence..=batch.last_sequence);
-    let sequences: std::collections::BTreeSet<_> = sequences.collect();
-    assert_eq!(sequences, (1..=500).collect());
     scene.end().await;
 }

@@ -279,3 +279,40 @@ fn a_kind_beyond_the_schema_can_be_asked_for() {
     assert!(!takes("kind!=storage.pool.op_9107", &unknown), "which is a filter, and not one that nothing meets");
     assert!(Filter::parse(&["event_20*", "storage.event_102", "unknown"]).is_ok());
 }
+
+#[test]
+fn what_a_head_or_a_frame_rules_out_matches_no_filter() {
+    let catalogue = Catalogue::compiled();
+    let filters = [
+        "level>=error",
+        "!level>=warn storage.*",
+        "level=info or security.*",
+        "storage.pool.*,network.* level!=debug",
+        "category!=storage",
+        "kind~disk",
+        "not storage.*",
+        "storage.pool.op_107",
+        "unknown",
+        "text~a level<=warn",
+        "",
+    ];
+    let filters = filters.map(|text| (text, Filter::parse(&[text]).unwrap_or_else(|error| panic!("{text}: {error}"))));
+    let (mut matched, mut ruled_out) = (0, 0);
+    for kind in catalogue.kinds() {
+        for level in Level::ALL {
+            let text = format!(r#"{{"kind": "{kind}", "level": "{}", "payload": {{}}}}"#, level.name());
+            let event = crate::event::json::from_str(&text).expect("an event");
+            let bytes = prost::Message::encode_to_vec(&event);
+            let (view, head) = (EventView::from(&event), Head::read(&bytes).expect("an event"));
+            for (text, filter) in &filters {
+                let in_frame = filter.levels() >> (event.level as u32) & 1 == 1
+                    && filter.categories(catalogue) >> (event.category as u32) & 1 == 1;
+                let may = in_frame && filter.may_match(&head);
+                assert!(may || !filter.matches(&view), "{text:?} takes {kind} {level:?}");
+                matched += usize::from(filter.matches(&view));
+                ruled_out += usize::from(!may);
+            }
+        }
+    }
+    assert!(matched > 1000 && ruled_out > 1000, "{matched} and {ruled_out}");
+}

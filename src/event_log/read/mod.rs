@@ -2,3 +2,4 @@
 
 pub(super) mod pieces;
 pub(super) mod reader;
+pub(super) mod sieve;

@@ -16,7 +16,10 @@ use crate::event_log::{
     },
     error::LogError,
     lane::Lane,
-    read::pieces::{Piece, Pieces},
+    read::{
+        pieces::{Piece, Pieces},
+        sieve::Sieve,
+    },
     shared::Shared,
 };
 
@@ -215,6 +218,21 @@ impl Reader {
     /// As [`Reader::read`].
     pub fn read_batch(&mut self, limits: BatchLimits) -> Result<Read<Pieces>, LogError> {
         self.gather(limits, true)
+    }
+
+    /// Goes on to the next frame that the sieve takes; past frames that hold nothing for it, not past a gap.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn pass_over(&mut self, sieve: &Sieve) -> Result<(), LogError> {
+        while self.position < self.shared.visible(self.lane).min(self.end)
+            && !self.shared.numbering.is_pending(self.lane, self.position)
+            && self.find_frame()?.is_none()
+            && let Some(place) = self.place.as_ref().filter(|place| !sieve.takes(&place.stored.header))
+        {
+            self.position = place.stored.header.next_sequence().min(self.end);
+        }
+        Ok(())
     }
 
     fn gather(&mut self, limits: BatchLimits, whole: bool) -> Result<Read<Pieces>, LogError> {
