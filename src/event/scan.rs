@@ -133,9 +133,8 @@ impl Tables {
                     }
                 }
                 (Some(Rule { is_member: true, shape: Shape::Message(place), .. }), Value::Bytes(value)) => {
-                    if wrapper.replace((number, *place, value)).is_some() {
-                        return None;
-                    }
+                    let before = wrapper.replace((number, *place, value));
+                    before.is_none().then_some(())?;
                 }
                 _ => {}
             }

@@ -93,15 +93,10 @@ impl Scene {
     }
 
     pub(crate) async fn empty(threshold: Threshold, script: Vec<Script>) -> Scene {
-        Scene::accepting(&[], threshold, script).await
+        Scene::behind(Server::builder(), &[], threshold, script).await
     }
 
-    /// With a server that reads what is compressed in these ways.
-    async fn accepting(encodings: &[CompressionEncoding], threshold: Threshold, script: Vec<Script>) -> Scene {
-        Scene::behind(Server::builder(), encodings, threshold, script).await
-    }
-
-    /// Served by this one.
+    /// Served by this one, which reads what is compressed in these ways.
     pub(crate) async fn behind(
         mut server: Server,
         encodings: &[CompressionEncoding],
@@ -304,15 +299,14 @@ async fn a_refusal_of_success_is_no_delivery() {
     let refused = || -> Script { Box::new(|_| Ok(EventBatchResponse::default())) };
     let scene = Scene::new(3, 1, (0..60).map(|_| refused()).collect()).await;
     scene.held().await;
-    let status = scene.state.status();
-    assert_eq!((status.delivered_events, scene.dead_letters.count()), (0, 2), "{status:?}");
+    assert_eq!((scene.state.status().delivered_events, scene.dead_letters.count()), (0, 2));
     scene.end().await;
 }
 
 /// Drains so many events into a server that reads what is compressed in these ways; gives how it came and its bytes.
 async fn drained(encodings: &[CompressionEncoding], events: u64, batch_size: usize) -> (String, u64) {
     let threshold = Threshold { batch_size, batch_timeout: Duration::from_millis(50) };
-    let scene = Scene::accepting(encodings, threshold, Vec::new()).await;
+    let scene = Scene::behind(Server::builder(), encodings, threshold, Vec::new()).await;
     scene.append(Lane::Routine, 0..events).await;
     scene.delivered(events + 1).await;
     let mut seen = scene.seen();
