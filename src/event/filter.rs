@@ -26,7 +26,8 @@ mod words;
 use condition::Condition;
 use pattern::Pattern;
 
-use super::{Catalogue, EventView, Head, Kind, Level, spelling};
+use super::{Catalogue, EventView, Head, Kind, Level};
+use crate::words::{did_you_mean, nearest};
 
 /// Patterns and conditions in one filter; more are refused.
 const WORDS_MAX: usize = 64;
@@ -312,12 +313,12 @@ fn kind_pattern(catalogue: &Catalogue, word: &str) -> Result<Pattern, FilterErro
         return Err(FilterError::new(format!("no kind is called \"{word}\"; {advice}")));
     }
     let bare = word.trim_end_matches(['*', '.']);
-    let near = |word: &str| spelling::nearest(word, names()).or_else(|| catalogue.nearest(word).map(Kind::as_str));
+    let near = |word: &str| nearest(word, names()).or_else(|| catalogue.nearest(word).map(Kind::as_str));
     let below = (bare.len() < word.len() && !bare.contains('*')).then(|| near_subject(catalogue, bare)).flatten();
     let meant = below.map(|name| format!("{name}.*")).or_else(|| near(word).map(str::to_owned));
     let advice = match meant.as_deref() {
         None if !word.contains(['*', '.']) => format!("; what sentences say is asked for by text~{word}"),
-        meant => spelling::suggestion(meant),
+        meant => did_you_mean(meant),
     };
     Err(FilterError::new(format!("no kind is called \"{word}\"{advice}")))
 }
@@ -325,7 +326,7 @@ fn kind_pattern(catalogue: &Catalogue, word: &str) -> Result<Pattern, FilterErro
 /// The category, or category and subject, that is spelt most like this.
 fn near_subject<'a>(catalogue: &'a Catalogue, word: &str) -> Option<&'a str> {
     let subjects = catalogue.subjects.iter().map(|subject| subject.name.as_str());
-    spelling::nearest(word, subjects.chain(catalogue.categories().iter().map(String::as_str)))
+    nearest(word, subjects.chain(catalogue.categories().iter().map(String::as_str)))
 }
 
 #[cfg(test)]

@@ -21,7 +21,6 @@ mod redact;
 mod render;
 mod scan;
 mod sentence;
-mod spelling;
 mod unit;
 mod view;
 

@@ -10,7 +10,6 @@
 
 mod document;
 mod fault;
-mod nearest;
 mod quantity;
 mod record;
 mod secret;

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
 
 use super::{Pattern, condition::Comparison};
-use crate::event::{
-    Catalogue, enumeration, is_redacted, json, spelling,
-    unit::{self, Unit},
+use crate::{
+    event::{
+        Catalogue, enumeration, is_redacted, json,
+        unit::{self, Unit},
+    },
+    words,
 };
 
 /// What stands before a field's name where an event has something of that name too.
@@ -188,8 +191,8 @@ fn misfit(field: &FieldDescriptor, all: &[&FieldDescriptor], comparison: Compari
             let kinds = all.iter().map(|field| field.kind());
             let names: BTreeSet<String> =
                 kinds.filter_map(|kind| kind.as_enum().map(enumeration::short_names)).flatten().collect();
-            let nearest = spelling::nearest(text, names.iter().map(String::as_str));
-            format!("{name} is never \"{text}\"{}", spelling::suggestion(nearest))
+            let nearest = words::nearest(text, names.iter().map(String::as_str));
+            format!("{name} is never \"{text}\"{}", words::did_you_mean(nearest))
         }
         Kind::Bool if !comparison.is_by_order() => format!("{name} is true or false"),
         Kind::Message(_) if !field.is_map() => format!("{name} has fields of its own: name one, as in {name}.FIELD"),
@@ -211,7 +214,7 @@ fn unknown(catalogue: &Catalogue, key: &str) -> String {
         "node" => return "one node's events are asked for by --node of rodent-controller".to_owned(),
         _ => {}
     }
-    let suggestion = spelling::suggestion(spelling::nearest(key, names.iter().map(String::as_str)));
+    let suggestion = words::did_you_mean(words::nearest(key, names.iter().map(String::as_str)));
     format!("no payload has a field \"{key}\" (metadata is asked for as meta.KEY){suggestion}")
 }
 
