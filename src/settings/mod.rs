@@ -10,7 +10,6 @@
 
 mod document;
 mod fault;
-mod quantity;
 mod record;
 mod secret;
 mod session;

@@ -28,9 +28,9 @@ mod output;
 pub(crate) mod page;
 mod screen;
 mod table;
-mod units;
 mod wrapped;
 
+pub use crate::words::{grouped, human_bytes, human_duration, time_utc};
 pub use clock::Clock;
 pub use event_table::{EventColumns, EventTable};
 pub use full_screen::{FullScreen, can_draw};
@@ -38,7 +38,4 @@ pub use line::Line;
 pub use output::{EventOutput, Output};
 pub use screen::{Screen, quiet_end};
 pub use table::{Cell, Column, Table, Tone};
-pub use units::{human_bytes, human_duration, time_utc};
 pub use wrapped::wrapped;
-
-pub use crate::event::grouped;

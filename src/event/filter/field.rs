@@ -151,7 +151,7 @@ impl Wanted {
 
 fn whole_or_float(field: &FieldDescriptor, text: &str) -> Option<Wanted> {
     let unit = Unit::of(field.name());
-    let whole = text.parse().ok().or_else(|| unit?.parse(text));
+    let whole = text.parse().ok().or_else(|| unit?.parse(text).ok());
     let moment = || unit.filter(|unit| *unit == Unit::Time).and_then(|_| unit::parse_moment(text)).map(Wanted::Moment);
     whole.map(Wanted::Whole).or_else(moment).or_else(|| float(text).map(Wanted::Float))
 }
@@ -200,7 +200,12 @@ fn misfit(field: &FieldDescriptor, all: &[&FieldDescriptor], comparison: Compari
         Kind::String | Kind::Bool | Kind::Enum(_) | Kind::Message(_) => {
             format!("{name} is no number: compare with = or !=, not {symbol}")
         }
-        _ => format!("{name} is a number, and \"{text}\" is none"),
+        _ => {
+            let in_words = Unit::of(name).filter(|unit| unit.example().is_some());
+            let why = in_words.and_then(|unit| unit.parse(text).err());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            format!("{name} is a number, and \"{text}\" is none{why}")
+        }
     }
 }
 

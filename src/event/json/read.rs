@@ -8,7 +8,7 @@ use crate::{
     event::{
         EventView, Kind, Level, MASK,
         catalogue::{Catalogue, Subject},
-        is_redacted, unit,
+        is_redacted,
     },
     words,
 };
@@ -203,7 +203,7 @@ fn text<'a>(key: &str, json: &'a Json) -> Result<&'a str, JsonError> {
 
 /// RFC 3339, or Unix milliseconds.
 fn time(key: &str, json: &Json) -> Result<i64, JsonError> {
-    let rfc3339 = json.as_str().and_then(unit::parse_rfc3339);
+    let rfc3339 = json.as_str().and_then(words::parse_rfc3339);
     let number = || scalar::read(&FieldKind::Int64, json, key).ok()?.as_i64();
     rfc3339
         .or_else(number)

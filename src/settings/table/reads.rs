@@ -5,12 +5,14 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 use serde_json::Value as Json;
 
 use super::{Asked, Table, lock};
-use crate::settings::{
-    Secret, Shape,
-    quantity::{format_duration, format_size},
-    session::join,
-    tree::{Entry, Value},
-    values::{self, Reading, wrong},
+use crate::{
+    settings::{
+        Secret, Shape,
+        session::join,
+        tree::{Entry, Value},
+        values::{self, Reading, wrong},
+    },
+    words::{exact_duration, exact_size},
 };
 
 /// Permission of everybody to read a file.
@@ -195,7 +197,7 @@ impl Table {
         let parse = |value: &Value| values::duration(value, &bounds, &expects);
         let shape = Shape::Duration { bounds: bounds.clone(), or_off: false };
         let asked = Asked::new(key, expects.as_str(), shape, about);
-        self.read(asked, default, parse, |duration| format_duration(*duration).into())
+        self.read(asked, default, parse, |duration| exact_duration(*duration).into())
     }
 
     /// The same, or `off`/absent for none.
@@ -221,7 +223,7 @@ impl Table {
             true => Ok(None),
             false => values::duration(value, &bounds, &expects).map(Some),
         };
-        let show = |duration: &Option<Duration>| duration.map_or("off".into(), |it| format_duration(it).into());
+        let show = |duration: &Option<Duration>| duration.map_or("off".into(), |it| exact_duration(it).into());
         let shape = Shape::Duration { bounds: bounds.clone(), or_off: true };
         self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, show)
     }
@@ -231,7 +233,7 @@ impl Table {
         let expects = values::size_expected(&bounds);
         let parse = |value: &Value| values::size(value, &bounds, &expects);
         let shape = Shape::Size { bounds: bounds.clone(), or_off: false };
-        self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, |bytes| format_size(*bytes).into())
+        self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, |bytes| exact_size(*bytes).into())
     }
 
     /// The same, or `off` for none.
@@ -247,7 +249,7 @@ impl Table {
             true => Ok(None),
             false => values::size(value, &bounds, &expects).map(Some),
         };
-        let show = |bytes: &Option<u64>| bytes.map_or("off".into(), |bytes| format_size(bytes).into());
+        let show = |bytes: &Option<u64>| bytes.map_or("off".into(), |bytes| exact_size(bytes).into());
         let shape = Shape::Size { bounds: bounds.clone(), or_off: true };
         self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, show)
     }
