@@ -24,6 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("health", &[]),
     ("telemetry", &[]),
     ("words", &[]),
+    ("limits", &[]),
     ("terminal", &["event"]),
     ("event", &[]),
     ("event_log", &["event"]),
@@ -59,7 +60,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["allocator", "event", "event_log", "client", "hooks", "spool", "agent", "controller", "bench"]),
 ];
 /// Rooms that everyone may name.
-const EVERYONE: &[&str] = &["schema", "settings", "telemetry", "backoff", "terminal", "metrics", "health", "words"];
+const EVERYONE: &[&str] =
+    &["schema", "settings", "telemetry", "backoff", "terminal", "metrics", "health", "words", "limits"];
 
 /// Crates that only some rooms may name, and which.
 const CRATES: &[(&str, &[&str])] = &[

@@ -1,14 +1,14 @@
 //! Which events somebody wants: `storage.pool.* level>=warn pool_name=tank`.
 //!
-//! A word without a comparison is a pattern of kinds: `*` matches anything, dots too; without `*` it takes the kind and
-//! all below it (`storage.pool` takes `storage.pool.created`). Several patterns, apart or with commas, are alternatives.
+//! A word without a comparison is a pattern of kinds: `*` matches anything, dots too, `?` one character; without them it
+//! takes the kind and all below it (`storage.pool` takes `storage.pool.created`). Several patterns, apart or with commas, are alternatives.
 //! All else are conditions, and all of them must hold:
 //!
 //! - `level>=warn` by severity, `category=storage`, `kind=…`, `source=…`, `id=…`;
 //! - `text~failed`, what the event's sentence says;
 //! - `meta.KEY=…`, a metadata value; `pool_name=…`, a field of the payload (`payload.source=…` where the event has one
 //!   of that name too), `system_info.os=…` an entry of a map;
-//! - `=` and `!=` take `*` in the value; `~` asks whether the value is part of the text, whatever the case; `<` `<=` `>`
+//! - `=` and `!=` take `*` and `?` in the value; `~` asks whether the value is part of the text, whatever the case; `<` `<=` `>`
 //!   `>=` compare numbers and take `1GiB` for bytes, `2h` for seconds.
 //!
 //! `!` before a word, or `not`, turns it round. `or` parts alternatives, each of which is a filter of its own; `and` may
@@ -274,7 +274,8 @@ fn dangling(word: &str) -> FilterError {
 
 /// Whether it may mean a kind that this version has no name for: `storage.pool.op_107`, `event_20`.
 fn is_beyond_the_schema(pattern: &Pattern) -> bool {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'*'));
+    let is_number =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'*' | b'?'));
     let names_a_number =
         |part: &str| part.strip_prefix("op_").or_else(|| part.strip_prefix("event_")).is_some_and(is_number);
     pattern.text() == "unknown" || pattern.text().split('.').any(names_a_number)
