@@ -20,7 +20,7 @@
 //!
 //! # Rooms
 //!
-//! - [`schema`], [`telemetry`], [`backoff`], [`settings`], [`metrics`], [`health`], [`words`], [`limits`]: what every room may use.
+//! - [`schema`], [`telemetry`], [`backoff`], [`settings`], [`metrics`], [`health`], [`words`], [`limits`], [`files`]: what every room may use.
 //! - [`event`]: what an event is called, how much it matters, how it looks in text and JSON. Pure.
 //! - [`event_log`]: the log. The only user of sled.
 //! - [`dead_letters`]: events that the controller refuses, each in a file of its own.
@@ -69,6 +69,7 @@ pub mod controller;
 pub mod dead_letters;
 pub mod event;
 pub mod event_log;
+pub mod files;
 pub mod health;
 pub mod hooks;
 pub mod host;

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("words", &[]),
     ("limits", &[]),
+    ("files", &[]),
     ("terminal", &["event"]),
     ("event", &[]),
     ("event_log", &["event"]),
@@ -61,7 +62,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 /// Rooms that everyone may name.
 const EVERYONE: &[&str] =
-    &["schema", "settings", "telemetry", "backoff", "terminal", "metrics", "health", "words", "limits"];
+    &["schema", "settings", "telemetry", "backoff", "terminal", "metrics", "health", "words", "limits", "files"];
 
 /// Crates that only some rooms may name, and which.
 const CRATES: &[(&str, &[&str])] = &[

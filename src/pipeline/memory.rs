@@ -5,9 +5,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Write as _},
-    path::{Path, PathBuf},
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     event_log::{EventLog, Lane},
+    files,
     telemetry::ErrorChain,
 };
 
@@ -159,7 +160,8 @@ impl Shared {
     fn write_down(&self, name: &'static str, after: [u64; 2]) -> io::Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(json) = self.ready(name, after) else { return Ok(()) };
-        replace(&self.path(name), &json)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        files::replace(&self.path(name), &json)?;
         let mut pending = self.lock();
         if pending.get(name).is_some_and(|found| Arc::ptr_eq(&found.json, &json)) {
             pending.remove(name);
@@ -181,19 +183,6 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Pending>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Replaces a file durably, or leaves it as it was.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-    let directory = path.parent().unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let temporary = path.with_extension("json.new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    fs::File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

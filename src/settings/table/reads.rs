@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::{Asked, Table, lock};
 use crate::{
+    files::is_open_to_all,
     settings::{
         Secret, Shape,
         session::join,
@@ -14,9 +15,6 @@ use crate::{
     },
     words::{exact_duration, exact_size},
 };
-
-/// Permission of everybody to read a file.
-const OTHERS_READ: u32 = 0o004;
 
 impl Table {
     /// Text.
@@ -309,7 +307,7 @@ impl Table {
     fn require_private(&self, entry: &Entry) {
         let mut session = lock(&self.session);
         let Some(source) = session.sources.get(usize::from(entry.node.at.source)) else { return };
-        if source.mode.is_some_and(|mode| mode & OTHERS_READ != 0) {
+        if source.mode.is_some_and(is_open_to_all) {
             let message = format!(
                 "holds a secret, but everyone may read the file; `chmod o= {}`, or name a file that holds it",
                 source.name
