@@ -2,7 +2,8 @@
 //! are counted and told in one line when the while is over.
 //!
 //! Lines for developers, `debug` and below, pass always: whoever asks for them wants them all. So do events that are
-//! mirrored, whose sender counts them itself.
+//! mirrored, whose sender counts them itself. The rate limit of systemd's unit does not do the same: it knows no places, so a
+//! loop would silence urgent events and everything else with it, and it is not there where standard error is a file.
 
 use std::{
     collections::HashMap,
