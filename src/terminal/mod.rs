@@ -20,6 +20,7 @@
 
 mod clock;
 mod event_table;
+mod failure;
 mod full_screen;
 mod line;
 pub mod moment;
@@ -33,6 +34,7 @@ mod wrapped;
 pub use crate::words::{grouped, human_bytes, human_duration, time_utc};
 pub use clock::Clock;
 pub use event_table::{EventColumns, EventTable};
+pub use failure::{Code, Failure, tell};
 pub use full_screen::{FullScreen, can_draw};
 pub use line::Line;
 pub use output::{EventOutput, Output};

@@ -65,7 +65,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     quiet_end(printed.and_then(|()| screen.flush()))?;
     match account.missing() {
         0 => Ok(()),
-        missing => Err(Failure::missing(format!("{missing} events of {name} are missing"))),
+        missing => Err(Failure::other(format!("{missing} events of {name} are missing"))),
     }
 }
 
