@@ -20,7 +20,8 @@
 //!
 //! # Rooms
 //!
-//! - [`schema`], [`telemetry`], [`backoff`], [`settings`], [`metrics`], [`health`], [`words`], [`limits`], [`files`]: what every room may use.
+//! - [`schema`], [`telemetry`], [`backoff`], [`settings`], [`metrics`], [`health`], [`words`], [`limits`], [`files`],
+//!   [`lock`]: what every room may use.
 //! - [`event`]: what an event is called, how much it matters, how it looks in text and JSON. Pure.
 //! - [`event_log`]: the log. The only user of sled.
 //! - [`dead_letters`]: events that the controller refuses, each in a file of its own.
@@ -75,6 +76,7 @@ pub mod hooks;
 pub mod host;
 pub mod limits;
 pub mod local_api;
+pub mod lock;
 pub mod metrics;
 pub mod pipeline;
 pub mod schema;

@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("words", &[]),
     ("limits", &[]),
     ("files", &[]),
+    ("lock", &[]),
     ("terminal", &["event"]),
     ("event", &[]),
     ("event_log", &["event"]),
@@ -61,8 +62,19 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["allocator", "event", "event_log", "client", "hooks", "spool", "agent", "controller", "bench"]),
 ];
 /// Rooms that everyone may name.
-const EVERYONE: &[&str] =
-    &["schema", "settings", "telemetry", "backoff", "terminal", "metrics", "health", "words", "limits", "files"];
+const EVERYONE: &[&str] = &[
+    "schema",
+    "settings",
+    "telemetry",
+    "backoff",
+    "terminal",
+    "metrics",
+    "health",
+    "words",
+    "limits",
+    "files",
+    "lock",
+];
 
 /// Crates that only some rooms may name, and which.
 const CRATES: &[(&str, &[&str])] = &[

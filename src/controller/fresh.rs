@@ -7,10 +7,13 @@
 use std::{
     error::Error,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, RwLock},
 };
 
-use crate::files::{Followed, Look};
+use crate::{
+    files::{Followed, Look},
+    lock::{self, lock},
+};
 
 /// A value and the files that it is made of.
 pub(super) struct Fresh<T> {
@@ -78,18 +81,18 @@ impl<T> Fresh<T> {
 
     /// The value as it is now.
     pub(super) fn current(&self) -> Arc<T> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock::read(&self.current))
     }
 
     /// Makes the value anew if a file has changed. Blocks.
     pub(super) fn refresh(&self) -> Refreshed {
         let Some(Source { what, followed, make }) = &self.source else { return Refreshed::Same };
-        let mut followed = followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = lock(followed);
         match followed.look(|| make().map(|value| Made(Arc::new(value)))) {
             Look::Same | Look::Mended => Refreshed::Same,
             Look::Renewed => {
                 if let Ok((Made(value), _)) = followed.value() {
-                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(value);
+                    *lock::write(&self.current) = Arc::clone(value);
                 }
                 tracing::info!(what, "files have changed and are in use");
                 Refreshed::Renewed

@@ -8,11 +8,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
-use crate::limits::Bucket;
+use crate::{limits::Bucket, lock::lock};
 
 /// Nodes that are kept in mind, about 200 bytes each.
 const NODES_MAX: usize = 100_000;
@@ -176,7 +176,7 @@ impl NodeLimits {
 
     fn lock(&self) -> MutexGuard<'_, Nodes> {
         // A panic while it was held would leave at most one count wrong.
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.nodes)
     }
 }
 

@@ -9,7 +9,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,7 @@ use crate::{
         lane::Lane,
     },
     limits::Bucket,
+    lock::{self, lock},
 };
 
 /// The most bytes of events that wait in memory, whatever their number. A producer waits beyond it.
@@ -329,7 +330,7 @@ impl Buffer {
                 .work
                 .wait_timeout(state, alarm.saturating_duration_since(now))
                 .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state),
-            None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            None => lock::whole(self.work.wait(state)),
         }
     }
 
@@ -375,7 +376,7 @@ impl Buffer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::Notify;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     event_log::{EventLog, Lane},
     files,
+    lock::lock,
     telemetry::ErrorChain,
 };
 
@@ -158,7 +159,7 @@ impl Shared {
 
     /// Writes what is pending, if it is still what was waited for. Until its file is replaced it can be recalled from here.
     fn write_down(&self, name: &'static str, after: [u64; 2]) -> io::Result<()> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = lock(&self.writing);
         let Some(json) = self.ready(name, after) else { return Ok(()) };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
         files::replace(&self.path(name), &json)?;
@@ -181,7 +182,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Pending>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 }
 

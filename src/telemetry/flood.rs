@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +17,7 @@ use tracing::{Event, Level, Metadata, callsite::Identifier};
 use tracing_subscriber::layer::{Context, Filter};
 
 use super::{logging::URGENT, message};
+use crate::lock::lock;
 
 /// The most lines of one place in a [`WINDOW`].
 pub const LINES_MAX: u32 = 20;
@@ -63,7 +64,7 @@ impl Flood {
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         // What a panic leaves is counts that can be used.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared)
     }
 
     /// Whether a line passes. The first that does not starts a thread that lives until all is told: it logs, which must

@@ -4,9 +4,10 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use serde_json::Value as Json;
 
-use super::{Asked, Table, lock};
+use super::{Asked, Table};
 use crate::{
     files::is_open_to_all,
+    lock::lock,
     settings::{
         Secret, Shape,
         session::join,

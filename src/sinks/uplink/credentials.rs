@@ -13,7 +13,7 @@ mod source;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     files::Followed,
+    lock::lock,
     schema::wire::RegisterResponse,
     telemetry::{ErrorChain, message},
 };
@@ -204,11 +205,6 @@ impl Credentials {
         let running = tokio::task::spawn_blocking(move || job(&mut lock(&shared.files)));
         running.await.map_err(|_| CredentialsError::Panicked)
     }
-}
-
-/// What was read stays true when a reader panics.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The files, and what was read from them.
