@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("words", &[]),
     ("limits", &[]),
     ("files", &[]),
+    ("tls", &[]),
     ("lock", &[]),
     ("terminal", &["event"]),
     ("event", &[]),
@@ -73,6 +74,7 @@ const EVERYONE: &[&str] = &[
     "words",
     "limits",
     "files",
+    "tls",
     "lock",
 ];
 
@@ -84,7 +86,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["controller/"]),
     ("async_nats", &["controller/store/nats/"]),
     ("serde_saphyr", &["settings/yaml.rs"]),
-    ("tokio_rustls", &["sinks/", "controller/"]),
+    ("tokio_rustls", &["tls/", "sinks/", "controller/"]),
     ("rustls_native_certs", &["sinks/"]),
     (
         "tonic",

@@ -19,7 +19,6 @@ mod batch;
 pub mod command;
 mod connect;
 mod connection;
-mod der;
 mod fresh;
 mod heard;
 mod incoming;

@@ -29,7 +29,7 @@ use super::{
     KEY_BYTES_MAX,
     fresh::{Fresh, Refreshed},
 };
-use crate::files;
+use crate::{files, tls::certificates_of};
 
 /// Bytes of a file of certificates.
 const CERTIFICATES_BYTES_MAX: u64 = 16 * KEY_BYTES_MAX;
@@ -172,8 +172,7 @@ fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'s
         path: path.to_owned(),
         source,
     })?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    found.ok().filter(|found| !found.is_empty()).ok_or_else(|| TlsError::Empty { what, path: path.to_owned() })
+    certificates_of(&pem).ok_or_else(|| TlsError::Empty { what, path: path.to_owned() })
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {

@@ -10,11 +10,9 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio_rustls::rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
 
 use crate::{
-    controller::{
-        KEY_BYTES_MAX,
-        der::{Der, tag},
-    },
+    controller::KEY_BYTES_MAX,
     files,
+    tls::{Der, tag},
 };
 
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];

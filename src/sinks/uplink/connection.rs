@@ -21,7 +21,6 @@ use tonic::{
 pub(super) use super::tls::ConnectError;
 use super::{
     call::accepted,
-    certificate::Identity,
     compression::Compression,
     credentials::{Proof, TlsProof},
     patience::Patience,
@@ -34,6 +33,7 @@ use crate::{
     backoff::random,
     lock::lock,
     schema::wire::{RegisterRequest, RegisterResponse, SystemInfo, rodent_service_client::RodentServiceClient},
+    tls::Identity,
 };
 
 /// The largest answer that is read, bytes.

@@ -23,7 +23,6 @@ use tokio_rustls::rustls::{RootCertStore, pki_types::CertificateDer};
 pub(super) use self::source::read_bounded;
 use super::{
     Tls, TokenSource,
-    certificate::{Identity, IdentityError, certificates_of},
     issued::{self, IssuedError},
     token::{Token, TokenError},
 };
@@ -32,6 +31,7 @@ use crate::{
     lock::lock,
     schema::wire::RegisterResponse,
     telemetry::{ErrorChain, message},
+    tls::{Identity, IdentityError, certificates_of},
 };
 
 /// How often the files are looked at. A change is in use after this at the latest; in between a call costs nothing.

@@ -8,8 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::certificate::{Identity, IdentityError};
-use crate::files;
+use crate::{
+    files,
+    tls::{Identity, IdentityError},
+};
 
 /// Name of the file in its directory.
 const FILE: &str = "issued.pem";
