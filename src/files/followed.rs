@@ -116,6 +116,11 @@ impl<T: PartialEq> Followed<T> {
         self.value.as_ref().map(|value| (value, self.edition)).ok_or_else(|| self.trouble.clone().unwrap_or_default())
     }
 
+    /// Whether what is wrong with the files was told, and they are still the same.
+    pub fn is_settled(&self) -> bool {
+        self.told.is_some() && self.told == self.trouble && !self.has_changed()
+    }
+
     /// Whether the files are others than at the last look.
     pub fn has_changed(&self) -> bool {
         self.current() != self.stamps

@@ -41,6 +41,7 @@ mod tests {
     fn swapped_neighbours_are_one_mistake() {
         assert_eq!(nearest("tsl", ["tls"]), Some("tls"));
         assert_eq!(nearest("lst", ["tls"]), None);
+        assert_eq!(nearest("og", ["on"]), Some("on"), "in a short word one is allowed");
     }
 
     #[test]
