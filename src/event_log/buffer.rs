@@ -326,10 +326,7 @@ impl Buffer {
             alarm,
         ];
         match alarms.into_iter().flatten().min() {
-            Some(alarm) => self
-                .work
-                .wait_timeout(state, alarm.saturating_duration_since(now))
-                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state),
+            Some(alarm) => lock::whole(self.work.wait_timeout(state, alarm.saturating_duration_since(now))).0,
             None => lock::whole(self.work.wait(state)),
         }
     }
