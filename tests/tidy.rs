@@ -87,7 +87,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("async_nats", &["controller/store/nats/"]),
     ("serde_saphyr", &["settings/yaml.rs"]),
     ("tokio_rustls", &["tls/", "sinks/", "controller/"]),
-    ("rustls_native_certs", &["sinks/"]),
+    ("rustls_native_certs", &["tls/"]),
     (
         "tonic",
         &["schema.rs", "health.rs", "sinks/", "client/", "local_api/", "controller/", "agent/", "cli/", "bench/"],
