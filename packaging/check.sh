@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 
 # The agent is on every appliance, beside what the appliance is for.
 agent_bytes_max=$((12 * 1024 * 1024))
+# What it may grow by before somebody has to say so in packaging/size.
+growth_bytes_max=$((64 * 1024))
 # Debian 12 has 2.36, RHEL 9 and its like have 2.34.
 glibc_max=2.34
 
@@ -20,6 +22,14 @@ for machine in "$@"; do
         if [ $program = rodent ]; then
             echo "  $((agent_bytes_max - bytes)) bytes are left of what it may weigh"
             [ "$bytes" -le $agent_bytes_max ] || complain "$path has $bytes bytes, more than $agent_bytes_max"
+            before=$(sed -n "s/^$machine //p" packaging/size)
+            if [ -n "$before" ]; then
+                printf '  %+d bytes since packaging/size was written\n' $((bytes - before))
+                [ $((bytes - before)) -le $growth_bytes_max ] ||
+                    complain "$path has grown from $before bytes; write \"$machine $bytes\" into packaging/size, and why into the commit"
+            else
+                echo "  packaging/size has no figure to compare with; write \"$machine $bytes\" into it"
+            fi
             # The library has both; the linker drops them because the agent calls neither.
             for foreign in "SQLite format 3" '$JS.API'; do
                 ! grep -qaF "$foreign" "$path" || complain "$path carries a store of the controller: $foreign"

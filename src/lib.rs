@@ -20,7 +20,8 @@
 //!
 //! # Rooms
 //!
-//! - [`schema`], [`telemetry`], [`backoff`], [`settings`], [`metrics`], [`health`]: what every room may use.
+//! - [`schema`], [`telemetry`], [`backoff`], [`settings`], [`metrics`], [`health`], [`words`], [`limits`], [`files`],
+//!   [`tls`], [`lock`]: what every room may use.
 //! - [`event`]: what an event is called, how much it matters, how it looks in text and JSON. Pure.
 //! - [`event_log`]: the log. The only user of sled.
 //! - [`dead_letters`]: events that the controller refuses, each in a file of its own.
@@ -69,10 +70,13 @@ pub mod controller;
 pub mod dead_letters;
 pub mod event;
 pub mod event_log;
+pub mod files;
 pub mod health;
 pub mod hooks;
 pub mod host;
+pub mod limits;
 pub mod local_api;
+pub mod lock;
 pub mod metrics;
 pub mod pipeline;
 pub mod schema;
@@ -81,3 +85,5 @@ pub mod sinks;
 pub mod spool;
 pub mod telemetry;
 pub mod terminal;
+pub mod tls;
+pub mod words;

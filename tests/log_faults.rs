@@ -13,6 +13,8 @@ mod numbered;
 #[path = "log/ranges.rs"]
 #[expect(dead_code, reason = "written for another trial, too")]
 mod ranges;
+#[path = "log_faults/replacing.rs"]
+mod replacing;
 #[path = "log_faults/scenario.rs"]
 mod scenario;
 #[path = "log_faults/storage.rs"]

@@ -23,6 +23,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("health", &[]),
     ("telemetry", &[]),
+    ("words", &[]),
+    ("limits", &[]),
+    ("files", &[]),
+    ("tls", &[]),
+    ("lock", &[]),
     ("terminal", &["event"]),
     ("event", &[]),
     ("event_log", &["event"]),
@@ -58,7 +63,20 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["allocator", "event", "event_log", "client", "hooks", "spool", "agent", "controller", "bench"]),
 ];
 /// Rooms that everyone may name.
-const EVERYONE: &[&str] = &["schema", "settings", "telemetry", "backoff", "terminal", "metrics", "health"];
+const EVERYONE: &[&str] = &[
+    "schema",
+    "settings",
+    "telemetry",
+    "backoff",
+    "terminal",
+    "metrics",
+    "health",
+    "words",
+    "limits",
+    "files",
+    "tls",
+    "lock",
+];
 
 /// Crates that only some rooms may name, and which.
 const CRATES: &[(&str, &[&str])] = &[
@@ -68,8 +86,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rusqlite", &["controller/"]),
     ("async_nats", &["controller/store/nats/"]),
     ("serde_saphyr", &["settings/yaml.rs"]),
-    ("tokio_rustls", &["sinks/", "controller/"]),
-    ("rustls_native_certs", &["sinks/"]),
+    ("tokio_rustls", &["tls/", "sinks/", "controller/"]),
+    ("rustls_native_certs", &["tls/"]),
     (
         "tonic",
         &["schema.rs", "health.rs", "sinks/", "client/", "local_api/", "controller/", "agent/", "cli/", "bench/"],

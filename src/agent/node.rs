@@ -5,6 +5,8 @@ use std::{fs, io, path::Path};
 use ring::hmac;
 use uuid::Uuid;
 
+use crate::files;
+
 /// Makes our identifier another one than those that other programs derive from the same machine id.
 const APPLICATION: &[u8] = b"rodent node identifier, version 1";
 
@@ -30,12 +32,15 @@ fn derive(machine_id: &str) -> String {
 fn kept(path: &Path) -> io::Result<String> {
     match fs::read_to_string(path) {
         Ok(text) if Uuid::try_parse(text.trim()).is_ok() => return Ok(text.trim().to_owned()),
-        Ok(_) => {}
+        // A version that did not write it durably may have left it empty when the power failed.
+        Ok(_) => {
+            tracing::warn!(path = %path.display(), "no node identifier stands there; the controller sees a new node")
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
     let id = Uuid::new_v4().to_string();
-    fs::write(path, format!("{id}\n"))?;
+    files::replace(path, format!("{id}\n").as_bytes())?;
     Ok(id)
 }
 
@@ -59,5 +64,14 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let id = node_id(None, directory.path()).expect("an id");
         assert_eq!(node_id(Some(""), directory.path()).expect("an id"), id);
+        assert_eq!(fs::read_dir(directory.path()).expect("read").count(), 1, "nothing half-written is left");
+    }
+
+    #[test]
+    fn an_identifier_that_cannot_be_kept_whole_is_not_kept_at_all() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::create_dir(directory.path().join("node-id.new")).expect("in the way");
+        node_id(None, directory.path()).expect_err("it could not be kept");
+        assert!(!directory.path().join("node-id").exists());
     }
 }

@@ -8,6 +8,7 @@ use super::Failure;
 use crate::{
     bench::{self, log::Part},
     telemetry::ErrorChain,
+    words::parse_duration,
 };
 
 /// Measure the event log, the encoding or the uplink on this machine
@@ -46,7 +47,7 @@ enum What {
         #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1_000_000, 10_000_000])]
         stored: Vec<u64>,
         /// How long after draining `space` looks at the disk
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s")]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
         wait: Duration,
     },
     /// Size and speed of protobuf events beside the same events as JSON
@@ -82,7 +83,7 @@ enum What {
         #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
         agents: u64,
         /// For how long the controller is away
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1h")]
+        #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1h")]
         outage: Duration,
         /// Events a batch
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]

@@ -1,32 +1,10 @@
-//! Why a command did not do its work, and with which exit code of sysexits it says so.
+//! Which exit code each of what goes wrong in a command has.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::io;
 
-use crate::{client::ClientError, event_log::LogError, hooks::HookError, telemetry::ErrorChain};
-
-/// Exit codes, as `sysexits.h` has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
-    /// Anything that has no code of its own.
-    Other = 1,
-    /// The words of the command line.
-    Usage = 64,
-    /// What was to be processed.
-    Data = 65,
-    /// An input that is not there.
-    NoInput = 66,
-    /// The agent cannot be reached, or cannot do it now.
-    Unavailable = 69,
-    /// Reading or writing.
-    Io = 74,
-    /// Who may do what.
-    Permission = 77,
-    /// The configuration.
-    Config = 78,
-}
+pub use crate::terminal::Failure;
+pub(super) use crate::terminal::{Code, tell};
+use crate::{client::ClientError, event_log::LogError, hooks::HookError};
 
 /// What exit codes mean where a command does not say more, for the man pages.
 pub const EXIT_CODES: &[(u8, &str)] = &[
@@ -41,74 +19,6 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     (Code::Config as u8, "the configuration is wrong"),
 ];
 
-impl From<Code> for ExitCode {
-    fn from(code: Code) -> ExitCode {
-        ExitCode::from(code as u8)
-    }
-}
-
-/// A line on standard error. Who has closed that does not want to be told.
-pub(super) fn tell(line: &str) {
-    let _ = writeln!(anstream::stderr(), "{line}");
-}
-
-/// Why a command did not do its work: one line for people, and an exit code.
-#[derive(Debug)]
-pub struct Failure {
-    code: Code,
-    /// Empty when there is nothing to say.
-    message: String,
-}
-
-impl Failure {
-    fn new(code: Code, message: impl Into<String>) -> Failure {
-        Failure { code, message: message.into() }
-    }
-
-    /// The words of the command line do not make sense. Exit code 64.
-    pub fn usage(message: impl Into<String>) -> Failure {
-        Failure::new(Code::Usage, message)
-    }
-
-    /// What was given is wrong. Exit code 65.
-    pub fn data(message: impl Into<String>) -> Failure {
-        Failure::new(Code::Data, message)
-    }
-
-    /// An input is not there. Exit code 66.
-    pub fn no_input(message: impl Into<String>) -> Failure {
-        Failure::new(Code::NoInput, message)
-    }
-
-    /// Something that is needed does not answer. Exit code 69.
-    pub fn unavailable(message: impl Into<String>) -> Failure {
-        Failure::new(Code::Unavailable, message)
-    }
-
-    /// It may not be done, by this user or there. Exit code 77.
-    pub fn permission(message: impl Into<String>) -> Failure {
-        Failure::new(Code::Permission, message)
-    }
-
-    /// The configuration is wrong. Exit code 78.
-    pub fn config(message: impl Into<String>) -> Failure {
-        Failure::new(Code::Config, message)
-    }
-
-    /// Anything else. Exit code 1.
-    pub fn other(message: impl Into<String>) -> Failure {
-        Failure::new(Code::Other, message)
-    }
-
-    /// Says it on standard error and gives the exit code.
-    pub fn report(&self) -> ExitCode {
-        if !self.message.is_empty() {
-            tell(&format!("rodent: {}", self.message));
-        }
-        self.code.into()
-    }
-}
-
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         let code = match &error {
@@ -118,7 +28,7 @@ impl From<ClientError> for Failure {
             ClientError::Refused(_) => Code::Data,
             ClientError::Failed { .. } => Code::Other,
         };
-        Failure::new(code, ErrorChain(&error).to_string())
+        Failure::of(code, &error)
     }
 }
 
@@ -134,7 +44,7 @@ impl From<LogError> for Failure {
                 _ => Code::Io,
             },
         };
-        Failure::new(code, ErrorChain(&error).to_string())
+        Failure::of(code, &error)
     }
 }
 
@@ -146,13 +56,7 @@ impl From<HookError> for Failure {
             HookError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Code::Permission,
             HookError::Io { .. } => Code::Io,
         };
-        Failure::new(code, ErrorChain(&error).to_string())
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure::new(Code::Io, error.to_string())
+        Failure::of(code, &error)
     }
 }
 
@@ -168,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_the_agent_answers_has_the_exit_code_of_its_kind() {
-        let code = |error: ClientError| Failure::from(error).code as u8;
+        let code = |error: ClientError| Failure::from(error).code() as u8;
         assert_eq!(code(ClientError::NotRunning("/x".into())), 69);
         assert_eq!(code(ClientError::Refused("no".into())), 65);
         assert_eq!(code(ClientError::Denied("no".into())), 77);

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use crate::{
-    event::{Catalogue, Description, FieldDescription, Filter, Meaning},
+    event::{Catalogue, Description, FieldDescription, Filter, Kind, Meaning},
     terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end, wrapped},
+    words,
 };
 
 const KINDS_EXAMPLES: &str = "\
@@ -96,9 +97,8 @@ fn print_list(found: &[Description], output: Output, screen: &mut Screen) -> io:
 pub(super) fn describe(arguments: &DescribeArguments) -> Result<ExitCode, Failure> {
     let name = arguments.kind.to_lowercase();
     let its = Catalogue::compiled().describe(&name).ok_or_else(|| {
-        let near =
-            Catalogue::compiled().nearest(&name).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
-        Failure::usage(format!("no kind is called \"{name}\"{near}"))
+        let near = Catalogue::compiled().nearest(&name).map(Kind::as_str);
+        Failure::usage(format!("no kind is called \"{name}\"{}", words::did_you_mean(near)))
     })?;
     let mut screen = Screen::stdout();
     let printed = match arguments.output {

@@ -101,7 +101,7 @@ pub fn definition() -> clap::Command {
 /// Parses the words of the command line and does what they say.
 pub fn main() -> ExitCode {
     match Arguments::try_parse() {
-        Ok(arguments) => arguments.command.run(arguments.socket).unwrap_or_else(|failure| failure.report()),
+        Ok(arguments) => arguments.command.run(arguments.socket).unwrap_or_else(|failure| failure.report("rodent")),
         Err(error) => usage(&error),
     }
 }

@@ -34,6 +34,7 @@ use super::Failure;
 use crate::{
     client::{Client, ClientError, Events, StatusResponse},
     terminal::{FullScreen, Line, Output, Tone, can_draw, human_duration},
+    words::parse_duration,
 };
 
 /// How often one may want to look: more often would be a load, less often no live view.
@@ -81,7 +82,7 @@ pub(super) struct Arguments {
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {
-    let parsed = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let parsed = parse_duration(text)?;
     if INTERVAL_BOUNDS.contains(&parsed) { Ok(parsed) } else { Err("expected 200ms to 60s".to_owned()) }
 }
 

@@ -14,7 +14,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     future::{Future, pending},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::{CollectError, Context, finding::Finding};
-use crate::telemetry::ErrorChain;
+use crate::{lock::lock, telemetry::ErrorChain};
 
 /// When to look again at what could not be seen, unless its turn comes earlier.
 const RETRY: Duration = Duration::from_secs(10);
@@ -175,7 +175,7 @@ impl Ground {
     }
 
     fn remembered(&self) -> MutexGuard<'_, BTreeMap<String, Value>> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.remembered)
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::OnceCell;
@@ -17,6 +17,7 @@ use super::finding::Finding;
 use crate::{
     event::Level,
     health::{Fault, Registry},
+    lock::lock,
     pipeline::{EmitError, Emitter, Memory},
     schema::events::system_host_payload::SystemHostOperation as Operation,
     telemetry::message,
@@ -258,10 +259,6 @@ impl Sight {
 /// What a collector is blind to beyond the bound.
 fn beyond(collector: &str) -> String {
     format!("all of {collector}")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

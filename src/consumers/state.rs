@@ -1,13 +1,14 @@
 //! How a consumer is doing: written by its driver, read by whoever shows it.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use super::Reason;
 use crate::{
     event_log::Lane,
+    lock::lock,
     schema::local::{ConsumerLaneStatus, ConsumerStatus, consumer_status::State},
 };
 
@@ -192,7 +193,7 @@ impl ConsumerState {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 

@@ -5,7 +5,10 @@
 //! the bounds below. Whether the events' bytes are events is not asked here.
 
 use bytes::Bytes;
-use prost::Message;
+use prost::{
+    Message,
+    encoding::{WireType, decode_key, decode_varint},
+};
 use tonic::{
     Status,
     codec::{Codec, DecodeBuf, Decoder},
@@ -58,15 +61,15 @@ impl Batch {
     pub(super) fn split(request: Bytes) -> Result<Batch, BatchError> {
         let mut events = Vec::new();
         let mut head = Vec::new();
-        let mut reader = FieldReader { bytes: &request, offset: 0 };
-        while let Some(field) = reader.next()? {
+        let mut offset = 0;
+        while offset < request.len() {
+            let field = field_at(&request, offset).ok_or(BatchError::Malformed { offset })?;
+            offset = field.end;
             if field.number == EVENTS_FIELD {
-                let Value::Bytes { start } = field.value else {
-                    return Err(BatchError::Malformed { offset: field.start });
-                };
-                push_event(&mut events, request.slice(start..reader.offset))?;
+                let content = field.content.ok_or(BatchError::Malformed { offset: field.start })?;
+                push_event(&mut events, request.slice(content..field.end))?;
             } else {
-                head.extend_from_slice(&request[field.start..reader.offset]);
+                head.extend_from_slice(&request[field.start..field.end]);
                 if head.len() > HEAD_BYTES_MAX {
                     return Err(BatchError::HeadTooLarge);
                 }
@@ -88,69 +91,31 @@ fn push_event(events: &mut Vec<Bytes>, event: Bytes) -> Result<(), BatchError> {
     Ok(())
 }
 
-/// Walks over the fields of one message without looking into them.
-struct FieldReader<'a> {
-    bytes: &'a [u8],
-    offset: usize,
-}
-
+/// A field of a message that is not looked into.
 struct Field {
     number: u32,
+    /// Where the field begins, and where the bytes do of one that has a length.
     start: usize,
-    value: Value,
+    content: Option<usize>,
+    end: usize,
 }
 
-enum Value {
-    Number,
-    Bytes { start: usize },
-}
-
-impl FieldReader<'_> {
-    /// The next field; the offset stands behind it then. Groups, which proto3 does not have, are malformed.
-    fn next(&mut self) -> Result<Option<Field>, BatchError> {
-        let start = self.offset;
-        if start == self.bytes.len() {
-            return Ok(None);
+/// The field that begins at `start`. Groups, which proto3 does not have, are none.
+fn field_at(message: &[u8], start: usize) -> Option<Field> {
+    let mut rest = message.get(start..)?;
+    let (number, wire_type) = decode_key(&mut rest).ok()?;
+    let (content, length) = match wire_type {
+        WireType::Varint => (None, decode_varint(&mut rest).map(|_| 0).ok()?),
+        WireType::SixtyFourBit => (None, 8),
+        WireType::ThirtyTwoBit => (None, 4),
+        WireType::LengthDelimited => {
+            let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
+            (Some(message.len() - rest.len()), length)
         }
-        let malformed = BatchError::Malformed { offset: start };
-        let key = self.varint().and_then(|key| u32::try_from(key).ok()).filter(|key| key >> 3 != 0);
-        let value = match key.map(|key| key & 7) {
-            Some(0) => self.varint().map(|_| Value::Number),
-            Some(1) => self.skip(8).map(|_| Value::Number),
-            Some(2) => self
-                .varint()
-                .and_then(|length| self.skip(usize::try_from(length).ok()?))
-                .map(|start| Value::Bytes { start }),
-            Some(5) => self.skip(4).map(|_| Value::Number),
-            _ => None,
-        };
-        let (Some(key), Some(value)) = (key, value) else { return Err(malformed) };
-        Ok(Some(Field { number: key >> 3, start, value }))
-    }
-
-    /// At most ten bytes, of which the last holds one bit.
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = *self.bytes.get(self.offset)?;
-            self.offset += 1;
-            if shift == 63 && byte > 1 {
-                return None;
-            }
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    /// Passes `length` bytes; gives where they begin.
-    fn skip(&mut self, length: usize) -> Option<usize> {
-        let start = self.offset;
-        self.offset = start.checked_add(length).filter(|end| *end <= self.bytes.len())?;
-        Some(start)
-    }
+        WireType::StartGroup | WireType::EndGroup => return None,
+    };
+    let end = (message.len() - rest.len()).checked_add(length).filter(|end| *end <= message.len())?;
+    Some(Field { number, start, content, end })
 }
 
 /// Reads a [`Batch`], writes its answer.

@@ -1,20 +1,19 @@
 //! What is made of files and made again when they change: keys of tokens, certificates. The server asks for a refresh
 //! every few seconds; callers always get the last good one.
 //!
-//! What holds: files that cannot be used change nothing, and it is said once for each change of them. A change is seen
-//! by the file's identity, size and times, so a file that is replaced by renaming, as it should be, is seen too.
+//! What holds: files that cannot be used change nothing, and it is said once for each change of them, when it is still so
+//! at the next refresh.
 
 use std::{
     error::Error,
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    path::PathBuf,
+    sync::{Arc, Mutex, RwLock},
 };
 
-use crate::telemetry::ErrorChain;
-
-type BoxError = Box<dyn Error + Send + Sync>;
+use crate::{
+    files::{Followed, Look},
+    lock::{self, lock},
+};
 
 /// A value and the files that it is made of.
 pub(super) struct Fresh<T> {
@@ -24,22 +23,34 @@ pub(super) struct Fresh<T> {
 
 struct Source<T> {
     what: &'static str,
-    files: Vec<PathBuf>,
-    seen: Mutex<Vec<Stamp>>,
-    make: Box<dyn Fn() -> Result<T, BoxError> + Send + Sync>,
+    followed: Mutex<Followed<Made<T>>>,
+    make: Box<dyn Fn() -> Result<T, Unmade> + Send + Sync>,
 }
 
-/// By what a change of a file is seen; for a file that cannot be looked at, by the reason.
-#[derive(Debug, PartialEq)]
-enum Stamp {
-    File { device: u64, inode: u64, size: u64, modified: (i64, i64), changed: (i64, i64) },
-    None(io::ErrorKind),
+/// Each is another one, whatever it is made of.
+struct Made<T>(Arc<T>);
+
+impl<T> Clone for Made<T> {
+    fn clone(&self) -> Made<T> {
+        Made(Arc::clone(&self.0))
+    }
 }
+
+impl<T> PartialEq for Made<T> {
+    fn eq(&self, other: &Made<T>) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Why nothing could be made.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Unmade(Box<dyn Error + Send + Sync>);
 
 /// What became of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refreshed {
-    /// The files are as they were.
+    /// The value is as it was.
     Same,
     /// The value is made of the files as they are now.
     Renewed,
@@ -62,60 +73,49 @@ impl<T> Fresh<T> {
         files: Vec<PathBuf>,
         make: impl Fn() -> Result<T, E> + Send + Sync + 'static,
     ) -> Result<Fresh<T>, E> {
-        // Before they are read: a change in between is seen by the next refresh.
-        let seen = Mutex::new(stamps(&files));
-        let value = make()?;
-        let make = Box::new(move || make().map_err(BoxError::from));
-        Ok(Fresh { current: RwLock::new(Arc::new(value)), source: Some(Source { what, files, seen, make }) })
+        let (followed, Made(first)) = Followed::begin(files, || make().map(|value| Made(Arc::new(value))))?;
+        let make = Box::new(move || make().map_err(|error| Unmade(error.into())));
+        let source = Source { what, followed: Mutex::new(followed), make };
+        Ok(Fresh { current: RwLock::new(first), source: Some(source) })
     }
 
     /// The value as it is now.
     pub(super) fn current(&self) -> Arc<T> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lock::read(&self.current))
     }
 
     /// Makes the value anew if a file has changed. Blocks.
     pub(super) fn refresh(&self) -> Refreshed {
-        let Some(Source { what, files, seen, make }) = &self.source else { return Refreshed::Same };
-        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamps = stamps(files);
-        if *seen == stamps {
+        let Some(Source { what, followed, make }) = &self.source else { return Refreshed::Same };
+        let mut followed = lock(followed);
+        // Reading again what was told would only warn again of what else is wrong with it.
+        if followed.is_settled() {
             return Refreshed::Same;
         }
-        *seen = stamps;
-        match make() {
-            Ok(value) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+        match followed.look(|| make().map(|value| Made(Arc::new(value)))) {
+            Look::Same | Look::Mended => Refreshed::Same,
+            Look::Renewed => {
+                if let Ok((Made(value), _)) = followed.value() {
+                    *lock::write(&self.current) = Arc::clone(value);
+                }
                 tracing::info!(what, "files have changed and are in use");
                 Refreshed::Renewed
             }
-            Err(error) => {
-                tracing::warn!(what, error = %ErrorChain(&*error), "files have changed but cannot be used; what was read before stays in use");
+            Look::Refused(error) => {
+                tracing::warn!(what, error, "files have changed but cannot be used; what was read before stays in use");
                 Refreshed::Failed
             }
         }
     }
 }
 
-fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
-    files.iter().map(|path| stamp(path)).collect()
-}
-
-fn stamp(path: &Path) -> Stamp {
-    match fs::metadata(path) {
-        Ok(file) => Stamp::File {
-            device: file.dev(),
-            inode: file.ino(),
-            size: file.size(),
-            modified: (file.mtime(), file.mtime_nsec()),
-            changed: (file.ctime(), file.ctime_nsec()),
-        },
-        Err(error) => Stamp::None(error.kind()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{
+        fs, io,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
     use super::*;
 
     #[test]
@@ -127,9 +127,13 @@ mod tests {
             fs::write(&new, text).and_then(|()| fs::rename(&new, &path)).expect("a file");
         };
         replace("1");
+        let reads = Arc::new(AtomicU32::new(0));
         let read = {
-            let path = path.clone();
-            move || fs::read_to_string(&path)?.parse::<u32>().map_err(io::Error::other)
+            let (path, reads) = (path.clone(), Arc::clone(&reads));
+            move || {
+                reads.fetch_add(1, Ordering::Relaxed);
+                fs::read_to_string(&path)?.parse::<u32>().map_err(io::Error::other)
+            }
         };
         let number = Fresh::read("a number", vec![path.clone()], read).expect("a number");
         let mut steps = Vec::new();
@@ -140,12 +144,18 @@ mod tests {
         replace("two");
         step();
         step();
+        step();
         fs::remove_file(&path).expect("it is there");
+        step();
         step();
         replace("3");
         step();
         use Refreshed::{Failed, Renewed, Same};
-        assert_eq!(steps, [(Same, 1), (Renewed, 2), (Failed, 2), (Same, 2), (Failed, 2), (Renewed, 3)]);
+        assert_eq!(
+            steps,
+            [(Same, 1), (Renewed, 2), (Same, 2), (Failed, 2), (Same, 2), (Same, 2), (Failed, 2), (Renewed, 3)]
+        );
+        assert_eq!(reads.load(Ordering::Relaxed), 7, "what was told is not read again");
     }
 
     #[test]

@@ -5,9 +5,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
+
+use crate::lock::lock;
 
 /// Nodes that are kept in mind; further ones are not counted until others are forgotten. About 100 bytes each.
 const NODES_MAX: usize = 100_000;
@@ -52,7 +54,7 @@ impl Heard {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Instant>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.last)
     }
 }
 

@@ -73,7 +73,7 @@ impl Incoming {
             // An answer is one small write: it shall not wait for more. Err: the peer has gone already.
             let _ = stream.set_nodelay(true);
             match &self.state.tls {
-                None => return Connection::new(Stream::Plain(stream), Peer::new(address, None), PATIENCE, place),
+                None => return Connection::new(Stream::Left(stream), Peer::new(address, None), PATIENCE, place),
                 Some(tls) => {
                     let handshake = encrypt(tls.clone(), stream, address, place, Arc::clone(&self.state.metrics));
                     self.handshakes.spawn(handshake);
@@ -99,7 +99,7 @@ async fn encrypt(
 ) -> Option<Connection> {
     let failed = match timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
         Ok(Ok((stream, names))) => {
-            let stream = Stream::Tls(Box::new(stream));
+            let stream = Stream::Right(Box::new(stream));
             return Some(Connection::new(stream, Peer::new(address, names), PATIENCE, place));
         }
         Ok(Err(error)) => error,

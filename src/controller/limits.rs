@@ -8,9 +8,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
+
+use crate::{limits::Bucket, lock::lock};
 
 /// Nodes that are kept in mind, about 200 bytes each.
 const NODES_MAX: usize = 100_000;
@@ -105,11 +107,11 @@ struct Nodes {
     swept_at: Option<Instant>,
 }
 
-/// What a node has used.
+/// What a node has used; without a bucket there is no limit.
 struct Used {
-    requests: Bucket,
-    events: Bucket,
-    bytes: Bucket,
+    requests: Option<Bucket>,
+    events: Option<Bucket>,
+    bytes: Option<Bucket>,
     calls: u32,
     connections: u32,
 }
@@ -129,7 +131,8 @@ impl NodeLimits {
             if used.calls >= limits.calls_max {
                 return Err(Reached { limit: Limit::Calls, after: BUSY_WAIT });
             }
-            used.requests.take(now).map_err(|after| Reached { limit: Limit::Requests, after })?;
+            let taken = used.requests.as_mut().map_or(Ok(()), |bucket| bucket.take(now));
+            taken.map_err(|after| Reached { limit: Limit::Requests, after })?;
             used.calls += 1;
             Ok(())
         })?;
@@ -173,7 +176,7 @@ impl NodeLimits {
 
     fn lock(&self) -> MutexGuard<'_, Nodes> {
         // A panic while it was held would leave at most one count wrong.
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.nodes)
     }
 }
 
@@ -195,9 +198,9 @@ impl Nodes {
 impl Used {
     fn new(limits: &Limits, now: Instant) -> Used {
         Used {
-            requests: Bucket::new(limits.requests.map(f64::from), now),
-            events: Bucket::new(limits.events.map(f64::from), now),
-            bytes: Bucket::new(limits.bytes.map(|bytes| bytes as f64), now),
+            requests: limits.requests.map(|rate| bucket(rate.into(), now)),
+            events: limits.events.map(|rate| bucket(rate.into(), now)),
+            bytes: limits.bytes.map(|rate| bucket(rate as f64, now)),
             calls: 0,
             connections: 0,
         }
@@ -205,7 +208,7 @@ impl Used {
 
     fn is_as_new(&mut self, now: Instant) -> bool {
         let buckets = [&mut self.requests, &mut self.events, &mut self.bytes];
-        self.calls == 0 && self.connections == 0 && buckets.into_iter().all(|bucket| bucket.is_full(now))
+        self.calls == 0 && self.connections == 0 && buckets.into_iter().flatten().all(|bucket| bucket.is_full(now))
     }
 }
 
@@ -219,8 +222,9 @@ impl Call {
     /// Whether the node may send events now.
     pub(super) fn may_send(&self, now: Instant) -> Result<(), Reached> {
         self.used(|used| {
-            used.events.solvent(now).map_err(|after| Reached { limit: Limit::Events, after })?;
-            used.bytes.solvent(now).map_err(|after| Reached { limit: Limit::Bytes, after })
+            let solvent = |bucket: &mut Option<Bucket>| bucket.as_mut().map_or(Ok(()), |bucket| bucket.solvent(now));
+            solvent(&mut used.events).map_err(|after| Reached { limit: Limit::Events, after })?;
+            solvent(&mut used.bytes).map_err(|after| Reached { limit: Limit::Bytes, after })
         })
         .unwrap_or(Ok(()))
     }
@@ -228,8 +232,9 @@ impl Call {
     /// Notes what the node has sent.
     pub(super) fn charge(&self, events: usize, bytes: usize, now: Instant) {
         self.used(|used| {
-            used.events.charge(events as f64, now);
-            used.bytes.charge(bytes as f64, now);
+            for (bucket, amount) in [(&mut used.events, events), (&mut used.bytes, bytes)] {
+                bucket.iter_mut().for_each(|bucket| bucket.charge(amount as f64, now));
+            }
         });
     }
 
@@ -258,63 +263,9 @@ impl Drop for Seat {
     }
 }
 
-/// A token bucket: fills at a rate, holds what [`BURST`] brings, and may be overdrawn.
-struct Bucket {
-    /// A second; none is no limit.
-    rate: Option<f64>,
-    level: f64,
-    at: Instant,
-}
-
-impl Bucket {
-    fn new(rate: Option<f64>, now: Instant) -> Bucket {
-        Bucket { rate, level: rate.map_or(0.0, capacity), at: now }
-    }
-
-    fn fill(&mut self, rate: f64, now: Instant) {
-        let gained = now.saturating_duration_since(self.at).as_secs_f64() * rate;
-        self.level = capacity(rate).min(self.level + gained);
-        self.at = self.at.max(now);
-    }
-
-    /// Takes one, or tells when there will be one.
-    fn take(&mut self, now: Instant) -> Result<(), Duration> {
-        let Some(rate) = self.rate else { return Ok(()) };
-        self.fill(rate, now);
-        if self.level < 1.0 {
-            return Err(wait(1.0 - self.level, rate));
-        }
-        self.level -= 1.0;
-        Ok(())
-    }
-
-    /// Whether nothing is owed, or when that will be so.
-    fn solvent(&mut self, now: Instant) -> Result<(), Duration> {
-        let Some(rate) = self.rate else { return Ok(()) };
-        self.fill(rate, now);
-        if self.level > 0.0 { Ok(()) } else { Err(wait(1.0 - self.level, rate)) }
-    }
-
-    fn charge(&mut self, amount: f64, now: Instant) {
-        let Some(rate) = self.rate else { return };
-        self.fill(rate, now);
-        self.level -= amount;
-    }
-
-    fn is_full(&mut self, now: Instant) -> bool {
-        let Some(rate) = self.rate else { return true };
-        self.fill(rate, now);
-        self.level >= capacity(rate)
-    }
-}
-
-/// At least one, or a slow rate would never let anything through.
-fn capacity(rate: f64) -> f64 {
-    (rate * BURST.as_secs_f64()).max(1.0)
-}
-
-fn wait(missing: f64, rate: f64) -> Duration {
-    Duration::try_from_secs_f64(missing / rate).unwrap_or(ROOM_WAIT)
+/// At a rate a second, saved up for [`BURST`]: at least one, or a slow rate would never let anything through.
+fn bucket(rate: f64, now: Instant) -> Bucket {
+    Bucket::new(rate, (rate * BURST.as_secs_f64()).max(1.0), now)
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ mod batch;
 pub mod command;
 mod connect;
 mod connection;
-mod der;
 mod fresh;
 mod heard;
 mod incoming;
@@ -27,7 +26,6 @@ mod ingest;
 mod limits;
 mod metrics;
 pub mod pressure;
-mod private_file;
 mod receive;
 pub mod server;
 mod service;
@@ -38,3 +36,6 @@ pub mod token;
 
 pub use limits::Limits;
 pub use metrics::families;
+
+/// Bytes of a file of keys; a longer one is a mistake.
+const KEY_BYTES_MAX: u64 = 64 * 1024;

@@ -4,11 +4,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
-use crate::backoff;
+use crate::{backoff, lock::lock};
 
 /// Batches that wait for the store; more are refused.
 pub const WAITING_MAX: usize = 512;
@@ -104,7 +104,7 @@ impl Pressure {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

@@ -7,7 +7,7 @@
 mod certificate;
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -26,12 +26,13 @@ use tokio_rustls::{
 };
 
 use super::{
+    KEY_BYTES_MAX,
     fresh::{Fresh, Refreshed},
-    private_file::{self, BYTES_MAX},
 };
+use crate::{files, tls::certificates_of};
 
 /// Bytes of a file of certificates.
-const CERTIFICATES_BYTES_MAX: u64 = 16 * BYTES_MAX;
+const CERTIFICATES_BYTES_MAX: u64 = 16 * KEY_BYTES_MAX;
 
 /// A certificate that ends sooner is worth a warning when it is read.
 const END_NEAR: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -166,20 +167,21 @@ fn is_near(end: i64) -> bool {
 }
 
 fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = |path: &Path| {
-        if fs::metadata(path)?.len() > CERTIFICATES_BYTES_MAX {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        fs::read(path)
-    };
-    let pem = read(path).map_err(|source| TlsError::Read { what, path: path.to_owned(), source })?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    found.ok().filter(|found| !found.is_empty()).ok_or_else(|| TlsError::Empty { what, path: path.to_owned() })
+    let pem = files::read_bounded(path, CERTIFICATES_BYTES_MAX).map_err(|source| TlsError::Read {
+        what,
+        path: path.to_owned(),
+        source,
+    })?;
+    certificates_of(&pem).ok_or_else(|| TlsError::Empty { what, path: path.to_owned() })
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let what = "private key";
-    let pem = private_file::read(path).map_err(|source| TlsError::Read { what, path: path.to_owned(), source })?;
+    let pem = files::read_secret(path, KEY_BYTES_MAX).map_err(|source| TlsError::Read {
+        what,
+        path: path.to_owned(),
+        source,
+    })?;
     // One that is encrypted is none to us: nobody is there to type its passphrase.
     let what = "private key that needs no passphrase";
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::Empty { what, path: path.to_owned() })

@@ -16,7 +16,7 @@ mod tests;
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -26,6 +26,7 @@ pub use self::{
     error::DeadLetterError,
     letter::{Letter, LetterId, LetterName, MESSAGE_BYTES_MAX, NotALetter},
 };
+use crate::lock::lock;
 
 /// The most letters. So many refused events are no accident: the controller does not understand what this node sends.
 pub const LETTERS_MAX: u64 = 1_000;
@@ -128,6 +129,6 @@ impl DeadLetters {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Shelf>> {
-        self.inner.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.shelf)
     }
 }

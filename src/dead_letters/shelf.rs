@@ -5,13 +5,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
 use super::{DeadLetterError, LETTERS_BYTES_MAX, LETTERS_MAX, Letter, LetterId, letter::LETTER_BYTES_MAX};
+use crate::files;
 
 /// What the names of letters end with.
 const SUFFIX: &str = ".letter";
@@ -39,7 +40,7 @@ impl Shelf {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io("create", error)),
             _ => {}
         }
-        remove(&directory.join(UNFINISHED)).map_err(|error| io("clear", error))?;
+        files::remove(&directory.join(UNFINISHED)).map_err(|error| io("clear", error))?;
         let mut shelf = Shelf { directory: directory.to_owned(), letters: BTreeMap::new(), bytes: 0 };
         for entry in fs::read_dir(directory).map_err(|error| io("read", error))? {
             let entry = entry.map_err(|error| io("read", error))?;
@@ -51,7 +52,7 @@ impl Shelf {
             }
         }
         // A letter that got its name just before a kill is there, but perhaps not for a loss of power.
-        sync(directory).map_err(|error| io("sync", error))?;
+        files::sync_directory(directory).map_err(|error| io("sync", error))?;
         Ok(shelf)
     }
 
@@ -81,9 +82,9 @@ impl Shelf {
             None => {}
         }
         let path = self.path(&id);
-        if let Err(error) = self.write(&path, &content) {
+        if let Err(error) = files::replace_by(&path, &self.directory.join(UNFINISHED), &content) {
             // What can be removed need not be explained; what cannot is written anew by the next attempt.
-            let _ = remove(&self.directory.join(UNFINISHED));
+            let _ = files::remove(&self.directory.join(UNFINISHED));
             return Err(DeadLetterError::io("write", &path, error));
         }
         self.insert(id, bytes);
@@ -115,26 +116,16 @@ impl Shelf {
         for id in ids {
             let path = self.path(id);
             if self.letters.contains_key(id) {
-                remove(&path).map_err(|error| DeadLetterError::io("remove", &path, error))?;
+                files::remove(&path).map_err(|error| DeadLetterError::io("remove", &path, error))?;
                 self.bytes -= self.letters.remove(id).unwrap_or(0);
                 removed += 1;
             }
         }
         if removed > 0 {
-            sync(&self.directory).map_err(|error| DeadLetterError::io("sync", &self.directory, error))?;
+            files::sync_directory(&self.directory)
+                .map_err(|error| DeadLetterError::io("sync", &self.directory, error))?;
         }
         Ok(removed)
-    }
-
-    /// Content, name, directory: each on the disk before the next.
-    fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let unfinished = self.directory.join(UNFINISHED);
-        remove(&unfinished)?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)?;
-        sync(&self.directory)
     }
 
     fn insert(&mut self, id: LetterId, bytes: u64) {
@@ -152,17 +143,4 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     File::open(path)?.take(LETTER_BYTES_MAX as u64 + 1).read_to_end(&mut content)?;
     Ok(content)
-}
-
-/// Removes a file that may not be there.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// Makes a directory's entries durable.
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }

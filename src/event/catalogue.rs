@@ -18,9 +18,8 @@ use super::{
     DecodeError, EventView, Filter, FilterError, Kind, enumeration,
     meaning::{Meanings, Options},
     scan::Tables,
-    spelling,
 };
-use crate::schema::DESCRIPTORS;
+use crate::{schema::DESCRIPTORS, words};
 
 /// Every kind of event of a schema, and what it means. Cheap to copy.
 #[derive(Clone, Debug)]
@@ -154,7 +153,7 @@ impl Catalogue {
         let ending = format!(".{name}");
         let by_ending = self.kinds.iter().find(|kind| !name.is_empty() && kind.as_str().ends_with(&ending));
         by_ending.or_else(|| {
-            let nearest = spelling::nearest(&name, self.kinds.iter().map(Kind::as_str))?;
+            let nearest = words::nearest(&name, self.kinds.iter().map(Kind::as_str))?;
             self.kinds.iter().find(|kind| kind.as_str() == nearest)
         })
     }

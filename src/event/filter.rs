@@ -1,14 +1,14 @@
 //! Which events somebody wants: `storage.pool.* level>=warn pool_name=tank`.
 //!
-//! A word without a comparison is a pattern of kinds: `*` matches anything, dots too; without `*` it takes the kind and
-//! all below it (`storage.pool` takes `storage.pool.created`). Several patterns, apart or with commas, are alternatives.
+//! A word without a comparison is a pattern of kinds: `*` matches anything, dots too, `?` one character; without them it
+//! takes the kind and all below it (`storage.pool` takes `storage.pool.created`). Several patterns, apart or with commas, are alternatives.
 //! All else are conditions, and all of them must hold:
 //!
 //! - `level>=warn` by severity, `category=storage`, `kind=…`, `source=…`, `id=…`;
 //! - `text~failed`, what the event's sentence says;
 //! - `meta.KEY=…`, a metadata value; `pool_name=…`, a field of the payload (`payload.source=…` where the event has one
 //!   of that name too), `system_info.os=…` an entry of a map;
-//! - `=` and `!=` take `*` in the value; `~` asks whether the value is part of the text, whatever the case; `<` `<=` `>`
+//! - `=` and `!=` take `*` and `?` in the value; `~` asks whether the value is part of the text, whatever the case; `<` `<=` `>`
 //!   `>=` compare numbers and take `1GiB` for bytes, `2h` for seconds.
 //!
 //! `!` before a word, or `not`, turns it round. `or` parts alternatives, each of which is a filter of its own; `and` may
@@ -26,7 +26,8 @@ mod words;
 use condition::Condition;
 use pattern::Pattern;
 
-use super::{Catalogue, EventView, Head, Kind, Level, spelling};
+use super::{Catalogue, EventView, Head, Kind, Level};
+use crate::words::{did_you_mean, nearest};
 
 /// Patterns and conditions in one filter; more are refused.
 const WORDS_MAX: usize = 64;
@@ -273,7 +274,8 @@ fn dangling(word: &str) -> FilterError {
 
 /// Whether it may mean a kind that this version has no name for: `storage.pool.op_107`, `event_20`.
 fn is_beyond_the_schema(pattern: &Pattern) -> bool {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'*'));
+    let is_number =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'*' | b'?'));
     let names_a_number =
         |part: &str| part.strip_prefix("op_").or_else(|| part.strip_prefix("event_")).is_some_and(is_number);
     pattern.text() == "unknown" || pattern.text().split('.').any(names_a_number)
@@ -312,12 +314,12 @@ fn kind_pattern(catalogue: &Catalogue, word: &str) -> Result<Pattern, FilterErro
         return Err(FilterError::new(format!("no kind is called \"{word}\"; {advice}")));
     }
     let bare = word.trim_end_matches(['*', '.']);
-    let near = |word: &str| spelling::nearest(word, names()).or_else(|| catalogue.nearest(word).map(Kind::as_str));
+    let near = |word: &str| nearest(word, names()).or_else(|| catalogue.nearest(word).map(Kind::as_str));
     let below = (bare.len() < word.len() && !bare.contains('*')).then(|| near_subject(catalogue, bare)).flatten();
     let meant = below.map(|name| format!("{name}.*")).or_else(|| near(word).map(str::to_owned));
     let advice = match meant.as_deref() {
         None if !word.contains(['*', '.']) => format!("; what sentences say is asked for by text~{word}"),
-        meant => spelling::suggestion(meant),
+        meant => did_you_mean(meant),
     };
     Err(FilterError::new(format!("no kind is called \"{word}\"{advice}")))
 }
@@ -325,7 +327,7 @@ fn kind_pattern(catalogue: &Catalogue, word: &str) -> Result<Pattern, FilterErro
 /// The category, or category and subject, that is spelt most like this.
 fn near_subject<'a>(catalogue: &'a Catalogue, word: &str) -> Option<&'a str> {
     let subjects = catalogue.subjects.iter().map(|subject| subject.name.as_str());
-    spelling::nearest(word, subjects.chain(catalogue.categories().iter().map(String::as_str)))
+    nearest(word, subjects.chain(catalogue.categories().iter().map(String::as_str)))
 }
 
 #[cfg(test)]

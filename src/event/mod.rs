@@ -21,7 +21,6 @@ mod redact;
 mod render;
 mod scan;
 mod sentence;
-mod spelling;
 mod unit;
 mod view;
 
@@ -38,7 +37,6 @@ pub use manner::Manner;
 pub use meaning::{Meaning, Role};
 pub use redact::{MASK, is_redacted};
 pub use render::Summary;
-pub use unit::grouped;
 pub use view::{DecodeError, EventView};
 
 /// Free text beside a payload. Keys that begin with [`RESERVED_PREFIX`] are the agent's own.

@@ -13,8 +13,9 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, Value};
 use super::{
     EventView, MASK, Manner, Meaning, and_more, enumeration, is_redacted, left_out,
     meaning::{Meanings, is_naming},
-    unit::{self, Unit},
+    unit::Unit,
 };
+use crate::words::{group, grouped};
 
 /// Elements of a list or map that are shown; of the others only their number.
 const ELEMENTS_SHOWN_MAX: usize = 8;
@@ -96,7 +97,7 @@ pub(super) fn shown(field: &FieldDescriptor, value: &Value, manner: Manner) -> S
         Value::F64(value) => tenths(*value),
         value => match (integer(value), Unit::of(field.name())) {
             (Some(number), Some(unit)) => unit.say(number, manner.times),
-            (Some(number), None) if !is_naming(field) => unit::grouped(number),
+            (Some(number), None) if !is_naming(field) => grouped(number),
             _ => named(field, value, manner),
         },
     }
@@ -127,7 +128,7 @@ fn named(field: &FieldDescriptor, value: &Value, manner: Manner) -> String {
 /// `91.2`, `90`, `1,500`; what is smaller than a tenth is told as it is.
 fn tenths(value: f64) -> String {
     let text = if value.abs() < 0.1 { value.to_string() } else { format!("{value:.1}") };
-    unit::group(text.strip_suffix(".0").unwrap_or(&text))
+    group(text.strip_suffix(".0").unwrap_or(&text))
 }
 
 pub(super) fn integer(value: &Value) -> Option<i128> {

@@ -9,18 +9,22 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
-use crate::event_log::{
-    clock_state::ClockState,
-    disk::frame::{Entry, push_event},
-    draft::Draft,
-    error::LogError,
-    lane::Lane,
+use crate::{
+    event_log::{
+        clock_state::ClockState,
+        disk::frame::{Entry, push_event},
+        draft::Draft,
+        error::LogError,
+        lane::Lane,
+    },
+    limits::Bucket,
+    lock::{self, lock},
 };
 
 /// The most bytes of events that wait in memory, whatever their number. A producer waits beyond it.
@@ -96,30 +100,10 @@ struct Queue {
     in_hand_since: Option<Instant>,
 }
 
-/// Lets commits of urgent events through one by one, until there are too many.
-struct UrgentPace {
-    /// Commits that may follow at once.
-    left: f64,
-    since: Instant,
-}
-
-impl UrgentPace {
-    /// When the next commit may be.
-    fn next(&mut self, now: Instant) -> Instant {
-        let back = now.saturating_duration_since(self.since).as_secs_f64() * URGENT_COMMITS;
-        self.left = (self.left + back).min(URGENT_COMMITS);
-        self.since = now;
-        if self.left < 1.0 {
-            return now + URGENT_GROUPING;
-        }
-        self.left -= 1.0;
-        now
-    }
-}
-
 struct State {
     queues: [Queue; 2],
-    urgent_pace: UrgentPace,
+    /// Lets commits of urgent events through one by one, until there are too many.
+    urgent_pace: Bucket,
     /// When the urgent events that wait are to be written.
     urgent_due: Option<Instant>,
     cursors_moved: Option<Instant>,
@@ -152,7 +136,7 @@ impl Buffer {
         Buffer {
             state: Mutex::new(State {
                 queues: next_sequences.map(queue),
-                urgent_pace: UrgentPace { left: URGENT_COMMITS, since: Instant::now() },
+                urgent_pace: Bucket::new(URGENT_COMMITS, URGENT_COMMITS, Instant::now()),
                 urgent_due: None,
                 cursors_moved: None,
                 closing: false,
@@ -342,11 +326,8 @@ impl Buffer {
             alarm,
         ];
         match alarms.into_iter().flatten().min() {
-            Some(alarm) => self
-                .work
-                .wait_timeout(state, alarm.saturating_duration_since(now))
-                .map_or_else(|poisoned| poisoned.into_inner().0, |(state, _)| state),
-            None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(alarm) => lock::whole(self.work.wait_timeout(state, alarm.saturating_duration_since(now))).0,
+            None => lock::whole(self.work.wait(state)),
         }
     }
 
@@ -392,7 +373,7 @@ impl Buffer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -438,7 +419,9 @@ impl State {
     /// Urgent events have come: says when they are written, unless that is said already.
     fn hurry(&mut self) {
         if self.urgent_due.is_none() {
-            self.urgent_due = Some(self.urgent_pace.next(Instant::now()));
+            let now = Instant::now();
+            let wait = if self.urgent_pace.take(now).is_ok() { Duration::ZERO } else { URGENT_GROUPING };
+            self.urgent_due = Some(now + wait);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     health::{Pulse, Signs},
+    lock::lock,
     metrics::Histogram,
     telemetry::{ErrorChain, message},
 };
@@ -200,7 +201,7 @@ impl EventLog {
     /// Keeps so much for so long, from now on: what has no room any more goes within a moment, with a record where somebody
     /// loses by it.
     pub fn set_room(&self, room: Room) {
-        *self.shared.room.lock().unwrap_or_else(PoisonError::into_inner) = room;
+        *lock(&self.shared.room) = room;
         self.shared.buffer.cursor_moved();
     }
 
@@ -278,7 +279,7 @@ impl EventLog {
     /// Takes nothing more, makes everything durable and ends the writer. Blocking; waits as long as the disk does.
     pub fn close(&self) {
         self.shared.buffer.close();
-        let handle = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let handle = lock(&self.writer).take();
         if let Some(handle) = handle {
             // A panic of the writer has been reported by `start`'s guard.
             let _ = handle.join();

@@ -5,7 +5,7 @@
 use std::{
     ops::Range,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Instant,
@@ -31,6 +31,8 @@ use super::{
     settings::{Room, Settings},
 };
 use crate::{event::LossRecord, health::Pulse, metrics::Histogram, telemetry::message};
+
+use crate::lock::lock;
 
 /// The most records for what is found in a generation at a time; the last one stands for what follows.
 const RECORDS_MAX: usize = 32;
@@ -111,16 +113,16 @@ impl Shared {
     }
 
     pub(super) fn room(&self) -> Room {
-        *self.room.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.room)
     }
 
     pub(super) fn set_degraded(&self, reason: String) {
-        self.degraded.lock().unwrap_or_else(PoisonError::into_inner).because(reason);
+        lock(&self.degraded).because(reason);
     }
 
     /// Why the disk cannot be written; empty when it can.
     pub(super) fn failure(&self) -> String {
-        self.degraded.lock().unwrap_or_else(PoisonError::into_inner).reason.clone()
+        lock(&self.degraded).reason.clone()
     }
 
     pub(super) fn ballast_bytes(&self) -> u64 {

@@ -1,9 +1,6 @@
 //! How the log is doing: for whoever watches it.
 
-use std::{
-    sync::{PoisonError, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use uuid::Uuid;
 
@@ -17,6 +14,7 @@ use crate::{
         log::EventLog,
         loss_counts::LossCount,
     },
+    lock::lock,
     metrics::Histogram,
 };
 
@@ -134,7 +132,7 @@ impl EventLog {
         // What can be read and is not durable lies in generations in memory: their bytes are not known here.
         let in_memory = self.shared.visible(lane).saturating_sub(its.durable_sequence);
         if in_memory > 0 {
-            let since = self.shared.degraded.lock().unwrap_or_else(PoisonError::into_inner).since;
+            let since = lock(&self.shared.degraded).since;
             waiting.oldest = waiting.oldest.max(since.map_or(Duration::ZERO, |since| since.elapsed()));
         }
         its.waiting_events = waiting.events.saturating_add(in_memory);
@@ -195,7 +193,7 @@ impl EventLog {
     /// What the lane would lose with the power; and how much of that lies in generations that the disk did not take.
     fn at_risk(&self, lane: Lane) -> (AtRisk, AtRisk) {
         let generations = self.shared.rows[lane.index()].in_memory();
-        let since = self.shared.degraded.lock().unwrap_or_else(PoisonError::into_inner).since;
+        let since = lock(&self.shared.degraded).since;
         let in_memory = AtRisk {
             events: generations.iter().map(|(summary, _)| summary.events()).sum(),
             bytes: generations.iter().map(|(summary, _)| summary.stored_bytes).sum(),

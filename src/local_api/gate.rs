@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     ffi::CString,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Uid, User, getgrouplist};
 use tonic::{Extensions, Request, Status, transport::server::UdsConnectInfo};
 
 use super::usage::Usage;
-use crate::pipeline::Origin;
+use crate::{lock::lock, pipeline::Origin};
 
 /// How long an answer of the account database is believed.
 const MEMBERSHIP_AGE_MAX: Duration = Duration::from_secs(10);
@@ -83,12 +83,12 @@ impl Gate {
     }
 
     fn remembered(&self, uid: u32) -> Option<bool> {
-        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let members = lock(&self.members);
         members.get(&uid).filter(|(asked, _)| asked.elapsed() < MEMBERSHIP_AGE_MAX).map(|&(_, member)| member)
     }
 
     fn remember(&self, uid: u32, member: bool) {
-        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut members = lock(&self.members);
         if members.len() >= MEMBERSHIPS_MAX {
             members.clear();
         }

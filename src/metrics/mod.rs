@@ -21,5 +21,5 @@ pub use self::{
     histogram::Histogram,
     listener::{Exposed, Listener},
     page::{Page, Samples},
-    process::{FAMILIES as PROCESS, write as write_process},
+    process::{FAMILIES as PROCESS, stat_field, write as write_process},
 };

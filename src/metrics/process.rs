@@ -58,10 +58,7 @@ struct Stat {
 
 impl Stat {
     fn parse(stat: &str) -> Option<Stat> {
-        // The name in parentheses may hold anything; the field after it is the third.
-        let (_, rest) = stat.rsplit_once(')')?;
-        let fields: Vec<_> = rest.split_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3)?.parse().ok();
+        let field = |number| stat_field(stat, number)?.parse().ok();
         Some(Stat {
             threads: field(20)?,
             started_ticks: field(22)?,
@@ -69,6 +66,13 @@ impl Stat {
             resident_pages: field(24)?,
         })
     }
+}
+
+/// The field of `/proc/PID/stat` with this number, from 3 on, as proc_pid_stat(5) counts them.
+pub fn stat_field(stat: &str, number: usize) -> Option<&str> {
+    // The second, the name in parentheses, may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(number.checked_sub(3)?)
 }
 
 /// When the machine started, Unix seconds: proc_stat(5).

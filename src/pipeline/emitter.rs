@@ -1,7 +1,7 @@
 //! The front door of the pipeline.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+    Arc, Mutex, MutexGuard, OnceLock, RwLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     event::{Catalogue, EVENT_BYTES_MAX, Head, Level, Metadata},
     event_log::{Draft, EventLog, Lane, LogError},
+    lock::{self, lock},
     schema::{
         Payload,
         events::{Event, EventCategory, event::EventPayload},
@@ -253,7 +254,7 @@ impl Emitter {
 
     /// Replaces the gate, for every source.
     pub fn set_gate(&self, gate: Gate) {
-        *self.pipeline.gate.write().unwrap_or_else(PoisonError::into_inner) = gate;
+        *lock::write(&self.pipeline.gate) = gate;
     }
 
     /// Counters of the whole pipeline.
@@ -277,11 +278,11 @@ impl Emitter {
     }
 
     fn urgent(&self) -> MutexGuard<'_, UrgentStates> {
-        self.pipeline.urgent.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pipeline.urgent)
     }
 
     fn gate(&self) -> Gate {
-        self.pipeline.gate.read().unwrap_or_else(PoisonError::into_inner).clone()
+        lock::read(&self.pipeline.gate).clone()
     }
 
     fn passes(&self, level: Level, category: i32) -> bool {

@@ -5,10 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::Notify;
@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     event_log::{EventLog, Lane},
+    files,
+    lock::lock,
     telemetry::ErrorChain,
 };
 
@@ -157,9 +159,10 @@ impl Shared {
 
     /// Writes what is pending, if it is still what was waited for. Until its file is replaced it can be recalled from here.
     fn write_down(&self, name: &'static str, after: [u64; 2]) -> io::Result<()> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = lock(&self.writing);
         let Some(json) = self.ready(name, after) else { return Ok(()) };
-        replace(&self.path(name), &json)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        files::replace(&self.path(name), &json)?;
         let mut pending = self.lock();
         if pending.get(name).is_some_and(|found| Arc::ptr_eq(&found.json, &json)) {
             pending.remove(name);
@@ -179,21 +182,8 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Pending>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
-}
-
-/// Replaces a file durably, or leaves it as it was.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-    let directory = path.parent().unwrap_or(Path::new("."));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let temporary = path.with_extension("json.new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    fs::File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

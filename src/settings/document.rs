@@ -11,10 +11,10 @@ use std::{
 use super::{
     Faults, Records, Table,
     session::{Session, Source},
-    table::lock,
     tree::{Map, Position},
     yaml,
 };
+use crate::lock::lock;
 
 /// The most bytes of one file; a longer one is a fault.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;

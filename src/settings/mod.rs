@@ -10,8 +10,6 @@
 
 mod document;
 mod fault;
-mod nearest;
-mod quantity;
 mod record;
 mod secret;
 mod session;

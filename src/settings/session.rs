@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     Fault, Faults, Records,
-    nearest::nearest,
     tree::{Map, Position},
 };
+use crate::words;
 
 /// The most known keys that are listed where none is near the one that was written.
 const KEYS_LISTED_MAX: usize = 12;
@@ -143,7 +143,7 @@ impl Session {
 }
 
 fn unknown(key: &str, known: &[&'static str]) -> String {
-    match nearest(key, known.iter().copied()) {
+    match words::nearest(key, known.iter().copied()) {
         Some(near) => format!("unknown key; did you mean `{near}`?"),
         None if known.is_empty() => "unknown key; none is taken here".to_owned(),
         None if known.len() <= KEYS_LISTED_MAX => format!("unknown key; known are {}", known.join(", ")),

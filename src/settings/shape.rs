@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::quantity::{format_duration, format_size};
+use crate::words::{exact_duration, exact_size};
 
 /// What values a key takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Shape {
                 format!("time, {low} to {high}{}", off(or_off))
             }
             Shape::Size { bounds, or_off } => {
-                let [low, high] = [bounds.start(), bounds.end()].map(|bytes| format_size(*bytes));
+                let [low, high] = [bounds.start(), bounds.end()].map(|bytes| exact_size(*bytes));
                 format!("size, {low} to {high}{}", off(or_off))
             }
         }
@@ -75,6 +75,6 @@ fn in_days(time: Duration) -> String {
     const DAY: u64 = 86_400;
     match time.as_secs() {
         seconds if seconds >= DAY && seconds % DAY == 0 => format!("{}d", seconds / DAY),
-        _ => format_duration(time),
+        _ => exact_duration(time),
     }
 }

@@ -4,7 +4,7 @@
 mod reads;
 mod rules;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value as Json;
 
@@ -14,6 +14,7 @@ use super::{
     tree::{Entry, Map, Position, Value},
     values::{self, Reading, wrong},
 };
+use crate::lock::lock;
 
 /// A part of the configuration, open for reading. A key that nobody reads is a fault when the document is closed; a
 /// value that is refused is noted, and the read gives the default.
@@ -234,9 +235,4 @@ fn value_at(entry: &Entry) -> Position {
         Value::Nothing => entry.key_at,
         _ => entry.node.at,
     }
-}
-
-pub(super) fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
-    // What is noted stays true when a reader panics.
-    session.lock().unwrap_or_else(PoisonError::into_inner)
 }

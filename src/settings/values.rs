@@ -4,9 +4,9 @@ use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use super::{
     fault::excerpt,
-    quantity::{DURATION_EXPECTED, SIZE_EXPECTED, format_duration, format_size, parse_duration, parse_size},
     tree::{Node, Position, Value},
 };
+use crate::words::{DURATION_EXPECTED, SIZE_EXPECTED, exact_duration, exact_size, parse_duration, parse_size};
 
 /// Why a value was refused: where (the value itself if nowhere else), what stands there, what was expected.
 #[derive(Debug)]
@@ -140,10 +140,10 @@ pub(super) fn percent_expected(bounds: &RangeInclusive<u8>) -> String {
 }
 
 pub(super) fn duration_expected(bounds: &RangeInclusive<Duration>) -> String {
-    let (low, high) = (format_duration(*bounds.start()), format_duration(*bounds.end()));
+    let (low, high) = (exact_duration(*bounds.start()), exact_duration(*bounds.end()));
     format!("{DURATION_EXPECTED} from {low} to {high}")
 }
 
 pub(super) fn size_expected(bounds: &RangeInclusive<u64>) -> String {
-    format!("{SIZE_EXPECTED} from {} to {}", format_size(*bounds.start()), format_size(*bounds.end()))
+    format!("{SIZE_EXPECTED} from {} to {}", exact_size(*bounds.start()), exact_size(*bounds.end()))
 }

@@ -2,12 +2,13 @@
 //! are counted and told in one line when the while is over.
 //!
 //! Lines for developers, `debug` and below, pass always: whoever asks for them wants them all. So do events that are
-//! mirrored, whose sender counts them itself.
+//! mirrored, whose sender counts them itself. The rate limit of systemd's unit does not do the same: it knows no places, so a
+//! loop would silence urgent events and everything else with it, and it is not there where standard error is a file.
 
 use std::{
     collections::HashMap,
     fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +17,7 @@ use tracing::{Event, Level, Metadata, callsite::Identifier};
 use tracing_subscriber::layer::{Context, Filter};
 
 use super::{logging::URGENT, message};
+use crate::lock::lock;
 
 /// The most lines of one place in a [`WINDOW`].
 pub const LINES_MAX: u32 = 20;
@@ -62,7 +64,7 @@ impl Flood {
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         // What a panic leaves is counts that can be used.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared)
     }
 
     /// Whether a line passes. The first that does not starts a thread that lives until all is told: it logs, which must

@@ -8,10 +8,12 @@ use std::{
     collections::VecDeque,
     io,
     sync::atomic::{AtomicU64, Ordering},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
+
+use crate::lock::{self, lock};
 
 /// The most entries that wait for journald.
 pub const LINES_MAX: usize = 1024;
@@ -136,7 +138,7 @@ impl Queue {
 impl Shared {
     /// A panic while it is held leaves a queue that can be used.
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     fn send_all(&self, target: &impl Target) {
@@ -169,7 +171,7 @@ impl Shared {
             if queue.ending {
                 return None;
             }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = lock::whole(self.changed.wait(queue));
         }
     }
 }
@@ -186,7 +188,7 @@ impl Drop for Ending {
                 return;
             }
             let woken = self.shared.changed.wait_timeout(queue, left);
-            queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+            queue = lock::whole(woken).0;
         }
     }
 }

@@ -20,6 +20,7 @@
 
 mod clock;
 mod event_table;
+mod failure;
 mod full_screen;
 mod line;
 pub mod moment;
@@ -28,17 +29,15 @@ mod output;
 pub(crate) mod page;
 mod screen;
 mod table;
-mod units;
 mod wrapped;
 
+pub use crate::words::{grouped, human_bytes, human_duration, time_utc};
 pub use clock::Clock;
 pub use event_table::{EventColumns, EventTable};
+pub use failure::{Code, Failure, tell};
 pub use full_screen::{FullScreen, can_draw};
 pub use line::Line;
 pub use output::{EventOutput, Output};
 pub use screen::{Screen, quiet_end};
 pub use table::{Cell, Column, Table, Tone};
-pub use units::{human_bytes, human_duration, time_utc};
 pub use wrapped::wrapped;
-
-pub use crate::event::grouped;

@@ -96,8 +96,19 @@ impl Disk {
 
     /// Takes from the files what a failed sync has not brought to the disk. Nobody has them open.
     pub(crate) fn forget_unsynced(&self) {
-        use std::os::unix::fs::FileExt as _;
         let forgotten = std::mem::take(&mut lock(&self.state).forgotten);
+        Disk::forget(forgotten);
+    }
+
+    /// Takes from the files what no sync has brought to the disk. Nobody has them open.
+    pub(crate) fn lose_power(&self) {
+        self.forget_unsynced();
+        let unsynced = std::mem::take(&mut lock(&self.state).unsynced);
+        Disk::forget(unsynced);
+    }
+
+    fn forget(forgotten: Vec<Written>) {
+        use std::os::unix::fs::FileExt as _;
         for written in forgotten.into_iter().rev() {
             let Ok(file) = std::fs::File::options().write(true).open(&written.path) else { continue };
             let mut before = written.before;
@@ -296,12 +307,20 @@ fn sync(fd: c_int, number: libc::c_long) -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn write(fd: c_int, bytes: *const c_void, length: usize) -> isize {
-    // Of files that are only ever written on, and not by a store: no place to go back to.
-    let length = match judge_fd(fd, Call::Write) {
+    let Some((path, disk)) = file_of(fd) else {
+        // SAFETY: the arguments are those of the caller.
+        return unsafe { libc::syscall(libc::SYS_write, fd, bytes, length) as isize };
+    };
+    let mut state = lock(&disk);
+    let length = match state.judge(Call::Write) {
         Verdict::Fail(errno) => return fail(errno) as isize,
         Verdict::Half => length.div_ceil(2),
         Verdict::Go => length,
     };
+    // Of new files that are only ever written on: there was nothing before.
+    // SAFETY: any number is allowed.
+    let offset = unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) };
+    state.note(Written { path, offset, length, before: Vec::new() });
     // SAFETY: the arguments are those of the caller, or fewer bytes of them.
     unsafe { libc::syscall(libc::SYS_write, fd, bytes, length) as isize }
 }

@@ -26,6 +26,7 @@ use crate::{
         events::{Event, SystemHostPayload, system_host_payload::SystemHostOperation},
     },
     terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end, wrapped},
+    words::parse_duration,
 };
 
 /// How long somebody may want to follow an event.
@@ -42,7 +43,7 @@ const MARK: &str = "doctor_test";
 
 /// Reads `--timeout`.
 pub(super) fn timeout(text: &str) -> Result<Duration, String> {
-    let parsed = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let parsed = parse_duration(text)?;
     if TIMEOUT_BOUNDS.contains(&parsed) { Ok(parsed) } else { Err("expected 1s to 1h".to_owned()) }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     collectors::{CollectError, Context, driver::Domain, finding::Finding},
     event::Level,
     host::{Host, clock::Clock},
+    metrics::stat_field,
     schema::events::{
         SystemShutdownPayload, SystemStartupPayload, system_shutdown_payload::SystemShutdownOperation,
         system_startup_payload::SystemStartupOperation,
@@ -157,10 +158,12 @@ impl Start {
     }
 }
 
+/// When a process started, ticks after the boot.
+const STARTED_FIELD: usize = 22;
+
 fn process(host: &Host) -> String {
     let stat = host.read("/proc/self/stat").unwrap_or_default();
-    // The second field, the name in parentheses, may contain anything; the start time is the 22nd.
-    let started = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(19)).unwrap_or_default();
+    let started = stat_field(&stat, STARTED_FIELD).unwrap_or_default();
     format!("{}:{started}", std::process::id())
 }
 

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     controller::store::{Account, EpochAccount, Hole, LaneAccount, Loss, Overlap},
     terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end},
+    words::parse_duration,
 };
 
 /// Tell whether all events of a node are there
@@ -34,7 +35,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NODE")]
     node: String,
     /// Only what is missing for longer: `15m`, `1h`
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "0s")]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "0s")]
     older_than: Duration,
     /// How to print: table, json (one document) or jsonl (an object a lane and
     /// epoch)
@@ -64,7 +65,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     quiet_end(printed.and_then(|()| screen.flush()))?;
     match account.missing() {
         0 => Ok(()),
-        missing => Err(Failure::missing(format!("{missing} events of {name} are missing"))),
+        missing => Err(Failure::other(format!("{missing} events of {name} are missing"))),
     }
 }
 

@@ -9,15 +9,11 @@ mod nodes;
 mod serve;
 mod token;
 
-use std::{
-    ffi::OsString,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use failure::{Failure, USAGE};
+use failure::{Code, Failure};
 
 /// Where `serve` keeps events when nothing else is said, and where `events` and `nodes` look.
 const STORE_DEFAULT: &str = "sqlite:/var/lib/rodent-controller/events.db";
@@ -74,11 +70,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // Err: standard error is closed, and there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "rodent-controller: {failure}");
-            failure.exit_code()
-        }
+        Err(failure) => failure.report("rodent-controller"),
     }
 }
 
@@ -86,7 +78,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn explain(message: &clap::Error) -> ExitCode {
     // Err: nobody reads.
     let _ = message.print();
-    if message.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+    if message.use_stderr() { Code::Usage.into() } else { ExitCode::SUCCESS }
 }
 
 #[cfg(test)]

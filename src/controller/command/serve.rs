@@ -1,8 +1,7 @@
 //! `rodent-controller serve`.
 
-use std::{io, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{io, net::SocketAddr, path::PathBuf};
 
-use bytesize::ByteSize;
 use clap::{Args, value_parser};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -21,6 +20,7 @@ use crate::{
         token::{KeyFiles, Keys},
     },
     telemetry::{Ending, levels, stderr},
+    words::parse_size,
 };
 
 /// Descriptors for everything beside connections: the database, files that are read, a few scrapes.
@@ -77,14 +77,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=1_000_000))]
     connections: u32,
     /// Calls a second of one node, or `off`
-    #[arg(long, value_name = "N", default_value = "5000")]
+    #[arg(long, value_name = "N", default_value = "5000", value_parser = rate)]
     node_requests: Rate<u32>,
     /// Events a second of one node, or `off`
-    #[arg(long, value_name = "N", default_value = "500000")]
+    #[arg(long, value_name = "N", default_value = "500000", value_parser = rate)]
     node_events: Rate<u32>,
     /// Bytes of events a second of one node, decompressed, or `off`
-    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
-    node_bytes: Rate<ByteSize>,
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = rate_of_bytes)]
+    node_bytes: Rate<u64>,
     /// Calls of one node at once
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u32).range(1..))]
     node_calls: u32,
@@ -97,15 +97,19 @@ pub(super) struct Arguments {
 #[derive(Clone, Copy)]
 struct Rate<T>(Option<T>);
 
-impl<T: FromStr + Default + PartialOrd> FromStr for Rate<T> {
-    type Err = &'static str;
+fn rate(text: &str) -> Result<Rate<u32>, &'static str> {
+    above_nothing(text, text.parse().ok())
+}
 
-    fn from_str(text: &str) -> Result<Rate<T>, Self::Err> {
-        match text.parse() {
-            _ if text == "off" => Ok(Rate(None)),
-            Ok(rate) if rate > T::default() => Ok(Rate(Some(rate))),
-            _ => Err("expected a number above 0, or off"),
-        }
+fn rate_of_bytes(text: &str) -> Result<Rate<u64>, &'static str> {
+    above_nothing(text, parse_size(text).ok())
+}
+
+fn above_nothing<T: Default + PartialOrd>(text: &str, read: Option<T>) -> Result<Rate<T>, &'static str> {
+    match read {
+        _ if text == "off" => Ok(Rate(None)),
+        Some(rate) if rate > T::default() => Ok(Rate(Some(rate))),
+        _ => Err("expected a number above 0, or off"),
     }
 }
 
@@ -136,7 +140,7 @@ impl Arguments {
         let limits = Limits {
             requests: self.node_requests.0,
             events: self.node_events.0,
-            bytes: self.node_bytes.0.map(|ByteSize(bytes)| bytes),
+            bytes: self.node_bytes.0,
             calls_max: self.node_calls,
             connections_max: self.node_connections,
         };
@@ -224,11 +228,11 @@ mod tests {
 
     #[test]
     fn a_rate_is_a_number_above_nothing_or_off() {
-        assert_eq!("off".parse::<Rate<u32>>().map(|rate| rate.0), Ok(None));
-        assert_eq!("7".parse::<Rate<u32>>().map(|rate| rate.0), Ok(Some(7)));
-        assert_eq!("64MiB".parse::<Rate<ByteSize>>().map(|rate| rate.0), Ok(Some(ByteSize(64 << 20))));
+        assert_eq!(rate("off").map(|rate| rate.0), Ok(None));
+        assert_eq!(rate("7").map(|rate| rate.0), Ok(Some(7)));
+        assert_eq!(rate_of_bytes("64MiB").map(|rate| rate.0), Ok(Some(64 << 20)));
         for wrong in ["0", "-1", "", "much"] {
-            assert!(wrong.parse::<Rate<u32>>().is_err(), "{wrong}");
+            assert!(rate(wrong).is_err() && rate_of_bytes(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -12,6 +12,7 @@ use super::Failure;
 use crate::{
     controller::token::{Identity, Secret, SigningKey},
     terminal::{Screen, quiet_end},
+    words::parse_duration,
 };
 
 /// Print a token for a node
@@ -60,7 +61,7 @@ impl FromStr for Validity {
         if text == "forever" {
             return Ok(Validity(None));
         }
-        let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+        let duration = parse_duration(text)?;
         Ok(Validity(Some(duration)))
     }
 }

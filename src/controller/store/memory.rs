@@ -5,7 +5,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::RangeInclusive,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use super::{
     Arrival, Loss, Node, Numbering, OVERTAKEN_ROWS_MAX, Overlap, Page, Query, Ranges, Receipt, Record, Store,
     StoreError, StoredEvent, Stream, Tail, node::overlapping, order::sort_lanes, tail::TailSender,
 };
-use crate::event::json::Place;
+use crate::{event::json::Place, lock::lock};
 
 /// Events that are held; beyond them the oldest go.
 pub const EVENTS_KEPT_MAX: usize = 100_000;
@@ -52,7 +52,7 @@ impl MemoryStore {
 
     /// A panic while the lock was held would leave at most one batch half stored; the next is as good as ever.
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 }
 

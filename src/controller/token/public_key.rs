@@ -9,9 +9,10 @@ use std::{
 use jsonwebtoken::{Algorithm, DecodingKey};
 use tokio_rustls::rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
 
-use crate::controller::{
-    der::{Der, tag},
-    private_file::BYTES_MAX,
+use crate::{
+    controller::KEY_BYTES_MAX,
+    files,
+    tls::{Der, tag},
 };
 
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
@@ -57,11 +58,11 @@ pub(super) struct PublicKey {
 impl PublicKey {
     /// The keys of a file, at least one: a file may hold the old one and the new one.
     pub(super) fn read(path: &Path) -> Result<Vec<PublicKey>, PublicKeyError> {
-        let pem = std::fs::read(path).map_err(|source| PublicKeyError::Read { path: path.to_owned(), source })?;
         let foreign = |hint| PublicKeyError::Foreign { path: path.to_owned(), hint };
-        if pem.len() as u64 > BYTES_MAX {
-            return Err(foreign("the file is too large"));
-        }
+        let pem = files::read_bounded(path, KEY_BYTES_MAX).map_err(|source| match source.kind() {
+            io::ErrorKind::FileTooLarge => foreign("the file is too large"),
+            _ => PublicKeyError::Read { path: path.to_owned(), source },
+        })?;
         let keys: Result<Vec<_>, _> = SubjectPublicKeyInfoDer::pem_slice_iter(&pem).collect();
         let keys = keys.ok().filter(|keys| !keys.is_empty()).ok_or_else(|| foreign(hint(&pem)))?;
         let usable = |key: &SubjectPublicKeyInfoDer| {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::public_key::PublicKey;
-use crate::controller::private_file::{self, BYTES_MAX};
+use crate::{controller::KEY_BYTES_MAX, files};
 
 /// As many bytes as the hash has: a shorter secret could be guessed more easily than the signature.
 pub const SECRET_BYTES_MIN: usize = 32;
@@ -36,7 +36,7 @@ pub enum SecretError {
         bytes: usize,
     },
     /// Too much to be one.
-    #[error("token secret is larger than {BYTES_MAX} bytes: is it the right file?")]
+    #[error("token secret is larger than {KEY_BYTES_MAX} bytes: is it the right file?")]
     TooLong,
     /// A key, which may well be public: who knows it could sign as if it were a secret.
     #[error("a key is no token secret; public keys go to --token-key")]
@@ -52,7 +52,10 @@ impl Secret {
     /// # Errors
     /// When the file cannot be read, is too short or too long for a secret, or holds a key of another kind.
     pub fn read(path: &Path) -> Result<Secret, SecretError> {
-        let bytes = private_file::read(path).map_err(|source| SecretError::Read { path: path.to_owned(), source })?;
+        let bytes = files::read_secret(path, KEY_BYTES_MAX).map_err(|source| match source.kind() {
+            io::ErrorKind::FileTooLarge => SecretError::TooLong,
+            _ => SecretError::Read { path: path.to_owned(), source },
+        })?;
         Secret::from_bytes(bytes)
     }
 
@@ -70,7 +73,7 @@ impl Secret {
         }
         match bytes.len() {
             0..SECRET_BYTES_MIN => Err(SecretError::TooShort { bytes: bytes.len() }),
-            length if length as u64 > BYTES_MAX => Err(SecretError::TooLong),
+            length if length as u64 > KEY_BYTES_MAX => Err(SecretError::TooLong),
             _ => Ok(Secret(bytes)),
         }
     }

@@ -11,7 +11,7 @@ use ring::signature::Ed25519KeyPair;
 use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 
 use super::{Claims, Identity, Secret, TokenError, is_name, provider};
-use crate::controller::private_file;
+use crate::{controller::KEY_BYTES_MAX, files};
 
 /// Issues tokens.
 pub struct SigningKey {
@@ -44,7 +44,8 @@ impl SigningKey {
     /// # Errors
     /// When the file cannot be read or holds something else.
     pub fn read(path: &Path) -> Result<SigningKey, SigningKeyError> {
-        let pem = private_file::read(path).map_err(|source| SigningKeyError::Read { path: path.to_owned(), source })?;
+        let pem = files::read_secret(path, KEY_BYTES_MAX)
+            .map_err(|source| SigningKeyError::Read { path: path.to_owned(), source })?;
         let key = PrivatePkcs8KeyDer::from_pem_slice(&pem).ok();
         // Tried once here, so that signing cannot fail later.
         let key = key.filter(|key| Ed25519KeyPair::from_pkcs8_maybe_unchecked(key.secret_pkcs8_der()).is_ok());

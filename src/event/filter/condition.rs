@@ -3,7 +3,10 @@
 use std::cmp::Ordering;
 
 use super::{FilterError, Pattern, field::FieldPath};
-use crate::event::{Catalogue, EventView, Kind, Level, spelling};
+use crate::{
+    event::{Catalogue, EventView, Kind, Level},
+    words,
+};
 
 /// `level>=warn`, `pool_name=tank`.
 #[derive(Clone, Debug)]
@@ -193,7 +196,7 @@ fn check_category(catalogue: &Catalogue, value: &Pattern) -> Result<(), String> 
     if value.has_wildcard() || catalogue.categories().iter().any(|name| name == value.text()) {
         return Ok(());
     }
-    let nearest = spelling::nearest(value.text(), catalogue.categories().iter().map(String::as_str));
+    let nearest = words::nearest(value.text(), catalogue.categories().iter().map(String::as_str));
     let all = catalogue.categories().join(", ");
-    Err(format!("no category is called \"{}\" among {all}{}", value.text(), spelling::suggestion(nearest)))
+    Err(format!("no category is called \"{}\" among {all}{}", value.text(), words::did_you_mean(nearest)))
 }

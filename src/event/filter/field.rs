@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
 
 use super::{Pattern, condition::Comparison};
-use crate::event::{
-    Catalogue, enumeration, is_redacted, json, spelling,
-    unit::{self, Unit},
+use crate::{
+    event::{
+        Catalogue, enumeration, is_redacted, json,
+        unit::{self, Unit},
+    },
+    words,
 };
 
 /// What stands before a field's name where an event has something of that name too.
@@ -148,7 +151,7 @@ impl Wanted {
 
 fn whole_or_float(field: &FieldDescriptor, text: &str) -> Option<Wanted> {
     let unit = Unit::of(field.name());
-    let whole = text.parse().ok().or_else(|| unit?.parse(text));
+    let whole = text.parse().ok().or_else(|| unit?.parse(text).ok());
     let moment = || unit.filter(|unit| *unit == Unit::Time).and_then(|_| unit::parse_moment(text)).map(Wanted::Moment);
     whole.map(Wanted::Whole).or_else(moment).or_else(|| float(text).map(Wanted::Float))
 }
@@ -188,8 +191,8 @@ fn misfit(field: &FieldDescriptor, all: &[&FieldDescriptor], comparison: Compari
             let kinds = all.iter().map(|field| field.kind());
             let names: BTreeSet<String> =
                 kinds.filter_map(|kind| kind.as_enum().map(enumeration::short_names)).flatten().collect();
-            let nearest = spelling::nearest(text, names.iter().map(String::as_str));
-            format!("{name} is never \"{text}\"{}", spelling::suggestion(nearest))
+            let nearest = words::nearest(text, names.iter().map(String::as_str));
+            format!("{name} is never \"{text}\"{}", words::did_you_mean(nearest))
         }
         Kind::Bool if !comparison.is_by_order() => format!("{name} is true or false"),
         Kind::Message(_) if !field.is_map() => format!("{name} has fields of its own: name one, as in {name}.FIELD"),
@@ -197,7 +200,12 @@ fn misfit(field: &FieldDescriptor, all: &[&FieldDescriptor], comparison: Compari
         Kind::String | Kind::Bool | Kind::Enum(_) | Kind::Message(_) => {
             format!("{name} is no number: compare with = or !=, not {symbol}")
         }
-        _ => format!("{name} is a number, and \"{text}\" is none"),
+        _ => {
+            let in_words = Unit::of(name).filter(|unit| unit.example().is_some());
+            let why = in_words.and_then(|unit| unit.parse(text).err());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            format!("{name} is a number, and \"{text}\" is none{why}")
+        }
     }
 }
 
@@ -211,7 +219,7 @@ fn unknown(catalogue: &Catalogue, key: &str) -> String {
         "node" => return "one node's events are asked for by --node of rodent-controller".to_owned(),
         _ => {}
     }
-    let suggestion = spelling::suggestion(spelling::nearest(key, names.iter().map(String::as_str)));
+    let suggestion = words::did_you_mean(words::nearest(key, names.iter().map(String::as_str)));
     format!("no payload has a field \"{key}\" (metadata is asked for as meta.KEY){suggestion}")
 }
 

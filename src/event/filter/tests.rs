@@ -169,7 +169,14 @@ fn a_filter_that_can_take_nothing_is_refused_with_what_would_be_right() {
             "level>=loud",
             "\"level>=loud\": no level is called `loud`; use trace, debug, info, warn, error, critical or essential",
         ),
-        ("size_bytes>lots", "\"size_bytes>lots\": size_bytes is a number, and \"lots\" is none"),
+        (
+            "size_bytes>lots",
+            "\"size_bytes>lots\": size_bytes is a number, and \"lots\" is none: expected a size such as 64MiB, 1GiB or 500MB (a bare number is bytes)",
+        ),
+        (
+            "size_bytes>1M",
+            "\"size_bytes>1M\": size_bytes is a number, and \"1M\" is none: unclear unit: write 1MiB (binary) or 1MB (decimal)",
+        ),
         ("pool_name>tank", "\"pool_name>tank\": pool_name is no number: compare with = or !=, not >"),
         ("source<=a", "\"source<=a\": source is text: compare with =, != or ~, not <="),
         ("stroage.*", "no kind is called \"stroage.*\"; did you mean \"storage.*\"?"),

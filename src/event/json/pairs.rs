@@ -101,7 +101,7 @@ fn in_numbers(name: &str, kind: &FieldKind, value: &str) -> String {
             let moment = unit::parse_moment(value)?;
             Some(i128::from(if name.ends_with("_at") { moment } else { moment / 1000 }))
         }
-        unit => unit.parse(value),
+        unit => unit.parse(value).ok(),
     });
     number.map_or_else(|| value.to_owned(), |number| number.to_string())
 }

@@ -4,10 +4,13 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind as FieldKind, MessageD
 use serde_json::{Map, Value as Json};
 
 use super::{JsonError, scalar, unknown};
-use crate::event::{
-    EventView, Kind, Level, MASK,
-    catalogue::{Catalogue, Subject},
-    is_redacted, spelling, unit,
+use crate::{
+    event::{
+        EventView, Kind, Level, MASK,
+        catalogue::{Catalogue, Subject},
+        is_redacted,
+    },
+    words,
 };
 
 /// Keys that the short form knows; the last five say where an event was found, who sent it, and what it means in words: not
@@ -180,8 +183,8 @@ fn check_key(catalogue: &Catalogue, key: &str) -> Result<(), JsonError> {
         return Ok(());
     }
     let fields: Vec<FieldDescriptor> = catalogue.event.fields().collect();
-    let nearest = spelling::nearest(key, KEYS.into_iter().chain(fields.iter().map(FieldDescriptor::name)));
-    let (nearest, known) = (spelling::suggestion(nearest), KEYS[..8].join(", "));
+    let nearest = words::nearest(key, KEYS.into_iter().chain(fields.iter().map(FieldDescriptor::name)));
+    let (nearest, known) = (words::did_you_mean(nearest), KEYS[..8].join(", "));
     Err(JsonError::new(format!("an event has no \"{key}\" among {known}{nearest}")))
 }
 
@@ -200,7 +203,7 @@ fn text<'a>(key: &str, json: &'a Json) -> Result<&'a str, JsonError> {
 
 /// RFC 3339, or Unix milliseconds.
 fn time(key: &str, json: &Json) -> Result<i64, JsonError> {
-    let rfc3339 = json.as_str().and_then(unit::parse_rfc3339);
+    let rfc3339 = json.as_str().and_then(words::parse_rfc3339);
     let number = || scalar::read(&FieldKind::Int64, json, key).ok()?.as_i64();
     rfc3339
         .or_else(number)
@@ -306,12 +309,12 @@ fn read_single(kind: &FieldKind, json: &Json, at: &str) -> Result<Value, JsonErr
 
 fn unknown_kind(catalogue: &Catalogue, name: &str) -> JsonError {
     let nearest = catalogue.nearest(name).map(Kind::as_str);
-    JsonError::new(format!("no kind is called \"{name}\"{}", spelling::suggestion(nearest)))
+    JsonError::new(format!("no kind is called \"{name}\"{}", words::did_you_mean(nearest)))
 }
 
 pub(super) fn unknown_field(descriptor: &MessageDescriptor, key: &str, at: &str) -> JsonError {
     let fields: Vec<FieldDescriptor> = descriptor.fields().collect();
-    let nearest = spelling::suggestion(spelling::nearest(key, fields.iter().map(FieldDescriptor::name)));
+    let nearest = words::did_you_mean(words::nearest(key, fields.iter().map(FieldDescriptor::name)));
     JsonError::new(format!("{at}: there is no field \"{key}\" among {}{nearest}", names(descriptor)))
 }
 

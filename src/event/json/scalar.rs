@@ -8,7 +8,7 @@ use prost_reflect::{EnumDescriptor, Kind, MapKey, Value};
 use serde_json::Value as Json;
 
 use super::JsonError;
-use crate::event::{enumeration, spelling};
+use crate::{event::enumeration, words};
 
 /// Text that is quoted in an error is cut here, letters.
 const QUOTED_CHARS_MAX: usize = 60;
@@ -132,7 +132,7 @@ fn read_enum(enumeration: &EnumDescriptor, json: &Json, at: &str) -> Result<Valu
     let Some(name) = json.as_str() else { return Err(wrong(at, json, "a name or a number")) };
     enumeration::number(enumeration, name).map(Value::EnumNumber).ok_or_else(|| {
         let names = enumeration::short_names(enumeration);
-        let nearest = spelling::suggestion(spelling::nearest(name, names.iter().map(String::as_str)));
+        let nearest = words::did_you_mean(words::nearest(name, names.iter().map(String::as_str)));
         JsonError::new(format!("{at}: there is no \"{name}\" among {}{nearest}", names.join(", ")))
     })
 }

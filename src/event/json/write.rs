@@ -5,7 +5,10 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, Value};
 use serde_json::{Map, Number, Value as Json, json};
 
 use super::{Place, unknown};
-use crate::event::{EventView, Level, MASK, RESERVED_PREFIX, catalogue::value, enumeration, is_redacted, unit};
+use crate::{
+    event::{EventView, Level, MASK, RESERVED_PREFIX, catalogue::value, enumeration, is_redacted},
+    words,
+};
 
 pub(super) fn event(event: &EventView, node: Option<&str>, place: Option<&Place>) -> Json {
     let mut out = Map::new();
@@ -16,7 +19,7 @@ pub(super) fn event(event: &EventView, node: Option<&str>, place: Option<&Place>
     };
     set("id", event.id().into());
     if event.timestamp() != 0 {
-        set("time", unit::rfc3339(event.timestamp()).map_or(event.timestamp().into(), Json::from));
+        set("time", words::rfc3339(event.timestamp()).map_or(event.timestamp().into(), Json::from));
     }
     set("node", node.unwrap_or_default().into());
     if let Some(place) = place {

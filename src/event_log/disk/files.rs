@@ -1,11 +1,12 @@
-//! Files and directories of the log: opened without surprises, made, synced, measured, removed.
+//! Files and directories of the log: made, synced, measured, removed.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
+
+pub(in crate::event_log) use crate::files::sync_directory;
 
 /// Name of the file beside a generation's frames that says what it holds, and the one that it is written under.
 pub(in crate::event_log) const MANIFEST: &str = "manifest";
@@ -29,14 +30,6 @@ pub(in crate::event_log) fn make_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a directory's entries durable.
-///
-/// # Errors
-/// As the file system says.
-pub(in crate::event_log) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
 /// Syncs the regular files of a directory, then the directory.
 ///
 /// # Errors
@@ -49,18 +42,6 @@ pub(in crate::event_log) fn sync_tree(directory: &Path) -> io::Result<()> {
         }
     }
     sync_directory(directory)
-}
-
-/// Opens a file to be read; what lies there and is none is an error, and not waited for as a pipe would be.
-///
-/// # Errors
-/// As the file system says.
-pub(in crate::event_log) fn open_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a file")),
-    }
 }
 
 /// What a directory takes on the disk, by its blocks. 0 where it cannot be read.

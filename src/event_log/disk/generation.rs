@@ -18,7 +18,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::{
-        PoisonError, RwLock,
+        RwLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -26,17 +26,20 @@ use std::{
 use bytes::Bytes;
 use sled::IVec;
 
-use crate::event_log::{
-    disk::{
-        durable,
-        files::{remove_if_there, remove_store, sync_directory, sync_tree},
-        frame::{FRAME_BYTES_MAX, Frame, Header, Stored},
-        salvage::Salvage,
-        slots,
-        store::{self, Store},
+use crate::{
+    event_log::{
+        disk::{
+            durable,
+            files::{remove_if_there, remove_store, sync_directory, sync_tree},
+            frame::{FRAME_BYTES_MAX, Frame, Header, Stored},
+            salvage::Salvage,
+            slots,
+            store::{self, Store},
+        },
+        error::LogError,
+        lane::Lane,
     },
-    error::LogError,
-    lane::Lane,
+    lock,
 };
 
 /// Segment size of sled, bytes. See the file's head for the relation to a frame.
@@ -213,7 +216,7 @@ impl Generation {
     pub(in crate::event_log) fn put(&self, frame: IVec) -> Result<(), LogError> {
         let slot = self.filled.load(Ordering::Relaxed);
         match &self.slots {
-            Slots::Memory(frames) => frames.write().unwrap_or_else(PoisonError::into_inner).push(frame),
+            Slots::Memory(frames) => lock::write(frames).push(frame),
             Slots::Disk { tree, .. } => {
                 if slot + PLACEHOLDER_DISTANCE > self.laid.load(Ordering::Relaxed) {
                     self.lay(PLACEHOLDERS)?;
@@ -293,7 +296,7 @@ impl Generation {
     /// When the storage fails.
     pub(in crate::event_log) fn slot(&self, slot: u32) -> Result<IVec, LogError> {
         let found = match &self.slots {
-            Slots::Memory(frames) => frames.read().unwrap_or_else(PoisonError::into_inner).get(slot as usize).cloned(),
+            Slots::Memory(frames) => lock::read(frames).get(slot as usize).cloned(),
             Slots::Disk { tree, .. } => tree.get(slot.to_be_bytes()).map_err(|e| self.failed("read", e))?,
             Slots::Found(salvage) => Some(salvage.frame(slot).map_err(|e| LogError::io("read", &self.path, e))?.into()),
         };

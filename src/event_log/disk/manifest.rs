@@ -7,20 +7,22 @@
 //! Layout, big endian: magic 8 | lane 1 | number 8 | epoch 16 | summary | ranges 4 | from 8, to 8 of each | CRC32C 4.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     ops::Range,
     path::Path,
 };
 
 use uuid::Uuid;
 
-use crate::event_log::{
-    disk::{
-        files::{MANIFEST, MANIFEST_NEW, open_file, sync_directory},
-        summary::Summary,
+use crate::{
+    event_log::{
+        disk::{
+            files::{MANIFEST, MANIFEST_NEW},
+            summary::Summary,
+        },
+        lane::Lane,
     },
-    lane::Lane,
+    files,
 };
 
 const MAGIC: [u8; 8] = *b"RODENTM\x01";
@@ -55,7 +57,7 @@ impl Manifest {
     /// The same of whatever lane and number: those of a directory that was copied or renamed are not its own.
     pub(in crate::event_log) fn read_any(generation: &Path) -> Option<Manifest> {
         let mut bytes = Vec::new();
-        open_file(&generation.join(MANIFEST)).ok()?.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        files::open(&generation.join(MANIFEST)).ok()?.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
         Manifest::from_bytes(&bytes)
     }
 
@@ -64,17 +66,7 @@ impl Manifest {
     /// # Errors
     /// As the file system says; an older one is then still there.
     pub(in crate::event_log) fn write(&self, generation: &Path) -> io::Result<()> {
-        let new = generation.join(MANIFEST_NEW);
-        if let Err(error) = fs::remove_file(&new)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error);
-        }
-        let mut file = File::create_new(&new)?;
-        file.write_all(&self.to_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, generation.join(MANIFEST))?;
-        sync_directory(generation)
+        files::replace_by(&generation.join(MANIFEST), &generation.join(MANIFEST_NEW), &self.to_bytes())
     }
 
     fn to_bytes(&self) -> Vec<u8> {

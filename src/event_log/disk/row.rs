@@ -9,7 +9,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -31,6 +31,7 @@ use crate::{
         lane::Lane,
         ranges::joined,
     },
+    lock::lock,
     telemetry::ErrorChain,
 };
 
@@ -443,6 +444,6 @@ impl Row {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Volume>> {
-        self.volumes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.volumes)
     }
 }

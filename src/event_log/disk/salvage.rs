@@ -9,13 +9,13 @@
 
 use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, path::Path};
 
-use crate::event_log::{
-    disk::{
-        files::open_file,
-        frame::{FRAME_BYTES_MAX, HEADER_BYTES, Header, MAGIC},
+use crate::{
+    event_log::{
+        disk::frame::{FRAME_BYTES_MAX, HEADER_BYTES, Header, MAGIC},
+        error::{is_damage, is_refusal},
+        lane::Lane,
     },
-    error::{is_damage, is_refusal},
-    lane::Lane,
+    files,
 };
 
 /// What is read at a time, bytes.
@@ -68,7 +68,7 @@ impl Salvage {
     /// # Errors
     /// When it cannot be opened; what cannot be read in it is left out.
     pub(in crate::event_log) fn search(generation: &Path, lane: Lane) -> io::Result<Salvage> {
-        let file = open_file(&generation.join("db"))?;
+        let file = files::open(&generation.join("db"))?;
         let mut search = Search {
             window: Window::new(&file),
             places: Vec::new(),

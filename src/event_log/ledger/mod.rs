@@ -13,14 +13,17 @@ pub(super) mod retention;
 use std::{
     collections::BTreeMap,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use self::{
     consumer::{Consumer, NAME_BYTES_MAX, Owed},
     loss::Loss,
 };
-use crate::event_log::{disk::slots::BODIES_MAX, lane::Lane, ranges};
+use crate::{
+    event_log::{disk::slots::BODIES_MAX, lane::Lane, ranges},
+    lock::lock,
+};
 
 /// The most consumers that a log keeps.
 pub(in crate::event_log) const CONSUMERS_MAX: usize = BODIES_MAX - 1;
@@ -224,7 +227,7 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -6,12 +6,12 @@
 
 use std::{
     ops::Range,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use uuid::Uuid;
 
-use crate::event_log::lane::Lane;
+use crate::{event_log::lane::Lane, lock::lock};
 
 /// The most stretches that are remembered. Beyond it the oldest is forgotten: the controller then refuses its events as
 /// a fork once more, and a new stretch is made.
@@ -193,7 +193,7 @@ impl Numbering {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

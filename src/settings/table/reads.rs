@@ -4,17 +4,18 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use serde_json::Value as Json;
 
-use super::{Asked, Table, lock};
-use crate::settings::{
-    Secret, Shape,
-    quantity::{format_duration, format_size},
-    session::join,
-    tree::{Entry, Value},
-    values::{self, Reading, wrong},
+use super::{Asked, Table};
+use crate::{
+    files::is_open_to_all,
+    lock::lock,
+    settings::{
+        Secret, Shape,
+        session::join,
+        tree::{Entry, Value},
+        values::{self, Reading, wrong},
+    },
+    words::{exact_duration, exact_size},
 };
-
-/// Permission of everybody to read a file.
-const OTHERS_READ: u32 = 0o004;
 
 impl Table {
     /// Text.
@@ -195,7 +196,7 @@ impl Table {
         let parse = |value: &Value| values::duration(value, &bounds, &expects);
         let shape = Shape::Duration { bounds: bounds.clone(), or_off: false };
         let asked = Asked::new(key, expects.as_str(), shape, about);
-        self.read(asked, default, parse, |duration| format_duration(*duration).into())
+        self.read(asked, default, parse, |duration| exact_duration(*duration).into())
     }
 
     /// The same, or `off`/absent for none.
@@ -221,7 +222,7 @@ impl Table {
             true => Ok(None),
             false => values::duration(value, &bounds, &expects).map(Some),
         };
-        let show = |duration: &Option<Duration>| duration.map_or("off".into(), |it| format_duration(it).into());
+        let show = |duration: &Option<Duration>| duration.map_or("off".into(), |it| exact_duration(it).into());
         let shape = Shape::Duration { bounds: bounds.clone(), or_off: true };
         self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, show)
     }
@@ -231,7 +232,7 @@ impl Table {
         let expects = values::size_expected(&bounds);
         let parse = |value: &Value| values::size(value, &bounds, &expects);
         let shape = Shape::Size { bounds: bounds.clone(), or_off: false };
-        self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, |bytes| format_size(*bytes).into())
+        self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, |bytes| exact_size(*bytes).into())
     }
 
     /// The same, or `off` for none.
@@ -247,7 +248,7 @@ impl Table {
             true => Ok(None),
             false => values::size(value, &bounds, &expects).map(Some),
         };
-        let show = |bytes: &Option<u64>| bytes.map_or("off".into(), |bytes| format_size(bytes).into());
+        let show = |bytes: &Option<u64>| bytes.map_or("off".into(), |bytes| exact_size(bytes).into());
         let shape = Shape::Size { bounds: bounds.clone(), or_off: true };
         self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, show)
     }
@@ -307,7 +308,7 @@ impl Table {
     fn require_private(&self, entry: &Entry) {
         let mut session = lock(&self.session);
         let Some(source) = session.sources.get(usize::from(entry.node.at.source)) else { return };
-        if source.mode.is_some_and(|mode| mode & OTHERS_READ != 0) {
+        if source.mode.is_some_and(is_open_to_all) {
             let message = format!(
                 "holds a secret, but everyone may read the file; `chmod o= {}`, or name a file that holds it",
                 source.name

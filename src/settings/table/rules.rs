@@ -1,7 +1,10 @@
 //! Rules between keys: other names, and values that do not go together.
 
-use super::{Table, lock, value_at};
-use crate::settings::{Record, session::join, tree::Position, values::shown};
+use super::{Table, value_at};
+use crate::{
+    lock::lock,
+    settings::{Record, session::join, tree::Position, values::shown},
+};
 
 impl Table {
     /// Takes `other` as another name of `key`. Both at once are a fault.

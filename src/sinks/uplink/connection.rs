@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -21,7 +21,6 @@ use tonic::{
 pub(super) use super::tls::ConnectError;
 use super::{
     call::accepted,
-    certificate::Identity,
     compression::Compression,
     credentials::{Proof, TlsProof},
     patience::Patience,
@@ -32,7 +31,9 @@ use super::{
 };
 use crate::{
     backoff::random,
+    lock::lock,
     schema::wire::{RegisterRequest, RegisterResponse, SystemInfo, rodent_service_client::RodentServiceClient},
+    tls::Identity,
 };
 
 /// The largest answer that is read, bytes.
@@ -138,7 +139,7 @@ impl Connection {
     /// Whether calls are to go over a new connection, because what it was secured with has changed or is to be renewed.
     /// Some time after that, so that not every node comes anew at once.
     pub(super) fn is_outdated(&self, proof: &Proof) -> bool {
-        let mut replacement = self.replacement.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut replacement = lock(&self.replacement);
         let outdated = self.security.as_ref().zip(proof.tls.as_deref()).is_some_and(|(own, now)| own.is_outdated(now));
         if !outdated {
             *replacement = None;

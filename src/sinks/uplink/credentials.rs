@@ -13,24 +13,25 @@ mod source;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
 use tokio_rustls::rustls::{RootCertStore, pki_types::CertificateDer};
 
-use self::source::Source;
 pub(super) use self::source::read_bounded;
 use super::{
     Tls, TokenSource,
-    certificate::{Identity, IdentityError, certificates_of},
     issued::{self, IssuedError},
     token::{Token, TokenError},
 };
 use crate::{
+    files::Followed,
+    lock::lock,
     schema::wire::RegisterResponse,
     telemetry::{ErrorChain, message},
+    tls::{Identity, IdentityError, certificates_of},
 };
 
 /// How often the files are looked at. A change is in use after this at the latest; in between a call costs nothing.
@@ -206,11 +207,6 @@ impl Credentials {
     }
 }
 
-/// What was read stays true when a reader panics.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The files, and what was read from them.
 struct Files {
     token: TokenFile,
@@ -221,19 +217,19 @@ struct Files {
 
 enum TokenFile {
     Inline(Result<Token, TokenError>),
-    File(PathBuf, Source<Token>),
+    File(PathBuf, Followed<Token>),
 }
 
 struct TlsFiles {
-    authorities: Option<(PathBuf, Source<Authorities>)>,
-    identity: Option<([PathBuf; 2], Source<Identity>)>,
+    authorities: Option<(PathBuf, Followed<Authorities>)>,
+    identity: Option<([PathBuf; 2], Followed<Identity>)>,
     issued: Option<Issued>,
     server_name: Option<String>,
 }
 
 struct Issued {
     directory: PathBuf,
-    source: Source<Option<Identity>>,
+    followed: Followed<Option<Identity>>,
     /// The edition that has expired, or the trouble, as it was told.
     told: Option<String>,
 }
@@ -244,17 +240,15 @@ impl Files {
             TokenSource::Inline(token) => {
                 TokenFile::Inline(Token::parse(token.reveal(), || "the configured token".to_owned()))
             }
-            TokenSource::File(path) => TokenFile::File(path.clone(), Source::new("token", vec![path])),
+            TokenSource::File(path) => TokenFile::File(path.clone(), Followed::new(vec![path])),
         };
         let tls = match tls {
             Tls::Off => None,
             Tls::On { ca_file, cert_file, key_file, server_name } => Some(TlsFiles {
-                authorities: ca_file
-                    .clone()
-                    .map(|path| (path.clone(), Source::new("authorities of the controller", vec![path]))),
+                authorities: ca_file.clone().map(|path| (path.clone(), Followed::new(vec![path]))),
                 identity: cert_file.clone().zip(key_file.clone()).map(|(certificate, key)| {
                     let files = [certificate, key];
-                    (files.clone(), Source::new("certificate and key of this node", files.to_vec()))
+                    (files.clone(), Followed::new(files.to_vec()))
                 }),
                 issued: None,
                 server_name: server_name.clone(),
@@ -265,22 +259,24 @@ impl Files {
 
     fn keep_issued_in(&mut self, directory: PathBuf) {
         if let Some(tls) = self.tls.as_mut().filter(|tls| tls.identity.is_none()) {
-            let source = Source::new("certificate that the controller issued", vec![issued::file_in(&directory)]);
-            tls.issued = Some(Issued { directory, source, told: None });
+            let followed = Followed::new(vec![issued::file_in(&directory)]);
+            tls.issued = Some(Issued { directory, followed, told: None });
         }
     }
 
     fn look(&mut self, now: SystemTime) -> Result<Proof, String> {
         let token = match &mut self.token {
             TokenFile::Inline(token) => token.as_ref().map(Clone::clone).map_err(|error| ErrorChain(error).to_string()),
-            TokenFile::File(path, source) => source.look(|| Token::read(path)).map(|(token, _)| token),
+            TokenFile::File(path, followed) => {
+                source::look("token", followed, || Token::read(path)).map(|(token, _)| token)
+            }
         }?;
         let tls = self.tls.as_mut().map(|tls| tls.look(now)).transpose()?;
         Ok(Proof { token, tls: tls.map(Arc::new) })
     }
 
     fn have_changed(&self) -> bool {
-        let token = matches!(&self.token, TokenFile::File(_, source) if source.has_changed());
+        let token = matches!(&self.token, TokenFile::File(_, followed) if followed.has_changed());
         token || self.tls.as_ref().is_some_and(TlsFiles::have_changed)
     }
 
@@ -304,16 +300,18 @@ impl TlsFiles {
         let mut edition = 0;
         let authorities = match &mut self.authorities {
             None => Authorities::System,
-            Some((path, source)) => {
-                let (authorities, read) = source.look(|| read_authorities(path))?;
+            Some((path, followed)) => {
+                let (authorities, read) =
+                    source::look("authorities of the controller", followed, || read_authorities(path))?;
                 edition += read;
                 authorities
             }
         };
         let configured = match &mut self.identity {
             None => None,
-            Some((files, source)) => {
-                let (identity, read) = source.look(|| read_identity(files))?;
+            Some((files, followed)) => {
+                let (identity, read) =
+                    source::look("certificate and key of this node", followed, || read_identity(files))?;
                 edition += read;
                 Some(identity)
             }
@@ -330,9 +328,9 @@ impl TlsFiles {
     }
 
     fn have_changed(&self) -> bool {
-        self.authorities.as_ref().is_some_and(|(_, source)| source.has_changed())
-            || self.identity.as_ref().is_some_and(|(_, source)| source.has_changed())
-            || self.issued.as_ref().is_some_and(|issued| issued.source.has_changed())
+        self.authorities.as_ref().is_some_and(|(_, followed)| followed.has_changed())
+            || self.identity.as_ref().is_some_and(|(_, followed)| followed.has_changed())
+            || self.issued.as_ref().is_some_and(|issued| issued.followed.has_changed())
     }
 }
 
@@ -340,7 +338,8 @@ impl Issued {
     /// The certificate, unless there is none that can be used; that is told once.
     fn look(&mut self, now: SystemTime) -> Option<Identity> {
         let path = issued::file_in(&self.directory);
-        let trouble = match self.source.look(|| read_issued(&path)) {
+        let what = "certificate that the controller issued";
+        let trouble = match source::look(what, &mut self.followed, || read_issued(&path)) {
             Ok((None, _)) => return None,
             Ok((Some(identity), _)) if !identity.has_expired(now) => return Some(identity),
             Ok((Some(identity), _)) => {

@@ -3,13 +3,15 @@
 //! One file with both, so that they always belong together, readable by the agent alone; replaced durably or not at all.
 
 use std::{
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
-use super::certificate::{Identity, IdentityError};
+use crate::{
+    files,
+    tls::{Identity, IdentityError},
+};
 
 /// Name of the file in its directory.
 const FILE: &str = "issued.pem";
@@ -71,20 +73,10 @@ fn replace(directory: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
         }
         created => {
             created?;
-            fs::File::open(directory.parent().unwrap_or(Path::new("/")))?.sync_all()?;
+            files::sync_directory(directory.parent().unwrap_or(Path::new("/")))?;
         }
     }
-    let temporary = path.with_extension("pem.new");
-    // One that a crash left behind may have another mode.
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    fs::File::open(directory)?.sync_all()
+    files::replace(path, content)
 }
 
 #[cfg(test)]

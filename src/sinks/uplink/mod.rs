@@ -6,7 +6,6 @@
 
 mod answer;
 mod call;
-mod certificate;
 mod compression;
 mod connection;
 pub mod control;

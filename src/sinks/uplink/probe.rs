@@ -15,12 +15,13 @@ use tokio::time::timeout;
 use tonic::{Code, Request, Status, metadata::MetadataMap};
 
 use super::{
-    Patience, Settings, certificate::validity, connection::Connection, credentials::Credentials,
-    failure::describe_status, stream::Stream, tls, token::Token,
+    Patience, Settings, connection::Connection, credentials::Credentials, failure::describe_status, stream::Stream,
+    tls, token::Token,
 };
 use crate::{
     schema::wire::{EventBatch, rodent_service_client::RodentServiceClient},
     telemetry::ErrorChain,
+    tls::validity,
 };
 
 /// How long each step may take.

@@ -1,13 +1,14 @@
 //! What is to be seen of an uplink beyond what is of every consumer: until when its credentials are good, how it speaks with
 //! the controller, and that the node is registered.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
 
 use super::{link::Link, token::Claims};
 use crate::{
     consumers::ConsumerState,
+    lock::lock,
     schema::local::{ConsumerStatus, UplinkStatus, consumer_status::State},
 };
 
@@ -127,7 +128,7 @@ impl UplinkState {
     }
 
     fn lock(&self) -> MutexGuard<'_, Own> {
-        self.inner.own.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.own)
     }
 }
 

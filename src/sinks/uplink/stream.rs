@@ -20,6 +20,7 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::{client::TlsStream, rustls};
+use tokio_util::either::Either;
 
 use super::refusal::Refusal;
 
@@ -34,18 +35,16 @@ pub(super) struct Stream {
     is_known: bool,
 }
 
-enum Bytes {
-    Plain(TcpStream),
-    Encrypted(Box<TlsStream<TcpStream>>),
-}
+/// In clear, or encrypted.
+type Bytes = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 impl Stream {
     pub(super) fn plain(stream: TcpStream) -> Stream {
-        Stream { bytes: Bytes::Plain(stream), refusal: Arc::default(), is_known: false }
+        Stream { bytes: Bytes::Left(stream), refusal: Arc::default(), is_known: false }
     }
 
     pub(super) fn encrypted(stream: TlsStream<TcpStream>) -> Stream {
-        Stream { bytes: Bytes::Encrypted(Box::new(stream)), refusal: Arc::default(), is_known: true }
+        Stream { bytes: Bytes::Right(Box::new(stream)), refusal: Arc::default(), is_known: true }
     }
 
     /// Where the reason stands once the controller has given one.
@@ -72,14 +71,14 @@ impl Stream {
     fn note_last_words(&mut self) {
         let mut bytes = [0; LAST_WORDS_BYTES_MAX];
         let socket = match &self.bytes {
-            Bytes::Plain(stream) => stream.as_raw_fd(),
-            Bytes::Encrypted(stream) => stream.as_raw_fd(),
+            Bytes::Left(stream) => stream.as_raw_fd(),
+            Bytes::Right(stream) => stream.as_raw_fd(),
         };
         let Ok(length) = recv(socket, &mut bytes, MsgFlags::MSG_DONTWAIT) else { return };
         let mut said = bytes.get(..length).unwrap_or_default();
         match &mut self.bytes {
-            Bytes::Plain(_) => self.note_first(said),
-            Bytes::Encrypted(stream) => {
+            Bytes::Left(_) => self.note_first(said),
+            Bytes::Right(stream) => {
                 let (_, session) = stream.get_mut();
                 let read = session.read_tls(&mut said).ok().map(|_| session.process_new_packets());
                 if let Some(Err(error)) = read {
@@ -93,10 +92,7 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = ready!(match &mut self.bytes {
-            Bytes::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Bytes::Encrypted(stream) => Pin::new(stream).poll_read(cx, buffer),
-        });
+        let read = ready!(Pin::new(&mut self.bytes).poll_read(cx, buffer));
         match &read {
             Ok(()) => self.note_first(buffer.filled().get(before..).unwrap_or_default()),
             Err(error) => self.note(error),
@@ -107,10 +103,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(match &mut self.bytes {
-            Bytes::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Bytes::Encrypted(stream) => Pin::new(stream).poll_write(cx, bytes),
-        });
+        let written = ready!(Pin::new(&mut self.bytes).poll_write(cx, bytes));
         Poll::Ready(written.inspect_err(|_| self.note_last_words()))
     }
 
@@ -119,32 +112,20 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(match &mut self.bytes {
-            Bytes::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Bytes::Encrypted(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        });
+        let written = ready!(Pin::new(&mut self.bytes).poll_write_vectored(cx, slices));
         Poll::Ready(written.inspect_err(|_| self.note_last_words()))
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.bytes {
-            Bytes::Plain(stream) => stream.is_write_vectored(),
-            Bytes::Encrypted(stream) => stream.is_write_vectored(),
-        }
+        self.bytes.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = ready!(match &mut self.bytes {
-            Bytes::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Bytes::Encrypted(stream) => Pin::new(stream).poll_flush(cx),
-        });
+        let flushed = ready!(Pin::new(&mut self.bytes).poll_flush(cx));
         Poll::Ready(flushed.inspect_err(|_| self.note_last_words()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.bytes {
-            Bytes::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Bytes::Encrypted(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.bytes).poll_shutdown(cx)
     }
 }

@@ -8,10 +8,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{
-        self, ClientConfig, RootCertStore, crypto::ring::default_provider, pki_types::ServerName,
-        sign::SingleCertAndKey,
-    },
+    rustls::{self, ClientConfig, RootCertStore, pki_types::ServerName},
 };
 use tonic::codegen::http::Uri;
 use tower::ServiceExt as _;
@@ -21,6 +18,7 @@ use super::{
     refusal::Refusal,
     stream::Stream,
 };
+use crate::tls::{client, system_authorities};
 
 /// What gRPC is spoken over.
 const HTTP2: &[u8] = b"h2";
@@ -143,30 +141,21 @@ fn server_name(address: &str, proof: &TlsProof) -> Result<ServerName<'static>, C
 }
 
 async fn configuration(proof: &TlsProof) -> Result<ClientConfig, ConnectError> {
-    let mut roots = RootCertStore::empty();
-    match &proof.authorities {
+    let authorities = match &proof.authorities {
         Authorities::File(certificates, _) => {
-            roots.add_parsable_certificates(certificates.iter().cloned());
+            let mut authorities = RootCertStore::empty();
+            authorities.add_parsable_certificates(certificates.iter().cloned());
+            authorities
         }
         Authorities::System => {
-            // Many files, and another set after an update of the system.
-            let loading = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs);
-            roots.add_parsable_certificates(loading.await.map(|loaded| loaded.certs).unwrap_or_default());
+            let loading = tokio::task::spawn_blocking(system_authorities);
+            loading.await.unwrap_or_else(|_| RootCertStore::empty())
         }
-    }
-    if roots.is_empty() {
+    };
+    if authorities.is_empty() {
         return Err(ConnectError::NoAuthorities);
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(ConnectError::Configure)?
-        .with_root_certificates(roots);
-    let mut config = match &proof.identity {
-        Some(identity) => {
-            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.key))))
-        }
-        None => builder.with_no_client_auth(),
-    };
+    let mut config = client(authorities, proof.identity.as_ref()).map_err(ConnectError::Configure)?;
     config.alpn_protocols.push(HTTP2.to_vec());
     Ok(config)
 }

@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::Poll,
     time::{Duration, Instant},
 };
@@ -27,14 +27,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
-    rustls::{
-        ClientConfig, RootCertStore,
-        crypto::ring::default_provider,
-        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-    },
+    rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
 };
 
 use super::target::Target;
+use crate::{files, lock::lock, tls};
 
 /// The most that is read of an answer, bytes. A longer one is cut off with its connection.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -50,6 +47,9 @@ const IDLE_CONNECTIONS_MAX: usize = 2;
 
 /// For how long the authorities that were read are trusted; then they are read again for the next connection.
 const AUTHORITIES_AGE_MAX: Duration = Duration::from_secs(60);
+
+/// The longest file of authorities that is read, bytes: four times the bundle of all public ones.
+const AUTHORITIES_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What a receiver answered.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl Client {
 
     /// A connection that is open as far as can be known here.
     fn kept(&self) -> Option<Open> {
-        while let Some((mut open, since)) = self.lock().pop() {
+        while let Some((mut open, since)) = lock(&self.idle).pop() {
             let is_over = open.driver.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
             if since.elapsed() < IDLE_MAX && is_over.is_pending() && !open.sender.is_closed() {
                 return Some(open);
@@ -142,14 +142,10 @@ impl Client {
     }
 
     fn keep(&self, open: Open) {
-        let mut idle = self.lock();
+        let mut idle = lock(&self.idle);
         if idle.len() < IDLE_CONNECTIONS_MAX {
             idle.push((open, Instant::now()));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(Open, Instant)>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connect(&self) -> Result<Open, NoAnswer> {
@@ -220,24 +216,23 @@ impl Client {
 }
 
 fn configuration(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            let failed = |error: &dyn fmt::Display| format!("read the authority in {}: {error}", path.display());
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))? {
-                let certificate = certificate.map_err(|error| failed(&error))?;
-                roots.add(certificate).map_err(|error| failed(&error))?;
-            }
-        }
-        None => _ = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
-    }
-    if roots.is_empty() {
+    let authorities = match ca_file {
+        Some(path) => authorities_in(path)?,
+        None => tls::system_authorities(),
+    };
+    if authorities.is_empty() {
         return Err("no authority is trusted (ca-certificates is missing?); set `ca_file`".to_owned());
     }
-    let builder =
-        ClientConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| format!("configure TLS: {error}"))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    tls::client(authorities, None).map_err(|error| format!("configure TLS: {error}"))
+}
+
+fn authorities_in(path: &Path) -> Result<RootCertStore, String> {
+    let failed = |error: &dyn fmt::Display| format!("read the authority in {}: {error}", path.display());
+    let pem = files::read_bounded(path, AUTHORITIES_BYTES_MAX).map_err(|error| failed(&error))?;
+    let certificates = tls::certificates_of(&pem).ok_or_else(|| failed(&"no certificate in PEM form"))?;
+    let mut authorities = RootCertStore::empty();
+    certificates.into_iter().try_for_each(|it| authorities.add(it)).map_err(|error| failed(&error))?;
+    Ok(authorities)
 }
 
 async fn shake_hands<T: Read + Write + Unpin + Send + 'static>(io: T) -> Result<Open, NoAnswer> {

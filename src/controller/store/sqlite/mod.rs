@@ -16,7 +16,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
 };
 
@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use reader::SqliteReader;
 
 use super::{Arrival, Node, Page, Query, Receipt, Store, StoreError, Tail, tail::TailSender};
+use crate::lock::lock;
 
 /// Batches that wait for the writer; beyond them senders wait, and their agents with them.
 const WAITING_MAX: usize = 64;
@@ -102,7 +103,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         // Err means that the writer has ended already.
         let _ = self.jobs.send(Job::Close).await;
-        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.writer).take();
         if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }

@@ -131,6 +131,7 @@ fn keys_follow_their_files() {
     let accepts = || [7, 8].map(|byte| keys.verify(&hmac("HS256", &[byte; SECRET_BYTES_MIN]), NOW).is_ok());
     assert_eq!((keys.refresh(), accepts()), (Refreshed::Same, [true, false]));
     fs::write(&path, "short").expect("a file");
+    assert_eq!((keys.refresh(), accepts()), (Refreshed::Same, [true, false]));
     assert_eq!((keys.refresh(), accepts()), (Refreshed::Failed, [true, false]));
     fs::rename(secret_file(&directory, 8), &path).expect("it is there");
     assert_eq!((keys.refresh(), accepts()), (Refreshed::Renewed, [false, true]));

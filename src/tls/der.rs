@@ -2,24 +2,30 @@
 //! Knows no structure; whoever asks says which tag is expected.
 
 /// Tags of ASN.1 that are asked for.
-pub(super) mod tag {
-    pub(in crate::controller) const INTEGER: u8 = 0x02;
-    pub(in crate::controller) const BIT_STRING: u8 = 0x03;
-    pub(in crate::controller) const OBJECT_IDENTIFIER: u8 = 0x06;
-    pub(in crate::controller) const UTC_TIME: u8 = 0x17;
-    pub(in crate::controller) const GENERALIZED_TIME: u8 = 0x18;
-    pub(in crate::controller) const SEQUENCE: u8 = 0x30;
+pub mod tag {
+    /// A whole number.
+    pub const INTEGER: u8 = 0x02;
+    /// Bits, as a key is written.
+    pub const BIT_STRING: u8 = 0x03;
+    /// The name of an algorithm.
+    pub const OBJECT_IDENTIFIER: u8 = 0x06;
+    /// A time with two digits of the year.
+    pub const UTC_TIME: u8 = 0x17;
+    /// A time with four.
+    pub const GENERALIZED_TIME: u8 = 0x18;
+    /// Elements, one behind the other.
+    pub const SEQUENCE: u8 = 0x30;
     /// `[0]` around the version of a certificate.
-    pub(in crate::controller) const CONTEXT_0: u8 = 0xa0;
+    pub const CONTEXT_0: u8 = 0xa0;
 }
 
 /// Elements that have not been looked at yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Der<'a>(pub(super) &'a [u8]);
+pub struct Der<'a>(pub &'a [u8]);
 
 impl<'a> Der<'a> {
     /// The content of the next element, when it has this tag; the element is passed then.
-    pub(super) fn next(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub fn next(&mut self, tag: u8) -> Option<&'a [u8]> {
         let (found, content, rest) = split(self.0)?;
         (found == tag).then(|| {
             self.0 = rest;
@@ -28,18 +34,18 @@ impl<'a> Der<'a> {
     }
 
     /// What is inside the next element, when it has this tag.
-    pub(super) fn enter(&mut self, tag: u8) -> Option<Der<'a>> {
+    pub fn enter(&mut self, tag: u8) -> Option<Der<'a>> {
         self.next(tag).map(Der)
     }
 
     /// Passes the next element, whatever it is.
-    pub(super) fn skip(&mut self) -> Option<()> {
+    pub fn skip(&mut self) -> Option<()> {
         (_, _, self.0) = split(self.0)?;
         Some(())
     }
 
     /// Whether nothing is left.
-    pub(super) fn is_empty(self) -> bool {
+    pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 }

@@ -14,25 +14,32 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
+use super::der::{Der, tag};
+
 /// A certificate chain and the key that belongs to it. Cheap to copy; `Debug` shows no key.
 #[derive(Clone)]
-pub(super) struct Identity {
-    pub(super) key: Arc<CertifiedKey>,
+pub struct Identity {
+    /// Both, as rustls takes them.
+    pub key: Arc<CertifiedKey>,
     /// From when on and until when it is valid.
-    pub(super) validity: (SystemTime, SystemTime),
+    pub validity: (SystemTime, SystemTime),
     /// SHA-256 of what it was read from.
     digest: Digest,
 }
 
 /// Why a certificate and a key are none. Shows nothing of what they hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum IdentityError {
+pub enum IdentityError {
+    /// There is no certificate.
     #[error("no certificate in PEM form")]
     Certificate,
+    /// There is no key, or one that needs a passphrase.
     #[error("no private key in PEM form, or one that is encrypted")]
     Key,
+    /// There is a key of another kind.
     #[error("a private key of a kind that is not known; RSA, ECDSA and Ed25519 are")]
     KeyKind,
+    /// They are not of one pair.
     #[error("the key does not belong to the certificate")]
     Mismatch,
 }
@@ -42,7 +49,7 @@ impl Identity {
     ///
     /// # Errors
     /// When one of them is unreadable or they do not belong together.
-    pub(super) fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Identity, IdentityError> {
+    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Identity, IdentityError> {
         let digest = digest(&SHA256, &[certificates, key].concat());
         let chain = certificates_of(certificates).ok_or(IdentityError::Certificate)?;
         let validity = chain.first().and_then(|leaf| validity(leaf)).ok_or(IdentityError::Certificate)?;
@@ -56,12 +63,12 @@ impl Identity {
     }
 
     /// Whether it has expired at `now`.
-    pub(super) fn has_expired(&self, now: SystemTime) -> bool {
+    pub fn has_expired(&self, now: SystemTime) -> bool {
         now > self.validity.1
     }
 
     /// When a new one is to be asked for: with a third of its time left.
-    pub(super) fn renewal(&self) -> SystemTime {
+    pub fn renewal(&self) -> SystemTime {
         let life = self.validity.1.duration_since(self.validity.0).unwrap_or(Duration::ZERO);
         self.validity.0 + life.mul_f64(2.0 / 3.0)
     }
@@ -81,65 +88,35 @@ impl fmt::Debug for Identity {
 }
 
 /// The certificates of a PEM text; `None` when there is none or one is cut short.
-pub(super) fn certificates_of(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+pub fn certificates_of(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let all: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
     (!all.is_empty()).then_some(all)
 }
 
 /// From when on and until when a certificate is valid. Of X.509 only as much is read as lies before that.
-pub(super) fn validity(der: &[u8]) -> Option<(SystemTime, SystemTime)> {
-    let (certificate, _) = element(der, SEQUENCE)?;
-    let (mut body, _) = element(certificate, SEQUENCE)?;
-    if body.first() == Some(&VERSION) {
-        body = element(body, VERSION)?.1;
+pub fn validity(certificate: &[u8]) -> Option<(SystemTime, SystemTime)> {
+    let mut body = Der(certificate).enter(tag::SEQUENCE)?.enter(tag::SEQUENCE)?;
+    // A version, where it is not the first.
+    let _ = body.next(tag::CONTEXT_0);
+    for before in [tag::INTEGER, tag::SEQUENCE, tag::SEQUENCE] {
+        body.next(before)?;
     }
-    for before in [INTEGER, SEQUENCE, SEQUENCE] {
-        body = element(body, before)?.1;
-    }
-    let (times, _) = element(body, SEQUENCE)?;
-    let (from, times) = time(times)?;
-    Some((from, time(times)?.0))
+    let mut times = body.enter(tag::SEQUENCE)?;
+    Some((time(&mut times)?, time(&mut times)?))
 }
 
-/// Tags of DER.
-const INTEGER: u8 = 0x02;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
-const VERSION: u8 = 0xa0;
-
-/// Content of the first element, which must have this tag, and what follows it.
-fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&first, rest) = input.split_first()?;
-    let (&length, rest) = rest.split_first()?;
-    let (length, rest) = match length {
-        0..=0x7f => (usize::from(length), rest),
-        // More than four bytes of length are no certificate.
-        0x81..=0x84 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
-            (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
-        }
-        _ => return None,
+/// RFC 5280: two digits of the year until 2049, and everything in UTC to the second.
+fn time(times: &mut Der<'_>) -> Option<SystemTime> {
+    let (text, century) = match times.next(tag::UTC_TIME) {
+        Some(text) => (text, if text.first()? < &b'5' { "20" } else { "19" }),
+        None => (times.next(tag::GENERALIZED_TIME)?, ""),
     };
-    (first == tag).then(|| rest.split_at_checked(length)).flatten()
-}
-
-fn time(input: &[u8]) -> Option<(SystemTime, &[u8])> {
-    let tag = *input.first()?;
-    let (text, rest) = element(input, tag)?;
-    let text = std::str::from_utf8(text).ok().filter(|text| text.is_ascii())?;
-    let (year, text) = match tag {
-        UTC_TIME => {
-            let (year, text) = text.split_at_checked(2)?;
-            (if year < "50" { format!("20{year}") } else { format!("19{year}") }, text)
-        }
-        GENERALIZED_TIME => text.split_at_checked(4).map(|(year, text)| (year.to_owned(), text))?,
-        _ => return None,
-    };
-    let two = |at: usize| text.get(at..at + 2);
-    let (month, day, hour, minute, second) = (two(0)?, two(2)?, two(4)?, two(6)?, two(8)?);
-    let moment = format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z");
-    Some((humantime::parse_rfc3339(&moment).ok()?, rest))
+    let text = format!("{century}{}", std::str::from_utf8(text).ok()?);
+    let digits = text.strip_suffix('Z').filter(|text| text.len() == 14 && text.bytes().all(|b| b.is_ascii_digit()))?;
+    let (date, time) = digits.split_at_checked(8)?;
+    let [year, month, day] = [date.get(..4)?, date.get(4..6)?, date.get(6..)?];
+    let [hour, minute, second] = [time.get(..2)?, time.get(2..4)?, time.get(4..)?];
+    humantime::parse_rfc3339(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z")).ok()
 }
 
 #[cfg(test)]
@@ -201,5 +178,30 @@ mod tests {
             let _ = validity(&bytes);
         }
         assert_eq!(validity(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
+    }
+
+    /// As much of a certificate as is looked at.
+    fn written(version: bool, end: &[u8]) -> Vec<u8> {
+        let wrap =
+            |tag: u8, content: Vec<u8>| [vec![tag, u8::try_from(content.len()).expect("short")], content].concat();
+        let start = wrap(tag::UTC_TIME, b"200101000000Z".to_vec());
+        let validity = wrap(tag::SEQUENCE, [start, end.to_vec()].concat());
+        let version = if version { wrap(tag::CONTEXT_0, vec![2, 1, 2]) } else { Vec::new() };
+        let rest = [vec![2, 1, 9], wrap(tag::SEQUENCE, vec![]), wrap(tag::SEQUENCE, vec![]), validity].concat();
+        let tbs = wrap(tag::SEQUENCE, [version, rest].concat());
+        wrap(tag::SEQUENCE, tbs)
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_read_in_both_of_its_forms() {
+        let ends_at = |der: &[u8]| Some(validity(der)?.1.duration_since(UNIX_EPOCH).expect("later").as_secs());
+        let utc = |text: &str| [&[tag::UTC_TIME, 13], text.as_bytes()].concat();
+        let general = |text: &str| [&[tag::GENERALIZED_TIME, 15], text.as_bytes()].concat();
+        assert_eq!(ends_at(&written(true, &utc("271231235959Z"))), Some(1_830_297_599));
+        assert_eq!(ends_at(&written(false, &utc("700101000000Z"))), Some(0));
+        assert_eq!(ends_at(&written(true, &general("20500101000000Z"))), Some(2_524_608_000));
+        assert_eq!(ends_at(&written(true, &utc("27123123595XZ"))), None);
+        assert_eq!(ends_at(&written(true, b"")), None);
+        assert_eq!(ends_at(&[]), None);
     }
 }
