@@ -6,12 +6,14 @@
 //! Source: RFC 9562, sections 5.7 and 6.2 (method 1, a counter of 42 bits that begins at random below half).
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use uuid::Uuid;
+
+use crate::lock::lock;
 
 /// Random bytes that are asked for at once.
 const POOL_BYTES: usize = 4096;
@@ -36,7 +38,7 @@ static STATE: Mutex<State> = Mutex::new(State { milliseconds: 0, counter: 0, poo
 pub(super) fn new() -> Uuid {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let now = u64::try_from(now).unwrap_or(u64::MAX);
-    STATE.lock().unwrap_or_else(PoisonError::into_inner).next(now)
+    lock(&STATE).next(now)
 }
 
 impl State {
