@@ -1,9 +1,9 @@
 //! What one node may ask of the controller: calls, events and bytes a second, calls and connections at once. Asked by
 //! `service` before a request's body is read, so that refusing costs next to nothing.
 //!
-//! What holds: a node pays only for itself, and is told nothing of others. Events and bytes are known only after they
-//! were read, so they are charged then, and a node in debt waits until it is paid: a large batch is never refused for
-//! its size alone. A node that has asked for nothing lately costs no memory; at most [`NODES_MAX`] are kept in mind,
+//! What holds: a node pays only for itself, and is told nothing of others. Bytes are charged as they come and as they are
+//! decompressed, whatever becomes of them, and events when they were read; a node in debt waits until it is paid: a
+//! large batch is never refused for its size alone. A node that has asked for nothing lately costs no memory; at most [`NODES_MAX`] are kept in mind,
 //! and while so many are busy, further ones are told to come later.
 
 use std::{
@@ -34,7 +34,7 @@ pub struct Limits {
     pub requests: Option<u32>,
     /// Events a second; no limit when `None`.
     pub events: Option<u32>,
-    /// Bytes of events a second, decompressed; no limit when `None`.
+    /// Bytes of requests a second, as they come or decompressed, whichever is more; no limit when `None`.
     pub bytes: Option<u64>,
     /// Calls at once, the control stream included.
     pub calls_max: u32,

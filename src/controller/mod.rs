@@ -4,7 +4,7 @@
 //! server    listens, serves, stops gracefully            tls, fresh   certificates and keys follow their files
 //! incoming  connections, counted and encrypted           heard, metrics, `health`   how it is
 //! service   the three methods over HTTP/2; asks `token`, `limits` and `pressure` before it reads anything
-//! receive   reads a request whole, within the room that there is
+//! receive   reads a request whole, within the room that there is; unpack decompresses it
 //! batch     cuts a request into its head and the events' bytes, never decoding and encoding them again
 //! ingest    checks head and events, gives them to the store, answers
 //! store     memory (bounded, for `try`), SQLite (durable), or a stream of NATS (durable, for many controllers)
@@ -35,6 +35,7 @@ mod state;
 pub mod store;
 pub mod tls;
 pub mod token;
+mod unpack;
 
 pub use limits::Limits;
 pub use metrics::families;

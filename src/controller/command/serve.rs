@@ -82,7 +82,8 @@ pub(super) struct Arguments {
     /// Events a second of one node, or `off`
     #[arg(long, value_name = "N", default_value = "500000")]
     node_events: Rate<u32>,
-    /// Bytes of events a second of one node, decompressed, or `off`
+    /// Bytes a second of one node, as they come or decompressed, whichever is more,
+    /// or `off`
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     node_bytes: Rate<ByteSize>,
     /// Calls of one node at once

@@ -7,12 +7,13 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, future::join_all, stream};
+use prost::Message;
 use rodent::{
     controller::{Limits, server::Settings, store::MemoryStore},
     schema::{rpc, wire::RegisterRequest},
 };
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch};
-use tonic::{Code, Status};
+use tonic::{Code, Status, codec::CompressionEncoding};
 
 use super::{
     peer::{Agent, Controller, batch, token},
@@ -61,6 +62,33 @@ async fn a_batch_beyond_the_rate_is_taken_and_the_next_has_to_wait_for_it() {
         assert!(after <= Duration::from_secs(60), "{after:?}");
         agent.client().register(agent.request(RegisterRequest::default())).await.expect("sends nothing");
         assert_eq!(controller.stored().await.events.len(), 500);
+        controller.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_costs_a_node_what_it_was_made_of() {
+    let limits = Limits { bytes: Some(64 * 1024), ..Limits::default() };
+    let oversize = vec![0; 4 * 1024 * 1024 + 1];
+    let cut_off = batch(1, 10_000).encode_to_vec();
+    for (request, compression) in [
+        (oversize.clone(), Some(CompressionEncoding::Zstd)),
+        (oversize.clone(), Some(CompressionEncoding::Gzip)),
+        (oversize, None),
+        (cut_off.split_at(cut_off.len() - 1).0.to_vec(), None),
+    ] {
+        let controller = limited(limits).await;
+        let agent = controller.agent(&token("nas-1")).await;
+        let agent = match compression {
+            Some(encoding) => agent.compressing(encoding),
+            None => agent,
+        };
+        let refusal = agent.send_bytes(request).await.expect_err("at fault");
+        assert_eq!(refusal.code(), Code::InvalidArgument, "{compression:?}: {}", refusal.message());
+        let (code, after) = told(&agent.send(&batch(1, 1)).await.expect_err("in debt"));
+        assert_eq!(code, Code::ResourceExhausted);
+        assert!(after <= Duration::from_secs(64), "charged once: {after:?}");
+        controller.agent(&token("nas-2")).await.send(&batch(1, 1)).await.expect("another node");
         controller.stop().await;
     }
 }
