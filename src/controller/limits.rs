@@ -225,6 +225,12 @@ impl Call {
         .unwrap_or(Ok(()))
     }
 
+    /// Whether the node may say another thing on a stream: that counts as a call does.
+    pub(super) fn may_say(&self, now: Instant) -> Result<(), Reached> {
+        let take = |used: &mut Used| used.requests.take(now);
+        self.used(take).unwrap_or(Ok(())).map_err(|after| Reached { limit: Limit::Requests, after })
+    }
+
     /// Notes what the node has sent.
     pub(super) fn charge(&self, events: usize, bytes: usize, now: Instant) {
         self.used(|used| {

@@ -40,6 +40,12 @@ impl Room {
         Arc::new(Room { held: AtomicUsize::new(0), max })
     }
 
+    /// Counts so many bytes until what is returned is dropped.
+    pub(super) fn hold(self: &Arc<Room>, bytes: usize) -> Result<Held, NotReceived> {
+        let mut held = Held { room: Arc::clone(self), bytes: 0 };
+        held.grow(bytes).map(|()| held)
+    }
+
     /// Bytes that are held now.
     pub(super) fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
@@ -75,7 +81,7 @@ pub(super) enum Message {
 }
 
 /// Bytes that count in a [`Room`] until this is dropped.
-struct Held {
+pub(super) struct Held {
     room: Arc<Room>,
     bytes: usize,
 }

@@ -23,7 +23,7 @@ use tower::service_fn;
 
 use super::{
     batch::{Batch, BatchCodec},
-    connect,
+    connect::Answers,
     connection::Peer,
     ingest::Ingest,
     limits::{Call, Reached},
@@ -178,18 +178,23 @@ impl RodentService {
     }
 
     async fn connect(self, identity: Arc<Identity>, call: Call, request: http::Request<Body>) -> http::Response<Body> {
-        let (ingest, stopping, call) = (self.ingest, self.state.stopping.clone(), Arc::new(call));
+        let call = Arc::new(call);
         let method = service_fn(move |request: Request<_>| {
-            let (ingest, identity) = (Arc::clone(&ingest), Arc::clone(&identity));
-            let (stopping, call) = (stopping.clone(), Arc::clone(&call));
+            let (service, identity, call) = (self.clone(), Arc::clone(&identity), Arc::clone(&call));
             async move {
-                ingest.seen(&identity).await?;
+                service.ingest.seen(&identity).await?;
+                let State { room, stopping, .. } = &*service.state;
+                let (room, stopping) = (Arc::clone(room), stopping.clone());
+                let saying = Arc::clone(&call);
+                let admit = move || saying.may_say(Instant::now()).map_err(|reached| service.limited(reached));
+                let answers = Answers::to(request.into_inner(), admit, room, stopping);
                 // The call counts until its stream ends.
-                let answers = connect::answers(request.into_inner(), stopping).inspect(move |_| _ = &call);
-                Ok(Response::new(answers))
+                Ok(Response::new(answers.inspect(move |_| _ = &call)))
             }
         });
-        grpc(ProstCodec::default(), MESSAGE_BYTES_MAX).streaming(method, request).await
+        // What is said here is short, and tonic decompresses it itself: gzip has a window of 32 KiB, zstd any.
+        let grpc = Grpc::new(ProstCodec::default()).accept_compressed(CompressionEncoding::Gzip);
+        grpc.max_decoding_message_size(MESSAGE_BYTES_MAX).streaming(method, request).await
     }
 
     /// Reads a body to its end. The node pays for its bytes, whatever comes of them.

@@ -2,7 +2,10 @@
 //! nobody else is concerned.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,10 +13,13 @@ use futures_util::{FutureExt, StreamExt, future::join_all, stream};
 use prost::Message;
 use rodent::{
     controller::{Limits, server::Settings, store::MemoryStore},
-    schema::{rpc, wire::RegisterRequest},
+    schema::{
+        rpc,
+        wire::{RegisterRequest, RodentRequest},
+    },
 };
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch};
-use tonic::{Code, Status, codec::CompressionEncoding};
+use tonic::{Code, Status, codec::CompressionEncoding, transport::Endpoint};
 
 use super::{
     peer::{Agent, Controller, batch, token},
@@ -114,6 +120,39 @@ async fn calls_of_one_node_at_once_are_bounded_and_open_streams_count() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), stored).await.expect("ended streams count no more");
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn streams_whose_answers_nobody_reads_hold_nothing_of_the_controller() {
+    // Together more than the window of a connection lets a peer send that nobody listens to.
+    const STREAMS: usize = 8;
+    const MESSAGES: usize = 200;
+    const MESSAGE_BYTES: usize = 16 * 1024;
+    let controller = Controller::in_memory().await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", controller.address)).expect("an address");
+    // No answer fits in it, but the answer to a batch does.
+    let channel = endpoint.initial_stream_window_size(1024).connect().await.expect("a connection");
+    let agent = Agent::on(channel, &token("nas-1"));
+    let sent = Arc::new(AtomicUsize::new(0));
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        let count = Arc::clone(&sent);
+        let said = stream::repeat_with(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            RodentRequest { request_id: "x".repeat(MESSAGE_BYTES), payload: None }
+        });
+        let said = said.take(MESSAGES).chain(stream::pending());
+        streams.push(agent.client().connect(agent.request(said)).await.expect("a stream"));
+    }
+    let taken = async {
+        while sent.load(Ordering::Relaxed) < STREAMS * MESSAGES {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        agent.send(&batch(1, 1)).await.expect("stored");
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), taken).await;
+    assert!(waited.is_ok(), "the rest of {} messages waits", sent.load(Ordering::Relaxed));
     controller.stop().await;
 }
 
