@@ -3,7 +3,7 @@
 //!
 //! What holds: what an agent says is taken as it comes, so that none of it waits in the windows of the connection; the
 //! answers that wait until the agent reads them count in the room of all requests and are bounded; a stream whose answers
-//! are not read ends.
+//! are not read, or whose node is shut out meanwhile, ends.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +18,7 @@ use prost::Message as _;
 use tokio::{
     sync::mpsc,
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -37,6 +37,9 @@ const ANSWER_BYTES: usize = 128;
 /// How long an answer may wait until the agent reads it; then the stream ends.
 const UNREAD_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How often it is asked whether the node is shut out.
+const SHUT_OUT_INTERVAL: Duration = Duration::from_secs(2);
+
 /// The answers to what an agent says, one for one and in order. Dropped, it reads no more.
 pub(super) struct Answers {
     ready: mpsc::Receiver<Result<ToggleRequest, Status>>,
@@ -44,10 +47,12 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// `admit` says of each message whether the agent may say it; without that the stream ends.
+    /// `admit` says of each message whether the agent may say it, and `is_shut_out` whether it may stay although it says
+    /// nothing; otherwise the stream ends.
     pub(super) fn to(
         said: impl Stream<Item = Result<RodentRequest, Status>> + Send + Unpin + 'static,
         admit: impl Fn() -> Result<(), Status> + Send + 'static,
+        is_shut_out: impl Fn() -> Option<Status> + Send + 'static,
         room: Arc<Room>,
         stopping: CancellationToken,
     ) -> Answers {
@@ -57,6 +62,7 @@ impl Answers {
             let read = read(said, admit, room, &answers);
             let ended = tokio::select! {
                 ended = read => ended,
+                status = shut_out(is_shut_out) => Err(status),
                 () = stopping.cancelled() => Ok(()),
             };
             if let Err(status) = ended {
@@ -73,6 +79,16 @@ impl Stream for Answers {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.ready.poll_recv(cx)
+    }
+}
+
+/// Ends when the node is shut out.
+async fn shut_out(is_shut_out: impl Fn() -> Option<Status>) -> Status {
+    loop {
+        sleep(SHUT_OUT_INTERVAL).await;
+        if let Some(status) = is_shut_out() {
+            return status;
+        }
     }
 }
 
@@ -174,7 +190,7 @@ mod tests {
     async fn an_agent_that_reads_slowly_gets_all_answers_and_the_stream_ends_with_it() {
         let room = Room::new(usize::MAX);
         let said = stream::iter((0..100).map(said));
-        let mut answers = Answers::to(said, || Ok(()), Arc::clone(&room), CancellationToken::new());
+        let mut answers = Answers::to(said, || Ok(()), || None, Arc::clone(&room), CancellationToken::new());
         for id in 0..100 {
             tokio::time::sleep(UNREAD_TIME_MAX / 2).await;
             assert_eq!(answers.next().await.unwrap().unwrap().request_id, id.to_string());
@@ -187,7 +203,7 @@ mod tests {
     async fn an_agent_that_may_say_no_more_is_told_so_and_the_stream_ends() {
         let admit = || Err(Status::resource_exhausted("enough"));
         let said = stream::iter((0..3).map(said));
-        let mut answers = Answers::to(said, admit, Room::new(usize::MAX), CancellationToken::new());
+        let mut answers = Answers::to(said, admit, || None, Room::new(usize::MAX), CancellationToken::new());
         assert_eq!(answers.next().await.unwrap().unwrap_err().message(), "enough");
         assert!(answers.next().await.is_none());
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! server    listens, serves, stops gracefully            tls, fresh   certificates and keys follow their files
-//! incoming  connections, counted and encrypted           heard, metrics, `health`   how it is
-//! service   the three methods over HTTP/2; asks `token`, `limits` and `pressure` before it reads anything
+//! incoming  connections, counted (strangers apart) and encrypted   heard, metrics, `health`   how it is
+//! service   the three methods over HTTP/2; asks `token`, `denied`, `limits` and `pressure` before it reads anything
 //! receive   reads a request whole, within the room that there is; unpack decompresses it
 //! batch     cuts a request into its head and the events' bytes, never decoding and encoding them again
 //! ingest    checks head and events, gives them to the store, answers
@@ -19,6 +19,7 @@ mod batch;
 pub mod command;
 mod connect;
 mod connection;
+pub mod denied;
 mod der;
 mod fresh;
 mod heard;

@@ -92,6 +92,9 @@ impl RodentService {
     fn admit(&self, request: &http::Request<Body>) -> Result<(Arc<Identity>, Call), Status> {
         let identity = self.ingest.authenticate(request.headers())?;
         let (node, now) = (&identity.node, Instant::now());
+        if self.state.denied.has(node) {
+            return Err(shut_out());
+        }
         let limits = &self.state.limits;
         if let Some(peer) = request.extensions().get::<Peer>() {
             if !peer.may_be(node) {
@@ -186,8 +189,11 @@ impl RodentService {
                 let State { room, stopping, .. } = &*service.state;
                 let (room, stopping) = (Arc::clone(room), stopping.clone());
                 let saying = Arc::clone(&call);
-                let admit = move || saying.may_say(Instant::now()).map_err(|reached| service.limited(reached));
-                let answers = Answers::to(request.into_inner(), admit, room, stopping);
+                let limits = service.clone();
+                let admit = move || saying.may_say(Instant::now()).map_err(|reached| limits.limited(reached));
+                let denied = service.state.denied.clone();
+                let is_shut_out = move || denied.has(&identity.node).then(shut_out);
+                let answers = Answers::to(request.into_inner(), admit, is_shut_out, room, stopping);
                 // The call counts until its stream ends.
                 Ok(Response::new(answers.inspect(move |_| _ = &call)))
             }
@@ -290,9 +296,8 @@ impl Drop for Answer {
     }
 }
 
-/// A refusal that says when to try again.
-fn later(code: Code, message: &str, after: Duration) -> Status {
-    Status::with_details(code, message, rpc::retry_after_details(code as i32, message, after).into())
+fn shut_out() -> Status {
+    Status::permission_denied("this node is shut out")
 }
 
 /// Up to half as much more, so that those who were refused together do not come back together.

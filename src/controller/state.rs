@@ -11,6 +11,7 @@ use super::{
     limits::{Limits, NodeLimits},
     metrics::{Metrics, Now},
     pressure::Pressure,
+    denied::Denied,
     receive::Room,
     tls::Tls,
 };
@@ -35,12 +36,15 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(limits: Limits, connections_max: usize, tls: Option<Tls>) -> Arc<State> {
+    pub(super) fn new(limits: Limits, connections_max: usize, tls: Option<Tls>, denied: Denied) -> Arc<State> {
         let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
         Arc::new(State {
             metrics: Arc::default(),
             limits: NodeLimits::new(limits),
             heard: Heard::default(),
+    pub(super) denied: Denied,
+    /// What the store said of itself when it was asked last.
+    store: Mutex<Option<&'static str>>,
             pressure: Pressure::default(),
             room: Room::new(HELD_BYTES_MAX),
             stopping: CancellationToken::new(),
@@ -57,6 +61,8 @@ impl State {
         }
         self.pressure.store_fails(Instant::now()).then_some("the store fails")
     }
+            denied,
+            store: Mutex::default(),
 }
 
 impl Exposed for State {

@@ -4,6 +4,7 @@ use std::{fmt, io, process::ExitCode};
 
 use crate::{
     controller::{
+        denied::DeniedError,
         server::ServeError,
         store::StoreError,
         tls::TlsError,
@@ -89,6 +90,12 @@ impl From<KeysError> for Failure {
             _ => CONFIG,
         };
         Failure::new(code, &error)
+    }
+}
+
+impl From<DeniedError> for Failure {
+    fn from(error: DeniedError) -> Failure {
+        Failure::new(NO_INPUT, &error)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
         server::{Server, Settings},
         tls::{Tls, TlsFiles},
         token::{KeyFiles, Keys},
+        denied::Denied,
     },
     telemetry::{Ending, levels, stderr},
 };
@@ -32,8 +33,8 @@ const LOG_VARIABLE: &str = "RODENT_LOG";
 /// Take events from agents until SIGTERM or Ctrl-C
 ///
 /// Every call needs a bearer token (JWT) whose claim `rid` names the node, signed with
-/// one of the keys. A batch is answered for when it is stored. Files of keys and
-/// certificates are read again when they change; connections stay.
+/// one of the keys. A batch is answered for when it is stored. Files of keys,
+/// certificates and denied nodes are read again when they change; connections stay.
 #[derive(Args)]
 #[command(after_help = "Examples:
   rodent-controller serve --store sqlite:events.db --token-secret secret
@@ -68,6 +69,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
     /// Serve without TLS on an address that is not the loopback
+    /// Names of nodes that are shut out although their tokens are valid, one a line
+    #[arg(long, value_name = "FILE")]
+    deny_nodes: Option<PathBuf>,
     #[arg(long, conflicts_with = "tls_cert")]
     plaintext: bool,
     /// Answer /livez, /readyz and /metrics here, over HTTP
@@ -142,8 +146,8 @@ impl Arguments {
             connections_max: self.node_connections,
         };
         let connections_max = usize::try_from(self.connections).unwrap_or(usize::MAX);
-        let settings = Settings::new(self.listen, keys, self.store.open()?);
-        Ok(Settings { tls, limits, connections_max, http: self.http, ..settings })
+        let settings = Settings::new(self.listen, keys, self.store.open(quota)?);
+        Ok(Settings { tls, denied, limits, connections_max, http: self.http, ..settings })
     }
 }
 
@@ -169,6 +173,11 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 
 /// Asks the system for as many descriptors as so many connections need; gives how many connections there may be.
 fn descriptors_for(connections: usize) -> usize {
+        let denied = self.deny_nodes.map(Denied::read).transpose()?.unwrap_or_default();
+        let quota = Quota {
+            node_bytes: self.node_stored.0.map(|ByteSize(bytes)| bytes),
+            reserve: self.reserve.map(|ByteSize(bytes)| bytes),
+        };
     let wanted = connections as u64 + DESCRIPTORS_OTHER;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return connections };
     // Err: it stays as it is.
