@@ -10,7 +10,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{Layer as _, filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use super::{Failure, STORE_DEFAULT, location::Location};
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         token::{KeyFiles, Keys},
         denied::Denied,
     },
-    telemetry::{Ending, levels, stderr},
+    telemetry::{Ending, flood::Flood, levels, stderr},
 };
 
 /// Descriptors for everything beside connections: the database, files that are read, a few scrapes.
@@ -211,8 +211,9 @@ fn watch_signals(stop: CancellationToken) -> io::Result<impl Future<Output = ()>
     })
 }
 
-/// Dropping what it gives waits a moment for the last lines.
-fn log_to_stderr() -> Option<Ending> {
+/// What counts the lines that came too often, and what waits a moment for the last lines when it is dropped.
+fn log_to_stderr() -> (Flood, Option<Ending>) {
+    let flood = Flood::default();
     let (writer, ending) = stderr::writer();
     // The client of NATS logs each attempt to connect; the store logs the change.
     let own = [("async_nats", LevelFilter::OFF)];
@@ -222,10 +223,12 @@ fn log_to_stderr() -> Option<Ending> {
         .log_internal_errors(false)
         .with_writer(writer)
         .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
-        .with_target(false);
+        .with_target(false)
+        // Nodes can cause lines, as often as they may call.
+        .with_filter(flood.clone());
     tracing_subscriber::registry().with(levels).with(layer).init();
     not_understood.into_iter().for_each(|part| part.tell(LOG_VARIABLE));
-    ending
+    (flood, ending)
 }
 
 #[cfg(test)]

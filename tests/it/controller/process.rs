@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
@@ -11,7 +11,11 @@ use std::{
 };
 
 use futures_util::stream;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use rodent::schema::{
     events::Event,
     wire::{EventBatch, RegisterRequest},
@@ -142,6 +146,22 @@ async fn a_log_that_nobody_reads_holds_up_no_answer() {
     let mut line = String::new();
     process.log.read_line(&mut line).expect("a line of log");
     assert!(line.contains("node registered") && line.len() > 64, "{line}");
+}
+
+#[tokio::test]
+async fn a_node_that_calls_in_a_loop_does_not_fill_the_log() {
+    let place = Place::new();
+    let mut process = place.serve();
+    let agent = Agent::connect(process.address, &token("nas-1")).await;
+    for _ in 0..200 {
+        agent.client().register(agent.request(RegisterRequest::default())).await.expect("registered");
+    }
+    let pid = Pid::from_raw(i32::try_from(process.child.id()).expect("a process"));
+    kill(pid, Signal::SIGTERM).expect("told to stop");
+    let mut log = String::new();
+    process.log.read_to_string(&mut log).expect("a log");
+    assert_eq!(log.matches("node registered").count(), 20, "{log}");
+    assert!(log.contains("lines=180"), "what was left out is told: {log}");
 }
 
 #[tokio::test]
