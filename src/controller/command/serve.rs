@@ -4,7 +4,10 @@ use std::{io, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use bytesize::ByteSize;
 use clap::{Args, value_parser};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::{
+    prctl,
+    resource::{Resource, getrlimit, setrlimit},
+};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -115,7 +118,22 @@ impl<T: FromStr + Default + PartialOrd> FromStr for Rate<T> {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let _ending = log_to_stderr();
+    let (flood, _ending) = log_to_stderr();
+    keep_memory_private();
+    let ended = start(arguments);
+    flood.tell();
+    ended
+}
+
+/// Makes the kernel write no core of this process and keeps other processes of its user from reading its memory, in which
+/// are the secrets that tokens are signed with.
+fn keep_memory_private() {
+    if let Err(error) = prctl::set_dumpable(false) {
+        tracing::warn!(%error, "other processes of this user can read the secrets of this one");
+    }
+}
+
+fn start(arguments: Arguments) -> Result<(), Failure> {
     let tls = arguments.tls()?;
     if tls.is_none() && !arguments.plaintext && !arguments.listen.ip().is_loopback() {
         return Err(Failure::usage(format!(

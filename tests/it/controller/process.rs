@@ -5,6 +5,10 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read as _},
     net::SocketAddr,
+    os::{
+        fd::AsRawFd as _,
+        unix::{fs::MetadataExt as _, process::CommandExt as _},
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
     time::Duration,
@@ -14,7 +18,7 @@ use futures_util::stream;
 use nix::{
     fcntl::{FcntlArg, fcntl},
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd::{Pid, getuid},
 };
 use rodent::schema::{
     events::Event,
@@ -162,6 +166,24 @@ async fn a_node_that_calls_in_a_loop_does_not_fill_the_log() {
     process.log.read_to_string(&mut log).expect("a log");
     assert_eq!(log.matches("node registered").count(), 20, "{log}");
     assert!(log.contains("lines=180"), "what was left out is told: {log}");
+}
+
+#[test]
+fn the_memory_of_the_controller_is_for_nobody_to_read() {
+    let place = Place::new();
+    // As somebody else where that is possible: what is root's own anyway would prove nothing.
+    let own = if getuid().is_root() { 65_534 } else { getuid().as_raw() };
+    for path in [place.path(""), place.path("secret")] {
+        std::os::unix::fs::chown(path, Some(own), None).expect("given away");
+    }
+    // The program by its descriptor, for its path may be one that only root can go.
+    let program = fs::File::open(env!("CARGO_BIN_EXE_rodent-controller")).expect("the program");
+    let by_descriptor = format!("/proc/self/fd/{}", program.as_raw_fd());
+    let mut command = Command::new(by_descriptor);
+    std::mem::forget(program);
+    let process = place.start(command.uid(own).arg("serve"), "memory");
+    let owner = |name: &str| fs::metadata(format!("/proc/{}/{name}", process.child.id())).expect("it runs").uid();
+    assert_eq!((owner(""), owner("mem")), (own, 0));
 }
 
 #[tokio::test]
