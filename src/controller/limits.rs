@@ -58,6 +58,10 @@ pub(super) enum Limit {
     Calls,
     Connections,
     Nodes,
+    Places,
+    Epochs,
+    Stored,
+    Reserve,
 }
 
 impl Limit {
@@ -69,6 +73,10 @@ impl Limit {
             Limit::Calls => "calls",
             Limit::Connections => "connections",
             Limit::Nodes => "nodes",
+            Limit::Places => "places",
+            Limit::Epochs => "epochs",
+            Limit::Stored => "stored",
+            Limit::Reserve => "reserve",
         }
     }
 
@@ -81,7 +89,18 @@ impl Limit {
             Limit::Calls => "this node has as many calls open as it may",
             Limit::Connections => "this node has as many connections open as it may",
             Limit::Nodes => "more nodes are busy than this controller can keep in mind",
+            Limit::Places => "as many nodes are connected as this controller has places for",
+            Limit::Epochs => "this node has begun as many numberings as are kept of a node",
+            Limit::Stored => "the controller keeps no more events of this node",
+            Limit::Reserve => "the controller has little room left for events, and this node has had its share",
         }
+    }
+}
+
+impl Reached {
+    /// All places for connections of nodes are taken.
+    pub(super) fn places() -> Reached {
+        Reached { limit: Limit::Places, after: ROOM_WAIT }
     }
 }
 

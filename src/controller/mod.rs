@@ -34,6 +34,7 @@ pub mod server;
 mod service;
 mod state;
 pub mod store;
+mod strangers;
 pub mod tls;
 pub mod token;
 mod unpack;

@@ -101,7 +101,14 @@ impl RodentService {
                 let message = format!("the token is of node {node:?}, and the client certificate does not name it");
                 return Err(Status::permission_denied(message));
             }
-            peer.introduce(|| limits.sit(node, now)).map_err(|reached| self.limited(reached))?;
+            let sit = || {
+                let place = Arc::clone(&self.state.places).try_acquire_owned().map_err(|_| {
+                    self.state.metrics.connections_refused.add(1);
+                    Reached::places()
+                })?;
+                Ok((limits.sit(node, now)?, place))
+            };
+            peer.introduce(sit).map_err(|reached| self.limited(reached))?;
         }
         self.state.heard.note(node, now);
         let call = limits.enter(node, now).map_err(|reached| self.limited(reached))?;

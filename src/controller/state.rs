@@ -17,6 +17,7 @@ use super::{
 };
 use crate::metrics::{Exposed, Format};
 
+    strangers::Strangers,
 /// Bytes of requests that are held at once.
 const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -29,7 +30,7 @@ pub(super) struct State {
     pub(super) room: Arc<Room>,
     /// Cancelled when the server is told to stop.
     pub(super) stopping: CancellationToken,
-    /// One permit for each connection that may still come.
+    /// One permit for each connection on which a token may still be shown.
     pub(super) places: Arc<Semaphore>,
     pub(super) connections_max: usize,
     pub(super) tls: Option<Tls>,
@@ -39,6 +40,7 @@ impl State {
     pub(super) fn new(limits: Limits, connections_max: usize, tls: Option<Tls>, denied: Denied) -> Arc<State> {
         let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
         Arc::new(State {
+    pub(super) strangers: Arc<Strangers>,
             metrics: Arc::default(),
             limits: NodeLimits::new(limits),
             heard: Heard::default(),
@@ -57,6 +59,7 @@ impl State {
     /// Why batches had better go elsewhere now.
     pub(super) fn trouble(&self) -> Option<&'static str> {
         if self.stopping.is_cancelled() {
+            strangers: Strangers::new(connections_max),
             return Some("stopping");
         }
         self.pressure.store_fails(Instant::now()).then_some("the store fails")
@@ -72,7 +75,7 @@ impl Exposed for State {
 
     fn page(&self, format: Format) -> String {
         let now = Now {
-            connections: self.connections_max - self.places.available_permits(),
+            connections: self.connections_max - self.places.available_permits() + self.strangers.count(),
             limited_nodes: self.limits.nodes(),
             nodes: self.heard.nodes(Instant::now()),
             waiting: self.pressure.waiting(),

@@ -21,6 +21,8 @@ use crate::{
         Limits,
         server::{Server, Settings},
         tls::{Tls, TlsFiles},
+        store::Quota,
+        strangers,
         token::{KeyFiles, Keys},
         denied::Denied,
     },
@@ -80,7 +82,8 @@ pub(super) struct Arguments {
     /// Answer /livez, /readyz and /metrics here, over HTTP
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
-    /// Connections at once, of all nodes
+    /// Connections at once, of all nodes; those on which no token was shown yet have
+    /// places of their own
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=1_000_000))]
     connections: u32,
     /// Calls a second of one node, or `off`
@@ -207,7 +210,9 @@ fn descriptors_for(connections: usize) -> usize {
     if got >= wanted {
         return connections;
     }
-    let possible = usize::try_from(got.saturating_sub(DESCRIPTORS_OTHER).max(1)).unwrap_or(connections);
+    let left = usize::try_from(got.saturating_sub(DESCRIPTORS_OTHER)).unwrap_or(usize::MAX);
+    // Strangers have as many places as nodes, where there are few.
+    let possible = left.saturating_sub(strangers::most(left / 2)).max(1).min(connections);
     tracing::warn!(wanted = connections, possible, "fewer connections than wanted: the limit of open files is {got}");
     possible
 }

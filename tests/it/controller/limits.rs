@@ -161,24 +161,54 @@ async fn connections_are_bounded_for_a_node_and_for_all() {
     let limits = Limits { connections_max: 2, ..Limits::default() };
     let controller = Controller::with(Arc::new(MemoryStore::default()), |settings| Settings {
         limits,
-        connections_max: 4,
+        connections_max: 3,
         ..settings
     })
     .await;
     let mut agents = Vec::new();
-    for _ in 0..3 {
-        agents.push(controller.agent(&token("nas-1")).await);
+    for node in ["nas-1", "nas-1", "nas-1", "nas-2", "nas-3"] {
+        agents.push(controller.agent(&token(node)).await);
     }
     agents[0].send(&batch(1, 1)).await.expect("stored");
     agents[1].send(&batch(2, 1)).await.expect("stored");
     let (code, _) = told(&agents[2].send(&batch(3, 1)).await.expect_err("a third connection"));
     assert_eq!(code, Code::ResourceExhausted);
     agents[0].send(&batch(3, 1)).await.expect("the first ones are not concerned");
-    // One place is left; whoever comes beyond it is sent away at once.
-    let _fourth = TcpStream::connect(controller.address).await.expect("accepted");
-    let mut fifth = TcpStream::connect(controller.address).await.expect("accepted by the kernel");
-    let end = tokio::time::timeout(Duration::from_secs(20), fifth.read_u8()).await.expect("closed, not waiting");
-    assert!(end.is_err());
+    agents[3].send(&batch(1, 1)).await.expect("the last place");
+    let refusal = agents[4].send(&batch(1, 1)).await.expect_err("no place is left");
+    assert_eq!(told(&refusal).0, Code::ResourceExhausted);
+    assert!(refusal.message().contains("has places for"), "{}", refusal.message());
+    drop(agents.remove(3));
+    let taken = async {
+        while agents[3].send(&batch(1, 1)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), taken).await.expect("a place that is left is another's");
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn strangers_take_no_place_from_a_node_and_the_oldest_of_them_goes() {
+    // With so few places there are sixteen for strangers, and one address has eight.
+    let controller =
+        Controller::with(Arc::new(MemoryStore::default()), |settings| Settings { connections_max: 2, ..settings })
+            .await;
+    let known = controller.agent(&token("nas-1")).await;
+    known.send(&batch(1, 1)).await.expect("stored");
+    let mut strangers = Vec::new();
+    for _ in 0..40 {
+        strangers.push(TcpStream::connect(controller.address).await.expect("accepted"));
+    }
+    // Ok or not: it is over.
+    let mut ends = async |stranger: usize, within| {
+        let mut rest = Vec::new();
+        tokio::time::timeout(within, strangers[stranger].read_to_end(&mut rest)).await
+    };
+    ends(0, Duration::from_secs(20)).await.expect("closed, not waiting").unwrap_or_default();
+    controller.agent(&token("nas-2")).await.send(&batch(1, 1)).await.expect("a node that comes has a place");
+    known.send(&batch(2, 1)).await.expect("a node that is there stays");
+    assert!(ends(39, Duration::from_millis(200)).await.is_err(), "the newest stay");
     controller.stop().await;
 }
 
