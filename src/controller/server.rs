@@ -37,7 +37,7 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// Connections at once, for callers that do not say.
 const CONNECTIONS_MAX: usize = 1024;
 
-/// How often files of keys and certificates are looked at.
+/// How often files of keys and certificates are looked at, and the store is asked how it is.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a controller is made of.
@@ -151,7 +151,7 @@ impl Server {
                 tracing::warn!(grace = ?GRACE_MAX, "calls were still open at the end of the grace; their agents will repeat them");
                 Ok(())
             }
-            never = refresh(&keys, &state) => match never {},
+            never = refresh(&keys, &store, &state) => match never {},
             never = show(self.http, Arc::clone(&state)) => match never {},
             never = health.follow(|| state.trouble().is_some(), &state.stopping) => match never {},
         };
@@ -167,12 +167,12 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeE
     Ok((listener, address))
 }
 
-/// Follows the files of keys, certificates and denied nodes.
-async fn refresh(keys: &Keys, state: &Arc<State>) -> Infallible {
+/// Follows the files of keys, certificates and denied nodes, and how the store is.
+async fn refresh(keys: &Keys, store: &Arc<dyn Store>, state: &Arc<State>) -> Infallible {
     loop {
-        sleep(REFRESH_INTERVAL).await;
-        let (keys, state) = (keys.clone(), Arc::clone(state));
+        let (keys, store, state) = (keys.clone(), Arc::clone(store), Arc::clone(state));
         let look = move || {
+            state.note_store(store.trouble());
             let refreshed = [Some(keys.refresh()), state.tls.as_ref().map(Tls::refresh), Some(state.denied.refresh())];
             for one in refreshed.into_iter().flatten() {
                 match one {
@@ -184,6 +184,7 @@ async fn refresh(keys: &Keys, state: &Arc<State>) -> Infallible {
         };
         // Err: it was interrupted by the end of the process.
         let _ = tokio::task::spawn_blocking(look).await;
+        sleep(REFRESH_INTERVAL).await;
     }
 }
 

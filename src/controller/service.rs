@@ -30,11 +30,11 @@ use super::{
     metrics::{Method, Refusal},
     pressure::Busy,
     receive::{Bounds, Message, NotReceived, Received, receive},
-    state::State,
+    state::{State, later},
     token::Identity,
     unpack::{Encoding, NotUnpacked, Unpacked, unpack},
 };
-use crate::{backoff, schema::rpc};
+use crate::backoff;
 
 /// Bytes of one batch, decompressed; a larger one is refused.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -259,9 +259,8 @@ impl RodentService {
         }
     }
 
-    fn limited(&self, Reached { limit, after }: Reached) -> Status {
-        self.state.metrics.refused(Refusal::Limit(limit));
-        later(Code::ResourceExhausted, limit.message(), after)
+    fn limited(&self, reached: Reached) -> Status {
+        self.state.limited(reached)
     }
 
     fn busy(&self, Busy { after }: Busy) -> Status {

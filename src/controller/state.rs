@@ -1,23 +1,30 @@
 //! What the parts of a running controller share, and how it is: counted by `service` and `ingest`, shown over HTTP
 //! and by the gRPC health service.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
 
 use super::{
-    heard::Heard,
-    limits::{Limits, NodeLimits},
-    metrics::{Metrics, Now},
-    pressure::Pressure,
     denied::Denied,
+    heard::Heard,
+    limits::{Limits, NodeLimits, Reached},
+    metrics::{Metrics, Now, Refusal},
+    pressure::Pressure,
     receive::Room,
+    strangers::Strangers,
     tls::Tls,
 };
-use crate::metrics::{Exposed, Format};
+use crate::{
+    metrics::{Exposed, Format},
+    schema::rpc,
+};
 
-    strangers::Strangers,
 /// Bytes of requests that are held at once.
 const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -33,39 +40,56 @@ pub(super) struct State {
     /// One permit for each connection on which a token may still be shown.
     pub(super) places: Arc<Semaphore>,
     pub(super) connections_max: usize,
+    pub(super) strangers: Arc<Strangers>,
     pub(super) tls: Option<Tls>,
+    pub(super) denied: Denied,
+    /// What the store said of itself when it was asked last.
+    store: Mutex<Option<&'static str>>,
 }
 
 impl State {
     pub(super) fn new(limits: Limits, connections_max: usize, tls: Option<Tls>, denied: Denied) -> Arc<State> {
         let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
         Arc::new(State {
-    pub(super) strangers: Arc<Strangers>,
             metrics: Arc::default(),
             limits: NodeLimits::new(limits),
             heard: Heard::default(),
-    pub(super) denied: Denied,
-    /// What the store said of itself when it was asked last.
-    store: Mutex<Option<&'static str>>,
             pressure: Pressure::default(),
             room: Room::new(HELD_BYTES_MAX),
             stopping: CancellationToken::new(),
             places: Arc::new(Semaphore::new(connections_max)),
             connections_max,
+            strangers: Strangers::new(connections_max),
             tls,
+            denied,
+            store: Mutex::default(),
         })
+    }
+
+    /// Counts that a limit was reached, and says so to the caller.
+    pub(super) fn limited(&self, Reached { limit, after }: Reached) -> Status {
+        self.metrics.refused(Refusal::Limit(limit));
+        later(Code::ResourceExhausted, limit.message(), after)
+    }
+
+    /// Notes what the store says of itself.
+    pub(super) fn note_store(&self, trouble: Option<&'static str>) {
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// Why batches had better go elsewhere now.
     pub(super) fn trouble(&self) -> Option<&'static str> {
         if self.stopping.is_cancelled() {
-            strangers: Strangers::new(connections_max),
             return Some("stopping");
         }
-        self.pressure.store_fails(Instant::now()).then_some("the store fails")
+        let fails = self.pressure.store_fails(Instant::now()).then_some("the store fails");
+        fails.or(*self.store.lock().unwrap_or_else(PoisonError::into_inner))
     }
-            denied,
-            store: Mutex::default(),
+}
+
+/// A refusal that says when to try again.
+pub(super) fn later(code: Code, message: &str, after: Duration) -> Status {
+    Status::with_details(code, message, rpc::retry_after_details(code as i32, message, after).into())
 }
 
 impl Exposed for State {

@@ -19,12 +19,12 @@ use super::{Failure, STORE_DEFAULT, location::Location};
 use crate::{
     controller::{
         Limits,
+        denied::Denied,
         server::{Server, Settings},
-        tls::{Tls, TlsFiles},
         store::Quota,
         strangers,
+        tls::{Tls, TlsFiles},
         token::{KeyFiles, Keys},
-        denied::Denied,
     },
     telemetry::{Ending, flood::Flood, levels, stderr},
 };
@@ -69,14 +69,14 @@ pub(super) struct Arguments {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Names of nodes that are shut out although their tokens are valid, one a line
+    #[arg(long, value_name = "FILE")]
+    deny_nodes: Option<PathBuf>,
     /// Ask for client certificates of this authority (PEM); their DNS names say
     /// which nodes they are for
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     client_ca: Option<PathBuf>,
     /// Serve without TLS on an address that is not the loopback
-    /// Names of nodes that are shut out although their tokens are valid, one a line
-    #[arg(long, value_name = "FILE")]
-    deny_nodes: Option<PathBuf>,
     #[arg(long, conflicts_with = "tls_cert")]
     plaintext: bool,
     /// Answer /livez, /readyz and /metrics here, over HTTP
@@ -96,6 +96,13 @@ pub(super) struct Arguments {
     /// or `off`
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     node_bytes: Rate<ByteSize>,
+    /// Bytes of events that are kept of one node, or `off` (SQLite)
+    #[arg(long, value_name = "SIZE", default_value = "off")]
+    node_stored: Rate<ByteSize>,
+    /// Bytes that are kept free, but for a share of each node (SQLite) [default:
+    /// 512MiB, or a tenth of a small file system]
+    #[arg(long, value_name = "SIZE")]
+    reserve: Option<ByteSize>,
     /// Calls of one node at once
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u32).range(1..))]
     node_calls: u32,
@@ -166,6 +173,11 @@ impl Arguments {
             calls_max: self.node_calls,
             connections_max: self.node_connections,
         };
+        let denied = self.deny_nodes.map(Denied::read).transpose()?.unwrap_or_default();
+        let quota = Quota {
+            node_bytes: self.node_stored.0.map(|ByteSize(bytes)| bytes),
+            reserve: self.reserve.map(|ByteSize(bytes)| bytes),
+        };
         let connections_max = usize::try_from(self.connections).unwrap_or(usize::MAX);
         let settings = Settings::new(self.listen, keys, self.store.open(quota)?);
         Ok(Settings { tls, denied, limits, connections_max, http: self.http, ..settings })
@@ -194,12 +206,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 
 /// Asks the system for as many descriptors as so many connections need; gives how many connections there may be.
 fn descriptors_for(connections: usize) -> usize {
-        let denied = self.deny_nodes.map(Denied::read).transpose()?.unwrap_or_default();
-        let quota = Quota {
-            node_bytes: self.node_stored.0.map(|ByteSize(bytes)| bytes),
-            reserve: self.reserve.map(|ByteSize(bytes)| bytes),
-        };
-    let wanted = connections as u64 + DESCRIPTORS_OTHER;
+    let wanted = connections as u64 + strangers::most(connections) as u64 + DESCRIPTORS_OTHER;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return connections };
     // Err: it stays as it is.
     let got = if soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard).is_ok() {
