@@ -1,6 +1,6 @@
 //! `rodent-controller serve`.
 
-use std::{io, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, value_parser};
@@ -11,6 +11,7 @@ use nix::sys::{
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{Layer as _, filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -31,6 +32,9 @@ use crate::{
 
 /// Descriptors for everything beside connections: the database, files that are read, a few scrapes.
 const DESCRIPTORS_OTHER: u64 = 128;
+
+/// Between two words to systemd's watchdog; the unit's `WatchdogSec=` is several times as long.
+const WATCHDOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Overrides what is logged: `RODENT_LOG=debug`.
 const LOG_VARIABLE: &str = "RODENT_LOG";
@@ -197,11 +201,21 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     // Err: no systemd listens.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
+        never = feed_watchdog() => match never {},
         served = server.run(stop.cancelled_owned()) => served?,
         () = impatience => tracing::warn!("told twice to stop: calls under way are left without an answer"),
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells systemd that tasks get on; without `WatchdogSec=` nobody listens.
+async fn feed_watchdog() -> Infallible {
+    loop {
+        // Err: no systemd listens.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        sleep(WATCHDOG_INTERVAL).await;
+    }
 }
 
 /// Asks the system for as many descriptors as so many connections need; gives how many connections there may be.
