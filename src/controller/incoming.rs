@@ -1,22 +1,23 @@
 //! Connections as they come: accepted, counted, encrypted where that is asked for. Taken by `server`.
 //!
-//! What holds: there are never more than the bound, handshakes included; one beyond it is closed at once, for a peer
-//! that waits in a queue learns nothing. A handshake has its time, and none holds up another.
+//! What holds: of strangers there are never more than the bound, handshakes included, and when another comes the oldest
+//! goes, for a peer that waits in a queue learns nothing. Nodes have places of their own, which `service` gives when a
+//! token is shown. A handshake has its time, and none holds up another.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::stream;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::OwnedSemaphorePermit,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     connection::{Connection, Patience, Peer, Stream},
     metrics::Metrics,
     state::State,
+    strangers::Stranger,
     tls::Tls,
 };
 
@@ -29,18 +30,21 @@ const PATIENCE: Patience = Patience { silence: Duration::from_secs(60), introduc
 /// The wait after a connection could not be accepted, for want of descriptors mostly: trying at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// How often it is said that there are too many strangers.
+const CROWD_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Where connections come from.
 pub(super) struct Incoming {
     listener: TcpListener,
     state: Arc<State>,
     handshakes: JoinSet<Option<Connection>>,
     refusing: bool,
+    crowd_told_at: Option<Instant>,
 }
 
 impl Incoming {
-    /// As many at once as `state` has places.
     pub(super) fn new(listener: TcpListener, state: Arc<State>) -> Incoming {
-        Incoming { listener, state, handshakes: JoinSet::new(), refusing: false }
+        Incoming { listener, state, handshakes: JoinSet::new(), refusing: false, crowd_told_at: None }
     }
 
     /// For as long as it is asked.
@@ -65,20 +69,33 @@ impl Incoming {
                 },
             };
             self.refusing = false;
-            let Ok(place) = Arc::clone(&self.state.places).try_acquire_owned() else {
+            let (stranger, one_went) = self.state.strangers.enter(address);
+            if one_went {
                 self.state.metrics.connections_refused.add(1);
-                continue;
-            };
+                self.tell_crowd();
+            }
             self.state.metrics.connections_accepted.add(1);
             // An answer is one small write: it shall not wait for more. Err: the peer has gone already.
             let _ = stream.set_nodelay(true);
             match &self.state.tls {
-                None => return Connection::new(Stream::Left(stream), Peer::new(address, None), PATIENCE, place),
+                None => {
+                    let peer = Peer::new(address, None, stranger);
+                    return Connection::new(Stream::Left(stream), peer, PATIENCE);
+                }
                 Some(tls) => {
-                    let handshake = encrypt(tls.clone(), stream, address, place, Arc::clone(&self.state.metrics));
+                    let handshake = encrypt(tls.clone(), stream, address, stranger, Arc::clone(&self.state.metrics));
                     self.handshakes.spawn(handshake);
                 }
             }
+        }
+    }
+
+    /// Said once in a while: whoever can reach the port can cause it.
+    fn tell_crowd(&mut self) {
+        let now = Instant::now();
+        if self.crowd_told_at.is_none_or(|at| now.saturating_duration_since(at) >= CROWD_INTERVAL) {
+            self.crowd_told_at = Some(now);
+            tracing::warn!("too many connections on which no token was shown; the oldest of them are closed");
         }
     }
 
@@ -94,13 +111,20 @@ async fn encrypt(
     tls: Tls,
     stream: TcpStream,
     address: SocketAddr,
-    place: OwnedSemaphorePermit,
+    stranger: Stranger,
     metrics: Arc<Metrics>,
 ) -> Option<Connection> {
-    let failed = match timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
+    let sent_away = stranger.sent_away();
+    let handshake = async {
+        tokio::select! {
+            accepted = tls.accept(stream) => accepted,
+            () = sent_away.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    };
+    let failed = match timeout(HANDSHAKE_MAX, handshake).await {
         Ok(Ok((stream, names))) => {
             let stream = Stream::Right(Box::new(stream));
-            return Some(Connection::new(stream, Peer::new(address, names), PATIENCE, place));
+            return Some(Connection::new(stream, Peer::new(address, names, stranger), PATIENCE));
         }
         Ok(Err(error)) => error,
         Err(_) => io::ErrorKind::TimedOut.into(),

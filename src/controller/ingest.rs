@@ -3,12 +3,13 @@
 //!
 //! Answers to a batch: UNAUTHENTICATED without a valid token; PERMISSION_DENIED when the batch names another node than
 //! the token; INVALID_ARGUMENT when the batch is at fault, and the message says what; FAILED_PRECONDITION when its
-//! numbers are taken by other events; UNAVAILABLE when the store cannot write now. Nothing of a batch that is not
+//! numbers are taken by other events; RESOURCE_EXHAUSTED, with when to come back, when the node has had what the store
+//! keeps of one; UNAVAILABLE when the store cannot write now. Nothing of a batch that is not
 //! answered with success is stored — or all of it is, and the answer was lost: the repeat will be dropped.
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use tonic::{Status, codegen::http::HeaderMap};
 
 use super::{
     batch::Batch,
+    limits::{Limit, Reached},
     state::State,
     store::{Arrival, Numbering, Receipt, Record, Store, StoreError},
     token::{Identity, Keys},
@@ -29,6 +31,12 @@ use crate::{
 const DIALECT: u32 = 1;
 
 const LANES: [&str; 2] = ["urgent", "routine"];
+
+/// The longest epoch, bytes; agents send a UUID.
+const EPOCH_BYTES_MAX: usize = 64;
+
+/// When to come back whom the store has no place for: somebody has to look into it.
+const FULL_WAIT: Duration = Duration::from_secs(600);
 
 /// The entrance to a store.
 pub(super) struct Ingest {
@@ -92,22 +100,44 @@ impl Ingest {
         let begun = Instant::now();
         let stored = self.store.store(arrival).await;
         self.note(&stored, begun);
-        let receipt = stored.map_err(|error| refused(&node, &error))?;
+        let receipt = stored.map_err(|error| self.refused(&node, &error))?;
         Ok(format!("{} stored, {} repeated", receipt.stored, receipt.repeated))
+    }
+
+    fn refused(&self, node: &str, error: &StoreError) -> Status {
+        let limit = match error {
+            StoreError::Fork { .. } => {
+                tracing::warn!(node, error = %error, "batch refused");
+                return Status::failed_precondition(error.to_string());
+            }
+            StoreError::Closed => return Status::unavailable("the controller is shutting down"),
+            StoreError::TooManyEpochs => Limit::Epochs,
+            StoreError::NodeFull => Limit::Stored,
+            StoreError::Scarce => Limit::Reserve,
+            // The caller gets no paths of this machine; the store has told its own log.
+            _ => {
+                tracing::debug!(node, error = %ErrorChain(error), "batch refused");
+                return Status::unavailable("the controller's store cannot write now");
+            }
+        };
+        tracing::warn!(node, error = %error, "batch refused");
+        self.state.limited(Reached { limit, after: FULL_WAIT })
     }
 
     fn note(&self, stored: &Result<Receipt, StoreError>, begun: Instant) {
         let State { metrics, pressure, .. } = &*self.state;
         let now = Instant::now();
         metrics.store_time.observe(now.saturating_duration_since(begun));
-        pressure.note(matches!(stored, Ok(_) | Err(StoreError::Fork { .. })), now);
+        pressure.note(!matches!(stored, Err(error) if error.is_of_store()), now);
         match stored {
             Ok(receipt) => {
                 metrics.events_stored.add(receipt.stored as u64);
                 metrics.events_repeated.add(receipt.repeated as u64);
             }
             Err(StoreError::Fork { .. }) => metrics.forks.add(1),
-            Err(_) => metrics.store_failures.add(1),
+            Err(error) if error.is_of_store() => metrics.store_failures.add(1),
+            // A limit of the node: counted when it is told.
+            Err(_) => {}
         }
     }
 }
@@ -115,21 +145,6 @@ impl Ingest {
 fn arrival(identity: &Identity, numbering: Option<Numbering>, records: Vec<Record>) -> Arrival {
     let Identity { node, organisation, .. } = identity.clone();
     Arrival { node, organisation, numbering, records, received_at: unix_ms() }
-}
-
-fn refused(node: &str, error: &StoreError) -> Status {
-    match error {
-        StoreError::Fork { .. } => {
-            tracing::warn!(node, error = %error, "batch refused");
-            Status::failed_precondition(error.to_string())
-        }
-        StoreError::Closed => Status::unavailable("the controller is shutting down"),
-        // The caller gets no paths of this machine; the store has told its own log.
-        _ => {
-            tracing::debug!(node, error = %ErrorChain(error), "batch refused");
-            Status::unavailable("the controller's store cannot write now")
-        }
-    }
 }
 
 fn check_sender(identity: &Identity, head: &EventBatch) -> Result<(), Status> {
@@ -144,6 +159,11 @@ fn check_sender(identity: &Identity, head: &EventBatch) -> Result<(), Status> {
 fn check_numbering(head: &EventBatch, count: usize) -> Result<Option<Numbering>, Status> {
     let EventBatch { lane, log_epoch, first_sequence: first, last_sequence: last, .. } = head;
     let numbered = !log_epoch.is_empty();
+    if log_epoch.len() > EPOCH_BYTES_MAX || !log_epoch.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message =
+            format!("log_epoch must be at most {EPOCH_BYTES_MAX} printable characters of ASCII, without blanks");
+        return Err(Status::invalid_argument(message));
+    }
     if !LANES.contains(&lane.as_str()) && (numbered || !lane.is_empty()) {
         return Err(Status::invalid_argument(format!("lane {lane:?} is neither `urgent` nor `routine`")));
     }

@@ -1,9 +1,9 @@
 //! What one node may ask of the controller: calls, events and bytes a second, calls and connections at once. Asked by
 //! `service` before a request's body is read, so that refusing costs next to nothing.
 //!
-//! What holds: a node pays only for itself, and is told nothing of others. Events and bytes are known only after they
-//! were read, so they are charged then, and a node in debt waits until it is paid: a large batch is never refused for
-//! its size alone. A node that has asked for nothing lately costs no memory; at most [`NODES_MAX`] are kept in mind,
+//! What holds: a node pays only for itself, and is told nothing of others. Bytes are charged as they come and as they are
+//! decompressed, whatever becomes of them, and events when they were read; a node in debt waits until it is paid: a
+//! large batch is never refused for its size alone. A node that has asked for nothing lately costs no memory; at most [`NODES_MAX`] are kept in mind,
 //! and while so many are busy, further ones are told to come later.
 
 use std::{
@@ -36,7 +36,7 @@ pub struct Limits {
     pub requests: Option<u32>,
     /// Events a second; no limit when `None`.
     pub events: Option<u32>,
-    /// Bytes of events a second, decompressed; no limit when `None`.
+    /// Bytes of requests a second, as they come or decompressed, whichever is more; no limit when `None`.
     pub bytes: Option<u64>,
     /// Calls at once, the control stream included.
     pub calls_max: u32,
@@ -60,6 +60,10 @@ pub(super) enum Limit {
     Calls,
     Connections,
     Nodes,
+    Places,
+    Epochs,
+    Stored,
+    Reserve,
 }
 
 impl Limit {
@@ -71,6 +75,10 @@ impl Limit {
             Limit::Calls => "calls",
             Limit::Connections => "connections",
             Limit::Nodes => "nodes",
+            Limit::Places => "places",
+            Limit::Epochs => "epochs",
+            Limit::Stored => "stored",
+            Limit::Reserve => "reserve",
         }
     }
 
@@ -83,7 +91,18 @@ impl Limit {
             Limit::Calls => "this node has as many calls open as it may",
             Limit::Connections => "this node has as many connections open as it may",
             Limit::Nodes => "more nodes are busy than this controller can keep in mind",
+            Limit::Places => "as many nodes are connected as this controller has places for",
+            Limit::Epochs => "this node has begun as many numberings as are kept of a node",
+            Limit::Stored => "the controller keeps no more events of this node",
+            Limit::Reserve => "the controller has little room left for events, and this node has had its share",
         }
+    }
+}
+
+impl Reached {
+    /// All places for connections of nodes are taken.
+    pub(super) fn places() -> Reached {
+        Reached { limit: Limit::Places, after: ROOM_WAIT }
     }
 }
 
@@ -227,6 +246,12 @@ impl Call {
             solvent(&mut used.bytes).map_err(|after| Reached { limit: Limit::Bytes, after })
         })
         .unwrap_or(Ok(()))
+    }
+
+    /// Whether the node may say another thing on a stream: that counts as a call does.
+    pub(super) fn may_say(&self, now: Instant) -> Result<(), Reached> {
+        let take = |used: &mut Used| used.requests.as_mut().map_or(Ok(()), |bucket| bucket.take(now));
+        self.used(take).unwrap_or(Ok(())).map_err(|after| Reached { limit: Limit::Requests, after })
     }
 
     /// Notes what the node has sent.

@@ -69,7 +69,20 @@ impl Refusal {
 }
 
 /// The names of all refusals.
-const REFUSALS: [&str; 8] = ["requests", "events", "bytes", "calls", "connections", "nodes", "store", "room"];
+const REFUSALS: [&str; 12] = [
+    "requests",
+    "events",
+    "bytes",
+    "calls",
+    "connections",
+    "nodes",
+    "places",
+    "epochs",
+    "stored",
+    "reserve",
+    "store",
+    "room",
+];
 
 /// gRPC has so many codes.
 const CODES: usize = 17;

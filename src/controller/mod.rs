@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! server    listens, serves, stops gracefully            tls, fresh   certificates and keys follow their files
-//! incoming  connections, counted and encrypted           heard, metrics, `health`   how it is
-//! service   the three methods over HTTP/2; asks `token`, `limits` and `pressure` before it reads anything
-//! receive   reads a request whole, within the room that there is
+//! incoming  connections, counted (strangers apart) and encrypted   heard, metrics, `health`   how it is
+//! service   the three methods over HTTP/2; asks `token`, `denied`, `limits` and `pressure` before it reads anything
+//! receive   reads a request whole, within the room that there is; unpack decompresses it
 //! batch     cuts a request into its head and the events' bytes, never decoding and encoding them again
 //! ingest    checks head and events, gives them to the store, answers
 //! store     memory (bounded, for `try`), SQLite (durable), or a stream of NATS (durable, for many controllers)
@@ -19,6 +19,7 @@ mod batch;
 pub mod command;
 mod connect;
 mod connection;
+pub mod denied;
 mod fresh;
 mod heard;
 mod incoming;
@@ -31,8 +32,10 @@ pub mod server;
 mod service;
 mod state;
 pub mod store;
+mod strangers;
 pub mod tls;
 pub mod token;
+mod unpack;
 
 pub use limits::Limits;
 pub use metrics::families;

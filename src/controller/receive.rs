@@ -13,9 +13,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 use tokio::time::timeout;
+
+/// What gRPC puts before a message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
 
 /// What one request may be like.
 #[derive(Clone, Copy)]
@@ -35,6 +38,12 @@ pub(super) struct Room {
 impl Room {
     pub(super) fn new(max: usize) -> Arc<Room> {
         Arc::new(Room { held: AtomicUsize::new(0), max })
+    }
+
+    /// Counts so many bytes until what is returned is dropped.
+    pub(super) fn hold(self: &Arc<Room>, bytes: usize) -> Result<Held, NotReceived> {
+        let mut held = Held { room: Arc::clone(self), bytes: 0 };
+        held.grow(bytes).map(|()| held)
     }
 
     /// Bytes that are held now.
@@ -62,8 +71,17 @@ pub(super) struct Received {
     held: Held,
 }
 
+/// What a body is to gRPC, of which a call without a stream has one message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    Plain,
+    Compressed,
+    /// Less than a message, or more.
+    Broken,
+}
+
 /// Bytes that count in a [`Room`] until this is dropped.
-struct Held {
+pub(super) struct Held {
     room: Arc<Room>,
     bytes: usize,
 }
@@ -71,11 +89,47 @@ struct Held {
 impl Received {
     /// Bytes of the whole body.
     pub(super) fn len(&self) -> usize {
-        self.held.bytes
+        self.pieces.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether the body is exactly one message, and a compressed one.
+    pub(super) fn message(&self) -> Message {
+        let mut prefix = self.pieces.iter().flatten().copied();
+        let is_compressed = prefix.next();
+        let length = prefix.take(PREFIX_BYTES - 1).fold(0, |length, byte| length << 8 | usize::from(byte));
+        match is_compressed {
+            _ if self.len() < PREFIX_BYTES || self.len() - PREFIX_BYTES != length => Message::Broken,
+            Some(1) => Message::Compressed,
+            _ => Message::Plain,
+        }
+    }
+
+    /// The bytes of the one message, joined.
+    pub(super) fn joined(&self) -> Bytes {
+        let mut joined = BytesMut::with_capacity(self.len());
+        self.pieces.iter().for_each(|piece| joined.put_slice(piece));
+        joined.freeze().slice(PREFIX_BYTES.min(self.len())..)
+    }
+
+    /// The same request with this message in clear. It counts with the bytes that it has now, refused by nobody: how many
+    /// requests are decompressed at once is bounded by `service`.
+    pub(super) fn with(mut self, message: Bytes) -> Received {
+        let mut prefix = BytesMut::with_capacity(PREFIX_BYTES);
+        prefix.put_u8(0);
+        // A message is far below 4 GiB.
+        prefix.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+        self.pieces = [prefix.freeze(), message].into();
+        self.held.become_bytes(self.len());
+        self
     }
 }
 
 impl Held {
+    fn become_bytes(&mut self, bytes: usize) {
+        self.room.held.fetch_add(bytes, Ordering::Relaxed);
+        self.room.held.fetch_sub(std::mem::replace(&mut self.bytes, bytes), Ordering::Relaxed);
+    }
+
     fn grow(&mut self, bytes: usize) -> Result<(), NotReceived> {
         self.bytes += bytes;
         let held = self.room.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
@@ -89,8 +143,13 @@ impl Drop for Held {
     }
 }
 
-/// Reads a body to its end.
-pub(super) async fn receive<B>(mut body: B, bounds: Bounds, room: &Arc<Room>) -> Result<Received, NotReceived>
+/// Reads a body to its end. `charge` is told the bytes of each piece, whatever becomes of the body.
+pub(super) async fn receive<B>(
+    mut body: B,
+    bounds: Bounds,
+    room: &Arc<Room>,
+    charge: impl Fn(usize),
+) -> Result<Received, NotReceived>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -102,7 +161,8 @@ where
         };
         // Trailers are not for us.
         let Ok(piece) = frame.map_err(|_| NotReceived::BrokenOff)?.into_data() else { continue };
-        if received.len() + piece.len() > bounds.bytes_max {
+        charge(piece.len());
+        if received.held.bytes + piece.len() > bounds.bytes_max {
             return Err(NotReceived::TooLarge);
         }
         received.held.grow(piece.len())?;
@@ -149,14 +209,40 @@ mod tests {
     #[tokio::test]
     async fn a_body_counts_against_the_room_from_its_first_byte_until_it_is_done_with() {
         let (room, bounds) = (Room::new(1000), Bounds { bytes_max: 600, silence_max: Duration::from_millis(50) });
-        let first = receive(pieces(&[300, 300], false), bounds, &room).await.unwrap_or_else(|_| panic!("it fits"));
+        let charged = std::cell::Cell::new(0);
+        let charge = |bytes| charged.set(charged.get() + bytes);
+        let first =
+            receive(pieces(&[300, 300], false), bounds, &room, charge).await.unwrap_or_else(|_| panic!("it fits"));
         assert_eq!((first.len(), room.held()), (600, 600));
-        let refused = async |sizes: &[usize], silent| receive(pieces(sizes, silent), bounds, &room).await.err();
+        let refused = async |sizes: &[usize], silent| receive(pieces(sizes, silent), bounds, &room, charge).await.err();
         assert_eq!(refused(&[300, 300], false).await, Some(NotReceived::NoRoom));
         assert_eq!(refused(&[300, 301], false).await, Some(NotReceived::TooLarge));
         assert_eq!(refused(&[300], true).await, Some(NotReceived::Silent));
         assert_eq!(room.held(), 600, "what was refused is held no longer");
+        assert_eq!(charged.get(), 600 + 600 + 601 + 300, "what was refused is charged, too");
         drop(first);
+        assert_eq!(room.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_one_message_or_broken_and_what_is_decompressed_counts_in_its_place() {
+        let (room, bounds) = (Room::new(1000), Bounds { bytes_max: 600, silence_max: Duration::from_millis(50) });
+        let body = async |pieces: &[&'static [u8]]| {
+            let pieces = Pieces(pieces.iter().map(|piece| Bytes::from_static(piece)).collect(), false);
+            receive(pieces, bounds, &room, |_| ()).await.unwrap_or_else(|_| panic!("it fits"))
+        };
+        let message = async |pieces: &[&'static [u8]]| body(pieces).await.message();
+        assert_eq!(message(&[&[0, 0, 0, 0, 0]]).await, Message::Plain);
+        assert_eq!(message(&[&[1, 0], &[0, 0, 2, 7], &[7]]).await, Message::Compressed);
+        for broken in [&[][..], &[0, 0, 0, 0], &[0, 0, 0, 0, 1], &[0, 0, 0, 0, 0, 1, 0, 0, 0, 0]] {
+            assert_eq!(message(&[broken]).await, Message::Broken, "{broken:?}");
+        }
+        let packed = body(&[&[1, 0], &[0, 0, 2, 7], &[8]]).await;
+        assert_eq!((packed.joined().as_ref(), room.held()), (&[7, 8][..], 7));
+        let mut plain = packed.with(Bytes::from(vec![3; 100]));
+        assert_eq!((plain.len(), plain.message(), room.held()), (105, Message::Plain, 105));
+        assert_eq!(plain.pieces.pop_front().as_deref(), Some(&[0, 0, 0, 0, 100][..]));
+        drop(plain);
         assert_eq!(room.held(), 0);
     }
 }

@@ -8,8 +8,8 @@ use tonic::{server::NamedService, transport};
 use tonic_health::pb::health_server::HealthServer;
 
 use super::{
-    fresh::Refreshed, incoming::Incoming, ingest::Ingest, limits::Limits, service::RodentService, state::State,
-    store::Store, tls::Tls, token::Keys,
+    denied::Denied, fresh::Refreshed, incoming::Incoming, ingest::Ingest, limits::Limits, service::RodentService,
+    state::State, store::Store, tls::Tls, token::Keys,
 };
 use crate::{health::Health, metrics::Listener};
 
@@ -37,7 +37,7 @@ const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// Connections at once, for callers that do not say.
 const CONNECTIONS_MAX: usize = 1024;
 
-/// How often files of keys and certificates are looked at.
+/// How often files of keys and certificates are looked at, and the store is asked how it is.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a controller is made of.
@@ -51,9 +51,11 @@ pub struct Settings {
     pub store: Arc<dyn Store>,
     /// Certificates; without them the connection is plaintext.
     pub tls: Option<Tls>,
+    /// Nodes that are shut out although their tokens are valid.
+    pub denied: Denied,
     /// What one node may ask for.
     pub limits: Limits,
-    /// Connections at once, of all nodes; further ones are closed when they come.
+    /// Connections at once, of all nodes; those on which no token was shown yet have places of their own.
     pub connections_max: usize,
     /// Where to answer `/livez`, `/readyz` and `/metrics`; nowhere when `None`.
     pub http: Option<SocketAddr>,
@@ -63,7 +65,8 @@ impl Settings {
     /// What a controller needs at the least; everything else has its default.
     pub fn new(listen: SocketAddr, keys: Keys, store: Arc<dyn Store>) -> Settings {
         let (limits, connections_max) = (Limits::default(), CONNECTIONS_MAX);
-        Settings { listen, keys, store, tls: None, limits, connections_max, http: None }
+        let denied = Denied::default();
+        Settings { listen, keys, store, tls: None, denied, limits, connections_max, http: None }
     }
 }
 
@@ -123,8 +126,8 @@ impl Server {
     /// # Errors
     /// When the server ends before it is told to.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
-        let Settings { keys, store, tls, limits, connections_max, .. } = self.settings;
-        let state = State::new(limits, connections_max, tls.clone());
+        let Settings { keys, store, tls, denied, limits, connections_max, .. } = self.settings;
+        let state = State::new(limits, connections_max, tls.clone(), denied);
         let health = Health::new(RodentService::NAME);
         let told = async {
             shutdown.await;
@@ -148,7 +151,7 @@ impl Server {
                 tracing::warn!(grace = ?GRACE_MAX, "calls were still open at the end of the grace; their agents will repeat them");
                 Ok(())
             }
-            never = refresh(&keys, &state) => match never {},
+            never = refresh(&keys, &store, &state) => match never {},
             never = show(self.http, Arc::clone(&state)) => match never {},
             never = health.follow(|| state.trouble().is_some(), &state.stopping) => match never {},
         };
@@ -164,13 +167,13 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeE
     Ok((listener, address))
 }
 
-/// Follows the files of keys and certificates.
-async fn refresh(keys: &Keys, state: &Arc<State>) -> Infallible {
+/// Follows the files of keys, certificates and denied nodes, and how the store is.
+async fn refresh(keys: &Keys, store: &Arc<dyn Store>, state: &Arc<State>) -> Infallible {
     loop {
-        sleep(REFRESH_INTERVAL).await;
-        let (keys, state) = (keys.clone(), Arc::clone(state));
+        let (keys, store, state) = (keys.clone(), Arc::clone(store), Arc::clone(state));
         let look = move || {
-            let refreshed = [Some(keys.refresh()), state.tls.as_ref().map(Tls::refresh)];
+            state.note_store(store.trouble());
+            let refreshed = [Some(keys.refresh()), state.tls.as_ref().map(Tls::refresh), Some(state.denied.refresh())];
             for one in refreshed.into_iter().flatten() {
                 match one {
                     Refreshed::Same => {}
@@ -181,6 +184,7 @@ async fn refresh(keys: &Keys, state: &Arc<State>) -> Infallible {
         };
         // Err: it was interrupted by the end of the process.
         let _ = tokio::task::spawn_blocking(look).await;
+        sleep(REFRESH_INTERVAL).await;
     }
 }
 

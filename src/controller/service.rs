@@ -23,17 +23,18 @@ use tower::service_fn;
 
 use super::{
     batch::{Batch, BatchCodec},
-    connect,
+    connect::Answers,
     connection::Peer,
     ingest::Ingest,
     limits::{Call, Reached},
     metrics::{Method, Refusal},
     pressure::Busy,
-    receive::{Bounds, NotReceived, receive},
-    state::State,
+    receive::{Bounds, Message, NotReceived, Received, receive},
+    state::{State, later},
     token::Identity,
+    unpack::{Encoding, NotUnpacked, Unpacked, unpack},
 };
-use crate::{backoff, schema::rpc};
+use crate::backoff;
 
 /// Bytes of one batch, decompressed; a larger one is refused.
 const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -44,6 +45,9 @@ const BODY: Bounds = Bounds { bytes_max: REQUEST_BYTES_MAX + 64 * 1024, silence_
 
 /// Bytes of any other message; a larger one is refused.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// What such a message may take on the way.
+const MESSAGE_BODY: Bounds = Bounds { bytes_max: MESSAGE_BYTES_MAX + 1024, silence_max: BODY.silence_max };
 
 /// Batches that are decompressed, checked and stored at once; the others wait as they came.
 const BATCHES_MAX: usize = 64;
@@ -88,25 +92,40 @@ impl RodentService {
     fn admit(&self, request: &http::Request<Body>) -> Result<(Arc<Identity>, Call), Status> {
         let identity = self.ingest.authenticate(request.headers())?;
         let (node, now) = (&identity.node, Instant::now());
+        if self.state.denied.has(node) {
+            return Err(shut_out());
+        }
         let limits = &self.state.limits;
         if let Some(peer) = request.extensions().get::<Peer>() {
             if !peer.may_be(node) {
                 let message = format!("the token is of node {node:?}, and the client certificate does not name it");
                 return Err(Status::permission_denied(message));
             }
-            peer.introduce(|| limits.sit(node, now)).map_err(|reached| self.limited(reached))?;
+            let sit = || {
+                let place = Arc::clone(&self.state.places).try_acquire_owned().map_err(|_| {
+                    self.state.metrics.connections_refused.add(1);
+                    Reached::places()
+                })?;
+                Ok((limits.sit(node, now)?, place))
+            };
+            peer.introduce(sit).map_err(|reached| self.limited(reached))?;
         }
         self.state.heard.note(node, now);
         let call = limits.enter(node, now).map_err(|reached| self.limited(reached))?;
         Ok((Arc::new(identity), call))
     }
 
-    async fn register(
-        self,
-        identity: Arc<Identity>,
-        _call: Call,
-        request: http::Request<Body>,
-    ) -> http::Response<Body> {
+    async fn register(self, identity: Arc<Identity>, call: Call, request: http::Request<Body>) -> http::Response<Body> {
+        let call = Arc::new(call);
+        let received = self.receive(&call, request, MESSAGE_BODY).await;
+        let request = match received {
+            Ok(request) => self.unpacked(&call, request, MESSAGE_BYTES_MAX).await,
+            Err(status) => Err(status),
+        };
+        let request = match request {
+            Ok(request) => request,
+            Err(status) => return status.into_http(),
+        };
         let ingest = self.ingest;
         let method = service_fn(move |request: Request<_>| {
             let (ingest, identity) = (Arc::clone(&ingest), Arc::clone(&identity));
@@ -128,33 +147,39 @@ impl RodentService {
         if let Err(status) = open {
             return status.into_http();
         }
-        let (head, body) = request.into_parts();
-        let body = match receive(body, BODY, &self.state.room).await {
-            Ok(body) => body,
-            Err(reason) => return self.not_received(&reason).into_http(),
+        let call = Arc::new(call);
+        let request = match self.receive(&call, request, BODY).await {
+            Ok(request) => request,
+            Err(status) => return status.into_http(),
         };
-        self.state.metrics.received_bytes.add(body.len() as u64);
+        self.state.metrics.received_bytes.add(request.body().len() as u64);
         let _waiting = match pressure.enter(Instant::now()) {
             Ok(waiting) => waiting,
             Err(busy) => return self.busy(busy).into_http(),
         };
-        let stored = self.store(identity, call, http::Request::from_parts(head, body));
+        let stored = self.store(identity, call, request);
         match timeout(STORE_WAIT_MAX, stored).await {
             Ok(response) => response,
             Err(_) => self.busy(Busy { after: pressure.wait(Instant::now()) }).into_http(),
         }
     }
 
-    async fn store<B>(&self, identity: Arc<Identity>, call: Call, request: http::Request<B>) -> http::Response<Body>
-    where
-        B: tonic::codegen::Body<Error: Into<tonic::codegen::StdError> + Send> + Send + 'static,
-    {
+    async fn store(
+        &self,
+        identity: Arc<Identity>,
+        call: Arc<Call>,
+        request: http::Request<Received>,
+    ) -> http::Response<Body> {
         let _turn = self.batches.acquire().await.expect("the semaphore is never closed");
-        let call = Arc::new(call);
+        let request = match self.unpacked(&call, request, REQUEST_BYTES_MAX).await {
+            Ok(request) => request,
+            Err(status) => return status.into_http(),
+        };
         let method = service_fn(|request: Request<Batch>| {
             let batch = request.into_inner();
-            let bytes = batch.events.iter().map(bytes::Bytes::len).sum();
-            call.charge(batch.events.len(), bytes, Instant::now());
+            let bytes: usize = batch.events.iter().map(bytes::Bytes::len).sum();
+            // Its bytes were charged as they came.
+            call.charge(batch.events.len(), 0, Instant::now());
             self.state.metrics.event_bytes.add(bytes as u64);
             let (ingest, identity) = (Arc::clone(&self.ingest), Arc::clone(&identity));
             async move { ingest.take(&identity, batch).await.map(Response::new) }
@@ -163,23 +188,79 @@ impl RodentService {
     }
 
     async fn connect(self, identity: Arc<Identity>, call: Call, request: http::Request<Body>) -> http::Response<Body> {
-        let (ingest, stopping, call) = (self.ingest, self.state.stopping.clone(), Arc::new(call));
+        let call = Arc::new(call);
         let method = service_fn(move |request: Request<_>| {
-            let (ingest, identity) = (Arc::clone(&ingest), Arc::clone(&identity));
-            let (stopping, call) = (stopping.clone(), Arc::clone(&call));
+            let (service, identity, call) = (self.clone(), Arc::clone(&identity), Arc::clone(&call));
             async move {
-                ingest.seen(&identity).await?;
+                service.ingest.seen(&identity).await?;
+                let State { room, stopping, .. } = &*service.state;
+                let (room, stopping) = (Arc::clone(room), stopping.clone());
+                let saying = Arc::clone(&call);
+                let limits = service.clone();
+                let admit = move || saying.may_say(Instant::now()).map_err(|reached| limits.limited(reached));
+                let denied = service.state.denied.clone();
+                let is_shut_out = move || denied.has(&identity.node).then(shut_out);
+                let answers = Answers::to(request.into_inner(), admit, is_shut_out, room, stopping);
                 // The call counts until its stream ends.
-                let answers = connect::answers(request.into_inner(), stopping).inspect(move |_| _ = &call);
-                Ok(Response::new(answers))
+                Ok(Response::new(answers.inspect(move |_| _ = &call)))
             }
         });
-        grpc(ProstCodec::default(), MESSAGE_BYTES_MAX).streaming(method, request).await
+        // What is said here is short, and tonic decompresses it itself: gzip has a window of 32 KiB, zstd any.
+        let grpc = Grpc::new(ProstCodec::default()).accept_compressed(CompressionEncoding::Gzip);
+        grpc.max_decoding_message_size(MESSAGE_BYTES_MAX).streaming(method, request).await
     }
 
-    fn limited(&self, Reached { limit, after }: Reached) -> Status {
-        self.state.metrics.refused(Refusal::Limit(limit));
-        later(Code::ResourceExhausted, limit.message(), after)
+    /// Reads a body to its end. The node pays for its bytes, whatever comes of them.
+    async fn receive(
+        &self,
+        call: &Call,
+        request: http::Request<Body>,
+        bounds: Bounds,
+    ) -> Result<http::Request<Received>, Status> {
+        let (head, body) = request.into_parts();
+        let charge = |bytes| call.charge(0, bytes, Instant::now());
+        match receive(body, bounds, &self.state.room, charge).await {
+            Ok(body) => Ok(http::Request::from_parts(head, body)),
+            Err(reason) => Err(self.not_received(&reason, bounds)),
+        }
+    }
+
+    /// The request with its message in clear. Tonic would decompress it, too: on the thread that others wait for, with
+    /// any window, and without a word of how much it was. The node pays for what it is more than it was on the way.
+    async fn unpacked(
+        &self,
+        call: &Arc<Call>,
+        request: http::Request<Received>,
+        bytes_max: usize,
+    ) -> Result<http::Request<Received>, Status> {
+        match (request.body().message(), Encoding::of(request.headers())) {
+            (Message::Broken, _) => Err(Status::internal("the request is not one whole message")),
+            (Message::Compressed, Some(encoding)) => {
+                let (head, body) = request.into_parts();
+                let call = Arc::clone(call);
+                // It is charged where it is done: whoever hangs up meanwhile pays all the same.
+                let work = move || {
+                    let packed = body.len();
+                    let Unpacked { message, bytes } = unpack(&body.joined(), encoding, bytes_max);
+                    call.charge(0, bytes.saturating_sub(packed), Instant::now());
+                    message.map(|message| body.with(message))
+                };
+                match tokio::task::spawn_blocking(work).await {
+                    Ok(Ok(body)) => Ok(http::Request::from_parts(head, body)),
+                    Ok(Err(NotUnpacked::TooLarge)) => Err(oversize(bytes_max)),
+                    Ok(Err(NotUnpacked::Malformed(why))) => {
+                        Err(Status::internal(format!("the request cannot be decompressed: {why}")))
+                    }
+                    Err(_) => Err(Status::internal("decompressing the request was interrupted")),
+                }
+            }
+            // What is compressed in another way is refused by tonic, which names the ways that there are.
+            (Message::Plain | Message::Compressed, _) => Ok(request),
+        }
+    }
+
+    fn limited(&self, reached: Reached) -> Status {
+        self.state.limited(reached)
     }
 
     fn busy(&self, Busy { after }: Busy) -> Status {
@@ -187,9 +268,10 @@ impl RodentService {
         later(Code::Unavailable, "the controller's store does not keep up", after)
     }
 
-    fn not_received(&self, reason: &NotReceived) -> Status {
+    fn not_received(&self, reason: &NotReceived, bounds: Bounds) -> Status {
         match reason {
-            NotReceived::TooLarge => oversize(),
+            NotReceived::TooLarge if bounds.bytes_max == BODY.bytes_max => oversize(REQUEST_BYTES_MAX),
+            NotReceived::TooLarge => oversize(MESSAGE_BYTES_MAX),
             NotReceived::NoRoom => {
                 self.state.metrics.refused(Refusal::Room);
                 later(Code::Unavailable, "the controller has no room for more requests", jittered(ROOM_WAIT))
@@ -220,9 +302,8 @@ impl Drop for Answer {
     }
 }
 
-/// A refusal that says when to try again.
-fn later(code: Code, message: &str, after: Duration) -> Status {
-    Status::with_details(code, message, rpc::retry_after_details(code as i32, message, after).into())
+fn shut_out() -> Status {
+    Status::permission_denied("this node is shut out")
 }
 
 /// Up to half as much more, so that those who were refused together do not come back together.
@@ -242,13 +323,13 @@ fn grpc<C: tonic::codec::Codec>(codec: C, bytes_max: usize) -> Grpc<C> {
 /// here on has these codes.
 fn named_if_oversize(response: http::Response<Body>) -> http::Response<Body> {
     match response.extensions().get::<Status>().map(Status::code) {
-        Some(Code::OutOfRange | Code::ResourceExhausted) => oversize().into_http(),
+        Some(Code::OutOfRange | Code::ResourceExhausted) => oversize(REQUEST_BYTES_MAX).into_http(),
         _ => response,
     }
 }
 
-fn oversize() -> Status {
-    Status::invalid_argument(format!("the request is larger than {REQUEST_BYTES_MAX} bytes, decompressed"))
+fn oversize(bytes_max: usize) -> Status {
+    Status::invalid_argument(format!("the request is larger than {bytes_max} bytes, decompressed"))
 }
 
 impl NamedService for RodentService {

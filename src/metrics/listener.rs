@@ -1,32 +1,42 @@
 //! `/livez`, `/readyz` and `/metrics` over HTTP/1.1, for whoever runs the program. Nothing secret is shown, and nothing can
 //! be changed; yet it belongs on the loopback or into a management network.
 //!
-//! What holds: at most [`CONNECTIONS_MAX`] connections, each for at most [`CONNECTION_MAX`]; no body is read. `/livez` asks
-//! nobody, so that it answers whatever the program waits for.
+//! What holds: at most [`CONNECTIONS_MAX`] connections, each for one request and at most [`CONNECTION_MAX`]; when another
+//! comes, the oldest goes, so that nobody is kept out by who only stays. No body is read. `/livez` asks nobody, so that it
+//! answers whatever the program waits for. Where it is bound to the loopback, a request names that: a page in a browser
+//! of this machine, whose own name was made to mean 127.0.0.1, gets nothing.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HOST, HeaderMap, HeaderValue},
     server::conn::http1,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::oneshot,
     time::{sleep, timeout},
 };
 
 use super::Format;
 
-/// Connections at once; more wait in the queue of the kernel.
+/// Connections at once; for another the oldest goes.
 const CONNECTIONS_MAX: usize = 32;
 
-/// How long a connection may last: a scrape a minute needs no more.
-const CONNECTION_MAX: Duration = Duration::from_secs(90);
+/// How long a connection may last, until its one answer is read.
+const CONNECTION_MAX: Duration = Duration::from_secs(30);
 
 /// How long the head of a request may take.
 const HEAD_MAX: Duration = Duration::from_secs(5);
@@ -67,11 +77,22 @@ impl Listener {
 
     /// Answers for as long as it is polled.
     pub async fn serve(&self, exposed: Arc<dyn Exposed>) -> Infallible {
+        let is_local = self.address().is_some_and(|address| address.ip().to_canonical().is_loopback());
         let mut open = FuturesUnordered::new();
+        // By age; dropping one ends its connection.
+        let mut stay: VecDeque<oneshot::Sender<()>> = VecDeque::new();
         loop {
             tokio::select! {
-                accepted = self.listener.accept(), if open.len() < CONNECTIONS_MAX => match accepted {
-                    Ok((stream, _)) => open.push(answer(stream, Arc::clone(&exposed))),
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        stay.retain(|one| !one.is_closed());
+                        while stay.len() >= CONNECTIONS_MAX {
+                            stay.pop_front();
+                        }
+                        let (staying, end) = oneshot::channel();
+                        stay.push_back(staying);
+                        open.push(answer(stream, is_local, Arc::clone(&exposed), end));
+                    }
                     Err(_) => sleep(ACCEPT_PAUSE).await,
                 },
                 Some(()) = open.next() => {}
@@ -80,17 +101,45 @@ impl Listener {
     }
 }
 
-async fn answer(stream: TcpStream, exposed: Arc<dyn Exposed>) {
+/// Answers one request, unless `end` comes before. `is_local` when it can have come from this machine alone.
+async fn answer(stream: TcpStream, is_local: bool, exposed: Arc<dyn Exposed>, end: oneshot::Receiver<()>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let exposed = Arc::clone(&exposed);
-        async move { Ok::<_, Infallible>(respond(&request, exposed).await) }
+        async move {
+            Ok::<_, Infallible>(match is_local && !names_loopback(request.headers()) {
+                true => {
+                    plain(StatusCode::MISDIRECTED_REQUEST, "ask for this machine by 127.0.0.1 or localhost\n".into())
+                }
+                false => respond(&request, exposed).await,
+            })
+        }
     });
     let connection = http1::Builder::new()
+        .keep_alive(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    // Err: the caller has gone, spoke something else, or stayed too long.
-    let _ = timeout(CONNECTION_MAX, connection).await;
+    tokio::select! {
+        // Err: the caller has gone, spoke something else, or stayed too long.
+        _ = timeout(CONNECTION_MAX, connection) => {}
+        // Err: another came.
+        _ = end => {}
+    }
+}
+
+/// Whether a request that came to the loopback asks for it: by its address, by `localhost`, or, before HTTP/1.1, by no
+/// name at all.
+fn names_loopback(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return !headers.contains_key(HOST) };
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    let is_address = address.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    is_address || name.eq_ignore_ascii_case("localhost")
 }
 
 async fn respond<B>(request: &Request<B>, exposed: Arc<dyn Exposed>) -> Response<String> {
@@ -141,6 +190,8 @@ fn response(status: StatusCode, kind: &'static str, text: String) -> Response<St
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     struct Program(Option<&'static str>);
@@ -174,6 +225,57 @@ mod tests {
         assert_eq!(get("/livez", Some("stopping")).await.0, 200);
         assert_eq!(get("/", None).await.0, 404);
         assert_eq!(ask(Method::POST, "/metrics", &[], Program(None)).await.0, 405);
+    }
+
+    async fn listening() -> SocketAddr {
+        let listener = Listener::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
+        let address = listener.address().expect("bound");
+        #[expect(clippy::disallowed_methods, reason = "it ends with the runtime of the test")]
+        tokio::spawn(async move { listener.serve(Arc::new(Program(None))).await });
+        address
+    }
+
+    async fn said(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("accepted");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer, and the end");
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn who_stays_without_a_word_or_asks_again_and_again_keeps_nobody_out() {
+        let address = listening().await;
+        let mut idle = Vec::new();
+        for _ in 0..CONNECTIONS_MAX * 2 {
+            idle.push(TcpStream::connect(address).await.expect("accepted"));
+        }
+        let livez = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        let answered =
+            timeout(HEAD_MAX / 2, said(address, &livez.repeat(2))).await.expect("in time, and closed behind it");
+        assert_eq!(answered, "HTTP/1.1 200 OK");
+    }
+
+    #[tokio::test]
+    async fn on_the_loopback_only_who_names_it_is_answered() {
+        let address = listening().await;
+        for (host, code) in [
+            ("127.0.0.1", "200"),
+            ("127.0.0.1:9477", "200"),
+            ("localhost:1", "200"),
+            ("LOCALHOST", "200"),
+            ("[::1]:9477", "200"),
+            ("evil.example", "421"),
+            ("evil.example:9477", "421"),
+            ("localhost.evil.example", "421"),
+            ("127.0.0.1.evil.example", "421"),
+            ("192.0.2.1", "421"),
+            ("", "421"),
+        ] {
+            let status = said(address, &format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+            assert_eq!(status.split(' ').nth(1), Some(code), "{host}");
+        }
+        assert_eq!(said(address, "GET /livez HTTP/1.0\r\n\r\n").await, "HTTP/1.0 200 OK");
     }
 
     #[tokio::test]

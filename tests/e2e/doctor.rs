@@ -93,7 +93,7 @@ fn metrics_are_answered_from_inside_the_sandbox_as_reloads_switch_them() {
     appliance.write(
         "/root/get.pl",
         "use IO::Socket::INET; my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0]) or exit 1; \
-         print $s \"GET $ARGV[1] HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n\"; print <$s>;",
+         print $s \"GET $ARGV[1] HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n\"; print <$s>;",
     );
     let get = |place: &str, path: &str| {
         let answer = appliance.attempt(&format!("perl /root/get.pl {place} {path}"));

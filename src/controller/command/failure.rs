@@ -1,6 +1,7 @@
 //! Which exit code each of what goes wrong in a command has.
 
 use crate::controller::{
+    denied::DeniedError,
     server::ServeError,
     store::StoreError,
     tls::TlsError,
@@ -40,6 +41,12 @@ impl From<KeysError> for Failure {
             _ => Code::Config,
         };
         Failure::of(code, &error)
+    }
+}
+
+impl From<DeniedError> for Failure {
+    fn from(error: DeniedError) -> Failure {
+        Failure::of(Code::NoInput, &error)
     }
 }
 

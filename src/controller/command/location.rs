@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use super::Failure;
-use crate::controller::store::{MemoryStore, Node, Page, Query, SqliteReader, SqliteStore, Store, StoreError};
+use crate::controller::store::{MemoryStore, Node, Page, Query, Quota, SqliteReader, SqliteStore, Store, StoreError};
 #[cfg(feature = "nats")]
 use crate::controller::store::{NatsSettings, NatsStore};
 
@@ -47,11 +47,11 @@ impl fmt::Display for Location {
 }
 
 impl Location {
-    /// Opens the store to write; creates it where there is none. Blocks.
-    pub(super) fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+    /// Opens the store to write; creates it where there is none. What nodes may fill is SQLite's to hold. Blocks.
+    pub(super) fn open(&self, quota: Quota) -> Result<Arc<dyn Store>, StoreError> {
         Ok(match self {
             Location::Memory => Arc::new(MemoryStore::default()),
-            Location::Sqlite(path) => Arc::new(SqliteStore::open(path)?),
+            Location::Sqlite(path) => Arc::new(SqliteStore::open_with(path, quota)?),
             #[cfg(feature = "nats")]
             Location::Nats(settings) => Arc::new(NatsStore::open(settings)?),
         })

@@ -1,30 +1,40 @@
 //! `rodent-controller serve`.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, value_parser};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::{
+    prctl,
+    resource::{Resource, getrlimit, setrlimit},
+};
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{Layer as _, filter::LevelFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use super::{Failure, STORE_DEFAULT, location::Location};
 use crate::{
     controller::{
         Limits,
+        denied::Denied,
         server::{Server, Settings},
+        store::Quota,
+        strangers,
         tls::{Tls, TlsFiles},
         token::{KeyFiles, Keys},
     },
-    telemetry::{Ending, levels, stderr},
+    telemetry::{Ending, flood::Flood, levels, stderr},
     words::parse_size,
 };
 
 /// Descriptors for everything beside connections: the database, files that are read, a few scrapes.
 const DESCRIPTORS_OTHER: u64 = 128;
+
+/// Between two words to systemd's watchdog; the unit's `WatchdogSec=` is several times as long.
+const WATCHDOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Overrides what is logged: `RODENT_LOG=debug`.
 const LOG_VARIABLE: &str = "RODENT_LOG";
@@ -32,8 +42,8 @@ const LOG_VARIABLE: &str = "RODENT_LOG";
 /// Take events from agents until SIGTERM or Ctrl-C
 ///
 /// Every call needs a bearer token (JWT) whose claim `rid` names the node, signed with
-/// one of the keys. A batch is answered for when it is stored. Files of keys and
-/// certificates are read again when they change; connections stay.
+/// one of the keys. A batch is answered for when it is stored. Files of keys,
+/// certificates and denied nodes are read again when they change; connections stay.
 #[derive(Args)]
 #[command(after_help = "Examples:
   rodent-controller serve --store sqlite:events.db --token-secret secret
@@ -63,6 +73,9 @@ pub(super) struct Arguments {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Names of nodes that are shut out although their tokens are valid, one a line
+    #[arg(long, value_name = "FILE")]
+    deny_nodes: Option<PathBuf>,
     /// Ask for client certificates of this authority (PEM); their DNS names say
     /// which nodes they are for
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
@@ -73,7 +86,8 @@ pub(super) struct Arguments {
     /// Answer /livez, /readyz and /metrics here, over HTTP
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
-    /// Connections at once, of all nodes
+    /// Connections at once, of all nodes; those on which no token was shown yet have
+    /// places of their own
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=1_000_000))]
     connections: u32,
     /// Calls a second of one node, or `off`
@@ -82,9 +96,17 @@ pub(super) struct Arguments {
     /// Events a second of one node, or `off`
     #[arg(long, value_name = "N", default_value = "500000", value_parser = rate)]
     node_events: Rate<u32>,
-    /// Bytes of events a second of one node, decompressed, or `off`
+    /// Bytes a second of one node, as they come or decompressed, whichever is more,
+    /// or `off`
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = rate_of_bytes)]
     node_bytes: Rate<u64>,
+    /// Bytes of events that are kept of one node, or `off` (SQLite)
+    #[arg(long, value_name = "SIZE", default_value = "off", value_parser = rate_of_bytes)]
+    node_stored: Rate<u64>,
+    /// Bytes that are kept free, but for a share of each node (SQLite) [default:
+    /// 512MiB, or a tenth of a small file system]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    reserve: Option<u64>,
     /// Calls of one node at once
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = value_parser!(u32).range(1..))]
     node_calls: u32,
@@ -114,7 +136,22 @@ fn above_nothing<T: Default + PartialOrd>(text: &str, read: Option<T>) -> Result
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let _ending = log_to_stderr();
+    let (flood, _ending) = log_to_stderr();
+    keep_memory_private();
+    let ended = start(arguments);
+    flood.tell();
+    ended
+}
+
+/// Makes the kernel write no core of this process and keeps other processes of its user from reading its memory, in which
+/// are the secrets that tokens are signed with.
+fn keep_memory_private() {
+    if let Err(error) = prctl::set_dumpable(false) {
+        tracing::warn!(%error, "other processes of this user can read the secrets of this one");
+    }
+}
+
+fn start(arguments: Arguments) -> Result<(), Failure> {
     let tls = arguments.tls()?;
     if tls.is_none() && !arguments.plaintext && !arguments.listen.ip().is_loopback() {
         return Err(Failure::usage(format!(
@@ -144,9 +181,11 @@ impl Arguments {
             calls_max: self.node_calls,
             connections_max: self.node_connections,
         };
+        let denied = self.deny_nodes.map(Denied::read).transpose()?.unwrap_or_default();
+        let quota = Quota { node_bytes: self.node_stored.0, reserve: self.reserve };
         let connections_max = usize::try_from(self.connections).unwrap_or(usize::MAX);
-        let settings = Settings::new(self.listen, keys, self.store.open()?);
-        Ok(Settings { tls, limits, connections_max, http: self.http, ..settings })
+        let settings = Settings::new(self.listen, keys, self.store.open(quota)?);
+        Ok(Settings { tls, denied, limits, connections_max, http: self.http, ..settings })
     }
 }
 
@@ -163,6 +202,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     // Err: no systemd listens.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tokio::select! {
+        never = feed_watchdog() => match never {},
         served = server.run(stop.cancelled_owned()) => served?,
         () = impatience => tracing::warn!("told twice to stop: calls under way are left without an answer"),
     }
@@ -170,9 +210,18 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Tells systemd that tasks get on; without `WatchdogSec=` nobody listens.
+async fn feed_watchdog() -> Infallible {
+    loop {
+        // Err: no systemd listens.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        sleep(WATCHDOG_INTERVAL).await;
+    }
+}
+
 /// Asks the system for as many descriptors as so many connections need; gives how many connections there may be.
 fn descriptors_for(connections: usize) -> usize {
-    let wanted = connections as u64 + DESCRIPTORS_OTHER;
+    let wanted = connections as u64 + strangers::most(connections) as u64 + DESCRIPTORS_OTHER;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return connections };
     // Err: it stays as it is.
     let got = if soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard).is_ok() {
@@ -183,7 +232,9 @@ fn descriptors_for(connections: usize) -> usize {
     if got >= wanted {
         return connections;
     }
-    let possible = usize::try_from(got.saturating_sub(DESCRIPTORS_OTHER).max(1)).unwrap_or(connections);
+    let left = usize::try_from(got.saturating_sub(DESCRIPTORS_OTHER)).unwrap_or(usize::MAX);
+    // Strangers have as many places as nodes, where there are few.
+    let possible = left.saturating_sub(strangers::most(left / 2)).max(1).min(connections);
     tracing::warn!(wanted = connections, possible, "fewer connections than wanted: the limit of open files is {got}");
     possible
 }
@@ -205,8 +256,9 @@ fn watch_signals(stop: CancellationToken) -> io::Result<impl Future<Output = ()>
     })
 }
 
-/// Dropping what it gives waits a moment for the last lines.
-fn log_to_stderr() -> Option<Ending> {
+/// What counts the lines that came too often, and what waits a moment for the last lines when it is dropped.
+fn log_to_stderr() -> (Flood, Option<Ending>) {
+    let flood = Flood::default();
     let (writer, ending) = stderr::writer();
     // The client of NATS logs each attempt to connect; the store logs the change.
     let own = [("async_nats", LevelFilter::OFF)];
@@ -216,10 +268,12 @@ fn log_to_stderr() -> Option<Ending> {
         .log_internal_errors(false)
         .with_writer(writer)
         .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
-        .with_target(false);
+        .with_target(false)
+        // Nodes can cause lines, as often as they may call.
+        .with_filter(flood.clone());
     tracing_subscriber::registry().with(levels).with(layer).init();
     not_understood.into_iter().for_each(|part| part.tell(LOG_VARIABLE));
-    ending
+    (flood, ending)
 }
 
 #[cfg(test)]

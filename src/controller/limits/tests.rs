@@ -20,6 +20,14 @@ fn a_node_may_call_as_often_as_its_rate_and_what_it_has_saved_up() {
 }
 
 #[test]
+fn what_is_said_on_a_stream_counts_as_a_call() {
+    let (limits, start) = (NodeLimits::new(limits()), Instant::now());
+    let call = limits.enter("a", start).expect("a call");
+    assert_eq!((0..1000).take_while(|_| call.may_say(start).is_ok()).count(), 39);
+    assert_eq!(reached(limits.enter("a", start)), Some((Limit::Requests, Duration::from_millis(100))));
+}
+
+#[test]
 fn a_batch_is_charged_when_it_was_read_and_the_next_waits_until_it_is_paid() {
     let (limits, start) = (NodeLimits::new(limits()), Instant::now());
     let call = limits.enter("a", start).expect("one call");

@@ -29,7 +29,7 @@ families! {
     HELD_BYTES = Family::gauge("rodent_controller_held_bytes", &[], "Bytes of requests that are held in memory.");
     CONNECTIONS = Family::gauge("rodent_controller_connections", &[], "Connections that are open.");
     CONNECTIONS_ACCEPTED = Family::counter("rodent_controller_connections_total", &[], "Connections that were accepted.");
-    CONNECTIONS_REFUSED = Family::counter("rodent_controller_connections_refused_total", &[], "Connections beyond the bound.");
+    CONNECTIONS_REFUSED = Family::counter("rodent_controller_connections_refused_total", &[], "Connections that found no place, or lost it before a token was shown.");
     HANDSHAKES_FAILED = Family::counter("rodent_controller_tls_handshakes_failed_total", &[], "TLS handshakes that failed.");
     LIMITED_NODES = Family::gauge("rodent_controller_limited_nodes", &[], "Nodes whose limits are kept in mind.");
     READY = Family::gauge("rodent_controller_ready", &[], "1 when the controller takes batches.");

@@ -62,7 +62,18 @@ fn every_family_of_the_table_stands_on_the_page_once_and_no_other() {
 
 #[test]
 fn every_limit_has_its_label() {
-    let limits = [Limit::Requests, Limit::Events, Limit::Bytes, Limit::Calls, Limit::Connections, Limit::Nodes];
+    let limits = [
+        Limit::Requests,
+        Limit::Events,
+        Limit::Bytes,
+        Limit::Calls,
+        Limit::Connections,
+        Limit::Nodes,
+        Limit::Places,
+        Limit::Epochs,
+        Limit::Stored,
+        Limit::Reserve,
+    ];
     let refusals = limits.map(Refusal::Limit).into_iter().chain([Refusal::Store, Refusal::Room]);
     assert_eq!(refusals.map(Refusal::name).collect::<Vec<_>>(), REFUSALS);
 }

@@ -25,6 +25,9 @@
 //! Each epoch must therefore be covered from 1 to its own highest number by itself and, below the first difference, by
 //! the others. What a number beyond the highest would be, nobody has heard of: such events are still on the node.
 //!
+//! A store compares an epoch with the last ones before it alone ([`NEIGHBOURS_MAX`]). Two that are further apart are of
+//! one history up to where each of those between them is of one with the next.
+//!
 //! One thing cannot be seen from here: where an epoch began. When the first events of a log made anew are missing, and
 //! the first of it that have arrived stand beside events of an earlier log, then that one seems to cover them.
 
@@ -32,7 +35,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::Serialize;
 
-use super::{Loss, Node, Overlap, Ranges};
+use super::{Loss, Node, Overlap, Ranges, node::NEIGHBOURS_MAX};
 
 /// While a node is heard of for no longer than this after a number was overtaken, it may still be about to send it:
 /// twice the longest pause between two attempts of an agent, and a minute for the call.
@@ -212,18 +215,24 @@ impl Known {
 struct History<'a> {
     sets: Vec<Ranges>,
     overlaps: BTreeMap<(usize, usize), &'a Overlap>,
+    /// Of each epoch, the last number up to which it is not known to differ from the one before it.
+    agree_with_last: Vec<u64>,
 }
 
 impl<'a> History<'a> {
     fn new(lane: &str, epochs: &[&str], node: &'a Node) -> History<'a> {
-        let index = |name: &str| epochs.iter().position(|epoch| *epoch == name);
+        let indices: BTreeMap<&str, usize> = epochs.iter().enumerate().map(|(index, name)| (*name, index)).collect();
+        let index = |name: &str| indices.get(name).copied();
         let mut overlaps = BTreeMap::new();
         for overlap in node.overlaps.iter().filter(|overlap| overlap.lane == lane) {
             if let (Some(one), Some(two)) = (index(&overlap.epochs[0]), index(&overlap.epochs[1])) {
                 overlaps.insert((one.min(two), one.max(two)), overlap);
             }
         }
-        History { sets: Vec::new(), overlaps }
+        let mut history = History { sets: Vec::new(), overlaps, agree_with_last: Vec::new() };
+        history.agree_with_last =
+            (0..epochs.len()).map(|index| history.compared_to(index.saturating_sub(1), index)).collect();
+        history
     }
 
     fn overlaps_with_earlier(&self, index: usize) -> Vec<Overlap> {
@@ -233,7 +242,18 @@ impl<'a> History<'a> {
 
     /// The last number up to which two epochs are not known to differ.
     fn agree_to(&self, one: usize, two: usize) -> u64 {
-        let differs_at = self.overlaps.get(&(one.min(two), one.max(two))).and_then(|overlap| overlap.differs_at);
+        let (one, two) = (one.min(two), one.max(two));
+        let compared = self.compared_to(one, two);
+        if two - one <= NEIGHBOURS_MAX {
+            return compared;
+        }
+        let between = self.agree_with_last.get(one + 1..=two).unwrap_or_default();
+        between.iter().copied().min().unwrap_or(u64::MAX).min(compared)
+    }
+
+    /// The same of two that were compared.
+    fn compared_to(&self, one: usize, two: usize) -> u64 {
+        let differs_at = self.overlaps.get(&(one, two)).and_then(|overlap| overlap.differs_at);
         differs_at.map_or(u64::MAX, |first| first.saturating_sub(1))
     }
 
@@ -261,14 +281,23 @@ impl<'a> History<'a> {
         covered.holes(last).into_iter().map(since).collect()
     }
 
-    /// Of the epochs in whose history there is this hole of `index`, the last one that holds the number above it.
+    /// Of the epochs in whose history there is this hole of `index`, the last one that holds the number above it; or, where
+    /// none of them does, the last one.
     fn owner(&self, index: usize, hole: &RangeInclusive<u64>, all: &[Vec<(RangeInclusive<u64>, i64)>]) -> usize {
         let above = hole.end().saturating_add(1);
+        // Holes are in order.
         let has_it = |other: &usize| {
             let shares = *other == index || above <= self.agree_to(index, *other);
-            shares && self.sets[*other].contains(above) && all[*other].iter().any(|(known, _)| known == hole)
+            let found = |holes: &Vec<(RangeInclusive<u64>, i64)>| {
+                holes
+                    .binary_search_by_key(hole.start(), |(known, _)| *known.start())
+                    .is_ok_and(|at| holes[at].0 == *hole)
+            };
+            shares && all.get(*other).is_some_and(found)
         };
-        (0..self.sets.len()).rev().find(has_it).unwrap_or(index)
+        let mut owners = (0..self.sets.len()).rev().filter(has_it).peekable();
+        let last = owners.peek().copied();
+        owners.find(|other| self.sets[*other].contains(above)).or(last).unwrap_or(index)
     }
 }
 

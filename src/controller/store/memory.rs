@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Arrival, Loss, Node, Numbering, OVERTAKEN_ROWS_MAX, Overlap, Page, Query, Ranges, Receipt, Record, Store,
-    StoreError, StoredEvent, Stream, Tail, node::overlapping, order::sort_lanes, tail::TailSender,
+    Arrival, EPOCHS_MAX, Loss, Node, Numbering, OVERTAKEN_ROWS_MAX, Overlap, Page, Query, Ranges, Receipt, Record,
+    Store, StoreError, StoredEvent, Stream, Tail, node::overlapping, order::sort_lanes, tail::TailSender,
 };
 use crate::{event::json::Place, lock::lock};
 
@@ -164,6 +164,11 @@ impl Held {
             return Ok(Receipt::default());
         }
         let (epoch, lane) = arrival.numbering.as_ref().map_or(("", ""), |n| (n.epoch(), n.lane()));
+        if !node.streams.contains_key(&(epoch.to_owned(), lane.to_owned()))
+            && node.streams.keys().filter(|(_, other)| other == lane).count() >= EPOCHS_MAX
+        {
+            return Err(StoreError::TooManyEpochs);
+        }
         let stream = node.streams.entry((epoch.to_owned(), lane.to_owned())).or_default();
         if let Some(numbering) = &arrival.numbering {
             stream.refuse_fork(numbering, &arrival.records)?;

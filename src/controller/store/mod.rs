@@ -30,7 +30,7 @@ pub use nats::{NatsSettings, NatsStore};
 pub use node::{Node, Overlap, Stream};
 pub use ranges::Ranges;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{SqliteReader, SqliteStore};
+pub use sqlite::{Quota, SqliteReader, SqliteStore};
 pub use tail::{Tail, Tailed};
 
 use crate::event::{DecodeError, EventView, Filter, json::Place};
@@ -60,6 +60,11 @@ pub trait Store: Send + Sync {
 
     /// Events that are stored from now on.
     fn tail(&self) -> Tail;
+
+    /// Why batches had better go elsewhere although the store takes some. May block for a moment.
+    fn trouble(&self) -> Option<&'static str> {
+        None
+    }
 
     /// What the store is, in a few words for people.
     fn about(&self) -> String;
@@ -98,6 +103,10 @@ impl Query {
         event.timestamp() >= self.from && self.filter.matches(event)
     }
 }
+
+/// Numberings of one lane of one node that SQLite and the store in memory keep. A log begins one when it cannot prove how
+/// the last one ended, or was made anew: a few in a year. Each takes memory and time of whoever asks for the nodes.
+pub const EPOCHS_MAX: usize = 1000;
 
 /// Rows before the first of the last ones that are looked at too: among them may be some that were overtaken by others of
 /// their lane, and belong to the last ones by their sequence.
@@ -161,6 +170,15 @@ pub enum StoreError {
         /// The first number with two events.
         sequence: u64,
     },
+    /// The node begins more numberings than are kept.
+    #[error("this node has begun {EPOCHS_MAX} numberings of a lane, and no more are kept")]
+    TooManyEpochs,
+    /// As much is kept of the node as may be.
+    #[error("the controller keeps no more events of this node")]
+    NodeFull,
+    /// Little is free, and the node has had its share of that.
+    #[error("the controller has little room left for events, and this node has had its share")]
+    Scarce,
     /// Shutting down.
     #[error("the store is closed")]
     Closed,
@@ -213,6 +231,14 @@ pub enum StoreError {
         /// Why not.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl StoreError {
+    /// Whether the store is at fault, and not what a node wants of it.
+    pub(super) fn is_of_store(&self) -> bool {
+        use StoreError::{Fork, NodeFull, Scarce, TooManyEpochs};
+        !matches!(self, Fork { .. } | TooManyEpochs | NodeFull | Scarce)
+    }
 }
 
 #[cfg(test)]

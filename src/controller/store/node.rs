@@ -1,7 +1,7 @@
 //! What a store knows of a node: when it was last heard of, which numbers of each of its lanes have arrived, and what it
 //! has reported as lost. Facts only; what follows from them is told by [`Account`](super::Account).
 
-use std::ops::RangeInclusive;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::Serialize;
 
@@ -72,16 +72,54 @@ impl Overlap {
     }
 }
 
-/// Pairs of streams of one lane in which the same sequences have arrived: their indices, and these sequences.
+/// How many of the streams before it, by when they were first heard of, a stream is compared with. A log that was set back
+/// goes on from one of the last; comparing all with all would be work that a node can multiply.
+pub(super) const NEIGHBOURS_MAX: usize = 16;
+
+/// Pairs of neighbouring streams of one lane in which the same sequences have arrived: their indices, the lower first, and
+/// these sequences.
 pub(super) fn overlapping(streams: &[Stream]) -> Vec<(usize, usize, Vec<RangeInclusive<u64>>)> {
     let mut pairs = Vec::new();
-    for (one, stream) in streams.iter().enumerate() {
-        for (two, other) in streams.iter().enumerate().skip(one + 1).filter(|(_, other)| other.lane == stream.lane) {
-            let shared = stream.received.shared(&other.received);
-            if !shared.is_empty() {
-                pairs.push((one, two, shared));
+    let mut lanes: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, stream) in streams.iter().enumerate() {
+        lanes.entry(&stream.lane).or_default().push(index);
+    }
+    for mut indices in lanes.into_values() {
+        indices.sort_by_key(|index| streams.get(*index).and_then(|stream| stream.received.since()));
+        for window in (0..indices.len()).filter_map(|from| indices.get(from..)) {
+            let Some((one, later)) = window.split_first() else { continue };
+            for two in later.iter().take(NEIGHBOURS_MAX) {
+                let (one, two) = (*one.min(two), *one.max(two));
+                let (Some(first), Some(second)) = (streams.get(one), streams.get(two)) else { continue };
+                let shared = first.received.shared(&second.received);
+                if !shared.is_empty() {
+                    pairs.push((one, two, shared));
+                }
             }
         }
     }
+    pairs.sort_unstable_by_key(|(one, two, _)| (*one, *two));
     pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_compared_with_those_next_to_it_in_time_alone() {
+        let stream = |at: i64, lane: &str| {
+            let mut received = Ranges::default();
+            received.insert(1..=3, at);
+            // By name the order is another.
+            Stream { epoch: format!("{:03}", 999 - at), lane: lane.into(), events: 3, received }
+        };
+        const STREAMS: usize = 3_000;
+        let mut streams: Vec<_> = (0..STREAMS as i64).map(|at| stream(at, "routine")).collect();
+        streams.push(stream(0, "urgent"));
+        let pairs = overlapping(&streams);
+        assert!(pairs.iter().all(|(one, two, shared)| two - one <= NEIGHBOURS_MAX && *shared == [1..=3]));
+        let missing_at_the_end = NEIGHBOURS_MAX * (NEIGHBOURS_MAX + 1) / 2;
+        assert_eq!(pairs.len(), STREAMS * NEIGHBOURS_MAX - missing_at_the_end);
+    }
 }

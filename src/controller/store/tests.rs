@@ -66,6 +66,57 @@ fn receipt(stored: usize, repeated: usize) -> Receipt {
 }
 
 #[tokio::test]
+async fn a_node_begins_no_more_numberings_than_are_kept_and_goes_on_with_those_that_it_has() {
+    on_each(|store| async move {
+        let begin = async |node: &str, epoch: usize| {
+            let numbering = Numbering::new(&epoch.to_string(), "routine", 1, 1);
+            store.store(Arrival { numbering, ..unnumbered(node, &["a"]) }).await
+        };
+        for epoch in 0..EPOCHS_MAX {
+            begin("many", epoch).await.expect("stored");
+        }
+        assert!(matches!(begin("many", EPOCHS_MAX).await, Err(StoreError::TooManyEpochs)));
+        assert_eq!(begin("many", 7).await.expect("known"), receipt(0, 1));
+        begin("other", EPOCHS_MAX).await.expect("another node");
+        let nodes = store.nodes().await.expect("nodes");
+        assert_eq!(nodes.iter().map(|node| node.streams.len()).collect::<Vec<_>>(), [EPOCHS_MAX, 1]);
+    })
+    .await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_node_that_has_stored_what_it_may_is_refused_and_others_are_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let open = |node_bytes| {
+        let quota = Quota { node_bytes, reserve: Some(0) };
+        SqliteStore::open_with(&directory.path().join("events.db"), quota).expect("a database")
+    };
+    let store = open(Some(1));
+    assert_eq!(store.store(numbered("n", 1, &["a", "b"])).await.expect("it had nothing"), receipt(2, 0));
+    assert!(matches!(store.store(numbered("n", 3, &["c"])).await, Err(StoreError::NodeFull)));
+    store.store(unnumbered("n", &[])).await.expect("it is seen all the same");
+    store.store(numbered("m", 1, &["a"])).await.expect("another node");
+    assert_eq!(store.trouble(), None);
+    store.close().await;
+    let store = open(None);
+    assert_eq!(store.store(numbered("n", 3, &["c"])).await.expect("there is no limit"), receipt(1, 0));
+    store.close().await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn when_there_is_nothing_free_but_the_reserve_each_node_gets_its_share_and_the_store_says_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    // More than any disk has, of which a share is nothing.
+    let quota = Quota { node_bytes: None, reserve: Some(u64::MAX) };
+    let full = SqliteStore::open_with(&directory.path().join("events.db"), quota).expect("a database");
+    full.store(numbered("n", 1, &["a"])).await.expect("a share of so much is enough");
+    assert_eq!(full.trouble(), Some("the store has little room left"));
+    full.close().await;
+}
+
+#[tokio::test]
 async fn what_is_stored_comes_back_in_order_with_its_place_and_its_bytes() {
     on_each(|store| async move {
         let arrival = numbered("n", 7, &["a", "b"]);

@@ -3,7 +3,8 @@
 //!
 //! What holds: the algorithm is the key's, never the token's choice; several keys may be valid at once, so that they can
 //! be changed one after the other; `exp` and `nbf` are honoured where they stand (a token without `exp` is valid until
-//! the key changes); a token for an audience is refused, for none is ours; no secret and no token is ever part of a message.
+//! the key changes); a token for an audience is refused, for none is ours, and so is one with a critical extension, for
+//! none is known; names show what they are, so that two of them never look the same for what nobody sees; no secret and no token is ever part of a message.
 
 mod provider;
 mod public_key;
@@ -54,6 +55,9 @@ pub enum TokenError {
     /// Signed with another key, or changed since.
     #[error("the token's signature does not match")]
     Signature,
+    /// Its header demands what is not known here (RFC 7515, 4.1.11).
+    #[error("the token has a critical extension, and this controller knows none")]
+    Critical,
     /// Made for somebody else.
     #[error("the token is meant for another audience")]
     Audience,
@@ -66,6 +70,9 @@ pub enum TokenError {
     /// `rid` is absent, too long, or not printable.
     #[error("the token names no node: claim `rid` must be 1 to 128 printable characters")]
     Node,
+    /// `sub` is too long or not printable.
+    #[error("the token's claim `sub` must be at most 128 printable characters")]
+    Organisation,
 }
 
 /// The keys that tokens are verified with, each pinned to its algorithm.
@@ -129,9 +136,12 @@ impl Keys {
             return Err(TokenError::Malformed);
         }
         provider::install();
-        let algorithm = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?.alg;
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
+        if header.crit.is_some() {
+            return Err(TokenError::Critical);
+        }
         let mut refused = TokenError::Algorithm;
-        for key in self.keys.current().iter().filter(|key| key.validation.algorithms == [algorithm]) {
+        for key in self.keys.current().iter().filter(|key| key.validation.algorithms == [header.alg]) {
             match jsonwebtoken::decode::<Claims>(token, &key.decoding, &key.validation) {
                 Ok(verified) => return verified.claims.identity(now),
                 Err(error) => refused = TokenError::from_kind(error.kind()),
@@ -189,7 +199,7 @@ impl TokenError {
 /// secret changes.
 ///
 /// # Errors
-/// When the node is no name that [`Keys::verify`] would accept.
+/// When a name is none that [`Keys::verify`] would accept.
 pub fn issue(secret: &Secret, identity: &Identity, expires_at: Option<i64>) -> Result<String, TokenError> {
     SigningKey::from(secret).issue(identity, expires_at)
 }
@@ -217,15 +227,36 @@ impl Claims {
         if self.nbf.is_some_and(|start| start > now.saturating_add(CLOCK_SKEW_MAX) as f64) {
             return Err(TokenError::NotYet);
         }
-        if !is_name(&self.rid) || self.sub.len() > NAME_BYTES_MAX {
-            return Err(TokenError::Node);
-        }
-        Ok(Identity { node: self.rid, organisation: self.sub, private: self.prv })
+        let identity = Identity { node: self.rid, organisation: self.sub, private: self.prv };
+        identity.check().map(|()| identity)
     }
 }
 
-fn is_name(text: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(|c| c.is_control() || c.is_whitespace())
+impl Identity {
+    /// Whether its names may be a node's and an organisation's.
+    fn check(&self) -> Result<(), TokenError> {
+        let Identity { node, organisation, .. } = self;
+        let is_unclear = |c: char| c.is_control() || is_invisible(c);
+        if !(1..=NAME_BYTES_MAX).contains(&node.len()) || node.chars().any(|c| is_unclear(c) || c.is_whitespace()) {
+            return Err(TokenError::Node);
+        }
+        // Of the line ends these two are no control characters.
+        let is_line_end = |c: char| matches!(c, '\u{2028}' | '\u{2029}');
+        if organisation.len() > NAME_BYTES_MAX || organisation.chars().any(|c| is_unclear(c) || is_line_end(c)) {
+            return Err(TokenError::Organisation);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a character is not to be seen, or turns the direction of others: Unicode's Default_Ignorable_Code_Point,
+/// which has those of Bidi_Control in it, and the marks of annotation.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

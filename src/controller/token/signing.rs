@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::signature::Ed25519KeyPair;
 use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 
-use super::{Claims, Identity, Secret, TokenError, is_name, provider};
+use super::{Claims, Identity, Secret, TokenError, provider};
 use crate::{controller::KEY_BYTES_MAX, files};
 
 /// Issues tokens.
@@ -56,11 +56,9 @@ impl SigningKey {
     /// Makes a token for a node. `expires_at` is in Unix seconds; without it the token is valid until the key changes.
     ///
     /// # Errors
-    /// When the node is no name that [`super::Keys::verify`] would accept.
+    /// When a name is none that [`super::Keys::verify`] would accept.
     pub fn issue(&self, identity: &Identity, expires_at: Option<i64>) -> Result<String, TokenError> {
-        if !is_name(&identity.node) {
-            return Err(TokenError::Node);
-        }
+        identity.check()?;
         provider::install();
         let claims = Claims {
             rid: identity.node.clone(),

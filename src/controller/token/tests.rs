@@ -44,6 +44,8 @@ fn a_token_of_others_is_read_with_the_claims_of_the_contract() {
     let minimal = Identity { node: "n".into(), organisation: String::new(), private: false };
     assert_eq!(verify(&hs256(json!({"rid": "n"}))), Ok(minimal.clone()));
     assert_eq!(verify(&hs256(json!({"rid": "n", "iat": 1, "more": [], "exp": 1_900_000_000.5}))), Ok(minimal));
+    let foreign = hs256(json!({"rid": "Лагер-ñ-倉庫", "sub": "Kühn & Söhne"}));
+    assert_eq!(verify(&foreign).map(|identity| identity.organisation), Ok("Kühn & Söhne".to_owned()));
     let full = json!({"rid": "n", "sub": "o", "prv": true, "nbf": NOW - 1, "exp": NOW + 1});
     assert_eq!(verify(&hs256(full)), Ok(Identity { node: "n".into(), organisation: "o".into(), private: true }));
 }
@@ -59,6 +61,13 @@ fn every_kind_of_bad_token_is_refused_by_name() {
         (hs256(json!({"sub": "o"})), TokenError::Node),
         (hs256(json!({"rid": "a\nb"})), TokenError::Node),
         (hs256(json!({"rid": "n".repeat(129)})), TokenError::Node),
+        (hs256(json!({"rid": "nas-1\u{200b}"})), TokenError::Node),
+        (hs256(json!({"rid": "\u{202e}1-san"})), TokenError::Node),
+        (hs256(json!({"rid": "n", "sub": "o\u{1b}[2J"})), TokenError::Organisation),
+        (hs256(json!({"rid": "n", "sub": "o\r\np"})), TokenError::Organisation),
+        (hs256(json!({"rid": "n", "sub": "o\u{2028}"})), TokenError::Organisation),
+        (token(json!({"alg": "HS256", "crit": ["b64"], "b64": false}), claims.clone(), 7), TokenError::Critical),
+        (token(json!({"alg": "HS256", "crit": []}), claims.clone(), 7), TokenError::Critical),
         (token(json!({"alg": "HS256"}), claims.clone(), 8), TokenError::Signature),
         (token(json!({"alg": "HS512"}), claims.clone(), 7), TokenError::Algorithm),
         (token(json!({"alg": "RS256"}), claims.clone(), 7), TokenError::Algorithm),

@@ -24,7 +24,7 @@ async fn refused(controller: &Controller, request: Vec<u8>, code: Code, part: &s
 #[tokio::test]
 async fn a_batch_at_fault_is_told_what_is_wrong_with_it() {
     let controller = Controller::in_memory().await;
-    let cases: [(EventBatch, Code, &str); 10] = [
+    let cases: [(EventBatch, Code, &str); 12] = [
         (EventBatch { node_id: "nas-2".into(), ..batch(1, 1) }, Code::PermissionDenied, "\"nas-2\""),
         (EventBatch { lane: "express".into(), ..batch(1, 1) }, Code::InvalidArgument, "lane \"express\""),
         (EventBatch { lane: String::new(), ..batch(1, 1) }, Code::InvalidArgument, "lane \"\""),
@@ -38,6 +38,8 @@ async fn a_batch_at_fault_is_told_what_is_wrong_with_it() {
             "do not number",
         ),
         (EventBatch { events: Vec::new(), ..batch(1, 1) }, Code::InvalidArgument, "do not number 0 events"),
+        (EventBatch { log_epoch: "e".repeat(65), ..batch(1, 1) }, Code::InvalidArgument, "log_epoch"),
+        (EventBatch { log_epoch: "e\u{1b}[2J".into(), ..batch(1, 1) }, Code::InvalidArgument, "log_epoch"),
         (batch(1, 10_001), Code::InvalidArgument, "more than 10000 events"),
     ];
     for (batch, code, part) in cases {

@@ -2,17 +2,24 @@
 //! nobody else is concerned.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, StreamExt, future::join_all, stream};
+use prost::Message;
 use rodent::{
     controller::{Limits, server::Settings, store::MemoryStore},
-    schema::{rpc, wire::RegisterRequest},
+    schema::{
+        rpc,
+        wire::{RegisterRequest, RodentRequest},
+    },
 };
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch};
-use tonic::{Code, Status};
+use tonic::{Code, Status, codec::CompressionEncoding, transport::Endpoint};
 
 use super::{
     peer::{Agent, Controller, batch, token},
@@ -66,6 +73,33 @@ async fn a_batch_beyond_the_rate_is_taken_and_the_next_has_to_wait_for_it() {
 }
 
 #[tokio::test]
+async fn what_is_refused_costs_a_node_what_it_was_made_of() {
+    let limits = Limits { bytes: Some(64 * 1024), ..Limits::default() };
+    let oversize = vec![0; 4 * 1024 * 1024 + 1];
+    let cut_off = batch(1, 10_000).encode_to_vec();
+    for (request, compression) in [
+        (oversize.clone(), Some(CompressionEncoding::Zstd)),
+        (oversize.clone(), Some(CompressionEncoding::Gzip)),
+        (oversize, None),
+        (cut_off.split_at(cut_off.len() - 1).0.to_vec(), None),
+    ] {
+        let controller = limited(limits).await;
+        let agent = controller.agent(&token("nas-1")).await;
+        let agent = match compression {
+            Some(encoding) => agent.compressing(encoding),
+            None => agent,
+        };
+        let refusal = agent.send_bytes(request).await.expect_err("at fault");
+        assert_eq!(refusal.code(), Code::InvalidArgument, "{compression:?}: {}", refusal.message());
+        let (code, after) = told(&agent.send(&batch(1, 1)).await.expect_err("in debt"));
+        assert_eq!(code, Code::ResourceExhausted);
+        assert!(after <= Duration::from_secs(64), "charged once: {after:?}");
+        controller.agent(&token("nas-2")).await.send(&batch(1, 1)).await.expect("another node");
+        controller.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn calls_of_one_node_at_once_are_bounded_and_open_streams_count() {
     let controller = limited(Limits { calls_max: 2, ..Limits::default() }).await;
     let agent = controller.agent(&token("nas-1")).await;
@@ -90,28 +124,91 @@ async fn calls_of_one_node_at_once_are_bounded_and_open_streams_count() {
 }
 
 #[tokio::test]
+async fn streams_whose_answers_nobody_reads_hold_nothing_of_the_controller() {
+    // Together more than the window of a connection lets a peer send that nobody listens to.
+    const STREAMS: usize = 8;
+    const MESSAGES: usize = 200;
+    const MESSAGE_BYTES: usize = 16 * 1024;
+    let controller = Controller::in_memory().await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", controller.address)).expect("an address");
+    // No answer fits in it, but the answer to a batch does.
+    let channel = endpoint.initial_stream_window_size(1024).connect().await.expect("a connection");
+    let agent = Agent::on(channel, &token("nas-1"));
+    let sent = Arc::new(AtomicUsize::new(0));
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        let count = Arc::clone(&sent);
+        let said = stream::repeat_with(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            RodentRequest { request_id: "x".repeat(MESSAGE_BYTES), payload: None }
+        });
+        let said = said.take(MESSAGES).chain(stream::pending());
+        streams.push(agent.client().connect(agent.request(said)).await.expect("a stream"));
+    }
+    let taken = async {
+        while sent.load(Ordering::Relaxed) < STREAMS * MESSAGES {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        agent.send(&batch(1, 1)).await.expect("stored");
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), taken).await;
+    assert!(waited.is_ok(), "the rest of {} messages waits", sent.load(Ordering::Relaxed));
+    controller.stop().await;
+}
+
+#[tokio::test]
 async fn connections_are_bounded_for_a_node_and_for_all() {
     let limits = Limits { connections_max: 2, ..Limits::default() };
     let controller = Controller::with(Arc::new(MemoryStore::default()), |settings| Settings {
         limits,
-        connections_max: 4,
+        connections_max: 3,
         ..settings
     })
     .await;
     let mut agents = Vec::new();
-    for _ in 0..3 {
-        agents.push(controller.agent(&token("nas-1")).await);
+    for node in ["nas-1", "nas-1", "nas-1", "nas-2", "nas-3"] {
+        agents.push(controller.agent(&token(node)).await);
     }
     agents[0].send(&batch(1, 1)).await.expect("stored");
     agents[1].send(&batch(2, 1)).await.expect("stored");
     let (code, _) = told(&agents[2].send(&batch(3, 1)).await.expect_err("a third connection"));
     assert_eq!(code, Code::ResourceExhausted);
     agents[0].send(&batch(3, 1)).await.expect("the first ones are not concerned");
-    // One place is left; whoever comes beyond it is sent away at once.
-    let _fourth = TcpStream::connect(controller.address).await.expect("accepted");
-    let mut fifth = TcpStream::connect(controller.address).await.expect("accepted by the kernel");
-    let end = tokio::time::timeout(Duration::from_secs(20), fifth.read_u8()).await.expect("closed, not waiting");
-    assert!(end.is_err());
+    agents[3].send(&batch(1, 1)).await.expect("the last place");
+    let refusal = agents[4].send(&batch(1, 1)).await.expect_err("no place is left");
+    assert_eq!(told(&refusal).0, Code::ResourceExhausted);
+    assert!(refusal.message().contains("has places for"), "{}", refusal.message());
+    drop(agents.remove(3));
+    let taken = async {
+        while agents[3].send(&batch(1, 1)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), taken).await.expect("a place that is left is another's");
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn strangers_take_no_place_from_a_node_and_the_oldest_of_them_goes() {
+    // With so few places there are sixteen for strangers, and one address has eight.
+    let controller =
+        Controller::with(Arc::new(MemoryStore::default()), |settings| Settings { connections_max: 2, ..settings })
+            .await;
+    let known = controller.agent(&token("nas-1")).await;
+    known.send(&batch(1, 1)).await.expect("stored");
+    let mut strangers = Vec::new();
+    for _ in 0..40 {
+        strangers.push(TcpStream::connect(controller.address).await.expect("accepted"));
+    }
+    // Ok or not: it is over.
+    let mut ends = async |stranger: usize, within| {
+        let mut rest = Vec::new();
+        tokio::time::timeout(within, strangers[stranger].read_to_end(&mut rest)).await
+    };
+    ends(0, Duration::from_secs(20)).await.expect("closed, not waiting").unwrap_or_default();
+    controller.agent(&token("nas-2")).await.send(&batch(1, 1)).await.expect("a node that comes has a place");
+    known.send(&batch(2, 1)).await.expect("a node that is there stays");
+    assert!(ends(39, Duration::from_millis(200)).await.is_err(), "the newest stay");
     controller.stop().await;
 }
 

@@ -3,20 +3,30 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read as _},
     net::SocketAddr,
+    os::{
+        fd::AsRawFd as _,
+        unix::{fs::MetadataExt as _, process::CommandExt as _},
+    },
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
     time::Duration,
 };
 
-use nix::fcntl::{FcntlArg, fcntl};
+use futures_util::stream;
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::signal::{Signal, kill},
+    unistd::{Pid, getuid},
+};
 use rodent::schema::{
     events::Event,
     wire::{EventBatch, RegisterRequest},
 };
 use serde_json::Value;
 use tempfile::TempDir;
+use tonic::Code;
 
 use super::peer::{Agent, SECRET, batch, token};
 
@@ -48,8 +58,13 @@ impl Place {
     }
 
     pub(super) fn serve_into(&self, store: &str) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rodent-controller"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--store", store, "--token-secret"])
+        self.start(Command::new(env!("CARGO_BIN_EXE_rodent-controller")).arg("serve"), store)
+    }
+
+    /// With what the command has of its own.
+    fn start(&self, command: &mut Command, store: &str) -> Process {
+        let mut child = command
+            .args(["--listen", "127.0.0.1:0", "--store", store, "--token-secret"])
             .arg(self.path("secret"))
             .stderr(Stdio::piped())
             .spawn()
@@ -135,6 +150,70 @@ async fn a_log_that_nobody_reads_holds_up_no_answer() {
     let mut line = String::new();
     process.log.read_line(&mut line).expect("a line of log");
     assert!(line.contains("node registered") && line.len() > 64, "{line}");
+}
+
+#[tokio::test]
+async fn a_node_that_calls_in_a_loop_does_not_fill_the_log() {
+    let place = Place::new();
+    let mut process = place.serve();
+    let agent = Agent::connect(process.address, &token("nas-1")).await;
+    for _ in 0..200 {
+        agent.client().register(agent.request(RegisterRequest::default())).await.expect("registered");
+    }
+    let pid = Pid::from_raw(i32::try_from(process.child.id()).expect("a process"));
+    kill(pid, Signal::SIGTERM).expect("told to stop");
+    let mut log = String::new();
+    process.log.read_to_string(&mut log).expect("a log");
+    assert_eq!(log.matches("node registered").count(), 20, "{log}");
+    assert!(log.contains("lines=180"), "what was left out is told: {log}");
+}
+
+#[test]
+fn the_memory_of_the_controller_is_for_nobody_to_read() {
+    let place = Place::new();
+    // As somebody else where that is possible: what is root's own anyway would prove nothing.
+    let own = if getuid().is_root() { 65_534 } else { getuid().as_raw() };
+    for path in [place.path(""), place.path("secret")] {
+        std::os::unix::fs::chown(path, Some(own), None).expect("given away");
+    }
+    // The program by its descriptor, for its path may be one that only root can go.
+    let program = fs::File::open(env!("CARGO_BIN_EXE_rodent-controller")).expect("the program");
+    let by_descriptor = format!("/proc/self/fd/{}", program.as_raw_fd());
+    let mut command = Command::new(by_descriptor);
+    std::mem::forget(program);
+    let process = place.start(command.uid(own).arg("serve"), "memory");
+    let owner = |name: &str| fs::metadata(format!("/proc/{}/{name}", process.child.id())).expect("it runs").uid();
+    assert_eq!((owner(""), owner("mem")), (own, 0));
+}
+
+#[tokio::test]
+async fn a_node_that_is_denied_is_shut_out_at_once_and_let_in_again() {
+    let place = Place::new();
+    let denied = place.path("denied");
+    fs::write(&denied, "# nobody\n").expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rodent-controller"));
+    let arguments = ["--deny-nodes".as_ref(), denied.as_os_str()];
+    let process = place.start(command.args(["serve"]).args(arguments), "memory");
+    let agent = Agent::connect(process.address, &token("nas-1")).await;
+    let other = Agent::connect(process.address, &token("nas-2")).await;
+    let said = agent.request(stream::pending());
+    let mut stream = agent.client().connect(said).await.expect("a stream").into_inner();
+    agent.send(&batch(1, 1)).await.expect("stored");
+    let replace = |names: &str| {
+        fs::write(place.path("new"), names).and_then(|()| fs::rename(place.path("new"), &denied)).expect("a file");
+    };
+    replace("nas-1\n");
+    let ended = tokio::time::timeout(PATIENCE, stream.message()).await.expect("the stream ends");
+    assert_eq!(ended.expect_err("shut out").code(), Code::PermissionDenied);
+    assert_eq!(agent.send(&batch(2, 1)).await.expect_err("shut out").code(), Code::PermissionDenied);
+    other.send(&batch(1, 1)).await.expect("another node");
+    replace("");
+    let let_in = async {
+        while agent.send(&batch(2, 1)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, let_in).await.expect("it is let in again");
 }
 
 #[tokio::test]
@@ -234,7 +313,7 @@ fn wrong_use_gets_a_clear_line_and_the_code_of_its_kind() {
     let place = Place::new();
     fs::write(place.path("short"), "too short\n").expect("a file");
     fs::write(place.path("notes.txt"), "x".repeat(5000)).expect("a file");
-    let cases: [(&[&str], i32, &str); 22] = [
+    let cases: [(&[&str], i32, &str); 23] = [
         (&["events", "--store", "sqlite:none.db"], 66, "there is no database at none.db"),
         (&["events", "--store", "sqlite:notes.txt"], 65, "not a database"),
         (&["events", "--store", "memory"], 64, "cannot be read from outside"),
@@ -263,6 +342,11 @@ fn wrong_use_gets_a_clear_line_and_the_code_of_its_kind() {
             "notes.txt holds no certificate",
         ),
         (&["serve", "--token-key", "none"], 66, "read token key none"),
+        (
+            &["serve", "--token-secret", "secret", "--store", "memory", "--deny-nodes", "none"],
+            66,
+            "list of denied nodes none",
+        ),
         (&["serve", "--token-key", "secret"], 78, "goes to --token-secret"),
         (&["serve", "--token-secret", "secret", "--node-events", "0"], 64, "or off"),
         (&["token", "--private-key", "secret", "--node", "a"], 78, "openssl genpkey"),

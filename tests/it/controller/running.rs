@@ -30,12 +30,36 @@ async fn controller(gate: &Arc<Gate>) -> Controller {
 /// Status line and body of a page.
 async fn get(address: SocketAddr, request: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
-    let head = format!("{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.expect("sent");
     let mut text = String::new();
     stream.read_to_string(&mut text).await.expect("a page");
     let (head, body) = text.split_once("\r\n\r\n").expect("a head");
     (head.lines().next().expect("a status").to_owned(), body.to_owned())
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_controller_whose_disk_is_full_but_for_the_reserve_is_not_ready() {
+    use rodent::controller::store::{Quota, SqliteStore};
+    let directory = tempfile::tempdir().expect("a directory");
+    let quota = Quota { node_bytes: None, reserve: Some(u64::MAX) };
+    let store = SqliteStore::open_with(&directory.path().join("events.db"), quota).expect("a database");
+    let http = Some("127.0.0.1:0".parse().expect("an address"));
+    let controller = Controller::with(Arc::new(store), |settings| Settings { http, ..settings }).await;
+    let address = controller.http.expect("it answers");
+    let told = async {
+        loop {
+            let (status, body) = get(address, "GET /readyz").await;
+            if status.contains("503") {
+                break body;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(20), told).await.expect("it is not ready");
+    assert_eq!(told, "the store has little room left\n");
+    controller.stop().await;
 }
 
 #[tokio::test]

@@ -69,6 +69,30 @@ fn what_was_overtaken_is_missing_since_the_first_higher_one_came() {
 }
 
 #[test]
+fn epochs_that_are_too_far_apart_to_be_compared_are_of_one_history_until_one_between_them_differs() {
+    let far = NEIGHBOURS_MAX as u64 + 2;
+    let name = |index: u64| format!("{index:03}");
+    // Each epoch goes on where the last one ended; all of them together are one history.
+    let streams = || (0..=far).map(|index| stream(&name(index), &[(index * 10 + 1, index * 10 + 10, index as i64)]));
+    assert_eq!(account(streams().collect(), vec![], vec![]).missing, 0);
+    // From 5 on the second is another log, and what follows goes on from that.
+    let mut streams: Vec<_> = streams().collect();
+    streams[1] = stream(&name(1), &[(5, 20, 1)]);
+    let account = account(streams, vec![], vec![overlap(&name(0), &name(1), 0, Some(5))]);
+    assert_eq!(missing(&account), []);
+    let streams: Vec<_> = (0..=far)
+        .map(|index| match index {
+            0 => stream(&name(0), &[(1, 30, 0)]),
+            1 => stream(&name(1), &[(1, 10, 1)]),
+            _ => stream(&name(index), &[(index * 10 + 1, index * 10 + 10, index as i64)]),
+        })
+        .collect();
+    let account = self::account(streams, vec![], vec![overlap(&name(0), &name(1), 0, Some(1))]);
+    let last = name(far);
+    assert_eq!(missing(&account), [(last.as_str(), 11, 20, 2)], "what another log holds there is not this one's");
+}
+
+#[test]
 fn what_was_reported_lost_is_not_missing_but_for_other_consumers_or_without_numbers_it_is() {
     let streams = || vec![stream("a", &[(1, 10, 0), (21, 30, 0)])];
     let complete = account(streams(), vec![lost("a", Some((11, 20)), "")], vec![]);

@@ -8,6 +8,7 @@ mod loss;
 mod nodes;
 mod reader;
 mod schema;
+mod space;
 mod upgrade;
 mod writer;
 
@@ -23,6 +24,8 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 pub use reader::SqliteReader;
+pub use space::Quota;
+use space::Space;
 
 use super::{Arrival, Node, Page, Query, Receipt, Store, StoreError, Tail, tail::TailSender};
 use crate::lock::lock;
@@ -37,6 +40,7 @@ pub struct SqliteStore {
     jobs: mpsc::Sender<Job>,
     writer: Mutex<Option<JoinHandle<()>>>,
     tail: Arc<TailSender>,
+    space: Arc<Space>,
 }
 
 /// What the writer is asked to do.
@@ -52,16 +56,25 @@ impl SqliteStore {
     /// # Errors
     /// When the file cannot be opened, or is another program's.
     pub fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_with(path, Quota::default())
+    }
+
+    /// The same, with what nodes may fill.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn open_with(path: &Path, quota: Quota) -> Result<SqliteStore, StoreError> {
         create(path)?;
+        let space = Arc::new(Space::at(directory_of(path).to_owned(), quota));
         let connection = schema::open_writer(path)?;
         let tail = Arc::new(TailSender::new());
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
-        let writer = writer::Writer::new(connection, Arc::clone(&tail));
+        let writer = writer::Writer::new(connection, Arc::clone(&tail), Arc::clone(&space));
         let thread = thread::Builder::new()
             .name("event-store".to_owned())
             .spawn(move || writer.run(waiting))
             .map_err(|source| at("start a thread for", path)(source))?;
-        Ok(SqliteStore { path: path.to_owned(), jobs, writer: Mutex::new(Some(thread)), tail })
+        Ok(SqliteStore { path: path.to_owned(), jobs, writer: Mutex::new(Some(thread)), tail, space })
     }
 
     /// Reads on a thread where waiting is allowed.
@@ -96,6 +109,10 @@ impl Store for SqliteStore {
         self.tail.tail()
     }
 
+    fn trouble(&self) -> Option<&'static str> {
+        self.space.scarce().map(|_| "the store has little room left")
+    }
+
     fn about(&self) -> String {
         format!("SQLite at {}", self.path.display())
     }
@@ -113,16 +130,20 @@ impl Store for SqliteStore {
 /// Makes the file before SQLite does, readable by owner and group only, and makes its name durable: SQLite syncs what
 /// it writes, not the directory that the name stands in.
 fn create(path: &Path) -> Result<(), StoreError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     DirBuilder::new().recursive(true).mode(0o750).create(directory).map_err(at("create directory", directory))?;
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path);
     match opened {
         Ok(_) => File::open(directory).and_then(|entry| entry.sync_all()).map_err(at("sync directory", directory)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(at("create", path)(error)),
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 

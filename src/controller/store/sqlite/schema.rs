@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{StoreError, refused, upgrade};
 
 /// Version of the tables below; raised with every change, together with the step that leads there.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Marks the file as ours ("Rdnt").
 const APPLICATION: i64 = 0x5264_6e74;
@@ -17,14 +17,15 @@ const APPLICATION: i64 = 0x5264_6e74;
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Times are Unix milliseconds. An event without numbering has the stream with empty epoch and lane, and no sequence.
-/// `received.since` is when the first event of the range came. A loss is what its report says; without `first` and
+/// `node.bytes` are those of its events. `received.since` is when the first event of the range came. A loss is what its report says; without `first` and
 /// `last` the events were never numbered.
 pub(super) const TABLES: &str = "
 CREATE TABLE node (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     organisation TEXT NOT NULL,
-    seen_at INTEGER NOT NULL
+    seen_at INTEGER NOT NULL,
+    bytes INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE stream (
     id INTEGER PRIMARY KEY,
@@ -146,6 +147,9 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     if version == 1 {
         upgrade::from_1(&tx)?;
+    }
+    if version == 1 || version == 2 {
+        upgrade::from_2(&tx)?;
     }
     if version != VERSION {
         tx.pragma_update(None, "user_version", VERSION)?;

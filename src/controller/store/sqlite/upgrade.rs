@@ -31,6 +31,17 @@ pub(super) fn from_1(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Version 2 did not know how much is stored of a node. Reads the size of every stored event.
+pub(super) fn from_2(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tracing::info!("the sizes of stored events are added up; this may take a while");
+    tx.execute_batch(
+        "ALTER TABLE node ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+        UPDATE node SET bytes = stored.bytes FROM (
+            SELECT s.node, sum(length(e.bytes)) AS bytes FROM event e JOIN stream s ON s.id = e.stream GROUP BY s.node
+        ) AS stored WHERE stored.node = node.id;",
+    )
+}
+
 const TABLES: &str = "
 ALTER TABLE received ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE loss (

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Job, loss, refused, signed, unsigned};
+use super::{Job, loss, refused, signed, space::Space, unsigned};
 use crate::{
-    controller::store::{Arrival, Loss, Numbering, Receipt, Record, StoreError, StoredEvent, tail::TailSender},
+    controller::store::{
+        Arrival, EPOCHS_MAX, Loss, Numbering, Receipt, Record, StoreError, StoredEvent, tail::TailSender,
+    },
     event::json::Place,
     telemetry::ErrorChain,
 };
@@ -21,6 +23,9 @@ type Answer = oneshot::Sender<Result<Receipt, StoreError>>;
 pub(super) struct Writer {
     connection: Connection,
     tail: Arc<TailSender>,
+    space: Arc<Space>,
+    /// Whether there was little room at the last transaction: the log gets the change.
+    scarce: bool,
     /// Whether the last transaction failed: the log gets the change, not every retry.
     failing: bool,
 }
@@ -29,8 +34,8 @@ pub(super) struct Writer {
 type Outcome = Result<Written, StoreError>;
 
 impl Writer {
-    pub(super) fn new(connection: Connection, tail: Arc<TailSender>) -> Writer {
-        Writer { connection, tail, failing: false }
+    pub(super) fn new(connection: Connection, tail: Arc<TailSender>, space: Arc<Space>) -> Writer {
+        Writer { connection, tail, space, scarce: false, failing: false }
     }
 
     /// Writes until it is told to close or nobody can ask any more.
@@ -84,7 +89,7 @@ impl Writer {
     }
 
     fn settle(&self, outcome: Outcome, answer: Answer) {
-        let answered = outcome.map(|Written { receipt, events }| {
+        let answered = outcome.map(|Written { receipt, events, .. }| {
             events.into_iter().for_each(|event| self.tail.send(Arc::new(event)));
             receipt
         });
@@ -92,12 +97,27 @@ impl Writer {
         let _ = answer.send(answered);
     }
 
+    /// Looks whether there is room: the reserve, where there is nothing else.
+    fn look(&mut self) -> Option<u64> {
+        let scarce = self.space.scarce();
+        match (std::mem::replace(&mut self.scarce, scarce.is_some()), scarce) {
+            (false, Some(reserve)) => {
+                tracing::error!(reserve, "little room is left for events: each node gets a share of the reserve")
+            }
+            (true, None) => tracing::info!("there is room for events again"),
+            _ => {}
+        }
+        scarce
+    }
+
     fn commit(&mut self, arrivals: Vec<Arrival>) -> rusqlite::Result<Vec<Outcome>> {
         let followed = self.tail.is_followed();
+        let scarce = self.look();
+        let space = Arc::clone(&self.space);
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let outcomes = arrivals
             .into_iter()
-            .map(|arrival| Batch { tx: &tx, arrival: &arrival, followed }.write())
+            .map(|arrival| Batch { tx: &tx, arrival: &arrival, followed, space: &space, scarce }.write())
             .collect::<rusqlite::Result<_>>()?;
         tx.commit()?;
         Ok(outcomes)
@@ -110,15 +130,21 @@ struct Batch<'a> {
     tx: &'a Transaction<'a>,
     arrival: &'a Arrival,
     followed: bool,
+    space: &'a Space,
+    /// Bytes of the reserve, where nothing else is free.
+    scarce: Option<u64>,
 }
 
 impl Batch<'_> {
     fn write(&self) -> rusqlite::Result<Outcome> {
-        let node = self.node()?;
+        let (node, stored) = self.node()?;
         if self.arrival.records.is_empty() {
             return Ok(Ok(Written::default()));
         }
-        let stream = self.stream(node)?;
+        if let Err(refusal) = self.space.admit(&self.arrival.node, stored, self.scarce) {
+            return Ok(Err(refusal));
+        }
+        let Some(stream) = self.stream(node)? else { return Ok(Err(StoreError::TooManyEpochs)) };
         let written = match &self.arrival.numbering {
             None => self.write_unnumbered(Ids { node, stream })?,
             Some(numbering) => {
@@ -135,31 +161,48 @@ impl Batch<'_> {
         self.tx
             .prepare_cached("UPDATE stream SET events = events + ?2 WHERE id = ?1")?
             .execute(params![stream, i64::try_from(written.receipt.stored).unwrap_or(i64::MAX)])?;
+        let bytes = i64::try_from(written.bytes).unwrap_or(i64::MAX);
+        self.tx.prepare_cached("UPDATE node SET bytes = bytes + ?2 WHERE id = ?1")?.execute(params![node, bytes])?;
+        if self.scarce.is_some() {
+            self.space.note(&self.arrival.node, written.bytes as u64);
+        }
         Ok(Ok(written))
     }
 
-    fn node(&self) -> rusqlite::Result<i64> {
+    /// Its row, and the bytes of its events so far.
+    fn node(&self) -> rusqlite::Result<(i64, u64)> {
         let sql = "INSERT INTO node (name, organisation, seen_at) VALUES (?1, ?2, ?3)
             ON CONFLICT (name) DO UPDATE SET organisation = excluded.organisation,
                 seen_at = max(seen_at, excluded.seen_at)
-            RETURNING id";
+            RETURNING id, bytes";
         let Arrival { node, organisation, received_at, .. } = self.arrival;
-        self.tx.prepare_cached(sql)?.query_row(params![node, organisation, received_at], |row| row.get(0))
+        self.tx
+            .prepare_cached(sql)?
+            .query_row(params![node, organisation, received_at], |row| Ok((row.get(0)?, unsigned(row.get(1)?))))
     }
 
-    fn stream(&self, node: i64) -> rusqlite::Result<i64> {
+    /// The stream of the batch; none when it would be one too many.
+    fn stream(&self, node: i64) -> rusqlite::Result<Option<i64>> {
         let (epoch, lane) = self.arrival.numbering.as_ref().map_or(("", ""), |n| (n.epoch(), n.lane()));
         let known = self
             .tx
             .prepare_cached("SELECT id FROM stream WHERE node = ?1 AND epoch = ?2 AND lane = ?3")?
             .query_row(params![node, epoch, lane], |row| row.get(0))
             .optional()?;
-        if let Some(id) = known {
-            return Ok(id);
+        if known.is_some() {
+            return Ok(known);
+        }
+        let of_lane = self
+            .tx
+            .prepare_cached("SELECT count(*) FROM stream WHERE node = ?1 AND lane = ?2")?
+            .query_row(params![node, lane], |row| row.get(0).map(unsigned))?;
+        if of_lane >= EPOCHS_MAX as u64 {
+            return Ok(None);
         }
         self.tx
             .prepare_cached("INSERT INTO stream (node, epoch, lane) VALUES (?1, ?2, ?3) RETURNING id")?
             .query_row(params![node, epoch, lane], |row| row.get(0))
+            .map(Some)
     }
 
     /// What is stored already in the range of the batch: sequence and identifier, in order.
@@ -183,7 +226,7 @@ impl Batch<'_> {
                 self.insert(&mut insert, ids, Some(sequence), record)?;
             }
             let place = || Place { lane: numbering.lane().to_owned(), sequence };
-            written.note(fresh, || self.followed.then(|| self.stored(record, Some(place()))));
+            written.note(fresh, record, || self.followed.then(|| self.stored(record, Some(place()))));
         }
         Ok(written)
     }
@@ -193,7 +236,7 @@ impl Batch<'_> {
         let mut insert = self.tx.prepare_cached(INSERT)?;
         for record in &self.arrival.records {
             let fresh = self.insert(&mut insert, ids, None, record)?;
-            written.note(fresh, || self.followed.then(|| self.stored(record, None)));
+            written.note(fresh, record, || self.followed.then(|| self.stored(record, None)));
         }
         Ok(written)
     }
@@ -273,13 +316,16 @@ const INSERT: &str = "INSERT INTO event
 #[derive(Default)]
 struct Written {
     receipt: Receipt,
+    /// Bytes of the events that are new.
+    bytes: usize,
     events: Vec<StoredEvent>,
 }
 
 impl Written {
-    fn note(&mut self, fresh: bool, event: impl FnOnce() -> Option<StoredEvent>) {
+    fn note(&mut self, fresh: bool, record: &Record, event: impl FnOnce() -> Option<StoredEvent>) {
         if fresh {
             self.receipt.stored += 1;
+            self.bytes += record.bytes.len();
             self.events.extend(event());
         } else {
             self.receipt.repeated += 1;

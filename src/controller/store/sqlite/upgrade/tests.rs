@@ -105,9 +105,15 @@ async fn a_database_of_version_1_is_brought_to_this_one_with_all_that_it_holds()
     let since: Vec<_> = node.streams[0].received.iter_since().collect();
     assert_eq!(since, [(1..=1, 100), (5..=5, 300)]);
     assert_eq!(Account::of(&node).missing(), 0);
+    let database = Connection::open(&path).expect("a database");
+    let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
+    let counted = || (count("SELECT bytes FROM node"), count("SELECT sum(length(bytes)) FROM event"));
+    let (before, stored) = counted();
+    assert!(before > 0 && before == stored, "{before} of {stored} bytes");
     // It is a database like any other now.
     let numbering = Numbering::new("e1", "routine", 6, 6);
-    let record = crate::controller::store::Record::read(Event::default().encode_to_vec().into()).expect("an event");
+    let event = Event { event_id: "d".into(), ..Event::default() };
+    let record = crate::controller::store::Record::read(event.encode_to_vec().into()).expect("an event");
     let arrival = crate::controller::store::Arrival {
         node: "nas-1".into(),
         organisation: "acme".into(),
@@ -116,6 +122,8 @@ async fn a_database_of_version_1_is_brought_to_this_one_with_all_that_it_holds()
         received_at: 400,
     };
     assert_eq!(store.store(arrival).await.expect("stored").stored, 1);
+    let (after, stored) = counted();
+    assert_eq!(after, stored, "what comes is added");
     store.close().await;
     let again = SqliteStore::open(&path).expect("once is enough");
     assert_eq!(again.nodes().await.expect("nodes")[0].losses.len(), 1);

@@ -1,0 +1,158 @@
+//! How much of the disk a node may fill: so many bytes altogether, and of the reserve a share. Asked by the writer before
+//! each batch of events, and by who wants to know whether the store is ready.
+//!
+//! What holds: while more is free than the reserve, nobody is refused for the disk's sake. Within the reserve each node
+//! gets its share and no more, so that one that floods the store does not keep the others out. A batch is never refused
+//! for its size alone: a node that is below its bound may go over it once.
+
+use std::{collections::HashMap, path::PathBuf, sync::Mutex, sync::PoisonError};
+
+use nix::sys::statvfs::statvfs;
+
+use crate::controller::store::StoreError;
+
+/// The reserve where nobody says, and its part of a small file system.
+const RESERVE_BYTES: u64 = 512 * 1024 * 1024;
+const RESERVE_PART: u64 = 10;
+
+/// A node gets this part of the reserve.
+const SHARE_PART: u64 = 64;
+
+/// Nodes whose shares are kept in mind, about 100 bytes each; further ones get none while the reserve is used.
+const SHARES_MAX: usize = 100_000;
+
+/// What nodes may fill.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of events that are kept of one node; no limit when `None`.
+    pub node_bytes: Option<u64>,
+    /// Bytes of the file system that are kept free, but for each node's share; half a GiB or a tenth of it, whichever is
+    /// less, when `None`.
+    pub reserve: Option<u64>,
+}
+
+/// How full the file system is, bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) free: u64,
+    pub(super) total: u64,
+}
+
+type Look = Box<dyn Fn() -> Option<Room> + Send + Sync>;
+
+/// The disk that a store is on.
+pub(super) struct Space {
+    quota: Quota,
+    look: Look,
+    /// By node, the bytes that were stored while there was nothing free but the reserve.
+    shares: Mutex<HashMap<String, u64>>,
+}
+
+impl std::fmt::Debug for Space {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Space({:?})", self.quota)
+    }
+}
+
+impl Space {
+    /// Of the file system that this directory is on.
+    pub(super) fn at(directory: PathBuf, quota: Quota) -> Space {
+        Space::seen(quota, Box::new(move || room(&directory)))
+    }
+
+    fn seen(quota: Quota, look: Look) -> Space {
+        Space { quota, look, shares: Mutex::default() }
+    }
+
+    /// Looks at the disk: bytes of the reserve, where nothing else is free. Blocks.
+    pub(super) fn scarce(&self) -> Option<u64> {
+        let room = (self.look)()?;
+        let usual = RESERVE_BYTES.min(room.total / RESERVE_PART);
+        let reserve = self.quota.reserve.unwrap_or(usual);
+        if room.free < reserve {
+            return Some(reserve);
+        }
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        None
+    }
+
+    /// Whether a node, of which so many bytes are stored, may store more. `scarce` is what a look at the disk has told.
+    pub(super) fn admit(&self, node: &str, stored: u64, scarce: Option<u64>) -> Result<(), StoreError> {
+        if self.quota.node_bytes.is_some_and(|most| stored >= most) {
+            return Err(StoreError::NodeFull);
+        }
+        let Some(reserve) = scarce else { return Ok(()) };
+        let shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_within = match shares.get(node) {
+            Some(used) => *used < reserve / SHARE_PART,
+            None => shares.len() < SHARES_MAX,
+        };
+        if is_within { Ok(()) } else { Err(StoreError::Scarce) }
+    }
+
+    /// Notes what a node has stored while there was nothing free but the reserve.
+    pub(super) fn note(&self, node: &str, bytes: u64) {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = shares.entry(node.to_owned()).or_default();
+        *used = used.saturating_add(bytes);
+    }
+}
+
+/// `None` when the system does not say.
+fn room(directory: &std::path::Path) -> Option<Room> {
+    let found = statvfs(directory).ok()?;
+    let block = found.fragment_size();
+    Some(Room { free: found.blocks_available() * block, total: found.blocks() * block })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    /// With so many MiB free of 1 GiB.
+    fn space(quota: Quota) -> (Space, Arc<AtomicU64>) {
+        let free = Arc::new(AtomicU64::new(1000));
+        let seen = Arc::clone(&free);
+        let look = move || Some(Room { free: seen.load(Ordering::Relaxed) * MIB, total: 1024 * MIB });
+        (Space::seen(quota, Box::new(look)), free)
+    }
+
+    #[test]
+    fn a_node_that_fills_the_disk_gets_its_share_of_the_reserve_and_leaves_the_rest_to_others() {
+        let (space, free) = space(Quota { node_bytes: None, reserve: Some(64 * MIB) });
+        let store = |node: &str, bytes| {
+            let scarce = space.scarce();
+            space.admit(node, 0, scarce).inspect(|()| scarce.into_iter().for_each(|_| space.note(node, bytes))).is_ok()
+        };
+        assert!((0..100).all(|_| store("flood", 10 * MIB)), "there is enough");
+        free.store(63, Ordering::Relaxed);
+        assert_eq!([store("flood", MIB), store("flood", MIB)], [true, false]);
+        assert_eq!([store("calm", MIB / 2), store("calm", MIB / 2), store("calm", 1)], [true, true, false]);
+        free.store(64, Ordering::Relaxed);
+        assert!(store("flood", MIB) && space.scarce().is_none(), "somebody has made room");
+    }
+
+    #[test]
+    fn a_node_may_keep_so_many_bytes_and_goes_over_them_once() {
+        let (space, _) = space(Quota { node_bytes: Some(10), reserve: None });
+        let refused = |stored| matches!(space.admit("n", stored, None), Err(StoreError::NodeFull));
+        assert_eq!([0, 9, 10, 11].map(refused), [false, false, true, true]);
+    }
+
+    #[test]
+    fn the_usual_reserve_is_half_a_gib_or_a_tenth_of_a_small_disk() {
+        let (space, free) = space(Quota::default());
+        free.store(103, Ordering::Relaxed);
+        assert_eq!(space.scarce(), None);
+        free.store(102, Ordering::Relaxed);
+        assert_eq!(space.scarce(), Some(1024 * MIB / 10));
+        assert!(room(std::path::Path::new("/")).is_some_and(|room| room.free <= room.total && room.total > 0));
+    }
+}
