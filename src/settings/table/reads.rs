@@ -8,8 +8,7 @@ use super::{Asked, Table, lock};
 use crate::settings::{
     Secret, Shape,
     quantity::{format_duration, format_size},
-    session::join,
-    tree::{Entry, Value},
+    tree::{Entry, Value, join},
     values::{self, Reading, wrong},
 };
 

@@ -1,7 +1,11 @@
 //! Rules between keys: other names, and values that do not go together.
 
 use super::{Table, lock, value_at};
-use crate::settings::{Record, session::join, tree::Position, values::shown};
+use crate::settings::{
+    Record,
+    tree::{Position, join},
+    values::shown,
+};
 
 impl Table {
     /// Takes `other` as another name of `key`. Both at once are a fault.
