@@ -70,13 +70,6 @@ impl Faults {
         self.0.iter()
     }
 
-    /// A configuration that is refused for what no key says.
-    pub fn one(message: impl Into<String>) -> Faults {
-        Faults(vec![Fault { file: None, position: None, key: None, found: None, message: message.into(), line: None }])
-    }
-}
-
-impl Faults {
     /// As they display, each with the line that it is in where that helps to see it.
     pub fn pictured(&self) -> String {
         self.joined(Fault::pictured)
@@ -87,6 +80,11 @@ impl Faults {
         let rest = self.0.len().saturating_sub(FAULTS_PRINTED_MAX);
         lines.extend((rest > 0).then(|| format!("and {rest} more")));
         lines.join("\n")
+    }
+
+    /// A configuration that is refused for what no key says.
+    pub fn one(message: impl Into<String>) -> Faults {
+        Faults(vec![Fault { file: None, position: None, key: None, found: None, message: message.into(), line: None }])
     }
 }
 

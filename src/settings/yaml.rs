@@ -35,7 +35,7 @@ pub(super) fn parse(source: u16, text: &str) -> Parsed {
             Ok((event, span)) => builder.take(event, &span),
             Err(error) if *error.kind() == ErrorKind::RecursionLimitExceeded => {
                 let at = builder.position(error.marker().line(), error.marker().col());
-                Err((at, format!("nested more than {NESTING_MAX} deep")))
+                Err((at, too_deep()))
             }
             Err(error) => {
                 let syntax = builder.syntax(&error);
@@ -124,7 +124,7 @@ impl Builder {
             return Err((at, format!("more than {NODES_MAX} keys and values")));
         }
         if self.stack.len() >= NESTING_MAX {
-            return Err((at, format!("nested more than {NESTING_MAX} deep")));
+            return Err((at, too_deep()));
         }
         Ok(())
     }
@@ -237,6 +237,12 @@ impl Builder {
         };
         Parsed { map, faults: self.faults, syntax, broken }
     }
+}
+
+fn too_deep() -> String {
+    format!(
+        "nested more than {NESTING_MAX} deep, and no key is: there are brackets or blanks too many in this line or above it"
+    )
 }
 
 /// What to do about the mistakes that people make most.
