@@ -35,7 +35,7 @@ lint:
 
 # Installs the tools that it needs and are missing: as root, if any are.
 packages:
-	packaging/install-tools.sh
+	packaging/install-tools.sh $(MACHINES)
 	packaging/build.sh $(MACHINES)
 	packaging/check.sh $(MACHINES)
 	packaging/documents.sh
@@ -52,7 +52,7 @@ reproduce:
 
 # What is in them, and their life on a booted machine, after `make packages`. Needs root.
 test-packages:
-	packaging/install-tools.sh
+	packaging/install-tools.sh $(MACHINES)
 	tests/e2e/install.sh
 	$(MAKE) repackage VERSION=99.0.0 MACHINES=$(shell uname -m)
 	$(CARGO) test --all-features --test packages --test e2e -- packages:: --test-threads 1

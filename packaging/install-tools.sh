@@ -1,22 +1,25 @@
 #!/usr/bin/env bash
-# Installs what `make packages` and `make test-packages` need and the machine lacks: system packages by apt-get, rustup's
-# standard library for the other machine, and cargo's packagers into target/tools. Touches nothing when all is there.
+# Installs what `make packages` and `make test-packages` need for the machines named and this one lacks: system packages by
+# apt-get, rustup's standard library and a C compiler for a machine that is not this one, and cargo's packagers into
+# target/tools. Touches nothing when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 fail() { echo "packages: $1" >&2; exit 1; }
 
 host=$(rustc -vV | sed -n 's/^host: \([^-]*\)-.*/\1/p')
-case $host in
-    x86_64) other=aarch64 ;;
-    aarch64) other=x86_64 ;;
-    *) fail "neither x86_64 nor aarch64 is here, but $host" ;;
-esac
+# The Debian names of the machines that packages are made for.
+declare -A debian=([x86_64]=amd64 [aarch64]=arm64)
+[ -n "${debian[$host]:-}" ] || fail "neither x86_64 nor aarch64 is here, but $host"
+[ $# -gt 0 ] || fail "say for which machines: x86_64, aarch64"
+others=()
+for machine in "$@"; do
+    [ -n "${debian[$machine]:-}" ] || fail "$machine is neither x86_64 nor aarch64"
+    [ "$machine" = "$host" ] || others+=("$machine")
+done
 
 # A command that is called, and the Debian package it is in.
 needs=(
-    "$other-linux-gnu-gcc gcc-${other//_/-}-linux-gnu"
-    "qemu-$other-static qemu-user-static"
     "readelf binutils"
     "lintian lintian"
     "rpm rpm"
@@ -26,15 +29,20 @@ needs=(
     "dpkg-deb dpkg"
     "python3 python3"
 )
+for other in "${others[@]}"; do
+    needs+=("$other-linux-gnu-gcc gcc-${other//_/-}-linux-gnu" "qemu-$other-static qemu-user-static")
+done
 
 missing() {
-    local command package
+    local command package other
     for need in "${needs[@]}"; do
         read -r command package <<<"$need"
         command -v "$command" >/dev/null || echo "$package"
     done
     # Headers and libraries of the other machine's C library.
-    [ -e "/usr/$other-linux-gnu/include/stdio.h" ] || echo "libc6-dev-$([ $other = aarch64 ] && echo arm64 || echo amd64)-cross"
+    for other in "${others[@]}"; do
+        [ -e "/usr/$other-linux-gnu/include/stdio.h" ] || echo "libc6-dev-${debian[$other]}-cross"
+    done
 }
 
 mapfile -t packages < <(missing | sort -u)
@@ -52,11 +60,13 @@ fi
 mapfile -t packages < <(missing | sort -u)
 [ ${#packages[@]} -eq 0 ] || fail "still missing after the installation: ${packages[*]}"
 
-library=$(rustc --print sysroot)/lib/rustlib/$other-unknown-linux-gnu/lib
-if ! compgen -G "$library/libstd-*.rlib" >/dev/null; then
-    command -v rustup >/dev/null || fail "rustc has no standard library for $other, and rustup is not here to get it"
-    rustup target add "$other-unknown-linux-gnu" || fail "rustup cannot get the standard library for $other"
-fi
+for other in "${others[@]}"; do
+    library=$(rustc --print sysroot)/lib/rustlib/$other-unknown-linux-gnu/lib
+    if ! compgen -G "$library/libstd-*.rlib" >/dev/null; then
+        command -v rustup >/dev/null || fail "rustc has no standard library for $other, and rustup is not here to get it"
+        rustup target add "$other-unknown-linux-gnu" || fail "rustup cannot get the standard library for $other"
+    fi
+done
 
 # The versions are part of what makes packages: another may write other bytes.
 packagers=()

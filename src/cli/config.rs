@@ -1,5 +1,7 @@
 //! `rodent config`: whether a configuration is right, and what it comes to.
 
+mod named_files;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -34,7 +36,8 @@ Examples:
   rodent config check && systemctl reload rodent
   rodent config check ./rodent.yml
 
-Each fault is a line on standard error, FILE:LINE:COLUMN: KEY: WHAT.
+Each fault is a line on standard error, FILE:LINE:COLUMN: KEY: WHAT. A file that it names (a token, a key) and that the agent could \
+not read is told in the same way, and is no fault: the agent takes it as soon as it is there.
 
 Exit codes: 0 it is right, 78 it is not.";
 
@@ -87,7 +90,7 @@ pub(crate) fn run(arguments: ConfigArguments, socket: Option<PathBuf>) -> ExitCo
     }
     let mut screen = Screen::stdout();
     let printed = match output {
-        None => screen.line(&verdict(&loaded)),
+        None => screen.line(&checked(&loaded)),
         Some(output) => show(&loaded, output, &mut screen),
     };
     let printed = quiet_end(printed.and_then(|()| screen.flush()));
@@ -101,7 +104,7 @@ pub(crate) fn run(arguments: ConfigArguments, socket: Option<PathBuf>) -> ExitCo
 }
 
 fn refuse(faults: &Faults) -> ExitCode {
-    anstream::eprintln!("{faults}");
+    anstream::eprintln!("{}", faults.pictured());
     ExitCode::from(EXIT_CONFIG)
 }
 
@@ -126,17 +129,32 @@ fn waiting(answer: &ReloadResponse) -> Vec<String> {
     ways.into_iter().flatten().collect()
 }
 
+/// The verdict; and before it, on standard error, which files the agent could not use.
+fn checked(loaded: &Loaded) -> String {
+    let unusable = named_files::unusable(&loaded.records);
+    unusable.iter().for_each(|line| anstream::eprintln!("{line}"));
+    match unusable.len() {
+        0 => verdict(loaded),
+        1 => format!("{}, but a file that it names cannot be used", judged(loaded, "valid")),
+        count => format!("{}, but {count} files that it names cannot be used", judged(loaded, "valid")),
+    }
+}
+
 /// One line that says what was read and how much it sets.
 pub(super) fn verdict(loaded: &Loaded) -> String {
+    judged(loaded, "ok")
+}
+
+fn judged(loaded: &Loaded, word: &str) -> String {
     let set = match loaded.records.set() {
         0 => "no key is set".to_owned(),
         1 => "1 key is set".to_owned(),
         keys => format!("{keys} keys are set"),
     };
     match loaded.files.as_slice() {
-        [] => format!("{STANDARD_FILE} is not there: ok, the defaults are in force"),
-        [file] => format!("{}: ok, {set}", file.display()),
-        [file, rest @ ..] => format!("{} and {} more: ok, {set}", file.display(), rest.len()),
+        [] => format!("{STANDARD_FILE} is not there: {word}, the defaults are in force"),
+        [file] => format!("{}: {word}, {set}", file.display()),
+        [file, rest @ ..] => format!("{} and {} more: {word}, {set}", file.display(), rest.len()),
     }
 }
 

@@ -24,11 +24,11 @@ const LIMIT_DEFAULT: u32 = 20;
 const EXAMPLES: &str = "\
 Examples:
   rodent events                                  the last 20
-  rodent events -f 'storage.*' 'level>=warn'     trouble with storage, live
+  rodent events -f storage usage 'level>=warn'   trouble with storage, live
   rodent events pool_name=tank --since 2days -n 1000
   rodent events -f --since 1h                    the last hour, and on
   rodent events '!system.*' text~fail            what the sentence says
-  rodent events storage.pool or level>=critical
+  rodent events storage.pool or 'level>=critical'
   rodent events service.status.failed -o jsonl | jq .payload
 
 A condition is a pattern of kinds (`*` stands for anything), `level>=warn`, or a field and a value; all must hold. `!` or \

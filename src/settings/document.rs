@@ -42,6 +42,7 @@ impl Document {
             session.broken = true;
             session.fault(None, "", None, format!("{} configuration files; {FILES_MAX} are the most", files.len()));
         }
+        session.begin_keys();
         Document { session: Arc::new(Mutex::new(session)), root: Arc::new(root) }
     }
 
@@ -50,6 +51,7 @@ impl Document {
         let mut session = Session::default();
         let mut root = Map::default();
         session.lay_over(&mut root, name, None, text);
+        session.begin_keys();
         Document { session: Arc::new(Mutex::new(session)), root: Arc::new(root) }
     }
 
@@ -75,6 +77,9 @@ impl Session {
         self.broken |= parsed.broken;
         for (at, key, message) in parsed.faults {
             self.fault(Some(at), &key, None, message);
+        }
+        if let Some((at, message)) = parsed.syntax {
+            self.no_yaml(at, message, text.to_owned());
         }
         root.merge(parsed.map);
     }

@@ -20,6 +20,8 @@ pub struct Fault {
     pub found: Option<String>,
     /// What was expected, or what to do.
     pub message: String,
+    /// The line itself as far as it may be shown, where its place needs to be seen.
+    pub line: Option<String>,
 }
 
 impl Fault {
@@ -27,6 +29,13 @@ impl Fault {
     pub fn words(&self) -> String {
         let parts = [self.key.as_deref(), self.found.as_deref(), Some(self.message.as_str())];
         parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
+    }
+
+    /// As it displays, and the line below it, with a mark under the place.
+    pub fn pictured(&self) -> String {
+        let (Some((number, column)), Some(line)) = (self.position, &self.line) else { return self.to_string() };
+        let column = usize::try_from(column).unwrap_or(usize::MAX).min(line.chars().count());
+        format!("{self}\n{number:>6} | {line}\n{:>6} | {:>column$}", "", "^")
     }
 }
 
@@ -61,22 +70,27 @@ impl Faults {
         self.0.iter()
     }
 
+    /// As they display, each with the line that it is in where that helps to see it.
+    pub fn pictured(&self) -> String {
+        self.joined(Fault::pictured)
+    }
+
+    fn joined(&self, put: impl Fn(&Fault) -> String) -> String {
+        let mut lines: Vec<_> = self.0.iter().take(FAULTS_PRINTED_MAX).map(put).collect();
+        let rest = self.0.len().saturating_sub(FAULTS_PRINTED_MAX);
+        lines.extend((rest > 0).then(|| format!("and {rest} more")));
+        lines.join("\n")
+    }
+
     /// A configuration that is refused for what no key says.
     pub fn one(message: impl Into<String>) -> Faults {
-        Faults(vec![Fault { file: None, position: None, key: None, found: None, message: message.into() }])
+        Faults(vec![Fault { file: None, position: None, key: None, found: None, message: message.into(), line: None }])
     }
 }
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, fault) in self.0.iter().take(FAULTS_PRINTED_MAX).enumerate() {
-            let separator = if number == 0 { "" } else { "\n" };
-            write!(f, "{separator}{fault}")?;
-        }
-        match self.0.len().checked_sub(FAULTS_PRINTED_MAX) {
-            Some(rest) if rest > 0 => write!(f, "\nand {rest} more"),
-            _ => Ok(()),
-        }
+        f.write_str(&self.joined(Fault::to_string))
     }
 }
 
@@ -101,6 +115,15 @@ mod tests {
         assert_eq!(excerpt("it's \"x\""), "it's \"x\"");
         assert_eq!(excerpt("a\u{1b}[31m\n"), "a\\u{1b}[31m\\n");
         assert_eq!(excerpt(&"x".repeat(41)), format!("{}…", "x".repeat(40)));
+    }
+
+    #[test]
+    fn a_picture_shows_the_line_and_marks_the_place() {
+        let fault =
+            Fault { position: Some((7, 3)), line: Some("  exclude…".into()), ..Faults::one("wrong").0.remove(0) };
+        assert_eq!(fault.pictured(), "wrong\n     7 |   exclude…\n       |   ^");
+        let plain = Fault { line: None, ..fault };
+        assert_eq!(plain.pictured(), "wrong");
     }
 
     #[test]

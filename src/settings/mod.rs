@@ -10,6 +10,8 @@
 
 mod document;
 mod fault;
+mod line;
+mod mistake;
 mod record;
 mod secret;
 mod session;

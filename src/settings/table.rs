@@ -10,8 +10,9 @@ use serde_json::Value as Json;
 
 use super::{
     Origin, Record, Shape,
-    session::{Session, join},
-    tree::{Entry, Map, Position, Value},
+    line::{self, begin},
+    session::Session,
+    tree::{Entry, Map, Position, Value, join},
     values::{self, Reading, wrong},
 };
 use crate::lock::lock;
@@ -63,7 +64,7 @@ impl Table {
     }
 
     pub(super) fn open(session: Arc<Mutex<Session>>, map: Arc<Map>) -> Table {
-        lock(&session).open("", &map);
+        lock(&session).open("", &map, None);
         let (name, written) = (String::new(), String::new());
         Table { session, map, at: None, name, written, defaults: None, aliases: Vec::new() }
     }
@@ -77,7 +78,7 @@ impl Table {
                 Value::Map(map) => self.child(key, Some(&entry), Arc::clone(map)),
                 Value::Nothing => self.child(key, Some(&entry), Arc::default()),
                 other => {
-                    self.refuse(&entry, wrong::<()>(other, "expected keys with values below it"));
+                    self.refuse(&entry, wrong::<()>(other, no_table("expected keys with values below it", other)));
                     self.child(key, Some(&entry), Arc::default())
                 }
             },
@@ -94,6 +95,8 @@ impl Table {
     ) -> Vec<(String, Table)> {
         let parent = self.table(key, about);
         let mut named = Vec::new();
+        // The last name that nothing stands below.
+        let mut bare: Option<&Entry> = None;
         for entry in &parent.map.entries {
             lock(&parent.session).mark_read(entry.key_at);
             if let Err(message) = is_name(&entry.key) {
@@ -103,10 +106,15 @@ impl Table {
                 Value::Map(map) => Arc::clone(map),
                 Value::Nothing => Arc::default(),
                 other => {
-                    parent.refuse(entry, wrong::<()>(other, "expected keys with values below it"));
+                    let message = match bare.filter(|bare| bare.key_at.column == entry.key_at.column) {
+                        Some(bare) => begin(&entry.key, bare.key_at.column as usize + 2),
+                        None => no_table("expected keys with values below it", other),
+                    };
+                    parent.refuse(entry, wrong::<()>(other, message));
                     continue;
                 }
             };
+            bare = Some(entry).filter(|entry| matches!(entry.node.value, Value::Nothing));
             lock(&parent.session).records.put_section(&join(&parent.name, &entry.key), about);
             named.push((entry.key.clone(), parent.child(&entry.key, Some(entry), map)));
         }
@@ -123,7 +131,8 @@ impl Table {
                 value if values::is_off(value) => Some(false),
                 value if values::is_on(value) => Some(true),
                 other => {
-                    self.refuse(entry, wrong::<()>(other, "expected off, on, or keys with values below it"));
+                    let message = no_table("expected off, on, or keys with values below it", other);
+                    self.refuse(entry, wrong::<()>(other, message));
                     None
                 }
             };
@@ -173,7 +182,7 @@ impl Table {
 
     fn child(&self, key: &str, entry: Option<&Entry>, map: Arc<Map>) -> Table {
         let written = join(&self.written, entry.map_or(key, |entry| &entry.key));
-        lock(&self.session).open(&written, &map);
+        lock(&self.session).open(&written, &map, entry.map(|entry| entry.key_at));
         Table {
             session: Arc::clone(&self.session),
             map,
@@ -227,6 +236,20 @@ impl Asked {
     fn switch(about: &'static str) -> Asked {
         Asked::new("enabled", "true or false", Shape::Switch, about)
     }
+}
+
+/// Why a text is no table: a key and its value that nothing parts look like one text.
+fn no_table(expected: &str, value: &Value) -> String {
+    match value {
+        Value::Scalar { text, quoted: false } if text.contains([' ', ':', '=']) && !is_url(text) => {
+            format!("{expected}; {}", line::separated(text))
+        }
+        _ => expected.to_owned(),
+    }
+}
+
+fn is_url(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, rest)| rest.starts_with("//") && !scheme.contains(' '))
 }
 
 /// Nothing stands nowhere: then its key is meant.

@@ -74,3 +74,8 @@ impl Entry {
         }
     }
 }
+
+/// A key in full.
+pub(super) fn join(table: &str, key: &str) -> String {
+    if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
+}

@@ -16,6 +16,9 @@ pub(super) struct Wrong {
     pub(super) message: String,
 }
 
+/// Said of a number or a word that is right but for its quotes.
+const UNQUOTED: &str = ", without quotes";
+
 /// A typed value, or every reason why it is none.
 pub(super) type Reading<T> = Result<T, Vec<Wrong>>;
 
@@ -57,6 +60,7 @@ pub(super) fn boolean(value: &Value, expects: &str) -> Reading<bool> {
     match (text(value, expects)?, value) {
         ("true", Value::Scalar { quoted: false, .. }) => Ok(true),
         ("false", Value::Scalar { quoted: false, .. }) => Ok(false),
+        ("true" | "false", _) => wrong(value, format!("expected {expects}{UNQUOTED}")),
         _ => wrong(value, format!("expected {expects}")),
     }
 }
@@ -66,6 +70,9 @@ pub(super) fn integer(value: &Value, bounds: &RangeInclusive<u64>, expects: &str
     let plain = matches!(value, Value::Scalar { quoted: false, .. }) && !digits.starts_with('+');
     match digits.parse::<u64>() {
         Ok(number) if plain && bounds.contains(&number) => Ok(number),
+        Ok(number) if bounds.contains(&number) && !digits.starts_with('+') => {
+            wrong(value, format!("expected {expects}{UNQUOTED}"))
+        }
         _ => wrong(value, format!("expected {expects}")),
     }
 }

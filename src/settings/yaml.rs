@@ -21,6 +21,8 @@ pub(super) struct Parsed {
     pub(super) map: Map,
     /// What is wrong: place, key (empty if none), what and what to do.
     pub(super) faults: Vec<(Position, String, String)>,
+    /// Where it stops being YAML, and why, in the parser's words.
+    pub(super) syntax: Option<(Position, String)>,
     /// Whether reading ended early, so that the keys are not all there.
     pub(super) broken: bool,
 }
@@ -28,19 +30,24 @@ pub(super) struct Parsed {
 /// Reads one file's text.
 pub(super) fn parse(source: u16, text: &str) -> Parsed {
     let mut builder = Builder { source, stack: Vec::new(), root: None, nodes: 0, faults: Vec::new() };
-    let mut broken = false;
     for event in Parser::new_from_str_with_options(text, options()) {
-        let step = match event {
+        let bound = match event {
             Ok((event, span)) => builder.take(event, &span),
-            Err(error) => Err(builder.syntax(&error)),
+            Err(error) if *error.kind() == ErrorKind::RecursionLimitExceeded => {
+                let at = builder.position(error.marker().line(), error.marker().col());
+                Err((at, too_deep()))
+            }
+            Err(error) => {
+                let syntax = builder.syntax(&error);
+                return builder.finish(Some(syntax), true);
+            }
         };
-        if let Err((at, message)) = step {
+        if let Err((at, message)) = bound {
             builder.faults.push((at, String::new(), message));
-            broken = true;
-            break;
+            return builder.finish(None, true);
         }
     }
-    builder.finish(broken)
+    builder.finish(None, false)
 }
 
 fn options() -> Options {
@@ -117,7 +124,7 @@ impl Builder {
             return Err((at, format!("more than {NODES_MAX} keys and values")));
         }
         if self.stack.len() >= NESTING_MAX {
-            return Err((at, format!("nested more than {NESTING_MAX} deep")));
+            return Err((at, too_deep()));
         }
         Ok(())
     }
@@ -211,15 +218,14 @@ impl Builder {
 
     fn syntax(&self, error: &ScanError) -> Stop {
         let at = self.position(error.marker().line(), error.marker().col());
-        let message = match (error.kind(), advice(error.kind())) {
-            (ErrorKind::RecursionLimitExceeded, _) => format!("nested more than {NESTING_MAX} deep"),
-            (_, Some(advice)) => format!("not valid YAML: {}; {advice}", error.info()),
-            (_, None) => format!("not valid YAML: {}", error.info()),
+        let message = match advice(error.kind()) {
+            Some(advice) => format!("not valid YAML: {}; {advice}", error.info()),
+            None => format!("not valid YAML: {}", error.info()),
         };
         (at, message)
     }
 
-    fn finish(mut self, broken: bool) -> Parsed {
+    fn finish(mut self, syntax: Option<Stop>, broken: bool) -> Parsed {
         let map = match self.root.take() {
             Some(Node { value: Value::Map(map), .. }) => Arc::unwrap_or_clone(map),
             Some(Node { value: Value::Nothing, .. }) | None => Map::default(),
@@ -229,8 +235,14 @@ impl Builder {
                 Map::default()
             }
         };
-        Parsed { map, faults: self.faults, broken }
+        Parsed { map, faults: self.faults, syntax, broken }
     }
+}
+
+fn too_deep() -> String {
+    format!(
+        "nested more than {NESTING_MAX} deep, and no key is: there are brackets or blanks too many in this line or above it"
+    )
 }
 
 /// What to do about the mistakes that people make most.
@@ -247,6 +259,7 @@ fn advice(kind: &ErrorKind) -> Option<&'static str> {
             "keys that belong together must begin in the same column, and a value that begins with a bracket and goes on \
              behind it, such as [::1]:443, must stand in quotes"
         }
+        ErrorKind::SimpleKeyExpected => "every line is `key: value`, with a colon and a blank behind the key",
         ErrorKind::UnexpectedCharacter { .. } | ErrorKind::MissingAnchorOrAliasName => {
             "a value that begins with a special character must stand in quotes"
         }

@@ -71,3 +71,11 @@ fn a_killed_agent_comes_back_and_tells_of_its_unclean_stop_once() {
     });
     assert_eq!(appliance.kinds(1, unclean), ["system.shutdown.emergency"], "once for the kill, none for the restart");
 }
+
+#[test]
+fn a_new_name_of_the_machine_is_told_by_the_agent_of_the_unit() {
+    let appliance = Appliance::start("hostname", &[]);
+    appliance.run("sleep 1 && hostname vault");
+    let renamed = appliance.wait_for_event("the new name", |event| event["kind"] == "system.host.hostname_changed");
+    assert_eq!(renamed["payload"]["subject"], "vault", "{renamed}");
+}

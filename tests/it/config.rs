@@ -1,6 +1,7 @@
 //! The annotated sample of the configuration: it is right, it says what is true, and no mistake in it goes unseen.
 
 mod documents;
+mod mistakes;
 mod schema;
 
 use std::collections::BTreeSet;

@@ -80,7 +80,7 @@ impl ControllerSettings {
         if address.is_none() {
             table.fault("address", format!("missing; expected {expects}"));
         }
-        if token.is_none() {
+        if token.is_none() && !table.has("token_file") && !table.has("jwt") {
             let message = "missing; expected the path of the file that holds this node's token, or the credential \
                            `rodent-token` of the service";
             table.fault("token_file", message.to_owned());

@@ -164,6 +164,17 @@ fn a_controller_without_address_or_token_is_refused() {
 }
 
 #[test]
+fn two_tokens_are_one_fault() {
+    for text in [
+        "controller:\n  address: a:1\n  token_file: /t\n  jwt: x\n",
+        "controller:\n  address: a:1\n  jwt: x\n  token_file: /t\n",
+    ] {
+        let [fault] = &faults(text)[..] else { panic!("{:?}", faults(text)) };
+        assert!(fault.contains("controller.jwt: a second token beside `token_file`, which is /t (line "), "{fault}");
+    }
+}
+
+#[test]
 fn impossible_combinations_name_both_keys_and_both_places() {
     assert_eq!(
         faults("events:\n  buffer_size: 5000\n  flush_threshold: 6000\n"),
@@ -233,6 +244,26 @@ fn no_message_shows_a_token() {
     let loaded = Config::parse("f", "controller: {address: 'a:1', jwt: hunter2}").expect("valid");
     assert!(!format!("{loaded:?}").contains("hunter2"));
     assert_eq!(loaded.records.get("controller.jwt").expect("a record").text(), "(secret)");
+}
+
+#[test]
+fn no_picture_of_a_mistake_shows_a_token() {
+    for text in [
+        "controller:\n  jwt hunter2\n  address: a:1\n",
+        "controller:\n  jwt:hunter2\n  address: a:1\n",
+        "controller:\n  jwt=hunter2\n  address: a:1\n",
+        "controller:\n  jwt: 'hunter2\n  address: a:1\n",
+        "controller:\n  jwt: hunter2: x\n  address: a:1\n",
+        "controller:\n  address: a:1\n   jwt: hunter2\n",
+        "controller:\n  address: a:1\njwt: hunter2\n  tls: off\n",
+        "controller: {jwt: hunter2, address: [a\n",
+        "controller: {jwt: hunter2, address: a]\n",
+        "controller:\n  jwt:\n    hunter2\n    @\n  address a\n",
+        "controller:\n\tjwt: hunter2\n",
+    ] {
+        let shown = Config::parse("f", text).expect_err("refused").pictured();
+        assert!(!shown.contains("hunter2"), "{text}: {shown}");
+    }
 }
 
 #[test]

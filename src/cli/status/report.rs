@@ -14,6 +14,10 @@ use crate::{
 const NOTICE: &str = "notice";
 const ERROR: &str = "error";
 
+/// Said of an agent that nothing is wrong with, and what that does not cover: a pool may be degraded all the same.
+const HEALTHY: &str = "the agent is healthy";
+const MACHINE: &str = "it says nothing of the machine: `rodent events 'level>=warn'` does";
+
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct Fact {
@@ -44,7 +48,9 @@ impl Report {
         let headline = Fact { label: "rodent", text: format!("{} {verdict}", status.version).trim().to_owned(), tone };
         let controller = reached(&uplink, now);
         let mut facts = problems.clone();
-        if !facts.is_empty() {
+        if verdict == HEALTHY {
+            facts.push(fact("", MACHINE.to_owned()));
+        } else if !facts.is_empty() {
             facts.push(Fact { label: "", text: "→ `rodent doctor` says what to do".to_owned(), tone: Tone::Mark });
         }
         facts.extend(notices.into_iter().map(|notice| fact("note", notice.text.clone())));
@@ -79,7 +85,7 @@ fn verdict(verdict: &str, problems: &[Fact]) -> (String, Tone) {
     let tone = if problems.iter().any(|problem| problem.tone == Tone::Bad) { Tone::Bad } else { Tone::Warn };
     match problems.len() {
         0 if verdict.is_empty() => ("does not say whether it is well: it is of an older version".to_owned(), tone),
-        0 => ("healthy".to_owned(), Tone::Good),
+        0 => (HEALTHY.to_owned(), Tone::Good),
         1 => ("1 thing needs attention".to_owned(), tone),
         count => (format!("{count} things need attention"), tone),
     }
@@ -266,13 +272,15 @@ mod tests {
     #[test]
     fn a_healthy_agent_has_no_problem_and_every_fact() {
         let report = Report::of(&status(), now());
-        assert_eq!(report.headline.text, "0.1.0 healthy");
+        assert_eq!(report.headline.text, format!("0.1.0 {HEALTHY}"));
         assert_eq!(text(&report, "agent"), "up 3h 20m, profile default");
         assert_eq!(text(&report, "log"), "12,345 events stored, the oldest 1m ago");
         assert_eq!(text(&report, "disk"), "1.0 MiB of 1.0 GiB (0%)");
         assert_eq!(text(&report, "at risk"), "nothing: all that was taken is on the disk");
         assert_eq!(text(&report, "controller"), "connected ctl:8443, last reached 2s ago");
-        assert_eq!(text(&report, ""), "12,342 events delivered in 124 batches (0 B), 3 to go");
+        assert_eq!(report.facts[0].text, MACHINE, "what the verdict does not cover stands below it");
+        let told = |words: &str| report.facts.iter().any(|fact| fact.text == words);
+        assert!(told("12,342 events delivered in 124 batches (0 B), 3 to go"), "{report:?}");
     }
 
     #[test]
@@ -302,6 +310,7 @@ mod tests {
         status.log.as_mut().expect("set above").lanes[0].lost_events = 7;
         let report = Report::of(&status, now());
         assert_eq!(report.headline.text, "0.1.0 2 things need attention");
+        assert!(report.facts.iter().all(|fact| fact.text != MACHINE));
         assert_eq!(report.facts[0].text, "the controller refuses, everything is kept: the token has expired");
         assert_eq!((report.problems[0].tone, report.problems[1].tone), (Tone::Bad, Tone::Warn));
         assert_eq!(text(&report, "note"), "the controller has changed settings: events.batch_size");
@@ -313,7 +322,7 @@ mod tests {
         let mut status = status();
         status.uplink = Some(UplinkStatus { state: "off".to_owned(), ..Default::default() });
         let report = Report::of(&status, now());
-        assert_eq!(report.headline.text, "0.1.0 healthy");
+        assert_eq!(report.headline.text, format!("0.1.0 {HEALTHY}"));
         assert_eq!(text(&report, "controller"), "none configured: events are kept on this machine");
     }
 

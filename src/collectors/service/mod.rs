@@ -27,6 +27,7 @@ pub(super) const SPEC: Spec = Spec {
         "service.status.stopped",
         "service.status.restarted",
         "service.status.failed",
+        "service.status.gave_up",
         "system.host.blind_spot",
         "system.host.inventory",
         "system.host.sees_again",

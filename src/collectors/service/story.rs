@@ -15,6 +15,9 @@ use crate::{
 /// Component of the events.
 pub(super) const COMPONENT: &str = "service";
 
+/// Result of a service that was to be started too often, where its last run did not fail.
+const START_LIMIT_HIT: &str = "start-limit-hit";
+
 /// What has been told of a service. Also what survives a restart of the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
@@ -71,7 +74,7 @@ pub(super) fn observe(name: &str, known: &Known, unit: &UnitState) -> (Known, Ve
 /// At first sight: only what is bad.
 pub(super) fn first_sight(name: &str, unit: &UnitState) -> (Known, Vec<Finding>) {
     let failed = unit.phase() == Phase::Failed;
-    let step = failed.then_some((Level::Error, Operation::Failed));
+    let step = failed.then(|| failure(&Known::default(), unit));
     (Known::of(unit), step.into_iter().map(|step| finding(name, step, &Known::default(), unit)).collect())
 }
 
@@ -91,7 +94,7 @@ pub(super) fn after_boot(name: &str, known: &Known, unit: &UnitState, booted: bo
     let step = match (known.condition, unit.phase()) {
         // Whether it will be started in this boot or not, its failure is of the last one.
         (Condition::Failed, Phase::Ended) => return (Known::of(unit), vec![reset(name, unit)]),
-        (_, Phase::Failed) => Some((Level::Error, Operation::Failed)),
+        (_, Phase::Failed) => Some(failure(&Known::default(), unit)),
         (Condition::Running, Phase::Ended) if booted => Some((Level::Info, Operation::Stopped)),
         (Condition::Stopped | Condition::Failed, Phase::Running) => Some((Level::Info, Operation::Started)),
         _ => None,
@@ -139,12 +142,23 @@ fn last_step(known: &Known, told: Condition, unit: &UnitState) -> Option<Step> {
         }
         (condition, Phase::Running) => Some(start(condition, unit)),
         (Condition::Failed, Phase::Failed) if !ran => None,
-        (_, Phase::Failed) => Some((Level::Error, Operation::Failed)),
+        (_, Phase::Failed) => Some(failure(known, unit)),
         (Condition::Running, Phase::Ended) => Some((Level::Info, Operation::Stopped)),
         (Condition::Stopped, Phase::Ended) => ran.then_some((Level::Debug, Operation::Stopped)),
         // It ran again and ended well. Without a run someone has acknowledged the failure: see `reset`.
         (Condition::Failed, Phase::Ended) => ran.then_some((Level::Info, Operation::Stopped)),
         (_, Phase::Changing) => None,
+    }
+}
+
+/// A failure, or systemd's word that it leaves the service alone from now on. Of a crash loop the result stays that of the last
+/// run: what shows it is another failure of the same run after a restart that was due.
+fn failure(known: &Known, unit: &UnitState) -> Step {
+    let is_same_run = known.condition == Condition::Failed && known.invocation == unit.invocation;
+    let was_due = unit.restarts > 0 && !unit.invocation.is_empty() && unit.active == "failed";
+    match unit.result == START_LIMIT_HIT || (is_same_run && was_due) {
+        true => (Level::Error, Operation::GaveUp),
+        false => (Level::Error, Operation::Failed),
     }
 }
 
@@ -159,7 +173,7 @@ fn start(before: Condition, unit: &UnitState) -> Step {
 }
 
 fn finding(name: &str, (level, operation): Step, known: &Known, unit: &UnitState) -> Finding {
-    let ended = matches!(operation, Operation::Stopped | Operation::Failed);
+    let ended = matches!(operation, Operation::Stopped | Operation::Failed | Operation::GaveUp);
     let action = operation.as_str_name().trim_start_matches("SERVICE_STATUS_OPERATION_").to_lowercase();
     let (uptime_seconds, exit_code, result, exit) = if ended {
         (uptime_seconds(known, unit), bounded(unit.exit_status), unit.result.clone(), exit_of(unit).unwrap_or_default())

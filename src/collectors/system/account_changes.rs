@@ -14,6 +14,25 @@ use crate::{
 
 const COMPONENT: &str = "accounts";
 
+/// Groups whose members are as good as root, by the names that distributions give them: a new member is a warning. Not `adm`
+/// and `systemd-journal`, which may read logs and change nothing.
+const PRIVILEGED_GROUPS: &[&str] = &[
+    // May do what root may, by sudo or polkit.
+    "root",
+    "sudo",
+    "wheel",
+    "admin",
+    // May start a container or a machine that has all of this one's files.
+    "docker",
+    "incus-admin",
+    "libvirt",
+    "lxd",
+    // May read and write every disk, the memory, the hashes of passwords.
+    "disk",
+    "kmem",
+    "shadow",
+];
+
 /// What has changed. Renaming is a deletion and a creation: that is how the files have it.
 pub(super) fn diff(before: &Accounts, after: &Accounts) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -41,7 +60,7 @@ fn user_changes(before: &Accounts, after: &Accounts, findings: &mut Vec<Finding>
         match before.users.get(name) {
             None => {
                 // A second name for root is how a way back in is left.
-                let reason = reason(user.uid == 0, user.password == Password::Empty);
+                let reason = reason(user.uid == 0, privileged_group(after, user), user.password == Password::Empty);
                 let payload = user_payload(after, name, user, UserOperation::Created);
                 findings.push(user_finding(SystemUserPayload { reason, ..payload }, "created"));
             }
@@ -55,9 +74,10 @@ fn one_user_changes(accounts: &Accounts, name: &str, before: &User, after: &User
     if !changed.is_empty() {
         let is_opened = after.password == Password::Empty && before.password != Password::Empty;
         let is_root_now = after.uid == 0 && before.uid != 0;
+        let group_now = privileged_group(accounts, after).filter(|_| after.gid != before.gid);
         let payload = SystemUserPayload {
             changed: changed.into_iter().map(str::to_owned).collect(),
-            reason: reason(is_root_now, is_opened),
+            reason: reason(is_root_now, group_now, is_opened),
             ..user_payload(accounts, name, after, UserOperation::Modified)
         };
         findings.push(user_finding(payload, "modified"));
@@ -73,14 +93,24 @@ fn one_user_changes(accounts: &Accounts, name: &str, before: &User, after: &User
 }
 
 /// Why an account is unusual; empty for one that is not.
-fn reason(is_root: bool, needs_no_password: bool) -> String {
-    let reason = match (is_root, needs_no_password) {
-        (true, true) => "it has the rights of root and needs no password",
-        (true, false) => "it has the rights of root",
-        (false, true) => "it needs no password",
-        (false, false) => "",
+fn reason(is_root: bool, group: Option<&str>, needs_no_password: bool) -> String {
+    let rights = match group {
+        _ if is_root => Some("has the rights of root".to_owned()),
+        Some(group) => Some(format!("has the rights of the group {group}")),
+        None => None,
     };
-    reason.to_owned()
+    let reasons: Vec<_> = rights.into_iter().chain(needs_no_password.then(|| "needs no password".to_owned())).collect();
+    if reasons.is_empty() { String::new() } else { format!("it {}", reasons.join(" and ")) }
+}
+
+/// The user's own group where that is one of [`PRIVILEGED_GROUPS`]: its line in the file does not name the user.
+fn privileged_group<'a>(accounts: &'a Accounts, user: &User) -> Option<&'a str> {
+    let mut groups = accounts.groups.iter().filter(|(_, group)| group.gid == user.gid);
+    groups.find_map(|(name, _)| is_privileged(name).then_some(name.as_str()))
+}
+
+fn is_privileged(group: &str) -> bool {
+    PRIVILEGED_GROUPS.contains(&group)
 }
 
 fn changed_fields(before: &User, after: &User) -> Vec<&'static str> {
@@ -144,7 +174,7 @@ fn user_payload(accounts: &Accounts, name: &str, user: &User, operation: UserOpe
     }
 }
 
-/// `members` are those it is about: the ones added or removed, or all.
+/// `members` are those it is about: the ones added or removed, or all. A warning where they are as good as root now.
 fn group_finding(
     name: &str,
     group: &Group,
@@ -152,7 +182,10 @@ fn group_finding(
     operation: GroupOperation,
     action: &str,
 ) -> Finding {
-    Finding::new(Level::Info, group_payload(name, group, members, operation), COMPONENT, action)
+    let gives_rights =
+        matches!(operation, GroupOperation::Created | GroupOperation::MemberAdded) && !members.is_empty();
+    let level = if gives_rights && is_privileged(name) { Level::Warn } else { Level::Info };
+    Finding::new(level, group_payload(name, group, members, operation), COMPONENT, action)
 }
 
 fn group_payload(
@@ -257,10 +290,35 @@ mod tests {
         let findings = diff(&parse(PASSWD, GROUP, SHADOW), &parse(PASSWD, &group, SHADOW));
         assert_eq!(
             lines(&findings),
-            ["info identity.group.member_removed sudo", "info identity.group.member_added sudo"]
+            ["info identity.group.member_removed sudo", "warn identity.group.member_added sudo"]
         );
         let payload: IdentityGroupPayload = findings[1].payload();
         assert_eq!((payload.members.join(","), payload.domain.as_str()), ("bob,daemon".into(), ""));
+    }
+
+    #[test]
+    fn a_user_who_gets_the_rights_of_root_by_a_group_is_a_warning_however_it_was_done() {
+        for name in PRIVILEGED_GROUPS {
+            let group = |members: &str| GROUP.replace("sudo:x:27:alice", &format!("{name}:x:27:{members}"));
+            let [without, with] = [group(""), group("eve")];
+            let told = |before: &str, after: &str| told([PASSWD, before, SHADOW], [PASSWD, after, SHADOW]);
+            assert_eq!(told(&without, &with), [format!("warn identity.group.member_added {name}")]);
+            assert_eq!(told(&with, &without), [format!("info identity.group.member_removed {name}")]);
+        }
+        // What a package brings has no members yet.
+        let docker = |members: &str| format!("{GROUP}docker:x:999:{members}\n");
+        assert_eq!(told(NOW, [PASSWD, &docker(""), SHADOW]), ["info identity.group.created docker"]);
+        assert_eq!(told(NOW, [PASSWD, &docker("eve"), SHADOW]), ["warn identity.group.created docker"]);
+        let logs = |members: &str| format!("{GROUP}adm:x:4:{members}\n");
+        let told_of_logs = told([PASSWD, &logs(""), SHADOW], [PASSWD, &logs("eve"), SHADOW]);
+        assert_eq!(told_of_logs, ["info identity.group.member_added adm"]);
+        // As the own group of a user nothing is told of it but the user.
+        let eve = |gid: u32| parse(&format!("{PASSWD}eve:x:1002:{gid}::/:/bin/sh\n"), GROUP, SHADOW);
+        let created = diff(&parse(PASSWD, GROUP, SHADOW), &eve(27));
+        assert_eq!(lines(&created), ["warn system.user.created eve"]);
+        assert!(sentences(&created)[0].contains("it has the rights of the group sudo"), "{:?}", sentences(&created));
+        assert_eq!(lines(&diff(&eve(1000), &eve(27))), ["warn system.user.modified eve"]);
+        assert_eq!(lines(&diff(&eve(27), &eve(1000))), ["info system.user.modified eve"]);
     }
 
     #[test]

@@ -208,6 +208,23 @@ mod tests {
     }
 
     #[test]
+    fn the_unit_lets_the_agent_see_a_new_name_of_the_machine() {
+        let unit = include_str!("../../../systemd/rodent.service");
+        let gives_a_name_of_its_own =
+            |line: &str| line.starts_with("ProtectHostname=") || line.starts_with("PrivateUTS");
+        assert!(!unit.lines().any(gives_a_name_of_its_own), "a look would find the name of the start for ever");
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("proc/sys/kernel/hostname");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let look = |name: &str| {
+            std::fs::write(&file, name).unwrap();
+            HostState { clock_offset: None, synchronised: None, ..HostState::look(&Host::at(root.path())) }
+        };
+        let before = look("nas\n");
+        assert_eq!(lines(&look("vault\n").changes(Some(&before))), ["info system.host.hostname_changed vault"]);
+    }
+
+    #[test]
     fn what_a_look_does_not_tell_stays_as_it_was_known() {
         let before = state("nas", Some(false), false);
         let mut after = state("", None, false);

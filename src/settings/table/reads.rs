@@ -10,8 +10,7 @@ use crate::{
     lock::lock,
     settings::{
         Secret, Shape,
-        session::join,
-        tree::{Entry, Value},
+        tree::{Entry, Value, join},
         values::{self, Reading, wrong},
     },
     words::{exact_duration, exact_size},

@@ -3,7 +3,11 @@
 use super::{Table, value_at};
 use crate::{
     lock::lock,
-    settings::{Record, session::join, tree::Position, values::shown},
+    settings::{
+        Record,
+        tree::{Position, join},
+        values::shown,
+    },
 };
 
 impl Table {

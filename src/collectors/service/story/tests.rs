@@ -54,12 +54,39 @@ fn every_round_of_a_crash_loop_is_a_failure_and_a_restart_until_systemd_gives_up
     for _ in 0..4 {
         expected.extend([(Level::Warn, Operation::Restarted), (Level::Error, Operation::Failed)]);
     }
-    expected.push((Level::Error, Operation::Failed));
+    expected.push((Level::Error, Operation::GaveUp));
     assert_eq!(steps(&told), expected);
+    let last = told.last().expect("it was told");
+    let sentence =
+        "Service t.service is not started again: systemd has given up: exit-code, exited with 1, automatic restarts: 5";
+    assert_eq!(last.sentence(), sentence);
     let failures: Vec<_> = told.iter().filter(|finding| payload(finding).operation() == Operation::Failed).collect();
     assert!(failures.iter().all(|failed| payload(failed).result == "exit-code" && payload(failed).exit_code == 1));
     let sentence = "Service t.service has failed: exit-code, exited with 1, automatic restarts: 4";
     assert_eq!(failures[4].sentence(), sentence);
+}
+
+#[test]
+fn a_service_that_ends_well_too_often_is_given_up_and_so_is_one_that_was_before_anybody_looked() {
+    let ended = UnitState {
+        active: "inactive".into(),
+        result: "success".into(),
+        invocation: "a".into(),
+        inactive_enter: 7,
+        ..UnitState::default()
+    };
+    let limit =
+        UnitState { active: "failed".into(), result: START_LIMIT_HIT.into(), inactive_enter: 8, ..ended.clone() };
+    let gave_up = [(Level::Error, Operation::GaveUp)];
+    assert_eq!(steps(&observe("a", &Known::of(&ended), &limit).1), gave_up);
+    assert_eq!(steps(&first_sight("a", &limit).1), gave_up);
+    assert_eq!(steps(&after_boot("a", &Known::default(), &limit, true).1), gave_up);
+    // Each failure of another run, and one by hand, is a failure.
+    let failed = UnitState { result: "exit-code".into(), restarts: 1, ..limit.clone() };
+    let again = UnitState { invocation: "b".into(), inactive_enter: 9, active_enter: 9, ..failed.clone() };
+    let (_, told) = observe("a", &Known::of(&failed), &again);
+    assert_eq!(steps(&told).last(), Some(&(Level::Error, Operation::Failed)));
+    assert_eq!(steps(&first_sight("a", &failed).1), [(Level::Error, Operation::Failed)]);
 }
 
 #[test]
@@ -199,7 +226,7 @@ proptest! {
         if let Some(last) = findings.last() {
             let told = match payload(last).operation() {
                 Operation::Started | Operation::Restarted => Condition::Running,
-                Operation::Failed => Condition::Failed,
+                Operation::Failed | Operation::GaveUp => Condition::Failed,
                 _ => Condition::Stopped,
             };
             prop_assert_eq!(next.condition, told);
