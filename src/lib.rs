@@ -20,7 +20,7 @@
 //!
 //! # Rooms
 //!
-//! - [`schema`], [`telemetry`], [`backoff`], [`settings`], [`metrics`], [`health`]: what every room may use.
+//! - [`schema`], [`telemetry`], [`backoff`], [`settings`], [`metrics`], [`health`], [`visible`]: what every room may use.
 //! - [`event`]: what an event is called, how much it matters, how it looks in text and JSON. Pure.
 //! - [`event_log`]: the log. The only user of sled.
 //! - [`dead_letters`]: events that the controller refuses, each in a file of its own.
@@ -81,3 +81,4 @@ pub mod sinks;
 pub mod spool;
 pub mod telemetry;
 pub mod terminal;
+pub mod visible;

@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("health", &[]),
     ("telemetry", &[]),
+    ("visible", &[]),
     ("terminal", &["event"]),
     ("event", &[]),
     ("event_log", &["event"]),
@@ -58,7 +59,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cli", &["allocator", "event", "event_log", "client", "hooks", "spool", "agent", "controller", "bench"]),
 ];
 /// Rooms that everyone may name.
-const EVERYONE: &[&str] = &["schema", "settings", "telemetry", "backoff", "terminal", "metrics", "health"];
+const EVERYONE: &[&str] = &["schema", "settings", "telemetry", "backoff", "terminal", "metrics", "health", "visible"];
 
 /// Crates that only some rooms may name, and which.
 const CRATES: &[(&str, &[&str])] = &[

@@ -15,6 +15,7 @@ use crate::{
     local_api::StatusSource,
     schema::{document, local::STATUS},
     sinks::uplink::control::{Demand, Order, Refusal},
+    visible::visible,
 };
 
 /// Orders that wait for an answer. The stream gives one at a time.
@@ -74,7 +75,8 @@ impl Desk {
 }
 
 fn unknown(what: &str, name: &str, known: &str) -> Refusal {
-    let name: String = name.chars().take(NAME_SHOWN_MAX).flat_map(char::escape_debug).collect();
+    let name: String = name.chars().take(NAME_SHOWN_MAX).collect();
+    let name = visible(&name);
     Refusal::new(Code::Unimplemented, format!("no {what} of this agent: `{name}`; known is `{known}`"))
 }
 

@@ -10,7 +10,7 @@ use std::{
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::socket;
+use super::{failure::tell, socket};
 use crate::{
     agent::config::{Config, Loaded, STANDARD_FILE},
     client::{ChangedSetting, Client, ReloadRequest, ReloadResponse},
@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: ConfigArguments, socket: Option<PathBuf>) -> ExitCo
         Err(faults) => return refuse(&faults),
     };
     for ignored in &loaded.ignored {
-        anstream::eprintln!("{}: not read: the names of drop-ins end in .yml", ignored.display());
+        tell(&format!("{}: not read: the names of drop-ins end in .yml", ignored.display()));
     }
     let mut screen = Screen::stdout();
     let printed = match output {
@@ -101,7 +101,7 @@ pub(crate) fn run(arguments: ConfigArguments, socket: Option<PathBuf>) -> ExitCo
 }
 
 fn refuse(faults: &Faults) -> ExitCode {
-    anstream::eprintln!("{faults}");
+    faults.to_string().lines().for_each(tell);
     ExitCode::from(EXIT_CONFIG)
 }
 
@@ -113,7 +113,7 @@ fn tell_waiting(socket: Option<PathBuf>, loaded: &Loaded) {
     let Ok(Ok(answer)) = runtime.block_on(async { tokio::time::timeout(ASK_MAX, asking).await }) else { return };
     let files: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
     if answer.files == files {
-        waiting(&answer).iter().for_each(|line| anstream::eprintln!("{line}"));
+        waiting(&answer).iter().for_each(|line| tell(line));
     }
 }
 

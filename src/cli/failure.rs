@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{client::ClientError, event_log::LogError, hooks::HookError, telemetry::ErrorChain};
+use crate::{client::ClientError, event_log::LogError, hooks::HookError, telemetry::ErrorChain, visible::visible};
 
 /// Exit codes, as `sysexits.h` has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,22 +47,27 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// A line on standard error. Who has closed that does not want to be told.
+/// A line on standard error, with what nobody sees in it spelt out. Who has closed that does not want to be told.
 pub(super) fn tell(line: &str) {
-    let _ = writeln!(anstream::stderr(), "{line}");
+    let _ = writeln!(anstream::stderr(), "{}", visible(line));
 }
 
 /// Why a command did not do its work: one line for people, and an exit code.
 #[derive(Debug)]
 pub struct Failure {
     code: Code,
-    /// Empty when there is nothing to say.
+    /// In one line or several of our own; empty when there is nothing to say.
     message: String,
 }
 
 impl Failure {
     fn new(code: Code, message: impl Into<String>) -> Failure {
         Failure { code, message: message.into() }
+    }
+
+    /// In somebody else's words, which make one line whatever they hold.
+    fn quoting(code: Code, words: &str) -> Failure {
+        Failure::new(code, visible(words))
     }
 
     /// The words of the command line do not make sense. Exit code 64.
@@ -103,7 +108,7 @@ impl Failure {
     /// Says it on standard error and gives the exit code.
     pub fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
-            tell(&format!("rodent: {}", self.message));
+            format!("rodent: {}", self.message).lines().for_each(tell);
         }
         self.code.into()
     }
@@ -118,7 +123,7 @@ impl From<ClientError> for Failure {
             ClientError::Refused(_) => Code::Data,
             ClientError::Failed { .. } => Code::Other,
         };
-        Failure::new(code, ErrorChain(&error).to_string())
+        Failure::quoting(code, &ErrorChain(&error).to_string())
     }
 }
 
@@ -134,7 +139,7 @@ impl From<LogError> for Failure {
                 _ => Code::Io,
             },
         };
-        Failure::new(code, ErrorChain(&error).to_string())
+        Failure::quoting(code, &ErrorChain(&error).to_string())
     }
 }
 
@@ -146,25 +151,32 @@ impl From<HookError> for Failure {
             HookError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Code::Permission,
             HookError::Io { .. } => Code::Io,
         };
-        Failure::new(code, ErrorChain(&error).to_string())
+        Failure::quoting(code, &ErrorChain(&error).to_string())
     }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
-        Failure::new(Code::Io, error.to_string())
+        Failure::quoting(Code::Io, &error.to_string())
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
-        Failure::other(format!("{error:#}"))
+        Failure::quoting(Code::Other, &format!("{error:#}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_else_says_is_one_line() {
+        let error = ClientError::Refused("\x1b]0;x\x07no\r\nrodent: all is well".into());
+        let failure = Failure::from(error);
+        assert!(failure.message.chars().all(|c| !crate::visible::is_hidden(c)), "{failure:?}");
+    }
 
     #[test]
     fn what_the_agent_answers_has_the_exit_code_of_its_kind() {

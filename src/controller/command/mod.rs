@@ -19,6 +19,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use failure::{Failure, USAGE};
 
+use crate::visible::visible;
+
 /// Where `serve` keeps events when nothing else is said, and where `events` and `nodes` look.
 const STORE_DEFAULT: &str = "sqlite:/var/lib/rodent-controller/events.db";
 
@@ -76,7 +78,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Err: standard error is closed, and there is nobody left to tell.
-            let _ = writeln!(io::stderr(), "rodent-controller: {failure}");
+            let _ = writeln!(io::stderr(), "rodent-controller: {}", visible(&failure.to_string()));
             failure.exit_code()
         }
     }

@@ -20,7 +20,7 @@ use crate::{
         tls::{Tls, TlsFiles},
         token::{KeyFiles, Keys},
     },
-    telemetry::{Ending, levels, stderr},
+    telemetry::{Ending, levels, logging::Plain, stderr},
 };
 
 /// Descriptors for everything beside connections: the database, files that are read, a few scrapes.
@@ -211,6 +211,7 @@ fn log_to_stderr() -> Option<Ending> {
         // Said on standard error, which is what has just failed: that would end the call at hand.
         .log_internal_errors(false)
         .with_writer(writer)
+        .fmt_fields(Plain)
         .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
         .with_target(false);
     tracing_subscriber::registry().with(levels).with(layer).init();
