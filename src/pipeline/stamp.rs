@@ -12,6 +12,7 @@ use crate::{
     event::{Catalogue, EVENT_BYTES_MAX, EventView, Level, RESERVED_PREFIX},
     event_log::Draft,
     schema::events::Event,
+    visible::{is_hidden, visible},
 };
 
 /// Source of everything that comes through the socket.
@@ -85,18 +86,21 @@ fn check(view: &EventView) -> Result<String, EmitError> {
         return Err(refused("has no payload that this agent knows"));
     }
     let id = view.id();
-    if id.len() > ID_BYTES_MAX || id.chars().any(char::is_control) {
+    if id.len() > ID_BYTES_MAX || id.chars().any(is_hidden) {
         return Err(refused(&format!(
-            "has an identifier of more than {ID_BYTES_MAX} bytes or with control characters"
+            "has an identifier of more than {ID_BYTES_MAX} bytes or with characters that nobody sees"
         )));
     }
     if view.timestamp() < 0 {
         return Err(refused("has a time before 1970"));
     }
-    if let Some(key) = reserved_key(view) {
+    if let Some(key) = key_of(view, |key| key.starts_with(RESERVED_PREFIX)) {
         return Err(refused(&format!(
             "sets the metadata key `{key}`; keys that begin with `{RESERVED_PREFIX}` are the agent's own"
         )));
+    }
+    if let Some(key) = key_of(view, |key| key.chars().any(is_hidden)) {
+        return Err(refused(&format!("sets the metadata key `{}`, of which nobody sees all", visible(&key))));
     }
     let kind = view.kind().as_str().to_owned();
     let (named, number) = (category_number(&kind), category_field(view));
@@ -106,11 +110,11 @@ fn check(view: &EventView) -> Result<String, EmitError> {
     Ok(kind)
 }
 
-/// A metadata key that only the agent may set.
-fn reserved_key(view: &EventView) -> Option<String> {
+/// A metadata key that is so.
+fn key_of(view: &EventView, is_so: impl Fn(&str) -> bool) -> Option<String> {
     let metadata = view.message().get_field_by_name("metadata")?;
     let mut keys = metadata.as_map()?.keys().filter_map(|key| key.as_str());
-    keys.find(|key| key.starts_with(RESERVED_PREFIX)).map(str::to_owned)
+    keys.find(|key| is_so(key)).map(str::to_owned)
 }
 
 fn category_field(view: &EventView) -> i32 {

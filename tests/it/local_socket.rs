@@ -176,6 +176,20 @@ async fn an_origin_cannot_be_forged() {
 }
 
 #[tokio::test]
+async fn names_that_only_look_like_others_are_refused() {
+    let site = Site::new().await;
+    let named = |id: &str| Event { event_id: id.to_owned(), ..pool("tank") };
+    let mut alike = pool("tank");
+    alike.metadata.insert("rodent\u{200b}.uid".to_owned(), "0".to_owned());
+    for event in [named("nas\u{202e}1"), named("nas-1\u{200b}"), named("a\nb"), alike] {
+        let error = site.emit(&[event]).await.expect_err("refused");
+        let ClientError::Refused(why) = &error else { panic!("{error}") };
+        assert!(why.is_ascii() && !why.contains(char::is_control), "{why:?}");
+    }
+    site.emit(&[named("größe-日本")]).await.expect("everybody sees all of it");
+}
+
+#[tokio::test]
 async fn a_request_with_one_bad_event_is_refused_whole() {
     let site = Site::new().await;
     let error = site.emit(&[pool("a"), pool("b"), Event::default()]).await.expect_err("refused");
