@@ -177,6 +177,23 @@ async fn an_update_is_in_force_until_the_next_one_or_the_next_start_and_is_told_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn acknowledgements_are_held_to_a_pace_as_requests_are() {
+    let mut toggle = Toggle::start(Connect::Serve).await;
+    let _agent = Agent::start(&toggle);
+    let mut stream = toggle.stream().await;
+    assert!(response(stream.ask(command("system.status")).await).success);
+    // Beyond the burst each costs its sender a wait.
+    const FLOOD: usize = 120;
+    let begun = std::time::Instant::now();
+    for _ in 0..FLOOD {
+        let ack = Acknowledgement { message: "x".repeat(1024), ..Acknowledgement::default() };
+        stream.say(ToggleRequest { request_id: String::new(), payload: Some(Question::Ack(ack)) }).await;
+    }
+    assert!(response(stream.ask(command("system.status")).await).success, "the pace of requests is their own");
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_profile_is_in_force_for_batches_too() {
     let mut toggle = Toggle::start(Connect::Serve).await;
     let agent = Agent::with_batch_timeout(&toggle, "1h");
