@@ -91,7 +91,7 @@ impl ControllerSettings {
 
 fn read_token(table: &mut Table, credentials: &Credentials) -> Option<TokenSource> {
     let given = if table.has("jwt") { None } else { credentials.find("rodent-token") };
-    let file = read_file(table, "token_file", given, "the file that holds this node's token");
+    let file = read_secret_file(table, "token_file", given, "the file that holds this node's token");
     let inline = table.secret("jwt", "the token itself; better use token_file");
     match (file, inline) {
         (Some(_), Some(_)) => {
@@ -125,7 +125,7 @@ fn read_tls(table: &mut Table, credentials: &Credentials) -> Tls {
     let (certificate, key) = pair.filter(|_| !table.has("cert_file") && !table.has("key_file")).unzip();
     let about = "this node's own certificate (PEM); else what the controller issues";
     let cert_file = read_file(&table, "cert_file", certificate, about);
-    let key_file = read_file(&table, "key_file", key, "the key of cert_file (PEM)");
+    let key_file = read_secret_file(&table, "key_file", key, "the key of cert_file (PEM)");
     let server_name = table.optional_string("server_name", "the name in the controller's certificate, if another");
     match (&cert_file, &key_file) {
         (Some(_), None) => table.fault("cert_file", "useless without `key_file`; set both or neither".to_owned()),
@@ -139,6 +139,12 @@ fn read_tls(table: &mut Table, credentials: &Credentials) -> Tls {
 fn read_file(table: &Table, key: &'static str, given: Option<PathBuf>, about: &'static str) -> Option<PathBuf> {
     let origin = given.as_ref().map(|_| FROM_CREDENTIALS.to_owned());
     table.defaults_from(origin).path_or(key, given, about)
+}
+
+/// The same of a file that holds a secret.
+fn read_secret_file(table: &Table, key: &'static str, given: Option<PathBuf>, about: &'static str) -> Option<PathBuf> {
+    let origin = given.as_ref().map(|_| FROM_CREDENTIALS.to_owned());
+    table.defaults_from(origin).secret_path_or(key, given, about)
 }
 
 /// `host:port`, `192.0.2.1:443`, `[2001:db8::1]:443`.
@@ -160,6 +166,19 @@ fn is_label(label: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::config::Config;
+
+    #[test]
+    fn a_secret_that_stands_in_place_of_its_path_is_not_shown() {
+        for key in ["token_file: hunter2", "tls: {cert_file: /c, key_file: hunter2}", "token_file: [hunter2]"] {
+            let text = format!("controller: {{address: 'c:1', {key}}}");
+            let faults = Config::parse("f", &text).expect_err("no path").to_string();
+            assert!(faults.contains("an absolute path") && !faults.contains("hunter2"), "{faults}");
+        }
+        let text = "controller: {address: eyJhbGciOiJIUzI1NiJ9.eyJyaWQiOiJuYXMifQ.c2ln, token_file: /t}";
+        let faults = Config::parse("f", text).expect_err("no address").to_string();
+        assert!(faults.contains("expected host:port") && !faults.contains("eyJ"), "{faults}");
+    }
 
     #[test]
     fn an_address_is_a_host_and_a_port() {
