@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{failure::tell, socket};
 use crate::{
-    agent::config::{Config, Loaded, STANDARD_FILE},
+    agent::config::{Config, ControllerSettings, Loaded, STANDARD_FILE},
     client::{ChangedSetting, Client, ReloadRequest, ReloadResponse},
     settings::{Faults, Origin, Record},
     terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end},
@@ -85,6 +85,8 @@ pub(crate) fn run(arguments: ConfigArguments, socket: Option<PathBuf>) -> ExitCo
     for ignored in &loaded.ignored {
         tell(&format!("{}: not read: the names of drop-ins end in .yml", ignored.display()));
     }
+    let in_clear = loaded.config.controller.as_ref().and_then(ControllerSettings::in_clear);
+    in_clear.iter().for_each(|words| tell(&format!("warning: {words}")));
     let mut screen = Screen::stdout();
     let printed = match output {
         None => screen.line(&verdict(&loaded)),

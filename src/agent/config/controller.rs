@@ -58,6 +58,17 @@ impl Credentials {
 }
 
 impl ControllerSettings {
+    /// What is wrong with a connection to another machine that is not encrypted. Goes by the address as it is written: a name
+    /// of this machine may be another's tomorrow.
+    pub fn in_clear(&self) -> Option<String> {
+        let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        let is_here = address.is_ok_and(|address| address.is_loopback()) || host.eq_ignore_ascii_case("localhost");
+        (self.tls == Tls::Off && !is_here).then(|| {
+            format!("`controller.tls` is off: the token and all events go to {host} in clear, for everyone on the way")
+        })
+    }
+
     /// Reads the part `controller` of the root; none where it is absent, or refused.
     pub(super) fn read(root: &mut Table, credentials: &Credentials) -> Option<ControllerSettings> {
         let configured = root.has("controller");
@@ -167,6 +178,22 @@ fn is_label(label: &str) -> bool {
 mod tests {
     use super::*;
     use crate::agent::config::Config;
+
+    #[test]
+    fn a_connection_in_clear_to_another_machine_is_told_and_one_that_stays_here_is_not() {
+        let told = |address: &str, tls: &str| {
+            let text = format!("controller: {{address: '{address}', token_file: /t, tls: {tls}}}");
+            let loaded = Config::parse("f", &text).unwrap_or_else(|faults| panic!("{faults}"));
+            loaded.config.controller.and_then(|controller| controller.in_clear())
+        };
+        for away in ["ctl.example.com:443", "192.0.2.1:443", "[2001:db8::1]:443"] {
+            assert!(told(away, "off").is_some_and(|text| text.contains("in clear")), "{away}");
+            assert_eq!(told(away, "on"), None);
+        }
+        for here in ["localhost:7443", "127.0.0.1:7443", "127.9.0.1:1", "[::1]:7443"] {
+            assert_eq!(told(here, "off"), None, "{here}");
+        }
+    }
 
     #[test]
     fn a_secret_that_stands_in_place_of_its_path_is_not_shown() {
