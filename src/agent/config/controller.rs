@@ -18,6 +18,13 @@ const KEEPALIVE_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Dura
 /// Shorter would be a herd at the controller's door; longer, and a controller that is back would not be noticed.
 const BACKOFF_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
+/// Asks how the node is.
+pub const MAY_STATUS: &str = "status";
+/// Has the node examine itself. No controller can ask for it yet.
+const MAY_DOCTOR: &str = "doctor";
+/// Sets which events are kept, over a floor, and how they are sent.
+pub const MAY_SET: &str = "set";
+
 /// The controller: where it is, and how the agent proves who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerSettings {
@@ -29,6 +36,8 @@ pub struct ControllerSettings {
     pub tls: Tls,
     /// How long is waited for what.
     pub patience: Patience,
+    /// What it may do on this node besides taking its events: some of `status`, `doctor` and `set`.
+    pub may: Vec<String>,
 }
 
 /// What systemd gives the service, by the names that are looked for where the settings say nothing.
@@ -85,6 +94,8 @@ impl ControllerSettings {
         let token = read_token(&mut table, credentials);
         let tls = read_tls(&mut table, credentials);
         let patience = read_patience(&mut table);
+        let (usual, all) = ([MAY_STATUS, MAY_DOCTOR], [MAY_STATUS, MAY_DOCTOR, MAY_SET]);
+        let may = table.several_of("may", &usual, &all, "what the controller may do here besides taking events");
         if !configured {
             return None;
         }
@@ -96,7 +107,7 @@ impl ControllerSettings {
                            `rodent-token` of the service";
             table.fault("token_file", message.to_owned());
         }
-        Some(ControllerSettings { address: address?, token: token?, tls, patience })
+        Some(ControllerSettings { address: address?, token: token?, tls, patience, may })
     }
 }
 
