@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use prost::Message as _;
 use rodent::{
     client::{
@@ -360,6 +361,44 @@ async fn readers_are_bounded() {
         }
     };
     tokio::time::timeout(PATIENCE, again).await.expect("the place is free again");
+}
+
+/// A call of which so much comes, and then nothing; gives what ends it.
+async fn begun(mut calls: h2::client::SendRequest<Bytes>, bytes: usize) -> Option<String> {
+    let request = tonic::codegen::http::Request::post("http://localhost/rodent.local.LocalService/EmitStream")
+        .header("te", "trailers")
+        .header("content-type", "application/grpc")
+        .body(())
+        .expect("a request");
+    let (response, mut body) = calls.send_request(request, false).expect("a stream");
+    let prefix = [0].into_iter().chain((2_u32 << 20).to_be_bytes());
+    body.send_data(prefix.chain(vec![7; bytes]).collect(), false).expect("taken");
+    let mut answer = response.await.ok()?.into_body();
+    while let Some(data) = answer.data().await {
+        data.ok()?;
+    }
+    let trailers = answer.trailers().await.ok()??;
+    Some(trailers.get("grpc-status")?.to_str().ok()?.to_owned())
+}
+
+#[tokio::test]
+async fn requests_that_are_not_complete_hold_so_much_together_and_no_more() {
+    let site = Site::new().await;
+    let (mut calls, mut connections) = (JoinSet::new(), JoinSet::new());
+    for _ in 0..6 {
+        let stream = tokio::net::UnixStream::connect(&site.socket).await.expect("connected");
+        let (sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        connections.spawn(connection);
+        for _ in 0..16 {
+            calls.spawn(begun(sender.clone().ready().await.expect("room for a call"), 1 << 20));
+        }
+    }
+    // 96 MiB are sent, and 64 are held.
+    for _ in 0..32 {
+        let ended = tokio::time::timeout(PATIENCE, calls.join_next()).await.expect("in time").expect("a call");
+        assert_eq!(ended.expect("no panic").as_deref(), Some("8"), "RESOURCE_EXHAUSTED");
+    }
+    site.client.status().await.expect("the socket answers");
 }
 
 #[tokio::test]
