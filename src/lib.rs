@@ -21,7 +21,7 @@
 //! # Rooms
 //!
 //! - [`schema`], [`telemetry`], [`backoff`], [`settings`], [`metrics`], [`health`], [`words`], [`limits`], [`files`],
-//!   [`tls`], [`lock`]: what every room may use.
+//!   [`tls`], [`lock`], [`visible`]: what every room may use.
 //! - [`event`]: what an event is called, how much it matters, how it looks in text and JSON. Pure.
 //! - [`event_log`]: the log. The only user of sled.
 //! - [`dead_letters`]: events that the controller refuses, each in a file of its own.
@@ -86,4 +86,5 @@ pub mod spool;
 pub mod telemetry;
 pub mod terminal;
 pub mod tls;
+pub mod visible;
 pub mod words;

@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("files", &[]),
     ("tls", &[]),
     ("lock", &[]),
+    ("visible", &[]),
     ("terminal", &["event"]),
     ("event", &[]),
     ("event_log", &["event"]),
@@ -76,6 +77,7 @@ const EVERYONE: &[&str] = &[
     "files",
     "tls",
     "lock",
+    "visible",
 ];
 
 /// Crates that only some rooms may name, and which.

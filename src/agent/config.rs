@@ -22,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use controller::ControllerSettings;
+pub use controller::{ControllerSettings, MAY_SET, MAY_STATUS};
 pub use events::{EventSettings, Profile};
 pub use files::STANDARD_FILE;
 pub use metrics::MetricsSettings;
@@ -129,6 +129,11 @@ impl Config {
     pub fn default_for(state_directory: PathBuf, socket: PathBuf, controller: Option<ControllerSettings>) -> Loaded {
         let defaults = Config::parse("", "").expect("the defaults are valid");
         Loaded { config: Config { controller, state_directory, socket, ..defaults.config }, ..defaults }
+    }
+
+    /// What the controller may do on this node besides taking its events; nothing where there is none.
+    pub fn may(&self) -> Vec<String> {
+        self.controller.as_ref().map(|controller| controller.may.clone()).unwrap_or_default()
     }
 
     fn read(document: Document, credentials: &Credentials) -> Result<(Config, Records), Faults> {

@@ -37,7 +37,7 @@ use crate::{
 /// Changes that wait for their turn. One more is refused.
 pub(super) const WAITING_MAX: usize = 8;
 
-/// Keys that leave events out.
+/// Keys that leave events out, over a floor ([`crate::pipeline::Gate::over_floor_of`]).
 const NARROWING: [&str; 2] = ["events.levels", "events.categories"];
 
 /// A change that is asked for.
@@ -236,7 +236,7 @@ impl Steering {
             message: "the settings are not valid; nothing has changed".to_owned(),
             details,
         })?;
-        self.parts.turn_events(&settings);
+        self.parts.turn_events_remotely(&settings, &self.file.settings());
         let is_other =
             |record: &&crate::settings::Record| self.records.get(&record.key).is_none_or(|own| !own.is_as(record));
         let changed: Vec<String> = records.iter().filter(is_other).map(|record| record.key.clone()).collect();
@@ -248,7 +248,7 @@ impl Steering {
             return Ok(b"in force already".to_vec());
         }
         let text = changed.join(", ");
-        tracing::info!(
+        tracing::warn!(
             message_id = %message::SETTINGS_OF_CONTROLLER,
             controller,
             keys = text,
@@ -278,14 +278,15 @@ pub(super) fn desk(changes: mpsc::Sender<Change>) -> ReloadDesk {
     })
 }
 
-/// Keys that a controller has set. One that leaves events out disarms the node, so that is worth a look.
+/// Keys that a controller has set: what is in force is not what this machine's files say, so that is worth a look.
 fn of_controller(keys: &[String]) -> Fault {
     let names = keys.join(", ");
-    match keys.iter().any(|key| NARROWING.contains(&key.as_str())) {
-        true => Fault::warning(format!("the controller has changed which events are kept: {names}")),
-        false => Fault::notice(format!("the controller has changed settings: {names}")),
-    }
-    .told()
+    let floor = match keys.iter().any(|key| NARROWING.contains(&key.as_str())) {
+        true => "; errors and what is worse are kept all the same, and warnings of security and identity",
+        false => "",
+    };
+    Fault::warning(format!("the controller has changed settings, until the next start or reload: {names}{floor}"))
+        .told()
 }
 
 /// The files as they are now.

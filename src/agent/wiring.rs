@@ -80,6 +80,7 @@ impl Agent {
         let uplink = UplinkState::new(config.controller.as_ref().map_or("", |controller| &controller.address));
         let threshold = watch::Sender::new(steering::threshold(&config.events));
         let profile = watch::Sender::new(config.events.profile);
+        let may = watch::Sender::new(config.may());
         let (orders, given) = mpsc::channel(control::ORDERS_MAX);
         let (changes, asked) = mpsc::channel(steering::WAITING_MAX);
         let (tidings, untold) = Tidings::new();
@@ -144,6 +145,7 @@ impl Agent {
             log: log.clone(),
             threshold,
             profile,
+            may: may.clone(),
             log_level,
             metrics,
             collectors,
@@ -153,7 +155,7 @@ impl Agent {
         let remembered = ["registration", "config"].map(|name| keeper.memory(name));
         let [registered, configured] = remembered;
         let steering = Steering::new((config, records.clone()), source, turned, in_force, tidings, now);
-        let desk = Desk { status: Arc::clone(&status).source(), changes: changes.clone() };
+        let desk = Desk { may: may.subscribe(), status: Arc::clone(&status).source(), changes: changes.clone() };
         let rooms = Rooms {
             emitter: emitter.clone(),
             log: log.clone(),

@@ -12,9 +12,9 @@ use std::{
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::socket;
+use super::{failure::tell, socket};
 use crate::{
-    agent::config::{Config, Loaded, STANDARD_FILE},
+    agent::config::{Config, ControllerSettings, Loaded, STANDARD_FILE},
     client::{ChangedSetting, Client, ReloadRequest, ReloadResponse},
     settings::{Faults, Origin, Record},
     terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end},
@@ -86,8 +86,10 @@ pub(crate) fn run(arguments: ConfigArguments, socket: Option<PathBuf>) -> ExitCo
         Err(faults) => return refuse(&faults),
     };
     for ignored in &loaded.ignored {
-        anstream::eprintln!("{}: not read: the names of drop-ins end in .yml", ignored.display());
+        tell(&format!("{}: not read: the names of drop-ins end in .yml", ignored.display()));
     }
+    let in_clear = loaded.config.controller.as_ref().and_then(ControllerSettings::in_clear);
+    in_clear.iter().for_each(|words| tell(&format!("warning: {words}")));
     let mut screen = Screen::stdout();
     let printed = match output {
         None => screen.line(&checked(&loaded)),
@@ -104,7 +106,7 @@ pub(crate) fn run(arguments: ConfigArguments, socket: Option<PathBuf>) -> ExitCo
 }
 
 fn refuse(faults: &Faults) -> ExitCode {
-    anstream::eprintln!("{}", faults.pictured());
+    faults.pictured().lines().for_each(tell);
     ExitCode::from(EXIT_CONFIG)
 }
 
@@ -116,7 +118,7 @@ fn tell_waiting(socket: Option<PathBuf>, loaded: &Loaded) {
     let Ok(Ok(answer)) = runtime.block_on(async { tokio::time::timeout(ASK_MAX, asking).await }) else { return };
     let files: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
     if answer.files == files {
-        waiting(&answer).iter().for_each(|line| anstream::eprintln!("{line}"));
+        waiting(&answer).iter().for_each(|line| tell(line));
     }
 }
 

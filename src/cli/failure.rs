@@ -4,7 +4,7 @@ use std::io;
 
 pub use crate::terminal::Failure;
 pub(super) use crate::terminal::{Code, tell};
-use crate::{client::ClientError, event_log::LogError, hooks::HookError};
+use crate::{client::ClientError, event_log::LogError, hooks::HookError, visible::visible};
 
 /// What exit codes mean where a command does not say more, for the man pages.
 pub const EXIT_CODES: &[(u8, &str)] = &[
@@ -62,13 +62,20 @@ impl From<HookError> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
-        Failure::other(format!("{error:#}"))
+        Failure::other(visible(&format!("{error:#}")))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_somebody_else_says_is_one_line() {
+        let error = ClientError::Refused("\x1b]0;x\x07no\r\nrodent: all is well".into());
+        let failure = Failure::from(error);
+        assert!(failure.message().chars().all(|c| !crate::visible::is_hidden(c)), "{failure:?}");
+    }
 
     #[test]
     fn what_the_agent_answers_has_the_exit_code_of_its_kind() {

@@ -29,7 +29,7 @@ use std::{env, future::Future, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::allocator::Allocator;
+use crate::{allocator::Allocator, visible::visible_lines};
 
 pub use failure::{EXIT_CODES, Failure};
 
@@ -162,7 +162,8 @@ fn usage(error: &clap::Error) -> ExitCode {
         }
         _ => {
             let text = error.render().to_string();
-            anstream::eprint!("rodent: {}", text.strip_prefix("error: ").unwrap_or(&text));
+            // The words of the command line are in it, wherever they came from.
+            anstream::eprint!("rodent: {}", visible_lines(text.strip_prefix("error: ").unwrap_or(&text)));
         }
     }
     failure::Code::Usage.into()

@@ -13,6 +13,7 @@ use crate::{
         json::{Place, to_value},
     },
     terminal::{Clock, Output, Screen, grouped, human_duration, moment::ago, quiet_end},
+    visible::visible,
 };
 
 /// An identifier in full; a part of one may be another's, too.
@@ -66,7 +67,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
         several => {
             let told = |stored: &StoredEvent| {
                 let view = decode(stored).ok()?;
-                Some(format!("\n  {}  {}", view.id(), Summary::of(&view).text))
+                Some(format!("\n  {}  {}", visible(view.id()), Summary::of(&view).text))
             };
             let events: String = several.iter().filter_map(told).collect();
             return Err(Failure::usage(format!("the identifiers of several events begin so:{events}")));

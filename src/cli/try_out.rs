@@ -68,6 +68,7 @@ async fn show(directory: &Path) -> Result<(), Failure> {
         token: TokenSource::Inline(token),
         tls: Tls::Off,
         patience: Patience::default(),
+        may: Vec::new(),
     };
     let socket = directory.join("rodent.sock");
     let mut loaded = Config::default_for(directory.join("state"), socket.clone(), Some(settings));

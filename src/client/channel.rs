@@ -11,7 +11,10 @@ use std::{
 use hyper_util::rt::TokioIo;
 use nix::unistd::{Gid, Group};
 use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request,
+    transport::{Channel, Endpoint},
+};
 
 use super::ClientError;
 
@@ -20,6 +23,16 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How long the agent has to answer a call, or to begin to where the answer is a stream. More than its own bound.
 const CALL_TIME_MAX: Duration = Duration::from_secs(70);
+
+/// The same for what needs no disk that may hang: longer, and somebody who looks at a terminal believes that nothing comes.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// A call that only looks.
+pub(super) fn look<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(LOOK_TIME_MAX);
+    request
+}
 
 pub(super) async fn open(socket: &Path) -> Result<Channel, ClientError> {
     let path = socket.to_owned();

@@ -37,6 +37,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use tonic::{Streaming, transport::Channel};
 
+use channel::look;
 pub use emission::{Emission, Refusal, Totals};
 pub use error::ClientError;
 
@@ -96,7 +97,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`] when a condition is not understood or too much is asked for.
     pub async fn query(&self, query: QueryRequest) -> Result<Events, ClientError> {
-        Ok(Events { pages: self.service.clone().query(query).await?.into_inner() })
+        Ok(Events { pages: self.service.clone().query(look(query)).await?.into_inner() })
     }
 
     /// Events as they become durable, without end. A caller that is slower than retention misses events, and is told
@@ -105,7 +106,7 @@ impl Client {
     /// # Errors
     /// As [`Client::query`].
     pub async fn tail(&self, tail: TailRequest) -> Result<Events, ClientError> {
-        Ok(Events { pages: self.service.clone().tail(tail).await?.into_inner() })
+        Ok(Events { pages: self.service.clone().tail(look(tail)).await?.into_inner() })
     }
 
     /// How the agent is doing.
@@ -113,7 +114,7 @@ impl Client {
     /// # Errors
     /// When the agent is gone or refuses this caller.
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        Ok(self.service.clone().status(StatusRequest {}).await?.into_inner())
+        Ok(self.service.clone().status(look(StatusRequest {})).await?.into_inner())
     }
 
     /// Makes durable what the agent has accepted so far. Gives why some is kept in memory only, if so.
@@ -130,7 +131,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`] when a letter is named that is not there.
     pub async fn dead_letters(&self, list: ListDeadLettersRequest) -> Result<ListDeadLettersResponse, ClientError> {
-        Ok(self.service.clone().list_dead_letters(list).await?.into_inner())
+        Ok(self.service.clone().list_dead_letters(look(list)).await?.into_inner())
     }
 
     /// Has refused events sent again. The answer comes when they are durable in the log.

@@ -9,6 +9,7 @@ use super::{
     catalogue::{Catalogue, Subject},
     render, scan,
 };
+use crate::visible::is_hidden;
 
 /// The head of an event.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Head {
     pub category: i32,
     /// A metadata key that only the agent may set.
     pub reserved_key: Option<String>,
+    /// A metadata key with characters that nobody sees.
+    pub hidden_key: Option<String>,
     /// As the event says; 0 when it does not.
     pub(super) level_number: i32,
     payload: Option<Payload>,
@@ -84,6 +87,7 @@ impl Head {
             level: view.level_or_default(),
             level_number: view.level_number(),
             category: view.category_number(),
+            hidden_key: view.metadata_keys().find(|key| key.chars().any(is_hidden)).map(str::to_owned),
             reserved_key: view.metadata_keys().find(|key| key.starts_with(RESERVED_PREFIX)).map(str::to_owned),
             payload,
         }
@@ -118,6 +122,7 @@ impl Head {
             level_number: scanned.level,
             category: scanned.category,
             reserved_key: scanned.reserved_key.map(str::to_owned),
+            hidden_key: scanned.hidden_key.map(str::to_owned),
             payload,
         })
     }
@@ -163,7 +168,14 @@ mod tests {
 
     fn parts(head: &Head) -> impl PartialEq + std::fmt::Debug + use<> {
         let payload = head.payload.as_ref().map(|it| (it.subject.name.clone(), it.operation, it.name.clone()));
-        (head.id.clone(), head.timestamp, head.level, head.category, head.reserved_key.is_some(), payload)
+        (
+            head.id.clone(),
+            head.timestamp,
+            head.level,
+            head.category,
+            (head.reserved_key.is_some(), head.hidden_key.is_some()),
+            payload,
+        )
     }
 
     /// Both readings agree, or the scan leaves it to the other.

@@ -15,7 +15,10 @@ use super::{
     meaning::{Meanings, is_naming},
     unit::Unit,
 };
-use crate::words::{group, grouped};
+use crate::{
+    visible::visible,
+    words::{group, grouped},
+};
 
 /// Elements of a list or map that are shown; of the others only their number.
 const ELEMENTS_SHOWN_MAX: usize = 8;
@@ -86,7 +89,7 @@ pub(super) fn shown(field: &FieldDescriptor, value: &Value, manner: Manner) -> S
         Value::Map(map) => {
             let (kind, entries) = entries(field, map);
             let entry = |(key, value): &(&MapKey, &Value)| {
-                format!("{} {}", scalar(field, &kind, value), escape(&super::json::key_text(key)))
+                format!("{} {}", scalar(field, &kind, value), visible(&super::json::key_text(key)))
             };
             let more = entries.len().saturating_sub(ELEMENTS_SHOWN_MAX);
             let shown = entries.iter().take(ELEMENTS_SHOWN_MAX).map(entry);
@@ -148,7 +151,8 @@ fn add_words(words: &mut Vec<String>, name: &str, field: &FieldDescriptor, value
         Value::Map(map) => {
             let (kind, entries) = entries(field, map);
             for (key, value) in entries.iter().take(ELEMENTS_SHOWN_MAX) {
-                let key = escape(&super::json::key_text(key));
+                let key = super::json::key_text(key);
+                let key = visible(&key);
                 words.push(format!("{name}.{key}={}", quote(&scalar(field, &kind, value))));
             }
             if let Some(more) = more_than_shown(entries.len()) {
@@ -192,7 +196,7 @@ fn scalar(field: &FieldDescriptor, kind: &Kind, value: &Value) -> String {
         Value::U64(value) => number((*value).into()),
         Value::F32(value) => value.to_string(),
         Value::F64(value) => value.to_string(),
-        Value::String(value) => escape(value),
+        Value::String(value) => visible(value).into_owned(),
         Value::Bytes(value) => format!("({} bytes)", value.len()),
         Value::EnumNumber(value) => {
             let name = kind.as_enum().and_then(|enumeration| enumeration::short_name(enumeration, *value));
@@ -210,20 +214,6 @@ fn quote(text: &str) -> String {
         _ if !text.contains('\'') && text.contains('"') => format!("'{text}'"),
         _ => format!("\"{}\"", text.replace('"', "\\\"")),
     }
-}
-
-/// Control characters, and those that turn the direction of text, would let an event write over the terminal.
-pub(super) fn escape(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            _ if c.is_control() => out.extend(c.escape_default()),
-            _ if turns(c) => out.extend(c.escape_unicode()),
-            _ => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

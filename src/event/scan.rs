@@ -11,6 +11,8 @@ use std::str;
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
+use crate::visible::is_hidden;
+
 /// Messages within messages that are followed; deeper ones are left to the reflective reading.
 const DEPTH_MAX: u32 = 16;
 
@@ -26,6 +28,8 @@ pub(super) struct Scanned<'a> {
     pub(super) timestamp: i64,
     /// A metadata key that begins as the agent's own do.
     pub(super) reserved_key: Option<&'a str>,
+    /// A metadata key with characters that nobody sees.
+    pub(super) hidden_key: Option<&'a str>,
     /// Numbers of the wrapper's field and of the payload's in it, and the payload's bytes.
     pub(super) payload: Option<(u32, u32, &'a [u8])>,
 }
@@ -130,6 +134,9 @@ impl Tables {
                     let key = key(value)?;
                     if key.starts_with(reserved) {
                         scanned.reserved_key.get_or_insert(key);
+                    }
+                    if key.chars().any(is_hidden) {
+                        scanned.hidden_key.get_or_insert(key);
                     }
                 }
                 (Some(Rule { is_member: true, shape: Shape::Message(place), .. }), Value::Bytes(value)) => {

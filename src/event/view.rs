@@ -11,7 +11,7 @@ use super::{
     catalogue::{Catalogue, Subject, value},
     kind, render,
 };
-use crate::schema::events::Event;
+use crate::{schema::events::Event, visible::visible};
 
 /// An event as its readers see it.
 #[derive(Clone)]
@@ -130,7 +130,7 @@ impl EventView {
         let named = self.subject.as_ref().zip(self.payload());
         named
             .and_then(|(subject, payload)| render::name(&subject.meanings, payload))
-            .unwrap_or_else(|| render::escape(self.source()))
+            .unwrap_or_else(|| visible(self.source()).into_owned())
     }
 
     /// The fields of the payload that [`EventView::subject_name`] is made of.

@@ -8,6 +8,8 @@ use std::{
     ffi::{OsStr, OsString},
 };
 
+use crate::visible::is_hidden;
+
 /// Words that are looked at; a zevent has some sixty.
 const WORDS_MAX: usize = 256;
 
@@ -60,7 +62,7 @@ fn text(word: &OsStr) -> String {
     let bytes = word.as_encoded_bytes();
     let text = String::from_utf8_lossy(bytes.get(..WORD_BYTES_MAX).unwrap_or(bytes));
     let mut plain = String::new();
-    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
+    for c in text.chars().map(|c| if is_hidden(c) { ' ' } else { c }) {
         if plain.len() + c.len_utf8() > WORD_BYTES_MAX {
             break;
         }

@@ -42,7 +42,10 @@ const NAME_HUFFMAN: &[u8] = &[0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f];
 const NAME_INDEX: usize = 1;
 
 /// What a client of one connection sends, as h2 may read it.
-pub(super) struct AuthorityFilter(Place);
+pub(super) struct AuthorityFilter {
+    place: Place,
+    has_asked: bool,
+}
 
 /// Where in the stream the next byte belongs.
 enum Place {
@@ -64,11 +67,16 @@ enum Place {
 
 impl Default for AuthorityFilter {
     fn default() -> AuthorityFilter {
-        AuthorityFilter(Place::Preface(0))
+        AuthorityFilter { place: Place::Preface(0), has_asked: false }
     }
 }
 
 impl AuthorityFilter {
+    /// Whether a request has begun. What is not HTTP/2 never asks; h2 ends that.
+    pub(super) fn has_asked(&self) -> bool {
+        self.has_asked
+    }
+
     /// Reads from the client as [`AsyncRead::poll_read`] does. All but the fields of a request goes straight into `buffer`.
     pub(super) fn poll_read(
         &mut self,
@@ -77,14 +85,14 @@ impl AuthorityFilter {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            match &mut self.0 {
+            match &mut self.place {
                 Place::Ready(bytes, passed) => {
                     let rest = bytes.get(*passed..).unwrap_or_default();
                     let (now, later) = rest.split_at(rest.len().min(buffer.remaining()));
                     buffer.put_slice(now);
                     *passed += now.len();
                     if later.is_empty() {
-                        self.0 = Place::Head([0; HEAD_BYTES], 0);
+                        self.place = Place::Head([0; HEAD_BYTES], 0);
                     }
                     return Poll::Ready(Ok(()));
                 }
@@ -96,11 +104,11 @@ impl AuthorityFilter {
                     *came = payload.len() - room;
                     if room == 0 {
                         mend_payload(payload, *flags);
-                        self.0 = Place::Ready(std::mem::take(payload), 0);
+                        self.place = Place::Ready(std::mem::take(payload), 0);
                     } else if *came == before {
                         // The client is gone, in the middle of a frame.
                         payload.truncate(before);
-                        self.0 = Place::Ready(std::mem::take(payload), 0);
+                        self.place = Place::Ready(std::mem::take(payload), 0);
                     }
                 }
                 _ => {
@@ -122,15 +130,15 @@ impl AuthorityFilter {
     fn follow(&mut self, bytes: &mut [u8]) -> usize {
         let (all, mut rest) = (bytes.len(), bytes);
         while !rest.is_empty() {
-            let taken = match &mut self.0 {
+            let taken = match &mut self.place {
                 Place::Preface(came) => {
                     let expected = PREFACE.get(*came..).unwrap_or_default();
                     let taken = expected.len().min(rest.len());
                     *came += taken;
                     if expected.iter().zip(rest.iter()).any(|(expected, byte)| expected != byte) {
-                        self.0 = Place::Foreign;
+                        self.place = Place::Foreign;
                     } else if taken == expected.len() {
-                        self.0 = Place::Head([0; HEAD_BYTES], 0);
+                        self.place = Place::Head([0; HEAD_BYTES], 0);
                     }
                     taken
                 }
@@ -139,7 +147,9 @@ impl AuthorityFilter {
                     let taken = missing.map(|(byte, new)| *byte = *new).count();
                     *came += taken;
                     if *came == HEAD_BYTES {
-                        self.0 = place_behind(head);
+                        let [_, _, _, kind, ..] = *head;
+                        self.has_asked |= kind == HEADERS;
+                        self.place = place_behind(head);
                     }
                     taken
                 }
@@ -147,7 +157,7 @@ impl AuthorityFilter {
                     let taken = rest.len().min(*left);
                     *left -= taken;
                     if *left == 0 {
-                        self.0 = Place::Head([0; HEAD_BYTES], 0);
+                        self.place = Place::Head([0; HEAD_BYTES], 0);
                     }
                     taken
                 }
@@ -155,12 +165,12 @@ impl AuthorityFilter {
                     let Some(payload) = rest.get_mut(..*length) else {
                         let mut held = vec![0; *length];
                         held.iter_mut().zip(rest.iter()).for_each(|(byte, new)| *byte = *new);
-                        self.0 = Place::Held(held, rest.len(), *flags);
+                        self.place = Place::Held(held, rest.len(), *flags);
                         return all - rest.len();
                     };
                     mend_payload(payload, *flags);
                     let taken = payload.len();
-                    self.0 = Place::Head([0; HEAD_BYTES], 0);
+                    self.place = Place::Head([0; HEAD_BYTES], 0);
                     taken
                 }
                 Place::Held(..) | Place::Ready(..) | Place::Foreign => rest.len(),

@@ -2,7 +2,7 @@
 //! stored and how the agent is doing (`proto/local.proto`).
 //!
 //! Takes from [`crate::client`] and whatever else speaks gRPC on this machine; gives to the pipeline, reads the event
-//! log. Every call is checked against the credentials that the kernel reports for the peer, and these become the
+//! log. What callers take is bounded for each user, and some is kept for root. Every call is checked against the credentials that the kernel reports for the peer, and these become the
 //! origin of the events. Readers hold no cursor, so that no client can hold the log back. Nothing here can run anything or
 //! bring settings of its own; only who owns the agent can throw dead letters away, or have its files read again. Beside its
 //! own service it has the gRPC health service, for those who may call.
@@ -13,9 +13,11 @@ mod dead_letters;
 mod emission;
 mod gate;
 mod health;
+mod held;
 mod page;
 mod query;
 mod service;
+mod shares;
 mod signpost;
 mod socket;
 mod tail;
@@ -35,6 +37,7 @@ use tonic::{Status, server::NamedService, transport::Server};
 pub use socket::BindError;
 pub use usage::Usage;
 
+use self::held::Counted;
 use crate::{
     dead_letters::DeadLetters,
     event_log::EventLog,
@@ -45,6 +48,11 @@ use crate::{
 
 /// Calls at once on one connection; further ones wait at the client.
 const STREAMS_PER_CONNECTION_MAX: u32 = 16;
+
+/// Bytes that a caller may send before they are asked for, on one call and on one connection: what is held of those is counted
+/// by nobody else.
+const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 
 /// A request that is larger is refused before it is decoded. Above [`emission::REQUEST_BYTES_MAX`], so that a slightly
 /// larger one gets our own sentence.
@@ -143,11 +151,15 @@ impl LocalApi {
         let service = LocalServiceServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let shares = held::shares();
+        let health_service = health::Guarded::new(gate, health.service());
         let serving = Server::builder()
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .timeout(CALL_TIME_MAX)
-            .add_service(service)
-            .add_service(health::Guarded::new(gate, health.service()))
+            .add_service(Counted::new(service, Arc::clone(&shares)))
+            .add_service(Counted::new(health_service, shares))
             .serve_with_incoming_shutdown(connections::incoming(self.socket.listener(), self.usage), async {
                 shutdown.cancelled().await;
                 health.stop().await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
@@ -12,11 +12,12 @@ use super::{
     emission,
     gate::Gate,
     query::{self, LIMIT_DEFAULT, LIMIT_MAX, Query},
+    shares::{Bounds, Share, Shares},
     tail::{self, Tail},
     wanted::Wanted,
 };
 use crate::{
-    pipeline::EmitError,
+    pipeline::{EmitError, Origin},
     schema::local::{
         EmitRequest, EmitResponse, FlushRequest, FlushResponse, ListDeadLettersRequest, ListDeadLettersResponse,
         PurgeDeadLettersRequest, PurgeDeadLettersResponse, QueryRequest, QueryResponse, ReloadRequest, ReloadResponse,
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Queries and tails at once; one more is refused, since each keeps a few hundred KiB and perhaps an open generation.
-const READERS_MAX: usize = 32;
+const READERS: Bounds = Bounds { max: 32, user_max: 12, kept: 4 };
 
 /// Of these, so many read the disk at the same moment; the others wait for their turn.
 const READS_MAX: usize = 4;
@@ -34,30 +35,31 @@ const READS_MAX: usize = 4;
 pub(super) struct Service {
     rooms: Rooms,
     gate: Gate,
-    places: Arc<Semaphore>,
+    places: Arc<Shares>,
     slots: Arc<Semaphore>,
     desk: Desk,
     shutdown: CancellationToken,
 }
 
-/// One of the [`READERS_MAX`] places.
+/// One of the [`READERS`].
 pub(super) struct ReaderPlace {
-    _place: OwnedSemaphorePermit,
+    _place: Share,
     /// To be asked for before each read.
     pub(super) slots: Arc<Semaphore>,
 }
 
 impl Service {
     pub(super) fn new(rooms: Rooms, gate: Gate, shutdown: CancellationToken) -> Service {
-        let (places, slots) = (Arc::new(Semaphore::new(READERS_MAX)), Arc::new(Semaphore::new(READS_MAX)));
+        let (places, slots) = (Shares::new(READERS), Arc::new(Semaphore::new(READS_MAX)));
         let desk = Desk::new(rooms.dead_letters.clone(), rooms.log.clone(), rooms.emitter.for_source("agent"));
         Service { rooms, gate, places, slots, desk, shutdown }
     }
 
-    fn reader_place(&self) -> Result<ReaderPlace, Status> {
-        let place = self.places.clone().try_acquire_owned().map_err(|_| {
+    fn reader_place(&self, reader: Origin) -> Result<ReaderPlace, Status> {
+        let place = self.places.take(reader.uid, 1).ok_or_else(|| {
+            let Bounds { max, user_max, .. } = READERS;
             Status::resource_exhausted(format!(
-                "{READERS_MAX} clients already query or follow the log; try again later"
+                "too many clients already query or follow the log ({max} in all, {user_max} of one user); try again later"
             ))
         })?;
         Ok(ReaderPlace { _place: place, slots: self.slots.clone() })
@@ -85,19 +87,19 @@ impl LocalService for Service {
     type QueryStream = BoxStream<QueryResponse>;
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
-        self.gate.admit(&request).await?;
+        let reader = self.gate.admit(&request).await?;
         let asked = request.into_inner();
         let limit = if asked.limit == 0 { LIMIT_DEFAULT } else { asked.limit };
         check_limit(limit)?;
         let wanted = Wanted::parse(&asked.filter, asked.since, asked.until)?;
         let query = Query::new(self.rooms.log.clone(), wanted, limit);
-        Ok(Response::new(Box::pin(query::pages(query, self.reader_place()?))))
+        Ok(Response::new(Box::pin(query::pages(query, self.reader_place(reader)?))))
     }
 
     type TailStream = BoxStream<QueryResponse>;
 
     async fn tail(&self, request: Request<TailRequest>) -> Result<Response<Self::TailStream>, Status> {
-        self.gate.admit(&request).await?;
+        let reader = self.gate.admit(&request).await?;
         let asked = request.into_inner();
         check_limit(asked.backlog)?;
         let wanted = Wanted::parse(&asked.filter, asked.since, 0)?;
@@ -105,7 +107,7 @@ impl LocalService for Service {
             (1.., 0) => Tail::of_all(&self.rooms.log, wanted),
             (_, backlog) => Tail::new(&self.rooms.log, wanted, backlog),
         };
-        Ok(Response::new(Box::pin(tail::pages(tail, self.reader_place()?, self.shutdown.clone()))))
+        Ok(Response::new(Box::pin(tail::pages(tail, self.reader_place(reader)?, self.shutdown.clone()))))
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {

@@ -11,6 +11,7 @@ use crate::{
     event::{EVENT_BYTES_MAX, Head, Level, RESERVED_PREFIX},
     event_log::Draft,
     schema::events::Event,
+    visible::{is_hidden, visible},
 };
 
 /// Source of everything that comes through the socket.
@@ -82,9 +83,9 @@ pub(super) fn stamp(event: &Bytes, origin: Origin, now: i64) -> Result<Stamped, 
 fn check(head: &Head) -> Result<i32, EmitError> {
     let named = head.payload_category().ok_or_else(|| refused("has no payload that this agent knows"))?;
     let id = &head.id;
-    if id.len() > ID_BYTES_MAX || id.chars().any(char::is_control) {
+    if id.len() > ID_BYTES_MAX || id.chars().any(is_hidden) {
         return Err(refused(&format!(
-            "has an identifier of more than {ID_BYTES_MAX} bytes or with control characters"
+            "has an identifier of more than {ID_BYTES_MAX} bytes or with characters that nobody sees"
         )));
     }
     if head.timestamp < 0 {
@@ -94,6 +95,9 @@ fn check(head: &Head) -> Result<i32, EmitError> {
         return Err(refused(&format!(
             "sets the metadata key `{key}`; keys that begin with `{RESERVED_PREFIX}` are the agent's own"
         )));
+    }
+    if let Some(key) = &head.hidden_key {
+        return Err(refused(&format!("sets the metadata key `{}`, of which nobody sees all", visible(key))));
     }
     let number = head.category;
     if number != 0 && number != named {

@@ -96,8 +96,14 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// A text from a file as it may be shown: printable and not long.
+/// How every JSON Web Token begins: `{"`, encoded.
+const TOKEN_PREFIX: &str = "eyJ";
+
+/// A text from a file as it may be shown: printable, not long, and no token, wherever somebody has set one.
 pub(super) fn excerpt(text: &str) -> String {
+    if text.contains(TOKEN_PREFIX) {
+        return "(it looks like a token and is not shown)".to_owned();
+    }
     let mut shown: String = text.chars().take(EXCERPT_CHARACTERS_MAX).flat_map(char::escape_debug).collect();
     if text.chars().nth(EXCERPT_CHARACTERS_MAX).is_some() {
         shown.push('…');
@@ -124,6 +130,13 @@ mod tests {
         assert_eq!(fault.pictured(), "wrong\n     7 |   exclude…\n       |   ^");
         let plain = Fault { line: None, ..fault };
         assert_eq!(plain.pictured(), "wrong");
+    }
+
+    #[test]
+    fn a_token_is_not_shown_wherever_it_stands() {
+        for text in ["eyJhbGciOiJIUzI1NiJ9.eyJyaWQiOiJuYXMtMSJ9.c2ln", "Bearer eyJhbGciOiJIUzI1NiJ9", " eyJhbGciOi"] {
+            assert!(!excerpt(text).contains("eyJ"), "{text}");
+        }
     }
 
     #[test]

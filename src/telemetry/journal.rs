@@ -24,6 +24,7 @@ use super::{
     message::{self, Message},
     outbox::Outbox,
 };
+use crate::visible::visible_lines;
 
 /// Where journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
@@ -129,11 +130,13 @@ impl Entry {
         self.put("MESSAGE_ID", message.id);
     }
 
-    /// A value with its length before it, which may hold anything.
+    /// A value with its length before it. Its lines stay lines, which the journal shows as such; what nobody else sees in it
+    /// is spelt out.
     fn put(&mut self, name: &str, value: &str) {
         if self.bytes.len() > ENTRY_BYTES_MAX {
             return;
         }
+        let value = visible_lines(value);
         let mut end = value.len().min(VALUE_BYTES_MAX);
         while !value.is_char_boundary(end) {
             end -= 1;
@@ -174,5 +177,18 @@ fn name(field: &str) -> String {
             let allowed = dots.filter(|c| *c == '_' || c.is_ascii_alphanumeric());
             PREFIX.chars().chain(allowed).take(NAME_BYTES_MAX).collect()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_sees_is_spelt_out_in_an_entry_and_lines_stay_lines() {
+        let mut entry = Entry::new(Priority::Warning);
+        entry.put("MESSAGE", "one\ntwo\u{202e}\x1b[2J");
+        let text = String::from_utf8_lossy(&entry.bytes);
+        assert!(text.contains("one\ntwo\\u{202e}\\u{1b}[2J\n"), "{text:?}");
     }
 }

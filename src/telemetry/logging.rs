@@ -24,6 +24,7 @@ use tracing_subscriber::{
 };
 
 use super::{
+    error_chain::ErrorChain,
     flood::Flood,
     journal::{self, Journal},
     levels::{NotUnderstood, levels},
@@ -31,6 +32,7 @@ use super::{
     outbox::Ending,
     stderr,
 };
+use crate::visible::visible;
 
 /// Target of the events that are mirrored in the journal. They have a limit of their own, and standard error does not
 /// take them.
@@ -130,8 +132,9 @@ fn journal_is_listening() -> bool {
     stream == format!("{}:{}", stderr.dev(), stderr.ino())
 }
 
-/// The fields as people read them: without the identifier of the message, which is for the journal.
-struct Plain;
+/// The fields as people read them: without the identifier of the message, which is for the journal, and with what nobody sees
+/// spelt out.
+pub struct Plain;
 
 impl<'writer> FormatFields<'writer> for Plain {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
@@ -151,12 +154,12 @@ impl Visit for PlainVisitor<'_> {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.0.record_error(field, value);
+        self.record_debug(field, &format_args!("{}", ErrorChain(value)));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() != message::FIELD {
-            self.0.record_debug(field, value);
+            self.0.record_debug(field, &format_args!("{}", visible(&format!("{value:?}"))));
         }
     }
 }
@@ -198,5 +201,22 @@ mod tests {
         });
         let said = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         assert_eq!(said, " WARN nobody there controller=\"hole:1\" wait=3\n");
+    }
+
+    #[test]
+    fn what_a_line_quotes_steers_no_terminal_and_makes_no_other_line() {
+        let written = Written::default();
+        let writer = written.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .without_time()
+            .fmt_fields(Plain);
+        let hostile = "\x1b[2J\r\n\u{9b}31m\u{202e}";
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::warn!(error = %hostile, text = hostile, "it says {hostile}");
+        });
+        let said = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(said.trim_end().chars().all(|c| !crate::visible::is_hidden(c)), "{said:?}");
     }
 }

@@ -114,7 +114,7 @@ messages! {
     /// The configuration has changed, and only a restart puts some of it in force.
     RESTART_NEEDED = "bfe6fc16af1149f0aba6a2967bb01139"
         => "systemctl restart rodent";
-    /// A controller has changed settings; they are in force until the files are read again.
+    /// A controller has changed settings, as `controller.may` lets it; they are in force until the files are read again.
     SETTINGS_OF_CONTROLLER = "8d2fc22018814620880ad1fc840d9a4e"
         => "nothing where that is meant; `rodent reload` takes them back";
     /// The configuration was read again and is in force.

@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use crate::telemetry::ErrorChain;
+use crate::{telemetry::ErrorChain, visible::visible};
 
 /// Exit codes, as `sysexits.h` has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,23 +36,23 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// A line on standard error. Who has closed that does not want to be told.
+/// A line on standard error, with what nobody sees in it spelt out. Who has closed that does not want to be told.
 pub fn tell(line: &str) {
-    let _ = writeln!(anstream::stderr(), "{line}");
+    let _ = writeln!(anstream::stderr(), "{}", visible(line));
 }
 
 /// Why a command did not do its work.
 #[derive(Debug)]
 pub struct Failure {
     code: Code,
-    /// Empty when there is nothing to say.
+    /// In one line or several of our own; empty when there is nothing to say.
     message: String,
 }
 
 impl Failure {
-    /// An error with its causes.
+    /// An error with its causes: one line, whatever stands in them.
     pub fn of(code: Code, error: &(dyn Error + 'static)) -> Failure {
-        Failure { code, message: ErrorChain(error).to_string() }
+        Failure { code, message: visible(&ErrorChain(error).to_string()).into_owned() }
     }
 
     fn new(code: Code, message: impl fmt::Display) -> Failure {
@@ -99,10 +99,15 @@ impl Failure {
         self.code
     }
 
+    /// What it says; empty when there is nothing to say.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Says it on standard error, as the program that it is given, and gives the exit code.
     pub fn report(&self, program: &str) -> ExitCode {
         if !self.message.is_empty() {
-            tell(&format!("{program}: {}", self.message));
+            format!("{program}: {}", self.message).lines().for_each(tell);
         }
         self.code.into()
     }

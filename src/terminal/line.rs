@@ -5,10 +5,8 @@
 use anstyle::Style;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{
-    Tone,
-    table::{cut, visible},
-};
+use super::{Tone, table::cut};
+use crate::visible::visible;
 
 /// Words in a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

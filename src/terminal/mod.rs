@@ -1,7 +1,7 @@
 //! How the commands speak to people and to pipes: columns, colour by importance, JSON lines, times and sizes in
 //! words. Taken by the command line and by the controller's commands; knows levels and nothing else of ours.
 //!
-//! What holds: text from outside reaches a terminal without control characters; a pipe gets no colour and nothing cut
+//! What holds: text from outside reaches a terminal with what nobody sees in it spelt out; a pipe gets no colour and nothing cut
 //! off; a reader that goes away ends the command quietly ([`quiet_end`]).
 //!
 //! ```no_run

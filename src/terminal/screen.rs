@@ -10,6 +10,7 @@ use anstyle::Style;
 use serde::Serialize;
 
 use super::wrapped;
+use crate::visible::{visible, visible_json};
 
 /// Columns of a terminal that does not tell its width.
 const WIDTH_DEFAULT: usize = 80;
@@ -54,11 +55,16 @@ impl Screen {
         self.width.is_some()
     }
 
-    /// One line as it is.
+    /// One line, with what nobody sees in it spelt out.
     ///
     /// # Errors
     /// When the reader is gone ([`quiet_end`]) or the write fails.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
+        self.put(&visible(text))
+    }
+
+    /// One line as it is, colours and all: of texts that are visible.
+    pub(super) fn put(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "{text}")
     }
 
@@ -70,13 +76,13 @@ impl Screen {
         wrapped(text, self.width.unwrap_or(usize::MAX)).iter().try_for_each(|line| self.line(line))
     }
 
-    /// One value as JSON in one line.
+    /// One value as JSON in one line; what nobody sees in its texts is spelt out as JSON does, also for a pipe, which may end
+    /// at a terminal.
     ///
     /// # Errors
     /// As [`Screen::line`].
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, value).map_err(io::Error::from)?;
-        self.out.write_all(b"\n")
+        self.put(&visible_json(&serde_json::to_string(value)?))
     }
 
     /// One value as indented JSON.
@@ -84,8 +90,7 @@ impl Screen {
     /// # Errors
     /// As [`Screen::line`].
     pub fn json_document(&mut self, value: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut self.out, value).map_err(io::Error::from)?;
-        self.out.write_all(b"\n")
+        self.put(&visible_json(&serde_json::to_string_pretty(value)?))
     }
 
     /// Shows the reader all lines so far.
@@ -139,6 +144,20 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn no_line_and_no_json_from_outside_steers_a_terminal() {
+        let hostile = "\x1b]0;x\x07\x1b[2J\r\n\u{9b}31m\u{61c}\u{202e}\u{2028}";
+        let print = |screen: &mut Screen| {
+            screen.line(hostile)?;
+            screen.sentence(hostile)?;
+            screen.json(&hostile)?;
+            screen.json_document(&[hostile])
+        };
+        let text = crate::terminal::page::printed(Some(80), print);
+        assert_eq!(text.lines().count(), 6, "{text}");
+        assert!(text.chars().all(|c| c == '\n' || !crate::visible::is_hidden(c)), "{text:?}");
     }
 
     #[test]

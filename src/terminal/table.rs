@@ -11,7 +11,7 @@ use anstyle::{AnsiColor, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{Screen, wrapped};
-use crate::event::Level;
+use crate::{event::Level, visible::visible};
 
 /// Blanks between columns.
 pub(super) const GAP: &str = "  ";
@@ -112,7 +112,7 @@ impl Tone {
     }
 }
 
-/// One text in a row. Control characters in it are shown, not sent.
+/// One text in a row. What nobody sees in it is spelt out.
 #[derive(Clone, Debug, Default)]
 pub struct Cell {
     text: String,
@@ -196,7 +196,7 @@ impl Table {
         let last = self.columns.len().saturating_sub(1);
         for (index, ((column, cell), width)) in self.columns.iter().zip(cells).zip(&layout.widths).enumerate() {
             if index == last && layout.last_below {
-                screen.line(line.trim_end())?;
+                screen.put(line.trim_end())?;
                 line.clear();
                 if cell.text.is_empty() {
                     return Ok(());
@@ -212,7 +212,7 @@ impl Table {
                 };
                 for text in wrapped(&cell.text, *width) {
                     line.push_str(&screen.paint(cell.tone.style(), &text));
-                    screen.line(line.trim_end())?;
+                    screen.put(line.trim_end())?;
                     line.clone_from(&indent);
                 }
                 return Ok(());
@@ -228,7 +228,7 @@ impl Table {
                 line.extend(padding);
             }
         }
-        screen.line(line.trim_end())
+        screen.put(line.trim_end())
     }
 }
 
@@ -295,23 +295,6 @@ pub(super) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     let mut kept: String = text.chars().take_while(fits).collect();
     kept.push('…');
     Cow::Owned(kept)
-}
-
-/// The text with control characters and those that turn the direction of writing spelt out: what comes from outside
-/// must not move a cursor or paint a screen.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hidden) {
-        return Cow::Borrowed(text);
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if is_hidden(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    Cow::Owned(shown)
-}
-
-fn is_hidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

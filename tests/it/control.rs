@@ -31,7 +31,7 @@ impl Agent {
         let directory = tempfile::tempdir().expect("a directory");
         let here = directory.path().display();
         let settings = format!(
-            "controller: {{address: '{}', token_file: {here}/token, tls: off}}\n\
+            "controller: {{address: '{}', token_file: {here}/token, tls: off, may: [status, set]}}\n\
              events: {{batch_timeout: {batch_timeout}, urgent_share: 30%}}\n\
              collectors: {{network: off, service: off, storage: off, system: off}}\n\
              state_directory: {here}/state\nsocket: {here}/rodent.sock\n",
@@ -167,13 +167,54 @@ async fn an_update_is_in_force_until_the_next_one_or_the_next_start_and_is_told_
     let ack = acknowledgement(stream.ask(update("events", r#"{"levels": ["warn"]}"#)).await);
     assert!(ack.success && ack.message.contains("events.profile"), "an update stands for itself: {ack:?}");
     assert_eq!(agent.status()["profile"], "default");
-    assert_eq!(agent.emit("error"), (before.0 + 3, before.1 + 2));
+    // Of what the update leaves out, errors are kept all the same.
+    assert_eq!(agent.emit("error"), (before.0 + 4, before.1 + 1));
     let ack = acknowledgement(stream.ask(update("events", r#"{"levels": ["warn"]}"#)).await);
     assert_eq!((ack.success, ack.message.as_str()), (true, "in force already"));
 
     agent.restart();
     let taken = agent.emit("info").0;
     assert_eq!(agent.emit("info").0, taken + 1, "the file is in force again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_cannot_silence_what_matters_and_it_is_seen_that_it_has_set_something() {
+    let mut toggle = Toggle::start(Connect::Serve).await;
+    let agent = Agent::start(&toggle);
+    let mut stream = toggle.stream().await;
+    let silence = r#"{"levels": ["essential"], "categories": ["usage"]}"#;
+    assert!(acknowledgement(stream.ask(update("events", silence)).await).success);
+    for (kind, field, level) in [
+        ("storage.pool.degraded", "pool_name=tank", "critical"),
+        ("security.auth.login_failed", "username=bob", "warn"),
+        ("storage.pool.degraded", "pool_name=tank", "error"),
+    ] {
+        let said = agent.rodent(&["emit", kind, field, "--level", level]);
+        assert_eq!(agent.status()["pipeline"]["filtered_events"], 0, "{kind}: {said}");
+    }
+    let said = agent.rodent(&["emit", "storage.pool.degraded", "pool_name=tank", "--level", "warn"]);
+    assert_eq!(agent.status()["pipeline"]["filtered_events"], 1, "{said}");
+    let shown = agent.rodent(&["status"]);
+    assert!(shown.contains("the controller has changed settings") && !shown.contains("healthy"), "{shown}");
+    let log = std::fs::read_to_string(agent.directory.path().join("agent.log")).expect("its log");
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains(&toggle.address)), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledgements_are_held_to_a_pace_as_requests_are() {
+    let mut toggle = Toggle::start(Connect::Serve).await;
+    let _agent = Agent::start(&toggle);
+    let mut stream = toggle.stream().await;
+    assert!(response(stream.ask(command("system.status")).await).success);
+    // Beyond the burst each costs its sender a wait.
+    const FLOOD: usize = 120;
+    let begun = std::time::Instant::now();
+    for _ in 0..FLOOD {
+        let ack = Acknowledgement { message: "x".repeat(1024), ..Acknowledgement::default() };
+        stream.say(ToggleRequest { request_id: String::new(), payload: Some(Question::Ack(ack)) }).await;
+    }
+    assert!(response(stream.ask(command("system.status")).await).success, "the pace of requests is their own");
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use prost::Message as _;
 use rodent::{
     client::{
@@ -173,6 +174,20 @@ async fn an_origin_cannot_be_forged() {
 
     site.emit(&[Event { source: "system".to_owned(), ..pool("tank") }]).await.expect("taken");
     assert_eq!(view(&site.query(QueryRequest::default()).await[0]).source(), "local");
+}
+
+#[tokio::test]
+async fn names_that_only_look_like_others_are_refused() {
+    let site = Site::new().await;
+    let named = |id: &str| Event { event_id: id.to_owned(), ..pool("tank") };
+    let mut alike = pool("tank");
+    alike.metadata.insert("rodent\u{200b}.uid".to_owned(), "0".to_owned());
+    for event in [named("nas\u{202e}1"), named("nas-1\u{200b}"), named("a\nb"), alike] {
+        let error = site.emit(&[event]).await.expect_err("refused");
+        let ClientError::Refused(why) = &error else { panic!("{error}") };
+        assert!(why.is_ascii() && !why.contains(char::is_control), "{why:?}");
+    }
+    site.emit(&[named("größe-日本")]).await.expect("everybody sees all of it");
 }
 
 #[tokio::test]
@@ -346,6 +361,44 @@ async fn readers_are_bounded() {
         }
     };
     tokio::time::timeout(PATIENCE, again).await.expect("the place is free again");
+}
+
+/// A call of which so much comes, and then nothing; gives what ends it.
+async fn begun(mut calls: h2::client::SendRequest<Bytes>, bytes: usize) -> Option<String> {
+    let request = tonic::codegen::http::Request::post("http://localhost/rodent.local.LocalService/EmitStream")
+        .header("te", "trailers")
+        .header("content-type", "application/grpc")
+        .body(())
+        .expect("a request");
+    let (response, mut body) = calls.send_request(request, false).expect("a stream");
+    let prefix = [0].into_iter().chain((2_u32 << 20).to_be_bytes());
+    body.send_data(prefix.chain(vec![7; bytes]).collect(), false).expect("taken");
+    let mut answer = response.await.ok()?.into_body();
+    while let Some(data) = answer.data().await {
+        data.ok()?;
+    }
+    let trailers = answer.trailers().await.ok()??;
+    Some(trailers.get("grpc-status")?.to_str().ok()?.to_owned())
+}
+
+#[tokio::test]
+async fn requests_that_are_not_complete_hold_so_much_together_and_no_more() {
+    let site = Site::new().await;
+    let (mut calls, mut connections) = (JoinSet::new(), JoinSet::new());
+    for _ in 0..6 {
+        let stream = tokio::net::UnixStream::connect(&site.socket).await.expect("connected");
+        let (sender, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        connections.spawn(connection);
+        for _ in 0..16 {
+            calls.spawn(begun(sender.clone().ready().await.expect("room for a call"), 1 << 20));
+        }
+    }
+    // 96 MiB are sent, and 64 are held.
+    for _ in 0..32 {
+        let ended = tokio::time::timeout(PATIENCE, calls.join_next()).await.expect("in time").expect("a call");
+        assert_eq!(ended.expect("no panic").as_deref(), Some("8"), "RESOURCE_EXHAUSTED");
+    }
+    site.client.status().await.expect("the socket answers");
 }
 
 #[tokio::test]

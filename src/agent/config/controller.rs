@@ -18,6 +18,13 @@ const KEEPALIVE_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Dura
 /// Shorter would be a herd at the controller's door; longer, and a controller that is back would not be noticed.
 const BACKOFF_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
+/// Asks how the node is.
+pub const MAY_STATUS: &str = "status";
+/// Has the node examine itself. No controller can ask for it yet.
+const MAY_DOCTOR: &str = "doctor";
+/// Sets which events are kept, over a floor, and how they are sent.
+pub const MAY_SET: &str = "set";
+
 /// The controller: where it is, and how the agent proves who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerSettings {
@@ -29,6 +36,8 @@ pub struct ControllerSettings {
     pub tls: Tls,
     /// How long is waited for what.
     pub patience: Patience,
+    /// What it may do on this node besides taking its events: some of `status`, `doctor` and `set`.
+    pub may: Vec<String>,
 }
 
 /// What systemd gives the service, by the names that are looked for where the settings say nothing.
@@ -58,6 +67,17 @@ impl Credentials {
 }
 
 impl ControllerSettings {
+    /// What is wrong with a connection to another machine that is not encrypted. Goes by the address as it is written: a name
+    /// of this machine may be another's tomorrow.
+    pub fn in_clear(&self) -> Option<String> {
+        let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+        let is_here = address.is_ok_and(|address| address.is_loopback()) || host.eq_ignore_ascii_case("localhost");
+        (self.tls == Tls::Off && !is_here).then(|| {
+            format!("`controller.tls` is off: the token and all events go to {host} in clear, for everyone on the way")
+        })
+    }
+
     /// Reads the part `controller` of the root; none where it is absent, or refused.
     pub(super) fn read(root: &mut Table, credentials: &Credentials) -> Option<ControllerSettings> {
         let configured = root.has("controller");
@@ -74,6 +94,8 @@ impl ControllerSettings {
         let token = read_token(&mut table, credentials);
         let tls = read_tls(&mut table, credentials);
         let patience = read_patience(&mut table);
+        let (usual, all) = ([MAY_STATUS, MAY_DOCTOR], [MAY_STATUS, MAY_DOCTOR, MAY_SET]);
+        let may = table.several_of("may", &usual, &all, "what the controller may do here besides taking events");
         if !configured {
             return None;
         }
@@ -85,13 +107,13 @@ impl ControllerSettings {
                            `rodent-token` of the service";
             table.fault("token_file", message.to_owned());
         }
-        Some(ControllerSettings { address: address?, token: token?, tls, patience })
+        Some(ControllerSettings { address: address?, token: token?, tls, patience, may })
     }
 }
 
 fn read_token(table: &mut Table, credentials: &Credentials) -> Option<TokenSource> {
     let given = if table.has("jwt") { None } else { credentials.find("rodent-token") };
-    let file = read_file(table, "token_file", given, "the file that holds this node's token");
+    let file = read_secret_file(table, "token_file", given, "the file that holds this node's token");
     let inline = table.secret("jwt", "the token itself; better use token_file");
     match (file, inline) {
         (Some(_), Some(_)) => {
@@ -125,7 +147,7 @@ fn read_tls(table: &mut Table, credentials: &Credentials) -> Tls {
     let (certificate, key) = pair.filter(|_| !table.has("cert_file") && !table.has("key_file")).unzip();
     let about = "this node's own certificate (PEM); else what the controller issues";
     let cert_file = read_file(&table, "cert_file", certificate, about);
-    let key_file = read_file(&table, "key_file", key, "the key of cert_file (PEM)");
+    let key_file = read_secret_file(&table, "key_file", key, "the key of cert_file (PEM)");
     let server_name = table.optional_string("server_name", "the name in the controller's certificate, if another");
     match (&cert_file, &key_file) {
         (Some(_), None) => table.fault("cert_file", "useless without `key_file`; set both or neither".to_owned()),
@@ -139,6 +161,12 @@ fn read_tls(table: &mut Table, credentials: &Credentials) -> Tls {
 fn read_file(table: &Table, key: &'static str, given: Option<PathBuf>, about: &'static str) -> Option<PathBuf> {
     let origin = given.as_ref().map(|_| FROM_CREDENTIALS.to_owned());
     table.defaults_from(origin).path_or(key, given, about)
+}
+
+/// The same of a file that holds a secret.
+fn read_secret_file(table: &Table, key: &'static str, given: Option<PathBuf>, about: &'static str) -> Option<PathBuf> {
+    let origin = given.as_ref().map(|_| FROM_CREDENTIALS.to_owned());
+    table.defaults_from(origin).secret_path_or(key, given, about)
 }
 
 /// `host:port`, `192.0.2.1:443`, `[2001:db8::1]:443`.
@@ -160,6 +188,35 @@ fn is_label(label: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::config::Config;
+
+    #[test]
+    fn a_connection_in_clear_to_another_machine_is_told_and_one_that_stays_here_is_not() {
+        let told = |address: &str, tls: &str| {
+            let text = format!("controller: {{address: '{address}', token_file: /t, tls: {tls}}}");
+            let loaded = Config::parse("f", &text).unwrap_or_else(|faults| panic!("{faults}"));
+            loaded.config.controller.and_then(|controller| controller.in_clear())
+        };
+        for away in ["ctl.example.com:443", "192.0.2.1:443", "[2001:db8::1]:443"] {
+            assert!(told(away, "off").is_some_and(|text| text.contains("in clear")), "{away}");
+            assert_eq!(told(away, "on"), None);
+        }
+        for here in ["localhost:7443", "127.0.0.1:7443", "127.9.0.1:1", "[::1]:7443"] {
+            assert_eq!(told(here, "off"), None, "{here}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_stands_in_place_of_its_path_is_not_shown() {
+        for key in ["token_file: hunter2", "tls: {cert_file: /c, key_file: hunter2}", "token_file: [hunter2]"] {
+            let text = format!("controller: {{address: 'c:1', {key}}}");
+            let faults = Config::parse("f", &text).expect_err("no path").to_string();
+            assert!(faults.contains("an absolute path") && !faults.contains("hunter2"), "{faults}");
+        }
+        let text = "controller: {address: eyJhbGciOiJIUzI1NiJ9.eyJyaWQiOiJuYXMifQ.c2ln, token_file: /t}";
+        let faults = Config::parse("f", text).expect_err("no address").to_string();
+        assert!(faults.contains("expected host:port") && !faults.contains("eyJ"), "{faults}");
+    }
 
     #[test]
     fn an_address_is_a_host_and_a_port() {

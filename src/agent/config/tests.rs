@@ -158,7 +158,7 @@ fn a_controller_without_address_or_token_is_refused() {
         faults("controller: {address: 'https://c:443', token_file: token}"),
         [
             "rodent.yml:1:23: controller.address: https://c:443: expected host:port, such as controller.example.com:443",
-            "rodent.yml:1:52: controller.token_file: token: expected an absolute path",
+            "rodent.yml:1:52: controller.token_file: expected an absolute path",
         ]
     );
 }

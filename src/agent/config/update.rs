@@ -52,6 +52,11 @@ impl FileEvents {
         }
     }
 
+    /// What the files say alone.
+    pub fn settings(&self) -> EventSettings {
+        self.read(Map::new()).0
+    }
+
     /// What the files say, with an update on top of it.
     fn read(&self, update: Map<String, Value>) -> (EventSettings, Result<Records, Faults>) {
         let set = self.0.iter().filter(|record| matches!(record.origin, Origin::File { .. }));
@@ -66,7 +71,7 @@ impl FileEvents {
     /// A profile does not let events wait for longer than the files do: after an unclean stop the next start tells by
     /// those how much may have been lost.
     fn bounded(&self, mut update: EventUpdate) -> EventUpdate {
-        let interval_max = self.read(Map::new()).0.flush_interval;
+        let interval_max = self.settings().flush_interval;
         if let Some(own) = self.0.get(FLUSH_INTERVAL).filter(|_| update.settings.flush_interval > interval_max) {
             update.settings.flush_interval = interval_max;
             update.records.put(own.clone());

@@ -21,6 +21,8 @@ pub(in crate::agent) struct Parts {
     pub(in crate::agent) log: EventLog,
     pub(in crate::agent) threshold: watch::Sender<Threshold>,
     pub(in crate::agent) profile: watch::Sender<Profile>,
+    /// What the controller may do here.
+    pub(in crate::agent) may: watch::Sender<Vec<String>>,
     pub(in crate::agent) log_level: Option<LogLevel>,
     pub(in crate::agent) metrics: watch::Sender<MetricsSettings>,
     pub(in crate::agent) collectors: Collectors,
@@ -44,18 +46,34 @@ impl Parts {
         }
         let is_as_before = |sink: &SinkSettings| !difference.touches(&format!("sinks.{}", sink.name));
         self.delivering.turn(&config.sinks, is_as_before).await;
+        self.may.send_replace(config.may());
         if before.controller != config.controller {
             self.delivering.replace(config.controller.as_ref()).await;
         }
     }
 
     /// Keeps events, and sends them, as these say: all but how much the log may keep.
-    pub(super) fn turn_events(&self, events: &EventSettings) {
-        self.emitter.set_gate(Gate::new(&events.levels, &events.categories));
+    fn turn_events(&self, events: &EventSettings) {
+        self.emitter.set_gate(gate(events));
+        self.turn_times(events);
+    }
+
+    /// The same as a controller says, never below the floor of what the files keep.
+    pub(super) fn turn_events_remotely(&self, events: &EventSettings, of_files: &EventSettings) {
+        self.emitter.set_gate(gate(events).over_floor_of(gate(of_files)));
+        self.turn_times(events);
+    }
+
+    /// How long events wait in memory and for a batch.
+    fn turn_times(&self, events: &EventSettings) {
         self.log.set_memory(events.buffer_size, events.flush_threshold, events.flush_interval);
         self.threshold.send_replace(threshold(events));
         self.profile.send_replace(events.profile);
     }
+}
+
+fn gate(events: &EventSettings) -> Gate {
+    Gate::new(&events.levels, &events.categories)
 }
 
 /// When a batch is due.

@@ -15,10 +15,19 @@ use crate::{
 /// How the system says that a file is not for this user.
 const FORBIDDEN: &str = "Permission denied";
 
+/// What to do about a connection that is not encrypted.
+const IN_CLEAR_ADVICE: &str = "remove `controller.tls: off`, unless the network is trusted";
+
 pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
     let now = probe::now();
     let mut findings = match (patient.controller_look().await, patient.controller()) {
-        (Some(look), Some(settings)) => steps(&settings.address, look, now),
+        (Some(look), Some(settings)) => {
+            let mut findings = steps(&settings.address, look, now);
+            // Where it answers, what goes in clear is told by whom it goes to.
+            let in_clear = settings.in_clear().filter(|_| look.answered.is_none());
+            findings.extend(in_clear.map(|text| Finding::warn(text, IN_CLEAR_ADVICE)));
+            findings
+        }
         _ if patient.config.is_ok() => vec![Finding::skip("none is configured: events are kept on this machine")],
         _ => vec![Finding::skip("the way to it cannot be tried without the configuration")],
     };
@@ -58,7 +67,7 @@ fn steps(address: &str, look: &ControllerLook, now: SystemTime) -> Vec<Finding> 
         }
         None if look.answered.is_some() => findings.push(Finding::warn(
             "the connection is not encrypted: the token and all events go in clear",
-            "remove `controller.tls: off`, unless the network is trusted",
+            IN_CLEAR_ADVICE,
         )),
         None => {}
     }

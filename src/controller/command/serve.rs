@@ -26,7 +26,7 @@ use crate::{
         tls::{Tls, TlsFiles},
         token::{KeyFiles, Keys},
     },
-    telemetry::{Ending, flood::Flood, levels, stderr},
+    telemetry::{Ending, flood::Flood, levels, logging::Plain, stderr},
     words::parse_size,
 };
 
@@ -267,6 +267,7 @@ fn log_to_stderr() -> (Flood, Option<Ending>) {
         // Said on standard error, which is what has just failed: that would end the call at hand.
         .log_internal_errors(false)
         .with_writer(writer)
+        .fmt_fields(Plain)
         .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
         .with_target(false)
         // Nodes can cause lines, as often as they may call.

@@ -237,7 +237,7 @@ fn a_request_that_claims_to_be_long_is_held_within_the_bound() {
     let mut filter = AuthorityFilter::default();
     let mut start = sent[..sent.len() - 1].to_vec();
     filter.follow(&mut start);
-    assert!(matches!(&filter.0, Place::Held(held, ..) if held.capacity() == PAYLOAD_BYTES_MAX));
+    assert!(matches!(&filter.place, Place::Held(held, ..) if held.capacity() == PAYLOAD_BYTES_MAX));
 }
 
 /// The codes of these symbols, one behind the other, padded.

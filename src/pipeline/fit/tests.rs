@@ -9,8 +9,9 @@ use crate::{
     schema::{
         DESCRIPTORS, Payload,
         events::{
-            EventCategory, StoragePoolPayload, SystemConfigChangePayload, SystemHostPayload, SystemUserPayload,
-            event::EventPayload, storage_event::EventType, storage_pool_payload::StoragePoolOperation,
+            EventCategory, StoragePoolPayload, SystemConfigChangePayload, SystemHostPayload, SystemRegistrationPayload,
+            SystemUserPayload, event::EventPayload, storage_event::EventType,
+            storage_pool_payload::StoragePoolOperation,
         },
     },
 };
@@ -31,6 +32,21 @@ fn fitted(event: &Event) -> Event {
     let (bytes, was_cut) = encode(event);
     assert!(was_cut && bytes.len() <= EVENT_BYTES_MAX, "{} bytes", bytes.len());
     Event::decode(bytes.as_slice()).expect("an event")
+}
+
+#[test]
+fn a_registration_with_a_controller_whose_name_is_far_too_long_is_told() {
+    for length in [20_000, 60_000, 3_000_000] {
+        let long = || "x".repeat(length);
+        let payload = SystemRegistrationPayload {
+            toggle_domain: long(),
+            rodent_id: long(),
+            organization_id: long(),
+            certificate_expires: long(),
+            ..Default::default()
+        };
+        fitted(&event(payload));
+    }
 }
 
 fn pool_of(event: Event) -> StoragePoolPayload {

@@ -284,6 +284,21 @@ impl Table {
         self.read(Asked::new(key, expects, Shape::Path, about), default, parse, show)
     }
 
+    /// The same of a file that holds a secret. Somebody may set the secret itself instead: what is no path is not quoted.
+    pub fn secret_path_or(
+        &mut self,
+        key: &'static str,
+        default: Option<PathBuf>,
+        about: &'static str,
+    ) -> Option<PathBuf> {
+        let expects = "an absolute path";
+        let unquoted =
+            |wrongs: Vec<values::Wrong>| wrongs.into_iter().map(|w| values::Wrong { found: None, ..w }).collect();
+        let parse = |value: &Value| values::path(value, expects).map(Some).map_err(unquoted);
+        let show = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy()).into();
+        self.read(Asked::new(key, expects, Shape::Path, about), default, parse, show)
+    }
+
     fn read<T>(
         &mut self,
         asked: Asked,

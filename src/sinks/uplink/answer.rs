@@ -3,7 +3,7 @@
 //! | answer | meaning |
 //! |---|---|
 //! | success, ALREADY_EXISTS | taken |
-//! | UNAVAILABLE, DEADLINE_EXCEEDED, ABORTED, CANCELLED, UNKNOWN, INTERNAL, DATA_LOSS, and no answer at all | again, later |
+//! | UNAVAILABLE, DEADLINE_EXCEEDED, ABORTED, CANCELLED, UNKNOWN, INTERNAL, DATA_LOSS, no answer at all, and one that cannot be read here | again, later |
 //! | RESOURCE_EXHAUSTED with a word on when, or for the first time, or for one event | again, later |
 //! | RESOURCE_EXHAUSTED for the second time without such a word: how an oversize message looks | smaller |
 //! | DEADLINE_EXCEEDED for the second time, for a large batch: how a thin line looks | smaller |

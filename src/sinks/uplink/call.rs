@@ -8,7 +8,11 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -102,11 +106,58 @@ async fn read(response: Response<tonic::body::Body>) -> Result<EventBatchRespons
         return Err(status);
     }
     let decoder: ProstDecoder<EventBatchResponse> = ProstDecoder::new(BufferSettings::default());
+    let is_told = Arc::new(AtomicBool::new(false));
+    let body = Heard { body, is_told: Arc::clone(&is_told) };
     let mut answers = Streaming::new_response(decoder, body, head.status, None, Some(ANSWER_BYTES_MAX));
-    let answer = answers.message().await?;
-    // What decides is the status behind the message.
-    answers.trailers().await?;
-    answer.ok_or_else(|| Status::internal("the controller answered without a message"))
+    let read = async {
+        let answer = answers.message().await?;
+        // What decides is the status behind the message.
+        answers.trailers().await?;
+        answer.ok_or_else(|| Status::internal("the controller answered without a message"))
+    };
+    read.await.map_err(|status| if is_told.load(Ordering::Relaxed) { status } else { without_verdict(status) })
+}
+
+/// What failed before the controller has told its status, which is thus no verdict of its on the batch: an answer that is too
+/// large or cannot be decoded here.
+fn without_verdict(status: Status) -> Status {
+    match status.code() {
+        Code::Unavailable
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::Internal
+        | Code::DataLoss => status,
+        _ => Status::internal(format!("the controller's answer cannot be read here: {}", status.message())),
+    }
+}
+
+/// The body of an answer, and whether the controller has told its status behind it.
+struct Heard {
+    body: tonic::body::Body,
+    is_told: Arc<AtomicBool>,
+}
+
+impl Body for Heard {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if matches!(&frame, Some(Ok(frame)) if frame.is_trailers()) {
+            self.is_told.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Bytes that are there already, one piece after the other.
@@ -131,5 +182,50 @@ impl Body for PiecesBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        consumers::Then,
+        sinks::uplink::answer::{self, classify},
+    };
+
+    /// An answer of one message that says how long it is, and then this status.
+    fn answered(length: u32, message: &[u8], code: Code) -> Response<tonic::body::Body> {
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(0);
+        bytes.put_u32(length);
+        bytes.put_slice(message);
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", i32::from(code).into());
+        let frames = [Frame::data(bytes.freeze()), Frame::trailers(trailers)].map(Ok::<_, Infallible>);
+        Response::new(tonic::body::Body::new(Frames(frames.into())))
+    }
+
+    struct Frames(VecDeque<Result<Frame<Bytes>, Infallible>>);
+
+    impl Body for Frames {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front())
+        }
+    }
+
+    async fn then(response: Response<tonic::body::Body>) -> Option<Then> {
+        let asked = answer::Asked { events: 1, compressed: false, strained: 1 };
+        classify(&read(response).await, asked).err()
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_read_here_is_no_verdict_on_the_batch() {
+        let again = Some(Then::Later(std::time::Duration::ZERO));
+        assert_eq!(then(answered(64 << 20, b"x", Code::Ok)).await, again, "too large");
+        assert_eq!(then(answered(3, b"\xff\xff\xff", Code::Ok)).await, again, "not decoded");
+        assert_eq!(then(answered(0, b"", Code::OutOfRange)).await, Some(Then::Smaller), "the controller's own word");
     }
 }

@@ -6,7 +6,8 @@
 //! word of a controller.
 //!
 //! Always holds: the controller cannot make the node remember more than one request, a few answers, and what HTTP/2 lets
-//! wait in the connection; asking too much or too often is answered with an error, or ends the stream for a while.
+//! wait in the connection; asking too much or too often is answered with an error, or ends the stream for a while; no message of
+//! its is exempt from the pace.
 
 mod pace;
 mod reply;
@@ -81,6 +82,8 @@ pub struct Control {
     lines: watch::Receiver<Option<Line>>,
     orders: mpsc::Sender<Order>,
     pace: Pace,
+    /// Of what wants no answer: a controller that acknowledges each answer may ask as often as one that does not.
+    acknowledgements: Pace,
 }
 
 /// How a stream came to its end.
@@ -100,7 +103,7 @@ impl Control {
         lines: watch::Receiver<Option<Line>>,
         orders: mpsc::Sender<Order>,
     ) -> Control {
-        Control { controller, credentials, lines, orders, pace: Pace::default() }
+        Control { controller, credentials, lines, orders, pace: Pace::default(), acknowledgements: Pace::default() }
     }
 
     /// Keeps a stream open on whatever connection there is, until `shutdown` or until nobody takes orders any more.
@@ -206,7 +209,11 @@ impl Control {
                 Ok(None) => return Status::unavailable("the controller closed the stream"),
                 Err(status) => return status,
             };
-            let Some(asked) = Asked::by(message) else { continue };
+            let Some(asked) = Asked::by(message) else {
+                // Nobody answers it; beyond the pace it costs its sender the same wait.
+                let _ = self.acknowledgements.admit().await;
+                continue;
+            };
             let outcome = match self.pace.admit().await {
                 Ok(()) => self.consult(&asked).await,
                 Err(refusal) => Err(refusal),

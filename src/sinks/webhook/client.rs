@@ -31,7 +31,7 @@ use tokio_rustls::{
 };
 
 use super::target::Target;
-use crate::{files, lock::lock, tls};
+use crate::{files, lock::lock, tls, visible::is_hidden};
 
 /// The most that is read of an answer, bytes. A longer one is cut off with its connection.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -57,7 +57,7 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     /// What it asks to be waited for, as it wrote it.
     pub(super) retry_after: Option<String>,
-    /// How its text begins, without control characters.
+    /// How its text begins, without what nobody sees.
     pub(super) text: String,
 }
 
@@ -276,6 +276,6 @@ async fn read(response: Response<Incoming>) -> Result<(Answer, bool), NoAnswer> 
         }
     }
     let text = String::from_utf8_lossy(&bytes);
-    let text: String = text.chars().filter(|c| !c.is_control()).take(SHOWN_CHARACTERS_MAX).collect();
+    let text: String = text.chars().filter(|c| !is_hidden(*c)).take(SHOWN_CHARACTERS_MAX).collect();
     Ok((Answer { status: head.status, retry_after, text }, is_whole))
 }

@@ -17,7 +17,7 @@ fn waiting(status: &Value) -> u64 {
 fn toggled(toggle: &Toggle, site: &Site, events: &str) -> String {
     site.write("token", "t0ken");
     let address = &toggle.address;
-    format!("controller: {{address: '{address}', token_file: HERE/token, tls: off}}\nevents: {{{events}}}")
+    format!("controller: {{address: '{address}', token_file: HERE/token, tls: off, may: all}}\nevents: {{{events}}}")
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How often a controller may ask.
+//! How often a controller may ask, and how often it may acknowledge.
 
 use std::time::Duration;
 
