@@ -5,13 +5,13 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::fresh::{Fresh, Refreshed};
+use crate::files;
 
 /// Bytes of the file; a longer one is a mistake. A hundred thousand nodes have room.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -61,11 +61,7 @@ impl Denied {
 }
 
 fn names(path: &Path) -> io::Result<BTreeSet<String>> {
-    let mut text = String::new();
-    File::open(path)?.take(BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > BYTES_MAX {
-        return Err(io::Error::other(format!("it is longer than {BYTES_MAX} bytes")));
-    }
+    let text = String::from_utf8(files::read_bounded(path, BYTES_MAX)?).map_err(io::Error::other)?;
     let lines = text.lines().map(str::trim);
     Ok(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
 }
