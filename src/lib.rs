@@ -24,7 +24,7 @@
 //!   [`tls`], [`lock`], [`visible`]: what every room may use.
 //! - [`event`]: what an event is called, how much it matters, how it looks in text and JSON. Pure.
 //! - [`event_log`]: the log. The only user of sled.
-//! - [`dead_letters`]: events that the controller refuses, each in a file of its own.
+//! - [`dead_letters`]: events that a consumer refuses, each in a file of its own.
 //! - [`host`]: how the machine is looked at. Knows no events.
 //! - [`hooks`]: what ZED, smartd and mdadm call when something happens, and putting it where they look for it.
 //! - [`spool`]: where hooks leave events while the agent is away.
@@ -53,7 +53,7 @@
 //! - **consumer**: who listens to the log, by the name of its cursor.
 //! - **sink**: what a consumer delivers to.
 //! - **batch**: the events of one delivery.
-//! - **dead letter**: an event that the controller refuses by itself while it takes others; kept until somebody decides.
+//! - **dead letter**: an event that a consumer refuses by itself while it takes others; kept for it until somebody decides.
 //! - **node**: the machine, as the controller knows it.
 //! - **part**: one of the agent's tasks, with what its end means and when it stops; or what a condition is about.
 //! - **condition**: what is not as it should be with a part, said by that part alone; everybody else shows it.

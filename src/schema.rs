@@ -39,6 +39,22 @@ pub mod local {
 
     /// The message that tells how the agent is doing.
     pub const STATUS: &str = "rodent.local.StatusResponse";
+
+    impl consumer_status::State {
+        /// Each.
+        pub const ALL: [Self; 5] = [Self::Off, Self::Connecting, Self::Connected, Self::Waiting, Self::Held];
+
+        /// In a word, for people, metrics and the status of the uplink.
+        pub fn word(self) -> &'static str {
+            match self {
+                Self::Off => "off",
+                Self::Connecting => "connecting",
+                Self::Connected => "connected",
+                Self::Waiting => "waiting",
+                Self::Held => "held",
+            }
+        }
+    }
 }
 
 /// The descriptors of every message above.

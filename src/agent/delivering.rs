@@ -28,7 +28,7 @@ use crate::{
     consumers::{ConsumerState, Delivery, Threshold},
     dead_letters::DeadLetters,
     event_log::{Cursor, EventLog},
-    health::Pulse,
+    health::{Pulse, Registry},
     host::Host,
     schema::local::ConsumerStatus,
     sinks::{
@@ -62,6 +62,7 @@ pub(super) struct Surroundings {
     /// Takes what controllers ask.
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) supervisor: Supervisor,
+    pub(super) registry: Registry,
     /// The agent begins to stop.
     pub(super) stopping: CancellationToken,
     /// Nothing more will come: what is left is to be delivered.
@@ -75,6 +76,7 @@ pub(super) struct Surroundings {
 pub(super) struct Consumers {
     uplink: ConsumerState,
     sinks: Arc<Mutex<BTreeMap<String, ConsumerState>>>,
+    registry: Registry,
 }
 
 impl Consumers {
@@ -84,9 +86,30 @@ impl Consumers {
         std::iter::once(&self.uplink).chain(sinks.values()).map(ConsumerState::status).collect()
     }
 
+    /// Has each say what is wrong with it now, Unix milliseconds.
+    pub(super) fn judge(&self, now: i64) {
+        self.uplink.judge(&self.registry.part(UPLINK), now);
+        let sinks = self.lock();
+        sinks.iter().for_each(|(name, state)| state.judge(&self.registry.part(part_of(name)), now));
+    }
+
+    /// A sink is not configured any more, and nothing is wrong with it.
+    fn remove(&self, name: &str) {
+        let mut sinks = self.lock();
+        if let Some(state) = sinks.remove(name) {
+            state.begin("");
+            state.judge(&self.registry.part(part_of(name)), 0);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ConsumerState>> {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a sink is called where something is wrong with it.
+fn part_of(name: &str) -> String {
+    format!("sinks.{name}")
 }
 
 /// The uplink that runs, if a controller is configured, and the sinks.
@@ -132,7 +155,8 @@ impl Delivering {
         let cursors = with.log.cursors().into_iter().map(|cursor| cursor.name);
         let is_left = |name: &String| name != UPLINK && !sinks.iter().any(|sink| sink.name == *name);
         cursors.filter(is_left).collect::<BTreeSet<_>>().iter().for_each(|name| with.forget(name));
-        let consumers = Consumers { uplink: with.state.consumer(), sinks: Arc::default() };
+        let consumers =
+            Consumers { uplink: with.state.consumer(), sinks: Arc::default(), registry: with.registry.clone() };
         let mut delivering = Delivering { with, consumers, uplink: None, control: None, sinks: BTreeMap::new() };
         if let Some(controller) = controller {
             delivering.begin(controller);
@@ -177,7 +201,7 @@ impl Delivering {
         });
         for name in futures_util::future::join_all(ended).await {
             if !sinks.iter().any(|sink| sink.name == name) {
-                self.consumers.lock().remove(&name);
+                self.consumers.remove(&name);
                 self.with.forget(&name);
             }
         }

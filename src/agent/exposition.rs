@@ -62,7 +62,7 @@ impl Exposition {
         }
         match self.parts.get() {
             None => Some("the agent is starting: the event log is being opened".to_owned()),
-            Some(parts) => parts.log.refuses(),
+            Some(parts) => parts.refuses(),
         }
     }
 }
@@ -81,7 +81,6 @@ impl Exposed for Exposition {
             counts: parts.emitter.counts(),
             commits: parts.log.commits(),
             writer_stalled_seconds: signs.stuck().or(signs.hung()).map_or(0.0, |time| time.as_secs_f64()),
-            dead_letters_bytes: parts.dead_letters.bytes(),
             restarts: parts.supervisor.restarts(),
         };
         page::page(&status, &beside, format)

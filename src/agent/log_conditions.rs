@@ -1,16 +1,20 @@
 //! Says what is wrong with the event log and the dead letters: they know, and this puts it into words.
 
-use super::{log_look::NO_ANSWER, status::counted};
+use super::log_look::NO_ANSWER;
 use crate::{
+    dead_letters::LetterCount,
     event_log::EventLog,
     health::{Conditions, Fault},
     schema::local::{LaneStatus, LogStatus},
     telemetry::message,
-    terminal::{grouped, human_bytes},
+    words::{counted, grouped, human_bytes},
 };
 
 /// From this share of its bound on, the log of a machine that has a controller is worth a word, percent.
 const FULL_PERCENT: u64 = 90;
+
+/// Consumers that are named in one line about dead letters.
+const CONSUMERS_NAMED_MAX: usize = 4;
 
 /// What is known without a look at the disk.
 pub(super) fn judge_now(conditions: &Conditions, log: &EventLog) {
@@ -38,14 +42,17 @@ pub(super) fn judge(conditions: &Conditions, log: &LogStatus, has_controller: bo
     conditions.put(message::EVENTS_LOST, lost);
 }
 
-/// Events that the controller refuses.
-pub(super) fn judge_letters(conditions: &Conditions, letters: u64) {
-    let refused = (letters > 0).then(|| {
-        let are = if letters == 1 { "is" } else { "are" };
-        let events = counted(letters);
-        Fault::warning(format!("{events} {are} refused by the controller; see `rodent dead-letters list`")).told()
-    });
-    conditions.put(message::DEAD_LETTER, refused);
+/// Events that consumers refuse.
+pub(super) fn judge_letters(conditions: &Conditions, counts: &[LetterCount]) {
+    let by = |count: &LetterCount| format!("{} by {}", counted(count.letters, "event"), count.consumer);
+    let mut refused: Vec<_> = counts.iter().filter(|count| count.letters > 0).map(by).collect();
+    if let Some(more) = refused.len().checked_sub(CONSUMERS_NAMED_MAX).filter(|more| *more > 0) {
+        refused.truncate(CONSUMERS_NAMED_MAX);
+        refused.push(format!("others by {more} more"));
+    }
+    let told = (!refused.is_empty())
+        .then(|| Fault::warning(format!("refused and kept as dead letters: {}", refused.join(", "))).told());
+    conditions.put(message::DEAD_LETTER, told);
 }
 
 fn full(log: &LogStatus) -> Option<Fault> {
@@ -115,13 +122,17 @@ mod tests {
     }
 
     #[test]
-    fn refused_events_are_counted() {
+    fn refused_events_are_counted_by_consumer() {
         let registry = Registry::new(|| 1);
         let conditions = registry.part("dead_letters");
-        judge_letters(&conditions, 2);
+        let count = |consumer: &str, letters| LetterCount { consumer: consumer.into(), letters, bytes: 9 };
+        let all: Vec<_> = ["phone", "uplink", "c", "d", "e", "f"].map(|name| count(name, 1)).into();
         let text = |registry: &Registry| registry.standing().into_iter().map(|it| it.text).collect::<Vec<_>>();
-        assert_eq!(text(&registry), ["2 events are refused by the controller; see `rodent dead-letters list`"]);
-        judge_letters(&conditions, 0);
+        judge_letters(&conditions, &[count("mail", 0), count("phone", 1), count("uplink", 1_200)]);
+        assert_eq!(text(&registry), ["refused and kept as dead letters: 1 event by phone, 1,200 events by uplink"]);
+        judge_letters(&conditions, &all);
+        assert!(text(&registry).concat().ends_with("1 event by d, others by 2 more"));
+        judge_letters(&conditions, &[count("uplink", 0)]);
         assert_eq!(text(&registry), [""; 0]);
     }
 }

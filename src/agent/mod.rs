@@ -22,14 +22,12 @@ mod privacy;
 pub mod probe;
 mod registration;
 mod signals;
-mod sink_conditions;
 mod spool_intake;
 mod status;
 mod steering;
 mod supervisor;
 mod system_info;
 mod systemd;
-mod uplink_conditions;
 mod watchdog;
 mod wiring;
 

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use super::uplink_conditions::EXPIRY_MIN;
 use super::{IDENTITY, config::ControllerSettings};
 use crate::{
     host::{
@@ -24,7 +23,7 @@ use crate::{
 pub use crate::{
     host::{clock::Synchronisation, space::Space},
     sinks::uplink::{
-        TokenTimes,
+        EXPIRY_MIN, TokenTimes,
         probe::{Answered, Look as ControllerLook, Secured, Verdict},
     },
 };

@@ -7,20 +7,22 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    collecting::Collecting, config::Profile, delivering::Consumers, log_conditions, log_look::LogLook, sink_conditions,
-    steering::InForceView, supervisor::Supervisor, systemd, uplink_conditions,
+    collecting::Collecting, config::Profile, delivering::Consumers, log_conditions, log_look::LogLook,
+    steering::InForceView, supervisor::Supervisor, systemd,
 };
 use crate::{
-    dead_letters::DeadLetters,
+    dead_letters::{DeadLetters, LetterCount},
     event_log::{CursorState, EventLog, Lane, LaneState, LogState},
     health::{Condition, ConditionLevel, Registry, verdict},
     host::clock::{Clock, Synchronisation},
     local_api::{StatusSource, Usage},
     pipeline::Emitter,
-    schema::local::{ConditionStatus, CursorStatus, LaneStatus, LogStatus, LossStatus, StatusResponse},
-    sinks::uplink::UplinkState,
-    telemetry::journal,
-    terminal::grouped,
+    schema::local::{
+        ConditionStatus, ConsumerStatus, CursorStatus, DeadLetterStatus, LaneStatus, LogStatus, LossStatus,
+        StatusResponse,
+    },
+    sinks::uplink::{UPLINK, UplinkState},
+    telemetry::{journal, message},
 };
 
 /// How often the line that systemd shows is looked at; it is sent only when it has changed.
@@ -74,13 +76,21 @@ impl StatusParts {
         }
     }
 
+    /// Why no events are taken, as of now and not as of the last look at what stands.
+    pub(super) fn refuses(&self) -> Option<String> {
+        log_conditions::judge_now(&self.registry.part(LOG), &self.log);
+        let standing = self.registry.standing().into_iter();
+        standing.filter(|it| it.part == LOG && it.message == message::LOG_REFUSES).map(|it| it.text).next()
+    }
+
     /// What is known without a look at the disk.
     fn judge_now(&self) {
         let part = |name: &str| self.registry.part(name);
         log_conditions::judge_now(&part(LOG), &self.log);
-        log_conditions::judge_letters(&part("dead_letters"), self.dead_letters.count());
-        sink_conditions::judge(&self.registry, self.consumers.status().iter().skip(1));
-        uplink_conditions::judge(&part("uplink"), &self.uplink.status(), self.clock.unix_milliseconds());
+        log_conditions::judge_letters(&part("dead_letters"), &self.dead_letters.counts());
+        let now = self.clock.unix_milliseconds();
+        self.consumers.judge(now);
+        self.uplink.judge_credentials(&part(UPLINK), now);
     }
 
     fn status(&self) -> StatusResponse {
@@ -94,14 +104,35 @@ impl StatusParts {
         self.with(log_status(self.log_look.status_within(look_time_max)))
     }
 
+    /// What is kept for each consumer, also nothing; those that are not configured any more last.
+    fn letters(&self, consumers: &[ConsumerStatus]) -> Vec<DeadLetterStatus> {
+        let mut counts = self.dead_letters.counts();
+        let of = |name: &str| DeadLetterStatus { consumer: name.to_owned(), ..DeadLetterStatus::default() };
+        let mut all: Vec<_> = consumers.iter().map(|consumer| of(&consumer.name)).collect();
+        for its in &mut all {
+            if let Some(at) = counts.iter().position(|count| *count.consumer == *its.consumer) {
+                let LetterCount { letters, bytes, .. } = counts.swap_remove(at);
+                (its.letters, its.bytes) = (letters, bytes);
+            }
+        }
+        let left = counts.into_iter().map(|LetterCount { consumer, letters, bytes }| DeadLetterStatus {
+            letters,
+            bytes,
+            ..of(&consumer)
+        });
+        all.into_iter().chain(left).collect()
+    }
+
     fn with(&self, log: LogStatus) -> StatusResponse {
         self.judge_now();
+        let consumers = self.consumers.status();
         let standing = self.registry.standing();
         // Once the controller has named the node, that name counts.
         let named =
             self.uplink.registrations().borrow().as_ref().and_then(|registration| registration.claims.rid.clone());
         StatusResponse {
-            consumers: self.consumers.status(),
+            dead_letters_by_consumer: self.letters(&consumers),
+            consumers,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_id: named.unwrap_or_else(|| self.node_id.clone()),
             started_at: self.started_at,
@@ -157,11 +188,6 @@ pub(super) async fn watch_conditions(parts: Arc<StatusParts>, shutdown: Cancella
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
-/// `1 event`, `1,204 events`.
-pub(super) fn counted(events: u64) -> String {
-    if events == 1 { "1 event".to_owned() } else { format!("{} events", grouped(events)) }
 }
 
 fn condition_status(condition: Condition) -> ConditionStatus {

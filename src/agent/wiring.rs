@@ -101,6 +101,7 @@ impl Agent {
                 pulse: delivery,
                 orders,
                 supervisor: supervisor.clone(),
+                registry: registry.clone(),
                 stopping,
                 shutdown: supervisor.stopping(Phase::Delivery),
                 abandon: abandon.clone(),

@@ -8,7 +8,10 @@ use std::{io, path::Path, process::ExitCode, time::SystemTime};
 
 use serde_json::Value;
 
-pub(super) use self::{report::Report, tables::collector_tone};
+pub(super) use self::{
+    report::Report,
+    tables::{collector_tone, consumer_tone, lag},
+};
 use super::Failure;
 use crate::{
     client::{Client, StatusResponse},

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use self::outgoing::Outgoing;
 use super::{Batch, Packing};
-use crate::event_log::{Cursor, EventLog, Lane, LogError};
+use crate::event_log::{BLOB_BYTES_MAX, Cursor, EventLog, Lane, LogError};
 
 /// When a batch is due.
 #[derive(Clone, Copy, Debug)]
@@ -98,9 +98,19 @@ impl<P: Packing> Delivery<P> {
         }
     }
 
-    /// The batch has arrived: the log need not keep it for this consumer.
-    pub fn delivered(&mut self, batch: &Batch<P>) {
-        self.of(batch.lane).delivered(batch);
+    /// The batch has arrived: the log need not keep it for this consumer. `blob` is kept with the cursor from now on; false,
+    /// and nothing is done, when it is too long.
+    pub fn delivered(&mut self, batch: &Batch<P>, blob: Option<&[u8]>) -> bool {
+        let fits = blob.is_none_or(|blob| blob.len() <= BLOB_BYTES_MAX);
+        if fits {
+            self.of(batch.lane).delivered(batch, blob);
+        }
+        fits
+    }
+
+    /// Keeps this with the cursor from now on, wherever it stands; false, and nothing is done, when it is too long.
+    pub fn keep_with_cursor(&mut self, blob: &[u8]) -> bool {
+        self.cursor.commit_with(Lane::Urgent, self.cursor.next(Lane::Urgent), blob)
     }
 
     /// The batch has not been delivered and is to be tried again as it is.

@@ -12,13 +12,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Batch, ConsumerState, Delivery, Failure, News, Pacing, Packing, Reason, Sink, Then, refused::Refused,
+    Batch, ConsumerState, Delivery, Failure, Pacing, Packing, Reason, Sink, Taken, Then, news::News, refused::Refused,
     renumbering::Renumbering,
 };
 use crate::{
     backoff::random,
     dead_letters::DeadLetters,
-    event_log::{Lane, LogError},
+    event_log::{BLOB_BYTES_MAX, Lane, LogError},
     health::{BEAT, Pulse},
     schema::local::{ConsumerStatus, consumer_status::State},
     telemetry::ErrorChain,
@@ -145,6 +145,7 @@ impl<S: Sink> Driver<S> {
             }
             self.state.flows(self.in_flight.len(), |lane| self.delivery.in_flight(lane), self.sink.window());
             let (idle, pause) = (self.in_flight.is_empty(), self.pause);
+            let due = self.sink.due().filter(|_| pause.is_none());
             let [urgent, routine] = [Lane::Urgent, Lane::Routine].map(|lane| self.has_room(lane));
             tokio::select! {
                 biased;
@@ -155,6 +156,9 @@ impl<S: Sink> Driver<S> {
                 // What was refused may be taken now.
                 () = self.sink.changed(), if pause.is_some() => self.pause = None,
                 () = self.delivery.changed(urgent, routine), if pause.is_none() && !hurried && !replaced => {}
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() && !hurried && !replaced => {
+                    self.on_due().await;
+                }
                 // Nothing to do but to show that it could be done.
                 () = tokio::time::sleep(BEAT) => {}
             }
@@ -173,9 +177,7 @@ impl<S: Sink> Driver<S> {
                 }
             };
             self.pulse.beat();
-            if self.state.first_connected((self.now)()) {
-                self.sink.tell(&News::Opened);
-            }
+            self.state.first_connected((self.now)());
             let Some(lane) = self.next_lane(hurried) else { return };
             let taking = self.delivery.take(lane, &packing, (self.now)());
             match self.pulse.await_disk(taking).await {
@@ -196,6 +198,22 @@ impl<S: Sink> Driver<S> {
             tracing::error!(lane = lane.name(), error, "the event log cannot be read; delivery goes on when it can");
         }
         self.delivery.postpone(lane, LOG_PAUSE);
+    }
+
+    /// Gets the sink ready if need be, and has it do what it has to do at this time.
+    async fn on_due(&mut self) {
+        let done = match self.sink.open(&self.pulse).await {
+            Ok(_) => self.sink.on_due(&self.pulse).await,
+            Err(failure) => Err(failure),
+        };
+        let kept = done.and_then(|blob| match blob {
+            Some(blob) if !self.delivery.keep_with_cursor(&blob) => Err(too_much_to_keep()),
+            _ => Ok(()),
+        });
+        if let Err(failure) = kept {
+            self.state.attempt_failed(None, failure.reason);
+            self.wait(&failure);
+        }
     }
 
     /// The lane that is to be sent from now.
@@ -245,7 +263,7 @@ impl<S: Sink> Driver<S> {
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(batch.raw_bytes());
         let verdict = self.sink.judge(batch.count(), batch.strained, outcome);
         let failure = match verdict {
-            Ok(after) => return self.arrived(&batch, bytes, after),
+            Ok(taken) => return self.arrived(batch, bytes, taken),
             Err(failure) => failure,
         };
         batch.strained = if failure.is_strain { batch.strained + 1 } else { 0 };
@@ -265,20 +283,22 @@ impl<S: Sink> Driver<S> {
         }
     }
 
-    fn arrived(&mut self, batch: &Batch<S::Packing>, bytes: u64, after: Duration) {
+    fn arrived(&mut self, batch: Batch<S::Packing>, bytes: u64, Taken { after, blob }: Taken) {
         self.pacing.reset();
-        self.renumbering.arrived(batch);
-        if !self.is_of_records(batch) {
+        self.renumbering.arrived(&batch);
+        if !self.is_of_records(&batch) {
             self.refusals = 0;
             self.records.clear();
         }
-        self.delivery.delivered(batch);
+        if !self.delivery.delivered(&batch, blob.as_deref()) {
+            return self.hold(batch, &too_much_to_keep());
+        }
         let now = (self.now)();
         self.state.delivered(batch.lane, batch.count(), bytes, now);
         match self.delivery.held() {
             Some(reason) => self.state.still_held(reason, now),
             // What was sent before a failure and arrives after it does not end the pause.
-            None if self.pause.is_none() && self.state.enter(State::Connected, now) => self.sink.tell(&News::Arrives),
+            None if self.pause.is_none() && self.state.enter(State::Connected, now) => self.state.tell(&News::Arrives),
             None => {}
         }
         if !after.is_zero() {
@@ -319,9 +339,9 @@ impl<S: Sink> Driver<S> {
             Ok(record) => {
                 self.records.extend(record);
                 let Batch { lane, first_sequence: sequence, .. } = batch;
-                self.sink.tell(&News::Refused { lane, sequence, error });
+                self.state.tell(&News::Refused { lane, sequence, error });
                 self.state.refused(lane);
-                self.delivery.delivered(&batch);
+                self.delivery.delivered(&batch, None);
             }
             Err(why) => {
                 // Not the other side's fault: the same event counts again when it is tried again.
@@ -346,7 +366,7 @@ impl<S: Sink> Driver<S> {
             self.pause_for(self.pacing.clone().wait(Duration::ZERO, random()));
         }
         let epoch = self.delivery.renumber();
-        self.sink.tell(&News::Renumbered { epoch, error: &error });
+        self.state.tell(&News::Renumbered { epoch, error: &error });
         // Beyond it the disk does not take the new epoch: nothing is due until it does.
         let _ = tokio::time::timeout(RENUMBER_WAIT_MAX, self.delivery.log().renumbered()).await;
     }
@@ -371,9 +391,14 @@ impl<S: Sink> Driver<S> {
         let state = if matches!(failure.then, Then::Later(_)) { State::Waiting } else { State::Held };
         self.state.failed(&failure.error, wait, now);
         if self.state.enter(state, now) {
-            self.sink.tell(&News::Fails(failure));
+            self.state.tell(&News::Fails(failure));
         }
     }
+}
+
+/// A fault of the sink's own.
+fn too_much_to_keep() -> Failure {
+    Failure::local(format!("keep more than {BLOB_BYTES_MAX} bytes beside the cursor"))
 }
 
 impl Failure {

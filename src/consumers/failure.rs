@@ -2,8 +2,19 @@
 
 use std::time::Duration;
 
-/// What becomes of a delivery: taken, and nothing more before this has passed; or not.
-pub type Verdict = Result<Duration, Failure>;
+/// What becomes of a delivery.
+pub type Verdict = Result<Taken, Failure>;
+
+/// A batch was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Nothing more before this has passed.
+    pub after: Duration,
+    /// What is kept with the cursor from now on, in the write that moves it; as before where there is none. At most
+    /// [`BLOB_BYTES_MAX`](crate::event_log::BLOB_BYTES_MAX) bytes. For a sink that takes one batch of a lane at a time: what it
+    /// keeps would else cover what the cursor has not passed.
+    pub blob: Option<Vec<u8>>,
+}
 
 /// Why an attempt did not succeed, in words and in kind.
 #[derive(Clone, Debug)]

@@ -9,18 +9,23 @@ mod batch;
 mod delivery;
 mod driver;
 mod failure;
+mod news;
 mod pacing;
 mod refused;
 mod renumbering;
 mod sink;
 mod state;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     batch::{Batch, Packing},
     delivery::{Delivery, Threshold},
     driver::Driver,
-    failure::{Failure, Reason, Then, Verdict},
+    failure::{Failure, Reason, Taken, Then, Verdict},
+    news::Wording,
     pacing::{BACKOFF, Pacing},
-    sink::{News, Sink},
+    sink::Sink,
     state::ConsumerState,
 };

@@ -32,6 +32,7 @@ impl Refused<'_> {
         let run = batch.run().plain().map_err(|error| format!("the event cannot be read: {error}"))?;
         let event = run.events().next().ok_or("the event cannot be read")?.event;
         let letter = Letter {
+            consumer: self.consumer.into(),
             event: event.clone(),
             lane: run.lane,
             epoch: run.epoch,
@@ -42,7 +43,7 @@ impl Refused<'_> {
             refusals: 1,
             code: self.code.to_owned(),
             message: self.error.to_owned(),
-            controller: self.target.to_owned(),
+            target: self.target.to_owned(),
         };
         let dead_letters = dead_letters.clone();
         let added = tokio::task::spawn_blocking(move || dead_letters.add(&letter)).await;

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use uuid::Uuid;
+use tokio::time::Instant;
 
 use super::{Failure, Packing, Verdict};
-use crate::{event_log::Lane, health::Pulse};
+use crate::health::Pulse;
 
 /// One other side that batches are delivered to. Always holds: it gives nothing up and keeps no event; that is the driver's.
 pub trait Sink: Send + 'static {
@@ -33,36 +33,20 @@ pub trait Sink: Send + 'static {
     /// What came of a batch of so many events, after so many answers in a row that may mean that it is too much at a time.
     fn judge(&mut self, events: u64, strained: u32, outcome: Self::Outcome) -> Verdict;
 
+    /// When it has something to do though no event has come, such as to say that something has lasted; none for nothing.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// That time has come, it is open, and nothing else is being judged. It bounds how long that takes, and says on `pulse` what
+    /// it waits for. Gives what is kept with the cursor from now on, if that is something else.
+    ///
+    /// # Errors
+    /// Why it could not; it is asked again after a while if it is still due.
+    fn on_due(&mut self, _pulse: &Pulse) -> impl Future<Output = Result<Option<Vec<u8>>, Failure>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// Waits until what was refused may be taken, such as with another token. Cancel safe.
     fn changed(&mut self) -> impl Future<Output = ()> + Send;
-
-    /// Tells the operator.
-    fn tell(&self, news: &News<'_>);
-}
-
-/// What an operator hears of a consumer, each when it begins.
-#[derive(Debug)]
-pub enum News<'a> {
-    /// It is open for the first time; nothing was delivered yet.
-    Opened,
-    /// Events arrive.
-    Arrives,
-    /// Nothing is delivered.
-    Fails(&'a Failure),
-    /// One event is not taken, and is kept as a dead letter.
-    Refused {
-        /// Where it stands.
-        lane: Lane,
-        /// Its number.
-        sequence: u64,
-        /// What the other side said of it.
-        error: &'a str,
-    },
-    /// What is not delivered goes under new numbers.
-    Renumbered {
-        /// The new epoch.
-        epoch: Uuid,
-        /// What the other side said.
-        error: &'a str,
-    },
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Reason;
+use super::{Reason, Wording};
 use crate::{
     event_log::Lane,
     lock::lock,
@@ -16,6 +16,7 @@ use crate::{
 #[derive(Clone)]
 pub struct ConsumerState {
     inner: Arc<Mutex<Inner>>,
+    wording: Arc<Wording>,
 }
 
 struct Inner {
@@ -72,7 +73,18 @@ impl ConsumerState {
             failed_attempts_by_reason: Reason::ALL.map(|reason| (reason.name().to_owned(), 0)).into(),
             ..ConsumerStatus::default()
         };
-        ConsumerState { inner: Arc::new(Mutex::new(Inner { status, next_attempt: None, rate: Rate::new() })) }
+        let inner = Inner { status, next_attempt: None, rate: Rate::new() };
+        ConsumerState { inner: Arc::new(Mutex::new(inner)), wording: Arc::new(Wording::of_sink(name)) }
+    }
+
+    /// Of one that is told of in other words than a sink.
+    #[must_use]
+    pub fn with_wording(self, wording: Wording) -> ConsumerState {
+        ConsumerState { wording: Arc::new(wording), ..self }
+    }
+
+    pub(super) fn wording(&self) -> &Wording {
+        &self.wording
     }
 
     /// From now on it delivers to `target`; empty for nobody. What was delivered so far still counts.
@@ -100,10 +112,11 @@ impl ConsumerState {
         }
     }
 
-    /// Notes that the other side took the node for the first time; false when something has been said of it before.
-    pub fn first_connected(&self, now: i64) -> bool {
-        let connecting = self.lock().status.state() == State::Connecting;
-        connecting && self.enter(State::Connected, now)
+    /// The other side is open for what comes; nothing else has been said of it before.
+    pub(super) fn first_connected(&self, now: i64) {
+        if self.lock().status.state() == State::Connecting {
+            self.enter(State::Connected, now);
+        }
     }
 
     /// Enters a state; gives whether it is another one than before.

@@ -11,13 +11,22 @@ use super::LetterId;
 #[derive(Debug, thiserror::Error)]
 pub enum DeadLetterError {
     /// A bound is reached: no letter is taken until one is removed.
-    #[error("the dead letters are full: {letters} letters, {bytes} bytes")]
+    #[error(
+        "the dead letters of {consumer} are full: {letters} letters, {bytes} bytes; retry or purge some with `rodent dead-letters`"
+    )]
     Full {
+        /// Whose.
+        consumer: String,
         /// How many there are.
         letters: u64,
         /// What they take.
         bytes: u64,
     },
+    /// There are letters of so many consumers that none of another one is taken until those of one are removed.
+    #[error(
+        "there is no place for dead letters of {0}: others have left theirs; retry or purge those with `rodent dead-letters`"
+    )]
+    Consumers(String),
     /// There is no such letter.
     #[error("there is no dead letter {0}")]
     Absent(LetterId),
@@ -46,7 +55,7 @@ impl DeadLetterError {
     /// A word for labels.
     pub fn kind(&self) -> &'static str {
         match self {
-            DeadLetterError::Full { .. } => "full",
+            DeadLetterError::Full { .. } | DeadLetterError::Consumers(_) => "full",
             DeadLetterError::Absent(_) => "absent",
             DeadLetterError::Damaged { .. } => "damaged",
             DeadLetterError::Io { .. } => "io",

@@ -1,10 +1,11 @@
-//! Dead letters: events that the controller refuses by themselves while it takes others. Each is kept in a file of its
-//! own, so that the rest of its lane goes on, until somebody has it sent again or throws it away.
+//! Dead letters: events that a consumer refuses by themselves while it takes others. Each is kept in a file of its own, so
+//! that the rest of its lane goes on, until somebody has it sent again or throws it away.
 //!
-//! Takes from the uplink, gives to the local socket. Always holds: a letter that was added survives a loss of power, and is
-//! there once however often it was added; there are never more than [`LETTERS_MAX`] or [`LETTERS_BYTES_MAX`]: beyond them a
-//! letter is not taken, and the uplink holds the lane instead. A file that is damaged is told of and kept. Nothing is
-//! removed but by [`DeadLetters::remove`]. Deliberately absent: an age. Whether an event matters is for people to say.
+//! Takes from the consumers' driver, gives to the local socket. Always holds: a letter that was added survives a loss of
+//! power, and is there once however often it was added; of one consumer there are never more than [`LETTERS_MAX`] or
+//! [`LETTERS_BYTES_MAX`], whatever the others have: beyond them its next letter is not taken, and its lane holds instead. A
+//! file that is damaged is told of and kept. Nothing is removed but by [`DeadLetters::remove`], also when the consumer is not
+//! configured any more. Deliberately absent: an age. Whether an event matters is for people to say.
 
 mod error;
 mod letter;
@@ -14,25 +15,32 @@ mod shelf;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
 };
 
-use self::shelf::Shelf;
 pub use self::{
     error::DeadLetterError,
     letter::{Letter, LetterId, LetterName, MESSAGE_BYTES_MAX, NotALetter},
 };
-use crate::lock::lock;
+use self::{letter::consumer_of, shelf::Shelf};
+use crate::{files, lock::lock};
 
-/// The most letters. So many refused events are no accident: the controller does not understand what this node sends.
+/// The most letters of a consumer. So many refused events are no accident: the other side does not understand what this node
+/// sends.
 pub const LETTERS_MAX: u64 = 1_000;
 
-/// The most that all letters take together, bytes of their files: room for [`LETTERS_MAX`] of the largest events.
+/// The most that all letters of a consumer take together, bytes of their files: room for [`LETTERS_MAX`] of the largest
+/// events.
 pub const LETTERS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Of so many consumers there may be letters, those that are not configured any more among them.
+pub const CONSUMERS_MAX: usize = 64;
+
+/// Whose the letters are that earlier versions kept beside each other, in the directory itself.
+const FIRST_CONSUMER: &str = "uplink";
 
 /// The dead letters of a node. Cheap to copy; every copy is the same. Blocking but for the counts.
 #[derive(Clone, Debug)]
@@ -40,13 +48,26 @@ pub struct DeadLetters {
     inner: Arc<Inner>,
 }
 
+type Shelves = BTreeMap<Arc<str>, Shelf>;
+
 #[derive(Debug)]
 struct Inner {
     directory: PathBuf,
-    /// Absent until the directory could be read.
-    shelf: Mutex<Option<Shelf>>,
-    count: AtomicU64,
-    bytes: AtomicU64,
+    /// Absent until the directory could be read. Locked while the disk is waited for.
+    shelves: Mutex<Option<Shelves>>,
+    /// What stood in them last; never locked for long.
+    counts: Mutex<Vec<LetterCount>>,
+}
+
+/// What is kept for one consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LetterCount {
+    /// Who refuses the events.
+    pub consumer: Arc<str>,
+    /// Letters, damaged ones too.
+    pub letters: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
 }
 
 impl DeadLetters {
@@ -56,46 +77,60 @@ impl DeadLetters {
     /// When the file system refuses.
     pub fn open(directory: &Path) -> Result<DeadLetters, DeadLetterError> {
         let letters = DeadLetters::at(directory);
-        letters.shelf(|_| Ok(()))?;
+        letters.shelves(|_| Ok(()))?;
         Ok(letters)
     }
 
     /// The same without looking: the directory is opened by whatever is done first, and again by the next as long as that
     /// fails. For an agent whose disk cannot be read yet.
     pub fn at(directory: &Path) -> DeadLetters {
-        let inner = Inner {
-            directory: directory.to_owned(),
-            shelf: Mutex::new(None),
-            count: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-        };
-        DeadLetters { inner: Arc::new(inner) }
+        let (directory, shelves, counts) = (directory.to_owned(), Mutex::new(None), Mutex::default());
+        DeadLetters { inner: Arc::new(Inner { directory, shelves, counts }) }
     }
 
-    /// Adds a letter; durable when it returns. One of the same epoch, lane and sequence that is there stays as it is.
+    /// Adds a letter; durable when it returns. One of the same consumer, epoch, lane and sequence that is there stays as it
+    /// is.
     ///
     /// # Errors
-    /// [`DeadLetterError::Full`] at a bound, otherwise what the file system says. The letter is not there then.
+    /// [`DeadLetterError::Full`] or [`DeadLetterError::Consumers`] at a bound, otherwise what the file system says. The letter
+    /// is not there then.
     pub fn add(&self, letter: &Letter) -> Result<(), DeadLetterError> {
-        self.shelf(|shelf| shelf.add(letter))
+        consumer_of(&letter.consumer).map_err(|_| DeadLetterError::Absent(letter.id()))?;
+        self.shelves(|shelves| {
+            if !shelves.contains_key(&letter.consumer) && shelves.len() >= CONSUMERS_MAX {
+                return Err(DeadLetterError::Consumers(letter.consumer.to_string()));
+            }
+            if !shelves.contains_key(&letter.consumer) {
+                let shelf = Shelf::open(&self.inner.directory, &letter.consumer)?;
+                shelves.insert(Arc::clone(&letter.consumer), shelf);
+            }
+            shelves.get_mut(&letter.consumer).map_or(Ok(()), |shelf| shelf.add(letter))
+        })
     }
 
-    /// Letters that are kept, damaged ones too; 0 as long as the directory could not be read. Does not block.
+    /// How much there is of each consumer of which there is any; nothing as long as the directory could not be read. Does
+    /// not block.
+    pub fn counts(&self) -> Vec<LetterCount> {
+        lock(&self.inner.counts).clone()
+    }
+
+    /// Letters that are kept. Does not block.
     pub fn count(&self) -> u64 {
-        self.inner.count.load(Ordering::Relaxed)
+        self.counts().iter().map(|count| count.letters).sum()
     }
 
     /// What they take, bytes of their files. Does not block.
     pub fn bytes(&self) -> u64 {
-        self.inner.bytes.load(Ordering::Relaxed)
+        self.counts().iter().map(|count| count.bytes).sum()
     }
 
-    /// The identifiers of all letters with the bytes of their files, those of the urgent lane first, each lane by sequence.
+    /// The identifiers of all letters with the bytes of their files, by consumer; of each those of the urgent lane first,
+    /// each lane by sequence.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub fn list(&self) -> Result<Vec<(LetterId, u64)>, DeadLetterError> {
-        self.shelf(|shelf| Ok(shelf.list()))
+        self.shelves(|shelves| Ok(shelves.values().flat_map(Shelf::list).collect()))
     }
 
     /// A letter.
@@ -104,7 +139,10 @@ impl DeadLetters {
     /// [`DeadLetterError::Absent`] when there is none, [`DeadLetterError::Damaged`] when its file is no letter of this
     /// identifier any more, otherwise what the file system says.
     pub fn get(&self, id: &LetterId) -> Result<Letter, DeadLetterError> {
-        self.shelf(|shelf| shelf.get(id))
+        self.shelves(|shelves| match shelves.get(&id.consumer) {
+            Some(shelf) => shelf.get(id),
+            None => Err(DeadLetterError::Absent(id.clone())),
+        })
     }
 
     /// Removes letters, damaged or not; durable when it returns. Gives how many of them were there.
@@ -112,23 +150,60 @@ impl DeadLetters {
     /// # Errors
     /// What the file system says. Some of the letters may be gone, then.
     pub fn remove(&self, ids: &[LetterId]) -> Result<u64, DeadLetterError> {
-        self.shelf(|shelf| shelf.remove(ids))
+        self.shelves(|shelves| {
+            let mut removed = 0;
+            for shelf in shelves.values_mut() {
+                removed += shelf.remove(ids)?;
+            }
+            // What is not empty holds files of others.
+            shelves.retain(|_, shelf| shelf.count() > 0 || fs::remove_dir(shelf.directory()).is_err());
+            Ok(removed)
+        })
     }
 
-    /// Does something with the directory, which is opened if it is not.
-    fn shelf<T>(&self, act: impl FnOnce(&mut Shelf) -> Result<T, DeadLetterError>) -> Result<T, DeadLetterError> {
-        let mut place = self.lock();
-        let shelf = match &mut *place {
-            Some(shelf) => shelf,
-            None => place.insert(Shelf::open(&self.inner.directory)?),
+    /// Does something with what is in the directory, which is opened if it is not.
+    fn shelves<T>(&self, act: impl FnOnce(&mut Shelves) -> Result<T, DeadLetterError>) -> Result<T, DeadLetterError> {
+        let mut place: MutexGuard<'_, Option<Shelves>> = lock(&self.inner.shelves);
+        let shelves = match &mut *place {
+            Some(shelves) => shelves,
+            None => place.insert(open(&self.inner.directory)?),
         };
-        let done = act(shelf);
-        self.inner.count.store(shelf.count(), Ordering::Relaxed);
-        self.inner.bytes.store(shelf.bytes(), Ordering::Relaxed);
+        let done = act(shelves);
+        let count = |(consumer, shelf): (&Arc<str>, &Shelf)| LetterCount {
+            consumer: Arc::clone(consumer),
+            letters: shelf.count(),
+            bytes: shelf.bytes(),
+        };
+        *lock(&self.inner.counts) = shelves.iter().map(count).collect();
         done
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Option<Shelf>> {
-        lock(&self.inner.shelf)
+/// The letters of each consumer of which a directory holds some. Other files are left alone and not counted.
+fn open(directory: &Path) -> Result<Shelves, DeadLetterError> {
+    let io = |act, source| DeadLetterError::io(act, directory, source);
+    shelf::make(directory).map_err(|error| io("create", error))?;
+    let (mut shelves, mut early) = (Shelves::new(), Vec::new());
+    for entry in fs::read_dir(directory).map_err(|error| io("read", error))? {
+        let entry = entry.map_err(|error| io("read", error))?;
+        let file = entry.metadata().map_err(|error| io("read", error))?;
+        let name = entry.file_name();
+        match name.to_str() {
+            Some(name) if file.is_file() && shelf::id_of(FIRST_CONSUMER, name).is_some() => early.push(name.to_owned()),
+            Some(name) if file.is_dir() && consumer_of(name).is_ok() => {
+                shelves.insert(name.into(), Shelf::open(directory, &name.into())?);
+            }
+            _ => tracing::warn!(path = %entry.path().display(), "this is no dead letter; it is left alone"),
+        }
     }
+    if !early.is_empty() {
+        let place = directory.join(FIRST_CONSUMER);
+        shelf::make(&place).map_err(|error| io("create", error))?;
+        for name in early {
+            fs::rename(directory.join(&name), place.join(&name)).map_err(|error| io("sort", error))?;
+        }
+        shelves.insert(FIRST_CONSUMER.into(), Shelf::open(directory, &FIRST_CONSUMER.into())?);
+        files::sync_directory(directory).map_err(|error| io("sync", error))?;
+    }
+    Ok(shelves)
 }

@@ -1,4 +1,4 @@
-//! The directory of the dead letters: one file each, named by its identifier.
+//! The directory of one consumer's dead letters: one file each, named by its number.
 //!
 //! Always holds: a file under its name is complete and durable, since it gets the name after its content is on the disk;
 //! what is listed is what is there. Files with other names are left alone and not counted.
@@ -9,6 +9,7 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{DeadLetterError, LETTERS_BYTES_MAX, LETTERS_MAX, Letter, LetterId, letter::LETTER_BYTES_MAX};
@@ -24,36 +25,41 @@ const UNFINISHED: &str = "unfinished";
 #[derive(Debug)]
 pub(super) struct Shelf {
     directory: PathBuf,
+    consumer: Arc<str>,
     /// Bytes of the file of each letter.
     letters: BTreeMap<LetterId, u64>,
     bytes: u64,
 }
 
 impl Shelf {
-    /// Opens a directory, or makes it.
+    /// Opens the directory of a consumer, or makes it.
     ///
     /// # Errors
     /// When the file system refuses.
-    pub(super) fn open(directory: &Path) -> Result<Shelf, DeadLetterError> {
-        let io = |act, source| DeadLetterError::io(act, directory, source);
-        match fs::DirBuilder::new().mode(0o700).create(directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io("create", error)),
-            _ => {}
-        }
+    pub(super) fn open(all: &Path, consumer: &Arc<str>) -> Result<Shelf, DeadLetterError> {
+        let directory = all.join(&**consumer);
+        let io = |act, source| DeadLetterError::io(act, &directory, source);
+        make(&directory).map_err(|error| io("create", error))?;
+        files::sync_directory(all).map_err(|error| io("sync", error))?;
         files::remove(&directory.join(UNFINISHED)).map_err(|error| io("clear", error))?;
-        let mut shelf = Shelf { directory: directory.to_owned(), letters: BTreeMap::new(), bytes: 0 };
-        for entry in fs::read_dir(directory).map_err(|error| io("read", error))? {
+        let consumer = Arc::clone(consumer);
+        let mut shelf = Shelf { directory: directory.clone(), consumer, letters: BTreeMap::new(), bytes: 0 };
+        for entry in fs::read_dir(&directory).map_err(|error| io("read", error))? {
             let entry = entry.map_err(|error| io("read", error))?;
             let file = entry.metadata().map_err(|error| io("read", error))?;
-            let id = entry.file_name().to_str().and_then(|name| name.strip_suffix(SUFFIX)?.parse().ok());
+            let id = entry.file_name().to_str().and_then(|name| id_of(&shelf.consumer, name));
             match id.filter(|_| file.is_file()) {
                 Some(id) => shelf.insert(id, file.len()),
                 None => tracing::warn!(path = %entry.path().display(), "this is no dead letter; it is left alone"),
             }
         }
         // A letter that got its name just before a kill is there, but perhaps not for a loss of power.
-        files::sync_directory(directory).map_err(|error| io("sync", error))?;
+        files::sync_directory(&directory).map_err(|error| io("sync", error))?;
         Ok(shelf)
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -64,8 +70,8 @@ impl Shelf {
         self.bytes
     }
 
-    pub(super) fn list(&self) -> Vec<(LetterId, u64)> {
-        self.letters.iter().map(|(id, bytes)| (*id, *bytes)).collect()
+    pub(super) fn list(&self) -> impl Iterator<Item = (LetterId, u64)> {
+        self.letters.iter().map(|(id, bytes)| (id.clone(), *bytes))
     }
 
     /// Writes a letter, unless it is there and intact.
@@ -77,7 +83,8 @@ impl Shelf {
             // Damaged: written anew in its place.
             Some(_) => {}
             None if self.count() >= LETTERS_MAX || self.bytes + bytes > LETTERS_BYTES_MAX => {
-                return Err(DeadLetterError::Full { letters: self.count(), bytes: self.bytes });
+                let (consumer, letters) = (self.consumer.to_string(), self.count());
+                return Err(DeadLetterError::Full { consumer, letters, bytes: self.bytes });
             }
             None => {}
         }
@@ -93,7 +100,7 @@ impl Shelf {
 
     pub(super) fn get(&self, id: &LetterId) -> Result<Letter, DeadLetterError> {
         if !self.letters.contains_key(id) {
-            return Err(DeadLetterError::Absent(*id));
+            return Err(DeadLetterError::Absent(id.clone()));
         }
         let path = self.path(id);
         let content = match read(&path) {
@@ -103,7 +110,7 @@ impl Shelf {
             }
             Err(error) => return Err(DeadLetterError::io("read", &path, error)),
         };
-        match Letter::from_bytes(&content) {
+        match Letter::from_bytes(&content, &self.consumer) {
             Ok(letter) if letter.id() == *id => Ok(letter),
             Ok(_) => Err(DeadLetterError::Damaged { path, what: "it is another letter" }),
             Err(what) => Err(DeadLetterError::Damaged { path, what }),
@@ -134,7 +141,26 @@ impl Shelf {
     }
 
     fn path(&self, id: &LetterId) -> PathBuf {
-        self.directory.join(format!("{id}{SUFFIX}"))
+        self.directory.join(file_name(id))
+    }
+}
+
+/// `LANE-SEQUENCE-EPOCH.letter`.
+fn file_name(id: &LetterId) -> String {
+    let id = id.to_string();
+    format!("{}{SUFFIX}", id.rsplit_once('/').map_or(id.as_str(), |(_, number)| number))
+}
+
+/// What a file among a consumer's letters is called, if it is one.
+pub(super) fn id_of(consumer: &str, file: &str) -> Option<LetterId> {
+    format!("{consumer}/{}", file.strip_suffix(SUFFIX)?).parse().ok()
+}
+
+/// Makes a directory for nobody else, unless it is there.
+pub(super) fn make(directory: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::event_log::{ClockState, Lane};
 
 fn letter(lane: Lane, sequence: u64) -> Letter {
     Letter {
+        consumer: "uplink".into(),
         event: Bytes::from(format!("event {sequence}")),
         lane,
         epoch: Uuid::from_u128(7),
@@ -20,11 +21,13 @@ fn letter(lane: Lane, sequence: u64) -> Letter {
         refusals: 3,
         code: "InvalidArgument".to_owned(),
         message: "the payload is not understood".to_owned(),
-        controller: "ctl:8443".to_owned(),
+        target: "ctl:8443".to_owned(),
     }
 }
 
+/// Where a letter is or would be, in a directory that is there.
 fn file_of(directory: &Path, letter: &Letter) -> PathBuf {
+    fs::create_dir_all(directory.join(&*letter.consumer)).expect("made");
     directory.join(format!("{}.letter", letter.id()))
 }
 
@@ -49,7 +52,8 @@ fn a_letter_is_there_after_the_next_start_as_it_was_added() {
         assert_eq!(again.get(&id).expect("readable"), letter(id.lane, id.sequence));
     }
     let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-    assert_eq!((mode(&place), mode(&file_of(&place, &letter(Lane::Urgent, 11)))), (0o700, 0o600));
+    let of = letter(Lane::Urgent, 11);
+    assert_eq!((mode(&place), mode(&place.join("uplink")), mode(&file_of(&place, &of))), (0o700, 0o700, 0o600));
 }
 
 #[test]
@@ -59,12 +63,13 @@ fn a_letter_that_is_added_again_after_a_crash_is_there_once() {
     letters.add(&letter(Lane::Urgent, 1)).expect("added");
     let (count, bytes) = (letters.count(), letters.bytes());
     // What a crash left unfinished is in nobody's way.
-    fs::write(directory.path().join("unfinished"), "half").expect("written");
+    let unfinished = directory.path().join("uplink/unfinished");
+    fs::write(&unfinished, "half").expect("written");
     let letters = DeadLetters::open(directory.path()).expect("opened");
     letters.add(&Letter { refusals: 99, ..letter(Lane::Urgent, 1) }).expect("it is there");
     assert_eq!((letters.count(), letters.bytes()), (count, bytes));
     assert_eq!(letters.get(&letter(Lane::Urgent, 1).id()).expect("readable").refusals, 3);
-    assert!(!directory.path().join("unfinished").exists());
+    assert!(!unfinished.exists());
 }
 
 #[test]
@@ -94,6 +99,56 @@ fn there_are_never_more_letters_than_their_bound() {
     assert_eq!(letters.count(), LETTERS_MAX);
     let refused = letters.add(&letter(Lane::Urgent, 1)).expect_err("full");
     assert_eq!(refused.kind(), "full");
+}
+
+#[test]
+fn what_one_consumer_refuses_takes_no_room_from_another_and_the_same_event_has_a_letter_of_each() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for sequence in 1..=LETTERS_MAX {
+        fs::write(file_of(directory.path(), &letter(Lane::Routine, sequence)), "x").expect("written");
+    }
+    let letters = DeadLetters::open(directory.path()).expect("opened");
+    let of_phone = |sequence| Letter { consumer: "phone".into(), ..letter(Lane::Routine, sequence) };
+    let full = letters.add(&letter(Lane::Urgent, 1)).expect_err("full").to_string();
+    assert!(full.contains("of uplink are full: 1000 letters") && full.contains("rodent dead-letters"), "{full}");
+    letters.add(&of_phone(1)).and_then(|()| letters.add(&of_phone(2))).expect("there is room for another's");
+    let counts: Vec<_> = letters.counts().iter().map(|its| (its.consumer.to_string(), its.letters)).collect();
+    assert_eq!(counts, [("phone".to_owned(), 2), ("uplink".to_owned(), LETTERS_MAX)]);
+    assert_eq!(letters.remove(&[of_phone(1).id()]).expect("removed"), 1, "and not the uplink's of the same number");
+    let again = DeadLetters::open(directory.path()).expect("opened");
+    assert_eq!((again.counts(), again.get(&of_phone(2).id()).expect("there")), (letters.counts(), of_phone(2)));
+    assert_eq!(letters.remove(&[of_phone(2).id()]).expect("removed"), 1);
+    assert!(!directory.path().join("phone").exists(), "nothing is left of who has none");
+    let nowhere = Letter { consumer: "../etc".into(), ..letter(Lane::Urgent, 1) };
+    assert_eq!(letters.add(&nowhere).expect_err("no place").kind(), "absent");
+}
+
+#[test]
+fn letters_of_too_many_consumers_are_not_taken_until_those_of_one_are_gone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let letters = DeadLetters::open(directory.path()).expect("made");
+    let of = |number: usize| Letter { consumer: format!("c{number}").into(), ..letter(Lane::Urgent, 1) };
+    for number in 0..CONSUMERS_MAX {
+        fs::write(file_of(directory.path(), &of(number)), "x").expect("written");
+    }
+    let full = DeadLetters::open(directory.path()).expect("opened");
+    let refused = full.add(&of(CONSUMERS_MAX)).expect_err("full");
+    assert_eq!((refused.kind(), full.count()), ("full", CONSUMERS_MAX as u64), "{refused}");
+    full.remove(&[of(7).id()]).and_then(|_| full.add(&of(CONSUMERS_MAX))).expect("there is room again");
+    assert_eq!(letters.count(), 0, "each that is open sees what it has itself");
+}
+
+#[test]
+fn letters_of_an_earlier_version_are_the_uplinks() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let early = letter(Lane::Routine, 3);
+    DeadLetters::open(directory.path()).and_then(|letters| letters.add(&early)).expect("added");
+    let name = file_of(directory.path(), &early);
+    let before = directory.path().join(name.file_name().expect("a name"));
+    fs::rename(&name, &before).expect("moved");
+    fs::remove_dir(directory.path().join("uplink")).expect("empty");
+    let letters = DeadLetters::open(directory.path()).expect("opened");
+    assert_eq!((letters.get(&early.id()).expect("there"), before.exists(), name.exists()), (early, false, true));
 }
 
 #[test]
@@ -133,15 +188,25 @@ fn a_damaged_letter_is_told_of_and_kept_and_can_be_removed_or_added_anew() {
 fn files_of_others_are_left_alone_and_not_counted() {
     let directory = tempfile::tempdir().expect("a directory");
     let id = letter(Lane::Urgent, 5).id().to_string();
+    let id = id.trim_start_matches("uplink/");
     let strange =
         ["notes.txt", "urgent-05.letter", "urgent-5-.letter", &format!("{}.letter", id.replace("-5-", "-05-"))];
     for name in strange {
         fs::write(directory.path().join(name), "x").expect("written");
     }
+    let strange_place = directory.path().join("lost+found");
+    fs::create_dir(&strange_place).expect("made");
+    let place = directory.path().join("uplink");
+    fs::create_dir(&place).expect("made");
+    for name in strange {
+        fs::write(place.join(name), "x").expect("written");
+    }
     fs::create_dir(directory.path().join(format!("{id}.letter"))).expect("made");
     let letters = DeadLetters::open(directory.path()).expect("opened");
     assert_eq!((letters.count(), letters.bytes()), (0, 0));
-    assert!(strange.iter().all(|name| directory.path().join(name).exists()));
+    letters.add(&letter(Lane::Urgent, 6)).and_then(|()| letters.remove(&ids(&letters))).expect("added and removed");
+    let is_there = |name: &&str| directory.path().join(name).exists() && place.join(name).exists();
+    assert!(strange.iter().all(is_there) && strange_place.exists());
 }
 
 #[test]
@@ -176,14 +241,15 @@ fn what_the_controller_says_is_kept_up_to_its_bound() {
 fn a_letter_is_named_by_as_much_of_its_identifier_as_tells_it_apart() {
     let id = letter(Lane::Routine, 4711).id();
     let names = |text: &str| text.parse::<LetterName>().map(|name| name.names(&id));
-    assert_eq!(id.to_string().parse(), Ok(id));
+    assert_eq!(id.to_string().parse(), Ok(id.clone()));
     assert_eq!(names(&id.to_string()), Ok(true));
     assert_eq!(names("routine-4711"), Ok(true));
     assert_eq!(names("routine-4711-0000"), Ok(true));
     assert_eq!(names("routine-47"), Ok(false));
     assert_eq!(names("urgent-4711"), Ok(false));
     assert_eq!(names("routine-4711-1"), Ok(false));
-    for wrong in ["", "routine", "routine-x", "../routine-1", "4711"] {
+    assert_eq!((names("uplink/routine-4711"), names("phone/routine-4711")), (Ok(true), Ok(false)));
+    for wrong in ["", "routine", "routine-x", "../routine-1", "4711", "/routine-1", "uplink/", "UP/routine-1"] {
         assert_eq!(names(wrong), Err(NotALetter), "{wrong}");
     }
 }
@@ -220,7 +286,7 @@ mod as_root {
         assert!((1..10).contains(&taken));
         let refused = letters.add(&large(taken + 1)).expect_err("no space");
         assert_eq!(refused.kind(), "io");
-        let files = fs::read_dir(directory.path()).expect("readable").count() as u64;
+        let files = fs::read_dir(directory.path().join("uplink")).expect("readable").count() as u64;
         assert_eq!((files, letters.count()), (taken, taken), "nothing half-written stays");
         assert!(ids(&letters).iter().all(|id| letters.get(id).is_ok()));
         letters.remove(&[large(1).id()]).expect("removing needs no space");

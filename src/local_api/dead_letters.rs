@@ -51,18 +51,18 @@ impl Desk {
 
     /// A page of letters.
     pub(super) async fn list(&self, request: ListDeadLettersRequest) -> Result<ListDeadLettersResponse, Status> {
-        let names = names(&request.ids)?;
+        let wanted = Wanted::new(&request.ids, request.consumer)?;
         let after = match request.after.as_str() {
             "" => None,
             text => Some(text.parse().map_err(|_| Status::invalid_argument(format!("`{text}` is no letter")))?),
         };
-        self.blocking(move |letters| page(letters, &names, after)).await
+        self.blocking(move |letters| page(letters, &wanted, after.as_ref())).await
     }
 
     /// Puts events into the log anew, each into the lane that it stood in.
     pub(super) async fn retry(&self, request: RetryDeadLettersRequest) -> Result<RetryDeadLettersResponse, Status> {
         let _deciding = self.deciding.lock().await;
-        let ids = self.chosen(&request.ids, request.all).await?;
+        let ids = self.chosen(&request.ids, request.all, request.consumer).await?;
         if !request.all {
             // Before anything is done.
             self.check(&ids).await?;
@@ -86,7 +86,7 @@ impl Desk {
         origin: Origin,
     ) -> Result<PurgeDeadLettersResponse, Status> {
         let _deciding = self.deciding.lock().await;
-        let ids = self.chosen(&request.ids, request.all).await?;
+        let ids = self.chosen(&request.ids, request.all, request.consumer).await?;
         if !ids.is_empty() {
             self.tell(&ids, origin).await?;
         }
@@ -95,14 +95,13 @@ impl Desk {
     }
 
     /// The letters that a request means.
-    async fn chosen(&self, ids: &[String], all: bool) -> Result<Vec<LetterId>, Status> {
+    async fn chosen(&self, ids: &[String], all: bool, consumer: String) -> Result<Vec<LetterId>, Status> {
         if all != ids.is_empty() {
             return Err(Status::invalid_argument("name the letters, or take all of them; not both"));
         }
-        let names = names(ids)?;
-        self.blocking(move |letters| resolve(letters, &names))
-            .await
-            .map(|ids| ids.into_iter().map(|(id, _)| id).collect())
+        let wanted = Wanted::new(ids, consumer)?;
+        let chosen = self.blocking(move |letters| wanted.of(letters)).await?;
+        Ok(chosen.into_iter().map(|(id, _)| id).collect())
     }
 
     /// Whether each of the letters can be read.
@@ -191,46 +190,58 @@ impl Desk {
     }
 }
 
-fn names(ids: &[String]) -> Result<Vec<LetterName>, Status> {
-    if ids.len() > NAMES_MAX {
-        return Err(Status::invalid_argument(format!("at most {NAMES_MAX} letters can be named at once")));
-    }
-    let name = |text: &String| text.parse().map_err(|why| Status::invalid_argument(format!("`{text}` is {why}")));
-    ids.iter().map(name).collect()
+/// What a request says of the letters that it means.
+struct Wanted {
+    /// None for all.
+    names: Vec<LetterName>,
+    /// Empty for all.
+    consumer: String,
 }
 
-/// The letters of these names, or all if there is none, with the bytes of their files.
-fn resolve(letters: &DeadLetters, names: &[LetterName]) -> Result<Vec<(LetterId, u64)>, Status> {
-    let mut all = letters.list().map_err(status_of)?;
-    for name in names {
-        let named: Vec<_> = all.iter().filter(|(id, _)| name.names(id)).map(|(id, _)| id.to_string()).collect();
-        match named.len() {
-            1 => {}
-            0 => return Err(Status::invalid_argument(format!("there is no dead letter {name}"))),
-            _ => return Err(Status::invalid_argument(format!("{name} is one of {}", named.join(", ")))),
+impl Wanted {
+    fn new(ids: &[String], consumer: String) -> Result<Wanted, Status> {
+        if ids.len() > NAMES_MAX {
+            return Err(Status::invalid_argument(format!("at most {NAMES_MAX} letters can be named at once")));
         }
+        let name = |text: &String| text.parse().map_err(|why| Status::invalid_argument(format!("`{text}` is {why}")));
+        Ok(Wanted { names: ids.iter().map(name).collect::<Result<_, _>>()?, consumer })
     }
-    if !names.is_empty() {
-        all.retain(|(id, _)| names.iter().any(|name| name.names(id)));
+
+    fn is_of_consumer(&self, consumer: &str) -> bool {
+        self.consumer.is_empty() || self.consumer == consumer
     }
-    Ok(all)
+
+    /// Them, with the bytes of their files.
+    fn of(&self, letters: &DeadLetters) -> Result<Vec<(LetterId, u64)>, Status> {
+        let mut all = letters.list().map_err(status_of)?;
+        all.retain(|(id, _)| self.is_of_consumer(&id.consumer));
+        for name in &self.names {
+            let named: Vec<_> = all.iter().filter(|(id, _)| name.names(id)).map(|(id, _)| id.to_string()).collect();
+            match named.len() {
+                1 => {}
+                0 => return Err(Status::invalid_argument(format!("there is no dead letter {name}"))),
+                _ => return Err(Status::invalid_argument(format!("{name} is one of {}", named.join(", ")))),
+            }
+        }
+        if !self.names.is_empty() {
+            all.retain(|(id, _)| self.names.iter().any(|name| name.names(id)));
+        }
+        Ok(all)
+    }
 }
 
-fn page(
-    letters: &DeadLetters,
-    names: &[LetterName],
-    after: Option<LetterId>,
-) -> Result<ListDeadLettersResponse, Status> {
+fn page(letters: &DeadLetters, wanted: &Wanted, after: Option<&LetterId>) -> Result<ListDeadLettersResponse, Status> {
+    let chosen = wanted.of(letters)?;
+    let kept: Vec<_> = letters.counts().into_iter().filter(|count| wanted.is_of_consumer(&count.consumer)).collect();
     let mut answer = ListDeadLettersResponse {
-        total: letters.count(),
-        total_bytes: letters.bytes(),
-        total_max: LETTERS_MAX,
-        total_bytes_max: LETTERS_BYTES_MAX,
+        total: kept.iter().map(|count| count.letters).sum(),
+        total_bytes: kept.iter().map(|count| count.bytes).sum(),
+        consumer_max: LETTERS_MAX,
+        consumer_bytes_max: LETTERS_BYTES_MAX,
         ..Default::default()
     };
     let mut page_bytes = 0;
-    let chosen = resolve(letters, names)?;
-    let mut rest = chosen.into_iter().filter(|(id, _)| after.is_none_or(|after| *id > after)).peekable();
+    let mut rest = chosen.into_iter().filter(|(id, _)| after.is_none_or(|after| id > after)).peekable();
     while let Some((id, bytes)) = rest.next() {
         page_bytes += bytes;
         let (letter, damage) = match letters.get(&id) {

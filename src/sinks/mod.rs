@@ -4,6 +4,7 @@
 //! A new one is a folder with its `SPEC` and a type that is a [`crate::consumers::Sink`], and a line in [`ALL`]. The uplink is
 //! none of them: there is one, and it has its own part in the configuration.
 
+mod credentials;
 pub mod uplink;
 mod webhook;
 

@@ -91,6 +91,11 @@ pub fn grouped(number: impl Into<i128>) -> String {
     group(&number.into().to_string())
 }
 
+/// `1 event`, `1,204 events`.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
+}
+
 /// A number whose digits before the point are grouped by thousands.
 pub fn group(number: &str) -> String {
     let whole = number.find('.').unwrap_or(number.len());

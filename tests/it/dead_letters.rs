@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -36,6 +36,7 @@ fn event(name: &str) -> Bytes {
 
 fn letter(lane: Lane, sequence: u64, name: &str) -> Letter {
     Letter {
+        consumer: "uplink".into(),
         event: event(name),
         lane,
         epoch: uuid::Uuid::from_u128(9),
@@ -46,7 +47,7 @@ fn letter(lane: Lane, sequence: u64, name: &str) -> Letter {
         refusals: 1,
         code: "InvalidArgument".to_owned(),
         message: format!("no {name} here"),
-        controller: "ctl:8443".to_owned(),
+        target: "ctl:8443".to_owned(),
     }
 }
 
@@ -74,7 +75,7 @@ fn parts(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-fn file_of(site: &Site, letter: &Letter) -> std::path::PathBuf {
+fn file_of(site: &Site, letter: &Letter) -> PathBuf {
     site.socket.parent().unwrap_or(Path::new("/")).join("dead-letters").join(format!("{}.letter", letter.id()))
 }
 
@@ -83,7 +84,7 @@ async fn letters_are_listed_and_shown_with_their_events() {
     let site = site().await;
     let (code, table, _) = rodent(&site, &["list"]).await;
     let ids: Vec<_> = table.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!((code, ids), (Some(0), vec!["urgent-5", "routine-5", "routine-6"]));
+    assert_eq!((code, ids), (Some(0), vec!["uplink/urgent-5", "uplink/routine-5", "uplink/routine-6"]));
     let (code, shown, _) = rodent(&site, &["show", "routine-6", "-o", "json"]).await;
     let shown: Value = serde_json::from_str(&shown).expect("one object");
     assert_eq!(
@@ -157,6 +158,28 @@ async fn who_threw_what_away_is_told_by_an_event() {
     assert!(sentence.starts_with(&format!("Dead letters were thrown away: 2, by {who}, ")), "{sentence}");
     assert!(sentence.contains("routine-5") && sentence.contains("urgent-5-0000"), "{sentence}");
     assert_eq!(told[0].metadata("rodent.uid"), Some(uid.to_string().as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_letters_of_one_consumer_are_listed_and_retried_and_those_of_another_are_left() {
+    let site = site().await;
+    for (sequence, name) in [(5, "a"), (9, "d")] {
+        let of_phone = Letter { consumer: "phone".into(), ..letter(Lane::Routine, sequence, name) };
+        site.dead_letters.add(&of_phone).expect("added");
+    }
+    let (code, table, _) = rodent(&site, &["list", "--consumer", "phone"]).await;
+    let ids: Vec<_> = table.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!((code, ids), (Some(0), vec!["phone/routine-5", "phone/routine-9"]));
+    let (code, _, said) = rodent(&site, &["retry", "routine-5"]).await;
+    assert!(code == Some(65) && said.contains("one of phone/routine-5") && said.contains("uplink/routine-5"), "{said}");
+    let (code, _, said) = rodent(&site, &["retry", "--consumer", "phone", "routine-6"]).await;
+    assert_eq!((code, said.contains("there is no dead letter routine-6")), (Some(65), true), "{said}");
+    let (code, printed, _) = rodent(&site, &["retry", "--consumer", "phone"]).await;
+    assert_eq!((code, printed.as_str()), (Some(0), "2 events are back in the log, to be sent once more\n"));
+    let left = rodent(&site, &["list", "-o", "jsonl"]).await.1;
+    let left: Vec<Value> = left.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((left.len(), left.iter().all(|letter| letter["consumer"] == "uplink")), (3, true));
+    assert_eq!(rodent(&site, &["purge", "--consumer", "uplink", "routine-5"]).await.1, "1 event is thrown away\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,6 +79,7 @@ async fn passed(scene: &Scene) {
 fn kept_before(scene: &Scene, number: u64) -> Letter {
     let event = Event { event_id: format!("event-{number}"), timestamp: 1, ..Event::default() };
     Letter {
+        consumer: "uplink".into(),
         event: event.encode_to_vec().into(),
         lane: Lane::Routine,
         epoch: scene.log.epoch(),
@@ -89,7 +90,7 @@ fn kept_before(scene: &Scene, number: u64) -> Letter {
         refusals: 1,
         code: "InvalidArgument".to_owned(),
         message: "before the kill".to_owned(),
-        controller: "ctl:8443".to_owned(),
+        target: "ctl:8443".to_owned(),
     }
 }
 

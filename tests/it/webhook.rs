@@ -183,6 +183,10 @@ fn an_event_that_is_refused_is_a_dead_letter_and_what_is_behind_it_goes_on() {
     let letters = site.rodent(&["dead-letters", "list", "-o", "jsonl"]).out;
     let letter: Value = serde_json::from_str(letters.lines().next().expect("a letter")).expect("JSON");
     let text = letter.to_string();
+    assert_eq!(
+        (&letter["consumer"], &letter["target"]),
+        (&"hook".into(), &format!("http://{}", receiver.address).into())
+    );
     assert!(text.contains("422") && text.contains(&receiver.address) && !text.contains("of=nas"), "{text}");
     let record = wait("the record of it passes the filter", PATIENCE, || {
         receiver.taken().iter().map(Posted::json).find(|body| body["type"] == "system.loss.refused")
@@ -215,7 +219,7 @@ fn a_receiver_that_wants_something_else_is_held_and_told_of_and_goes_on_by_itsel
     *says.lock().expect("no panic under the lock") = "200 OK";
     wait("both arrive", PATIENCE, || (receiver.numbers() == [1, 2]).then_some(()));
     site.until("connected", |status| hook(status)["state"] == "STATE_CONNECTED");
-    site.says("events reach the webhook");
+    site.says("events reach the sink hook");
     assert!(!site.log().contains("of=nas"), "what may be a password stands in no line");
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::{
     settings::{Part, Table},
     sinks::{self, Configured, Spec, uplink::UPLINK},
+    words,
 };
 
 /// The most sinks. Each is a cursor that the log's ledger has a place for.
@@ -63,11 +64,9 @@ pub(super) fn read(root: &mut Table) -> Vec<SinkSettings> {
 }
 
 fn is_name(name: &str) -> Result<(), String> {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
-    let is_short = (1..=NAME_CHARACTERS_MAX).contains(&name.len());
     match name {
         UPLINK => Err("the controller's own name; give the sink another one".to_owned()),
-        name if is_short && name.bytes().all(is_plain) => Ok(()),
+        name if words::is_name(name, NAME_CHARACTERS_MAX) => Ok(()),
         _ => Err(format!(
             "a name of a sink has at most {NAME_CHARACTERS_MAX} of the characters a to z, 0 to 9, `-` and `_`"
         )),

@@ -58,8 +58,8 @@ families! {
     ACKNOWLEDGED = Family::gauge("rodent_consumer_last_acknowledgement_timestamp_seconds", &["consumer", "lane"], "When a batch was last taken, Unix time; 0 when it has not since the start.");
     TOKEN_END = Family::gauge("rodent_uplink_token_expiry_timestamp_seconds", &[], "When the node's token expires, Unix time; absent when it does not say.");
     CERTIFICATE_END = Family::gauge("rodent_uplink_certificate_expiry_timestamp_seconds", &[], "When the node's own certificate expires, Unix time; absent when it has none.");
-    DEAD_LETTERS = Family::gauge("rodent_dead_letters", &[], "Events that the controller refused, kept until somebody decides.");
-    DEAD_LETTERS_BYTES = Family::gauge("rodent_dead_letters_bytes", &[], "What they take on the disk.");
+    DEAD_LETTERS = Family::gauge("rodent_dead_letters", &["consumer"], "Events that a consumer refuses, kept until somebody decides.");
+    DEAD_LETTERS_BYTES = Family::gauge("rodent_dead_letters_bytes", &["consumer"], "What they take on the disk.");
 
     COLLECTOR_STATE = Family::gauge("rodent_collector_state", &["collector", "state"], "1 for the state of a collector: running, absent, failed, off.");
     COLLECTOR_RESTARTS = Family::counter("rodent_collector_restarts_total", &["collector"], "Times that a collector started again after it had failed.");

@@ -10,13 +10,6 @@ use crate::{
 };
 
 /// States as the status names them; each is a series.
-const CONSUMER_STATES: [(&str, State); 5] = [
-    ("off", State::Off),
-    ("connecting", State::Connecting),
-    ("connected", State::Connected),
-    ("waiting", State::Waiting),
-    ("held", State::Held),
-];
 const COLLECTOR_STATES: [&str; 4] = ["running", "absent", "failed", "off"];
 
 /// What stands on the page besides the status.
@@ -27,7 +20,6 @@ pub(super) struct Beside<'a> {
     pub(super) counts: &'a Counts,
     pub(super) commits: &'a Histogram,
     pub(super) writer_stalled_seconds: f64,
-    pub(super) dead_letters_bytes: u64,
     /// By part of the agent.
     pub(super) restarts: Vec<(&'static str, u64)>,
 }
@@ -63,8 +55,11 @@ pub(super) fn page(status: &StatusResponse, beside: &Beside<'_>, format: Format)
     if let Some(uplink) = &status.uplink {
         write_credentials(&mut page, uplink);
     }
-    page.one(&families::DEAD_LETTERS, status.dead_letters as f64);
-    page.one(&families::DEAD_LETTERS_BYTES, beside.dead_letters_bytes as f64);
+    let by_consumer = &status.dead_letters_by_consumer;
+    let mut letters = page.family(&families::DEAD_LETTERS);
+    by_consumer.iter().for_each(|its| letters.put(&[&its.consumer], its.letters as f64));
+    let mut bytes = page.family(&families::DEAD_LETTERS_BYTES);
+    by_consumer.iter().for_each(|its| bytes.put(&[&its.consumer], its.bytes as f64));
     write_collectors(&mut page, &status.collectors);
     write_socket(&mut page, status.socket.as_ref().unwrap_or(&SocketStatus::default()));
     write_process(&mut page);
@@ -128,8 +123,8 @@ fn write_log(page: &mut Page, log: &LogStatus, beside: &Beside<'_>) {
 fn write_consumers(page: &mut Page, consumers: &[ConsumerStatus]) {
     let mut state = page.family(&families::CONSUMER_STATE);
     for consumer in consumers {
-        for (name, its) in CONSUMER_STATES {
-            state.put(&[&consumer.name, name], one_if(consumer.state() == its));
+        for its in State::ALL {
+            state.put(&[&consumer.name, its.word()], one_if(consumer.state() == its));
         }
     }
     for (family, value) in [

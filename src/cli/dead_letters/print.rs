@@ -54,7 +54,7 @@ pub(super) fn show(
     }
 }
 
-/// What the controller said goes below its row where it is too long.
+/// What was answered goes below its row where it is too long.
 fn table(letters: &[ListedDeadLetter], clock: Clock) -> Table {
     let mut table = Table::new(&[
         Column::left("ID"),
@@ -103,7 +103,7 @@ fn short_ids(letters: &[ListedDeadLetter]) -> Vec<String> {
     letters.iter().zip(places).map(short).collect()
 }
 
-/// `LANE-SEQUENCE` of `LANE-SEQUENCE-EPOCH`.
+/// `CONSUMER/LANE-SEQUENCE` of `CONSUMER/LANE-SEQUENCE-EPOCH`.
 fn place_of(id: &str) -> &str {
     id.rsplit_once('-').map_or(id, |(place, _)| place)
 }
@@ -118,7 +118,7 @@ fn whole(listed: &ListedDeadLetter, node: &str, clock: Clock, screen: &mut Scree
     let all = [
         ("letter", listed.id.clone()),
         ("refused", refused),
-        ("by", letter.controller.clone()),
+        ("by", format!("{} ({})", letter.consumer, letter.target)),
         ("answer", answer(letter)),
         ("boot", format!("{}, clock {}", letter.boot_id, letter.clock_state)),
     ];
@@ -150,7 +150,8 @@ fn value(listed: &ListedDeadLetter, node: &str) -> Value {
         "refusals": letter.refusals,
         "code": letter.code,
         "message": letter.message,
-        "controller": letter.controller,
+        "consumer": letter.consumer,
+        "target": letter.target,
         "bytes": listed.bytes,
         "event": event(letter, node),
     })
@@ -187,11 +188,12 @@ mod tests {
             refusals: 2,
             code: "InvalidArgument".to_owned(),
             message: message.to_owned(),
-            controller: "ctl:8443".to_owned(),
+            consumer: "uplink".to_owned(),
+            target: "ctl:8443".to_owned(),
             ..Default::default()
         };
         ListedDeadLetter {
-            id: format!("routine-{sequence}-{epoch}"),
+            id: format!("uplink/routine-{sequence}-{epoch}"),
             letter: Some(letter),
             damage: String::new(),
             bytes: 200,
@@ -214,10 +216,10 @@ mod tests {
         let text = printed(Some(80), |screen| list(&letters(), "", Output::Table, Clock::Utc, screen));
         assert_eq!(
             text,
-            "ID            REFUSED               KIND          SUBJECT\n    ANSWER\n\
-             routine-4711  2025-11-10T09:30:00Z  storage.pool  tank\n    InvalidArgument: the payload has no pool of that name here\n\
-             routine-4712  2025-11-10T09:30:00Z  storage.pool  tank\n    InvalidArgument: no\n\
-             routine-4713\n    the dead letter is damaged: its checksum is wrong\n"
+            "ID                   REFUSED               KIND          SUBJECT\n    ANSWER\n\
+             uplink/routine-4711  2025-11-10T09:30:00Z  storage.pool  tank\n    InvalidArgument: the payload has no pool of that name here\n\
+             uplink/routine-4712  2025-11-10T09:30:00Z  storage.pool  tank\n    InvalidArgument: no\n\
+             uplink/routine-4713\n    the dead letter is damaged: its checksum is wrong\n"
         );
         assert!(text.lines().all(|line| line.len() <= 80));
         assert_eq!(printed(None, |screen| list(&[], "", Output::Table, Clock::Utc, screen)), "");
@@ -229,7 +231,7 @@ mod tests {
     fn letters_of_the_same_place_are_told_apart_by_their_epochs() {
         let other = "f192f3a52c1e4b7d9f3a52c1e4b7d9aa";
         let letters = [letter(1, EPOCH, ""), letter(1, other, ""), letter(2, EPOCH, "")];
-        assert_eq!(short_ids(&letters), ["routine-1-0192f3a5", "routine-1-f192f3a5", "routine-2"]);
+        assert_eq!(short_ids(&letters), ["uplink/routine-1-0192f3a5", "uplink/routine-1-f192f3a5", "uplink/routine-2"]);
     }
 
     #[test]
@@ -241,7 +243,7 @@ mod tests {
         assert!(head.lines().all(|line| line.len() <= 60), "{head}");
         let words: Vec<_> = head.split_whitespace().collect();
         assert!(words.join(" ").contains(&format!("InvalidArgument: {said}")), "{head}");
-        assert!(head.contains("2 times, last at 2025-11-10T09:30:00Z") && head.contains("ctl:8443"));
+        assert!(head.contains("2 times, last at 2025-11-10T09:30:00Z") && head.contains("uplink (ctl:8443)"));
         let event: Value = serde_json::from_str(&format!("{{{event}")).expect("JSON");
         assert_eq!((&event["payload"]["pool_name"], &event["node"]), (&"tank".into(), &"nas-1".into()));
     }
@@ -250,7 +252,7 @@ mod tests {
     fn json_has_the_whole_identifier_and_the_event_and_says_what_is_damaged() {
         let text = printed(None, |screen| list(&letters(), "", Output::Jsonl, Clock::Utc, screen));
         let values: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        assert_eq!(values[0]["id"], format!("routine-4711-{EPOCH}"));
+        assert_eq!(values[0]["id"], format!("uplink/routine-4711-{EPOCH}"));
         assert_eq!((&values[1]["message"], &values[1]["event"]["kind"]), (&"no".into(), &"storage.pool".into()));
         assert_eq!(values[2].get("event"), None);
         assert!(values[2]["damage"].as_str().is_some_and(|damage| damage.contains("checksum")));

@@ -218,8 +218,9 @@ fn acknowledged(status: &StatusResponse, stored: &StoredEvent) -> Verdict {
 
 /// What the controller said where it refused this very event, so that the uplink went on without it.
 async fn refused(client: &Client, stored: &StoredEvent) -> Result<Option<String>, ClientError> {
-    let id = format!("{}-{}", stored.lane, stored.sequence);
-    match client.dead_letters(ListDeadLettersRequest { ids: vec![id], ..Default::default() }).await {
+    let ids = vec![format!("{}-{}", stored.lane, stored.sequence)];
+    let consumer = UPLINK.to_owned();
+    match client.dead_letters(ListDeadLettersRequest { ids, consumer, ..Default::default() }).await {
         Ok(list) => {
             let letter = list.letters.into_iter().find_map(|listed| listed.letter);
             let letter = letter.filter(|letter| letter.log_epoch == stored.log_epoch);

@@ -8,6 +8,7 @@ use crate::{
     client::StatusResponse,
     schema::local::{ConditionStatus, LaneStatus, LogStatus, UplinkStatus},
     terminal::{Tone, grouped, human_bytes, human_duration, moment::ago},
+    words::counted,
 };
 
 /// Levels of conditions.
@@ -108,7 +109,7 @@ fn agent(status: &StatusResponse, now: SystemTime) -> String {
 
 fn stored(log: &LogStatus, now: SystemTime) -> String {
     let events = sum(log, |lane| lane.stored_events);
-    let mut words = format!("{} stored", counted(events));
+    let mut words = format!("{} stored", counted(events, "event"));
     let oldest = log.lanes.iter().map(|lane| lane.oldest_time).filter(|time| *time > 0).min();
     if let Some(since) = oldest.and_then(|time| ago(time, now)) {
         words.push_str(&format!(", the oldest {} ago", human_duration(since)));
@@ -132,7 +133,7 @@ fn at_risk(log: &LogStatus) -> String {
         _ => {
             let longest = log.lanes.iter().map(|lane| lane.waiting_milliseconds).max().unwrap_or_default();
             let longest = human_duration(std::time::Duration::from_millis(longest));
-            format!("{} ({}, for {longest}) if the power failed now", counted(events), human_bytes(bytes))
+            format!("{} ({}, for {longest}) if the power failed now", counted(events, "event"), human_bytes(bytes))
         }
     }
 }
@@ -140,7 +141,7 @@ fn at_risk(log: &LogStatus) -> String {
 fn lost(log: &LogStatus) -> String {
     match sum(log, |lane| lane.lost_events) {
         0 => "nothing since the start".to_owned(),
-        events => format!("{} since the start", counted(events)),
+        events => format!("{} since the start", counted(events, "event")),
     }
 }
 
@@ -171,7 +172,7 @@ fn delivered(uplink: &UplinkStatus, log: &LogStatus) -> String {
     let lag: u64 = log.cursors.iter().filter(|cursor| cursor.name == "uplink").map(|cursor| cursor.lag_events).sum();
     format!(
         "{} delivered in {} ({}), {} to go",
-        counted(uplink.delivered_events),
+        counted(uplink.delivered_events, "event"),
         of_batches(uplink.delivered_batches),
         human_bytes(uplink.delivered_bytes),
         grouped(lag)
@@ -198,15 +199,11 @@ fn flow(uplink: &UplinkStatus) -> Option<String> {
 fn taken(status: &StatusResponse) -> String {
     let pipeline = status.pipeline.clone().unwrap_or_default();
     let (filtered, refused) = (grouped(pipeline.filtered_events), grouped(pipeline.refused_events));
-    format!("{} since the start, {filtered} filtered, {refused} refused", counted(pipeline.accepted_events))
+    format!("{} since the start, {filtered} filtered, {refused} refused", counted(pipeline.accepted_events, "event"))
 }
 
 fn of_batches(batches: u64) -> String {
     if batches == 1 { "1 batch".to_owned() } else { format!("{} batches", grouped(batches)) }
-}
-
-fn counted(events: u64) -> String {
-    if events == 1 { "1 event".to_owned() } else { format!("{} events", grouped(events)) }
 }
 
 fn sum(log: &LogStatus, part: fn(&LaneStatus) -> u64) -> u64 {

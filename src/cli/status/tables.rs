@@ -71,25 +71,33 @@ fn of_sinks(sinks: &[&ConsumerStatus], log: &LogStatus, now: SystemTime) -> Tabl
         Column::left("WHY").elastic(10),
     ]);
     for sink in sinks {
-        let lag: u64 =
-            log.cursors.iter().filter(|cursor| cursor.name == sink.name).map(|cursor| cursor.lag_events).sum();
-        let (state, tone) = match sink.state() {
-            State::Off => ("off", Tone::Dim),
-            State::Connecting => ("connecting", Tone::Plain),
-            State::Connected => ("connected", Tone::Good),
-            State::Waiting => ("waiting", Tone::Warn),
-            State::Held => ("held", Tone::Bad),
-        };
         table.row([
             Cell::from(sink.name.as_str()),
-            Cell::toned(state, tone),
+            Cell::toned(sink.state().word(), consumer_tone(sink.state())),
             Cell::from(ago(sink.state_since, now).map_or_else(|| "-".to_owned(), human_duration)),
             Cell::from(grouped(sink.delivered_events)),
-            Cell::from(grouped(lag)),
+            Cell::from(grouped(lag(log, &sink.name))),
             Cell::from(sink.last_error.as_str()),
         ]);
     }
     table
+}
+
+/// Events that a consumer has yet to get, of both lanes.
+pub(in crate::cli) fn lag(log: &LogStatus, consumer: &str) -> u64 {
+    let cursors = log.cursors.iter().filter(|cursor| cursor.name == consumer);
+    cursors.map(|cursor| cursor.lag_events).fold(0, u64::saturating_add)
+}
+
+/// How a consumer in this state is shown.
+pub(in crate::cli) fn consumer_tone(state: State) -> Tone {
+    match state {
+        State::Off => Tone::Dim,
+        State::Connecting => Tone::Plain,
+        State::Connected => Tone::Good,
+        State::Waiting => Tone::Warn,
+        State::Held => Tone::Bad,
+    }
 }
 
 /// How many wait, and how far the disk is behind.

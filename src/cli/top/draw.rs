@@ -1,7 +1,7 @@
 //! The picture: what stands in which line. Pure: a view and a size in, lines out.
 //!
-//! From top to bottom: who and how well, what comes in and goes out, lanes, categories beside collectors, the last events, keys.
-//! With less height the lower parts give way, categories first; never are numbers cut in two.
+//! From top to bottom: who and how well, what comes in and goes out, lanes, consumers, categories beside collectors, the last
+//! events, keys. With less height the lower parts give way, categories first; never are numbers cut in two.
 
 use std::{
     collections::VecDeque,
@@ -11,13 +11,13 @@ use std::{
 use unicode_width::UnicodeWidthStr as _;
 
 use super::{
-    super::status::{Report, collector_tone},
+    super::status::{Report, collector_tone, consumer_tone, lag},
     feed::Row,
     rates::{Meter, Rate},
 };
 use crate::{
     client::StatusResponse,
-    schema::local::{LaneStatus, LogStatus, UplinkStatus},
+    schema::local::{ConsumerStatus, LaneStatus, LogStatus, UplinkStatus},
     terminal::{Clock, Line, Tone, grouped, human_bytes, human_duration, moment::ago, wrapped},
 };
 
@@ -94,6 +94,12 @@ pub(super) fn draw(view: &View, (width, height): (usize, usize)) -> Vec<Line> {
     lines.push(Line::new());
     lines.extend(lanes(view, &log, width));
     // The last line has the keys.
+    let room = (height - 1).saturating_sub(lines.len());
+    let consumers = consumers(view, &log, width, (room / 4).max(1));
+    if room > consumers.len() + 1 && !consumers.is_empty() {
+        lines.push(Line::new());
+        lines.extend(consumers);
+    }
     let room = (height - 1).saturating_sub(lines.len());
     let tables = tables(view, width, table_rows(view, room));
     let has_tables = room > tables.len() + 1;
@@ -192,6 +198,9 @@ struct LaneColumn {
 
 const LANE_WIDTH: usize = 8;
 
+/// Of a consumer. Longer names are cut.
+const NAME_WIDTH: usize = 16;
+
 const LANE_COLUMNS: &[LaneColumn] = &[
     LaneColumn { title: "IN/s", width: 8, from: 0, cell: |_, _, (stored, _)| rate_words(stored) },
     LaneColumn { title: "OUT/s", width: 8, from: 0, cell: |_, _, (_, delivered)| rate_words(delivered) },
@@ -221,6 +230,33 @@ fn lanes(view: &View, log: &LogStatus, width: usize) -> Vec<Line> {
         })
     };
     std::iter::once(head).chain(log.lanes.iter().map(row)).collect()
+}
+
+/// Who gets events, and how far each has come. Where there is not room for all, those that something is wrong with go first.
+fn consumers(view: &View, log: &LogStatus, width: usize, rows: usize) -> Vec<Line> {
+    let mut list: Vec<&ConsumerStatus> = view.status.consumers.iter().filter(|it| !it.target.is_empty()).collect();
+    let count = list.len();
+    if count > rows {
+        list.sort_by_key(|it| std::cmp::Reverse(it.state));
+        list.truncate(rows);
+    }
+    let line =
+        |dim: Tone, name: &str, (tone, state): (Tone, &str), to_go: &str, last: &str, failed: &str, why: &str| {
+            let line =
+                Line::new().left(NAME_WIDTH, dim, name).then(dim, " ").left(11, tone, state).right(11, dim, to_go);
+            let line = if width >= 52 { line.right(10, dim, last) } else { line };
+            let line = if width >= 62 { line.right(8, dim, failed) } else { line };
+            line.then(Tone::Plain, "  ").then(tone, why)
+        };
+    let more = count.checked_sub(list.len()).filter(|more| *more > 0).map(|more| format!("and {more} more"));
+    let head = line(Tone::Dim, "CONSUMER", (Tone::Dim, "STATE"), "TO GO", "LAST", "FAILED", &more.unwrap_or_default());
+    let row = |it: &&ConsumerStatus| {
+        let state = (consumer_tone(it.state()), it.state().word());
+        let last = ago(it.last_success, view.now).map_or_else(|| "never".to_owned(), human_duration);
+        let (to_go, failed) = (grouped(lag(log, &it.name)), grouped(it.failed_attempts));
+        line(Tone::Plain, &it.name, state, &to_go, &last, &failed, &it.last_error)
+    };
+    if list.is_empty() { Vec::new() } else { std::iter::once(head).chain(list.iter().map(row)).collect() }
 }
 
 /// How many rows the tables may have: about half of what is left, so that events have the other.

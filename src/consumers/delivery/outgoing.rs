@@ -160,7 +160,7 @@ impl<P: Packing> Outgoing<P> {
             match end {
                 End::Gap(gap) => {
                     self.cursor.lost(self.lane, gap);
-                    self.commit();
+                    self.commit(None);
                 }
                 End::Log => return Ok(None),
             }
@@ -172,9 +172,9 @@ impl<P: Packing> Outgoing<P> {
         self.taken.len()
     }
 
-    pub(super) fn delivered(&mut self, batch: &Batch<P>) {
+    pub(super) fn delivered(&mut self, batch: &Batch<P>, blob: Option<&[u8]>) {
         self.taken.remove(&batch.first_sequence);
-        self.commit();
+        self.commit(blob);
         self.refused = None;
         self.delivered += 1;
         if self.delivered >= DELIVERED_BEFORE_GROWTH {
@@ -223,11 +223,14 @@ impl<P: Packing> Outgoing<P> {
     }
 
     /// Everything before the first batch that is not delivered is.
-    fn commit(&mut self) {
+    fn commit(&mut self, blob: Option<&[u8]>) {
         let kept = self.kept.keys().next().copied();
         let taken = self.taken.first().copied();
         let next = [kept, taken].into_iter().flatten().min().unwrap_or(self.position);
-        self.cursor.commit(self.lane, next);
+        match blob {
+            Some(blob) => _ = self.cursor.commit_with(self.lane, next, blob),
+            None => self.cursor.commit(self.lane, next),
+        }
     }
 
     /// Retention may have moved the cursor past the reader, and past what is cut: that is recorded as lost, and not sent.

@@ -181,7 +181,7 @@ impl Control {
     ) -> End {
         let proof = match self.credentials.read().await {
             Ok(proof) => proof,
-            Err(error) => return End::Broken(Status::unauthenticated(error.to_string())),
+            Err(error) => return End::Broken(Status::unauthenticated(error)),
         };
         let mut request = Request::new(outgoing);
         request.metadata_mut().insert("authorization", proof.token.header);

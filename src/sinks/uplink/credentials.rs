@@ -1,41 +1,31 @@
-//! What the node proves itself with, and whom it trusts: token, certificates, authorities. Read from files and read again
-//! when those change, off the async threads.
+//! What the node proves itself with towards a controller, and whom it trusts: token, certificates, authorities.
 //!
 //! Gives a [`Proof`] for each call. A changed token is simply in the next one. A changed certificate or authority makes
-//! [`Connection::is_outdated`] true of connections made before, once. What cannot be used, half-written files among it,
-//! leaves in use what was there before ([`source`]). Deliberately absent: watches on directories; files may be links into
-//! directories that are swapped, on file systems that tell nothing, and a `stat` every few seconds finds every change.
+//! [`Connection::is_outdated`] true of connections made before, once.
 //!
 //! [`Connection::is_outdated`]: super::connection::Connection::is_outdated
-
-mod source;
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    sync::Arc,
+    time::SystemTime,
 };
 
-use tokio::time::Instant;
 use tokio_rustls::rustls::{RootCertStore, pki_types::CertificateDer};
 
-pub(super) use self::source::read_bounded;
 use super::{
     Tls, TokenSource,
     issued::{self, IssuedError},
     token::{Token, TokenError},
 };
 use crate::{
-    files::Followed,
-    lock::lock,
+    files::{self, Followed},
     schema::wire::RegisterResponse,
+    sinks::credentials::{self, FILE_BYTES_MAX, edition, look},
     telemetry::{ErrorChain, message},
     tls::{Identity, IdentityError, certificates_of},
 };
-
-/// How often the files are looked at. A change is in use after this at the latest; in between a call costs nothing.
-pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a call is made with. Cheap to copy; has no `Debug`.
 #[derive(Clone)]
@@ -75,15 +65,6 @@ pub(super) enum Authorities {
     File(Arc<Vec<CertificateDer<'static>>>, PathBuf),
 }
 
-/// Why there is nothing to prove oneself with, in one line.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CredentialsError {
-    #[error("{0}")]
-    Unusable(String),
-    #[error("read the credentials: the thread that reads them has panicked")]
-    Panicked,
-}
-
 /// Why a certificate or an authority cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum FileError {
@@ -111,68 +92,26 @@ enum FileError {
 }
 
 /// The credentials of one uplink. Cheap to copy.
-#[derive(Clone)]
-pub(super) struct Credentials {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    /// Held while files are read: on blocking threads only.
-    files: Mutex<Files>,
-    /// What was read last, and when it was looked at; never held for long.
-    last: Mutex<Option<(Proof, Instant)>>,
-}
+pub(super) type Credentials = credentials::Credentials<Files>;
 
 impl Credentials {
     /// Nothing is read yet.
     pub(super) fn new(token: TokenSource, tls: &Tls) -> Credentials {
-        Credentials { shared: Arc::new(Shared { files: Mutex::new(Files::new(token, tls)), last: Mutex::default() }) }
+        Credentials::of(Files::new(token, tls))
     }
 
     /// Keeps what the controller issues in `directory`, and proves the node with it where the configuration names no
     /// certificate.
     pub(super) fn keep_issued_in(&self, directory: PathBuf) {
-        lock(&self.shared.files).keep_issued_in(directory);
-    }
-
-    /// What to make the next call with.
-    ///
-    /// # Errors
-    /// When there is no token, certificate or authority that can be used, and there never was.
-    pub(super) async fn read(&self) -> Result<Proof, CredentialsError> {
-        let looked_at = Instant::now();
-        if let Some((proof, at)) = &*lock(&self.shared.last)
-            && looked_at.duration_since(*at) < LOOK_INTERVAL
-        {
-            return Ok(proof.clone());
-        }
-        let proof = self.blocking(|files| files.look(SystemTime::now())).await?;
-        let proof = proof.map_err(CredentialsError::Unusable)?;
-        *lock(&self.shared.last) = Some((proof.clone(), looked_at));
-        Ok(proof)
+        self.prepare(|files| files.keep_issued_in(directory));
     }
 
     /// What a connection is to be secured with, whatever the token is like; `None` where it is not encrypted.
     ///
     /// # Errors
     /// When a certificate or the authorities cannot be used.
-    pub(super) async fn read_tls(&self) -> Result<Option<TlsProof>, CredentialsError> {
-        let read = self.blocking(|files| files.tls.as_mut().map(|tls| tls.look(SystemTime::now())).transpose()).await?;
-        read.map_err(CredentialsError::Unusable)
-    }
-
-    /// Waits until a file is another one than what was read last; the next [`Credentials::read`] then gives it.
-    ///
-    /// # Cancel safety
-    /// Nothing is missed: what counts is what was read, not when this was called.
-    pub(super) async fn changed(&self) {
-        loop {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-            if self.blocking(|files| files.have_changed()).await.unwrap_or(false) {
-                *lock(&self.shared.last) = None;
-                return;
-            }
-        }
+    pub(super) async fn read_tls(&self) -> Result<Option<TlsProof>, String> {
+        self.blocking(|files| files.tls.as_mut().map(TlsFiles::look).transpose()).await?
     }
 
     /// Keeps the certificate in what the controller answered to `Register`, if there is one, where it is to be kept.
@@ -183,7 +122,7 @@ impl Credentials {
         let (certificate, key) = (response.certificate.clone(), response.private_key.clone());
         match self.blocking(move |files| files.keep(&certificate, &key)).await {
             Ok(Ok(true)) => {
-                *lock(&self.shared.last) = None;
+                self.forget();
                 tracing::info!("the controller has issued a certificate to this node");
             }
             Ok(Err(error)) => {
@@ -196,19 +135,10 @@ impl Credentials {
             Ok(Ok(false)) | Err(_) => {}
         }
     }
-
-    async fn blocking<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Files) -> T + Send + 'static,
-    ) -> Result<T, CredentialsError> {
-        let shared = Arc::clone(&self.shared);
-        let running = tokio::task::spawn_blocking(move || job(&mut lock(&shared.files)));
-        running.await.map_err(|_| CredentialsError::Panicked)
-    }
 }
 
 /// The files, and what was read from them.
-struct Files {
+pub(super) struct Files {
     token: TokenFile,
     tls: Option<TlsFiles>,
     /// Whether a certificate was issued that is not kept, and that was told.
@@ -264,22 +194,6 @@ impl Files {
         }
     }
 
-    fn look(&mut self, now: SystemTime) -> Result<Proof, String> {
-        let token = match &mut self.token {
-            TokenFile::Inline(token) => token.as_ref().map(Clone::clone).map_err(|error| ErrorChain(error).to_string()),
-            TokenFile::File(path, followed) => {
-                source::look("token", followed, || Token::read(path)).map(|(token, _)| token)
-            }
-        }?;
-        let tls = self.tls.as_mut().map(|tls| tls.look(now)).transpose()?;
-        Ok(Proof { token, tls: tls.map(Arc::new) })
-    }
-
-    fn have_changed(&self) -> bool {
-        let token = matches!(&self.token, TokenFile::File(_, followed) if followed.has_changed());
-        token || self.tls.as_ref().is_some_and(TlsFiles::have_changed)
-    }
-
     fn keep(&mut self, certificate: &str, key: &str) -> Result<bool, IssuedError> {
         match &self.tls {
             Some(TlsFiles { issued: Some(issued), .. }) => issued::keep(&issued.directory, certificate, key),
@@ -295,36 +209,60 @@ impl Files {
     }
 }
 
+impl credentials::Files for Files {
+    type Proof = Proof;
+
+    fn look(&mut self) -> Result<Proof, String> {
+        let token = match &mut self.token {
+            TokenFile::Inline(token) => token.as_ref().map(Clone::clone).map_err(|error| ErrorChain(error).to_string()),
+            TokenFile::File(path, followed) => look("token", followed, || Token::read(path)),
+        }?;
+        let tls = self.tls.as_mut().map(TlsFiles::look).transpose()?;
+        Ok(Proof { token, tls: tls.map(Arc::new) })
+    }
+
+    fn have_changed(&self) -> bool {
+        let token = matches!(&self.token, TokenFile::File(_, followed) if followed.has_changed());
+        token || self.tls.as_ref().is_some_and(TlsFiles::have_changed)
+    }
+
+    fn edition(&self) -> u64 {
+        let token = match &self.token {
+            TokenFile::File(_, followed) => edition(followed),
+            TokenFile::Inline(_) => 0,
+        };
+        let issued = self.tls.as_ref().and_then(|tls| tls.issued.as_ref());
+        token + self.tls.as_ref().map_or(0, TlsFiles::edition) + issued.map_or(0, |issued| edition(&issued.followed))
+    }
+}
+
 impl TlsFiles {
-    fn look(&mut self, now: SystemTime) -> Result<TlsProof, String> {
-        let mut edition = 0;
-        let authorities = match &mut self.authorities {
-            None => Authorities::System,
-            Some((path, followed)) => {
-                let (authorities, read) =
-                    source::look("authorities of the controller", followed, || read_authorities(path))?;
-                edition += read;
-                authorities
-            }
-        };
-        let configured = match &mut self.identity {
-            None => None,
-            Some((files, followed)) => {
-                let (identity, read) =
-                    source::look("certificate and key of this node", followed, || read_identity(files))?;
-                edition += read;
-                Some(identity)
-            }
-        };
+    fn look(&mut self) -> Result<TlsProof, String> {
+        let authorities = self
+            .authorities
+            .as_mut()
+            .map(|(path, followed)| look("authorities of the controller", followed, || read_authorities(path)));
+        let authorities = authorities.transpose()?.unwrap_or(Authorities::System);
+        let configured = self
+            .identity
+            .as_mut()
+            .map(|(files, followed)| look("certificate and key of this node", followed, || read_identity(files)));
+        let (configured, now) = (configured.transpose()?, SystemTime::now());
         let issued = self.issued.as_mut().and_then(|issued| issued.look(now));
         Ok(TlsProof {
-            edition,
+            edition: self.edition(),
             authorities,
             is_issued: issued.is_some(),
             identity: configured.or(issued),
             server_name: self.server_name.clone(),
             looked_at: now,
         })
+    }
+
+    /// Of the files that the configuration names.
+    fn edition(&self) -> u64 {
+        let authorities = self.authorities.as_ref().map_or(0, |(_, followed)| edition(followed));
+        authorities + self.identity.as_ref().map_or(0, |(_, followed)| edition(followed))
     }
 
     fn have_changed(&self) -> bool {
@@ -339,10 +277,10 @@ impl Issued {
     fn look(&mut self, now: SystemTime) -> Option<Identity> {
         let path = issued::file_in(&self.directory);
         let what = "certificate that the controller issued";
-        let trouble = match source::look(what, &mut self.followed, || read_issued(&path)) {
-            Ok((None, _)) => return None,
-            Ok((Some(identity), _)) if !identity.has_expired(now) => return Some(identity),
-            Ok((Some(identity), _)) => {
+        let trouble = match look(what, &mut self.followed, || read_issued(&path)) {
+            Ok(None) => return None,
+            Ok(Some(identity)) if !identity.has_expired(now) => return Some(identity),
+            Ok(Some(identity)) => {
                 let expiry = humantime::format_rfc3339_seconds(identity.validity.1);
                 format!("the certificate that the controller issued has expired at {expiry}")
             }
@@ -357,7 +295,8 @@ impl Issued {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
-    read_bounded(path).map_err(|source| FileError::Read { path: path.display().to_string(), source })
+    files::read_bounded(path, FILE_BYTES_MAX)
+        .map_err(|source| FileError::Read { path: path.display().to_string(), source })
 }
 
 fn read_authorities(path: &Path) -> Result<Authorities, FileError> {

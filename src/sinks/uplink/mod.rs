@@ -10,6 +10,7 @@ mod compression;
 mod connection;
 pub mod control;
 mod credentials;
+mod expiry;
 mod failure;
 mod issued;
 mod link;
@@ -43,6 +44,7 @@ use self::{
 };
 pub use self::{
     compression::{Compression, Message, Packer},
+    expiry::EXPIRY_MIN,
     packing::Packing,
     patience::Patience,
     settings::{Settings, Surroundings},
@@ -52,9 +54,9 @@ pub use self::{
     window::{WINDOW_MAX, Window},
 };
 use crate::{
-    consumers::{Delivery, Driver, Failure, News, Pacing, Reason, Sink, Then, Verdict},
+    consumers::{Delivery, Driver, Failure, Pacing, Reason, Sink, Taken, Then, Verdict},
     health::Pulse,
-    telemetry::{ErrorChain, message},
+    telemetry::ErrorChain,
 };
 
 /// However often the other side objects to pings, they come at least so often.
@@ -168,12 +170,16 @@ impl Uplink {
             Ok((response, accepts)) => {
                 let response = response.unwrap_or_default();
                 pulse.await_disk(self.credentials.keep(&response)).await;
-                self.state.registered(Registration {
+                let is_first = self.state.registered(Registration {
                     claims: proof.token.claims.clone(),
                     domain: response.domain,
                     expires_on: response.expires_on,
                     controller: self.settings.address.clone(),
                 });
+                if is_first {
+                    let node = proof.token.claims.rid.as_deref().unwrap_or(&self.settings.node_id);
+                    tracing::info!(controller = self.settings.address, node, "the controller knows this node");
+                }
                 Ok((connection, accepts))
             }
             Err(status) => {
@@ -193,10 +199,8 @@ impl Sink for Uplink {
     type Outcome = Done;
 
     async fn open(&mut self, pulse: &Pulse) -> Result<Packing, Failure> {
-        let proof = pulse
-            .await_disk(self.credentials.read())
-            .await
-            .map_err(|error| retry(Reason::Credentials, ErrorChain(&error).to_string()))?;
+        let proof =
+            pulse.await_disk(self.credentials.read()).await.map_err(|error| retry(Reason::Credentials, error))?;
         self.state.proved(proof.token.expires_at, proof.certificate_expires_at());
         self.keep_connected(&proof, pulse).await?;
         let node_id = proof.token.claims.rid.as_deref().unwrap_or(&self.settings.node_id).into();
@@ -248,7 +252,7 @@ impl Sink for Uplink {
         match answer {
             Ok(after) => {
                 self.compression = Compression::default();
-                Ok(after)
+                Ok(Taken { after, blob: None })
             }
             // Another connection will do, and if not, that is told.
             Err(_) if has_ended => Err(failure("", Then::Again, &done.outcome, None)),
@@ -258,55 +262,5 @@ impl Sink for Uplink {
 
     async fn changed(&mut self) {
         self.credentials.changed().await;
-    }
-
-    fn tell(&self, news: &News<'_>) {
-        let controller = &self.settings.address;
-        match news {
-            News::Opened => {
-                let node = self.state.registered_as().unwrap_or_else(|| self.settings.node_id.clone());
-                tracing::info!(controller, node, "the controller knows this node");
-            }
-            News::Arrives => {
-                tracing::info!(message_id = %message::CONTROLLER_BACK, controller, "events reach the controller");
-            }
-            News::Fails(Failure { then: Then::Later(_), error, reason, .. }) => {
-                let message = match reason {
-                    Reason::Credentials => message::CREDENTIALS_REFUSED,
-                    _ => message::CONTROLLER_AWAY,
-                };
-                tracing::warn!(
-                    message_id = %message,
-                    controller,
-                    error,
-                    "the controller cannot be reached; events are kept and sent later"
-                );
-            }
-            News::Fails(Failure { error, reason, .. }) => {
-                let message = match reason {
-                    Reason::Credentials => message::CREDENTIALS_REFUSED,
-                    _ => message::CONTROLLER_REFUSES,
-                };
-                tracing::error!(message_id = %message, controller, error, "the controller takes no events; they are kept");
-            }
-            News::Refused { lane, sequence, error } => {
-                tracing::warn!(
-                    message_id = %message::DEAD_LETTER,
-                    controller,
-                    lane = lane.name(),
-                    sequence,
-                    error,
-                    "the controller refuses an event; it is kept as a dead letter"
-                );
-            }
-            News::Renumbered { epoch, error } => {
-                tracing::warn!(
-                    controller,
-                    %epoch,
-                    error,
-                    "the controller has other events under these numbers; what is not delivered yet goes under new ones"
-                );
-            }
-        }
     }
 }

@@ -87,7 +87,7 @@ pub async fn look(settings: &Settings, patience: &Patience, issued: PathBuf) -> 
     let mut look = Look::default();
     let credentials = Credentials::new(settings.token.clone(), &settings.tls);
     credentials.keep_issued_in(issued);
-    let proof = credentials.read_tls().await.map_err(|error| words(&error));
+    let proof = credentials.read_tls().await;
     // Told also where no connection comes about: what is wrong is on this machine.
     look.secured = proof.as_ref().err().map(|error| Err(error.clone()));
     let resolved = resolve(&settings.address).await;

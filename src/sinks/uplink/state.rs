@@ -7,9 +7,10 @@ use tokio::sync::watch;
 
 use super::{link::Link, token::Claims};
 use crate::{
-    consumers::ConsumerState,
+    consumers::{ConsumerState, Wording},
     lock::lock,
-    schema::local::{ConsumerStatus, UplinkStatus, consumer_status::State},
+    schema::local::UplinkStatus,
+    telemetry::message,
 };
 
 /// Name of the uplink's cursor, and of its sink.
@@ -53,7 +54,15 @@ impl UplinkState {
     /// Of an uplink to `controller`; empty when none is configured.
     pub fn new(controller: &str) -> UplinkState {
         let inner = Inner { own: Mutex::default(), registration: watch::Sender::new(None) };
-        UplinkState { consumer: ConsumerState::new(UPLINK, UPLINK, controller), inner: Arc::new(inner) }
+        let wording = Wording {
+            who: "the controller".to_owned(),
+            away: message::CONTROLLER_AWAY,
+            back: message::CONTROLLER_BACK,
+            refuses: message::CONTROLLER_REFUSES,
+            credentials: Some(message::CREDENTIALS_REFUSED),
+        };
+        let consumer = ConsumerState::new(UPLINK, UPLINK, controller).with_wording(wording);
+        UplinkState { consumer, inner: Arc::new(inner) }
     }
 
     /// What is of every consumer.
@@ -73,7 +82,7 @@ impl UplinkState {
         let consumer = self.consumer.status();
         let own = self.lock().clone();
         UplinkStatus {
-            state: name(&consumer).to_owned(),
+            state: consumer.state().word().to_owned(),
             controller: consumer.target,
             state_since: consumer.state_since,
             last_success: consumer.last_success,
@@ -104,13 +113,9 @@ impl UplinkState {
         self.inner.registration.subscribe()
     }
 
-    /// The name that its token gives the node.
-    pub(super) fn registered_as(&self) -> Option<String> {
-        self.inner.registration.borrow().as_ref()?.claims.rid.clone()
-    }
-
-    pub(super) fn registered(&self, registration: Registration) {
-        self.inner.registration.send_replace(Some(registration));
+    /// Gives whether it is the first with this controller.
+    pub(super) fn registered(&self, registration: Registration) -> bool {
+        self.inner.registration.send_replace(Some(registration)).is_none()
     }
 
     /// Until when what the node proves itself with is good, Unix milliseconds.
@@ -129,17 +134,6 @@ impl UplinkState {
 
     fn lock(&self) -> MutexGuard<'_, Own> {
         lock(&self.inner.own)
-    }
-}
-
-/// The state in a word, as clients of the local socket know it.
-fn name(consumer: &ConsumerStatus) -> &'static str {
-    match consumer.state() {
-        State::Off => "off",
-        State::Connecting => "connecting",
-        State::Connected => "connected",
-        State::Waiting => "waiting",
-        State::Held => "held",
     }
 }
 

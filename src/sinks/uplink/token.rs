@@ -9,8 +9,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use tonic::metadata::{Ascii, MetadataValue};
 
-use super::credentials::read_bounded;
-use crate::settings::Secret;
+use crate::{files, settings::Secret, sinks::credentials::FILE_BYTES_MAX};
 
 /// The longest token that is read, bytes.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -122,7 +121,8 @@ impl Token {
     /// When it cannot be read or holds no token.
     pub(super) fn read(path: &Path) -> Result<Token, TokenError> {
         let place = || path.display().to_string();
-        let bytes = read_bounded(path).map_err(|source| TokenError::Read { path: place(), source })?;
+        let bytes =
+            files::read_bounded(path, FILE_BYTES_MAX).map_err(|source| TokenError::Read { path: place(), source })?;
         let text = String::from_utf8(bytes).ok().filter(|text| text.len() <= TOKEN_BYTES_MAX);
         text.ok_or_else(|| TokenError::Malformed { place: place() }).and_then(|text| Token::parse(&text, place))
     }

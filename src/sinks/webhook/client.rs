@@ -5,10 +5,8 @@
 
 use std::{
     error::Error,
-    fmt,
     future::poll_fn,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
     pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::Poll,
@@ -27,11 +25,11 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
-    rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
+    rustls::{ClientConfig, pki_types::ServerName},
 };
 
-use super::target::Target;
-use crate::{files, lock::lock, tls, visible::is_hidden};
+use super::{credentials::secured_by, target::Target};
+use crate::{lock::lock, tls, visible::is_hidden};
 
 /// The most that is read of an answer, bytes. A longer one is cut off with its connection.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -45,11 +43,8 @@ const IDLE_MAX: Duration = Duration::from_secs(20);
 /// The most connections that are kept.
 const IDLE_CONNECTIONS_MAX: usize = 2;
 
-/// For how long the authorities that were read are trusted; then they are read again for the next connection.
+/// For how long those that the system trusts are not read again.
 const AUTHORITIES_AGE_MAX: Duration = Duration::from_secs(60);
-
-/// The longest file of authorities that is read, bytes: four times the bundle of all public ones.
-const AUTHORITIES_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What a receiver answered.
 #[derive(Debug)]
@@ -86,10 +81,10 @@ impl NoAnswer {
 /// Connects and asks. Cheap to share.
 pub(super) struct Client {
     target: Target,
-    ca_file: Option<PathBuf>,
     /// Whether plain HTTP may leave private networks.
     is_insecure: bool,
-    tls: tokio::sync::Mutex<Option<(Arc<ClientConfig>, Instant)>>,
+    /// Of those that the system trusts, and when they were read.
+    system: tokio::sync::Mutex<Option<(Arc<ClientConfig>, Instant)>>,
     idle: Mutex<Vec<(Open, Instant)>>,
 }
 
@@ -100,23 +95,29 @@ struct Open {
 }
 
 impl Client {
-    pub(super) fn new(target: Target, ca_file: Option<PathBuf>, is_insecure: bool) -> Client {
-        Client { target, ca_file, is_insecure, tls: tokio::sync::Mutex::default(), idle: Mutex::default() }
+    pub(super) fn new(target: Target, is_insecure: bool) -> Client {
+        Client { target, is_insecure, system: tokio::sync::Mutex::default(), idle: Mutex::default() }
     }
 
     pub(super) fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Sends a request and reads the answer, all within `patience`.
+    /// Sends a request and reads the answer, all within `patience`. A new connection is secured with `tls`, or else by those
+    /// whom the system trusts.
     ///
     /// # Errors
     /// Why there is no answer.
-    pub(super) async fn ask(&self, request: Request<String>, patience: Duration) -> Result<Answer, NoAnswer> {
+    pub(super) async fn ask(
+        &self,
+        request: Request<String>,
+        tls: Option<&Arc<ClientConfig>>,
+        patience: Duration,
+    ) -> Result<Answer, NoAnswer> {
         let asking = async {
             let mut open = match self.kept() {
                 Some(open) => open,
-                None => self.connect().await?,
+                None => self.connect(tls).await?,
             };
             let (answer, is_reusable) = exchange(&mut open, request).await?;
             if is_reusable {
@@ -148,12 +149,15 @@ impl Client {
         }
     }
 
-    async fn connect(&self) -> Result<Open, NoAnswer> {
+    async fn connect(&self, tls: Option<&Arc<ClientConfig>>) -> Result<Open, NoAnswer> {
         let stream = self.reach().await?;
         if !self.target.is_encrypted {
             return shake_hands(TokioIo::new(stream)).await;
         }
-        let config = self.tls().await?;
+        let config = match tls {
+            Some(config) => Arc::clone(config),
+            None => self.system().await?,
+        };
         let host = self.target.host.clone();
         let name = ServerName::try_from(host).map_err(|error| NoAnswer::of("name the receiver", &error))?;
         let secured = TlsConnector::from(config).connect(name, stream).await;
@@ -199,40 +203,27 @@ impl Client {
         Ok(stream)
     }
 
-    async fn tls(&self) -> Result<Arc<ClientConfig>, NoAnswer> {
-        let mut kept = self.tls.lock().await;
+    async fn system(&self) -> Result<Arc<ClientConfig>, NoAnswer> {
+        let mut kept = self.system.lock().await;
         if let Some((config, since)) = &*kept
             && since.elapsed() < AUTHORITIES_AGE_MAX
         {
             return Ok(Arc::clone(config));
         }
-        let ca_file = self.ca_file.clone();
-        let reading = tokio::task::spawn_blocking(move || configuration(ca_file.as_deref()));
-        let config = reading.await.map_err(|error| NoAnswer::of("read the authorities", &error))?;
-        let config = Arc::new(config.map_err(NoAnswer::new)?);
+        let reading = tokio::task::spawn_blocking(tls::system_authorities);
+        let authorities = reading.await.map_err(|error| NoAnswer::of("read the authorities", &error))?;
+        let config = match &*kept {
+            // They are being replaced.
+            Some((before, _)) if authorities.is_empty() => Arc::clone(before),
+            None if authorities.is_empty() => {
+                let why = "no authority is trusted (ca-certificates is missing?); set `ca_file`";
+                return Err(NoAnswer::new(why));
+            }
+            _ => secured_by(authorities).map_err(|error| NoAnswer::of("secure a connection", &error))?,
+        };
         *kept = Some((Arc::clone(&config), Instant::now()));
         Ok(config)
     }
-}
-
-fn configuration(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
-    let authorities = match ca_file {
-        Some(path) => authorities_in(path)?,
-        None => tls::system_authorities(),
-    };
-    if authorities.is_empty() {
-        return Err("no authority is trusted (ca-certificates is missing?); set `ca_file`".to_owned());
-    }
-    tls::client(authorities, None).map_err(|error| format!("configure TLS: {error}"))
-}
-
-fn authorities_in(path: &Path) -> Result<RootCertStore, String> {
-    let failed = |error: &dyn fmt::Display| format!("read the authority in {}: {error}", path.display());
-    let pem = files::read_bounded(path, AUTHORITIES_BYTES_MAX).map_err(|error| failed(&error))?;
-    let certificates = tls::certificates_of(&pem).ok_or_else(|| failed(&"no certificate in PEM form"))?;
-    let mut authorities = RootCertStore::empty();
-    certificates.into_iter().try_for_each(|it| authorities.add(it)).map_err(|error| failed(&error))?;
-    Ok(authorities)
 }
 
 async fn shake_hands<T: Read + Write + Unpin + Send + 'static>(io: T) -> Result<Open, NoAnswer> {

@@ -5,8 +5,8 @@
 //! record of what this consumer lost passes every filter; what the receiver answers moves nothing but this consumer's cursor.
 
 mod client;
+mod credentials;
 mod format;
-mod secrets;
 mod settings;
 mod signature;
 mod target;
@@ -27,17 +27,16 @@ use hyper::{
 
 use self::{
     client::{Answer, Client, NoAnswer},
+    credentials::{Credentials, Proof},
     format::{Format, Letter},
-    secrets::{Proof, Secrets},
     settings::Settings,
 };
 use super::{Configured, Consumer, Run, Spec};
 use crate::{
-    consumers::{Batch, Delivery, Driver, Failure, News, Pacing, Packing, Reason, Sink, Then, Threshold, Verdict},
+    consumers::{Batch, Delivery, Driver, Failure, Pacing, Packing, Reason, Sink, Taken, Then, Threshold, Verdict},
     event::{EventView, Filter, loss_record_consumer},
     health::Pulse,
     settings::Table,
-    telemetry::message,
 };
 
 /// The entry in [`super::ALL`].
@@ -80,11 +79,9 @@ impl Configured for Settings {
 
 /// The sink.
 struct Webhook {
-    /// What the configuration calls it.
-    name: String,
     letters: Letters,
     client: Arc<Client>,
-    secrets: Secrets,
+    credentials: Credentials,
     proof: Proof,
     timeout: Duration,
 }
@@ -140,10 +137,9 @@ impl Webhook {
         let Settings { target, format, filter, secret_files, bearer_file, ca_file, is_insecure, timeout, .. } =
             settings;
         Webhook {
-            name: name.to_owned(),
             letters: Letters { format, filter: Arc::new(filter), node: node.into(), consumer: name.into() },
-            client: Arc::new(Client::new(target, ca_file, is_insecure)),
-            secrets: Secrets::new(secret_files, bearer_file),
+            client: Arc::new(Client::new(target, is_insecure)),
+            credentials: Credentials::new(secret_files, bearer_file, ca_file),
             proof: Proof::default(),
             timeout,
         }
@@ -155,7 +151,7 @@ impl Sink for Webhook {
     type Outcome = Result<(), Result<Answer, NoAnswer>>;
 
     async fn open(&mut self, pulse: &Pulse) -> Result<Letters, Failure> {
-        self.proof = pulse.await_disk(self.secrets.read()).await.map_err(|error| Failure {
+        self.proof = pulse.await_disk(self.credentials.read()).await.map_err(|error| Failure {
             then: Then::Later(Duration::ZERO),
             error,
             code: String::new(),
@@ -178,7 +174,7 @@ impl Sink for Webhook {
         async move {
             for letter in letters.iter().skip(arrived.load(Ordering::Relaxed)) {
                 let request = request(&client, letter, &proof).map_err(Err)?;
-                match client.ask(request, timeout).await {
+                match client.ask(request, proof.tls.as_ref(), timeout).await {
                     Ok(answer) if answer.status.is_success() => _ = arrived.fetch_add(1, Ordering::Relaxed),
                     other => return Err(other),
                 }
@@ -189,45 +185,13 @@ impl Sink for Webhook {
 
     fn judge(&mut self, _: u64, _: u32, outcome: Self::Outcome) -> Verdict {
         match outcome {
-            Ok(()) => Ok(Duration::ZERO),
+            Ok(()) => Ok(Taken::default()),
             Err(outcome) => Err(failure(self.client.target(), outcome)),
         }
     }
 
     async fn changed(&mut self) {
-        self.secrets.changed().await;
-    }
-
-    fn tell(&self, news: &News<'_>) {
-        let (sink, target) = (&self.name, self.client.target().to_string());
-        match news {
-            News::Opened => {}
-            News::Arrives => tracing::info!(message_id = %message::SINK_BACK, sink, target, "events reach the webhook"),
-            News::Fails(Failure { then: Then::Later(_), error, .. }) => tracing::warn!(
-                message_id = %message::SINK_AWAY,
-                sink,
-                target,
-                error,
-                "the webhook cannot be reached; events are kept and sent later"
-            ),
-            News::Fails(Failure { error, .. }) => tracing::error!(
-                message_id = %message::SINK_REFUSES,
-                sink,
-                target,
-                error,
-                "the webhook takes no events; they are kept"
-            ),
-            News::Refused { lane, sequence, error } => tracing::warn!(
-                message_id = %message::DEAD_LETTER,
-                sink,
-                target,
-                lane = lane.name(),
-                sequence,
-                error,
-                "the webhook refuses an event; it is kept as a dead letter"
-            ),
-            News::Renumbered { .. } => {}
-        }
+        self.credentials.changed().await;
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     event::{Catalogue, Level},
     schema::local::{
         CategoryStatus, CollectorStatus, ConditionStatus, ConsumerLaneStatus, CursorStatus, PipelineStatus,
+        consumer_status::State,
     },
 };
 
@@ -161,11 +162,46 @@ fn a_screen_of_200x50_shows_all_categories_and_more_events_and_keeps_numbers_by_
     assert!(lines.iter().filter(|line| line.contains("is scrubbed")).count() >= 15, "{text}");
 }
 
+/// The uplink and so many sinks, of which the last one refuses.
+fn consumers(sinks: usize) -> Vec<ConsumerStatus> {
+    let of = |name: String, state: State, last_error: &str| ConsumerStatus {
+        name,
+        target: "there".to_owned(),
+        state: state.into(),
+        last_success: if state == State::Held { 0 } else { NOW_MS - 4_000 },
+        failed_attempts: if state == State::Held { 1_204 } else { 0 },
+        last_error: last_error.to_owned(),
+        ..Default::default()
+    };
+    let sink = |number| match number + 1 == sinks {
+        true => of(format!("sink-{number}"), State::Held, "http://ntfy.lan answered 401 Unauthorized"),
+        false => of(format!("sink-{number}"), State::Connected, ""),
+    };
+    std::iter::once(of("uplink".to_owned(), State::Connected, "")).chain((0..sinks).map(sink)).collect()
+}
+
+#[test]
+fn each_consumer_has_a_line_and_where_there_is_no_room_those_in_trouble_have_theirs() {
+    let lines = drawn((80, 40), |status, _| status.consumers = consumers(2));
+    let row = |lines: &[String], name: &str| words(lines.iter().find(|line| line.starts_with(name)).expect(name));
+    assert_eq!(row(&lines, "CONSUMER"), "CONSUMER STATE TO GO LAST FAILED");
+    assert_eq!(row(&lines, "uplink"), "uplink connected 1,200,000 4s 0");
+    assert_eq!(row(&lines, "sink-0"), "sink-0 connected 0 4s 0");
+    assert!(row(&lines, "sink-1").starts_with("sink-1 held 0 never 1,204 http://ntfy.lan"), "{lines:#?}");
+    let lines = drawn((80, 24), |status, _| status.consumers = consumers(32));
+    assert!(row(&lines, "CONSUMER").ends_with("more"), "{lines:#?}");
+    assert!(row(&lines, "sink-31").starts_with("sink-31 held"), "{lines:#?}");
+    let events = lines.iter().filter(|line| line.contains("is scrubbed")).count();
+    assert!(events >= 2, "{lines:#?}");
+    let off = |status: &mut StatusResponse| status.consumers = vec![ConsumerStatus::default()];
+    assert!(drawn((80, 40), |status, _| off(status)).iter().all(|line| !line.starts_with("CONSUMER")));
+}
+
 #[test]
 fn every_size_is_drawn_within_its_edges_and_a_tiny_one_says_so() {
     for width in [1, 2, 20, 39, 40, 41, 52, 64, 74, 79, 80, 81, 110, 130, 300] {
         for height in [1, 2, 9, 10, 11, 12, 13, 15, 18, 20, 24, 30, 40, 60, 90] {
-            let lines = drawn((width, height), |_, _| {});
+            let lines = drawn((width, height), |status, _| status.consumers = consumers(40));
             assert!(lines.len() <= height, "{width}x{height}");
             let is_tiny = width < SIZE_MIN.0 || height < SIZE_MIN.1;
             // A word may be wider than a tiny screen, which then cuts it.

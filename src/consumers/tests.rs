@@ -1,0 +1,169 @@
+//! What a sink may ask of its driver beyond taking events, with a log on disk and a sink that does nothing else.
+
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use prost::Message as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::{
+    event_log::{BLOB_BYTES_MAX, Cursor, Draft, EventLog, Lane, Settings},
+    health::Pulse,
+    schema::{events::Event, local::consumer_status::State},
+};
+
+#[derive(Clone, PartialEq)]
+struct Count;
+
+impl Packing for Count {
+    type Message = u64;
+    type Packer = ();
+
+    fn pack(&self, batch: &Batch<Count>, (): &mut (), _: i64) -> io::Result<u64> {
+        Ok(batch.count())
+    }
+
+    fn wire_bytes(_: &u64) -> usize {
+        1
+    }
+}
+
+/// Counts what it takes, says so a while after the first event, and keeps both beside its cursor.
+struct Teller {
+    taken: u64,
+    due: Option<Instant>,
+    /// Bytes that it keeps besides.
+    ballast: usize,
+    /// So often it cannot say it.
+    fails: u32,
+    asked: Arc<AtomicU32>,
+}
+
+impl Teller {
+    fn new() -> Teller {
+        Teller { taken: 0, due: None, ballast: 0, fails: 0, asked: Arc::default() }
+    }
+
+    fn kept(&self, told: bool) -> Option<Vec<u8>> {
+        Some(format!("{} {told}{}", self.taken, " ".repeat(self.ballast)).into_bytes())
+    }
+}
+
+impl Sink for Teller {
+    type Packing = Count;
+    type Outcome = u64;
+
+    async fn open(&mut self, _: &Pulse) -> Result<Count, Failure> {
+        Ok(Count)
+    }
+
+    fn window(&self) -> usize {
+        1
+    }
+
+    fn deliver(&mut self, count: u64) -> impl Future<Output = u64> + Send + 'static {
+        std::future::ready(count)
+    }
+
+    fn judge(&mut self, _: u64, _: u32, count: u64) -> Verdict {
+        self.taken += count;
+        self.due.get_or_insert_with(|| Instant::now() + Duration::from_millis(20));
+        Ok(Taken { blob: self.kept(false), ..Taken::default() })
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    async fn on_due(&mut self, _: &Pulse) -> Result<Option<Vec<u8>>, Failure> {
+        if self.asked.fetch_add(1, Ordering::Relaxed) < self.fails {
+            let then = Then::Later(Duration::from_millis(100));
+            let error = "nobody listens".to_owned();
+            return Err(Failure { then, error, code: String::new(), reason: Reason::Unreachable, is_strain: false });
+        }
+        self.due = None;
+        Ok(self.kept(true))
+    }
+
+    async fn changed(&mut self) {
+        std::future::pending().await
+    }
+}
+
+fn open(directory: &Path) -> (EventLog, Cursor) {
+    let settings = Settings { flush_interval: Duration::from_millis(20), ..Settings::new(directory.join("log")) };
+    let log = EventLog::open(settings).expect("a log");
+    let cursor = log.cursor("teller").expect("room for a cursor");
+    (log, cursor)
+}
+
+async fn append(log: &EventLog, count: u64) {
+    let event = Event { event_id: "e".to_owned(), timestamp: 1, ..Event::default() }.encode_to_vec();
+    let draft = Draft { event: &event, level: 0, category: 0, timestamp: 1 };
+    for _ in 0..count {
+        log.append(Lane::Routine, &[draft]).await.expect("taken");
+    }
+}
+
+/// Runs a sink until its state and its cursor are so.
+async fn run(log: &EventLog, cursor: &Cursor, sink: Teller, until: impl Fn(&ConsumerState, &Cursor) -> bool) {
+    let threshold = Threshold { batch_size: 10, batch_timeout: Duration::from_millis(5) };
+    let (state, end) = (ConsumerState::new("teller", "test", "somebody"), CancellationToken::new());
+    let driver = Driver::new(sink, Delivery::new(log, cursor, threshold), state.clone(), Arc::new(|| 1));
+    let reached = async {
+        while !until(&state, cursor) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let ended = async {
+        let reached = tokio::time::timeout(Duration::from_secs(60), reached).await;
+        assert!(reached.is_ok(), "{:?}, {:?}", state.status(), String::from_utf8_lossy(&cursor.blob()));
+        end.cancel();
+    };
+    tokio::join!(driver.run(end.clone(), end.clone()), ended);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_sink_keeps_moves_with_its_cursor_and_is_there_after_the_next_start() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, cursor) = open(directory.path());
+    append(&log, 7).await;
+    run(&log, &cursor, Teller::new(), |_, cursor| cursor.blob() == b"7 true").await;
+    assert_eq!(cursor.next(Lane::Routine), 8);
+    log.close();
+    drop((log, cursor));
+    let (log, cursor) = open(directory.path());
+    assert_eq!((cursor.next(Lane::Routine), cursor.blob()), (8, b"7 true".to_vec()));
+    log.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_is_due_is_asked_though_no_event_comes_and_again_while_it_cannot() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, cursor) = open(directory.path());
+    let sink = Teller { due: Some(Instant::now()), fails: 2, ..Teller::new() };
+    let asked = Arc::clone(&sink.asked);
+    run(&log, &cursor, sink, |_, cursor| cursor.blob() == b"0 true").await;
+    assert_eq!((asked.load(Ordering::Relaxed), cursor.next(Lane::Routine)), (3, 1), "once it is done it is not due");
+    log.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_can_be_kept_beside_a_cursor_holds_the_lane_and_loses_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, cursor) = open(directory.path());
+    append(&log, 1).await;
+    let sink = Teller { ballast: BLOB_BYTES_MAX, ..Teller::new() };
+    run(&log, &cursor, sink, |state, _| state.status().state() == State::Held).await;
+    assert_eq!((cursor.next(Lane::Routine), cursor.blob()), (1, Vec::new()));
+    log.close();
+}
