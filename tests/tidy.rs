@@ -7,6 +7,8 @@
 mod circles;
 #[path = "tidy/code.rs"]
 mod code;
+#[path = "tidy/registries.rs"]
+mod registries;
 #[path = "tidy/rules.rs"]
 mod rules;
 
@@ -96,8 +98,13 @@ const CRATES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Rooms whose files name each other in no circle; a room that has come so far joins them.
-const WITHOUT_CIRCLES: &[&str] = &["event_log"];
+/// Rooms with a table of their folders, and which folders do not stand in it.
+const REGISTRIES: &[(&str, &[&str])] = &[
+    // What runs each of them.
+    ("collectors", &["driver"]),
+    // There is one, and it has its own part in the configuration.
+    ("sinks", &["uplink"]),
+];
 
 /// Rooms that see bytes where others see messages: what an event or an answer is made of is none of their business.
 const WITHOUT_SCHEMA: &[&str] = &["event_log"];
@@ -173,14 +180,41 @@ fn the_table_of_layers_has_no_cycle_and_no_room_that_is_not_there() {
 
 #[test]
 fn files_of_a_room_name_each_other_in_no_circle() {
-    for room in WITHOUT_CIRCLES {
+    for (room, _) in LAYERS {
         let of_room = |source: &Source| rules::room_of(&source.path) == Some(room) && !source.is_test();
         let files: Vec<_> =
             sources("src").into_iter().filter(of_room).map(|source| (source.path, source.text)).collect();
-        assert!(files.len() > 10, "the room is found");
         let circle = circles::circle(room, &files);
         assert!(circle.is_empty(), "{}", circle.join(" -> "));
     }
+}
+
+#[test]
+fn every_folder_of_a_registry_stands_in_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (room, others) in REGISTRIES {
+        let entries = fs::read_dir(root.join(room)).expect("a room").map(|entry| entry.expect("an entry"));
+        let folders: Vec<_> = entries
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| !others.contains(&name.as_str()))
+            .collect();
+        assert!(!folders.is_empty(), "the folders of {room} are found");
+        let text = fs::read_to_string(root.join(room).join("mod.rs")).expect("a room");
+        let missing = registries::unregistered(&folders.iter().map(String::as_str).collect::<Vec<_>>(), &text);
+        assert!(missing.is_empty(), "not in `ALL` of {room}: {}", missing.join(", "));
+    }
+}
+
+#[test]
+fn every_local_method_asks_who_calls_and_the_client_has_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |path: &str| fs::read_to_string(root.join(path)).expect("it is there");
+    let proto = text("proto/local.proto");
+    assert!(proto.contains("rpc Status("), "the methods are found");
+    let client: String = sources("src/client").into_iter().map(|source| source.text).collect();
+    let lacking = registries::local_methods(&proto, &text("src/local_api/service.rs"), &client);
+    assert!(lacking.is_empty(), "{}", lacking.join("\n"));
 }
 
 #[test]
@@ -286,6 +320,34 @@ mod each_rule_can_fail {
         assert_eq!(circle("use crate::{event::X, log::{b::B, b}};", "use super::a::A;"), ["log/a.rs", "log/b.rs"]);
         assert!(circle("use crate::log::b::B;", "use std::sync::Arc;").is_empty());
         assert!(circle("use crate::log::b::B;", "#[cfg(test)]\nmod tests { use crate::log::a::A; }").is_empty());
+        assert!(circle("use super::super::log::b::B;", "use super::super::a::A;").is_empty(), "another room's `a`");
+        assert_eq!(circle("use super::super::log::b::B;", "use super::a::A;"), ["log/a.rs", "log/b.rs"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_in_its_registry() {
+        let room = "mod phone;\nmod mail;\n// phone::SPEC\npub const ALL: &[Spec] = &[\n    mail::SPEC, xphone::SPEC];";
+        assert_eq!(registries::unregistered(&["mail", "phone"], room), ["phone"]);
+        assert_eq!(registries::unregistered(&["mail"], "mod mail;\nfn a() { mail::SPEC }"), ["mail"]);
+    }
+
+    #[test]
+    fn a_local_method_that_anybody_may_call_or_nobody_can() {
+        let proto = "service Local {\n  rpc FlushAll(A) returns (B);\n  // rpc None(A)\n}";
+        let method = |body: &str| format!("async fn flush_all(&self, request: R) -> X {{\n    {body}\n}}");
+        let found = |body: &str, client: &str| registries::local_methods(proto, &method(body), client).len();
+        assert_eq!(found("self.gate.admit(&request).await?; work()", "self.service.flush_all(x)"), 0);
+        assert_eq!(found("work(); self.gate.admit(&request).await?;", "self.service.flush_all(x)"), 1);
+        assert_eq!(found("self.gate.admit_owner(&request, \"x\").await?;", "self.service.flush(x)"), 1);
+        assert_eq!(registries::local_methods(proto, "", "").len(), 1);
+    }
+
+    #[test]
+    fn a_public_type_whose_name_another_has() {
+        let (one, other) = ("pub struct Page<T> {}\npub(super) struct Row;", "pub enum Page {}\npub struct Row;");
+        assert_eq!(registries::ambiguous([("a.rs", one), ("b.rs", other)]), ["`Page` is a type of a.rs and of b.rs"]);
+        let in_test = "#[cfg(test)]\nmod tests { pub struct Row; }\n// pub struct Row;";
+        assert!(registries::ambiguous([("b.rs", other), ("c.rs", in_test)]).is_empty());
     }
 
     #[test]

@@ -40,7 +40,6 @@ pub struct Inner {
     pub(super) categories: Vec<String>,
     /// In the order of the schema.
     pub(super) subjects: Vec<Arc<Subject>>,
-    pub(super) options: Options,
     kinds: Vec<Kind>,
     by_numbers: HashMap<(u32, u32), usize>,
     pub(super) tables: Tables,
@@ -117,7 +116,7 @@ impl Catalogue {
         let categories = wrappers.iter().map(part).collect();
         let EventFields { id, level, category, timestamp, metadata, .. } = &fields;
         let tables = Tables::of(&event, [id, level, category, timestamp, metadata]);
-        let inner = Inner { event, fields, wrappers, categories, subjects, options, kinds, by_numbers, tables };
+        let inner = Inner { event, fields, wrappers, categories, subjects, kinds, by_numbers, tables };
         Some(Catalogue { inner: Arc::new(inner) })
     }
 

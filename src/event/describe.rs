@@ -8,7 +8,7 @@ use super::{
     Kind, Meaning,
     catalogue::{Catalogue, Subject},
     enumeration,
-    meaning::Role,
+    role::{Role, roles},
     unit::Unit,
 };
 
@@ -17,7 +17,6 @@ use super::{
 pub struct Description {
     /// Its name.
     pub kind: Kind,
-    catalogue: Catalogue,
     subject: Arc<Subject>,
     operation: i32,
 }
@@ -42,7 +41,7 @@ impl Catalogue {
     pub fn describe(&self, name: &str) -> Option<Description> {
         let (subject, operation) = self.resolve(name)?;
         let (kind, subject) = (subject.kind(operation), Arc::clone(subject));
-        Some(Description { kind, catalogue: self.clone(), subject, operation })
+        Some(Description { kind, subject, operation })
     }
 
     /// Every kind that the schema can name, sorted. Kinds in two parts are left out where their payload has operations: they
@@ -79,7 +78,7 @@ impl Description {
             holds: holds(field),
             unit: unit(field).map(Unit::name),
             values: values(field),
-            roles: self.catalogue.options.roles(field).into_iter().filter_map(role).collect(),
+            roles: roles(field).into_iter().filter_map(role).collect(),
         };
         fields.iter().map(describe).collect()
     }

@@ -18,6 +18,7 @@
 //! `!=` is exactly what `=` is not: it holds for events without the field too. Quotes keep spaces together. What can take
 //! no event is refused.
 
+mod comparison;
 mod condition;
 mod field;
 mod pattern;

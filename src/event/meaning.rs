@@ -4,19 +4,18 @@
 //! Given the descriptors once, when the catalogue is made; asked for every event. Always holds: a text that the schema
 //! has is one that can be rendered, and a payload that says nothing about itself still has a meaning.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::LazyLock,
-};
+use std::collections::BTreeMap;
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, MessageDescriptor, Value,
+    DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, MessageDescriptor,
 };
 
-use super::{Level, sentence::Template};
-use crate::schema::{DESCRIPTORS, meaning as wire};
-
-pub use crate::schema::meaning::Role;
+use super::{
+    Level,
+    role::{Role, roles},
+    sentence::Template,
+};
+use crate::schema::meaning as wire;
 
 /// What it means that an operation happened.
 #[derive(Clone, Debug)]
@@ -52,18 +51,13 @@ pub(super) struct Meanings {
 pub(super) struct Options {
     means: ExtensionDescriptor,
     payload_means: ExtensionDescriptor,
-    role: ExtensionDescriptor,
 }
 
 impl Options {
     /// `None` when the schema does not have them.
     pub(super) fn of(pool: &DescriptorPool) -> Option<Options> {
         let find = |name: &str| pool.get_extension_by_name(name);
-        Some(Options {
-            means: find("rodent.meaning.means")?,
-            payload_means: find("rodent.meaning.payload_means")?,
-            role: find("rodent.meaning.role")?,
-        })
+        Some(Options { means: find("rodent.meaning.means")?, payload_means: find("rodent.meaning.payload_means")? })
     }
 
     /// What the schema says of a payload whose operations are these.
@@ -76,7 +70,7 @@ impl Options {
         }
         let mut fields: Vec<_> = payload.fields().collect();
         fields.sort_by_key(FieldDescriptor::number);
-        let roles: Vec<_> = fields.iter().map(|field| (field, self.roles(field))).collect();
+        let roles: Vec<_> = fields.iter().map(|field| (field, roles(field))).collect();
         let playing = |role: Role| -> Vec<FieldDescriptor> {
             roles.iter().filter(|(_, roles)| roles.contains(&role)).map(|(field, _)| (*field).clone()).collect()
         };
@@ -87,33 +81,6 @@ impl Options {
             stand_ins: playing(Role::StandIn),
         }
     }
-
-    /// The parts that a field plays.
-    pub(super) fn roles(&self, field: &FieldDescriptor) -> Vec<Role> {
-        let options = field.options();
-        let roles = options.get_extension(&self.role);
-        let numbers = roles.as_list().into_iter().flatten().filter_map(Value::as_enum_number);
-        numbers.filter_map(|number| Role::try_from(number).ok()).collect()
-    }
-}
-
-/// Full names of such fields of the compiled schema. Options are decoded anew at every look, so one look is taken for all.
-static NAMING: LazyLock<HashSet<String>> = LazyLock::new(|| {
-    let fields = DESCRIPTORS.all_messages().flat_map(|message| message.fields().collect::<Vec<_>>());
-    fields.filter(is_marked_naming).map(|field| field.full_name().to_owned()).collect()
-});
-
-/// Whether what this field holds names something, or is a number that is known by its digits.
-pub(super) fn is_naming(field: &FieldDescriptor) -> bool {
-    match field.parent_pool() == &*DESCRIPTORS {
-        true => NAMING.contains(field.full_name()),
-        false => is_marked_naming(field),
-    }
-}
-
-fn is_marked_naming(field: &FieldDescriptor) -> bool {
-    let roles = Options::of(field.parent_pool()).map(|options| options.roles(field)).unwrap_or_default();
-    roles.iter().any(|role| matches!(role, Role::PlainNumber | Role::Subject | Role::StandIn))
 }
 
 impl Meanings {
@@ -147,11 +114,13 @@ fn meaning(options: &DynamicMessage, extension: &ExtensionDescriptor) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use prost_reflect::Value;
+
     use super::*;
     use crate::event::{
         Manner,
         catalogue::{Catalogue, Subject},
-        render,
+        summary,
     };
 
     /// A sentence has this much room beside time and level on a terminal of 80 columns.
@@ -164,7 +133,7 @@ mod tests {
 
     /// As the schema has it, with what only the schema needs.
     fn said(subject: &Subject) -> Vec<(String, wire::Meaning)> {
-        let options = &Catalogue::compiled().options;
+        let options = Options::of(subject.message.parent_pool()).expect("the schema has them");
         let operations = subject.operation.as_ref().and_then(|field| field.kind().as_enum().cloned());
         let values: Vec<_> = operations.iter().flat_map(EnumDescriptor::values).filter(|v| v.number() != 0).collect();
         let decode = |options: DynamicMessage, extension| {
@@ -226,7 +195,7 @@ mod tests {
             let mut payload = DynamicMessage::new(subject.message.clone());
             let value = Value::String(name.to_owned());
             payload.set_field(field, if field.is_list() { Value::List(vec![value]) } else { value });
-            let about = render::name(&subject.meanings, &payload).expect("it is named");
+            let about = summary::name(&subject.meanings, &payload).expect("it is named");
             for (kind, meaning) in meanings(subject) {
                 let told = meaning.template.render(&payload, Manner::default());
                 // The node itself needs no name.

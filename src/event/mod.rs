@@ -17,10 +17,11 @@ mod level;
 mod loss_record;
 mod manner;
 mod meaning;
-mod redact;
 mod render;
+mod role;
 mod scan;
 mod sentence;
+mod summary;
 mod unit;
 mod view;
 
@@ -34,9 +35,9 @@ pub use left_out::{and_more, left_out};
 pub use level::Level;
 pub use loss_record::{LossRecord, loss_record_cause, loss_record_consumer};
 pub use manner::Manner;
-pub use meaning::{Meaning, Role};
-pub use redact::{MASK, is_redacted};
-pub use render::Summary;
+pub use meaning::Meaning;
+pub use role::{MASK, Role, is_redacted};
+pub use summary::Summary;
 pub use view::{DecodeError, EventView};
 
 /// Free text beside a payload. Keys that begin with [`RESERVED_PREFIX`] are the agent's own.

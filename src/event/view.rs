@@ -9,7 +9,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor};
 use super::{
     Kind, Level, Manner, Meaning,
     catalogue::{Catalogue, Subject, value},
-    kind, render,
+    kind, summary,
 };
 use crate::{schema::events::Event, visible::visible};
 
@@ -120,7 +120,7 @@ impl EventView {
 
     pub(super) fn sentence_put(&self, manner: Manner) -> String {
         match self.meaning().zip(self.payload()) {
-            Some((meaning, payload)) => render::sentence(meaning, payload, manner),
+            Some((meaning, payload)) => summary::sentence(meaning, payload, manner),
             None => "(no payload that this version knows)".to_owned(),
         }
     }
@@ -129,14 +129,14 @@ impl EventView {
     pub fn subject_name(&self) -> String {
         let named = self.subject.as_ref().zip(self.payload());
         named
-            .and_then(|(subject, payload)| render::name(&subject.meanings, payload))
+            .and_then(|(subject, payload)| summary::name(&subject.meanings, payload))
             .unwrap_or_else(|| visible(self.source()).into_owned())
     }
 
     /// The fields of the payload that [`EventView::subject_name`] is made of.
     pub fn naming_fields(&self) -> Vec<FieldDescriptor> {
         let named = self.subject.as_ref().zip(self.payload());
-        named.map(|(subject, payload)| render::naming(&subject.meanings, payload)).unwrap_or_default()
+        named.map(|(subject, payload)| summary::naming(&subject.meanings, payload)).unwrap_or_default()
     }
 
     /// One metadata value.

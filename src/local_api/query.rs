@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::{
     page::{self, Item, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, Step},
-    service::ReaderPlace,
+    shares::ReaderPlace,
     wanted::{Order, Wanted},
 };
 use crate::{

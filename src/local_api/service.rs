@@ -12,7 +12,7 @@ use super::{
     emission,
     gate::Gate,
     query::{self, LIMIT_DEFAULT, LIMIT_MAX, Query},
-    shares::{Bounds, Share, Shares},
+    shares::{Bounds, ReaderPlace, Shares},
     tail::{self, Tail},
     wanted::Wanted,
 };
@@ -41,13 +41,6 @@ pub(super) struct Service {
     shutdown: CancellationToken,
 }
 
-/// One of the [`READERS`].
-pub(super) struct ReaderPlace {
-    _place: Share,
-    /// To be asked for before each read.
-    pub(super) slots: Arc<Semaphore>,
-}
-
 impl Service {
     pub(super) fn new(rooms: Rooms, gate: Gate, shutdown: CancellationToken) -> Service {
         let (places, slots) = (Shares::new(READERS), Arc::new(Semaphore::new(READS_MAX)));
@@ -62,7 +55,7 @@ impl Service {
                 "too many clients already query or follow the log ({max} in all, {user_max} of one user); try again later"
             ))
         })?;
-        Ok(ReaderPlace { _place: place, slots: self.slots.clone() })
+        Ok(ReaderPlace::new(place, self.slots.clone()))
     }
 }
 

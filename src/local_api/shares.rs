@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::unistd::{Uid, geteuid};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// How much there is of something.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,19 @@ pub(super) struct Share {
     shares: Arc<Shares>,
     user: u32,
     amount: usize,
+}
+
+/// What a query or a tail holds while it runs.
+pub(super) struct ReaderPlace {
+    _place: Share,
+    /// To be asked for before each read.
+    pub(super) slots: Arc<Semaphore>,
+}
+
+impl ReaderPlace {
+    pub(super) fn new(place: Share, slots: Arc<Semaphore>) -> ReaderPlace {
+        ReaderPlace { _place: place, slots }
+    }
 }
 
 impl Shares {

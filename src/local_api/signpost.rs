@@ -7,11 +7,13 @@ use std::{
     fs, io,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tokio::{net::UnixStream, time::timeout};
 
-use super::socket::PROBE_TIME_MAX;
+/// How long an agent that owns the socket has to take our question.
+pub(super) const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// The link, as long as this lives.
 #[derive(Debug)]

@@ -6,16 +6,17 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use nix::unistd::{Gid, Group};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{Settings, gate::Gate, signpost::Signpost, usage::Usage};
-
-/// How long an agent that owns the socket has to take our question.
-pub(super) const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
+use super::{
+    Settings,
+    gate::Gate,
+    signpost::{PROBE_TIME_MAX, Signpost},
+    usage::Usage,
+};
 
 /// Mode of the socket when its group does not exist or may not be given to it.
 const OWNER_ONLY: u32 = 0o600;

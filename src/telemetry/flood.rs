@@ -16,9 +16,12 @@ use std::{
 use tracing::{Event, Level, Metadata, callsite::Identifier};
 use tracing_subscriber::layer::{Context, Filter};
 
-use super::{logging::URGENT, message};
+use super::message;
 use crate::lock::lock;
 
+/// Target of the events that are mirrored in the journal. They have a limit of their own, and standard error does not
+/// take them.
+pub const URGENT: &str = "urgent_events";
 /// The most lines of one place in a [`WINDOW`].
 pub const LINES_MAX: u32 = 20;
 /// Begins with the first line of a place.

@@ -23,6 +23,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+pub use super::flood::URGENT;
 use super::{
     error_chain::ErrorChain,
     flood::Flood,
@@ -34,9 +35,6 @@ use super::{
 };
 use crate::visible::visible;
 
-/// Target of the events that are mirrored in the journal. They have a limit of their own, and standard error does not
-/// take them.
-pub const URGENT: &str = "urgent_events";
 /// Overrides the configured level, also module by module: `RODENT_LOG=debug,h2=warn`.
 const VARIABLE: &str = "RODENT_LOG";
 /// Where journald listens, when that is not [`journal::SOCKET`].

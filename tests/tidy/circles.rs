@@ -48,15 +48,18 @@ fn file_of<'a>(modules: &BTreeMap<String, &'a str>, path: &str) -> Option<&'a st
 /// The paths that a file's code names within the room.
 fn paths(room: &str, own: &str, text: &str) -> Vec<String> {
     let code = production_code_of(text);
-    let parent = own.rsplit_once("::").map_or(own, |(parent, _)| parent);
     let mut found = Vec::new();
-    for (start, begins) in [(format!("crate::{room}"), room.to_owned()), ("super".to_owned(), parent.to_owned())] {
-        for (at, _) in code.match_indices(&start).filter(|(at, _)| begins_word(&code, *at)) {
-            let rest = &code[at + start.len()..];
-            if let Some(path) = rest.strip_prefix("::") {
-                spread(&begins, path, &mut found);
-            }
+    for (at, start) in code.match_indices(&format!("crate::{room}")).filter(|(at, _)| begins_word(&code, *at)) {
+        if let Some(path) = code[at + start.len()..].strip_prefix("::") {
+            spread(room, path, &mut found);
         }
+    }
+    for (at, _) in code.match_indices("super::").filter(|(at, _)| !code[..*at].ends_with("::")) {
+        let (mut begins, mut path) = (own, &code[at..]);
+        while let Some(rest) = path.strip_prefix("super::") {
+            (begins, path) = (begins.rsplit_once("::").map_or("", |(parent, _)| parent), rest);
+        }
+        spread(begins, path, &mut found);
     }
     // `use crate::{room::{…}, …}`
     for (at, _) in code.match_indices("crate::{") {

@@ -4,12 +4,14 @@
 use std::{
     convert::Infallible,
     future::Future,
+    path::PathBuf,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Buf as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
@@ -23,7 +25,7 @@ use tonic::{
 use tonic_prost::{ProstCodec, ProstEncoder};
 use tower::service_fn;
 
-use super::{BenchError, controller_error, peer::TlsFiles};
+use super::{BenchError, controller_error};
 use crate::schema::wire::{EventBatchResponse, RegisterRequest, RegisterResponse};
 
 /// HTTP/2 windows as the reference controller has them.
@@ -31,6 +33,15 @@ const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Bytes of a message, decompressed.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A certificate for `localhost` that is its own authority, and its key, PEM.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TlsFiles {
+    /// The certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
 
 /// Serves until `ended` is done.
 pub(super) async fn serve(

@@ -12,7 +12,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{BenchError, controller_error, discard};
+use super::{
+    BenchError, controller_error,
+    discard::{self, TlsFiles},
+};
 use crate::controller::{
     server,
     store::{MemoryStore, Store},
@@ -31,15 +34,6 @@ pub enum Peer {
     Memory,
     /// The reference controller with SQLite in this file.
     Sqlite(PathBuf),
-}
-
-/// A certificate for `localhost` that is its own authority, and its key, PEM.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TlsFiles {
-    /// The certificate.
-    pub cert: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
 }
 
 /// Events that the controller in memory keeps; it is to take and forget.

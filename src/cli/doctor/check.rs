@@ -65,11 +65,6 @@ impl Check {
     }
 }
 
-/// Does a look at files off the async thread. A disk that hangs is then not waited for.
-pub(super) async fn off_thread(look: impl FnOnce() -> Vec<Finding> + Send + 'static) -> Vec<Finding> {
-    tokio::task::spawn_blocking(look).await.unwrap_or_else(|_| vec![Finding::fail("the look has panicked", "")])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -101,6 +101,11 @@ fn advice(id: &str) -> &'static str {
     message.map_or("", |message| message.advice)
 }
 
+/// Does a look at files off the async thread. A disk that hangs is then not waited for.
+pub(super) async fn off_thread(look: impl FnOnce() -> Vec<Finding> + Send + 'static) -> Vec<Finding> {
+    tokio::task::spawn_blocking(look).await.unwrap_or_else(|_| vec![Finding::fail("the look has panicked", "")])
+}
+
 /// Each part of the agent belongs to one check.
 fn check_of(part: &str) -> &'static str {
     match part {

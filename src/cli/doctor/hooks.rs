@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{check::off_thread, finding::Finding};
+use super::finding::{Finding, off_thread};
 use crate::hooks::{self, Daemon, Enabled, HookState};
 
 /// The most names of a directory of the kernel that are looked at.

@@ -3,8 +3,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use super::{
-    check::off_thread,
-    finding::{self, Finding},
+    finding::{self, Finding, off_thread},
     patient::Patient,
 };
 use crate::{

@@ -11,7 +11,11 @@ use std::{
 
 use nix::unistd::{Gid, Group, Uid, User, getgroups};
 
-use super::{check::off_thread, eyes, finding::Finding, patient::Patient};
+use super::{
+    eyes,
+    finding::{Finding, off_thread},
+    patient::Patient,
+};
 use crate::{
     agent::config::{ControllerSettings, Loaded, STATE_DIRECTORY, Tls, TokenSource},
     settings::Origin,

@@ -3,25 +3,20 @@
 //! Always holds: what hangs is left behind once, whoever asks; each that does not answer is a blind spot until it does or is
 //! gone.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::sync::Mutex;
 
+pub(super) use super::mounts::Spaces;
 use super::mounts::{Mounts, Place, is_remote};
 use crate::{
     collectors::{CollectError, Context},
-    host::space::{Asked, Space, SpaceError, SpaceProbe},
+    host::space::{Asked, SpaceError, SpaceProbe},
     telemetry::ErrorChain,
 };
 
 /// What it is blind to, before the mount point.
 const FILE_SYSTEM: &str = "file system ";
-
-/// Sizes, where they are known.
-pub(super) type Spaces = BTreeMap<Place, Space>;
 
 /// Shared by those who ask. Cheap to copy.
 #[derive(Clone, Default)]

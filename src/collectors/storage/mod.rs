@@ -10,6 +10,7 @@ mod gauge;
 mod mount_rule;
 mod mount_table;
 mod mounts;
+mod place;
 mod pools;
 mod zfs;
 

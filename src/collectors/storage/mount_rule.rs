@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::mounts::Place;
+use super::place::Place;
 use crate::{collectors::pattern::Patterns, settings::Table};
 
 /// Types that store elsewhere or name no device as their source.

@@ -1,13 +1,15 @@
 //! Mounts appearing and going, from the kernel's table of mounts.
 
-use std::{borrow::Cow, collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{gauge::Spaces, mount_rule::MountRule};
+use super::mount_rule::MountRule;
+pub(super) use super::place::Place;
 use crate::{
     collectors::{finding::Finding, listing::bytes},
-    event::{Level, without_credentials},
+    event::Level,
+    host::space::Space,
     schema::events::{StorageDatasetPayload, storage_dataset_payload::StorageDatasetOperation as Operation},
 };
 
@@ -18,26 +20,8 @@ pub(super) const MOUNTS_MAX: usize = 16 * 1024;
 /// The mounts that matter. Two of the same place in the tree that show the same thing count as one.
 pub(super) type Mounts = BTreeMap<Place, Mount>;
 
-/// What makes a mount the same one after a restart: its number does not.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub(super) struct Place {
-    pub(super) mountpoint: String,
-    /// Without user and password, which some type of file system is given here: nobody sees them, nor remembers them.
-    pub(super) source: String,
-    pub(super) fstype: String,
-    /// The directory of the file system that is seen at the mount point: not `/` for a bind mount.
-    pub(super) root: String,
-}
-
-impl Place {
-    fn new(mountpoint: String, source: &str, fstype: String, root: String) -> Place {
-        // Their sources have an `@` of their own: `tank/home@daily`, `10.0.0.1@tcp:/fs`.
-        let is_open = matches!(fstype.as_str(), "zfs" | "lustre");
-        let source = if is_open { Cow::Borrowed(source) } else { without_credentials(source) }.into_owned();
-        Place { mountpoint, source, fstype, root }
-    }
-}
+/// Sizes of file systems, where they are known.
+pub(super) type Spaces = BTreeMap<Place, Space>;
 
 /// What may change of a mount while it stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,24 +162,6 @@ fn finding(level: Level, place: &Place, size: u64, operation: Operation, action:
         ..Default::default()
     };
     Finding::new(level, payload, COMPONENT, action)
-}
-
-/// As a key of JSON: four names with what no path contains between them.
-impl From<Place> for String {
-    fn from(place: Place) -> String {
-        [place.mountpoint, place.source, place.fstype, place.root].join("\0")
-    }
-}
-
-impl TryFrom<String> for Place {
-    type Error = &'static str;
-
-    fn try_from(key: String) -> Result<Place, Self::Error> {
-        let mut names = key.split('\0').map(str::to_owned);
-        let mut next = || names.next().ok_or("a mount has four names");
-        let (mountpoint, source, fstype, root) = (next()?, next()?, next()?, next()?);
-        Ok(Place::new(mountpoint, &source, fstype, root))
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
 
-use super::{Pattern, condition::Comparison};
+use super::{Pattern, comparison::Comparison};
 use crate::{
     event::{
         Catalogue, enumeration, is_redacted, json,
