@@ -218,6 +218,14 @@ fn every_local_method_asks_who_calls_and_the_client_has_it() {
 }
 
 #[test]
+fn a_public_type_has_a_name_of_its_own() {
+    let sources = sources("src");
+    let library = sources.iter().filter(|source| !source.path.starts_with("bin/") && !source.is_test());
+    let ambiguous = registries::ambiguous(library.map(|source| (source.path.as_str(), source.text.as_str())));
+    assert!(ambiguous.is_empty(), "\n{}", ambiguous.join("\n"));
+}
+
+#[test]
 fn crates_stay_in_their_rooms() {
     hold(&sources("src"), |source| rules::crates(&source.path, &source.text, CRATES));
 }

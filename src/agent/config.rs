@@ -35,7 +35,7 @@ pub use update::{EventUpdate, FileEvents};
 use self::{controller::Credentials, files::Found};
 pub use crate::sinks::uplink::{Patience, Tls, TokenSource};
 use crate::{
-    collectors::{self, Collector, Spec},
+    collectors::{self, Collector, CollectorSpec},
     schema::local::SOCKET,
     settings::{Document, Faults, Part, Records, Table},
 };
@@ -68,7 +68,7 @@ pub struct Config {
 #[derive(Clone)]
 pub struct CollectorSettings {
     /// What it is called and how it is made.
-    pub spec: &'static Spec,
+    pub spec: &'static CollectorSpec,
     /// Whether it runs.
     pub enabled: bool,
     settings: Part,
@@ -155,7 +155,7 @@ impl Config {
 }
 
 fn read_collectors(table: &mut Table) -> Vec<CollectorSettings> {
-    let read = |spec: &'static Spec| {
+    let read = |spec: &'static CollectorSpec| {
         let mut switch = table.switch(spec.name, spec.enabled, spec.about);
         // Made once here, and dropped, so that its own keys are checked whether it runs or not.
         drop((spec.build)(&mut switch.table));

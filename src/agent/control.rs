@@ -17,7 +17,7 @@ use super::{
 use crate::{
     local_api::StatusSource,
     schema::{document, local::STATUS},
-    sinks::uplink::control::{Demand, Order, Refusal},
+    sinks::uplink::control::{Demand, Order, OrderRefusal},
     visible::visible,
 };
 
@@ -73,7 +73,7 @@ impl Desk {
     }
 
     /// Whether this node's files let its controller do this.
-    fn permit(&self, act: &str) -> Result<(), Refusal> {
+    fn permit(&self, act: &str) -> Result<(), OrderRefusal> {
         let may = self.may.borrow();
         if may.iter().any(|own| own == act) {
             return Ok(());
@@ -82,11 +82,11 @@ impl Desk {
         let message = format!(
             "this node lets its controller do {may}, and not {act}; its own administrator can, in `controller.may`"
         );
-        Err(Refusal::new(Code::PermissionDenied, message))
+        Err(OrderRefusal::new(Code::PermissionDenied, message))
     }
 
     /// The bytes that `rodent status -o json` prints.
-    async fn tell_status(&self) -> Result<Vec<u8>, Refusal> {
+    async fn tell_status(&self) -> Result<Vec<u8>, OrderRefusal> {
         let source = Arc::clone(&self.status);
         let told = tokio::task::spawn_blocking(move || serde_json::to_vec_pretty(&document(STATUS, &source()))).await;
         match told {
@@ -94,15 +94,15 @@ impl Desk {
                 json.push(b'\n');
                 Ok(json)
             }
-            _ => Err(Refusal::new(Code::Internal, "the status cannot be put together")),
+            _ => Err(OrderRefusal::new(Code::Internal, "the status cannot be put together")),
         }
     }
 }
 
-fn unknown(what: &str, name: &str, known: &str) -> Refusal {
+fn unknown(what: &str, name: &str, known: &str) -> OrderRefusal {
     let name: String = name.chars().take(NAME_SHOWN_MAX).collect();
     let name = visible(&name);
-    Refusal::new(Code::Unimplemented, format!("no {what} of this agent: `{name}`; known is `{known}`"))
+    OrderRefusal::new(Code::Unimplemented, format!("no {what} of this agent: `{name}`; known is `{known}`"))
 }
 
 #[cfg(test)]

@@ -212,7 +212,7 @@ impl Delivering {
 
     fn begin(&mut self, controller: &ControllerSettings) {
         let with = &self.with;
-        let settings = uplink::Settings {
+        let settings = uplink::UplinkSettings {
             address: controller.address.clone(),
             token: controller.token.clone(),
             tls: controller.tls.clone(),

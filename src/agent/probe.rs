@@ -24,7 +24,7 @@ pub use crate::{
     host::{clock::Synchronisation, space::Space},
     sinks::uplink::{
         EXPIRY_MIN, TokenTimes,
-        probe::{Answered, Look as ControllerLook, Secured, Verdict},
+        probe::{Answered, ControllerLook, ProbeVerdict, Secured},
     },
 };
 
@@ -43,7 +43,7 @@ const UNIT_PROPERTIES: &str = "--property=LoadState,UnitFileState,ActiveState,Su
 /// The way to the controller, as the uplink would take it.
 pub async fn controller(settings: &ControllerSettings, state_directory: &Path) -> ControllerLook {
     let ControllerSettings { address, token, tls, patience, .. } = settings.clone();
-    let settings = uplink::Settings { address, token, tls, node_id: String::new() };
+    let settings = uplink::UplinkSettings { address, token, tls, node_id: String::new() };
     uplink::probe::look(&settings, &patience, state_directory.join(IDENTITY)).await
 }
 

@@ -29,7 +29,7 @@ use crate::{
     local_api::ReloadDesk,
     schema::local::{ConfigurationStatus, ReloadRequest, ReloadResponse},
     settings::{Faults, Records},
-    sinks::uplink::control::Refusal,
+    sinks::uplink::control::OrderRefusal,
     telemetry::message,
     terminal,
 };
@@ -53,7 +53,7 @@ pub(super) enum Change {
         /// JSON: an object of keys of `events`.
         settings: Vec<u8>,
         controller: String,
-        answer: oneshot::Sender<Result<Vec<u8>, Refusal>>,
+        answer: oneshot::Sender<Result<Vec<u8>, OrderRefusal>>,
     },
 }
 
@@ -230,15 +230,16 @@ impl Steering {
     }
 
     /// Puts in force what a controller sends, on top of what the files said last.
-    async fn update(&mut self, settings: &[u8], controller: &str) -> Result<Vec<u8>, Refusal> {
-        let EventUpdate { settings, records } = self.file.with(settings).map_err(|details| Refusal {
+    async fn update(&mut self, settings: &[u8], controller: &str) -> Result<Vec<u8>, OrderRefusal> {
+        let EventUpdate { settings, records } = self.file.with(settings).map_err(|details| OrderRefusal {
             code: Code::InvalidArgument,
             message: "the settings are not valid; nothing has changed".to_owned(),
             details,
         })?;
         self.parts.turn_events_remotely(&settings, &self.file.settings());
-        let is_other =
-            |record: &&crate::settings::Record| self.records.get(&record.key).is_none_or(|own| !own.is_as(record));
+        let is_other = |record: &&crate::settings::SettingRecord| {
+            self.records.get(&record.key).is_none_or(|own| !own.is_as(record))
+        };
         let changed: Vec<String> = records.iter().filter(is_other).map(|record| record.key.clone()).collect();
         let set = self.file.changed_by(&records);
         self.view.change(|status| status.set_by_controller = set);

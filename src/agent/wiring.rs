@@ -56,9 +56,10 @@ impl Agent {
         // Bound first: a second agent is told so before it touches the log.
         let is_of_system = reloads.as_ref().is_some_and(|reloads| reloads.source.is_of_system());
         let known = is_of_system.then(|| SOCKET.into());
-        let api = LocalApi::bind(&local_api::Settings { socket: config.socket.clone(), known, ..Default::default() })
-            .await
-            .context("listen for programs on this machine")?;
+        let api =
+            LocalApi::bind(&local_api::SocketSettings { socket: config.socket.clone(), known, ..Default::default() })
+                .await
+                .context("listen for programs on this machine")?;
         let exposition = Exposition::new(stopping.clone());
         let (metrics, followed) = watch::channel(config.metrics);
         // Answers `/livez` while a large log is being opened.

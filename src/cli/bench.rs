@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 use crate::{
-    bench::{self, log::Part},
+    bench::{self, log::BenchPart},
     telemetry::ErrorChain,
     words::parse_duration,
 };
@@ -29,8 +29,8 @@ enum What {
     /// What the event log gives and takes, beside a plain file in the same run
     Log {
         /// What to measure
-        #[arg(value_enum, value_name = "WHAT", default_values_t = [Part::Throughput, Part::Latency, Part::Space])]
-        parts: Vec<Part>,
+        #[arg(value_enum, value_name = "WHAT", default_values_t = [BenchPart::Throughput, BenchPart::Latency, BenchPart::Space])]
+        parts: Vec<BenchPart>,
         /// A directory on the disk in question; removed afterwards what was made in it
         #[arg(long, value_name = "DIR", default_value = ".")]
         directory: PathBuf,
@@ -106,7 +106,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.what {
         What::Log { parts, directory, events, rounds, commits, stored, wait } => {
             let scratch = bench::Scratch::below(&directory)?;
-            let plan = bench::log::Plan { events, rounds, commits, stored, wait };
+            let plan = bench::log::LogPlan { events, rounds, commits, stored, wait };
             runtime
                 .block_on(bench::log::run(scratch.path(), &parts, &plan, &mut out))
                 .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?;
@@ -117,15 +117,15 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         What::Encoding { events } => bench::encoding::run(events, &mut out)?,
         What::Herd { agents, outage, batch_size, seed } => {
             let agents = usize::try_from(agents).unwrap_or(usize::MAX);
-            bench::herd::run(bench::herd::Plan { agents, outage, batch_size, seed }, &mut out)?;
+            bench::herd::run(bench::herd::HerdPlan { agents, outage, batch_size, seed }, &mut out)?;
         }
         What::Peer { peer } => runtime
             .block_on(bench::uplink::peer::serve(&peer, &mut out))
             .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?,
         What::Uplink { directory, events, batch_size, rounds, tls_cert, tls_key } => {
             let scratch = bench::Scratch::below(&directory)?;
-            let tls = tls_cert.zip(tls_key).map(|(cert, key)| bench::uplink::TlsFiles { cert, key });
-            let plan = bench::uplink::Plan { events, batch_size, rounds, tls };
+            let tls = tls_cert.zip(tls_key).map(|(cert, key)| bench::uplink::PeerTlsFiles { cert, key });
+            let plan = bench::uplink::UplinkPlan { events, batch_size, rounds, tls };
             runtime
                 .block_on(bench::uplink::run(scratch.path(), plan, &mut out))
                 .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?;

@@ -16,8 +16,8 @@ use super::{failure::tell, socket};
 use crate::{
     agent::config::{Config, ControllerSettings, Loaded, STANDARD_FILE},
     client::{ChangedSetting, Client, ReloadRequest, ReloadResponse},
-    settings::{Faults, Origin, Record},
-    terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end},
+    settings::{Faults, SettingOrigin, SettingRecord},
+    terminal::{Cell, Column, Output, Screen, TextTable, Tone, quiet_end},
 };
 
 /// EX_CONFIG of sysexits: the configuration is at fault.
@@ -171,7 +171,7 @@ fn show(loaded: &Loaded, output: Output, screen: &mut Screen) -> io::Result<()> 
 
 /// Into a pipe a line a key, in full; on a terminal as a tree, since keys in full leave no room for their values.
 fn show_table(loaded: &Loaded, screen: &mut Screen) -> io::Result<()> {
-    let mut table = Table::new(&[Column::left("KEY"), Column::left("VALUE").elastic(12), Column::left("FROM")]);
+    let mut table = TextTable::new(&[Column::left("KEY"), Column::left("VALUE").elastic(12), Column::left("FROM")]);
     let mut above: Vec<&str> = Vec::new();
     for record in loaded.records.iter() {
         if screen.width().is_none() {
@@ -201,7 +201,7 @@ fn parted(key: &str) -> (&str, Vec<&str>) {
     (parts.pop().unwrap_or_default(), parts)
 }
 
-fn text(record: &Record) -> String {
+fn text(record: &SettingRecord) -> String {
     match record.text() {
         empty if empty.is_empty() => "-".to_owned(),
         text => text,
@@ -220,16 +220,16 @@ fn wrapped(list: &str) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-fn cells(key: &str, value: &str, record: &Record) -> [Cell; 3] {
+fn cells(key: &str, value: &str, record: &SettingRecord) -> [Cell; 3] {
     let tone = tone(record);
     [Cell::from(key), Cell::toned(value, tone), Cell::toned(record.origin.to_string(), tone)]
 }
 
 /// What somebody set stands out against what is as it always is.
-fn tone(record: &Record) -> Tone {
+fn tone(record: &SettingRecord) -> Tone {
     match record.origin {
-        Origin::Default => Tone::Dim,
-        Origin::Derived(_) | Origin::File { .. } => Tone::Plain,
+        SettingOrigin::Default => Tone::Dim,
+        SettingOrigin::Derived(_) | SettingOrigin::File { .. } => Tone::Plain,
     }
 }
 
@@ -244,7 +244,7 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    fn of(record: &Record) -> Row<'_> {
+    fn of(record: &SettingRecord) -> Row<'_> {
         Row {
             key: &record.key,
             value: &record.value,

@@ -12,7 +12,7 @@ use crate::{
     client::{
         Client, ClientError, ListDeadLettersRequest, ListedDeadLetter, PurgeDeadLettersRequest, RetryDeadLettersRequest,
     },
-    terminal::{Clock, Output, Screen, grouped, quiet_end},
+    terminal::{Output, Screen, TimeZone, grouped, quiet_end},
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -130,13 +130,13 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
             let letters = fetch(&client, Vec::new(), consumer).await?;
             let node = client.status().await?.node_id;
             let mut screen = Screen::stdout();
-            quiet_end(list(&letters, &node, output, Clock::utc(utc), &mut screen).and_then(|()| screen.flush()))?;
+            quiet_end(list(&letters, &node, output, TimeZone::utc(utc), &mut screen).and_then(|()| screen.flush()))?;
         }
         Command::Show { ids, output, utc } => {
             let letters = fetch(&client, ids, None).await?;
             let node = client.status().await?.node_id;
             let mut screen = Screen::stdout();
-            quiet_end(show(&letters, &node, output, Clock::utc(utc), &mut screen).and_then(|()| screen.flush()))?;
+            quiet_end(show(&letters, &node, output, TimeZone::utc(utc), &mut screen).and_then(|()| screen.flush()))?;
             if let Some(damaged) = letters.iter().find(|letter| letter.letter.is_none()) {
                 return Err(Failure::data(damaged.damage.clone()));
             }

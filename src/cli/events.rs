@@ -12,7 +12,7 @@ use crate::{
         EventView, Filter,
         json::{Place, to_value},
     },
-    terminal::{Clock, EventColumns, EventOutput, EventTable, Screen, grouped, moment, quiet_end},
+    terminal::{EventColumns, EventOutput, EventTable, Screen, TimeZone, grouped, moment, quiet_end},
 };
 
 /// Events that one question may ask for.
@@ -68,7 +68,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode, Failure> {
     // Before anything is asked, so that a slip is a matter of usage.
     Filter::parse(&arguments.conditions).map_err(|error| Failure::usage(error.to_string()))?;
-    let clock = Clock::utc(arguments.utc);
+    let clock = TimeZone::utc(arguments.utc);
     let (since, until) = (moment_of(arguments.since.as_deref(), clock)?, moment_of(arguments.until.as_deref(), clock)?);
     let client = Client::connect(socket).await?;
     let mut printer = Printer::new(&arguments, &client).await?;
@@ -94,7 +94,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
-fn moment_of(text: Option<&str>, clock: Clock) -> Result<i64, Failure> {
+fn moment_of(text: Option<&str>, clock: TimeZone) -> Result<i64, Failure> {
     text.map_or(Ok(0), |text| moment::parse(text, SystemTime::now(), clock).map_err(Failure::usage))
 }
 
@@ -132,7 +132,7 @@ impl Printer {
         let &Arguments { output, follow, utc, .. } = arguments;
         let screen = Screen::stdout();
         let shown =
-            EventColumns { wide: output == EventOutput::Wide, clock: Clock::utc(utc), ..EventColumns::default() };
+            EventColumns { wide: output == EventOutput::Wide, clock: TimeZone::utc(utc), ..EventColumns::default() };
         let form = match output {
             EventOutput::Table | EventOutput::Wide => Form::Table(EventTable::new(screen.width(), shown)),
             EventOutput::Json if !follow => Form::Document { node: client.status().await?.node_id, values: Vec::new() },

@@ -14,8 +14,8 @@ use super::{Failure, hook::daemon};
 use crate::{
     client::{Client, ClientError, QueryRequest},
     event::{EventView, Summary},
-    hooks::{self, Change, Daemon, Enabled, HookState},
-    terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end},
+    hooks::{self, Daemon, Enabled, HookChange, HookState},
+    terminal::{Cell, Column, Output, Screen, TextTable, Tone, human_duration, quiet_end},
 };
 
 /// How long the agent may take to tell of last events; without an answer there are none.
@@ -115,7 +115,7 @@ pub(super) async fn run(arguments: Arguments, socket: std::path::PathBuf) -> Res
 }
 
 /// What was changed, and what is left to do.
-fn tell(daemon: Daemon, change: &Change, state: &str, screen: &mut Screen) -> io::Result<()> {
+fn tell(daemon: Daemon, change: &HookChange, state: &str, screen: &mut Screen) -> io::Result<()> {
     for (path, what) in &change.done {
         screen.line(&format!("{what} {}", path.display()))?;
     }
@@ -190,7 +190,7 @@ fn print(rows: &[Row], output: Output, screen: &mut Screen) -> io::Result<()> {
     }
     let columns =
         [Column::left("DAEMON"), Column::left("HOOK"), Column::left("WHERE").elastic(16), Column::left("LAST EVENT")];
-    let mut table = Table::new(&columns);
+    let mut table = TextTable::new(&columns);
     for row in rows {
         let hook = if row.present || row.state != "disabled" { row.state.as_str() } else { "not here" };
         let tone = match hook {

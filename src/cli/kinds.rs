@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use crate::{
     event::{Catalogue, Description, FieldDescription, Filter, Kind, Meaning},
-    terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end, wrapped},
+    terminal::{Cell, Column, Output, Screen, TextTable, Tone, quiet_end, wrapped},
     words,
 };
 
@@ -84,7 +84,8 @@ fn print_list(found: &[Description], output: Output, screen: &mut Screen) -> io:
         Output::Json => screen.json_document(&found.iter().map(value).collect::<Vec<_>>()),
         Output::Jsonl => found.iter().try_for_each(|its| screen.json(&value(its))),
         Output::Table => {
-            let mut table = Table::new(&[Column::left("KIND"), Column::left("LEVEL"), Column::left("EVENT").wraps()]);
+            let mut table =
+                TextTable::new(&[Column::left("KIND"), Column::left("LEVEL"), Column::left("EVENT").wraps()]);
             for its in found {
                 let level = its.meaning().level;
                 table.row([its.kind.as_str().into(), Cell::toned(level.name(), Tone::of(level)), its.outline().into()]);
@@ -123,7 +124,7 @@ fn print_whole(its: &Description, screen: &mut Screen) -> io::Result<()> {
     facts.push(("sentence", meaning.text.clone()));
     labelled(&facts, screen)?;
     screen.line("")?;
-    let mut table = Table::new(&[Column::left("FIELD"), Column::left("HOLDS").wraps()]);
+    let mut table = TextTable::new(&[Column::left("FIELD"), Column::left("HOLDS").wraps()]);
     for field in its.fields() {
         let roles = if field.roles.is_empty() { String::new() } else { format!("; {}", field.roles.join("; ")) };
         table.row([Cell::from(field.name), Cell::from(format!("{}{roles}", field.holds))]);
@@ -133,7 +134,7 @@ fn print_whole(its: &Description, screen: &mut Screen) -> io::Result<()> {
 
 /// Names at the left, what they are at the right; a long text goes on in further lines.
 pub(super) fn labelled(facts: &[(&str, String)], screen: &mut Screen) -> io::Result<()> {
-    let mut table = Table::new(&[Column::left("").at_least(LABEL_WIDTH), Column::left("")]).without_header();
+    let mut table = TextTable::new(&[Column::left("").at_least(LABEL_WIDTH), Column::left("")]).without_header();
     let room = screen.width().map_or(usize::MAX, |width| width.saturating_sub(LABEL_WIDTH + 2));
     for (label, text) in facts {
         for (number, line) in wrapped(text, room).into_iter().enumerate() {

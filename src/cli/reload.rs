@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Failure, failure::tell};
 use crate::{
     client::{ChangedSetting, Client, ReloadRequest, ReloadResponse},
-    terminal::{Cell, Column, Output, Screen, Table, quiet_end},
+    terminal::{Cell, Column, Output, Screen, TextTable, quiet_end},
 };
 
 const EXAMPLES: &str = "\
@@ -72,7 +72,7 @@ fn print(answer: &ReloadResponse, dry_run: bool, screen: &mut Screen) -> io::Res
 
 fn list(changed: &[ChangedSetting], [key, before, after]: [&'static str; 3], screen: &mut Screen) -> io::Result<()> {
     let columns = [Column::left(key), Column::left(before).elastic(10), Column::left(after).elastic(10)];
-    let mut table = Table::new(&columns);
+    let mut table = TextTable::new(&columns);
     for setting in changed {
         let value = |text: &str| Cell::from(if text.is_empty() { "-" } else { text });
         table.row([Cell::from(setting.key.as_str()), value(&setting.before), value(&setting.after)]);

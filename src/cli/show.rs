@@ -12,7 +12,7 @@ use crate::{
         EventView, Manner, Summary,
         json::{Place, to_value},
     },
-    terminal::{Clock, Output, Screen, grouped, human_duration, moment::ago, quiet_end},
+    terminal::{Output, Screen, TimeZone, grouped, human_duration, moment::ago, quiet_end},
     visible::visible,
 };
 
@@ -75,7 +75,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     };
     let mut screen = Screen::stdout();
     let printed = match arguments.output {
-        Output::Table => print(stored, &view, Clock::utc(arguments.utc), &mut screen),
+        Output::Table => print(stored, &view, TimeZone::utc(arguments.utc), &mut screen),
         Output::Json | Output::Jsonl => {
             let node = client.status().await?.node_id;
             let place = Place { lane: stored.lane.clone(), sequence: stored.sequence };
@@ -91,7 +91,7 @@ fn decode(stored: &StoredEvent) -> Result<EventView, Failure> {
     EventView::decode(&stored.event).map_err(|error| Failure::data(error.to_string()))
 }
 
-fn print(stored: &StoredEvent, view: &EventView, clock: Clock, screen: &mut Screen) -> io::Result<()> {
+fn print(stored: &StoredEvent, view: &EventView, clock: TimeZone, screen: &mut Screen) -> io::Result<()> {
     let Summary { subject, text, fields } = Summary::put(view, Manner { times: clock.writer(), ..Manner::default() });
     screen.sentence(&text)?;
     screen.line("")?;

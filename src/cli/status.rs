@@ -16,7 +16,7 @@ use super::Failure;
 use crate::{
     client::{Client, StatusResponse},
     schema::{document, local::STATUS},
-    terminal::{Cell, Column, Output, Screen, Table, Tone, quiet_end, wrapped},
+    terminal::{Cell, Column, Output, Screen, TextTable, Tone, quiet_end, wrapped},
 };
 
 /// Columns of the longest label and the gap behind it.
@@ -59,9 +59,9 @@ fn json(status: &StatusResponse) -> Value {
 
 fn print(status: &StatusResponse, now: SystemTime, screen: &mut Screen) -> io::Result<()> {
     let report = Report::of(status, now);
-    let mut facts = Table::new(&[Column::left(""), Column::left("")]).without_header();
+    let mut facts = TextTable::new(&[Column::left(""), Column::left("")]).without_header();
     let room = screen.width().map_or(usize::MAX, |width| width.saturating_sub(LABEL_WIDTH));
-    let add = |facts: &mut Table, label: &'static str, text: &str, tone: Tone| {
+    let add = |facts: &mut TextTable, label: &'static str, text: &str, tone: Tone| {
         for (number, line) in wrapped(text, room).into_iter().enumerate() {
             let label = if number == 0 { label } else { "" };
             facts.row([Cell::toned(label, Tone::Dim), Cell::toned(line, tone)]);

@@ -112,12 +112,12 @@ async fn show(directory: &Path) -> Result<(), Failure> {
 
 /// A controller on a free port of the loopback, its store, and a token for this machine.
 async fn throw_away_controller() -> Result<(server::Server, Arc<MemoryStore>, Secret), Failure> {
-    let secret = token::Secret::random().map_err(because)?;
-    let identity = token::Identity { node: node_name(), organisation: "try".to_owned(), private: true };
+    let secret = token::SigningSecret::random().map_err(because)?;
+    let identity = token::NodeIdentity { node: node_name(), organisation: "try".to_owned(), private: true };
     let token = token::issue(&secret, &identity, None).map_err(because)?;
     let store = Arc::new(MemoryStore::bounded(EVENTS_KEPT_MAX));
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let settings = server::Settings::new(listen, token::Keys::hs256(&secret), Arc::<MemoryStore>::clone(&store));
+    let settings = server::ServerSettings::new(listen, token::Keys::hs256(&secret), Arc::<MemoryStore>::clone(&store));
     let controller = server::Server::bind(settings).await.map_err(because)?;
     Ok((controller, store, Secret::new(token)))
 }

@@ -28,13 +28,13 @@ pub struct Totals {
     pub accepted: u64,
     /// Left out by the agent's levels and categories.
     pub filtered: u64,
-    /// Not taken: each is a [`Refusal`].
+    /// Not taken: each is a [`EmitRefusal`].
     pub refused: u64,
 }
 
 /// An event that the agent did not take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct EmitRefusal {
     /// What the caller gave with the event: a line, an index.
     pub place: u64,
     /// What is wrong with it.
@@ -51,7 +51,7 @@ pub struct Emission {
     gathered: Batch,
     in_flight: VecDeque<Batch>,
     totals: Totals,
-    refusals: Vec<Refusal>,
+    refusals: Vec<EmitRefusal>,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +104,7 @@ impl Emission {
     }
 
     /// What the agent did not take since the last call. Take it as you go: it is kept until then.
-    pub fn take_refusals(&mut self) -> Vec<Refusal> {
+    pub fn take_refusals(&mut self) -> Vec<EmitRefusal> {
         std::mem::take(&mut self.refusals)
     }
 
@@ -177,7 +177,7 @@ impl Emission {
 
     fn refuse(&mut self, place: u64, reason: String) {
         self.totals.refused += 1;
-        self.refusals.push(Refusal { place, reason });
+        self.refusals.push(EmitRefusal { place, reason });
     }
 }
 

@@ -38,7 +38,7 @@ use prost::Message as _;
 use tonic::{Streaming, transport::Channel};
 
 use channel::look;
-pub use emission::{Emission, Refusal, Totals};
+pub use emission::{Emission, EmitRefusal, Totals};
 pub use error::ClientError;
 
 pub use crate::schema::local::{

@@ -32,10 +32,10 @@ use crate::{
 };
 
 /// Every collector, in alphabetical order.
-pub const ALL: &[Spec] = &[network::SPEC, service::SPEC, storage::SPEC, system::SPEC];
+pub const ALL: &[CollectorSpec] = &[network::SPEC, service::SPEC, storage::SPEC, system::SPEC];
 
 /// What a collector is called and how it is made.
-pub struct Spec {
+pub struct CollectorSpec {
     /// Key under `collectors:`, and `source` of its events.
     pub name: &'static str,
     /// One line for people.
@@ -51,11 +51,11 @@ pub struct Spec {
 /// A running look at one domain.
 pub trait Collector: Send {
     /// Looks until `context.shutdown` is cancelled. The supervisor starts it again, with back-off, when it fails.
-    fn run(self: Box<Self>, context: Context) -> Run;
+    fn run(self: Box<Self>, context: Context) -> CollectorRun;
 }
 
 /// The run of a collector.
-pub type Run = Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>>;
+pub type CollectorRun = Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>>;
 
 /// What a collector is handed.
 pub struct Context {

@@ -266,7 +266,7 @@ mod tests {
     use super::*;
     use crate::{
         collectors::{
-            CollectError, Collector, Context, Run,
+            CollectError, Collector, CollectorRun, Context,
             tests::{End, Machine, Told},
         },
         event_log::{EventLog, Settings},
@@ -278,7 +278,7 @@ mod tests {
     struct Blinks(usize);
 
     impl Collector for Blinks {
-        fn run(self: Box<Self>, context: Context) -> Run {
+        fn run(self: Box<Self>, context: Context) -> CollectorRun {
             Box::pin(async move {
                 let name = |number: usize| format!("thing {number:03}");
                 for _ in 0..2 {

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Batch, ConsumerState, Delivery, Failure, Pacing, Packing, Reason, Sink, Taken, Then, news::News, refused::Refused,
-    renumbering::Renumbering,
+    Batch, ConsumerState, Delivery, DeliveryFailure, Pacing, Packing, Reason, Sink, Taken, Then, news::News,
+    refused::Refused, renumbering::Renumbering,
 };
 use crate::{
     backoff::random,
@@ -253,7 +253,7 @@ impl<S: Sink> Driver<S> {
     }
 
     fn cannot_pack(&mut self, batch: Batch<S::Packing>, error: &(dyn std::error::Error + 'static)) {
-        let failure = Failure::local(format!("put a batch together: {}", ErrorChain(error)));
+        let failure = DeliveryFailure::local(format!("put a batch together: {}", ErrorChain(error)));
         self.state.attempt_failed(Some(batch.lane), failure.reason);
         self.hold(batch, &failure);
     }
@@ -320,12 +320,12 @@ impl<S: Sink> Driver<S> {
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
-        self.hold(kept, &Failure::local(format!("cut a batch: {error}")));
+        self.hold(kept, &DeliveryFailure::local(format!("cut a batch: {error}")));
     }
 
     /// A single event that is refused goes to the dead letters with a record of it, and what is behind it goes on; unless
     /// there are too many of them, for then the other side is at fault and not the events.
-    async fn refuse(&mut self, batch: Batch<S::Packing>, failure: Failure) {
+    async fn refuse(&mut self, batch: Batch<S::Packing>, failure: DeliveryFailure) {
         self.refusals += 1;
         let Some(dead_letters) = self.dead_letters.clone().filter(|_| self.refusals < REFUSALS_MAX) else {
             return self.hold(batch, &failure);
@@ -346,13 +346,13 @@ impl<S: Sink> Driver<S> {
             Err(why) => {
                 // Not the other side's fault: the same event counts again when it is tried again.
                 self.refusals -= 1;
-                self.hold(batch, &Failure { error: format!("{error}; {why}"), ..failure.clone() });
+                self.hold(batch, &DeliveryFailure { error: format!("{error}; {why}"), ..failure.clone() });
             }
         }
     }
 
     /// What is refused blocks its lane rather than being lost.
-    fn hold(&mut self, batch: Batch<S::Packing>, failure: &Failure) {
+    fn hold(&mut self, batch: Batch<S::Packing>, failure: &DeliveryFailure) {
         self.note(failure, self.pacing.cap);
         self.delivery.hold(batch, self.pacing.cap, failure.error.clone());
     }
@@ -372,7 +372,7 @@ impl<S: Sink> Driver<S> {
     }
 
     /// Nothing is sent for a while after a failure.
-    fn wait(&mut self, failure: &Failure) {
+    fn wait(&mut self, failure: &DeliveryFailure) {
         let wait = match failure.then {
             Then::Later(asked) => self.pacing.wait(asked, random()),
             _ => self.pacing.cap,
@@ -386,7 +386,7 @@ impl<S: Sink> Driver<S> {
         self.pause = self.pause.max(Some(Instant::now() + wait));
     }
 
-    fn note(&self, failure: &Failure, wait: Duration) {
+    fn note(&self, failure: &DeliveryFailure, wait: Duration) {
         let now = (self.now)();
         let state = if matches!(failure.then, Then::Later(_)) { State::Waiting } else { State::Held };
         self.state.failed(&failure.error, wait, now);
@@ -397,13 +397,13 @@ impl<S: Sink> Driver<S> {
 }
 
 /// A fault of the sink's own.
-fn too_much_to_keep() -> Failure {
-    Failure::local(format!("keep more than {BLOB_BYTES_MAX} bytes beside the cursor"))
+fn too_much_to_keep() -> DeliveryFailure {
+    DeliveryFailure::local(format!("keep more than {BLOB_BYTES_MAX} bytes beside the cursor"))
 }
 
-impl Failure {
+impl DeliveryFailure {
     /// The node itself could not do it.
-    fn local(error: String) -> Failure {
-        Failure { then: Then::Hold, error, code: String::new(), reason: Reason::Local, is_strain: false }
+    fn local(error: String) -> DeliveryFailure {
+        DeliveryFailure { then: Then::Hold, error, code: String::new(), reason: Reason::Local, is_strain: false }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// What becomes of a delivery.
-pub type Verdict = Result<Taken, Failure>;
+pub type Verdict = Result<Taken, DeliveryFailure>;
 
 /// A batch was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Taken {
 
 /// Why an attempt did not succeed, in words and in kind.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct DeliveryFailure {
     /// What to do.
     pub then: Then,
     /// In words that somebody can act on.

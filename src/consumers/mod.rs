@@ -23,7 +23,7 @@ pub use self::{
     batch::{Batch, Packing},
     delivery::{Delivery, Threshold},
     driver::Driver,
-    failure::{Failure, Reason, Taken, Then, Verdict},
+    failure::{DeliveryFailure, Reason, Taken, Then, Verdict},
     news::Wording,
     pacing::{BACKOFF, Pacing},
     sink::Sink,

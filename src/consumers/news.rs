@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{ConsumerState, Failure, Reason, Then};
+use super::{ConsumerState, DeliveryFailure, Reason, Then};
 use crate::{
     event_log::Lane,
     health::{Conditions, Fault},
@@ -48,7 +48,7 @@ pub(super) enum News<'a> {
     /// Events arrive.
     Arrives,
     /// Nothing is delivered.
-    Fails(&'a Failure),
+    Fails(&'a DeliveryFailure),
     /// One event is not taken, and is kept as a dead letter.
     Refused { lane: Lane, sequence: u64, error: &'a str },
     /// The other side has other events under the numbers of what is not delivered, which goes under new ones.
@@ -62,7 +62,7 @@ impl ConsumerState {
         let ConsumerStatus { name: consumer, target, .. } = self.status();
         match news {
             News::Arrives => tracing::info!(message_id = %back, consumer, target, "events reach {who}"),
-            News::Fails(Failure { then, error, reason, .. }) => {
+            News::Fails(DeliveryFailure { then, error, reason, .. }) => {
                 let own = credentials.filter(|_| *reason == Reason::Credentials);
                 if matches!(then, Then::Later(_)) {
                     let message_id = own.as_ref().unwrap_or(away);

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use tokio::time::Instant;
 
-use super::{Failure, Packing, Verdict};
+use super::{DeliveryFailure, Packing, Verdict};
 use crate::health::Pulse;
 
 /// One other side that batches are delivered to. Always holds: it gives nothing up and keeps no event; that is the driver's.
@@ -19,7 +19,7 @@ pub trait Sink: Send + 'static {
     ///
     /// # Errors
     /// Why nothing can be delivered now.
-    fn open(&mut self, pulse: &Pulse) -> impl Future<Output = Result<Self::Packing, Failure>> + Send;
+    fn open(&mut self, pulse: &Pulse) -> impl Future<Output = Result<Self::Packing, DeliveryFailure>> + Send;
 
     /// How many batches of a lane may be on their way at once; none while it is not open.
     fn window(&self) -> usize;
@@ -43,7 +43,7 @@ pub trait Sink: Send + 'static {
     ///
     /// # Errors
     /// Why it could not; it is asked again after a while if it is still due.
-    fn on_due(&mut self, _pulse: &Pulse) -> impl Future<Output = Result<Option<Vec<u8>>, Failure>> + Send {
+    fn on_due(&mut self, _pulse: &Pulse) -> impl Future<Output = Result<Option<Vec<u8>>, DeliveryFailure>> + Send {
         std::future::ready(Ok(None))
     }
 

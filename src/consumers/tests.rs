@@ -62,7 +62,7 @@ impl Sink for Teller {
     type Packing = Count;
     type Outcome = u64;
 
-    async fn open(&mut self, _: &Pulse) -> Result<Count, Failure> {
+    async fn open(&mut self, _: &Pulse) -> Result<Count, DeliveryFailure> {
         Ok(Count)
     }
 
@@ -84,11 +84,17 @@ impl Sink for Teller {
         self.due
     }
 
-    async fn on_due(&mut self, _: &Pulse) -> Result<Option<Vec<u8>>, Failure> {
+    async fn on_due(&mut self, _: &Pulse) -> Result<Option<Vec<u8>>, DeliveryFailure> {
         if self.asked.fetch_add(1, Ordering::Relaxed) < self.fails {
             let then = Then::Later(Duration::from_millis(100));
             let error = "nobody listens".to_owned();
-            return Err(Failure { then, error, code: String::new(), reason: Reason::Unreachable, is_strain: false });
+            return Err(DeliveryFailure {
+                then,
+                error,
+                code: String::new(),
+                reason: Reason::Unreachable,
+                is_strain: false,
+            });
         }
         self.due = None;
         Ok(self.kept(true))

@@ -18,7 +18,7 @@ use super::{
     metrics::Metrics,
     state::State,
     strangers::Stranger,
-    tls::Tls,
+    tls::ServerTls,
 };
 
 /// How long a TLS handshake may take.
@@ -108,7 +108,7 @@ impl Incoming {
 }
 
 async fn encrypt(
-    tls: Tls,
+    tls: ServerTls,
     stream: TcpStream,
     address: SocketAddr,
     stranger: Stranger,

@@ -20,7 +20,7 @@ use super::{
     limits::{Limit, Reached},
     state::State,
     store::{Arrival, Numbering, Receipt, Record, Store, StoreError},
-    token::{Identity, Keys},
+    token::{Keys, NodeIdentity},
 };
 use crate::{
     schema::wire::{EventBatch, EventBatchResponse, RegisterRequest, RegisterResponse},
@@ -51,7 +51,7 @@ impl Ingest {
     }
 
     /// Who calls, by the bearer token among the headers.
-    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Identity, Status> {
+    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<NodeIdentity, Status> {
         let header = headers.get("authorization").and_then(|value| value.to_str().ok());
         let scheme_and_token = header.and_then(|value| value.split_once(' '));
         let token =
@@ -64,7 +64,7 @@ impl Ingest {
     /// Notes that a node has introduced itself.
     pub(super) async fn register(
         &self,
-        identity: &Identity,
+        identity: &NodeIdentity,
         request: RegisterRequest,
     ) -> Result<RegisterResponse, Status> {
         self.seen(identity).await?;
@@ -75,12 +75,12 @@ impl Ingest {
     }
 
     /// Notes that a node was heard of.
-    pub(super) async fn seen(&self, identity: &Identity) -> Result<(), Status> {
+    pub(super) async fn seen(&self, identity: &NodeIdentity) -> Result<(), Status> {
         self.store(arrival(identity, None, Vec::new())).await.map(|_| ())
     }
 
     /// Stores a batch.
-    pub(super) async fn take(&self, identity: &Identity, batch: Batch) -> Result<EventBatchResponse, Status> {
+    pub(super) async fn take(&self, identity: &NodeIdentity, batch: Batch) -> Result<EventBatchResponse, Status> {
         let Batch { head, events } = batch;
         check_sender(identity, &head)?;
         let numbering = check_numbering(&head, events.len())?;
@@ -142,12 +142,12 @@ impl Ingest {
     }
 }
 
-fn arrival(identity: &Identity, numbering: Option<Numbering>, records: Vec<Record>) -> Arrival {
-    let Identity { node, organisation, .. } = identity.clone();
+fn arrival(identity: &NodeIdentity, numbering: Option<Numbering>, records: Vec<Record>) -> Arrival {
+    let NodeIdentity { node, organisation, .. } = identity.clone();
     Arrival { node, organisation, numbering, records, received_at: unix_ms() }
 }
 
-fn check_sender(identity: &Identity, head: &EventBatch) -> Result<(), Status> {
+fn check_sender(identity: &NodeIdentity, head: &EventBatch) -> Result<(), Status> {
     if head.node_id.is_empty() || head.node_id == identity.node {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use tonic_health::pb::health_server::HealthServer;
 
 use super::{
     denied::Denied, fresh::Refreshed, incoming::Incoming, ingest::Ingest, limits::Limits, service::RodentService,
-    state::State, store::Store, tls::Tls, token::Keys,
+    state::State, store::Store, tls::ServerTls, token::Keys,
 };
 use crate::{health::Health, metrics::Listener};
 
@@ -42,7 +42,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a controller is made of.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ServerSettings {
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
     /// Whose tokens are valid.
@@ -50,7 +50,7 @@ pub struct Settings {
     /// Where events go.
     pub store: Arc<dyn Store>,
     /// Certificates; without them the connection is plaintext.
-    pub tls: Option<Tls>,
+    pub tls: Option<ServerTls>,
     /// Nodes that are shut out although their tokens are valid.
     pub denied: Denied,
     /// What one node may ask for.
@@ -61,18 +61,18 @@ pub struct Settings {
     pub http: Option<SocketAddr>,
 }
 
-impl Settings {
+impl ServerSettings {
     /// What a controller needs at the least; everything else has its default.
-    pub fn new(listen: SocketAddr, keys: Keys, store: Arc<dyn Store>) -> Settings {
+    pub fn new(listen: SocketAddr, keys: Keys, store: Arc<dyn Store>) -> ServerSettings {
         let (limits, connections_max) = (Limits::default(), CONNECTIONS_MAX);
         let denied = Denied::default();
-        Settings { listen, keys, store, tls: None, denied, limits, connections_max, http: None }
+        ServerSettings { listen, keys, store, tls: None, denied, limits, connections_max, http: None }
     }
 }
 
 /// Why a controller does not serve.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
+pub enum ControllerServeError {
     /// The address is taken, not this machine's, or not allowed.
     #[error("listen on {address}")]
     Listen {
@@ -91,7 +91,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     http: Option<Listener>,
-    settings: Settings,
+    settings: ServerSettings,
 }
 
 impl Server {
@@ -99,11 +99,11 @@ impl Server {
     ///
     /// # Errors
     /// When an address cannot be bound.
-    pub async fn bind(settings: Settings) -> Result<Server, ServeError> {
+    pub async fn bind(settings: ServerSettings) -> Result<Server, ControllerServeError> {
         let (listener, address) = listen(settings.listen).await?;
         let http = match settings.http {
             Some(address) => {
-                Some(Listener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?)
+                Some(Listener::bind(address).await.map_err(|source| ControllerServeError::Listen { address, source })?)
             }
             None => None,
         };
@@ -125,8 +125,8 @@ impl Server {
     ///
     /// # Errors
     /// When the server ends before it is told to.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
-        let Settings { keys, store, tls, denied, limits, connections_max, .. } = self.settings;
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ControllerServeError> {
+        let ServerSettings { keys, store, tls, denied, limits, connections_max, .. } = self.settings;
         let state = State::new(limits, connections_max, tls.clone(), denied);
         let health = Health::new(RodentService::NAME);
         let told = async {
@@ -146,7 +146,7 @@ impl Server {
             sleep(GRACE_MAX).await;
         };
         let served = tokio::select! {
-            served = serving => served.map_err(ServeError::Serve),
+            served = serving => served.map_err(ControllerServeError::Serve),
             () = overdue => {
                 tracing::warn!(grace = ?GRACE_MAX, "calls were still open at the end of the grace; their agents will repeat them");
                 Ok(())
@@ -160,8 +160,8 @@ impl Server {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let failed = |source| ServeError::Listen { address, source };
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ControllerServeError> {
+    let failed = |source| ControllerServeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok((listener, address))
@@ -173,7 +173,8 @@ async fn refresh(keys: &Keys, store: &Arc<dyn Store>, state: &Arc<State>) -> Inf
         let (keys, store, state) = (keys.clone(), Arc::clone(store), Arc::clone(state));
         let look = move || {
             state.note_store(store.trouble());
-            let refreshed = [Some(keys.refresh()), state.tls.as_ref().map(Tls::refresh), Some(state.denied.refresh())];
+            let refreshed =
+                [Some(keys.refresh()), state.tls.as_ref().map(ServerTls::refresh), Some(state.denied.refresh())];
             for one in refreshed.into_iter().flatten() {
                 match one {
                     Refreshed::Same => {}
@@ -200,7 +201,10 @@ async fn show(http: Option<Listener>, state: Arc<State>) -> Infallible {
 ///
 /// # Errors
 /// As [`Server::bind`] and [`Server::run`].
-pub async fn serve(settings: Settings, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+pub async fn serve(
+    settings: ServerSettings,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ControllerServeError> {
     Server::bind(settings).await?.run(shutdown).await
 }
 

@@ -31,7 +31,7 @@ use super::{
     pressure::Busy,
     receive::{Bounds, Message, NotReceived, Received, receive},
     state::{State, later},
-    token::Identity,
+    token::NodeIdentity,
     unpack::{Encoding, NotUnpacked, Unpacked, unpack},
 };
 use crate::backoff;
@@ -89,7 +89,7 @@ impl RodentService {
     }
 
     /// Who calls, and whether it may now.
-    fn admit(&self, request: &http::Request<Body>) -> Result<(Arc<Identity>, Call), Status> {
+    fn admit(&self, request: &http::Request<Body>) -> Result<(Arc<NodeIdentity>, Call), Status> {
         let identity = self.ingest.authenticate(request.headers())?;
         let (node, now) = (&identity.node, Instant::now());
         if self.state.denied.has(node) {
@@ -115,7 +115,12 @@ impl RodentService {
         Ok((Arc::new(identity), call))
     }
 
-    async fn register(self, identity: Arc<Identity>, call: Call, request: http::Request<Body>) -> http::Response<Body> {
+    async fn register(
+        self,
+        identity: Arc<NodeIdentity>,
+        call: Call,
+        request: http::Request<Body>,
+    ) -> http::Response<Body> {
         let call = Arc::new(call);
         let received = self.receive(&call, request, MESSAGE_BODY).await;
         let request = match received {
@@ -136,7 +141,7 @@ impl RodentService {
 
     async fn send_events(
         self,
-        identity: Arc<Identity>,
+        identity: Arc<NodeIdentity>,
         call: Call,
         request: http::Request<Body>,
     ) -> http::Response<Body> {
@@ -166,7 +171,7 @@ impl RodentService {
 
     async fn store(
         &self,
-        identity: Arc<Identity>,
+        identity: Arc<NodeIdentity>,
         call: Arc<Call>,
         request: http::Request<Received>,
     ) -> http::Response<Body> {
@@ -187,7 +192,12 @@ impl RodentService {
         named_if_oversize(grpc(BatchCodec, REQUEST_BYTES_MAX).unary(method, request).await)
     }
 
-    async fn connect(self, identity: Arc<Identity>, call: Call, request: http::Request<Body>) -> http::Response<Body> {
+    async fn connect(
+        self,
+        identity: Arc<NodeIdentity>,
+        call: Call,
+        request: http::Request<Body>,
+    ) -> http::Response<Body> {
         let call = Arc::new(call);
         let method = service_fn(move |request: Request<_>| {
             let (service, identity, call) = (self.clone(), Arc::clone(&identity), Arc::clone(&call));

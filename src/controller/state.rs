@@ -18,7 +18,7 @@ use super::{
     pressure::Pressure,
     receive::Room,
     strangers::Strangers,
-    tls::Tls,
+    tls::ServerTls,
 };
 use crate::{
     metrics::{Exposed, Format},
@@ -41,14 +41,14 @@ pub(super) struct State {
     pub(super) places: Arc<Semaphore>,
     pub(super) connections_max: usize,
     pub(super) strangers: Arc<Strangers>,
-    pub(super) tls: Option<Tls>,
+    pub(super) tls: Option<ServerTls>,
     pub(super) denied: Denied,
     /// What the store said of itself when it was asked last.
     store: Mutex<Option<&'static str>>,
 }
 
 impl State {
-    pub(super) fn new(limits: Limits, connections_max: usize, tls: Option<Tls>, denied: Denied) -> Arc<State> {
+    pub(super) fn new(limits: Limits, connections_max: usize, tls: Option<ServerTls>, denied: Denied) -> Arc<State> {
         let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
         Arc::new(State {
             metrics: Arc::default(),
@@ -106,7 +106,7 @@ impl Exposed for State {
             waiting_age: self.pressure.age(Instant::now()),
             held_bytes: self.room.held(),
             ready: State::trouble(self).is_none(),
-            certificate_ends_at: self.tls.as_ref().and_then(Tls::ends_at),
+            certificate_ends_at: self.tls.as_ref().and_then(ServerTls::ends_at),
         };
         self.metrics.page(&now, format)
     }

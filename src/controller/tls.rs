@@ -91,7 +91,7 @@ pub enum TlsError {
 
 /// The encrypting end of connections.
 #[derive(Clone)]
-pub struct Tls {
+pub struct ServerTls {
     loaded: Arc<Fresh<Loaded>>,
 }
 
@@ -101,15 +101,15 @@ struct Loaded {
     asks: bool,
 }
 
-impl Tls {
+impl ServerTls {
     /// Reads the files; they are followed while the controller serves. Blocks.
     ///
     /// # Errors
     /// When a file cannot be used, or they do not go together.
-    pub fn read(files: TlsFiles) -> Result<Tls, TlsError> {
+    pub fn read(files: TlsFiles) -> Result<ServerTls, TlsError> {
         let paths = [Some(&files.cert), Some(&files.key), files.client_ca.as_ref()];
         let paths = paths.into_iter().flatten().cloned().collect();
-        Ok(Tls { loaded: Arc::new(Fresh::read("TLS certificates", paths, move || files.load())?) })
+        Ok(ServerTls { loaded: Arc::new(Fresh::read("TLS certificates", paths, move || files.load())?) })
     }
 
     /// Reads the files again if they have changed. Blocks.

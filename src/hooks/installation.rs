@@ -56,7 +56,7 @@ pub struct HookState {
 
 /// What has been changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct HookChange {
     /// Paths with what was done to each: `made`, `removed`.
     pub done: Vec<(PathBuf, &'static str)>,
     /// What the administrator must do so that the daemon knows.
@@ -95,12 +95,12 @@ pub fn state(root: &Path) -> Vec<HookState> {
 ///
 /// # Errors
 /// When the daemon is not there, something else stands in the place, or a file cannot be made.
-pub fn enable(daemon: Daemon, root: &Path) -> Result<Change, HookError> {
+pub fn enable(daemon: Daemon, root: &Path) -> Result<HookChange, HookError> {
     let machine = Machine { root };
     if !machine.has(daemon) {
         return Err(HookError::Absent(daemon, absence(daemon).to_owned()));
     }
-    let mut change = Change { then: reload(daemon), ..Change::default() };
+    let mut change = HookChange { then: reload(daemon), ..HookChange::default() };
     if machine.is_configured_by_hand(daemon) {
         return Ok(change);
     }
@@ -113,7 +113,7 @@ pub fn enable(daemon: Daemon, root: &Path) -> Result<Change, HookError> {
 }
 
 /// Makes the pieces that are not there, all of them or none.
-fn make(pieces: &[Piece], change: &mut Change) -> Result<(), HookError> {
+fn make(pieces: &[Piece], change: &mut HookChange) -> Result<(), HookError> {
     let mut missing = pieces.iter().filter(|piece| piece.found() == Found::Nothing);
     missing.try_for_each(|piece| piece.make(change)).inspect_err(|_| {
         for (path, _) in change.done.drain(..).rev() {
@@ -128,9 +128,9 @@ fn make(pieces: &[Piece], change: &mut Change) -> Result<(), HookError> {
 ///
 /// # Errors
 /// When a file cannot be removed, or has been edited.
-pub fn disable(daemon: Daemon, root: &Path) -> Result<Change, HookError> {
+pub fn disable(daemon: Daemon, root: &Path) -> Result<HookChange, HookError> {
     let machine = Machine { root };
-    let mut change = Change { then: reload(daemon), ..Change::default() };
+    let mut change = HookChange { then: reload(daemon), ..HookChange::default() };
     let Ok(pieces) = machine.pieces(daemon) else { return Ok(change) };
     for piece in pieces {
         match piece.found() {
@@ -393,7 +393,7 @@ impl Piece {
         }
     }
 
-    fn make(&self, change: &mut Change) -> Result<(), HookError> {
+    fn make(&self, change: &mut HookChange) -> Result<(), HookError> {
         match self {
             Piece::Link { path, target } => {
                 at(path, symlink(target, path))?;
@@ -414,7 +414,7 @@ impl Piece {
         Ok(())
     }
 
-    fn remove(&self, change: &mut Change) -> Result<(), HookError> {
+    fn remove(&self, change: &mut HookChange) -> Result<(), HookError> {
         let made_directory = match self {
             Piece::Setting { path, directory } if read(path) == setting(true) => Some(directory),
             _ => None,

@@ -14,7 +14,7 @@ mod zed;
 
 use std::{fmt, path::Path};
 
-pub use installation::{Change, Enabled, HookError, HookState, disable, enable, state};
+pub use installation::{Enabled, HookChange, HookError, HookState, disable, enable, state};
 pub use words::Words;
 
 use crate::{

@@ -2,7 +2,7 @@
 //!
 //! The directory is watched and not the files in it: editors write a new file and rename it over the old one, and a
 //! watch on a file would stay with the old one. What inotify cannot tell (its queue overflowed, the directory was
-//! unmounted, moved or removed) is reported as [`Change::Anew`]: look at everything again.
+//! unmounted, moved or removed) is reported as [`DirectoryChange::Anew`]: look at everything again.
 
 use std::{
     collections::BTreeSet,
@@ -33,19 +33,19 @@ pub struct DirectoryWatch {
 
 /// What has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum DirectoryChange {
     /// These names in the directory.
     Names(BTreeSet<OsString>),
     /// Anything may have.
     Anew,
 }
 
-impl Change {
+impl DirectoryChange {
     /// Whether one of these names may have changed.
     pub fn touches(&self, names: &[&str]) -> bool {
         match self {
-            Change::Anew => true,
-            Change::Names(changed) => names.iter().any(|name| changed.contains(std::ffi::OsStr::new(name))),
+            DirectoryChange::Anew => true,
+            DirectoryChange::Names(changed) => names.iter().any(|name| changed.contains(std::ffi::OsStr::new(name))),
         }
     }
 }
@@ -68,10 +68,10 @@ impl DirectoryWatch {
     ///
     /// # Errors
     /// When inotify itself breaks.
-    pub async fn changed(&mut self) -> io::Result<Change> {
+    pub async fn changed(&mut self) -> io::Result<DirectoryChange> {
         if !self.watching {
             self.reopen().await;
-            return Ok(Change::Anew);
+            return Ok(DirectoryChange::Anew);
         }
         loop {
             let mut ready = self.inotify.readable().await?;
@@ -105,7 +105,7 @@ impl DirectoryWatch {
         self.watching = true;
     }
 
-    fn note(&mut self, events: Vec<InotifyEvent>) -> Change {
+    fn note(&mut self, events: Vec<InotifyEvent>) -> DirectoryChange {
         let moved = AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_UNMOUNT;
         if let Some(event) = events.iter().find(|event| event.mask.contains(AddWatchFlags::IN_MOVE_SELF)) {
             // The watch has moved away with the directory; what is at the path now is another one.
@@ -114,12 +114,12 @@ impl DirectoryWatch {
         let lost = moved | AddWatchFlags::IN_IGNORED;
         if events.iter().any(|event| event.mask.intersects(lost)) {
             self.watching = false;
-            return Change::Anew;
+            return DirectoryChange::Anew;
         }
         if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)) {
-            return Change::Anew;
+            return DirectoryChange::Anew;
         }
-        Change::Names(events.into_iter().filter_map(|event| event.name).collect())
+        DirectoryChange::Names(events.into_iter().filter_map(|event| event.name).collect())
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(5);
 
-    async fn next(watch: &mut DirectoryWatch) -> Change {
+    async fn next(watch: &mut DirectoryWatch) -> DirectoryChange {
         tokio::time::timeout(SOON, watch.changed()).await.expect("a change").unwrap()
     }
 
@@ -181,17 +181,17 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         let mut watch = DirectoryWatch::open(&path).unwrap();
         std::fs::rename(&path, parent.path().join("old")).unwrap();
-        assert_eq!(next(&mut watch).await, Change::Anew);
+        assert_eq!(next(&mut watch).await, DirectoryChange::Anew);
         std::fs::create_dir(&path).unwrap();
-        assert_eq!(next(&mut watch).await, Change::Anew);
+        assert_eq!(next(&mut watch).await, DirectoryChange::Anew);
         // The kernel's farewell to the old watch may come first.
-        if next_after_write(&mut watch, &path).await == Change::Anew {
-            assert_eq!(next(&mut watch).await, Change::Anew);
+        if next_after_write(&mut watch, &path).await == DirectoryChange::Anew {
+            assert_eq!(next(&mut watch).await, DirectoryChange::Anew);
             assert!(next_after_write(&mut watch, &path).await.touches(&["passwd"]));
         }
     }
 
-    async fn next_after_write(watch: &mut DirectoryWatch, path: &Path) -> Change {
+    async fn next_after_write(watch: &mut DirectoryWatch, path: &Path) -> DirectoryChange {
         std::fs::write(path.join("passwd"), "x").unwrap();
         next(watch).await
     }

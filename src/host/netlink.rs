@@ -23,7 +23,7 @@ use nix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-pub use message::{Address, Link, Message};
+pub use message::{Address, Link, NetlinkMessage};
 
 /// Unread changes that the kernel keeps for us, bytes (it doubles the figure for its own overhead): some 500 changes.
 /// Beyond it the kernel drops, and a new dump tells what is.
@@ -61,7 +61,7 @@ pub enum NetlinkError {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Something changed.
-    Changed(Message),
+    Changed(NetlinkMessage),
     /// Changes were lost: dump, and compare.
     Overrun,
 }
@@ -71,7 +71,7 @@ pub enum Notice {
 pub struct Monitor {
     socket: Socket,
     /// Messages of the last datagram: at most what fits into one.
-    waiting: VecDeque<Message>,
+    waiting: VecDeque<NetlinkMessage>,
     overrun: bool,
 }
 
@@ -114,7 +114,7 @@ impl Monitor {
 ///
 /// # Errors
 /// When the kernel refuses, or gives no undisturbed answer in ten seconds.
-pub async fn dump() -> Result<Vec<Message>, NetlinkError> {
+pub async fn dump() -> Result<Vec<NetlinkMessage>, NetlinkError> {
     let answer = async {
         let mut socket = Socket::open(0)?;
         let mut messages = socket.list(libc::RTM_GETLINK, &link_request()).await?;
@@ -163,7 +163,7 @@ impl Socket {
         }
     }
 
-    async fn list(&mut self, kind: u16, body: &[u8]) -> Result<Vec<Message>, NetlinkError> {
+    async fn list(&mut self, kind: u16, body: &[u8]) -> Result<Vec<NetlinkMessage>, NetlinkError> {
         for _ in 0..DUMP_TRIES_MAX {
             if let Some(messages) = self.list_once(kind, body).await? {
                 return Ok(messages);
@@ -173,7 +173,7 @@ impl Socket {
     }
 
     /// `None` when changes disturbed the answer.
-    async fn list_once(&mut self, kind: u16, body: &[u8]) -> Result<Option<Vec<Message>>, NetlinkError> {
+    async fn list_once(&mut self, kind: u16, body: &[u8]) -> Result<Option<Vec<NetlinkMessage>>, NetlinkError> {
         let failed = |source| NetlinkError::Failed { action: "list links and addresses", source };
         self.sequence = self.sequence.wrapping_add(1);
         let request = request(kind, self.sequence, body);

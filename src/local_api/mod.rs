@@ -66,7 +66,7 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Where the socket is and who may use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct SocketSettings {
     /// Path of the socket. Its directory is made if it is missing.
     pub socket: PathBuf,
     /// Members of this group may use the socket, besides root and the agent's own user. If no such group exists, only
@@ -78,9 +78,9 @@ pub struct Settings {
     pub known: Option<PathBuf>,
 }
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings { socket: PathBuf::from(SOCKET), group: "rodent".to_owned(), mode: 0o660, known: None }
+impl Default for SocketSettings {
+    fn default() -> SocketSettings {
+        SocketSettings { socket: PathBuf::from(SOCKET), group: "rodent".to_owned(), mode: 0o660, known: None }
     }
 }
 
@@ -126,7 +126,7 @@ impl LocalApi {
     ///
     /// # Errors
     /// When another agent answers on it, when something that is no socket stands there, or when the file system refuses.
-    pub async fn bind(settings: &Settings) -> Result<LocalApi, BindError> {
+    pub async fn bind(settings: &SocketSettings) -> Result<LocalApi, BindError> {
         Ok(LocalApi { socket: socket::Socket::bind(settings).await?, usage: Usage::default() })
     }
 

@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Group};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{
-    Settings,
+    SocketSettings,
     gate::Gate,
     signpost::{PROBE_TIME_MAX, Signpost},
     usage::Usage,
@@ -56,7 +56,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub(super) async fn bind(settings: &Settings) -> Result<Socket, BindError> {
+    pub(super) async fn bind(settings: &SocketSettings) -> Result<Socket, BindError> {
         let path = settings.socket.clone();
         make_directory(&path)?;
         remove_stale(&path).await?;
@@ -149,7 +149,7 @@ fn find_group(name: &str) -> Option<Gid> {
 }
 
 /// Gives the socket its group and mode; without a group only its owner keeps access. Returns the group that has it.
-fn open_to(path: &Path, group: Option<Gid>, settings: &Settings) -> Result<Option<Gid>, BindError> {
+fn open_to(path: &Path, group: Option<Gid>, settings: &SocketSettings) -> Result<Option<Gid>, BindError> {
     // Often it is the agent's own group, and has it already: the sandbox allows no change of owners at all.
     let has_it = |gid: Gid| fs::metadata(path).is_ok_and(|socket| socket.gid() == gid.as_raw());
     let given = group.filter(|&gid| match nix::unistd::chown(path, None, Some(gid)) {
@@ -169,8 +169,8 @@ fn open_to(path: &Path, group: Option<Gid>, settings: &Settings) -> Result<Optio
 mod tests {
     use super::*;
 
-    fn settings(path: PathBuf) -> Settings {
-        Settings { socket: path, group: "no-such-group-here".to_owned(), mode: 0o660, known: None }
+    fn settings(path: PathBuf) -> SocketSettings {
+        SocketSettings { socket: path, group: "no-such-group-here".to_owned(), mode: 0o660, known: None }
     }
 
     #[tokio::test]
@@ -200,7 +200,8 @@ mod tests {
     async fn a_link_that_leads_nowhere_is_replaced_and_one_to_an_agent_is_left_alone() {
         let directory = tempfile::tempdir().expect("a directory");
         let (path, elsewhere) = (directory.path().join("rodent.sock"), directory.path().join("elsewhere.sock"));
-        let agent = Socket::bind(&Settings { known: Some(path.clone()), ..settings(elsewhere) }).await.expect("free");
+        let agent =
+            Socket::bind(&SocketSettings { known: Some(path.clone()), ..settings(elsewhere) }).await.expect("free");
         let error = Socket::bind(&settings(path.clone())).await.expect_err("an agent answers through it");
         assert!(matches!(error, BindError::AlreadyRunning(_)), "{error}");
         drop(agent);
@@ -237,7 +238,7 @@ mod tests {
         let own = Group::from_gid(nix::unistd::getegid()).expect("a look-up").expect("our own group");
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("rodent.sock");
-        let settings = Settings { socket: path.clone(), group: own.name, mode: 0o660, known: None };
+        let settings = SocketSettings { socket: path.clone(), group: own.name, mode: 0o660, known: None };
         let socket = Socket::bind(&settings).await.expect("bound");
         let metadata = fs::metadata(&path).expect("the socket");
         assert_eq!((metadata.mode() & 0o777, metadata.gid()), (0o660, own.gid.as_raw()));

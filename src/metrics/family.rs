@@ -7,7 +7,7 @@ pub struct Family {
     /// The name in full, as Prometheus shows it: a counter's ends in `_total`, that of a piece of information in `_info`.
     pub name: &'static str,
     /// What kind of number it is.
-    pub kind: Kind,
+    pub kind: FamilyKind,
     /// Names of its labels.
     pub labels: &'static [&'static str],
     /// What it says, in one sentence.
@@ -16,7 +16,7 @@ pub struct Family {
 
 /// Kinds of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FamilyKind {
     /// Only grows, and begins anew when the program starts.
     Counter,
     /// Rises and falls.
@@ -27,13 +27,13 @@ pub enum Kind {
     Info,
 }
 
-impl Kind {
+impl FamilyKind {
     /// The type in the text format, which has no word for information.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Counter => "counter",
-            Kind::Gauge | Kind::Info => "gauge",
-            Kind::Histogram => "histogram",
+            FamilyKind::Counter => "counter",
+            FamilyKind::Gauge | FamilyKind::Info => "gauge",
+            FamilyKind::Histogram => "histogram",
         }
     }
 }
@@ -41,21 +41,21 @@ impl Kind {
 impl Family {
     /// A counter.
     pub const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
-        Family { name, kind: Kind::Counter, labels, help }
+        Family { name, kind: FamilyKind::Counter, labels, help }
     }
 
     /// A gauge.
     pub const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
-        Family { name, kind: Kind::Gauge, labels, help }
+        Family { name, kind: FamilyKind::Gauge, labels, help }
     }
 
     /// A histogram.
     pub const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
-        Family { name, kind: Kind::Histogram, labels, help }
+        Family { name, kind: FamilyKind::Histogram, labels, help }
     }
 
     /// A piece of information.
     pub const fn info(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
-        Family { name, kind: Kind::Info, labels, help }
+        Family { name, kind: FamilyKind::Info, labels, help }
     }
 }

@@ -17,7 +17,7 @@ mod process;
 pub use self::{
     accept::Format,
     counter::Counter,
-    family::{Family, Kind},
+    family::{Family, FamilyKind},
     histogram::Histogram,
     listener::{Exposed, Listener},
     page::{Page, Samples},

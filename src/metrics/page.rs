@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Counter, Family, Format, Histogram, Kind};
+use super::{Counter, Family, FamilyKind, Format, Histogram};
 
 /// Units that names end in, as OpenMetrics wants them named.
 const UNITS: [&str; 2] = ["seconds", "bytes"];
@@ -115,8 +115,8 @@ fn escaped(character: char) -> impl Iterator<Item = char> {
 
 fn in_open_metrics(family: &Family) -> (&'static str, &'static str) {
     match family.kind {
-        Kind::Counter => (family.name.trim_end_matches("_total"), "counter"),
-        Kind::Info => (family.name.trim_end_matches("_info"), "info"),
+        FamilyKind::Counter => (family.name.trim_end_matches("_total"), "counter"),
+        FamilyKind::Info => (family.name.trim_end_matches("_info"), "info"),
         kind => (family.name, kind.name()),
     }
 }

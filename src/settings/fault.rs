@@ -9,7 +9,7 @@ const EXCERPT_CHARACTERS_MAX: usize = 40;
 
 /// One thing that is wrong: `FILE:LINE:COLUMN: KEY: TEXT: what was expected`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct SettingFault {
     /// The file, as it was named; none for what is not in a file.
     pub file: Option<String>,
     /// Line and column from 1; none where the whole file is meant.
@@ -24,7 +24,7 @@ pub struct Fault {
     pub line: Option<String>,
 }
 
-impl Fault {
+impl SettingFault {
     /// Without the place: `KEY: TEXT: what was expected`.
     pub fn words(&self) -> String {
         let parts = [self.key.as_deref(), self.found.as_deref(), Some(self.message.as_str())];
@@ -39,7 +39,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SettingFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = &self.file {
             f.write_str(file)?;
@@ -57,25 +57,25 @@ impl fmt::Display for Fault {
 
 /// Everything that is wrong, in the order of the files and their lines. Never empty. Displays one fault a line.
 #[derive(Debug)]
-pub struct Faults(Vec<Fault>);
+pub struct Faults(Vec<SettingFault>);
 
 impl Faults {
     /// These faults, already in order; `None` when there are none.
-    pub(super) fn of(faults: Vec<Fault>) -> Option<Faults> {
+    pub(super) fn of(faults: Vec<SettingFault>) -> Option<Faults> {
         (!faults.is_empty()).then_some(Faults(faults))
     }
 
     /// Each of them.
-    pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
+    pub fn iter(&self) -> std::slice::Iter<'_, SettingFault> {
         self.0.iter()
     }
 
     /// As they display, each with the line that it is in where that helps to see it.
     pub fn pictured(&self) -> String {
-        self.joined(Fault::pictured)
+        self.joined(SettingFault::pictured)
     }
 
-    fn joined(&self, put: impl Fn(&Fault) -> String) -> String {
+    fn joined(&self, put: impl Fn(&SettingFault) -> String) -> String {
         let mut lines: Vec<_> = self.0.iter().take(FAULTS_PRINTED_MAX).map(put).collect();
         let rest = self.0.len().saturating_sub(FAULTS_PRINTED_MAX);
         lines.extend((rest > 0).then(|| format!("and {rest} more")));
@@ -84,13 +84,20 @@ impl Faults {
 
     /// A configuration that is refused for what no key says.
     pub fn one(message: impl Into<String>) -> Faults {
-        Faults(vec![Fault { file: None, position: None, key: None, found: None, message: message.into(), line: None }])
+        Faults(vec![SettingFault {
+            file: None,
+            position: None,
+            key: None,
+            found: None,
+            message: message.into(),
+            line: None,
+        }])
     }
 }
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.joined(Fault::to_string))
+        f.write_str(&self.joined(SettingFault::to_string))
     }
 }
 
@@ -125,10 +132,13 @@ mod tests {
 
     #[test]
     fn a_picture_shows_the_line_and_marks_the_place() {
-        let fault =
-            Fault { position: Some((7, 3)), line: Some("  exclude…".into()), ..Faults::one("wrong").0.remove(0) };
+        let fault = SettingFault {
+            position: Some((7, 3)),
+            line: Some("  exclude…".into()),
+            ..Faults::one("wrong").0.remove(0)
+        };
         assert_eq!(fault.pictured(), "wrong\n     7 |   exclude…\n       |   ^");
-        let plain = Fault { line: None, ..fault };
+        let plain = SettingFault { line: None, ..fault };
         assert_eq!(plain.pictured(), "wrong");
     }
 

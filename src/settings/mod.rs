@@ -22,8 +22,8 @@ mod values;
 mod yaml;
 
 pub use document::{Document, FILE_BYTES_MAX, FILES_MAX};
-pub use fault::{Fault, Faults};
-pub use record::{Origin, Record, Records, Section};
+pub use fault::{Faults, SettingFault};
+pub use record::{Records, Section, SettingOrigin, SettingRecord};
 pub use secret::Secret;
 pub use shape::Shape;
 pub use table::{Part, Switch, Table};

@@ -8,7 +8,7 @@ use super::{Secret, Shape};
 
 /// Where an effective value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum SettingOrigin {
     /// Nobody set it.
     Default,
     /// It follows from another key, which this names: `profile minimal`.
@@ -24,26 +24,26 @@ pub enum Origin {
     },
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Default => f.write_str("default"),
-            Origin::Derived(from) => f.write_str(from),
-            Origin::File { file, line, .. } => write!(f, "{file}:{line}"),
+            SettingOrigin::Default => f.write_str("default"),
+            SettingOrigin::Derived(from) => f.write_str(from),
+            SettingOrigin::File { file, line, .. } => write!(f, "{file}:{line}"),
         }
     }
 }
 
 /// One key that was asked for.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct SettingRecord {
     /// The key in full: `events.flush_threshold`.
     pub key: String,
     /// The effective value; `null` where there is none, `(secret)` where it is not to be shown. Durations and sizes are
     /// texts that read back as the same.
     pub value: Value,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: SettingOrigin,
     /// What values are taken: `a whole number from 1 to 10000`.
     pub expects: String,
     /// The same, for those who describe the configuration.
@@ -54,9 +54,9 @@ pub struct Record {
     pub secret: Option<Secret>,
 }
 
-impl Record {
+impl SettingRecord {
     /// Whether both have the same value, wherever it came from.
-    pub fn is_as(&self, other: &Record) -> bool {
+    pub fn is_as(&self, other: &SettingRecord) -> bool {
         self.value == other.value && self.secret == other.secret
     }
 
@@ -86,7 +86,7 @@ pub struct Section {
 /// Every key that was asked for, in the order of asking.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
-    records: Vec<Record>,
+    records: Vec<SettingRecord>,
     sections: Vec<Section>,
     /// Keys in full and their other names.
     aliases: Vec<(String, &'static str)>,
@@ -94,12 +94,12 @@ pub struct Records {
 
 impl Records {
     /// Each of them.
-    pub fn iter(&self) -> std::slice::Iter<'_, Record> {
+    pub fn iter(&self) -> std::slice::Iter<'_, SettingRecord> {
         self.records.iter()
     }
 
     /// The one for a key in full.
-    pub fn get(&self, key: &str) -> Option<&Record> {
+    pub fn get(&self, key: &str) -> Option<&SettingRecord> {
         self.records.iter().find(|record| record.key == key)
     }
 
@@ -127,7 +127,7 @@ impl Records {
 
     /// How many keys stand in a file.
     pub fn set(&self) -> usize {
-        self.records.iter().filter(|record| matches!(record.origin, Origin::File { .. })).count()
+        self.records.iter().filter(|record| matches!(record.origin, SettingOrigin::File { .. })).count()
     }
 
     /// Keeps with the one for this key what is not to be shown of it.
@@ -138,7 +138,7 @@ impl Records {
     }
 
     /// Puts one in the place of that of the same key, or behind all others.
-    pub fn put(&mut self, record: Record) {
+    pub fn put(&mut self, record: SettingRecord) {
         match self.records.iter_mut().find(|own| own.key == record.key) {
             Some(own) => *own = record,
             None => self.records.push(record),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Fault, Faults, Records,
+    Faults, Records, SettingFault,
     line::{self, begin},
     mistake::{self, Vocabulary},
     tree::{Map, Position, Value, join},
@@ -240,9 +240,9 @@ impl Session {
         vocabulary
     }
 
-    fn named(&self, noted: &Noted) -> Fault {
+    fn named(&self, noted: &Noted) -> SettingFault {
         let source = noted.source.and_then(|source| self.sources.get(usize::from(source)));
-        Fault {
+        SettingFault {
             file: source.map(|source| source.name.clone()),
             position: noted.at.map(|at| (at.line, at.column)),
             key: (!noted.key.is_empty()).then(|| noted.key.clone()),

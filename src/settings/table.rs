@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value as Json;
 
 use super::{
-    Origin, Record, Shape,
+    SettingOrigin, SettingRecord, Shape,
     line::{self, begin},
     session::Session,
     tree::{Entry, Map, Position, Value, join},
@@ -203,19 +203,19 @@ impl Table {
         }
     }
 
-    fn record(&self, asked: Asked, value: Json, origin: Origin) {
+    fn record(&self, asked: Asked, value: Json, origin: SettingOrigin) {
         let Asked { key, expects, shape, about } = asked;
         let key = join(&self.name, key);
-        lock(&self.session).records.put(Record { key, value, origin, expects, shape, about, secret: None });
+        lock(&self.session).records.put(SettingRecord { key, value, origin, expects, shape, about, secret: None });
     }
 
-    fn origin(&self, entry: &Entry) -> Origin {
+    fn origin(&self, entry: &Entry) -> SettingOrigin {
         let at = value_at(entry);
-        Origin::File { file: lock(&self.session).file(at).to_owned(), line: at.line, column: at.column }
+        SettingOrigin::File { file: lock(&self.session).file(at).to_owned(), line: at.line, column: at.column }
     }
 
-    fn default_origin(&self) -> Origin {
-        self.defaults.clone().map_or(Origin::Default, Origin::Derived)
+    fn default_origin(&self) -> SettingOrigin {
+        self.defaults.clone().map_or(SettingOrigin::Default, SettingOrigin::Derived)
     }
 }
 

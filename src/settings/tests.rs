@@ -175,7 +175,7 @@ fn values_are_read_as_what_they_are() {
     assert_eq!(root.optional_path("i", ""), None);
     drop(root);
     let records = document.finish().expect("no faults");
-    let texts: Vec<_> = records.iter().map(Record::text).collect();
+    let texts: Vec<_> = records.iter().map(SettingRecord::text).collect();
     assert_eq!(texts, ["no", "x: y", "[1, two]", "1m30s", "30s", "1536MiB", "all", "l\nm\n", ""]);
     assert_eq!((records.iter().count(), records.set()), (9, 8));
 }
@@ -244,7 +244,7 @@ mod files {
         let name = |file: &str| file.rsplit('/').next().unwrap_or_default().to_owned();
         faults
             .iter()
-            .map(|fault| Fault { file: fault.file.as_deref().map(name), ..fault.clone() }.to_string())
+            .map(|fault| SettingFault { file: fault.file.as_deref().map(name), ..fault.clone() }.to_string())
             .collect()
     }
 

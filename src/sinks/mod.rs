@@ -20,10 +20,10 @@ use crate::{
 };
 
 /// Every sink that `sinks:` may configure, in alphabetical order.
-pub const ALL: &[Spec] = &[webhook::SPEC];
+pub const ALL: &[SinkSpec] = &[webhook::SPEC];
 
 /// What a sink is called and how it is made.
-pub struct Spec {
+pub struct SinkSpec {
     /// The word for `type`.
     pub name: &'static str,
     /// One line for people.
@@ -40,11 +40,11 @@ pub trait Configured: Send {
     fn target(&self) -> String;
 
     /// Delivers what its consumer has yet to get, until that ends.
-    fn run(self: Box<Self>, consumer: Consumer) -> Run;
+    fn run(self: Box<Self>, consumer: Consumer) -> SinkRun;
 }
 
 /// The run of a sink.
-pub type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type SinkRun = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a sink delivers for. Cheap to copy.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use super::time_utc;
 
 /// In which time people are told when something was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Clock {
+pub enum TimeZone {
     /// Of the machine, or as `TZ` says.
     #[default]
     Local,
@@ -16,25 +16,25 @@ pub enum Clock {
     Utc,
 }
 
-impl Clock {
+impl TimeZone {
     /// UTC where that is asked for.
-    pub fn utc(utc: bool) -> Clock {
-        if utc { Clock::Utc } else { Clock::Local }
+    pub fn utc(utc: bool) -> TimeZone {
+        if utc { TimeZone::Utc } else { TimeZone::Local }
     }
 
-    /// [`Clock::time`] of this one.
+    /// [`TimeZone::time`] of this one.
     pub fn writer(self) -> fn(i64) -> String {
         match self {
-            Clock::Local => |unix_ms| Clock::Local.time(unix_ms),
-            Clock::Utc => |unix_ms| Clock::Utc.time(unix_ms),
+            TimeZone::Local => |unix_ms| TimeZone::Local.time(unix_ms),
+            TimeZone::Utc => |unix_ms| TimeZone::Utc.time(unix_ms),
         }
     }
 
-    /// Columns that [`Clock::time`] takes.
+    /// Columns that [`TimeZone::time`] takes.
     pub fn width(self) -> usize {
         match self {
-            Clock::Local => "2026-11-10 09:30:00".len(),
-            Clock::Utc => "2026-11-10T09:30:00Z".len(),
+            TimeZone::Local => "2026-11-10 09:30:00".len(),
+            TimeZone::Utc => "2026-11-10T09:30:00Z".len(),
         }
     }
 
@@ -59,20 +59,20 @@ impl Clock {
         }
     }
 
-    /// Unix milliseconds of a date and a time of day, both as [`Clock::time`] gives them; `None` for one that is none.
+    /// Unix milliseconds of a date and a time of day, both as [`TimeZone::time`] gives them; `None` for one that is none.
     pub fn parse(self, date: &str, time_of_day: &str) -> Option<i64> {
         let utc = humantime::parse_rfc3339(&format!("{date}T{time_of_day}Z")).ok()?;
         let seconds = utc.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
         let seconds = match self {
-            Clock::Utc => i64::try_from(seconds).ok()?,
-            Clock::Local => seconds_of_local(i64::try_from(seconds).ok()?)?,
+            TimeZone::Utc => i64::try_from(seconds).ok()?,
+            TimeZone::Local => seconds_of_local(i64::try_from(seconds).ok()?)?,
         };
         seconds.checked_mul(1000)
     }
 
     /// Year to second on the wall; `None` in UTC, and where there is no such time.
     fn parts(self, unix_ms: i64) -> Option<[i32; 6]> {
-        let local = (self == Clock::Local && unix_ms >= 0).then(|| local_of(unix_ms / 1000)).flatten()?;
+        let local = (self == TimeZone::Local && unix_ms >= 0).then(|| local_of(unix_ms / 1000)).flatten()?;
         let parts = [
             local.tm_year.checked_add(1900)?,
             local.tm_mon + 1,
@@ -112,20 +112,20 @@ mod tests {
     #[test]
     fn a_local_time_is_read_back_as_the_moment_that_it_shows() {
         for unix_ms in [0, 1_762_767_000_000, 1_785_000_000_000, 4_102_444_800_000] {
-            let shown = Clock::Local.time(unix_ms);
+            let shown = TimeZone::Local.time(unix_ms);
             let (date, time) = shown.split_once(' ').expect("date and time");
-            assert_eq!(Clock::Local.parse(date, time), Some(unix_ms), "{shown}");
-            assert_eq!(Clock::Local.time_of_day(unix_ms), time);
-            assert_eq!(shown.len(), Clock::Local.width());
+            assert_eq!(TimeZone::Local.parse(date, time), Some(unix_ms), "{shown}");
+            assert_eq!(TimeZone::Local.time_of_day(unix_ms), time);
+            assert_eq!(shown.len(), TimeZone::Local.width());
         }
     }
 
     #[test]
     fn utc_is_as_it_is_everywhere_and_what_no_calendar_has_is_a_number() {
-        assert_eq!(Clock::Utc.time(1_762_767_000_000), "2025-11-10T09:30:00Z");
-        assert_eq!(Clock::Utc.time_of_day(1_762_767_000_000), "09:30:00");
-        assert_eq!(Clock::Utc.parse("2025-11-10", "09:30:00"), Some(1_762_767_000_000));
-        for clock in [Clock::Utc, Clock::Local] {
+        assert_eq!(TimeZone::Utc.time(1_762_767_000_000), "2025-11-10T09:30:00Z");
+        assert_eq!(TimeZone::Utc.time_of_day(1_762_767_000_000), "09:30:00");
+        assert_eq!(TimeZone::Utc.parse("2025-11-10", "09:30:00"), Some(1_762_767_000_000));
+        for clock in [TimeZone::Utc, TimeZone::Local] {
             assert_eq!((clock.time(-5), clock.time(i64::MAX)), ("-5ms".to_owned(), format!("{}ms", i64::MAX)));
             assert_eq!(clock.parse("2025-13-10", "09:30:00"), None);
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Cell, Clock, Column, Screen, Table, Tone, table::GAP};
+use super::{Cell, Column, Screen, TextTable, TimeZone, Tone, table::GAP};
 use crate::event::{EventView, Manner, Summary};
 
 /// Columns of a terminal that has room for the kind beside the sentence.
@@ -20,13 +20,13 @@ pub struct EventColumns {
     /// The kind, and all fields.
     pub wide: bool,
     /// In which time.
-    pub clock: Clock,
+    pub clock: TimeZone,
 }
 
 /// Rows of events.
 #[derive(Debug)]
 pub struct EventTable {
-    table: Table,
+    table: TextTable,
     shown: EventColumns,
     has_kind: bool,
     manner: Manner,
@@ -51,7 +51,7 @@ impl EventTable {
             Some(width) => Manner { times, name_width: name_width(width, shown, has_kind) },
             None => Manner { times, ..Manner::default() },
         };
-        EventTable { table: Table::new(&columns), shown, has_kind, manner }
+        EventTable { table: TextTable::new(&columns), shown, has_kind, manner }
     }
 
     /// Adds an event; of `node` where nodes are shown.
@@ -76,7 +76,7 @@ impl EventTable {
     /// Prints what was added since the last time.
     ///
     /// # Errors
-    /// As [`Table::print`].
+    /// As [`TextTable::print`].
     pub fn print(&mut self, screen: &mut Screen) -> io::Result<()> {
         self.table.print(screen)
     }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_name_of_255_bytes_leaves_the_sentence_beside_it_in_one_line() {
-        let shown = EventColumns { clock: Clock::Utc, ..EventColumns::default() };
+        let shown = EventColumns { clock: TimeZone::Utc, ..EventColumns::default() };
         for name in ["x".repeat(255), "語".repeat(85), "two words ".repeat(25)] {
             for (width, node) in [(80, false), (80, true), (100, false), (140, true)] {
                 let text = table(Some(width), &name, EventColumns { node, ..shown });

@@ -32,12 +32,12 @@ mod table;
 mod wrapped;
 
 pub use crate::words::{grouped, human_bytes, human_duration, time_utc};
-pub use clock::Clock;
+pub use clock::TimeZone;
 pub use event_table::{EventColumns, EventTable};
 pub use failure::{Code, Failure, tell};
 pub use full_screen::{FullScreen, can_draw};
 pub use line::Line;
 pub use output::{EventOutput, Output};
 pub use screen::{Screen, quiet_end};
-pub use table::{Cell, Column, Table, Tone};
+pub use table::{Cell, Column, TextTable, Tone};
 pub use wrapped::wrapped;

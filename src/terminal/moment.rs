@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::Clock;
+use super::TimeZone;
 
 /// Unix milliseconds of `1h`, `2days`, `2026-11-21`, `2026-11-21 09:30:00` by this clock, `2026-11-21T09:30:00Z`.
 ///
 /// # Errors
 /// When the text is neither; says what would be.
-pub fn parse(text: &str, now: SystemTime, clock: Clock) -> Result<i64, String> {
+pub fn parse(text: &str, now: SystemTime, clock: TimeZone) -> Result<i64, String> {
     let milliseconds = |moment: SystemTime| i64::try_from(moment.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok();
     let moment = match humantime::parse_duration(text) {
         Ok(ago) => now.checked_sub(ago).and_then(milliseconds),
@@ -36,17 +36,17 @@ mod tests {
     #[test]
     fn a_moment_is_a_span_before_now_or_a_date() {
         let now = UNIX_EPOCH + Duration::from_secs(1_762_767_000);
-        assert_eq!(parse("1h", now, Clock::Utc), Ok(1_762_763_400_000));
-        assert_eq!(parse("2025-11-10", now, Clock::Utc), Ok(1_762_732_800_000));
-        assert_eq!(parse("2025-11-10T09:30:00Z", now, Clock::Utc), Ok(1_762_767_000_000));
-        assert_eq!(parse("2025-11-10 09:30:00", now, Clock::Utc), Ok(1_762_767_000_000));
+        assert_eq!(parse("1h", now, TimeZone::Utc), Ok(1_762_763_400_000));
+        assert_eq!(parse("2025-11-10", now, TimeZone::Utc), Ok(1_762_732_800_000));
+        assert_eq!(parse("2025-11-10T09:30:00Z", now, TimeZone::Utc), Ok(1_762_767_000_000));
+        assert_eq!(parse("2025-11-10 09:30:00", now, TimeZone::Utc), Ok(1_762_767_000_000));
     }
 
     #[test]
     fn what_is_no_moment_is_quoted_with_what_would_be_one() {
         let now = UNIX_EPOCH + Duration::from_secs(10);
-        let error = parse("yesterday", now, Clock::Utc).expect_err("no moment");
+        let error = parse("yesterday", now, TimeZone::Utc).expect_err("no moment");
         assert!(error.starts_with("`yesterday` is no point in time; write how long ago (1h"), "{error}");
-        parse("1h", now, Clock::Utc).expect_err("before 1970");
+        parse("1h", now, TimeZone::Utc).expect_err("before 1970");
     }
 }

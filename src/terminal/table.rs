@@ -134,22 +134,22 @@ impl<T: Into<String>> From<T> for Cell {
 
 /// Rows under titles.
 #[derive(Debug)]
-pub struct Table {
+pub struct TextTable {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
     header_due: bool,
 }
 
-impl Table {
+impl TextTable {
     /// A table without rows.
-    pub fn new(columns: &[Column]) -> Table {
-        Table { columns: columns.to_vec(), rows: Vec::new(), header_due: true }
+    pub fn new(columns: &[Column]) -> TextTable {
+        TextTable { columns: columns.to_vec(), rows: Vec::new(), header_due: true }
     }
 
     /// Without the line of titles.
     #[must_use]
-    pub fn without_header(self) -> Table {
-        Table { header_due: false, ..self }
+    pub fn without_header(self) -> TextTable {
+        TextTable { header_due: false, ..self }
     }
 
     /// Adds a row: a cell a column; what is missing stays empty, what is too much is left out.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use nix::sched::{CloneFlags, unshare};
-use rodent::host::netlink::{Message, Monitor, Notice, dump};
+use rodent::host::netlink::{Monitor, NetlinkMessage, Notice, dump};
 
 use crate::appliance::Appliance;
 
@@ -84,14 +84,14 @@ fn a_dump_tells_every_interface_and_address_of_a_large_machine() {
         ip((0..300)
             .map(|index| format!("link add b{index} type bridge\naddress add 10.0.{}.1/24 dev b{index}", index % 256)));
         let messages = dump().await.expect("the kernel answers");
-        let links = messages.iter().filter(|message| matches!(message, Message::Link(_))).count();
-        let addresses = messages.iter().filter(|message| matches!(message, Message::Address(_))).count();
+        let links = messages.iter().filter(|message| matches!(message, NetlinkMessage::Link(_))).count();
+        let addresses = messages.iter().filter(|message| matches!(message, NetlinkMessage::Address(_))).count();
         assert_eq!((links, addresses), (301, 300), "with the loopback");
     });
 }
 
-fn is_of(message: &Message, name: &str) -> bool {
-    matches!(message, Message::Link(link) if link.name.as_deref() == Some(name))
+fn is_of(message: &NetlinkMessage, name: &str) -> bool {
+    matches!(message, NetlinkMessage::Link(link) if link.name.as_deref() == Some(name))
 }
 
 /// Runs commands of iproute2 in the network of the calling thread.

@@ -13,7 +13,7 @@ use rodent::{
     event_log::{EventLog, Settings},
     health::{Pulse, Signs},
     settings::Secret,
-    sinks::uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
+    sinks::uplink::{Surroundings, Tls, TokenSource, Uplink, UplinkSettings, UplinkState},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

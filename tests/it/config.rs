@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use rodent::{
     agent::config::{Config, Loaded},
-    settings::Origin,
+    settings::SettingOrigin,
 };
 
 const SAMPLE: &str = include_str!("../../packaging/config/rodent.yml");
@@ -82,7 +82,8 @@ fn the_sample_equals_the_defaults_as_it_is_and_with_every_default_in_force() {
 #[test]
 fn the_sample_has_every_key() {
     let loaded = load(&uncommented(true));
-    let absent: Vec<_> = loaded.records.iter().filter(|record| !matches!(record.origin, Origin::File { .. })).collect();
+    let absent: Vec<_> =
+        loaded.records.iter().filter(|record| !matches!(record.origin, SettingOrigin::File { .. })).collect();
     let absent: Vec<_> = absent.iter().map(|record| record.key.as_str()).collect();
     assert_eq!(absent, [ONLY_IN_PROSE]);
     let key = ONLY_IN_PROSE.rsplit('.').next().expect("a key");

@@ -84,7 +84,7 @@ impl State {
 /// Everything that there is to read goes out, nothing is refused.
 async fn upload(log: &EventLog, cursor: &Cursor, controller: &Controller) {
     let threshold = Threshold { batch_size: 4, batch_timeout: Duration::from_millis(10) };
-    let settings = uplink::Settings {
+    let settings = uplink::UplinkSettings {
         address: controller.address.to_string(),
         token: TokenSource::Inline(Secret::new(token(NODE))),
         tls: Tls::Off,

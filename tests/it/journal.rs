@@ -262,8 +262,8 @@ impl Agent {
     fn start(journald: &Journald, level: &str) -> Agent {
         let directory = tempfile::tempdir().expect("a directory");
         let place = |name: &str| directory.path().join(name).display().to_string();
-        let identity = token::Identity { node: "nas-1".to_owned(), organisation: String::new(), private: true };
-        let secret = token::Secret::random().expect("randomness");
+        let identity = token::NodeIdentity { node: "nas-1".to_owned(), organisation: String::new(), private: true };
+        let secret = token::SigningSecret::random().expect("randomness");
         let token = token::issue(&secret, &identity, None).expect("a token");
         fs::write(place("token"), &token).expect("written");
         // Nobody listens on port 1.

@@ -18,7 +18,7 @@ use rodent::{
     dead_letters::DeadLetters,
     event::{EventView, Level, json},
     event_log::{self, EventLog},
-    local_api::{LocalApi, ReloadDesk, Rooms, ServeError, Settings},
+    local_api::{LocalApi, ReloadDesk, Rooms, ServeError, SocketSettings},
     pipeline::{Emitter, Gate},
     schema::events::Event,
 };
@@ -65,7 +65,7 @@ impl Site {
         let emitter = Emitter::new(log.clone(), gate, || NOW);
         let status = Arc::new(|| StatusResponse { node_id: "nas-1".to_owned(), ..Default::default() });
         let socket = directory.path().join("rodent.sock");
-        let settings = Settings { socket: socket.clone(), group: group.to_owned(), ..Settings::default() };
+        let settings = SocketSettings { socket: socket.clone(), group: group.to_owned(), ..SocketSettings::default() };
         let api = LocalApi::bind(&settings).await.expect("a free place");
         let (shutdown, mut serving) = (CancellationToken::new(), JoinSet::new());
         let dead_letters = DeadLetters::open(&directory.path().join("dead-letters")).expect("a directory");

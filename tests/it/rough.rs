@@ -23,7 +23,7 @@ use rodent::{
         wire::{EventBatch, EventBatchResponse},
     },
     settings::Secret,
-    sinks::uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
+    sinks::uplink::{Surroundings, Tls, TokenSource, Uplink, UplinkSettings, UplinkState},
 };
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;

@@ -22,7 +22,7 @@ use rodent::{
         },
     },
     settings::Secret,
-    sinks::uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState, WINDOW_MAX},
+    sinks::uplink::{Surroundings, Tls, TokenSource, Uplink, UplinkSettings, UplinkState, WINDOW_MAX},
 };
 use tokio::{
     net::TcpListener,

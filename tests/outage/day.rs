@@ -81,7 +81,7 @@ async fn live_through_a_day() {
     let node = Node::new();
     node.emit().await;
     let (state, stop) = (UplinkState::new(&nobody.to_string()), CancellationToken::new());
-    let secret = token::Secret::random().expect("randomness");
+    let secret = token::SigningSecret::random().expect("randomness");
     tokio::time::pause();
     start(node.uplink(nobody, &secret, state.clone()).run(stop.clone(), stop.clone()));
 
@@ -112,7 +112,8 @@ async fn live_through_a_day() {
     }
     tokio::time::resume();
     let store = Arc::new(MemoryStore::default());
-    let settings = server::Settings::new(nobody, token::Keys::hs256(&secret), Arc::clone(&store) as Arc<dyn Store>);
+    let settings =
+        server::ServerSettings::new(nobody, token::Keys::hs256(&secret), Arc::clone(&store) as Arc<dyn Store>);
     let controller = server::Server::bind(settings).await.expect("the address is free");
     start(controller.run(stop.clone().cancelled_owned()));
     let delivered = async {
@@ -159,9 +160,9 @@ impl Node {
         Node { log, cursor, _directory: directory }
     }
 
-    fn uplink(&self, address: SocketAddr, secret: &token::Secret, state: UplinkState) -> Driver<Uplink> {
-        let identity = token::Identity { node: "nas-1".to_owned(), organisation: String::new(), private: true };
-        let settings = uplink::Settings {
+    fn uplink(&self, address: SocketAddr, secret: &token::SigningSecret, state: UplinkState) -> Driver<Uplink> {
+        let identity = token::NodeIdentity { node: "nas-1".to_owned(), organisation: String::new(), private: true };
+        let settings = uplink::UplinkSettings {
             address: address.to_string(),
             token: TokenSource::Inline(Secret::new(token::issue(secret, &identity, None).expect("a token"))),
             tls: Tls::Off,

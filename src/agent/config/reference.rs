@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use super::{Config, NEEDS_RESTART, Profile};
 use crate::{
-    settings::{Origin, Record, Records, Section, Shape},
-    sinks::{self, Spec},
+    settings::{Records, Section, SettingOrigin, SettingRecord, Shape},
+    sinks::{self, SinkSpec},
 };
 
 /// What stands before the keys.
@@ -26,7 +26,7 @@ const DEFAULT_CHARACTERS_MAX: usize = 60;
 /// # Panics
 /// Never: the defaults are valid.
 pub fn keys() -> Records {
-    let sink = |spec: &Spec| format!("  {0}: {{type: {0}, {1}}}\n", spec.name, spec.sample);
+    let sink = |spec: &SinkSpec| format!("  {0}: {{type: {0}, {1}}}\n", spec.name, spec.sample);
     let text = format!("sinks:\n{}", sinks::ALL.iter().map(sink).collect::<String>());
     Config::parse("", &text).expect("the defaults are valid").records
 }
@@ -108,9 +108,9 @@ fn write_profiles(page: &mut String) {
     page.push_str("\nEvery other key has the same default in each of them. A key that is set beats its profile.\n");
 }
 
-fn default(record: &Record) -> String {
+fn default(record: &SettingRecord) -> String {
     match record.text() {
-        _ if record.origin != Origin::Default && sink_type(parent(&record.key)).is_some() => "none".to_owned(),
+        _ if record.origin != SettingOrigin::Default && sink_type(parent(&record.key)).is_some() => "none".to_owned(),
         empty if empty.is_empty() => "none".to_owned(),
         long if long.chars().count() > DEFAULT_CHARACTERS_MAX => {
             let items = record.value.as_array().map_or(0, Vec::len);

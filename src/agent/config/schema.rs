@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{reference, reference::is_live};
-use crate::settings::{Origin, Record, Records, Shape};
+use crate::settings::{Records, SettingOrigin, SettingRecord, Shape};
 
 /// Where the package puts it.
 const ID: &str = "file:///usr/share/rodent/rodent.schema.json";
@@ -85,11 +85,13 @@ fn part(name: &str, records: &Records) -> Value {
     }
 }
 
-fn value(record: &Record) -> Value {
+fn value(record: &SettingRecord) -> Value {
     let mut value = shape(&record.shape);
     let restart = if is_live(&record.key) { "" } else { " (a restart puts it in force)" };
     describe(&mut value, &format!("{}{restart}", record.about));
-    if let Some(value) = value.as_object_mut().filter(|_| !record.value.is_null() && record.origin == Origin::Default) {
+    if let Some(value) =
+        value.as_object_mut().filter(|_| !record.value.is_null() && record.origin == SettingOrigin::Default)
+    {
         value.insert("default".to_owned(), record.value.clone());
     }
     value

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     settings::{Part, Table},
-    sinks::{self, Configured, Spec, uplink::UPLINK},
+    sinks::{self, Configured, SinkSpec, uplink::UPLINK},
     words,
 };
 
@@ -23,7 +23,7 @@ pub struct SinkSettings {
     /// What the configuration calls it; the name of its consumer.
     pub name: String,
     /// What it is and how it is made.
-    pub spec: &'static Spec,
+    pub spec: &'static SinkSpec,
     settings: Part,
 }
 

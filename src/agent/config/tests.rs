@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 use super::*;
 use crate::{
     event::Level,
-    settings::Origin,
+    settings::SettingOrigin,
     sinks::uplink::{Patience, Tls, TokenSource},
 };
 
@@ -312,7 +312,7 @@ fn drop_ins_are_laid_over_by_name_and_the_administrators_beats_its_namesakes() {
     assert_eq!((config.events.batch_timeout, config.events.max_disk), (Duration::from_secs(1), 2 << 30));
     assert_eq!(config.log_level, tracing::Level::WARN);
     let origin = &loaded.records.get("events.batch_size").expect("a record").origin;
-    assert!(matches!(origin, Origin::File { file, line: 1, .. } if file.ends_with("20-run.yml")), "{origin}");
+    assert!(matches!(origin, SettingOrigin::File { file, line: 1, .. } if file.ends_with("20-run.yml")), "{origin}");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::EventSettings;
-use crate::settings::{Document, Faults, Origin, Record, Records};
+use crate::settings::{Document, Faults, Records, SettingOrigin, SettingRecord};
 
 /// Keys of `events` that a controller may set. The others are bounds of what is on the disk: the machine's own affair.
 const LIVE: [&str; 3] = ["profile", "levels", "categories"];
@@ -59,7 +59,7 @@ impl FileEvents {
 
     /// What the files say, with an update on top of it.
     fn read(&self, update: Map<String, Value>) -> (EventSettings, Result<Records, Faults>) {
-        let set = self.0.iter().filter(|record| matches!(record.origin, Origin::File { .. }));
+        let set = self.0.iter().filter(|record| matches!(record.origin, SettingOrigin::File { .. }));
         let set = set.filter_map(|record| Some((record.key.strip_prefix(SECTION)?.to_owned(), record.value.clone())));
         let mut events: Map<String, Value> = set.collect();
         events.extend(update);
@@ -81,7 +81,7 @@ impl FileEvents {
 
     /// Keys that have other values in an update than in the files.
     pub fn changed_by(&self, update: &Records) -> Vec<String> {
-        let is_other = |record: &&Record| self.0.get(&record.key).is_none_or(|own| !own.is_as(record));
+        let is_other = |record: &&SettingRecord| self.0.get(&record.key).is_none_or(|own| !own.is_as(record));
         update.iter().filter(is_other).map(|record| record.key.clone()).collect()
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     agent::config::{Loaded, Source},
     schema::local::{ChangedSetting, ReloadResponse},
-    settings::{Record, Records},
+    settings::{Records, SettingRecord},
 };
 
 /// Keys with other values than those in force.
@@ -27,7 +27,7 @@ impl Difference {
                 true => &mut difference.needs_restart,
                 false => &mut difference.applied,
             };
-            let before = before.map(Record::text).unwrap_or_default();
+            let before = before.map(SettingRecord::text).unwrap_or_default();
             list.push(ChangedSetting { key: record.key.clone(), before, after: record.text() });
         }
         // Of a part that is not there any more, such as a sink.

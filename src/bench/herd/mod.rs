@@ -20,7 +20,7 @@ use self::world::{Outcome, World};
 
 /// What is simulated.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct HerdPlan {
     /// How many agents.
     pub agents: usize,
     /// For how long the controller is away.
@@ -67,8 +67,8 @@ const BAR: usize = 30;
 ///
 /// # Errors
 /// When nobody reads.
-pub fn run(plan: Plan, out: &mut dyn Write) -> io::Result<()> {
-    let Plan { agents, outage, batch_size, seed } = plan;
+pub fn run(plan: HerdPlan, out: &mut dyn Write) -> io::Result<()> {
+    let HerdPlan { agents, outage, batch_size, seed } = plan;
     writeln!(
         out,
         "{agents} agents, controller away for {}, batches of {batch_size}, seed {seed}\n",
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     fn outcome(policy: Policy, seed: u64) -> Outcome {
-        let plan = Plan { agents: 2_000, outage: Duration::from_secs(600), batch_size: 100, seed };
+        let plan = HerdPlan { agents: 2_000, outage: Duration::from_secs(600), batch_size: 100, seed };
         World::new(plan, policy).run()
     }
 

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use super::{
-    Plan, Policy,
+    HerdPlan, Policy,
     agent::Agent,
     controller::{Controller, Job, Work, cost},
     dice::Dice,
@@ -20,7 +20,7 @@ const CALL_MAX: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(7_200);
 
 pub(super) struct World {
-    plan: Plan,
+    plan: HerdPlan,
     policy: Policy,
     dice: Dice,
     agents: Vec<Agent>,
@@ -90,7 +90,7 @@ impl Outcome {
 }
 
 impl World {
-    pub(super) fn new(plan: Plan, policy: Policy) -> World {
+    pub(super) fn new(plan: HerdPlan, policy: Policy) -> World {
         let agents: Vec<_> = (0..plan.agents).map(Agent::new).collect();
         World {
             plan,

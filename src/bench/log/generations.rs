@@ -3,7 +3,7 @@
 use std::{io::Write, path::Path, time::Duration};
 
 use super::{
-    BenchError, Plan,
+    BenchError, LogPlan,
     job::{self, Drained, Filled, Job, Tuning},
     mebibytes, median,
     plain::PlainFile,
@@ -32,7 +32,7 @@ struct Line {
 ///
 /// # Errors
 /// When the directory cannot be written or the log refuses.
-pub(super) fn run(directory: &Path, plan: &Plan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
+pub(super) fn run(directory: &Path, plan: &LogPlan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
     let tunings = SIZES
         .into_iter()
         .flat_map(|size| Allocator::ALL.map(|allocator| Tuning { generation_bytes: Some(size), allocator }));

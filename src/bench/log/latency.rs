@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path, time::Duration};
 
-use super::{BenchError, GROUPS, Plan, plain::PlainFile, stream, throughput::stored_bytes};
+use super::{BenchError, GROUPS, LogPlan, plain::PlainFile, stream, throughput::stored_bytes};
 use crate::{
     bench::{
         machine::Latencies,
@@ -21,7 +21,7 @@ const WARM_UP: usize = 10;
 ///
 /// # Errors
 /// When the directory cannot be written or the log refuses.
-pub(super) async fn run(directory: &Path, plan: &Plan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
+pub(super) async fn run(directory: &Path, plan: &LogPlan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
     let log = EventLog::open(sample::log_settings(&directory.join("latency")))?;
     let mut file = PlainFile::create(directory)?;
     let pool = Pool::new();

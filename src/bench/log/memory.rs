@@ -5,7 +5,7 @@
 use std::{io::Write, path::Path};
 
 use super::{
-    BenchError, Plan,
+    BenchError, LogPlan,
     job::{self, Drained, Filled, Idle, Job, Tuning},
     mebibytes,
 };
@@ -14,7 +14,7 @@ use super::{
 ///
 /// # Errors
 /// When the directory cannot be written or the log refuses.
-pub(super) fn run(directory: &Path, plan: &Plan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
+pub(super) fn run(directory: &Path, plan: &LogPlan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
     let idle: Idle = job::run(&Job::Idle)?;
     writeln!(out, "anonymous memory, MiB, at its highest; such a process without a log: {:.1}", mebibytes(idle.kib))?;
     writeln!(out, "{:<12} {:>43} {:>22}", "", "", "events/s")?;

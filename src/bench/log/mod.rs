@@ -28,7 +28,7 @@ use crate::event_log::{Gap, LogError};
 
 /// One table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Part {
+pub enum BenchPart {
     /// Durable events a second at three sizes of group commit
     Throughput,
     /// Time of a commit: of one urgent event, and of groups
@@ -45,7 +45,7 @@ pub enum Part {
 
 /// How much is measured.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct LogPlan {
     /// Events of one round.
     pub events: u64,
     /// Rounds; what is shown is the median.
@@ -87,8 +87,8 @@ const GROUPS: [usize; 3] = [64 * 1024, 256 * 1024, 512 * 1024];
 /// When the directory cannot be written or the log refuses.
 pub async fn run(
     directory: &Path,
-    parts: &[Part],
-    plan: &Plan,
+    parts: &[BenchPart],
+    plan: &LogPlan,
     out: &mut (dyn Write + Send),
 ) -> Result<(), BenchError> {
     for (n, part) in parts.iter().enumerate() {
@@ -96,12 +96,12 @@ pub async fn run(
             writeln!(out)?;
         }
         match part {
-            Part::Throughput => throughput::run(directory, plan, out).await?,
-            Part::Latency => latency::run(directory, plan, out).await?,
-            Part::Space => space::run(directory, plan, out).await?,
-            Part::Memory => memory::run(directory, plan, out)?,
-            Part::Open => opening::run(directory, plan, out)?,
-            Part::Generations => generations::run(directory, plan, out)?,
+            BenchPart::Throughput => throughput::run(directory, plan, out).await?,
+            BenchPart::Latency => latency::run(directory, plan, out).await?,
+            BenchPart::Space => space::run(directory, plan, out).await?,
+            BenchPart::Memory => memory::run(directory, plan, out)?,
+            BenchPart::Open => opening::run(directory, plan, out)?,
+            BenchPart::Generations => generations::run(directory, plan, out)?,
         }
         out.flush()?;
     }

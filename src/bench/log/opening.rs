@@ -5,7 +5,7 @@ use std::{fs::File, io::Write, path::Path, thread, time::Duration};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::{
-    BenchError, Plan,
+    BenchError, LogPlan,
     job::{self, Child, Filled, Idle, Job, Opened, Tuning},
     median,
 };
@@ -19,7 +19,7 @@ const WRITING_STEP: Duration = Duration::from_millis(37);
 ///
 /// # Errors
 /// When the directory cannot be written or the log refuses.
-pub(super) fn run(directory: &Path, plan: &Plan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
+pub(super) fn run(directory: &Path, plan: &LogPlan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
     let idle: Vec<_> = (0..plan.rounds).map(|_| job::timed(&Job::Idle)).collect::<Result<_, _>>()?;
     let start = median(idle.into_iter().map(|(_, elapsed): (Idle, Duration)| milliseconds(elapsed)).collect());
     writeln!(out, "time to open, milliseconds; {} kills each; to start the program alone: {start:.1}", plan.rounds)?;

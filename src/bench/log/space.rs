@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{BenchError, Plan, plain::PlainFile, stream, throughput::stored_bytes};
+use super::{BenchError, LogPlan, plain::PlainFile, stream, throughput::stored_bytes};
 use crate::{
     bench::{
         machine::{device_written_bytes, disk_bytes, written_bytes},
@@ -48,7 +48,7 @@ impl Cost {
 ///
 /// # Errors
 /// When the directory cannot be written or the log refuses.
-pub(super) async fn run(directory: &Path, plan: &Plan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
+pub(super) async fn run(directory: &Path, plan: &LogPlan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
     let pool = Pool::new();
     let place = directory.join("space");
     let log = EventLog::open(Settings { history_bytes: None, ..sample::log_settings(&place) })?;
@@ -94,7 +94,7 @@ async fn left(
     log: &EventLog,
     cursor: Cursor,
     place: PathBuf,
-    plan: &Plan,
+    plan: &LogPlan,
     out: &mut (dyn Write + Send),
 ) -> Result<(), BenchError> {
     let last = log.next_sequence(Lane::Routine);

@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path};
 
-use super::{BenchError, GROUPS, Plan, median, plain::PlainFile, stream};
+use super::{BenchError, GROUPS, LogPlan, median, plain::PlainFile, stream};
 use crate::{
     bench::{machine::written_bytes, sample, sample::Pool},
     event_log::{EventLog, Settings},
@@ -24,7 +24,7 @@ struct Size {
 ///
 /// # Errors
 /// When the directory cannot be written or the log refuses.
-pub(super) async fn run(directory: &Path, plan: &Plan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
+pub(super) async fn run(directory: &Path, plan: &LogPlan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
     let mut pool = Pool::new();
     let logs = GROUPS.map(|group| directory.join(format!("group-{group}")));
     let logs = logs.into_iter().zip(GROUPS).map(|(directory, flush_bytes)| {
@@ -70,7 +70,7 @@ async fn round(
     Ok(())
 }
 
-fn print(logs: &[(EventLog, usize, Size)], plan: &Plan, pool: &Pool, out: &mut dyn Write) -> Result<(), BenchError> {
+fn print(logs: &[(EventLog, usize, Size)], plan: &LogPlan, pool: &Pool, out: &mut dyn Write) -> Result<(), BenchError> {
     writeln!(out, "durable events/s; {} rounds of {} events, {} bytes each", plan.rounds, plan.events, pool.mean())?;
     writeln!(
         out,

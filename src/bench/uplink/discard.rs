@@ -25,7 +25,7 @@ use tonic::{
 use tonic_prost::{ProstCodec, ProstEncoder};
 use tower::service_fn;
 
-use super::{BenchError, controller_error};
+use super::{UplinkBenchError, controller_error};
 use crate::schema::wire::{EventBatchResponse, RegisterRequest, RegisterResponse};
 
 /// HTTP/2 windows as the reference controller has them.
@@ -36,7 +36,7 @@ const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A certificate for `localhost` that is its own authority, and its key, PEM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TlsFiles {
+pub struct PeerTlsFiles {
     /// The certificate.
     pub cert: PathBuf,
     /// Its key.
@@ -46,14 +46,14 @@ pub struct TlsFiles {
 /// Serves until `ended` is done.
 pub(super) async fn serve(
     listener: TcpListener,
-    tls: Option<TlsFiles>,
+    tls: Option<PeerTlsFiles>,
     ended: impl Future<Output = ()>,
-) -> Result<(), BenchError> {
+) -> Result<(), UplinkBenchError> {
     let mut server = Server::builder()
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(4 * WINDOW_BYTES)
         .tcp_nodelay(true);
-    if let Some(TlsFiles { cert, key }) = tls {
+    if let Some(PeerTlsFiles { cert, key }) = tls {
         let identity = Identity::from_pem(std::fs::read(cert)?, std::fs::read(key)?);
         server = server.tls_config(ServerTlsConfig::new().identity(identity)).map_err(controller_error)?;
     }

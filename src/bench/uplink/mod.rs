@@ -18,7 +18,7 @@ use nix::sys::{
 use tokio_util::sync::CancellationToken;
 
 use self::peer::Process;
-pub use self::{discard::TlsFiles, peer::Peer};
+pub use self::{discard::PeerTlsFiles, peer::Peer};
 use super::sample;
 use crate::{
     consumers::{Delivery, Threshold},
@@ -30,7 +30,7 @@ use crate::{
 
 /// How much is measured.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct UplinkPlan {
     /// Events to deliver.
     pub events: u64,
     /// Events a batch.
@@ -38,12 +38,12 @@ pub struct Plan {
     /// How often each is measured; the median is shown.
     pub rounds: u32,
     /// Measure TLS, too, with these.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<PeerTlsFiles>,
 }
 
 /// Why there is no figure.
 #[derive(Debug, thiserror::Error)]
-pub enum BenchError {
+pub enum UplinkBenchError {
     /// The log does not work here.
     #[error("fill the event log")]
     Log(#[from] LogError),
@@ -76,7 +76,7 @@ const LOOK: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// When the log or a controller does not work here.
-pub async fn run(directory: &Path, plan: Plan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
+pub async fn run(directory: &Path, plan: UplinkPlan, out: &mut (dyn Write + Send)) -> Result<(), UplinkBenchError> {
     let log = EventLog::open(sample::log_settings(directory))?;
     let bytes = fill(&log, plan.events).await?;
     let each = bytes / plan.events.max(1);
@@ -125,7 +125,7 @@ async fn fill(log: &EventLog, events: u64) -> Result<u64, LogError> {
 }
 
 /// Delivers everything that is stored.
-async fn drain(log: &EventLog, name: &str, peer: &Peer, plan: &Plan) -> Result<Drained, BenchError> {
+async fn drain(log: &EventLog, name: &str, peer: &Peer, plan: &UplinkPlan) -> Result<Drained, UplinkBenchError> {
     let process = Process::start(peer)?;
     let tls = match peer {
         Peer::Discard { tls: Some(tls) } => {
@@ -136,7 +136,7 @@ async fn drain(log: &EventLog, name: &str, peer: &Peer, plan: &Plan) -> Result<D
     let cursor = log.cursor(name).ok_or_else(|| LogError::Closed("too many cursors".to_owned()))?;
     let state = UplinkState::new(name);
     let uplink = Uplink::new(
-        uplink::Settings {
+        uplink::UplinkSettings {
             address: format!("localhost:{}", process.greeting.port),
             token: TokenSource::Inline(Secret::new(process.greeting.token.clone())),
             tls,
@@ -191,6 +191,6 @@ fn cpu_time() -> io::Result<Duration> {
     Ok(duration(usage.user_time()) + duration(usage.system_time()))
 }
 
-fn controller_error(error: impl std::error::Error + Send + Sync + 'static) -> BenchError {
-    BenchError::Controller(Box::new(error))
+fn controller_error(error: impl std::error::Error + Send + Sync + 'static) -> UplinkBenchError {
+    UplinkBenchError::Controller(Box::new(error))
 }

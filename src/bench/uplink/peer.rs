@@ -13,8 +13,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BenchError, controller_error,
-    discard::{self, TlsFiles},
+    UplinkBenchError, controller_error,
+    discard::{self, PeerTlsFiles},
 };
 use crate::controller::{
     server,
@@ -28,7 +28,7 @@ pub enum Peer {
     /// Counts events, and forgets them.
     Discard {
         /// With TLS, when these are set.
-        tls: Option<TlsFiles>,
+        tls: Option<PeerTlsFiles>,
     },
     /// The reference controller, in memory.
     Memory,
@@ -54,7 +54,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn start(peer: &Peer) -> Result<Process, BenchError> {
+    pub(super) fn start(peer: &Peer) -> Result<Process, UplinkBenchError> {
         let peer = serde_json::to_string(peer).map_err(controller_error)?;
         let mut process = Command::new(std::env::current_exe()?)
             .args(["bench", "peer", &peer])
@@ -85,7 +85,7 @@ impl Drop for Process {
 ///
 /// # Errors
 /// When it is none, or cannot serve.
-pub async fn serve(peer: &str, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
+pub async fn serve(peer: &str, out: &mut (dyn Write + Send)) -> Result<(), UplinkBenchError> {
     let peer: Peer = serde_json::from_str(peer).map_err(controller_error)?;
     let store: Arc<dyn Store> = match peer {
         Peer::Discard { tls } => {
@@ -96,17 +96,17 @@ pub async fn serve(peer: &str, out: &mut (dyn Write + Send)) -> Result<(), Bench
         Peer::Memory => Arc::new(MemoryStore::bounded(EVENTS_KEPT)),
         Peer::Sqlite(path) => sqlite(path)?,
     };
-    let secret = token::Secret::random().map_err(controller_error)?;
-    let identity = token::Identity { node: "bench".to_owned(), organisation: "bench".to_owned(), private: true };
+    let secret = token::SigningSecret::random().map_err(controller_error)?;
+    let identity = token::NodeIdentity { node: "bench".to_owned(), organisation: "bench".to_owned(), private: true };
     let token = token::issue(&secret, &identity, None).map_err(controller_error)?;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let settings = server::Settings::new(listen, token::Keys::hs256(&secret), store);
+    let settings = server::ServerSettings::new(listen, token::Keys::hs256(&secret), store);
     let controller = server::Server::bind(settings).await.map_err(controller_error)?;
     greet(out, &Greeting { port: controller.address().port(), token })?;
     controller.run(stdin_ended()).await.map_err(controller_error)
 }
 
-fn greet(out: &mut dyn Write, greeting: &Greeting) -> Result<(), BenchError> {
+fn greet(out: &mut dyn Write, greeting: &Greeting) -> Result<(), UplinkBenchError> {
     writeln!(out, "{}", serde_json::to_string(greeting).map_err(controller_error)?)?;
     out.flush()?;
     Ok(())
@@ -119,11 +119,11 @@ async fn stdin_ended() {
 }
 
 #[cfg(feature = "sqlite")]
-fn sqlite(path: PathBuf) -> Result<Arc<dyn Store>, BenchError> {
+fn sqlite(path: PathBuf) -> Result<Arc<dyn Store>, UplinkBenchError> {
     Ok(Arc::new(crate::controller::store::SqliteStore::open(&path).map_err(controller_error)?))
 }
 
 #[cfg(not(feature = "sqlite"))]
-fn sqlite(_: PathBuf) -> Result<Arc<dyn Store>, BenchError> {
+fn sqlite(_: PathBuf) -> Result<Arc<dyn Store>, UplinkBenchError> {
     Err(controller_error(io::Error::other("this program is built without SQLite")))
 }

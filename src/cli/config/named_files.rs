@@ -11,7 +11,7 @@ use std::{
 use nix::{libc, unistd::User};
 use serde_json::Value;
 
-use crate::settings::{Origin, Record, Records};
+use crate::settings::{Records, SettingOrigin, SettingRecord};
 
 /// What keys end in that name a file to be read.
 const KEY_END: &str = "_file";
@@ -27,8 +27,8 @@ pub(super) fn unusable(records: &Records) -> Vec<String> {
     named.flat_map(|record| of_record(record, has_agent)).collect()
 }
 
-fn of_record(record: &Record, has_agent: bool) -> Vec<String> {
-    let Origin::File { file, line, column } = &record.origin else { return Vec::new() };
+fn of_record(record: &SettingRecord, has_agent: bool) -> Vec<String> {
+    let SettingOrigin::File { file, line, column } = &record.origin else { return Vec::new() };
     let paths: Vec<&str> = match &record.value {
         Value::String(path) => vec![path],
         Value::Array(paths) => paths.iter().filter_map(Value::as_str).collect(),

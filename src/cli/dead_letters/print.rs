@@ -14,7 +14,7 @@ use crate::{
         json::{Place, to_value},
     },
     schema::local::DeadLetter,
-    terminal::{Cell, Clock, Column, Output, Screen, Table, Tone, human_bytes},
+    terminal::{Cell, Column, Output, Screen, TextTable, TimeZone, Tone, human_bytes},
 };
 
 /// Digits of the epoch that are shown where two letters have the same lane and sequence.
@@ -24,7 +24,7 @@ pub(super) fn list(
     letters: &[ListedDeadLetter],
     node: &str,
     output: Output,
-    clock: Clock,
+    clock: TimeZone,
     screen: &mut Screen,
 ) -> io::Result<()> {
     match output {
@@ -39,7 +39,7 @@ pub(super) fn show(
     letters: &[ListedDeadLetter],
     node: &str,
     output: Output,
-    clock: Clock,
+    clock: TimeZone,
     screen: &mut Screen,
 ) -> io::Result<()> {
     match (output, letters) {
@@ -55,8 +55,8 @@ pub(super) fn show(
 }
 
 /// What was answered goes below its row where it is too long.
-fn table(letters: &[ListedDeadLetter], clock: Clock) -> Table {
-    let mut table = Table::new(&[
+fn table(letters: &[ListedDeadLetter], clock: TimeZone) -> TextTable {
+    let mut table = TextTable::new(&[
         Column::left("ID"),
         Column::left("REFUSED"),
         Column::left("KIND").elastic(16),
@@ -72,7 +72,7 @@ fn table(letters: &[ListedDeadLetter], clock: Clock) -> Table {
     table
 }
 
-fn row(id: String, letter: &DeadLetter, clock: Clock) -> [Cell; 5] {
+fn row(id: String, letter: &DeadLetter, clock: TimeZone) -> [Cell; 5] {
     let event = EventView::decode(&letter.event).ok();
     let (kind, tone) = match &event {
         Some(event) => (event.kind().as_str().to_owned(), Tone::of(event.level())),
@@ -108,7 +108,7 @@ fn place_of(id: &str) -> &str {
     id.rsplit_once('-').map_or(id, |(place, _)| place)
 }
 
-fn whole(listed: &ListedDeadLetter, node: &str, clock: Clock, screen: &mut Screen) -> io::Result<()> {
+fn whole(listed: &ListedDeadLetter, node: &str, clock: TimeZone, screen: &mut Screen) -> io::Result<()> {
     let Some(letter) = &listed.letter else {
         let damage = format!("{} in its file, {}", human_bytes(listed.bytes), listed.damage);
         return labelled(&[("letter", listed.id.clone()), ("damaged", damage)], screen);
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_list_fits_in_eighty_columns_and_names_each_letter_and_what_is_wrong_with_it() {
-        let text = printed(Some(80), |screen| list(&letters(), "", Output::Table, Clock::Utc, screen));
+        let text = printed(Some(80), |screen| list(&letters(), "", Output::Table, TimeZone::Utc, screen));
         assert_eq!(
             text,
             "ID                   REFUSED               KIND          SUBJECT\n    ANSWER\n\
@@ -222,8 +222,8 @@ mod tests {
              uplink/routine-4713\n    the dead letter is damaged: its checksum is wrong\n"
         );
         assert!(text.lines().all(|line| line.len() <= 80));
-        assert_eq!(printed(None, |screen| list(&[], "", Output::Table, Clock::Utc, screen)), "");
-        let told = printed(Some(80), |screen| list(&[], "", Output::Table, Clock::Utc, screen));
+        assert_eq!(printed(None, |screen| list(&[], "", Output::Table, TimeZone::Utc, screen)), "");
+        let told = printed(Some(80), |screen| list(&[], "", Output::Table, TimeZone::Utc, screen));
         assert_eq!(told, "There are no dead letters.\n", "silence looks like a failure");
     }
 
@@ -237,8 +237,9 @@ mod tests {
     #[test]
     fn one_letter_is_shown_whole_and_nothing_that_the_controller_said_is_cut() {
         let said = "the payload names a pool that the controller has never heard of, and so it is not taken";
-        let text =
-            printed(Some(60), |screen| show(&[letter(4711, EPOCH, said)], "nas-1", Output::Table, Clock::Utc, screen));
+        let text = printed(Some(60), |screen| {
+            show(&[letter(4711, EPOCH, said)], "nas-1", Output::Table, TimeZone::Utc, screen)
+        });
         let (head, event) = text.split_once("{\n").expect("facts, then the event");
         assert!(head.lines().all(|line| line.len() <= 60), "{head}");
         let words: Vec<_> = head.split_whitespace().collect();
@@ -250,13 +251,13 @@ mod tests {
 
     #[test]
     fn json_has_the_whole_identifier_and_the_event_and_says_what_is_damaged() {
-        let text = printed(None, |screen| list(&letters(), "", Output::Jsonl, Clock::Utc, screen));
+        let text = printed(None, |screen| list(&letters(), "", Output::Jsonl, TimeZone::Utc, screen));
         let values: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         assert_eq!(values[0]["id"], format!("uplink/routine-4711-{EPOCH}"));
         assert_eq!((&values[1]["message"], &values[1]["event"]["kind"]), (&"no".into(), &"storage.pool".into()));
         assert_eq!(values[2].get("event"), None);
         assert!(values[2]["damage"].as_str().is_some_and(|damage| damage.contains("checksum")));
-        let document = printed(None, |screen| show(&letters()[..1], "", Output::Json, Clock::Utc, screen));
+        let document = printed(None, |screen| show(&letters()[..1], "", Output::Json, TimeZone::Utc, screen));
         assert_eq!(serde_json::from_str::<Value>(&document).expect("one object"), values[0]);
     }
 }

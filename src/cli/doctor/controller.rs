@@ -7,7 +7,7 @@ use super::{
     patient::Patient,
 };
 use crate::{
-    agent::probe::{self, Answered, ControllerLook, EXPIRY_MIN, Secured, Verdict},
+    agent::probe::{self, Answered, ControllerLook, EXPIRY_MIN, ProbeVerdict, Secured},
     client::StatusResponse,
     terminal::{human_duration, moment::ago},
 };
@@ -113,20 +113,22 @@ fn tls(secured: &Secured, now: SystemTime) -> Vec<Finding> {
 fn answer(answered: &Answered) -> Finding {
     let took = human_duration(answered.took);
     match &answered.verdict {
-        Verdict::Known => Finding::pass(format!("it answers and knows the token, after {took}")),
-        Verdict::Unclear(said) => Finding::warn(
+        ProbeVerdict::Known => Finding::pass(format!("it answers and knows the token, after {took}")),
+        ProbeVerdict::Unclear(said) => Finding::warn(
             format!("it answers, but not whether it knows the token: {said}"),
             "is `controller.address` that of a controller? rodent doctor --send tells for certain",
         ),
-        Verdict::Busy(said) => Finding::warn(format!("it is busy: {said}"), "the agent tries again by itself"),
-        Verdict::Refused(said) => Finding::fail(
+        ProbeVerdict::Busy(said) => Finding::warn(format!("it is busy: {said}"), "the agent tries again by itself"),
+        ProbeVerdict::Refused(said) => Finding::fail(
             format!("it refuses this node: {said}"),
             "have its administrator issue a token (`rodent-controller token`) or a certificate",
         ),
-        Verdict::NoToken(why) if why.contains(FORBIDDEN) => {
+        ProbeVerdict::NoToken(why) if why.contains(FORBIDDEN) => {
             Finding::skip(format!("it cannot be asked by this user: {why}")).advise("sudo rodent doctor")
         }
-        Verdict::NoToken(why) => Finding::fail(format!("it cannot be asked: {why}"), "rodent config show | grep token"),
+        ProbeVerdict::NoToken(why) => {
+            Finding::fail(format!("it cannot be asked: {why}"), "rodent config show | grep token")
+        }
     }
 }
 
@@ -174,7 +176,7 @@ mod tests {
         }
     }
 
-    fn answered(verdict: Verdict) -> ControllerLook {
+    fn answered(verdict: ProbeVerdict) -> ControllerLook {
         let answered = Answered { verdict, clock_offset_seconds: None, took: Duration::from_millis(4) };
         ControllerLook { answered: Some(Ok(answered)), ..reached() }
     }
@@ -193,16 +195,19 @@ mod tests {
     #[test]
     fn an_address_needs_no_name_and_what_stays_on_this_machine_no_encryption() {
         let peer = "127.0.0.1:443".parse().expect("an address");
-        let look = ControllerLook { connected: Some(Ok((peer, Duration::ZERO))), ..answered(Verdict::Known) };
+        let look = ControllerLook { connected: Some(Ok((peer, Duration::ZERO))), ..answered(ProbeVerdict::Known) };
         let marks: Vec<_> = steps("127.0.0.1:443", &look, now()).iter().map(|finding| finding.mark).collect();
         assert_eq!(marks, [Mark::Pass, Mark::Pass, Mark::Pass]);
     }
 
     #[test]
     fn a_connection_in_clear_is_a_warning_and_a_refused_token_a_failure() {
-        assert_eq!(marks(&answered(Verdict::Known)), [Mark::Pass, Mark::Pass, Mark::Warn, Mark::Pass]);
-        assert_eq!(marks(&answered(Verdict::Refused("no".to_owned()))).last(), Some(&Mark::Fail));
-        assert_eq!(marks(&answered(Verdict::NoToken("read: Permission denied".to_owned()))).last(), Some(&Mark::Skip));
+        assert_eq!(marks(&answered(ProbeVerdict::Known)), [Mark::Pass, Mark::Pass, Mark::Warn, Mark::Pass]);
+        assert_eq!(marks(&answered(ProbeVerdict::Refused("no".to_owned()))).last(), Some(&Mark::Fail));
+        assert_eq!(
+            marks(&answered(ProbeVerdict::NoToken("read: Permission denied".to_owned()))).last(),
+            Some(&Mark::Skip)
+        );
     }
 
     #[test]

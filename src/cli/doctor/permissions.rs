@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     agent::config::{ControllerSettings, Loaded, STATE_DIRECTORY, Tls, TokenSource},
-    settings::Origin,
+    settings::SettingOrigin,
 };
 
 /// The most members of a group that are named.
@@ -147,7 +147,7 @@ fn judge(path: &Path, mode: u32, is_secret: bool) -> Option<Finding> {
 /// A token inside the configuration that members of the file's group may read: those who may use the socket, mostly.
 fn token_for_members(loaded: &Loaded) -> Option<Finding> {
     let record = loaded.records.get("controller.jwt")?;
-    let Origin::File { file, .. } = &record.origin else { return None };
+    let SettingOrigin::File { file, .. } = &record.origin else { return None };
     let metadata = fs::metadata(file).ok()?;
     let group = Group::from_gid(Gid::from_raw(metadata.gid())).ok().flatten()?;
     token_in(file, metadata.mode() & 0o777, &group)

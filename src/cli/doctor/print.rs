@@ -9,7 +9,7 @@ use super::{
     finding::{Finding, Mark},
     patient::Patient,
 };
-use crate::terminal::{Cell, Column, Output, Screen, Table, Tone, wrapped};
+use crate::terminal::{Cell, Column, Output, Screen, TextTable, Tone, wrapped};
 
 /// What stands before what to do.
 const ARROW: &str = "→ ";
@@ -49,7 +49,8 @@ fn table(rows: &[Row], user: &str, screen: &mut Screen) -> io::Result<()> {
     screen.line(&format!("rodent {} looks at this machine as {user}", env!("CARGO_PKG_VERSION")))?;
     screen.line("")?;
     let room = screen.width().map_or(usize::MAX, |width| width.saturating_sub(MARGIN).clamp(ROOM_MIN, ROOM_MAX));
-    let mut table = Table::new(&[Column::left(""), Column::left("").at_least(13), Column::left("")]).without_header();
+    let mut table =
+        TextTable::new(&[Column::left(""), Column::left("").at_least(13), Column::left("")]).without_header();
     let mut above = "";
     for Row { check, finding } in rows {
         let name = if *check == above { "" } else { check };

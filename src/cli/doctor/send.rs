@@ -25,7 +25,7 @@ use crate::{
         Payload as _,
         events::{Event, SystemHostPayload, system_host_payload::SystemHostOperation},
     },
-    terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end, wrapped},
+    terminal::{Cell, Column, Output, Screen, TextTable, Tone, human_duration, quiet_end, wrapped},
     words::parse_duration,
 };
 
@@ -242,7 +242,7 @@ fn no_answer(timeout: Duration, what: &str) -> String {
 }
 
 fn print_stage(stage: &Stage, screen: &mut Screen) -> io::Result<()> {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         Column::left("").at_least("acknowledged".len()),
         Column::right("").at_least("1000ms".len()),
         Column::left(""),
@@ -276,7 +276,7 @@ fn print_end(journey: &Journey, output: Output, screen: &mut Screen) -> io::Resu
         Some(why) => (format!("It did not arrive: {why}."), Tone::Bad),
     };
     let room = screen.width().unwrap_or(usize::MAX);
-    let mut table = Table::new(&[Column::left("")]).without_header();
+    let mut table = TextTable::new(&[Column::left("")]).without_header();
     for line in wrapped(&text, room) {
         table.row([Cell::toned(line, tone)]);
     }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{finding::Finding, patient::Patient};
 use crate::{
-    agent::probe::{self, ControllerLook, EXPIRY_MIN, TokenTimes, Verdict},
+    agent::probe::{self, ControllerLook, EXPIRY_MIN, ProbeVerdict, TokenTimes},
     telemetry::message,
     terminal::human_duration,
 };
@@ -43,7 +43,7 @@ pub(super) async fn look(patient: Arc<Patient>) -> Vec<Finding> {
 /// A token that says nothing of itself may be any word: whether it is one, the controller alone knows.
 fn opaque(look: Option<&ControllerLook>) -> Finding {
     let answered = look.and_then(|look| look.answered.as_ref()?.as_ref().ok());
-    if answered.is_some_and(|answered| answered.verdict == Verdict::Known) {
+    if answered.is_some_and(|answered| answered.verdict == ProbeVerdict::Known) {
         return Finding::pass("the token does not say until when it is valid, and the controller knows it");
     }
     let text = "what stands for the token is no JWT, as `rodent-controller token` makes them, and no controller has said that \
@@ -105,7 +105,10 @@ mod tests {
             let answered = Answered { verdict, clock_offset_seconds: None, took: Duration::ZERO };
             opaque(Some(&ControllerLook { answered: Some(Ok(answered)), ..Default::default() })).mark
         };
-        assert_eq!((answered(Verdict::Known), answered(Verdict::Refused(String::new()))), (Mark::Pass, Mark::Fail));
+        assert_eq!(
+            (answered(ProbeVerdict::Known), answered(ProbeVerdict::Refused(String::new()))),
+            (Mark::Pass, Mark::Fail)
+        );
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use super::{span, spans};
 use crate::{
     cli::{Failure, failure::Code},
     event_log::{GenerationReport, Report, StoppedLog},
-    terminal::{Cell, Column, Output, Screen, Table, Tone, grouped, human_bytes, quiet_end},
+    terminal::{Cell, Column, Output, Screen, TextTable, Tone, grouped, human_bytes, quiet_end},
 };
 
 pub(super) fn run(log: &StoppedLog, output: Output) -> Result<ExitCode, Failure> {
@@ -31,8 +31,8 @@ fn print(report: &Report, screen: &mut Screen) -> io::Result<()> {
     screen.line(if report.is_sound() { "all is well" } else { "`rodent log repair` says what can be done" })
 }
 
-fn table(report: &Report) -> Table {
-    let mut table = Table::new(&[
+fn table(report: &Report) -> TextTable {
+    let mut table = TextTable::new(&[
         Column::left("LANE"),
         Column::right("GENERATION"),
         Column::left("SEQUENCES").elastic(12),

@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 use crate::{
     client::StatusResponse,
     schema::local::{ConsumerStatus, LaneStatus, LogStatus, consumer_status::State},
-    terminal::{Cell, Column, Table, Tone, grouped, human_bytes, human_duration, moment::ago},
+    terminal::{Cell, Column, TextTable, Tone, grouped, human_bytes, human_duration, moment::ago},
 };
 
 /// The cursor of the way to the controller.
 const UPLINK: &str = "uplink";
 
 /// Those of the log that have rows.
-pub(super) fn of_log(status: &StatusResponse, now: SystemTime) -> Vec<Table> {
+pub(super) fn of_log(status: &StatusResponse, now: SystemTime) -> Vec<TextTable> {
     let log = status.log.clone().unwrap_or_default();
     let mut tables = Vec::new();
     if !log.lanes.is_empty() {
@@ -30,8 +30,8 @@ pub(super) fn of_log(status: &StatusResponse, now: SystemTime) -> Vec<Table> {
     tables
 }
 
-fn lanes(log: &LogStatus, now: SystemTime) -> Table {
-    let mut table = Table::new(&[
+fn lanes(log: &LogStatus, now: SystemTime) -> TextTable {
+    let mut table = TextTable::new(&[
         Column::left("LANE"),
         Column::right("STORED"),
         Column::right("ON DISK"),
@@ -61,8 +61,8 @@ fn to_go(log: &LogStatus, lane: &LaneStatus) -> String {
     cursor.map_or_else(|| "-".to_owned(), |cursor| grouped(cursor.lag_events))
 }
 
-fn of_sinks(sinks: &[&ConsumerStatus], log: &LogStatus, now: SystemTime) -> Table {
-    let mut table = Table::new(&[
+fn of_sinks(sinks: &[&ConsumerStatus], log: &LogStatus, now: SystemTime) -> TextTable {
+    let mut table = TextTable::new(&[
         Column::left("SINK").elastic(8),
         Column::left("STATE"),
         Column::right("SINCE"),
@@ -111,8 +111,8 @@ fn in_memory(lane: &LaneStatus) -> String {
     }
 }
 
-fn cursors(log: &LogStatus) -> Table {
-    let mut table = Table::new(&[
+fn cursors(log: &LogStatus) -> TextTable {
+    let mut table = TextTable::new(&[
         Column::left("CURSOR").elastic(10),
         Column::left("LANE"),
         Column::right("NEXT"),
@@ -139,8 +139,8 @@ pub(in crate::cli) fn collector_tone(state: &str) -> Tone {
 }
 
 /// What each collector does.
-pub(super) fn collectors(status: &StatusResponse) -> Table {
-    let mut table = Table::new(&[
+pub(super) fn collectors(status: &StatusResponse) -> TextTable {
+    let mut table = TextTable::new(&[
         Column::left("COLLECTOR"),
         Column::left("STATE"),
         Column::right("EVENTS"),

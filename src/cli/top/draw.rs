@@ -18,7 +18,7 @@ use super::{
 use crate::{
     client::StatusResponse,
     schema::local::{ConsumerStatus, LaneStatus, LogStatus, UplinkStatus},
-    terminal::{Clock, Line, Tone, grouped, human_bytes, human_duration, moment::ago, wrapped},
+    terminal::{Line, TimeZone, Tone, grouped, human_bytes, human_duration, moment::ago, wrapped},
 };
 
 /// Below this nothing is drawn.
@@ -117,7 +117,7 @@ pub(super) fn draw(view: &View, (width, height): (usize, usize)) -> Vec<Line> {
 
 fn title(view: &View) -> Line {
     let now = view.now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let time = Clock::Local.time_of_day(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    let time = TimeZone::Local.time_of_day(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     let up = ago(view.status.started_at, view.now).map(|up| format!("  up {}", human_duration(up))).unwrap_or_default();
     let StatusResponse { version, node_id, .. } = view.status;
     let node = if node_id.is_empty() { String::new() } else { format!("  {node_id}") };
@@ -335,7 +335,7 @@ fn events(view: &View, room: usize) -> Vec<Line> {
     let newest = view.events.iter().skip(view.events.len().saturating_sub(rows));
     lines.extend(newest.map(|event| {
         Line::new()
-            .left(10, Tone::Dim, &Clock::Local.time_of_day(event.time))
+            .left(10, Tone::Dim, &TimeZone::Local.time_of_day(event.time))
             .left(10, Tone::of(event.level), event.level.name())
             .then(Tone::Plain, &event.text)
     }));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::{
     client::{Client, ClientError, Events, QueryResponse, StoredEvent, TailRequest},
     event::{EventView, Level, Manner, Summary},
-    terminal::Clock,
+    terminal::TimeZone,
 };
 
 /// Events that are taken in one interval.
@@ -119,7 +119,7 @@ impl Feed {
 }
 
 fn row(event: &EventView) -> Row {
-    let manner = Manner { times: Clock::Local.writer(), name_width: NAME_WIDTH };
+    let manner = Manner { times: TimeZone::Local.writer(), name_width: NAME_WIDTH };
     Row { time: event.timestamp(), level: event.level(), text: Summary::put(event, manner).text }
 }
 

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     agent,
     client::{Client, StatusResponse},
-    terminal::{Cell, Clock, Column, Output, Screen, Table, grouped, human_bytes},
+    terminal::{Cell, Column, Output, Screen, TextTable, TimeZone, grouped, human_bytes},
 };
 
 /// Looks once an interval, so many times or until it is ended.
@@ -59,8 +59,8 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn table() -> Table {
-    Table::new(&[
+fn table() -> TextTable {
+    TextTable::new(&[
         Column::left("TIME"),
         Column::right("IN/s").at_least(7),
         Column::right("OUT/s").at_least(7),
@@ -77,7 +77,7 @@ fn print(
     meter: &Meter,
     now: SystemTime,
     (output, is_whole): (Output, bool),
-    table: &mut Table,
+    table: &mut TextTable,
     screen: &mut Screen,
 ) -> io::Result<()> {
     let time = i64::try_from(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX);
@@ -98,7 +98,7 @@ fn row(status: &StatusResponse, meter: &Meter, time: i64) -> [Cell; 8] {
         |part: fn(&crate::schema::local::LaneStatus) -> u64| log.lanes.iter().map(part).fold(0, u64::saturating_add);
     let bytes = |rate: f64| human_bytes(super::draw::whole(rate));
     [
-        Cell::from(Clock::Local.time_of_day(time)),
+        Cell::from(TimeZone::Local.time_of_day(time)),
         Cell::from(rate_words(rates.accepted)),
         Cell::from(rate_words(rates.delivered)),
         Cell::from(rates.sent_bytes.map_or_else(|| "-".to_owned(), bytes)),

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::{
     collectors::{
-        Collector, Run,
+        Collector, CollectorRun,
         pattern::Patterns,
         tests::{End, Machine, Told},
     },
@@ -121,7 +121,7 @@ struct Toys {
 }
 
 impl Collector for Toys {
-    fn run(self: Box<Self>, context: Context) -> Run {
+    fn run(self: Box<Self>, context: Context) -> CollectorRun {
         let exclude = Patterns::new(vec![self.exclude.to_owned()]);
         let left = Toy::<false> { script: self.left, exclude: exclude.clone() };
         let right = Toy::<true> { script: self.right, exclude };

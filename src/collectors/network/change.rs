@@ -136,11 +136,11 @@ mod tests {
             network::{Settings, interface::Interfaces, watch::Watch},
             pattern::Patterns,
         },
-        host::netlink::{Address, Link, Message},
+        host::netlink::{Address, Link, NetlinkMessage},
     };
 
-    fn link(name: &str, enabled: bool, carrier: bool) -> Message {
-        Message::Link(Link {
+    fn link(name: &str, enabled: bool, carrier: bool) -> NetlinkMessage {
+        NetlinkMessage::Link(Link {
             index: 2,
             name: Some(name.into()),
             mac: Some("52:54:00:12:34:56".into()),
@@ -154,9 +154,9 @@ mod tests {
         })
     }
 
-    fn indexed(index: u32, message: Message) -> Message {
-        let Message::Link(link) = message else { unreachable!() };
-        Message::Link(Link { index, ..link })
+    fn indexed(index: u32, message: NetlinkMessage) -> NetlinkMessage {
+        let NetlinkMessage::Link(link) = message else { unreachable!() };
+        NetlinkMessage::Link(Link { index, ..link })
     }
 
     fn address(ip: &str, tentative: bool) -> Address {
@@ -167,19 +167,19 @@ mod tests {
         interfaces.without(&Patterns::new(Vec::new()))
     }
 
-    fn dump(messages: &[Message]) -> Known {
+    fn dump(messages: &[NetlinkMessage]) -> Known {
         all(&Interfaces::from_dump(messages))
     }
 
     /// What a message makes of what was before it.
-    fn step(interfaces: &mut Interfaces, message: &Message) -> Vec<Finding> {
+    fn step(interfaces: &mut Interfaces, message: &NetlinkMessage) -> Vec<Finding> {
         let before = all(interfaces);
         interfaces.apply(message);
         diff(&before, &all(interfaces))
     }
 
     /// The same of each of several.
-    fn story(messages: &[Message]) -> Vec<(Level, Operation, String)> {
+    fn story(messages: &[NetlinkMessage]) -> Vec<(Level, Operation, String)> {
         let mut interfaces = Interfaces::default();
         let findings: Vec<_> = messages.iter().flat_map(|message| step(&mut interfaces, message)).collect();
         findings.iter().map(|finding| (finding.level, told(finding).operation(), told(finding).ip_address)).collect()
@@ -193,13 +193,13 @@ mod tests {
     fn each_change_is_a_sentence_with_what_was_before() {
         let mut interfaces = Interfaces::default();
         let mut read = Vec::new();
-        let Message::Link(eth0) = link("eth0", true, false) else { unreachable!() };
+        let NetlinkMessage::Link(eth0) = link("eth0", true, false) else { unreachable!() };
         for message in [
-            Message::Link(eth0.clone()),
+            NetlinkMessage::Link(eth0.clone()),
             link("eth0", true, true),
-            Message::Address(address("10.0.0.5", false)),
-            Message::Link(Link { mtu: Some(9000), mac: Some("52:54:00:00:00:01".into()), ..eth0 }),
-            Message::LinkGone(2),
+            NetlinkMessage::Address(address("10.0.0.5", false)),
+            NetlinkMessage::Link(Link { mtu: Some(9000), mac: Some("52:54:00:00:00:01".into()), ..eth0 }),
+            NetlinkMessage::LinkGone(2),
         ] {
             read.extend(step(&mut interfaces, &message).iter().map(Finding::sentence));
         }
@@ -229,14 +229,14 @@ mod tests {
     fn an_address_is_added_when_it_is_usable_and_removed_when_it_is_gone() {
         let told = story(&[
             link("eth0", true, true),
-            Message::Address(address("fe80::1", true)),
-            Message::Address(address("fe80::1", false)),
+            NetlinkMessage::Address(address("fe80::1", true)),
+            NetlinkMessage::Address(address("fe80::1", false)),
             // Its lifetime is renewed.
-            Message::Address(address("fe80::1", false)),
-            Message::AddressGone(address("fe80::1", false)),
+            NetlinkMessage::Address(address("fe80::1", false)),
+            NetlinkMessage::AddressGone(address("fe80::1", false)),
             // The check finds that another machine has it.
-            Message::Address(address("fe80::2", true)),
-            Message::AddressGone(address("fe80::2", true)),
+            NetlinkMessage::Address(address("fe80::2", true)),
+            NetlinkMessage::AddressGone(address("fe80::2", true)),
         ]);
         let expected = [
             (Level::Info, Operation::Added, String::new()),
@@ -255,8 +255,11 @@ mod tests {
 
     #[test]
     fn hardware_that_vanishes_is_a_warning_and_its_addresses_go_first() {
-        let told =
-            story(&[link("eth0", true, true), Message::Address(address("10.0.0.5", false)), Message::LinkGone(2)]);
+        let told = story(&[
+            link("eth0", true, true),
+            NetlinkMessage::Address(address("10.0.0.5", false)),
+            NetlinkMessage::LinkGone(2),
+        ]);
         let expected = [
             (Level::Info, Operation::AddressRemoved, "10.0.0.5".into()),
             (Level::Warn, Operation::Removed, String::new()),
@@ -277,11 +280,11 @@ mod tests {
 
     #[test]
     fn only_enabled_hardware_without_a_carrier_is_a_fault_at_first_sight() {
-        let of = |message: Message| dump(&[message]);
+        let of = |message: NetlinkMessage| dump(&[message]);
         assert_eq!(faults(&of(link("eth0", true, false))).len(), 1);
         assert_eq!(faults(&of(link("eth0", false, false))).len(), 0);
-        let Message::Link(bridge) = link("br0", true, false) else { unreachable!() };
-        let bridge = Message::Link(Link { kind: Some("bridge".into()), ..bridge });
+        let NetlinkMessage::Link(bridge) = link("br0", true, false) else { unreachable!() };
+        let bridge = NetlinkMessage::Link(Link { kind: Some("bridge".into()), ..bridge });
         assert_eq!(faults(&of(bridge)).len(), 0);
     }
 
@@ -306,7 +309,7 @@ mod tests {
     #[test]
     fn the_inventory_names_every_interface_until_it_is_too_long() {
         let mut interfaces = Interfaces::from_dump(&[link("eth0", true, true)]);
-        interfaces.apply(&Message::Address(address("10.0.0.5", false)));
+        interfaces.apply(&NetlinkMessage::Address(address("10.0.0.5", false)));
         assert_eq!(inventory(&all(&interfaces)), "1 interface; eth0 up 10.0.0.5");
         let many: Vec<_> = (0..1000).map(|index| indexed(index, link(&format!("eth{index}"), true, true))).collect();
         let detail = inventory(&dump(&many));

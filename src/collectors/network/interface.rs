@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     collectors::pattern::Patterns,
-    host::netlink::{Link, Message},
+    host::netlink::{Link, NetlinkMessage},
 };
 
 /// The most interfaces that are followed; what comes beyond is not looked at.
@@ -114,7 +114,7 @@ pub(super) struct Interfaces(BTreeMap<u32, Interface>);
 
 impl Interfaces {
     /// From a dump.
-    pub(super) fn from_dump(messages: &[Message]) -> Interfaces {
+    pub(super) fn from_dump(messages: &[NetlinkMessage]) -> Interfaces {
         let mut interfaces = Interfaces::default();
         for message in messages {
             interfaces.apply(message);
@@ -123,20 +123,20 @@ impl Interfaces {
     }
 
     /// Takes a message in.
-    pub(super) fn apply(&mut self, message: &Message) {
+    pub(super) fn apply(&mut self, message: &NetlinkMessage) {
         match message {
-            Message::Link(link) => self.apply_link(link),
-            Message::LinkGone(index) => _ = self.0.remove(index),
+            NetlinkMessage::Link(link) => self.apply_link(link),
+            NetlinkMessage::LinkGone(index) => _ = self.0.remove(index),
             // Not usable yet, and perhaps never; or in use, and checked again after the link was down.
-            Message::Address(address) if address.tentative => {}
-            Message::Address(address) => {
+            NetlinkMessage::Address(address) if address.tentative => {}
+            NetlinkMessage::Address(address) => {
                 if let Some(interface) = self.0.get_mut(&address.index)
                     && interface.addresses.len() < ADDRESSES_MAX
                 {
                     interface.addresses.insert(address.ip);
                 }
             }
-            Message::AddressGone(address) => {
+            NetlinkMessage::AddressGone(address) => {
                 if let Some(interface) = self.0.get_mut(&address.index) {
                     interface.addresses.remove(&address.ip);
                 }

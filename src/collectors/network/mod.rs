@@ -16,10 +16,10 @@ mod watch;
 use super::CollectError;
 #[cfg(feature = "kernel")]
 use super::driver::Driver;
-use super::{Collector, Context, Run, Spec, pattern::Patterns};
+use super::{Collector, CollectorRun, CollectorSpec, Context, pattern::Patterns};
 use crate::settings::Table;
 
-pub(super) const SPEC: Spec = Spec {
+pub(super) const SPEC: CollectorSpec = CollectorSpec {
     name: "network",
     about: "network interfaces and their addresses",
     emits: &["network.interface", "system.host.blind_spot", "system.host.inventory", "system.host.sees_again"],
@@ -48,12 +48,12 @@ struct Network {
 
 impl Collector for Network {
     #[cfg(feature = "kernel")]
-    fn run(self: Box<Self>, context: Context) -> Run {
+    fn run(self: Box<Self>, context: Context) -> CollectorRun {
         Box::pin(Driver::new(context, SPEC.name).with(watch::Watch::new(self.settings)).run())
     }
 
     #[cfg(not(feature = "kernel"))]
-    fn run(self: Box<Self>, _: Context) -> Run {
+    fn run(self: Box<Self>, _: Context) -> CollectorRun {
         let _ = self.settings.exclude;
         Box::pin(async { Err(CollectError::Absent("this build was made without the feature `kernel`".into())) })
     }

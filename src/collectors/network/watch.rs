@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     collectors::{CollectError, Context, driver::Domain, finding::Finding, pattern::Patterns},
-    host::netlink::{self, Message, Monitor, NetlinkError, Notice},
+    host::netlink::{self, Monitor, NetlinkError, NetlinkMessage, Notice},
 };
 
 /// The look at the kernel.
@@ -19,7 +19,7 @@ pub(super) struct Watch {
     monitor: Option<Monitor>,
     interfaces: Interfaces,
     /// What the next look takes in; without one it lists.
-    message: Option<Message>,
+    message: Option<NetlinkMessage>,
 }
 
 impl Watch {

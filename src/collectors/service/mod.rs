@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(not(feature = "systemd"))]
 use super::CollectError;
-use super::{Collector, Context, Run, Spec, pattern::Patterns};
+use super::{Collector, CollectorRun, CollectorSpec, Context, pattern::Patterns};
 use crate::settings::Table;
 
-pub(super) const SPEC: Spec = Spec {
+pub(super) const SPEC: CollectorSpec = CollectorSpec {
     name: "service",
     about: "services of systemd",
     emits: &[
@@ -63,7 +63,7 @@ struct Service {
 
 impl Collector for Service {
     #[cfg(feature = "systemd")]
-    fn run(self: Box<Self>, context: Context) -> Run {
+    fn run(self: Box<Self>, context: Context) -> CollectorRun {
         Box::pin(async move {
             let shutdown = context.shutdown.clone();
             // Dropped wherever it stands: what was emitted and not yet remembered is found again at the next start.
@@ -75,7 +75,7 @@ impl Collector for Service {
     }
 
     #[cfg(not(feature = "systemd"))]
-    fn run(self: Box<Self>, _: Context) -> Run {
+    fn run(self: Box<Self>, _: Context) -> CollectorRun {
         let _ = (self.settings.units, self.settings.exclude);
         Box::pin(async { Err(CollectError::Absent("this build was made without the feature `systemd`".into())) })
     }

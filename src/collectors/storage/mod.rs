@@ -26,10 +26,10 @@ use self::{
     mount_table::MountTable,
     pools::PoolList,
 };
-use super::{Collector, Context, Run, Spec, driver::Driver};
+use super::{Collector, CollectorRun, CollectorSpec, Context, driver::Driver};
 use crate::settings::Table;
 
-pub(super) const SPEC: Spec = Spec {
+pub(super) const SPEC: CollectorSpec = CollectorSpec {
     name: "storage",
     about: "mounts, how full file systems are, ZFS pools and their disks",
     emits: &[
@@ -99,7 +99,7 @@ struct Storage {
 }
 
 impl Collector for Storage {
-    fn run(self: Box<Self>, context: Context) -> Run {
+    fn run(self: Box<Self>, context: Context) -> CollectorRun {
         Box::pin(async move {
             let Settings { mounts: rule, thresholds, capacity_interval: interval, pools_interval } = self.settings;
             let (gauge, (known, mounts)) = (Gauge::default(), watch::channel(None));

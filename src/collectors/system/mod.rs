@@ -14,10 +14,10 @@ mod lifecycle;
 use std::time::Duration;
 
 use self::{account_watch::AccountWatch, heartbeat::Heartbeat, host_state::HostWatch, lifecycle::Lifecycle};
-use super::{Collector, Context, Run, Spec, driver::Driver};
+use super::{Collector, CollectorRun, CollectorSpec, Context, driver::Driver};
 use crate::settings::Table;
 
-pub(super) const SPEC: Spec = Spec {
+pub(super) const SPEC: CollectorSpec = CollectorSpec {
     name: "system",
     about: "boots and stops, users and groups, host name and clock, heartbeat",
     emits: &[
@@ -63,7 +63,7 @@ struct System {
 }
 
 impl Collector for System {
-    fn run(self: Box<Self>, context: Context) -> Run {
+    fn run(self: Box<Self>, context: Context) -> CollectorRun {
         Box::pin(async move {
             let accounts = AccountWatch::new(&context);
             let driver = Driver::new(context, "accounts").with(Lifecycle::default()).with(HostWatch).with(accounts);

@@ -13,9 +13,9 @@ use super::{
     location::{Location, Reader},
 };
 use crate::{
-    controller::store::{Query, StoredEvent},
+    controller::store::{ArrivedEvent, Query},
     event::{EventView, Filter, json},
-    terminal::{Clock, EventColumns, EventOutput, EventTable, Screen, moment, quiet_end},
+    terminal::{EventColumns, EventOutput, EventTable, Screen, TimeZone, moment, quiet_end},
 };
 
 /// How often `--follow` looks for more.
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::usage("a JSON document has an end; with --follow use -o jsonl"));
     }
     let filter = Filter::parse(&arguments.filter).map_err(Failure::usage)?;
-    let clock = Clock::utc(arguments.utc);
+    let clock = TimeZone::utc(arguments.utc);
     let from = |text: &String| moment::parse(text, SystemTime::now(), clock).map_err(Failure::usage);
     let from = arguments.since.as_ref().map(from).transpose()?;
     let reader = arguments.store.read()?;
@@ -114,7 +114,7 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(output: EventOutput, clock: Clock) -> Printer {
+    fn new(output: EventOutput, clock: TimeZone) -> Printer {
         let screen = Screen::stdout();
         let shown = EventColumns { node: true, wide: output == EventOutput::Wide, clock };
         Printer { table: EventTable::new(screen.width(), shown), screen, output, printed: false }
@@ -128,7 +128,7 @@ impl Printer {
         self.screen.flush()
     }
 
-    fn print(&mut self, events: &[StoredEvent]) -> std::io::Result<()> {
+    fn print(&mut self, events: &[ArrivedEvent]) -> std::io::Result<()> {
         self.printed |= !events.is_empty();
         // What was checked when it came in is an event; if the file was damaged, the others are still worth printing.
         let views = events.iter().filter_map(|event| Some((event, event.view().ok()?)));
@@ -150,6 +150,6 @@ impl Printer {
     }
 }
 
-fn event_json(event: &StoredEvent, view: &EventView) -> Value {
+fn event_json(event: &ArrivedEvent, view: &EventView) -> Value {
     json::to_value(view, Some(&event.node), event.place.as_ref())
 }

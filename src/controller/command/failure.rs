@@ -2,7 +2,7 @@
 
 use crate::controller::{
     denied::DeniedError,
-    server::ServeError,
+    server::ControllerServeError,
     store::StoreError,
     tls::TlsError,
     token::{KeysError, PublicKeyError, SecretError, SigningKeyError},
@@ -70,11 +70,11 @@ impl From<TlsError> for Failure {
     }
 }
 
-impl From<ServeError> for Failure {
-    fn from(error: ServeError) -> Failure {
+impl From<ControllerServeError> for Failure {
+    fn from(error: ControllerServeError) -> Failure {
         let code = match &error {
-            ServeError::Listen { .. } => Code::Config,
-            ServeError::Serve(_) => Code::Io,
+            ControllerServeError::Listen { .. } => Code::Config,
+            ControllerServeError::Serve(_) => Code::Io,
         };
         Failure::of(code, &error)
     }

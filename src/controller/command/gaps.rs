@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     controller::store::{Account, EpochAccount, Hole, LaneAccount, Loss, Overlap},
-    terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end},
+    terminal::{Cell, Column, Output, Screen, TextTable, Tone, human_duration, quiet_end},
     words::parse_duration,
 };
 
@@ -90,8 +90,8 @@ fn lines(account: &Account) -> Vec<serde_json::Value> {
     lines
 }
 
-fn table(account: &Account, now: i64) -> Table {
-    let mut table = Table::new(&[
+fn table(account: &Account, now: i64) -> TextTable {
+    let mut table = TextTable::new(&[
         Column::left("LANE"),
         Column::left("EPOCH"),
         Column::left("WHAT").elastic(12),

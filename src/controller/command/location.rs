@@ -3,7 +3,9 @@
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use super::Failure;
-use crate::controller::store::{MemoryStore, Node, Page, Query, Quota, SqliteReader, SqliteStore, Store, StoreError};
+use crate::controller::store::{
+    EventPage, MemoryStore, Node, Query, Quota, SqliteReader, SqliteStore, Store, StoreError,
+};
 #[cfg(feature = "nats")]
 use crate::controller::store::{NatsSettings, NatsStore};
 
@@ -79,7 +81,7 @@ pub(super) enum Reader {
 
 impl Reader {
     /// As `Store::query`.
-    pub(super) fn query(&self, query: &Query) -> Result<Page, StoreError> {
+    pub(super) fn query(&self, query: &Query) -> Result<EventPage, StoreError> {
         match self {
             Reader::Sqlite(reader) => reader.query(query),
             #[cfg(feature = "nats")]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Failure, STORE_DEFAULT, location::Location};
 use crate::{
     controller::store::{Account, EpochAccount, Node},
-    terminal::{Cell, Column, Output, Screen, Table, Tone, human_duration, quiet_end},
+    terminal::{Cell, Column, Output, Screen, TextTable, Tone, human_duration, quiet_end},
 };
 
 /// A node that was silent for longer is late: two of its heartbeats.
@@ -54,8 +54,8 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(quiet_end(printed.and_then(|()| screen.flush()))?)
 }
 
-fn table(nodes: &[Node], now: Duration) -> Table {
-    let mut table = Table::new(&[
+fn table(nodes: &[Node], now: Duration) -> TextTable {
+    let mut table = TextTable::new(&[
         Column::left("NODE").elastic(8),
         Column::left("SEEN"),
         Column::left("LANE"),

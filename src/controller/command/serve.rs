@@ -20,10 +20,10 @@ use crate::{
     controller::{
         Limits,
         denied::Denied,
-        server::{Server, Settings},
+        server::{Server, ServerSettings},
         store::Quota,
         strangers,
-        tls::{Tls, TlsFiles},
+        tls::{ServerTls, TlsFiles},
         token::{KeyFiles, Keys},
     },
     telemetry::{Ending, flood::Flood, levels, logging::Plain, stderr},
@@ -161,18 +161,18 @@ fn start(arguments: Arguments) -> Result<(), Failure> {
         )));
     }
     let settings = arguments.settings(tls)?;
-    let settings = Settings { connections_max: descriptors_for(settings.connections_max), ..settings };
+    let settings = ServerSettings { connections_max: descriptors_for(settings.connections_max), ..settings };
     runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(settings))
 }
 
 impl Arguments {
-    fn tls(&self) -> Result<Option<Tls>, Failure> {
+    fn tls(&self) -> Result<Option<ServerTls>, Failure> {
         let (Some(cert), Some(key)) = (self.tls_cert.clone(), self.tls_key.clone()) else { return Ok(None) };
-        Ok(Some(Tls::read(TlsFiles { cert, key, client_ca: self.client_ca.clone() })?))
+        Ok(Some(ServerTls::read(TlsFiles { cert, key, client_ca: self.client_ca.clone() })?))
     }
 
     /// Reads the keys and opens the store.
-    fn settings(self, tls: Option<Tls>) -> Result<Settings, Failure> {
+    fn settings(self, tls: Option<ServerTls>) -> Result<ServerSettings, Failure> {
         let keys = Keys::read(KeyFiles { secrets: self.token_secret, public_keys: self.token_key })?;
         let limits = Limits {
             requests: self.node_requests.0,
@@ -184,12 +184,12 @@ impl Arguments {
         let denied = self.deny_nodes.map(Denied::read).transpose()?.unwrap_or_default();
         let quota = Quota { node_bytes: self.node_stored.0, reserve: self.reserve };
         let connections_max = usize::try_from(self.connections).unwrap_or(usize::MAX);
-        let settings = Settings::new(self.listen, keys, self.store.open(quota)?);
-        Ok(Settings { tls, denied, limits, connections_max, http: self.http, ..settings })
+        let settings = ServerSettings::new(self.listen, keys, self.store.open(quota)?);
+        Ok(ServerSettings { tls, denied, limits, connections_max, http: self.http, ..settings })
     }
 }
 
-async fn serve(settings: Settings) -> Result<(), Failure> {
+async fn serve(settings: ServerSettings) -> Result<(), Failure> {
     let store = settings.store.about();
     let transport = if settings.tls.is_some() { "TLS" } else { "plaintext" };
     let stop = CancellationToken::new();

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::Failure;
 use crate::{
-    controller::token::{Identity, Secret, SigningKey},
+    controller::token::{NodeIdentity, SigningKey, SigningSecret},
     terminal::{Screen, quiet_end},
     words::parse_duration,
 };
@@ -70,13 +70,13 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { token_secret, private_key, node, organisation, private, valid_for } = arguments;
     let key = match (&token_secret, &private_key) {
         (_, Some(path)) => SigningKey::read(path)?,
-        (Some(path), None) => SigningKey::from(&Secret::read(path)?),
+        (Some(path), None) => SigningKey::from(&SigningSecret::read(path)?),
         (None, None) => return Err(Failure::usage("give --token-secret or --private-key")),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let expires_at =
         valid_for.0.map(|duration| i64::try_from(now.saturating_add(duration).as_secs()).unwrap_or(i64::MAX));
-    let identity = Identity { node, organisation, private };
+    let identity = NodeIdentity { node, organisation, private };
     let token = key.issue(&identity, expires_at).map_err(Failure::usage)?;
     let mut screen = Screen::stdout();
     Ok(quiet_end(screen.line(&token).and_then(|()| screen.flush()))?)

@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Arrival, EPOCHS_MAX, Loss, Node, Numbering, OVERTAKEN_ROWS_MAX, Overlap, Page, Query, Ranges, Receipt, Record,
-    Store, StoreError, StoredEvent, Stream, Tail, node::overlapping, order::sort_lanes, tail::TailSender,
+    Arrival, ArrivedEvent, EPOCHS_MAX, EventPage, Loss, Node, Numbering, OVERTAKEN_ROWS_MAX, Overlap, Query, Ranges,
+    Receipt, Record, Store, StoreError, Stream, Tail, node::overlapping, order::sort_lanes, tail::TailSender,
 };
 use crate::{event::json::Place, lock::lock};
 
@@ -72,19 +72,19 @@ impl Store for MemoryStore {
         Ok(receipt)
     }
 
-    async fn query(&self, query: &Query) -> Result<Page, StoreError> {
+    async fn query(&self, query: &Query) -> Result<EventPage, StoreError> {
         let held = self.held();
         let wanted = |row: &&Row| {
             query.node.as_deref().is_none_or(|node| node == &*row.event.node)
                 && row.event.view().is_ok_and(|view| query.takes(&view))
         };
-        let event = |row: &Row| StoredEvent::clone(&row.event);
+        let event = |row: &Row| ArrivedEvent::clone(&row.event);
         let Some(since) = query.since else {
             let mut rows = held.rows.iter().rev();
             let mut events: Vec<_> = rows.by_ref().filter(wanted).take(query.limit).map(event).collect();
             events.extend(rows.take(OVERTAKEN_ROWS_MAX).filter(wanted).map(event));
             events.reverse();
-            return Ok(Page::of_last(events, query.limit, held.last_row));
+            return Ok(EventPage::of_last(events, query.limit, held.last_row));
         };
         let behind = held.rows.partition_point(|row| row.event.row <= since);
         let mut events: Vec<_> = held.rows.range(behind..).filter(wanted).take(query.limit).map(event).collect();
@@ -93,7 +93,7 @@ impl Store for MemoryStore {
             _ => held.last_row,
         };
         sort_lanes(&mut events);
-        Ok(Page { events, last_row })
+        Ok(EventPage { events, last_row })
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, StoreError> {
@@ -127,7 +127,7 @@ struct Held {
 /// An event, and under what it is known.
 #[derive(Debug)]
 struct Row {
-    event: Arc<StoredEvent>,
+    event: Arc<ArrivedEvent>,
     key: Key,
 }
 
@@ -194,7 +194,7 @@ impl Held {
             stream.ids.insert(key.clone(), record.id);
             self.last_row += 1;
             self.bytes += record.bytes.len();
-            let event = StoredEvent {
+            let event = ArrivedEvent {
                 row: self.last_row,
                 node: Arc::clone(&name),
                 epoch: epoch.into(),

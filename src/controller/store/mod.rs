@@ -50,7 +50,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// When the store cannot be read.
-    async fn query(&self, query: &Query) -> Result<Page, StoreError>;
+    async fn query(&self, query: &Query) -> Result<EventPage, StoreError>;
 
     /// Every node that was ever seen, by name.
     ///
@@ -114,25 +114,25 @@ const OVERTAKEN_ROWS_MAX: usize = 10_000;
 
 /// Stored events in the order of storing, the oldest first; but those of a lane in the order of their sequences.
 #[derive(Clone, Debug, Default)]
-pub struct Page {
+pub struct EventPage {
     /// What matched.
-    pub events: Vec<StoredEvent>,
+    pub events: Vec<ArrivedEvent>,
     /// The last row that was looked at: where the next query begins.
     pub last_row: u64,
 }
 
-impl Page {
+impl EventPage {
     /// Of the last events that match, with some before them that may have been overtaken, the last ones by their places.
-    fn of_last(mut events: Vec<StoredEvent>, limit: usize, last_row: u64) -> Page {
+    fn of_last(mut events: Vec<ArrivedEvent>, limit: usize, last_row: u64) -> EventPage {
         order::sort_lanes(&mut events);
         events.drain(..events.len().saturating_sub(limit));
-        Page { events, last_row }
+        EventPage { events, last_row }
     }
 }
 
 /// One event as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredEvent {
+pub struct ArrivedEvent {
     /// Number in the order of storing.
     pub row: u64,
     /// Who sent it.
@@ -147,7 +147,7 @@ pub struct StoredEvent {
     pub bytes: bytes::Bytes,
 }
 
-impl StoredEvent {
+impl ArrivedEvent {
     /// Decodes the event.
     ///
     /// # Errors

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::StoredEvent;
+use super::ArrivedEvent;
 
 /// Puts the events of each lane in the order of their sequences, within the places that the lane has among the others:
 /// lanes and nodes stay as they arrived beside each other. Epochs of a lane are not mixed.
-pub(super) fn sort_lanes(events: &mut [StoredEvent]) {
+pub(super) fn sort_lanes(events: &mut [ArrivedEvent]) {
     let mut places: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (index, event) in events.iter().enumerate() {
         if let Some(place) = &event.place {
@@ -28,9 +28,9 @@ mod tests {
     use super::*;
     use crate::event::json::Place;
 
-    fn event((node, epoch, lane, sequence): (&str, &str, &str, u64)) -> StoredEvent {
+    fn event((node, epoch, lane, sequence): (&str, &str, &str, u64)) -> ArrivedEvent {
         let place = (sequence > 0).then(|| Place { lane: lane.into(), sequence });
-        StoredEvent {
+        ArrivedEvent {
             row: 0,
             node: node.into(),
             epoch: epoch.into(),

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::StoredEvent;
+use super::ArrivedEvent;
 
 /// Events that wait for the slowest reader; beyond them the oldest are missed.
 const TAIL_EVENTS_MAX: usize = 4096;
 
 /// The end that a store writes to.
 #[derive(Debug)]
-pub(super) struct TailSender(broadcast::Sender<Arc<StoredEvent>>);
+pub(super) struct TailSender(broadcast::Sender<Arc<ArrivedEvent>>);
 
 impl TailSender {
     pub(super) fn new() -> TailSender {
@@ -28,7 +28,7 @@ impl TailSender {
         self.0.receiver_count() > 0
     }
 
-    pub(super) fn send(&self, event: Arc<StoredEvent>) {
+    pub(super) fn send(&self, event: Arc<ArrivedEvent>) {
         // Err means that nobody follows any more.
         let _ = self.0.send(event);
     }
@@ -36,13 +36,13 @@ impl TailSender {
 
 /// A reader of what a store takes.
 #[derive(Debug)]
-pub struct Tail(broadcast::Receiver<Arc<StoredEvent>>);
+pub struct Tail(broadcast::Receiver<Arc<ArrivedEvent>>);
 
 /// What a [`Tail`] has to tell.
 #[derive(Clone, Debug)]
 pub enum Tailed {
     /// The next event.
-    Event(Arc<StoredEvent>),
+    Event(Arc<ArrivedEvent>),
     /// So many events went by unread; they are in the store.
     Missed(u64),
 }

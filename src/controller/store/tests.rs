@@ -51,7 +51,7 @@ fn unnumbered(node: &str, ids: &[&str]) -> Arrival {
     }
 }
 
-async fn all(store: &dyn Store) -> Page {
+async fn all(store: &dyn Store) -> EventPage {
     let query = Query { filter: Filter::default(), from: i64::MIN, node: None, since: None, limit: usize::MAX };
     store.query(&query).await.expect("a page")
 }
@@ -303,7 +303,7 @@ async fn a_page_shows_a_lane_by_its_sequences_and_its_last_ones_are_the_highest(
         let sequences = async |since, limit| {
             let query = Query { filter: Filter::default(), from: i64::MIN, node: None, since, limit };
             let page = store.query(&query).await.expect("a page");
-            let sequence = |event: &StoredEvent| event.place.as_ref().map_or(0, |place| place.sequence);
+            let sequence = |event: &ArrivedEvent| event.place.as_ref().map_or(0, |place| place.sequence);
             (page.events.iter().map(sequence).collect::<Vec<_>>(), page.last_row)
         };
         assert_eq!(sequences(None, 100).await, ((1..=50).collect(), 50));

@@ -17,7 +17,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 
 pub use public_key::PublicKeyError;
-pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
+pub use secret::{SECRET_BYTES_MIN, SecretError, SigningSecret};
 pub use signing::{SigningKey, SigningKeyError};
 
 use super::fresh::{Fresh, Refreshed};
@@ -34,7 +34,7 @@ const CLOCK_SKEW_MAX: i64 = 60;
 
 /// Who a token speaks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct NodeIdentity {
     /// The node: claim `rid`.
     pub node: String,
     /// The organisation: claim `sub`; empty where the token names none.
@@ -108,7 +108,7 @@ struct Key {
 
 impl Keys {
     /// Accepts tokens that were signed with this secret, by HS256.
-    pub fn hs256(secret: &Secret) -> Keys {
+    pub fn hs256(secret: &SigningSecret) -> Keys {
         Keys { keys: Arc::new(Fresh::fixed(vec![Key::secret(secret)])) }
     }
 
@@ -131,7 +131,7 @@ impl Keys {
     ///
     /// # Errors
     /// When the token is not valid; the message may go to the caller.
-    pub fn verify(&self, token: &str, now: i64) -> Result<Identity, TokenError> {
+    pub fn verify(&self, token: &str, now: i64) -> Result<NodeIdentity, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Malformed);
         }
@@ -161,7 +161,7 @@ impl KeyFiles {
     fn keys(&self) -> Result<Vec<Key>, KeysError> {
         let mut keys = Vec::new();
         for path in &self.secrets {
-            keys.push(Key::secret(&Secret::read(path)?));
+            keys.push(Key::secret(&SigningSecret::read(path)?));
         }
         for path in &self.public_keys {
             keys.extend(PublicKey::read(path)?.into_iter().map(|public| Key::new(public.algorithm, public.key)));
@@ -171,7 +171,7 @@ impl KeyFiles {
 }
 
 impl Key {
-    fn secret(secret: &Secret) -> Key {
+    fn secret(secret: &SigningSecret) -> Key {
         Key::new(Algorithm::HS256, DecodingKey::from_secret(secret.bytes()))
     }
 
@@ -200,7 +200,7 @@ impl TokenError {
 ///
 /// # Errors
 /// When a name is none that [`Keys::verify`] would accept.
-pub fn issue(secret: &Secret, identity: &Identity, expires_at: Option<i64>) -> Result<String, TokenError> {
+pub fn issue(secret: &SigningSecret, identity: &NodeIdentity, expires_at: Option<i64>) -> Result<String, TokenError> {
     SigningKey::from(secret).issue(identity, expires_at)
 }
 
@@ -220,22 +220,22 @@ struct Claims {
 }
 
 impl Claims {
-    fn identity(self, now: i64) -> Result<Identity, TokenError> {
+    fn identity(self, now: i64) -> Result<NodeIdentity, TokenError> {
         if self.exp.is_some_and(|end| now.saturating_sub(CLOCK_SKEW_MAX) as f64 >= end) {
             return Err(TokenError::Expired);
         }
         if self.nbf.is_some_and(|start| start > now.saturating_add(CLOCK_SKEW_MAX) as f64) {
             return Err(TokenError::NotYet);
         }
-        let identity = Identity { node: self.rid, organisation: self.sub, private: self.prv };
+        let identity = NodeIdentity { node: self.rid, organisation: self.sub, private: self.prv };
         identity.check().map(|()| identity)
     }
 }
 
-impl Identity {
+impl NodeIdentity {
     /// Whether its names may be a node's and an organisation's.
     fn check(&self) -> Result<(), TokenError> {
-        let Identity { node, organisation, .. } = self;
+        let NodeIdentity { node, organisation, .. } = self;
         let is_unclear = |c: char| c.is_control() || is_invisible(c);
         if !(1..=NAME_BYTES_MAX).contains(&node.len()) || node.chars().any(|c| is_unclear(c) || c.is_whitespace()) {
             return Err(TokenError::Node);

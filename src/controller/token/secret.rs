@@ -13,7 +13,7 @@ pub const SECRET_BYTES_MIN: usize = 32;
 
 /// A secret for HS256.
 #[derive(Clone)]
-pub struct Secret(Vec<u8>);
+pub struct SigningSecret(Vec<u8>);
 
 /// Why there is no secret.
 #[derive(Debug, thiserror::Error)]
@@ -46,24 +46,24 @@ pub enum SecretError {
     Random,
 }
 
-impl Secret {
+impl SigningSecret {
     /// Reads a file: all of its bytes, less one line end at the end, which editors and `echo` leave.
     ///
     /// # Errors
     /// When the file cannot be read, is too short or too long for a secret, or holds a key of another kind.
-    pub fn read(path: &Path) -> Result<Secret, SecretError> {
+    pub fn read(path: &Path) -> Result<SigningSecret, SecretError> {
         let bytes = files::read_secret(path, KEY_BYTES_MAX).map_err(|source| match source.kind() {
             io::ErrorKind::FileTooLarge => SecretError::TooLong,
             _ => SecretError::Read { path: path.to_owned(), source },
         })?;
-        Secret::from_bytes(bytes)
+        SigningSecret::from_bytes(bytes)
     }
 
     /// The secret in these bytes, less one line end.
     ///
     /// # Errors
-    /// As [`Secret::read`].
-    pub fn from_bytes(mut bytes: Vec<u8>) -> Result<Secret, SecretError> {
+    /// As [`SigningSecret::read`].
+    pub fn from_bytes(mut bytes: Vec<u8>) -> Result<SigningSecret, SecretError> {
         if bytes.starts_with(b"-----BEGIN ") || PublicKey::from_der(&bytes).is_some() {
             return Err(SecretError::Key);
         }
@@ -74,7 +74,7 @@ impl Secret {
         match bytes.len() {
             0..SECRET_BYTES_MIN => Err(SecretError::TooShort { bytes: bytes.len() }),
             length if length as u64 > KEY_BYTES_MAX => Err(SecretError::TooLong),
-            _ => Ok(Secret(bytes)),
+            _ => Ok(SigningSecret(bytes)),
         }
     }
 
@@ -82,11 +82,11 @@ impl Secret {
     ///
     /// # Errors
     /// When the operating system gives no randomness.
-    pub fn random() -> Result<Secret, SecretError> {
+    pub fn random() -> Result<SigningSecret, SecretError> {
         let mut bytes = vec![0; SECRET_BYTES_MIN];
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
             .map_err(|_| SecretError::Random)?;
-        Ok(Secret(bytes))
+        Ok(SigningSecret(bytes))
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -94,8 +94,8 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SigningSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
+        f.write_str("SigningSecret(…)")
     }
 }

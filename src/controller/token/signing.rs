@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use ring::signature::Ed25519KeyPair;
 use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 
-use super::{Claims, Identity, Secret, TokenError, provider};
+use super::{Claims, NodeIdentity, SigningSecret, TokenError, provider};
 use crate::{controller::KEY_BYTES_MAX, files};
 
 /// Issues tokens.
@@ -57,7 +57,7 @@ impl SigningKey {
     ///
     /// # Errors
     /// When a name is none that [`super::Keys::verify`] would accept.
-    pub fn issue(&self, identity: &Identity, expires_at: Option<i64>) -> Result<String, TokenError> {
+    pub fn issue(&self, identity: &NodeIdentity, expires_at: Option<i64>) -> Result<String, TokenError> {
         identity.check()?;
         provider::install();
         let claims = Claims {
@@ -72,8 +72,8 @@ impl SigningKey {
     }
 }
 
-impl From<&Secret> for SigningKey {
-    fn from(secret: &Secret) -> SigningKey {
+impl From<&SigningSecret> for SigningKey {
+    fn from(secret: &SigningSecret) -> SigningKey {
         SigningKey { algorithm: Algorithm::HS256, key: EncodingKey::from_secret(secret.bytes()) }
     }
 }

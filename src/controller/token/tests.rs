@@ -8,8 +8,8 @@ use super::*;
 
 const NOW: i64 = 1_800_000_000;
 
-fn secret(byte: u8) -> Secret {
-    Secret::from_bytes(vec![byte; SECRET_BYTES_MIN]).expect("long enough")
+fn secret(byte: u8) -> SigningSecret {
+    SigningSecret::from_bytes(vec![byte; SECRET_BYTES_MIN]).expect("long enough")
 }
 
 /// A token made by hand, so that our own issuing is not its own judge.
@@ -23,13 +23,13 @@ fn hs256(claims: Value) -> String {
     token(json!({"alg": "HS256", "typ": "JWT"}), claims, 7)
 }
 
-fn verify(token: &str) -> Result<Identity, TokenError> {
+fn verify(token: &str) -> Result<NodeIdentity, TokenError> {
     Keys::hs256(&secret(7)).verify(token, NOW)
 }
 
 #[test]
 fn an_issued_token_names_its_node_until_it_expires() {
-    let identity = Identity { node: "nas-1".into(), organisation: "acme".into(), private: true };
+    let identity = NodeIdentity { node: "nas-1".into(), organisation: "acme".into(), private: true };
     let token = issue(&secret(7), &identity, Some(NOW + 10)).expect("a token");
     let keys = Keys::hs256(&secret(7));
     assert_eq!(keys.verify(&token, NOW), Ok(identity.clone()));
@@ -41,13 +41,13 @@ fn an_issued_token_names_its_node_until_it_expires() {
 
 #[test]
 fn a_token_of_others_is_read_with_the_claims_of_the_contract() {
-    let minimal = Identity { node: "n".into(), organisation: String::new(), private: false };
+    let minimal = NodeIdentity { node: "n".into(), organisation: String::new(), private: false };
     assert_eq!(verify(&hs256(json!({"rid": "n"}))), Ok(minimal.clone()));
     assert_eq!(verify(&hs256(json!({"rid": "n", "iat": 1, "more": [], "exp": 1_900_000_000.5}))), Ok(minimal));
     let foreign = hs256(json!({"rid": "Лагер-ñ-倉庫", "sub": "Kühn & Söhne"}));
     assert_eq!(verify(&foreign).map(|identity| identity.organisation), Ok("Kühn & Söhne".to_owned()));
     let full = json!({"rid": "n", "sub": "o", "prv": true, "nbf": NOW - 1, "exp": NOW + 1});
-    assert_eq!(verify(&hs256(full)), Ok(Identity { node: "n".into(), organisation: "o".into(), private: true }));
+    assert_eq!(verify(&hs256(full)), Ok(NodeIdentity { node: "n".into(), organisation: "o".into(), private: true }));
 }
 
 #[test]
@@ -84,13 +84,13 @@ fn every_kind_of_bad_token_is_refused_by_name() {
 
 #[test]
 fn a_secret_is_long_enough_and_never_printed() {
-    let error = Secret::from_bytes(b"short\n".to_vec()).expect_err("too short");
+    let error = SigningSecret::from_bytes(b"short\n".to_vec()).expect_err("too short");
     assert!(error.to_string().contains("5 bytes") && error.to_string().contains("at least 32"), "{error}");
-    assert!(matches!(Secret::from_bytes(vec![b'x'; 70_000]), Err(SecretError::TooLong)));
+    assert!(matches!(SigningSecret::from_bytes(vec![b'x'; 70_000]), Err(SecretError::TooLong)));
     let text = "0123456789abcdef0123456789abcdef";
     for end in ["", "\n", "\r\n"] {
-        let secret = Secret::from_bytes(format!("{text}{end}").into_bytes()).expect("32 bytes");
+        let secret = SigningSecret::from_bytes(format!("{text}{end}").into_bytes()).expect("32 bytes");
         assert_eq!(secret.bytes(), text.as_bytes());
-        assert_eq!(format!("{secret:?}"), "Secret(…)");
+        assert_eq!(format!("{secret:?}"), "SigningSecret(…)");
     }
 }

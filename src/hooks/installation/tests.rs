@@ -144,7 +144,7 @@ fn when_one_piece_cannot_be_made_those_before_it_are_undone() {
     pieces.insert(2, machine.mdadm_piece().expect("a file"));
     let nowhere = Piece::Link { path: root.path().join("etc/nowhere/x"), target: "/x".to_owned() };
     pieces.insert(4, nowhere);
-    let mut change = Change::default();
+    let mut change = HookChange::default();
     assert!(matches!(make(&pieces, &mut change), Err(HookError::Io { .. })));
     assert_eq!((tree(root.path()), change.done), (before, vec![]));
 }

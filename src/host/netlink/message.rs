@@ -16,7 +16,7 @@ const INFO_KIND: u16 = 1;
 
 /// One thing that the kernel said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message {
+pub enum NetlinkMessage {
     /// A link as it is now.
     Link(Link),
     /// The link of this index is gone.
@@ -27,13 +27,13 @@ pub enum Message {
     AddressGone(Address),
 }
 
-impl Message {
+impl NetlinkMessage {
     /// Index of the link that it is about.
     pub fn index(&self) -> u32 {
         match self {
-            Message::Link(link) => link.index,
-            Message::LinkGone(index) => *index,
-            Message::Address(address) | Message::AddressGone(address) => address.index,
+            NetlinkMessage::Link(link) => link.index,
+            NetlinkMessage::LinkGone(index) => *index,
+            NetlinkMessage::Address(address) | NetlinkMessage::AddressGone(address) => address.index,
         }
     }
 }
@@ -77,7 +77,7 @@ pub struct Address {
 /// The contents of one datagram.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Datagram {
-    pub(super) messages: Vec<Message>,
+    pub(super) messages: Vec<NetlinkMessage>,
     /// The end of a dump.
     pub(super) done: bool,
     /// Something changed during the dump: it may lack entries.
@@ -103,12 +103,12 @@ pub(super) fn parse(mut bytes: &[u8]) -> Datagram {
     datagram
 }
 
-fn message_of(kind: u16, body: &[u8]) -> Option<Message> {
+fn message_of(kind: u16, body: &[u8]) -> Option<NetlinkMessage> {
     match kind {
-        libc::RTM_NEWLINK => link(body).map(Message::Link),
-        libc::RTM_DELLINK => link(body).map(|link| Message::LinkGone(link.index)),
-        libc::RTM_NEWADDR => address(body).map(Message::Address),
-        libc::RTM_DELADDR => address(body).map(Message::AddressGone),
+        libc::RTM_NEWLINK => link(body).map(NetlinkMessage::Link),
+        libc::RTM_DELLINK => link(body).map(|link| NetlinkMessage::LinkGone(link.index)),
+        libc::RTM_NEWADDR => address(body).map(NetlinkMessage::Address),
+        libc::RTM_DELADDR => address(body).map(NetlinkMessage::AddressGone),
         _ => None,
     }
 }
@@ -245,7 +245,7 @@ mod tests {
         ];
         let flags = libc::IFF_UP | libc::IFF_LOWER_UP | libc::IFF_RUNNING;
         let read = parse(&datagram(libc::RTM_NEWLINK, &link_body(0, flags, &attributes)));
-        let [Message::Link(link)] = read.messages.as_slice() else { panic!("{read:?}") };
+        let [NetlinkMessage::Link(link)] = read.messages.as_slice() else { panic!("{read:?}") };
         assert_eq!((link.index, link.name.as_deref(), link.mtu), (7, Some("dum0"), Some(1500)));
         assert_eq!((link.mac.as_deref(), link.kind.as_deref()), (Some("52:54:00:12:34:56"), Some("dummy")));
         assert!(link.enabled && link.carrier && link.running && !link.loopback && !link.dormant);
@@ -256,7 +256,7 @@ mod tests {
         let bridge = u8::try_from(libc::AF_BRIDGE).unwrap();
         let body = link_body(bridge, 0, &[attribute(libc::IFLA_IFNAME, b"eth0\0")]);
         assert_eq!(parse(&datagram(libc::RTM_DELLINK, &body)).messages, []);
-        assert_eq!(parse(&datagram(libc::RTM_DELLINK, &link_body(0, 0, &[]))).messages, [Message::LinkGone(7)]);
+        assert_eq!(parse(&datagram(libc::RTM_DELLINK, &link_body(0, 0, &[]))).messages, [NetlinkMessage::LinkGone(7)]);
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
         body.extend(attribute(libc::IFA_LOCAL, &[10, 0, 0, 1]));
         let read = parse(&datagram(libc::RTM_NEWADDR, &body));
         let address = Address { index: 3, ip: "10.0.0.1".parse().unwrap(), tentative: false };
-        assert_eq!(read.messages, [Message::Address(address)]);
+        assert_eq!(read.messages, [NetlinkMessage::Address(address)]);
     }
 
     #[test]
@@ -275,7 +275,10 @@ mod tests {
         body.extend(attribute(libc::IFA_ADDRESS, &[0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
         body.extend(attribute(libc::IFA_FLAGS, &(libc::IFA_F_TENTATIVE | 0x800).to_ne_bytes()));
         let read = parse(&datagram(libc::RTM_NEWADDR, &body));
-        assert!(matches!(read.messages.as_slice(), [Message::Address(Address { tentative: true, .. })]), "{read:?}");
+        assert!(
+            matches!(read.messages.as_slice(), [NetlinkMessage::Address(Address { tentative: true, .. })]),
+            "{read:?}"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{Table, value_at};
 use crate::{
     lock::lock,
     settings::{
-        Record,
+        SettingRecord,
         tree::{Position, join},
         values::shown,
     },
@@ -62,7 +62,7 @@ impl Table {
             (None, _) => self.origin_of(other),
         };
         let name = join(&self.name, other);
-        let value = lock(&self.session).records.get(&name).map(Record::text).unwrap_or_default();
+        let value = lock(&self.session).records.get(&name).map(SettingRecord::text).unwrap_or_default();
         self.fault(key, format!("{relation} `{other}`, which is {value} ({place}); change one of them"));
     }
 

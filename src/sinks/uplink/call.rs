@@ -27,7 +27,7 @@ use tonic_prost::ProstDecoder;
 use tower::{Service as _, ServiceExt as _};
 
 use super::{
-    compression::{Compression, Message},
+    compression::{Compression, PackedBatch},
     way::Way,
 };
 use crate::schema::wire::EventBatchResponse;
@@ -51,7 +51,7 @@ pub(super) struct Answered {
 }
 
 /// Sends a message and waits for the answer, for however long: the deadline is the caller's.
-pub(super) async fn send_events(way: Way, token: &MetadataValue<Ascii>, message: Message) -> Answered {
+pub(super) async fn send_events(way: Way, token: &MetadataValue<Ascii>, message: PackedBatch) -> Answered {
     let response = match exchange(way, token, message).await {
         Ok(response) => response,
         Err(status) => return Answered { outcome: Err(status), accepts: None, is_unanswered: true },
@@ -63,14 +63,14 @@ pub(super) async fn send_events(way: Way, token: &MetadataValue<Ascii>, message:
 async fn exchange(
     mut way: Way,
     token: &MetadataValue<Ascii>,
-    message: Message,
+    message: PackedBatch,
 ) -> Result<Response<tonic::body::Body>, Status> {
     let request = request(token, message)?;
     let failed = |error| Status::from_error(Box::new(error));
     way.ready().await.map_err(failed)?.call(request).await.map_err(failed)
 }
 
-fn request(token: &MetadataValue<Ascii>, message: Message) -> Result<Request<tonic::body::Body>, Status> {
+fn request(token: &MetadataValue<Ascii>, message: PackedBatch) -> Result<Request<tonic::body::Body>, Status> {
     let length =
         u32::try_from(message.wire_bytes()).map_err(|_| Status::out_of_range("the batch is larger than 4 GiB"))?;
     let mut request =

@@ -30,14 +30,14 @@ const COMPRESSED_BYTES_MIN: usize = 512;
 
 /// A message ready for the wire, in pieces that follow each other.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct PackedBatch {
     /// How it is compressed.
     pub compression: Compression,
     /// Its bytes.
     pub pieces: Vec<Bytes>,
 }
 
-impl Message {
+impl PackedBatch {
     /// Bytes on the wire.
     pub fn wire_bytes(&self) -> usize {
         self.pieces.iter().map(Bytes::len).sum()
@@ -83,7 +83,7 @@ impl Packer {
     ///
     /// # Errors
     /// When what is stored cannot be decompressed, or the compressor cannot allocate.
-    pub fn message(&mut self, compression: Compression, head: &[u8], events: &Pieces) -> io::Result<Message> {
+    pub fn message(&mut self, compression: Compression, head: &[u8], events: &Pieces) -> io::Result<PackedBatch> {
         if head.len() + events.raw_bytes() < COMPRESSED_BYTES_MIN {
             return off(head, events);
         }
@@ -94,7 +94,7 @@ impl Packer {
         }
     }
 
-    fn zstd(&mut self, head: &[u8], events: &Pieces) -> io::Result<Message> {
+    fn zstd(&mut self, head: &[u8], events: &Pieces) -> io::Result<PackedBatch> {
         let zstd = match &mut self.zstd {
             Some(zstd) => zstd,
             none => none.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
@@ -114,20 +114,20 @@ impl Packer {
         if !plain.is_empty() {
             pieces.push(zstd.compress(&plain)?.into());
         }
-        Ok(Message { compression: Compression::Zstd, pieces })
+        Ok(PackedBatch { compression: Compression::Zstd, pieces })
     }
 }
 
-fn off(head: &[u8], events: &Pieces) -> io::Result<Message> {
+fn off(head: &[u8], events: &Pieces) -> io::Result<PackedBatch> {
     let pieces = vec![Bytes::copy_from_slice(head), events.plain()?];
-    Ok(Message { compression: Compression::Off, pieces })
+    Ok(PackedBatch { compression: Compression::Off, pieces })
 }
 
-fn gzip(head: &[u8], events: &Pieces) -> io::Result<Message> {
+fn gzip(head: &[u8], events: &Pieces) -> io::Result<PackedBatch> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(head)?;
     encoder.write_all(&events.plain()?)?;
-    Ok(Message { compression: Compression::Gzip, pieces: vec![encoder.finish()?.into()] })
+    Ok(PackedBatch { compression: Compression::Gzip, pieces: vec![encoder.finish()?.into()] })
 }
 
 #[cfg(test)]
@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    fn joined(message: &Message) -> Vec<u8> {
+    fn joined(message: &PackedBatch) -> Vec<u8> {
         message.pieces.concat()
     }
 

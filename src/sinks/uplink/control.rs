@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status, Streaming};
 
-pub use self::reply::Refusal;
+pub use self::reply::OrderRefusal;
 use self::{pace::Pace, reply::Asked};
 use super::{credentials::Credentials, failure::describe_status, link::Fate, way::Way};
 use crate::{
@@ -65,7 +65,7 @@ pub struct Order {
     /// Who asks: address of the controller.
     pub controller: String,
     /// Where the answer goes: text of its own, or a document.
-    pub answer: oneshot::Sender<Result<Vec<u8>, Refusal>>,
+    pub answer: oneshot::Sender<Result<Vec<u8>, OrderRefusal>>,
 }
 
 /// A registered connection.
@@ -225,7 +225,7 @@ impl Control {
         }
     }
 
-    async fn consult(&self, asked: &Asked) -> Result<Vec<u8>, Refusal> {
+    async fn consult(&self, asked: &Asked) -> Result<Vec<u8>, OrderRefusal> {
         let demand = asked.demand()?;
         let (answer, answered) = oneshot::channel();
         let order = Order { demand, controller: self.controller.clone(), answer };
@@ -235,8 +235,8 @@ impl Control {
         };
         match tokio::time::timeout(ANSWER_TIMEOUT, consulting).await {
             Ok(Some(outcome)) => outcome,
-            Ok(None) => Err(Refusal::new(Code::Unavailable, "the agent is stopping")),
-            Err(_) => Err(Refusal::new(Code::DeadlineExceeded, "the agent did not answer in time")),
+            Ok(None) => Err(OrderRefusal::new(Code::Unavailable, "the agent is stopping")),
+            Err(_) => Err(OrderRefusal::new(Code::DeadlineExceeded, "the agent did not answer in time")),
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{RootCertStore, pki_types::CertificateDer};
 use super::{
     Tls, TokenSource,
     issued::{self, IssuedError},
-    token::{Token, TokenError},
+    token::{NodeTokenError, Token},
 };
 use crate::{
     files::{self, Followed},
@@ -146,7 +146,7 @@ pub(super) struct Files {
 }
 
 enum TokenFile {
-    Inline(Result<Token, TokenError>),
+    Inline(Result<Token, NodeTokenError>),
     File(PathBuf, Followed<Token>),
 }
 

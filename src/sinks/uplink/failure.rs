@@ -6,14 +6,14 @@ use tonic::{Code, Status};
 
 use super::answer::is_strain;
 use crate::{
-    consumers::{Failure, Reason, Then},
+    consumers::{DeliveryFailure, Reason, Then},
     schema::wire::EventBatchResponse,
     telemetry::ErrorChain,
 };
 
 /// Nothing came of it, and trying again may help.
-pub(super) fn retry(reason: Reason, error: String) -> Failure {
-    Failure { then: Then::Later(Duration::ZERO), error, code: String::new(), reason, is_strain: false }
+pub(super) fn retry(reason: Reason, error: String) -> DeliveryFailure {
+    DeliveryFailure { then: Then::Later(Duration::ZERO), error, code: String::new(), reason, is_strain: false }
 }
 
 /// What came of a call that was not taken, after `doing`; or with the words of the controller where it ended the connection
@@ -23,10 +23,10 @@ pub(super) fn failure(
     then: Then,
     outcome: &Result<EventBatchResponse, Status>,
     refusal: Option<String>,
-) -> Failure {
+) -> DeliveryFailure {
     // It has looked at the certificate.
     let reason = if refusal.is_some() { Reason::Credentials } else { reason_of(outcome) };
-    Failure {
+    DeliveryFailure {
         then,
         error: refusal.unwrap_or_else(|| format!("{doing}{}", describe(outcome))),
         code: code_name(outcome),

@@ -19,7 +19,7 @@ use tonic::{
 use super::{
     answer::Asked,
     call::{Answered, send_events},
-    compression::{Compression, Message},
+    compression::{Compression, PackedBatch},
     connection::Connection,
     window::Window,
 };
@@ -115,7 +115,7 @@ impl Link {
     /// Sends a packed batch; done when there is an answer, or none can come any more.
     pub(super) fn send(
         &mut self,
-        message: Message,
+        message: PackedBatch,
         token: MetadataValue<Ascii>,
     ) -> impl Future<Output = Done> + Send + 'static {
         let (way, link, call_timeout) = (self.connection.way(), self.number, self.connection.call_timeout);

@@ -43,18 +43,18 @@ use self::{
     link::{Done, Link, guarded},
 };
 pub use self::{
-    compression::{Compression, Message, Packer},
+    compression::{Compression, PackedBatch, Packer},
     expiry::EXPIRY_MIN,
-    packing::Packing,
+    packing::UplinkPacking,
     patience::Patience,
-    settings::{Settings, Surroundings},
+    settings::{Surroundings, UplinkSettings},
     state::{Registration, UPLINK, UplinkState},
     tls::Tls,
-    token::{Claims, TokenError, TokenSource, TokenTimes},
+    token::{Claims, NodeTokenError, TokenSource, TokenTimes},
     window::{WINDOW_MAX, Window},
 };
 use crate::{
-    consumers::{Delivery, Driver, Failure, Pacing, Reason, Sink, Taken, Then, Verdict},
+    consumers::{Delivery, DeliveryFailure, Driver, Pacing, Reason, Sink, Taken, Then, Verdict},
     health::Pulse,
     telemetry::ErrorChain,
 };
@@ -64,7 +64,7 @@ const KEEPALIVE_MAX: Duration = Duration::from_secs(3600);
 
 /// The sink.
 pub struct Uplink {
-    settings: Settings,
+    settings: UplinkSettings,
     surroundings: Surroundings,
     state: UplinkState,
     credentials: Credentials,
@@ -83,7 +83,7 @@ pub struct Uplink {
 
 impl Uplink {
     /// Not connected yet.
-    pub fn new(settings: Settings, surroundings: Surroundings, state: UplinkState) -> Uplink {
+    pub fn new(settings: UplinkSettings, surroundings: Surroundings, state: UplinkState) -> Uplink {
         Uplink {
             credentials: Credentials::new(settings.token.clone(), &settings.tls),
             settings,
@@ -117,14 +117,14 @@ impl Uplink {
     }
 
     /// What delivers to it, ready to run.
-    pub fn driver(self, delivery: Delivery<Packing>) -> Driver<Uplink> {
+    pub fn driver(self, delivery: Delivery<UplinkPacking>) -> Driver<Uplink> {
         let pacing = Pacing::new(self.patience.backoff_first(), self.patience.backoff_max);
         let (state, now) = (self.state.consumer(), Arc::clone(&self.surroundings.now));
         Driver::new(self, delivery, state, now).with_pacing(pacing)
     }
 
     /// A registered connection that was made with the certificates that are now in force.
-    async fn keep_connected(&mut self, proof: &Proof, pulse: &Pulse) -> Result<(), Failure> {
+    async fn keep_connected(&mut self, proof: &Proof, pulse: &Pulse) -> Result<(), DeliveryFailure> {
         self.heed_pings();
         let is_good = |link: &Link| !link.connection.is_outdated(proof) && !link.fate.has_ended();
         if self.link.as_ref().is_some_and(is_good) {
@@ -152,7 +152,11 @@ impl Uplink {
     }
 
     /// A new connection on which the node has registered, and how the controller wants its batches, if it says.
-    async fn connect(&mut self, proof: &Proof, pulse: &Pulse) -> Result<(Connection, Option<Compression>), Failure> {
+    async fn connect(
+        &mut self,
+        proof: &Proof,
+        pulse: &Pulse,
+    ) -> Result<(Connection, Option<Compression>), DeliveryFailure> {
         // Finding the controller, and agreeing on TLS.
         pulse.wait(self.patience.connect_timeout() * 2);
         let connection = Connection::open(&self.settings.address, proof, &self.patience)
@@ -165,7 +169,7 @@ impl Uplink {
         match guarded(connection.register(&proof.token.header, system_info)).await.unwrap_or_else(Err) {
             Ok((Some(response), _)) if !response.success => {
                 let error = format!("the controller does not register this node: {}", response.message);
-                Err(Failure { then: Then::Hold, ..retry(Reason::Refused, error) })
+                Err(DeliveryFailure { then: Then::Hold, ..retry(Reason::Refused, error) })
             }
             Ok((response, accepts)) => {
                 let response = response.unwrap_or_default();
@@ -195,10 +199,10 @@ impl Uplink {
 }
 
 impl Sink for Uplink {
-    type Packing = Packing;
+    type Packing = UplinkPacking;
     type Outcome = Done;
 
-    async fn open(&mut self, pulse: &Pulse) -> Result<Packing, Failure> {
+    async fn open(&mut self, pulse: &Pulse) -> Result<UplinkPacking, DeliveryFailure> {
         let proof =
             pulse.await_disk(self.credentials.read()).await.map_err(|error| retry(Reason::Credentials, error))?;
         self.state.proved(proof.token.expires_at, proof.certificate_expires_at());
@@ -209,14 +213,14 @@ impl Sink for Uplink {
         let (compression, dialect) = link.map_or((self.compression, 0), |link| (link.compression, link.dialect));
         link.iter().for_each(|link| self.state.speaks(link));
         // Not every decoder reads several zstd frames as one: only who speaks our dialect is known to.
-        Ok(Packing { node_id, compression, as_stored: dialect > 0 })
+        Ok(UplinkPacking { node_id, compression, as_stored: dialect > 0 })
     }
 
     fn window(&self) -> usize {
         self.link.as_ref().map_or(0, |link| link.window.limit())
     }
 
-    fn deliver(&mut self, message: Message) -> impl Future<Output = Done> + Send + 'static {
+    fn deliver(&mut self, message: PackedBatch) -> impl Future<Output = Done> + Send + 'static {
         let sending = match (&mut self.link, self.token.clone()) {
             (Some(link), Some(token)) => Ok(link.send(message, token)),
             _ => Err(Done::never(Status::unavailable("there is no connection"))),

@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 
 use prost::Message as _;
 
-use super::compression::{Compression, Message, Packer};
+use super::compression::{Compression, PackedBatch, Packer};
 use crate::{
     consumers::{self, Batch},
     schema::wire::EventBatch,
@@ -13,7 +13,7 @@ use crate::{
 
 /// For whom a batch is put together, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packing {
+pub struct UplinkPacking {
     /// The node's name.
     pub node_id: Arc<str>,
     /// How the message is compressed.
@@ -22,11 +22,11 @@ pub struct Packing {
     pub as_stored: bool,
 }
 
-impl consumers::Packing for Packing {
-    type Message = Message;
+impl consumers::Packing for UplinkPacking {
+    type Message = PackedBatch;
     type Packer = Packer;
 
-    fn pack(&self, batch: &Batch<Packing>, packer: &mut Packer, cut_at: i64) -> io::Result<Message> {
+    fn pack(&self, batch: &Batch<UplinkPacking>, packer: &mut Packer, cut_at: i64) -> io::Result<PackedBatch> {
         let run = batch.run();
         let head = EventBatch {
             events: Vec::new(),
@@ -47,7 +47,7 @@ impl consumers::Packing for Packing {
         }
     }
 
-    fn wire_bytes(message: &Message) -> usize {
+    fn wire_bytes(message: &PackedBatch) -> usize {
         message.wire_bytes()
     }
 }
@@ -62,7 +62,7 @@ mod tests {
         schema::events::Event,
     };
 
-    fn batch(ids: &[&str]) -> (Batch<Packing>, Vec<Event>) {
+    fn batch(ids: &[&str]) -> (Batch<UplinkPacking>, Vec<Event>) {
         let events: Vec<_> =
             ids.iter().map(|id| Event { event_id: (*id).to_owned(), timestamp: 5, ..Event::default() }).collect();
         let fields = EventBatch { events: events.clone(), ..EventBatch::default() }.encode_to_vec();
@@ -78,8 +78,8 @@ mod tests {
         (batch, events)
     }
 
-    fn decoded(batch: &mut Batch<Packing>, node: &str, now: i64) -> EventBatch {
-        let packing = Packing { node_id: node.into(), compression: Compression::Off, as_stored: true };
+    fn decoded(batch: &mut Batch<UplinkPacking>, node: &str, now: i64) -> EventBatch {
+        let packing = UplinkPacking { node_id: node.into(), compression: Compression::Off, as_stored: true };
         let bytes = batch.message(&mut Packer::default(), &packing, now).expect("in clear").pieces.concat();
         EventBatch::decode(bytes.as_slice()).expect("a batch")
     }
@@ -114,7 +114,7 @@ mod tests {
         let (mut first, mut second) = batch.halves().expect("plain");
         assert_eq!((first.first_sequence, first.last_sequence, first.count()), (41, 41, 1));
         assert_eq!((second.first_sequence, second.last_sequence, second.count()), (42, 43, 2));
-        let events_of = |batch: &mut Batch<Packing>| decoded(batch, "node", 1).events;
+        let events_of = |batch: &mut Batch<UplinkPacking>| decoded(batch, "node", 1).events;
         assert_eq!([events_of(&mut first), events_of(&mut second)].concat(), events);
         assert!(first.id != second.id);
     }

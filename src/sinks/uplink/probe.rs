@@ -1,7 +1,7 @@
 //! A look at the way to the controller, step by step and with the uplink's own means: for whoever wants to know where it
 //! ends, beside an agent that runs or without one.
 //!
-//! Takes the settings of an uplink, gives a [`Look`]. Always holds: nothing is registered and no event is sent, so that
+//! Takes the settings of an uplink, gives a [`ControllerLook`]. Always holds: nothing is registered and no event is sent, so that
 //! neither the controller's idea of the node nor a running uplink changes; the call that proves the token is a batch
 //! without events. Each step has the bound [`STEP_TIME_MAX`]. Deliberately absent: trying again.
 
@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use tonic::{Code, Request, Status, metadata::MetadataMap};
 
 use super::{
-    Patience, Settings, connection::Connection, credentials::Credentials, failure::describe_status, stream::Stream,
-    tls, token::Token,
+    Patience, UplinkSettings, connection::Connection, credentials::Credentials, failure::describe_status,
+    stream::Stream, tls, token::Token,
 };
 use crate::{
     schema::wire::{EventBatch, rodent_service_client::RodentServiceClient},
@@ -32,7 +32,7 @@ pub type Step<T> = Result<T, String>;
 
 /// What was found. A step that was not reached, since one before it failed, is `None`.
 #[derive(Clone, Debug, Default)]
-pub struct Look {
+pub struct ControllerLook {
     /// The addresses that the controller's name has.
     pub resolved: Option<Step<Vec<IpAddr>>>,
     /// Which of them took a connection, and after how long.
@@ -60,7 +60,7 @@ pub struct Secured {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// What is said of the node.
-    pub verdict: Verdict,
+    pub verdict: ProbeVerdict,
     /// The controller's clock less this machine's, seconds; where it tells the time. Good to a second or two.
     pub clock_offset_seconds: Option<i64>,
     /// How long it took.
@@ -69,7 +69,7 @@ pub struct Answered {
 
 /// What a controller says to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ProbeVerdict {
     /// It knows the token.
     Known,
     /// It answers, but not so that one could tell whether it knows the token.
@@ -83,8 +83,8 @@ pub enum Verdict {
 }
 
 /// Looks at the way to the controller. `issued` is where the certificate is kept that the controller issued.
-pub async fn look(settings: &Settings, patience: &Patience, issued: PathBuf) -> Look {
-    let mut look = Look::default();
+pub async fn look(settings: &UplinkSettings, patience: &Patience, issued: PathBuf) -> ControllerLook {
+    let mut look = ControllerLook::default();
     let credentials = Credentials::new(settings.token.clone(), &settings.tls);
     credentials.keep_issued_in(issued);
     let proof = credentials.read_tls().await;
@@ -154,7 +154,7 @@ async fn resolve(address: &str) -> Step<Vec<IpAddr>> {
 }
 
 /// Sends a batch without events.
-async fn ask(connection: &Connection, settings: &Settings) -> Step<Answered> {
+async fn ask(connection: &Connection, settings: &UplinkSettings) -> Step<Answered> {
     let source = settings.token.clone();
     let token = match tokio::task::spawn_blocking(move || Token::of(&source)).await {
         Ok(Ok(token)) => token.header,
@@ -171,10 +171,10 @@ async fn ask(connection: &Connection, settings: &Settings) -> Step<Answered> {
         Ok(Answered { verdict, clock_offset_seconds: clock_offset(metadata, SystemTime::now()), took })
     };
     match outcome {
-        Ok(response) => answered(Verdict::Known, response.metadata()),
+        Ok(response) => answered(ProbeVerdict::Known, response.metadata()),
         Err(status) => match connection.refusal() {
             // What ended the connection says more than that it ended.
-            Some(refusal) => answered(Verdict::Refused(refusal), status.metadata()),
+            Some(refusal) => answered(ProbeVerdict::Refused(refusal), status.metadata()),
             None => match verdict(&status) {
                 Some(verdict) => answered(verdict, status.metadata()),
                 None => Err(describe_status(&status)),
@@ -184,22 +184,22 @@ async fn ask(connection: &Connection, settings: &Settings) -> Step<Answered> {
 }
 
 /// What an error says of the node; `None` when nobody answered.
-fn verdict(status: &Status) -> Option<Verdict> {
+fn verdict(status: &Status) -> Option<ProbeVerdict> {
     let said = describe_status(status);
     match status.code() {
         // It knows who asks and does not like a batch without events.
-        Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition => Some(Verdict::Known),
-        Code::Unauthenticated | Code::PermissionDenied => Some(Verdict::Refused(said)),
-        Code::ResourceExhausted => Some(Verdict::Busy(said)),
+        Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition => Some(ProbeVerdict::Known),
+        Code::Unauthenticated | Code::PermissionDenied => Some(ProbeVerdict::Refused(said)),
+        Code::ResourceExhausted => Some(ProbeVerdict::Busy(said)),
         // Of its own, or of the connection? Only an answer has headers.
-        Code::Unavailable if !status.metadata().is_empty() => Some(Verdict::Busy(said)),
-        Code::Unimplemented | Code::NotFound | Code::Internal | Code::Aborted => Some(Verdict::Unclear(said)),
+        Code::Unavailable if !status.metadata().is_empty() => Some(ProbeVerdict::Busy(said)),
+        Code::Unimplemented | Code::NotFound | Code::Internal | Code::Aborted => Some(ProbeVerdict::Unclear(said)),
         _ => None,
     }
 }
 
 fn no_token(reason: String) -> Answered {
-    Answered { verdict: Verdict::NoToken(reason), clock_offset_seconds: None, took: Duration::ZERO }
+    Answered { verdict: ProbeVerdict::NoToken(reason), clock_offset_seconds: None, took: Duration::ZERO }
 }
 
 fn no_answer() -> String {
@@ -256,16 +256,16 @@ mod tests {
     #[test]
     fn what_an_answer_says_of_the_token_is_told_from_what_it_does_not() {
         let of = |code| verdict(&Status::new(code, "why"));
-        assert_eq!(of(Code::InvalidArgument), Some(Verdict::Known));
-        assert_eq!(of(Code::Unauthenticated), Some(Verdict::Refused("why (Unauthenticated)".to_owned())));
-        assert_eq!(of(Code::ResourceExhausted), Some(Verdict::Busy("why (ResourceExhausted)".to_owned())));
+        assert_eq!(of(Code::InvalidArgument), Some(ProbeVerdict::Known));
+        assert_eq!(of(Code::Unauthenticated), Some(ProbeVerdict::Refused("why (Unauthenticated)".to_owned())));
+        assert_eq!(of(Code::ResourceExhausted), Some(ProbeVerdict::Busy("why (ResourceExhausted)".to_owned())));
         assert_eq!(of(Code::Unavailable), None, "nobody answered");
         assert_eq!(version_name("TLSv1_3"), "TLS 1.3");
     }
 
     #[tokio::test]
     async fn the_first_step_that_fails_is_the_last() {
-        let settings = |address: &str| Settings {
+        let settings = |address: &str| UplinkSettings {
             address: address.to_owned(),
             token: super::super::TokenSource::File("/nowhere/token".into()),
             tls: super::super::Tls::Off,

@@ -7,7 +7,7 @@ use crate::schema::wire::SystemInfo;
 
 /// Where to deliver to.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct UplinkSettings {
     /// `host:port`.
     pub address: String,
     /// The bearer token.

@@ -53,7 +53,7 @@ impl TokenTimes {
     ///
     /// # Errors
     /// When there is no token.
-    pub fn read(source: &TokenSource) -> Result<TokenTimes, TokenError> {
+    pub fn read(source: &TokenSource) -> Result<TokenTimes, NodeTokenError> {
         let token = Token::of(source)?;
         let times = token.header.to_str().ok().and_then(times);
         Ok(times.unwrap_or(TokenTimes { is_opaque: true, ..TokenTimes::default() }))
@@ -85,7 +85,7 @@ pub(super) struct Token {
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
-pub enum TokenError {
+pub enum NodeTokenError {
     /// The file cannot be read.
     #[error("read the token from {path}")]
     Read {
@@ -108,7 +108,7 @@ impl Token {
     ///
     /// # Errors
     /// When it cannot be read or is none.
-    pub(super) fn of(source: &TokenSource) -> Result<Token, TokenError> {
+    pub(super) fn of(source: &TokenSource) -> Result<Token, NodeTokenError> {
         match source {
             TokenSource::File(path) => Token::read(path),
             TokenSource::Inline(token) => Token::parse(token.reveal(), || "the configured token".to_owned()),
@@ -119,22 +119,22 @@ impl Token {
     ///
     /// # Errors
     /// When it cannot be read or holds no token.
-    pub(super) fn read(path: &Path) -> Result<Token, TokenError> {
+    pub(super) fn read(path: &Path) -> Result<Token, NodeTokenError> {
         let place = || path.display().to_string();
-        let bytes =
-            files::read_bounded(path, FILE_BYTES_MAX).map_err(|source| TokenError::Read { path: place(), source })?;
+        let bytes = files::read_bounded(path, FILE_BYTES_MAX)
+            .map_err(|source| NodeTokenError::Read { path: place(), source })?;
         let text = String::from_utf8(bytes).ok().filter(|text| text.len() <= TOKEN_BYTES_MAX);
-        text.ok_or_else(|| TokenError::Malformed { place: place() }).and_then(|text| Token::parse(&text, place))
+        text.ok_or_else(|| NodeTokenError::Malformed { place: place() }).and_then(|text| Token::parse(&text, place))
     }
 
     /// Takes a text for a token; `place` says where it stands, for the error.
     ///
     /// # Errors
     /// When it is none.
-    pub(super) fn parse(text: &str, place: impl Fn() -> String) -> Result<Token, TokenError> {
+    pub(super) fn parse(text: &str, place: impl Fn() -> String) -> Result<Token, NodeTokenError> {
         // Some editors begin a file with a byte order mark.
         let token = text.trim_start_matches('\u{feff}').trim();
-        let malformed = || TokenError::Malformed { place: place() };
+        let malformed = || NodeTokenError::Malformed { place: place() };
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(malformed());
         }
@@ -173,7 +173,7 @@ mod tests {
         format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
     }
 
-    fn parse(text: &str) -> Result<Token, TokenError> {
+    fn parse(text: &str) -> Result<Token, NodeTokenError> {
         Token::parse(text, || "/token".to_owned())
     }
 
@@ -223,10 +223,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("token");
         let read = || Token::read(&path).map(|token| token.header.to_str().ok().map(str::to_owned));
-        assert!(matches!(read(), Err(TokenError::Read { .. })));
+        assert!(matches!(read(), Err(NodeTokenError::Read { .. })));
         std::fs::write(&path, "one\n").expect("written");
         assert_eq!(read().expect("a token").as_deref(), Some("Bearer one"));
         std::fs::write(&path, "x".repeat(TOKEN_BYTES_MAX + 1)).expect("written");
-        assert!(matches!(read(), Err(TokenError::Malformed { .. })));
+        assert!(matches!(read(), Err(NodeTokenError::Malformed { .. })));
     }
 }

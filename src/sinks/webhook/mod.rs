@@ -31,16 +31,18 @@ use self::{
     format::{Format, Letter},
     settings::Settings,
 };
-use super::{Configured, Consumer, Run, Spec};
+use super::{Configured, Consumer, SinkRun, SinkSpec};
 use crate::{
-    consumers::{Batch, Delivery, Driver, Failure, Pacing, Packing, Reason, Sink, Taken, Then, Threshold, Verdict},
+    consumers::{
+        Batch, Delivery, DeliveryFailure, Driver, Pacing, Packing, Reason, Sink, Taken, Then, Threshold, Verdict,
+    },
     event::{EventView, Filter, loss_record_consumer},
     health::Pulse,
     settings::Table,
 };
 
 /// The entry in [`super::ALL`].
-pub(super) const SPEC: Spec = Spec {
+pub(super) const SPEC: SinkSpec = SinkSpec {
     name: "webhook",
     about: "posts events to a URL",
     sample: "url: https://example.com/hook",
@@ -64,7 +66,7 @@ impl Configured for Settings {
         self.target.to_string()
     }
 
-    fn run(self: Box<Self>, consumer: Consumer) -> Run {
+    fn run(self: Box<Self>, consumer: Consumer) -> SinkRun {
         let threshold = Threshold { batch_size: BATCH_EVENTS, batch_timeout: BATCH_TIMEOUT };
         let delivery = Delivery::new(&consumer.log, &consumer.cursor, threshold);
         let pacing = Pacing::new(BACKOFF_FIRST.min(self.backoff_max), self.backoff_max);
@@ -150,8 +152,8 @@ impl Sink for Webhook {
     type Packing = Letters;
     type Outcome = Result<(), Result<Answer, NoAnswer>>;
 
-    async fn open(&mut self, pulse: &Pulse) -> Result<Letters, Failure> {
-        self.proof = pulse.await_disk(self.credentials.read()).await.map_err(|error| Failure {
+    async fn open(&mut self, pulse: &Pulse) -> Result<Letters, DeliveryFailure> {
+        self.proof = pulse.await_disk(self.credentials.read()).await.map_err(|error| DeliveryFailure {
             then: Then::Later(Duration::ZERO),
             error,
             code: String::new(),
@@ -227,11 +229,11 @@ fn request(client: &Client, letter: &Letter, proof: &Proof) -> Result<Request<St
 /// | none; 408, 425, 429, 5xx | again, later; not before it says (`retry-after`, at most an hour) |
 /// | 3xx, 401, 403, 404, 405, 407, 410, 501 | hold: somebody has to act |
 /// | every other 4xx, 413 among them | the event itself is refused |
-fn failure(target: &target::Target, outcome: Result<Answer, NoAnswer>) -> Failure {
+fn failure(target: &target::Target, outcome: Result<Answer, NoAnswer>) -> DeliveryFailure {
     let answer = match outcome {
         Ok(answer) => answer,
         Err(NoAnswer { is_timeout, why }) => {
-            return Failure {
+            return DeliveryFailure {
                 then: Then::Later(Duration::ZERO),
                 error: why,
                 code: String::new(),
@@ -263,7 +265,7 @@ fn failure(target: &target::Target, outcome: Result<Answer, NoAnswer>) -> Failur
         _ => "",
     };
     let said = if text.is_empty() { String::new() } else { format!(": {text}") };
-    Failure {
+    DeliveryFailure {
         then,
         error: format!("{target} answered {status}{said}{hint}"),
         code: status.as_u16().to_string(),

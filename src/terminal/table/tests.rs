@@ -1,8 +1,8 @@
 use super::*;
 use crate::terminal::page::printed;
 
-fn pools() -> Table {
-    let mut table = Table::new(&[Column::left("POOL"), Column::right("USED"), Column::left("TEXT").elastic(10)]);
+fn pools() -> TextTable {
+    let mut table = TextTable::new(&[Column::left("POOL"), Column::right("USED"), Column::left("TEXT").elastic(10)]);
     table.row(["tank", "1.2 TiB", "scrub finished, no errors, all is well"].map(Cell::from));
     table.row(["größe-日本", "9 B", ""].map(Cell::from));
     table
@@ -30,7 +30,7 @@ fn a_terminal_gets_no_line_wider_than_itself() {
 
 #[test]
 fn a_last_column_without_room_goes_below_its_row() {
-    let mut table = Table::new(&[Column::left("TIME").at_least(20), Column::left("KIND"), Column::left("TEXT")]);
+    let mut table = TextTable::new(&[Column::left("TIME").at_least(20), Column::left("KIND"), Column::left("TEXT")]);
     table.row(["2026-11-10T09:30:00Z", "service.status.restarted", "pid=7"].map(Cell::from));
     table.row(["2026-11-10T09:30:01Z", "service.status.stopped", ""].map(Cell::from));
     table.row(["2026-11-10T09:30:02Z", "x", "a text that is far too long to stand beside its row"].map(Cell::from));
@@ -45,7 +45,7 @@ fn a_last_column_without_room_goes_below_its_row() {
 
 #[test]
 fn the_titles_are_printed_once_and_never_for_nothing() {
-    let mut table = Table::new(&[Column::left("A")]);
+    let mut table = TextTable::new(&[Column::left("A")]);
     assert_eq!(printed(None, |screen| table.print(screen)), "");
     table.row([Cell::from("1")]);
     assert_eq!(printed(None, |screen| table.print(screen)), "A\n1\n");
@@ -55,14 +55,14 @@ fn the_titles_are_printed_once_and_never_for_nothing() {
 
 #[test]
 fn text_from_outside_cannot_steer_the_terminal() {
-    let mut table = Table::new(&[Column::left("A")]).without_header();
+    let mut table = TextTable::new(&[Column::left("A")]).without_header();
     table.row([Cell::from("a\x1b[2Jb\nc\u{202e}d")]);
     assert_eq!(printed(None, |screen| table.print(screen)), "a\\u{1b}[2Jb\\nc\\u{202e}d\n");
 }
 
 #[test]
 fn rows_of_another_length_are_evened_out() {
-    let mut table = Table::new(&[Column::left("A"), Column::left("B")]).without_header();
+    let mut table = TextTable::new(&[Column::left("A"), Column::left("B")]).without_header();
     table.row([Cell::from("1")]);
     table.row(["1", "2", "3"].map(Cell::from));
     assert_eq!(printed(None, |screen| table.print(screen)), "1\n1  2\n");

@@ -1,7 +1,7 @@
 //! What people get wrong in the configuration is told in its line, with what to do about it; and that helps. Two hundred mistakes
 //! are made in the sample, from a seed that is printed; `RODENT_SEED` makes them once more.
 
-use rodent::{agent::config::Config, settings::Fault};
+use rodent::{agent::config::Config, settings::SettingFault};
 
 use super::{effective, is_setting, replace_line, uncommented};
 
@@ -101,7 +101,7 @@ impl Slip {
 }
 
 /// Does what a fault says to a file, as far as it says it in so many words.
-fn cured(text: &str, fault: &Fault) -> Option<String> {
+fn cured(text: &str, fault: &SettingFault) -> Option<String> {
     let (number, column) = fault.position.map(|(line, column)| (line as usize, column as usize))?;
     let line = text.lines().nth(number - 1)?;
     let trimmed = line.trim_start();

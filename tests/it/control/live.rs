@@ -7,7 +7,7 @@ use rodent::{
     consumers::{Delivery, Threshold},
     event_log::{Draft, EventLog, Lane, Settings},
     schema::events::Event,
-    sinks::uplink::Packing,
+    sinks::uplink::UplinkPacking,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -35,7 +35,8 @@ async fn batches_have_another_size_and_wait_for_another_time_at_once() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = log(&directory, Duration::from_millis(10));
     let cursor = log.cursor("uplink").expect("room for a cursor");
-    let mut delivery = Delivery::<Packing>::new(&log, &cursor, Threshold { batch_size: 1000, batch_timeout: HOUR });
+    let mut delivery =
+        Delivery::<UplinkPacking>::new(&log, &cursor, Threshold { batch_size: 1000, batch_timeout: HOUR });
     let threshold = delivery.threshold();
     append(&log, 5).await;
     while durable(&log) < 6 {

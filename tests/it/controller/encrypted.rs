@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use rodent::controller::{
     store::MemoryStore,
-    tls::{Tls, TlsError, TlsFiles},
+    tls::{ServerTls, TlsError, TlsFiles},
 };
 use tokio::net::TcpStream;
 use tonic::{
@@ -34,15 +34,15 @@ impl Place {
         self.files.put_identity("server", &authority.for_controller());
     }
 
-    fn tls(&self, client_ca: bool) -> Result<Tls, TlsError> {
+    fn tls(&self, client_ca: bool) -> Result<ServerTls, TlsError> {
         let path = |name| self.files.path(name);
         let client_ca = client_ca.then(|| path("nodes-ca.pem"));
-        Tls::read(TlsFiles { cert: path("server.pem"), key: path("server.key"), client_ca })
+        ServerTls::read(TlsFiles { cert: path("server.pem"), key: path("server.key"), client_ca })
     }
 
     async fn controller(&self, client_ca: bool) -> Controller {
         let tls = Some(self.tls(client_ca).expect("certificates"));
-        Controller::with(Arc::new(MemoryStore::default()), |settings| rodent::controller::server::Settings {
+        Controller::with(Arc::new(MemoryStore::default()), |settings| rodent::controller::server::ServerSettings {
             tls,
             ..settings
         })

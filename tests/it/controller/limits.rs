@@ -12,7 +12,7 @@ use std::{
 use futures_util::{FutureExt, StreamExt, future::join_all, stream};
 use prost::Message;
 use rodent::{
-    controller::{Limits, server::Settings, store::MemoryStore},
+    controller::{Limits, server::ServerSettings, store::MemoryStore},
     schema::{
         rpc,
         wire::{RegisterRequest, RodentRequest},
@@ -27,7 +27,7 @@ use super::{
 };
 
 async fn limited(limits: Limits) -> Controller {
-    Controller::with(Arc::new(MemoryStore::default()), |settings| Settings { limits, ..settings }).await
+    Controller::with(Arc::new(MemoryStore::default()), |settings| ServerSettings { limits, ..settings }).await
 }
 
 /// The code, and how long to wait.
@@ -159,7 +159,7 @@ async fn streams_whose_answers_nobody_reads_hold_nothing_of_the_controller() {
 #[tokio::test]
 async fn connections_are_bounded_for_a_node_and_for_all() {
     let limits = Limits { connections_max: 2, ..Limits::default() };
-    let controller = Controller::with(Arc::new(MemoryStore::default()), |settings| Settings {
+    let controller = Controller::with(Arc::new(MemoryStore::default()), |settings| ServerSettings {
         limits,
         connections_max: 3,
         ..settings
@@ -191,9 +191,11 @@ async fn connections_are_bounded_for_a_node_and_for_all() {
 #[tokio::test]
 async fn strangers_take_no_place_from_a_node_and_the_oldest_of_them_goes() {
     // With so few places there are sixteen for strangers, and one address has eight.
-    let controller =
-        Controller::with(Arc::new(MemoryStore::default()), |settings| Settings { connections_max: 2, ..settings })
-            .await;
+    let controller = Controller::with(Arc::new(MemoryStore::default()), |settings| ServerSettings {
+        connections_max: 2,
+        ..settings
+    })
+    .await;
     let known = controller.agent(&token("nas-1")).await;
     known.send(&batch(1, 1)).await.expect("stored");
     let mut strangers = Vec::new();

@@ -10,7 +10,7 @@ use std::{
 
 use async_nats::jetstream::message::PublishMessage;
 use rodent::{
-    controller::store::{Account, NatsSettings, NatsStore, Query, Store, StoredEvent},
+    controller::store::{Account, ArrivedEvent, NatsSettings, NatsStore, Query, Store},
     event::Filter,
     schema::wire::EventBatch,
 };
@@ -95,12 +95,12 @@ async fn open(store: &str) -> Result<Arc<NatsStore>, String> {
     opening.await.expect("no panic").map(Arc::new).map_err(|error| error.to_string())
 }
 
-async fn events(store: &dyn Store, since: Option<u64>, limit: usize) -> Vec<StoredEvent> {
+async fn events(store: &dyn Store, since: Option<u64>, limit: usize) -> Vec<ArrivedEvent> {
     let query = Query { filter: Filter::default(), from: i64::MIN, node: None, since, limit };
     store.query(&query).await.expect("a page").events
 }
 
-fn sequences(events: &[StoredEvent]) -> Vec<u64> {
+fn sequences(events: &[ArrivedEvent]) -> Vec<u64> {
     events.iter().map(|event| event.place.as_ref().map_or(0, |place| place.sequence)).collect()
 }
 

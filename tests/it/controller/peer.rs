@@ -6,9 +6,9 @@ use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
 use rodent::{
     controller::{
-        server::{Server, Settings},
-        store::{MemoryStore, Page, Query, Store},
-        token::{Identity, Keys, Secret, issue},
+        server::{Server, ServerSettings},
+        store::{EventPage, MemoryStore, Query, Store},
+        token::{Keys, NodeIdentity, SigningSecret, issue},
     },
     event::Filter,
     schema::{
@@ -41,9 +41,12 @@ impl Controller {
     }
 
     /// With other settings than the defaults.
-    pub(crate) async fn with(store: Arc<dyn Store>, change: impl FnOnce(Settings) -> Settings) -> Controller {
+    pub(crate) async fn with(
+        store: Arc<dyn Store>,
+        change: impl FnOnce(ServerSettings) -> ServerSettings,
+    ) -> Controller {
         let listen = "127.0.0.1:0".parse().expect("an address");
-        let settings = change(Settings::new(listen, Keys::hs256(&secret()), Arc::clone(&store)));
+        let settings = change(ServerSettings::new(listen, Keys::hs256(&secret()), Arc::clone(&store)));
         let server = Server::bind(settings).await.expect("a free port");
         let (address, http) = (server.address(), server.http_address());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -74,7 +77,7 @@ impl Controller {
         self.agent(&token(&node)).await
     }
 
-    pub(crate) async fn stored(&self) -> Page {
+    pub(crate) async fn stored(&self) -> EventPage {
         let query = Query { filter: Filter::default(), from: i64::MIN, node: None, since: None, limit: usize::MAX };
         self.store.query(&query).await.expect("a page")
     }
@@ -175,8 +178,8 @@ impl Decoder for Raw {
 
 pub(crate) const SECRET: &str = "the secret of a controller under test";
 
-fn secret() -> Secret {
-    Secret::from_bytes(SECRET.as_bytes().to_vec()).expect("long enough")
+fn secret() -> SigningSecret {
+    SigningSecret::from_bytes(SECRET.as_bytes().to_vec()).expect("long enough")
 }
 
 /// A token for a node, valid for an hour.
@@ -188,8 +191,8 @@ pub(crate) fn token(node: &str) -> String {
 pub(crate) fn token_until(node: &str, secret: &str, seconds: i64) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
     let expires_at = i64::try_from(now).expect("before the end of time") + seconds;
-    let identity = Identity { node: node.into(), organisation: "acme".into(), private: false };
-    let secret = Secret::from_bytes(secret.as_bytes().to_vec()).expect("long enough");
+    let identity = NodeIdentity { node: node.into(), organisation: "acme".into(), private: false };
+    let secret = SigningSecret::from_bytes(secret.as_bytes().to_vec()).expect("long enough");
     issue(&secret, &identity, Some(expires_at)).expect("a token")
 }
 

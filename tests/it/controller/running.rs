@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rodent::controller::server::Settings;
+use rodent::controller::server::ServerSettings;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -20,7 +20,7 @@ use super::{
 };
 
 async fn controller(gate: &Arc<Gate>) -> Controller {
-    Controller::with(Arc::clone(gate) as _, |settings| Settings {
+    Controller::with(Arc::clone(gate) as _, |settings| ServerSettings {
         http: Some("127.0.0.1:0".parse().expect("an address")),
         ..settings
     })
@@ -46,7 +46,7 @@ async fn a_controller_whose_disk_is_full_but_for_the_reserve_is_not_ready() {
     let quota = Quota { node_bytes: None, reserve: Some(u64::MAX) };
     let store = SqliteStore::open_with(&directory.path().join("events.db"), quota).expect("a database");
     let http = Some("127.0.0.1:0".parse().expect("an address"));
-    let controller = Controller::with(Arc::new(store), |settings| Settings { http, ..settings }).await;
+    let controller = Controller::with(Arc::new(store), |settings| ServerSettings { http, ..settings }).await;
     let address = controller.http.expect("it answers");
     let told = async {
         loop {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rodent::controller::store::{Arrival, MemoryStore, Node, Page, Query, Receipt, Store, StoreError, Tail};
+use rodent::controller::store::{Arrival, EventPage, MemoryStore, Node, Query, Receipt, Store, StoreError, Tail};
 use tokio::sync::{Notify, watch};
 
 use super::peer::{Controller, batch, token};
@@ -58,7 +58,7 @@ impl Store for Gate {
         }
         self.store.store(arrival).await
     }
-    async fn query(&self, query: &Query) -> Result<Page, StoreError> {
+    async fn query(&self, query: &Query) -> Result<EventPage, StoreError> {
         self.store.query(query).await
     }
     async fn nodes(&self) -> Result<Vec<Node>, StoreError> {

@@ -9,7 +9,7 @@ use std::{
 
 use rodent::{
     agent, controller,
-    metrics::{Family, Kind},
+    metrics::{Family, FamilyKind},
 };
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ fn all() -> Vec<&'static Family> {
 fn table(families: impl Iterator<Item = &'static Family>) -> String {
     let row = |family: &Family| {
         let labels: Vec<_> = family.labels.iter().map(|label| format!("`{label}`")).collect();
-        let kind = if family.kind == Kind::Info { "info" } else { family.kind.name() };
+        let kind = if family.kind == FamilyKind::Info { "info" } else { family.kind.name() };
         format!("| `{}` | {kind} | {} | {} |\n", family.name, labels.join(" "), family.help)
     };
     let head = "| metric | type | labels | what it says |\n|---|---|---|---|\n".to_owned();
@@ -51,7 +51,7 @@ fn names(text: &str) -> BTreeSet<String> {
 }
 
 fn is_histogram(name: &str) -> bool {
-    all().iter().any(|family| family.name == name && family.kind == Kind::Histogram)
+    all().iter().any(|family| family.name == name && family.kind == FamilyKind::Histogram)
 }
 
 fn unknown(text: &str) -> Vec<String> {
@@ -87,8 +87,8 @@ fn names_follow_the_conventions_and_are_not_given_twice() {
         let mut seen = BTreeSet::new();
         for family in families {
             assert!(seen.insert(family.name), "{} stands there twice", family.name);
-            assert_eq!(family.kind == Kind::Counter, family.name.ends_with("_total"), "{}", family.name);
-            assert_eq!(family.kind == Kind::Info, family.name.ends_with("_info"), "{}", family.name);
+            assert_eq!(family.kind == FamilyKind::Counter, family.name.ends_with("_total"), "{}", family.name);
+            assert_eq!(family.kind == FamilyKind::Info, family.name.ends_with("_info"), "{}", family.name);
             assert!(family.help.ends_with('.') && !family.help.contains(['\n', '|']), "{}", family.help);
         }
     }

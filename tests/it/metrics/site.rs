@@ -64,8 +64,8 @@ impl Site {
     pub(super) fn new() -> Site {
         let site = Site { directory: tempfile::tempdir().expect("a directory") };
         let secret = "0123456789abcdef0123456789abcdef";
-        let parsed = token::Secret::from_bytes(secret.into()).expect("long enough");
-        let identity = token::Identity { node: "nas-1".to_owned(), organisation: String::new(), private: true };
+        let parsed = token::SigningSecret::from_bytes(secret.into()).expect("long enough");
+        let identity = token::NodeIdentity { node: "nas-1".to_owned(), organisation: String::new(), private: true };
         fs::write(site.path("secret"), secret).expect("written");
         let private = fs::Permissions::from_mode(0o600);
         fs::set_permissions(site.path("secret"), private).expect("a mode");

@@ -12,7 +12,7 @@ use rodent::{
     event_log::{Cursor, Draft, EventLog, Lane, Settings},
     schema::events::Event,
     settings::Secret,
-    sinks::uplink::{Settings as UplinkSettings, Surroundings, Tls, TokenSource, Uplink, UplinkState},
+    sinks::uplink::{Surroundings, Tls, TokenSource, Uplink, UplinkSettings, UplinkState},
 };
 use tokio_util::sync::CancellationToken;
 

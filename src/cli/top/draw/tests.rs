@@ -131,7 +131,7 @@ fn a_screen_of_80x24_has_every_part_and_nothing_beyond_its_edges() {
     let text = lines.join("\n");
     assert_eq!(lines.len(), 24, "{text}");
     assert!(lines.iter().all(|line| line.width() <= 80), "{text}");
-    let time = Clock::Local.time_of_day(NOW_MS);
+    let time = TimeZone::Local.time_of_day(NOW_MS);
     assert_eq!(lines[0], format!("rodent 0.1.0  nas-1  up 3h 20m  {time}"));
     assert_eq!(lines[1], "1 thing needs attention");
     assert!(lines[2].starts_with("! the collector service has failed"), "{text}");

@@ -36,7 +36,7 @@ use tokio::runtime::{self, Runtime};
 pub use settings::NatsSettings;
 
 use self::connection::Connection;
-use super::{Arrival, Node, Page, Query, Receipt, Store, StoreError, Tail, tail::TailSender};
+use super::{Arrival, EventPage, Node, Query, Receipt, Store, StoreError, Tail, tail::TailSender};
 use crate::telemetry::ErrorChain;
 
 /// How long a batch may take until it is acknowledged; less than a call may.
@@ -138,7 +138,7 @@ impl Store for NatsStore {
         stored
     }
 
-    async fn query(&self, query: &Query) -> Result<Page, StoreError> {
+    async fn query(&self, query: &Query) -> Result<EventPage, StoreError> {
         self.page(query).await
     }
 

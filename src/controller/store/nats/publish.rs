@@ -15,7 +15,7 @@ use super::{
     refused,
 };
 use crate::{
-    controller::store::{Arrival, Receipt, StoreError, StoredEvent},
+    controller::store::{Arrival, ArrivedEvent, Receipt, StoreError},
     event::json::Place,
 };
 
@@ -87,7 +87,7 @@ impl NatsStore {
             acks.iter().zip(&arrival.records).enumerate().filter(|(_, (ack, _))| !ack.duplicate)
         {
             let place = numbering.map(|n| Place { lane: n.lane().to_owned(), sequence: n.first() + index as u64 });
-            self.tail.send(Arc::new(StoredEvent {
+            self.tail.send(Arc::new(ArrivedEvent {
                 row: ack.sequence,
                 node: Arc::clone(&node),
                 epoch: numbering.map_or("", |n| n.epoch()).into(),

@@ -17,7 +17,7 @@ use super::{
     refused,
 };
 use crate::{
-    controller::store::{OVERTAKEN_ROWS_MAX, Page, Query, StoreError, StoredEvent, order::sort_lanes},
+    controller::store::{ArrivedEvent, EventPage, OVERTAKEN_ROWS_MAX, Query, StoreError, order::sort_lanes},
     event::EventView,
 };
 
@@ -50,7 +50,7 @@ pub(super) struct Part<'a> {
 
 impl NatsStore {
     /// As `Store::query`. Repeats within what is gathered are dropped.
-    pub(super) async fn page(&self, query: &Query) -> Result<Page, StoreError> {
+    pub(super) async fn page(&self, query: &Query) -> Result<EventPage, StoreError> {
         let (oldest, last) = self.rows().await?;
         let node = query.node.as_deref();
         let Some(since) = query.since else {
@@ -71,11 +71,11 @@ impl NatsStore {
         .await?;
         let mut events = Vec::from(gathered.events);
         sort_lanes(&mut events);
-        Ok(Page { events, last_row })
+        Ok(EventPage { events, last_row })
     }
 
     /// A stream is only read forwards: its last part, and when that does not hold enough, more of it from further back.
-    async fn last_page(&self, query: &Query, oldest: u64, last: u64) -> Result<Page, StoreError> {
+    async fn last_page(&self, query: &Query, oldest: u64, last: u64) -> Result<EventPage, StoreError> {
         let mut rows = (query.limit as u64).saturating_add(OVERTAKEN_ROWS_MAX as u64);
         loop {
             let first = last.saturating_sub(rows).saturating_add(1).max(oldest);
@@ -87,7 +87,7 @@ impl NatsStore {
             })
             .await?;
             if gathered.events.len() >= query.limit || first <= oldest {
-                return Ok(Page::of_last(gathered.events.into(), query.limit, last));
+                return Ok(EventPage::of_last(gathered.events.into(), query.limit, last));
             }
             rows = rows.saturating_mul(WIDEN);
         }
@@ -177,7 +177,7 @@ fn found(row: u64, prefix: &str, message: jetstream::Message) -> Option<Found> {
 
 /// The newest events that match, up to a bound, each once.
 struct Gathered {
-    events: VecDeque<StoredEvent>,
+    events: VecDeque<ArrivedEvent>,
     max: usize,
     /// Identifiers of what is gathered, by what tells events apart.
     known: HashMap<Key, String>,
@@ -197,7 +197,7 @@ impl Gathered {
         if !EventView::decode(&body).is_ok_and(|view| query.takes(&view)) {
             return;
         }
-        let stored = StoredEvent { row, node, epoch: event.epoch, place: event.place, received_at, bytes: body };
+        let stored = ArrivedEvent { row, node, epoch: event.epoch, place: event.place, received_at, bytes: body };
         let key = key(&stored, &event.id);
         match self.known.get(&key) {
             Some(id) if *id == event.id => return,
@@ -218,7 +218,7 @@ impl Gathered {
     }
 }
 
-fn key(event: &StoredEvent, id: &str) -> Key {
+fn key(event: &ArrivedEvent, id: &str) -> Key {
     match &event.place {
         Some(place) => (Arc::clone(&event.node), Arc::clone(&event.epoch), place.lane.clone(), place.sequence),
         None => (Arc::clone(&event.node), Arc::clone(&event.epoch), id.to_owned(), 0),

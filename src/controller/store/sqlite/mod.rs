@@ -27,7 +27,7 @@ pub use reader::SqliteReader;
 pub use space::Quota;
 use space::Space;
 
-use super::{Arrival, Node, Page, Query, Receipt, Store, StoreError, Tail, tail::TailSender};
+use super::{Arrival, EventPage, Node, Query, Receipt, Store, StoreError, Tail, tail::TailSender};
 use crate::lock::lock;
 
 /// Batches that wait for the writer; beyond them senders wait, and their agents with them.
@@ -96,7 +96,7 @@ impl Store for SqliteStore {
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    async fn query(&self, query: &Query) -> Result<Page, StoreError> {
+    async fn query(&self, query: &Query) -> Result<EventPage, StoreError> {
         let query = query.clone();
         self.read(move |reader| reader.query(&query)).await
     }

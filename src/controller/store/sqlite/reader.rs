@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, Transaction, named_params};
 
 use super::{nodes::nodes, refused, schema, signed, unsigned};
 use crate::{
-    controller::store::{Node, OVERTAKEN_ROWS_MAX, Page, Query, StoreError, StoredEvent, order::sort_lanes},
+    controller::store::{ArrivedEvent, EventPage, Node, OVERTAKEN_ROWS_MAX, Query, StoreError, order::sort_lanes},
     event::json::Place,
 };
 
@@ -29,7 +29,7 @@ impl SqliteReader {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn query(&self, query: &Query) -> Result<Page, StoreError> {
+    pub fn query(&self, query: &Query) -> Result<EventPage, StoreError> {
         self.moment().and_then(|tx| page(&tx, query)).map_err(refused("read"))
     }
 
@@ -56,7 +56,7 @@ impl SqliteReader {
     }
 }
 
-fn page(tx: &Transaction<'_>, query: &Query) -> rusqlite::Result<Page> {
+fn page(tx: &Transaction<'_>, query: &Query) -> rusqlite::Result<EventPage> {
     let order = if query.since.is_some() { "ASC" } else { "DESC" };
     // CROSS JOIN keeps SQLite reading in the order of rows, so that it can stop early.
     let sql = format!(
@@ -82,20 +82,20 @@ fn page(tx: &Transaction<'_>, query: &Query) -> rusqlite::Result<Page> {
     let newest = newest.map_or(0, unsigned);
     if query.since.is_none() {
         events.reverse();
-        return Ok(Page::of_last(events, query.limit, newest));
+        return Ok(EventPage::of_last(events, query.limit, newest));
     }
     let last_row = match events.last() {
         Some(last) if events.len() == query.limit => last.row,
         _ => newest,
     };
     sort_lanes(&mut events);
-    Ok(Page { events, last_row })
+    Ok(EventPage { events, last_row })
 }
 
-fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+fn stored_event(row: &Row<'_>) -> rusqlite::Result<ArrivedEvent> {
     let lane: String = row.get(2)?;
     let sequence: Option<i64> = row.get(3)?;
-    Ok(StoredEvent {
+    Ok(ArrivedEvent {
         row: unsigned(row.get(0)?),
         node: Arc::from(row.get_ref(1)?.as_str()?),
         epoch: Arc::from(row.get_ref(6)?.as_str()?),

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Job, loss, refused, signed, space::Space, unsigned};
 use crate::{
     controller::store::{
-        Arrival, EPOCHS_MAX, Loss, Numbering, Receipt, Record, StoreError, StoredEvent, tail::TailSender,
+        Arrival, ArrivedEvent, EPOCHS_MAX, Loss, Numbering, Receipt, Record, StoreError, tail::TailSender,
     },
     event::json::Place,
     telemetry::ErrorChain,
@@ -287,8 +287,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn stored(&self, record: &Record, place: Option<Place>) -> StoredEvent {
-        StoredEvent {
+    fn stored(&self, record: &Record, place: Option<Place>) -> ArrivedEvent {
+        ArrivedEvent {
             row: unsigned(self.tx.last_insert_rowid()),
             node: self.arrival.node.as_str().into(),
             epoch: self.arrival.numbering.as_ref().map_or("", Numbering::epoch).into(),
@@ -318,11 +318,11 @@ struct Written {
     receipt: Receipt,
     /// Bytes of the events that are new.
     bytes: usize,
-    events: Vec<StoredEvent>,
+    events: Vec<ArrivedEvent>,
 }
 
 impl Written {
-    fn note(&mut self, fresh: bool, record: &Record, event: impl FnOnce() -> Option<StoredEvent>) {
+    fn note(&mut self, fresh: bool, record: &Record, event: impl FnOnce() -> Option<ArrivedEvent>) {
         if fresh {
             self.receipt.stored += 1;
             self.bytes += record.bytes.len();

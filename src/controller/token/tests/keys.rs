@@ -90,7 +90,7 @@ fn a_public_key_is_never_taken_for_a_secret() {
             assert_eq!(both.verify(&forged, NOW), Err(TokenError::Signature), "{name}");
         }
         for bytes in [pem, der] {
-            assert!(matches!(Secret::from_bytes(bytes), Err(SecretError::Key)), "{name}");
+            assert!(matches!(SigningSecret::from_bytes(bytes), Err(SecretError::Key)), "{name}");
         }
     }
 }
@@ -150,7 +150,7 @@ fn what_is_no_public_key_is_told_what_to_do() {
 
 #[test]
 fn a_token_that_a_private_key_signed_is_verified_with_the_public_one() {
-    let identity = Identity { node: "nas-1".into(), organisation: "acme".into(), private: true };
+    let identity = NodeIdentity { node: "nas-1".into(), organisation: "acme".into(), private: true };
     let key = SigningKey::read(&fixture("ed25519.key")).expect("a key");
     let token = key.issue(&identity, Some(NOW + 10)).expect("a token");
     assert_eq!(keys(&[], &["ed25519.pub"]).expect("keys").verify(&token, NOW), Ok(identity));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::Refusal;
+use super::OrderRefusal;
 use crate::limits::Bucket;
 
 /// Requests that may follow each other at once.
@@ -31,12 +31,12 @@ impl Pace {
     ///
     /// # Errors
     /// After a short wait, when there were too many.
-    pub(super) async fn admit(&mut self) -> Result<(), Refusal> {
+    pub(super) async fn admit(&mut self) -> Result<(), OrderRefusal> {
         if self.0.take(Instant::now().into_std()).is_ok() {
             return Ok(());
         }
         tokio::time::sleep(REFUSED_PAUSE).await;
-        Err(Refusal::new(Code::ResourceExhausted, format!("more than {RATE} requests a second; ask again later")))
+        Err(OrderRefusal::new(Code::ResourceExhausted, format!("more than {RATE} requests a second; ask again later")))
     }
 }
 

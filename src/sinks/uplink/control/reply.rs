@@ -17,7 +17,7 @@ const DOMAIN: &str = "rodent";
 
 /// Why something is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct OrderRefusal {
     /// A code of gRPC.
     pub code: Code,
     /// In one line.
@@ -26,10 +26,10 @@ pub struct Refusal {
     pub details: Vec<String>,
 }
 
-impl Refusal {
+impl OrderRefusal {
     /// Without details.
-    pub fn new(code: Code, message: impl Into<String>) -> Refusal {
-        Refusal { code, message: message.into(), details: Vec::new() }
+    pub fn new(code: Code, message: impl Into<String>) -> OrderRefusal {
+        OrderRefusal { code, message: message.into(), details: Vec::new() }
     }
 
     fn error(&self) -> RodentError {
@@ -44,7 +44,7 @@ impl Refusal {
     }
 
     fn json(&self) -> String {
-        let Refusal { code, message, details } = self;
+        let OrderRefusal { code, message, details } = self;
         serde_json::json!({"code": *code as i32, "domain": DOMAIN, "message": message, "details": details}).to_string()
     }
 }
@@ -77,31 +77,31 @@ impl Asked {
     ///
     /// # Errors
     /// When it is none, or too large.
-    pub(super) fn demand(&self) -> Result<Demand, Refusal> {
+    pub(super) fn demand(&self) -> Result<Demand, OrderRefusal> {
         let bytes = match &self.question {
             Some(Question::Command(command)) => command.payload.len() + command.command_type.len(),
             Some(Question::Config(update)) => update.payload.len() + update.config_type.len(),
             Some(Question::Ack(_)) | None => {
-                return Err(Refusal::new(Code::Unimplemented, "a kind of message that this agent does not know"));
+                return Err(OrderRefusal::new(Code::Unimplemented, "a kind of message that this agent does not know"));
             }
         };
         if bytes > PAYLOAD_BYTES_MAX || self.identifier.len() > IDENTIFIER_BYTES_MAX {
             let message = format!(
                 "too large; {PAYLOAD_BYTES_MAX} bytes of payload and {IDENTIFIER_BYTES_MAX} of identifier are the most"
             );
-            return Err(Refusal::new(Code::InvalidArgument, message));
+            return Err(OrderRefusal::new(Code::InvalidArgument, message));
         }
         match &self.question {
             Some(Question::Config(update)) => {
                 Ok(Demand::Configure { part: update.config_type.clone(), settings: update.payload.clone() })
             }
             Some(Question::Command(command)) => Ok(Demand::Command(command.command_type.clone())),
-            Some(Question::Ack(_)) | None => Err(Refusal::new(Code::Unimplemented, "nothing is asked")),
+            Some(Question::Ack(_)) | None => Err(OrderRefusal::new(Code::Unimplemented, "nothing is asked")),
         }
     }
 
     /// The answer on the wire.
-    pub(super) fn reply(self, outcome: Result<Vec<u8>, Refusal>) -> RodentRequest {
+    pub(super) fn reply(self, outcome: Result<Vec<u8>, OrderRefusal>) -> RodentRequest {
         let Asked { identifier, question } = self;
         let identifier = if identifier.len() > IDENTIFIER_BYTES_MAX { String::new() } else { identifier };
         let request_id = identifier.clone();
