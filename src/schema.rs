@@ -42,7 +42,8 @@ pub mod local {
 
     impl consumer_status::State {
         /// Each.
-        pub const ALL: [Self; 5] = [Self::Off, Self::Connecting, Self::Connected, Self::Waiting, Self::Held];
+        pub const ALL: [Self; 6] =
+            [Self::Off, Self::Connecting, Self::Connected, Self::Waiting, Self::Held, Self::Unattached];
 
         /// In a word, for people, metrics and the status of the uplink.
         pub fn word(self) -> &'static str {
@@ -52,6 +53,7 @@ pub mod local {
                 Self::Connected => "connected",
                 Self::Waiting => "waiting",
                 Self::Held => "held",
+                Self::Unattached => "unattached",
             }
         }
     }

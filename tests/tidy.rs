@@ -44,7 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("consumers", &["dead_letters", "event_log", "event"]),
     ("sinks", &["consumers", "dead_letters", "event_log", "event"]),
     ("client", &["event"]),
-    ("local_api", &["pipeline", "dead_letters", "event_log", "event"]),
+    ("local_api", &["pipeline", "consumers", "dead_letters", "event_log", "event"]),
     ("controller", &["event"]),
     (
         "agent",

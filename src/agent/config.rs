@@ -4,6 +4,7 @@
 //! whole; whatever is wrong is refused before anything is touched, all at once. What is deliberately absent: the
 //! collectors' own keys, which each collector reads itself, and secrets in messages.
 
+mod consumers;
 mod controller;
 mod events;
 mod files;
@@ -22,6 +23,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use consumers::ConsumerSettings;
 pub use controller::{ControllerSettings, MAY_SET, MAY_STATUS};
 pub use events::{EventSettings, Profile};
 pub use files::STANDARD_FILE;
@@ -58,6 +60,8 @@ pub struct Config {
     pub collectors: Vec<CollectorSettings>,
     /// Who else events are delivered to, by the names that the files give them.
     pub sinks: Vec<SinkSettings>,
+    /// Programs that consume events.
+    pub consumers: ConsumerSettings,
     /// Where the agent shows how it is.
     pub metrics: MetricsSettings,
     /// The least important lines that the agent says about itself.
@@ -146,6 +150,7 @@ impl Config {
             socket: root.path("socket", SOCKET, "the socket for programs on this machine"),
             collectors: read_collectors(&mut root.table("collectors", "what is looked at")),
             sinks: sinks::read(&mut root),
+            consumers: ConsumerSettings::read(&mut root.table("consumers", "programs that consume events")),
             metrics: MetricsSettings::read(&mut root),
             log_level: read_log_level(&mut root.table("log", "what the agent says about itself")),
         };

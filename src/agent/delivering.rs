@@ -153,7 +153,9 @@ impl Delivering {
         with: Surroundings,
     ) -> Delivering {
         let cursors = with.log.cursors().into_iter().map(|cursor| cursor.name);
-        let is_left = |name: &String| name != UPLINK && !sinks.iter().any(|sink| sink.name == *name);
+        let is_left = |name: &String| {
+            name != UPLINK && with.log.program(name).is_none() && !sinks.iter().any(|sink| sink.name == *name)
+        };
         cursors.filter(is_left).collect::<BTreeSet<_>>().iter().for_each(|name| with.forget(name));
         let consumers =
             Consumers { uplink: with.state.consumer(), sinks: Arc::default(), registry: with.registry.clone() };

@@ -5,6 +5,7 @@
 //! ends for good ends the agent. Ended front to back, by `Phase`, and then the log. A controller that is away or not
 //! configured does not keep the agent from being ready.
 
+mod attendance;
 mod clock_watch;
 mod collecting;
 pub mod config;
@@ -62,6 +63,7 @@ const OWN: [(&str, &[&str]); 2] = [
         "agent",
         &[
             "system.config_changed.updated",
+            "system.host.consumer_*",
             "system.host.dead_letters_purged",
             "system.host.event_log_*",
             "system.registration",

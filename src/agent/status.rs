@@ -11,6 +11,7 @@ use super::{
     steering::InForceView, supervisor::Supervisor, systemd,
 };
 use crate::{
+    consumers::programs::Programs,
     dead_letters::{DeadLetters, LetterCount},
     event_log::{CursorState, EventLog, Lane, LaneState, LogState},
     health::{Condition, ConditionLevel, Registry, verdict},
@@ -46,6 +47,7 @@ pub(super) struct StatusParts {
     pub(super) emitter: Emitter,
     pub(super) uplink: UplinkState,
     pub(super) consumers: Consumers,
+    pub(super) programs: Programs,
     pub(super) collecting: Collecting,
     pub(super) dead_letters: DeadLetters,
     pub(super) in_force: InForceView,
@@ -125,7 +127,7 @@ impl StatusParts {
 
     fn with(&self, log: LogStatus) -> StatusResponse {
         self.judge_now();
-        let consumers = self.consumers.status();
+        let consumers: Vec<_> = self.consumers.status().into_iter().chain(self.programs.status()).collect();
         let standing = self.registry.standing();
         // Once the controller has named the node, that name counts.
         let named =

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Agent, IDENTITY, Reloads, clock_watch,
+    Agent, IDENTITY, Reloads, attendance, clock_watch,
     collecting::{self, Collectors},
     config::Loaded,
     config_change::{self, Tidings},
@@ -26,6 +26,7 @@ use super::{
     watchdog,
 };
 use crate::{
+    consumers::programs::Programs,
     health::{Pulse, Registry},
     host::{Host, clock::Clock},
     local_api::{self, LocalApi, Rooms},
@@ -77,11 +78,15 @@ impl Agent {
         opening::remember_urgent_states(&emitter, keeper.memory("urgent_states")).await;
         let dead_letters = opening::open_dead_letters(&config).await;
         let cursor = log.cursor(UPLINK).context("too many cursors in the event log")?;
+        let programs = Programs::new(log.clone(), registry.clone(), Arc::clone(&now));
 
         let uplink = UplinkState::new(config.controller.as_ref().map_or("", |controller| &controller.address));
         let threshold = watch::Sender::new(steering::threshold(&config.events));
         let profile = watch::Sender::new(config.events.profile);
         let may = watch::Sender::new(config.may());
+        let absence = watch::Sender::new(config.consumers.absence);
+        let scopes = watch::Sender::new(config.consumers.scopes.clone());
+        let (absent, scoped) = (absence.subscribe(), scopes.subscribe());
         let (orders, given) = mpsc::channel(control::ORDERS_MAX);
         let (changes, asked) = mpsc::channel(steering::WAITING_MAX);
         let (tidings, untold) = Tidings::new();
@@ -130,6 +135,7 @@ impl Agent {
             emitter: emitter.clone(),
             uplink: uplink.clone(),
             consumers: delivering.consumers(),
+            programs: programs.clone(),
             collecting: collectors.collecting(),
             dead_letters: dead_letters.clone(),
             in_force: in_force.clone(),
@@ -152,6 +158,8 @@ impl Agent {
             metrics,
             collectors,
             delivering,
+            absence,
+            scopes,
         };
         let spool = Spool::of(&config.state_directory);
         let remembered = ["registration", "config"].map(|name| keeper.memory(name));
@@ -163,6 +171,8 @@ impl Agent {
             log: log.clone(),
             status: Arc::clone(&status).source(),
             dead_letters,
+            programs: programs.clone(),
+            scopes: scoped,
             reload: steering::desk(changes),
             trouble: exposition.trouble_source(),
         };
@@ -184,6 +194,10 @@ impl Agent {
             }),
             Part::once("orders", Phase::Sources, desk.run(given, sources.clone())),
             Part::once("steering", Phase::Sources, steering.run(asked, signal, sources)),
+            Part::again("attendance", Phase::Sources, {
+                let own = own.clone();
+                move |stop| attendance::watch(programs.clone(), absent.clone(), own.clone(), stop)
+            }),
             Part::again("log_trouble", Phase::Sources, {
                 let log = log.clone();
                 move |stop| {

@@ -57,7 +57,7 @@ impl From<Status> for ClientError {
         }
         let message = status.message().to_owned();
         match status.code() {
-            Code::InvalidArgument | Code::OutOfRange => ClientError::Refused(message),
+            Code::InvalidArgument | Code::OutOfRange | Code::NotFound | Code::Aborted => ClientError::Refused(message),
             Code::PermissionDenied | Code::Unauthenticated => ClientError::Denied(message),
             Code::Unavailable | Code::ResourceExhausted => ClientError::Unavailable(message),
             Code::DeadlineExceeded | Code::Cancelled => {

@@ -28,6 +28,7 @@
 //! ```
 
 mod channel;
+mod consumption;
 mod emission;
 mod error;
 
@@ -38,17 +39,20 @@ use prost::Message as _;
 use tonic::{Streaming, transport::Channel};
 
 use channel::look;
+pub use consumption::{Consumed, ConsumedEvent, Consumption};
 pub use emission::{Emission, EmitRefusal, Totals};
 pub use error::ClientError;
 
 pub use crate::schema::local::{
-    ChangedSetting, EmitResponse, ListDeadLettersRequest, ListDeadLettersResponse, ListedDeadLetter,
-    PurgeDeadLettersRequest, QueryRequest, QueryResponse, ReloadRequest, ReloadResponse, RetryDeadLettersRequest,
-    RetryDeadLettersResponse, SOCKET, StatusResponse, StoredEvent, TailRequest, emit_request::Durability,
+    Attach, Attached, ChangedSetting, ConsumedGap, ConsumerCondition, EmitResponse, ListDeadLettersRequest,
+    ListDeadLettersResponse, ListedConsumer, ListedDeadLetter, PurgeDeadLettersRequest, QueryRequest, QueryResponse,
+    ReloadRequest, ReloadResponse, RemoveConsumerRequest, RetryDeadLettersRequest, RetryDeadLettersResponse,
+    RewindConsumerRequest, SOCKET, Start, StatusResponse, StoredEvent, TailRequest, attach::Encoding,
+    consumer_condition, emit_request::Durability, start,
 };
 use crate::schema::{
     events::Event,
-    local::{EmitRequest, FlushRequest, StatusRequest, local_service_client::LocalServiceClient},
+    local::{EmitRequest, FlushRequest, ListConsumersRequest, StatusRequest, local_service_client::LocalServiceClient},
 };
 
 /// A connection to the agent. Cheap to copy; copies share it.
@@ -107,6 +111,42 @@ impl Client {
     /// As [`Client::query`].
     pub async fn tail(&self, tail: TailRequest) -> Result<Events, ClientError> {
         Ok(Events { pages: self.service.clone().tail(look(tail)).await?.into_inner() })
+    }
+
+    /// Attaches to a consumer: events behind a cursor that the agent keeps, each at least once and in order.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when something of it is not understood, the event to begin with is not stored, or another
+    /// program is attached; [`ClientError::Denied`] when the consumer is another user's; [`ClientError::Unavailable`] when
+    /// there are too many.
+    pub async fn consume(&self, attach: Attach) -> Result<Consumption, ClientError> {
+        Consumption::begin(self, attach).await
+    }
+
+    /// Consumers of the log: the one of this name, or all where it is empty.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when there is none of the name.
+    pub async fn consumers(&self, consumer: &str) -> Result<Vec<ListedConsumer>, ClientError> {
+        let request = ListConsumersRequest { consumer: consumer.to_owned() };
+        Ok(self.service.clone().list_consumers(look(request)).await?.into_inner().consumers)
+    }
+
+    /// Has a program's consumer begin again further back; gives how many stored events come once more.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when there is no such consumer or place, or a program is attached; [`ClientError::Denied`]
+    /// when it is another user's.
+    pub async fn rewind_consumer(&self, rewind: RewindConsumerRequest) -> Result<u64, ClientError> {
+        Ok(self.service.clone().rewind_consumer(rewind).await?.into_inner().events)
+    }
+
+    /// Forgets a program's consumer; gives how many stored events it had yet to take.
+    ///
+    /// # Errors
+    /// As [`Client::rewind_consumer`].
+    pub async fn remove_consumer(&self, remove: RemoveConsumerRequest) -> Result<u64, ClientError> {
+        Ok(self.service.clone().remove_consumer(remove).await?.into_inner().events)
     }
 
     /// How the agent is doing.

@@ -3,6 +3,7 @@
 //!
 //! The [`Driver`] takes from the log and gives to a [`Sink`], as long as that takes. Always holds, for each consumer: the
 //! cursor moves when, and only when, what it passes has arrived, is kept as a dead letter, or stands in a loss record.
+//! [`programs`] are the consumers to whom the local socket gives, on their own account.
 //! Deliberately absent: what any sink is. Those stand in `sinks`.
 
 mod batch;
@@ -11,6 +12,7 @@ mod driver;
 mod failure;
 mod news;
 mod pacing;
+pub mod programs;
 mod refused;
 mod renumbering;
 mod sink;

@@ -69,6 +69,11 @@ impl Cursor {
     /// Has the log account for sequences that a reader of this consumer found gone: what of them is in no loss record for it
     /// yet is recorded now.
     pub fn lost(&self, lane: Lane, gap: Gap) {
+        self.lost_by(Cause::Damage, lane, gap);
+    }
+
+    /// The same, where it is known why they are gone.
+    pub fn lost_by(&self, cause: Cause, lane: Lane, gap: Gap) {
         let shared = &self.shared;
         // Of what is gone it has nothing in its hands.
         shared.ledger.held(&self.name, lane, gap.from);
@@ -76,7 +81,7 @@ impl Cursor {
         let misses = shared.ledger.misses(Some(&self.name), lane, &(gap.from..gap.to));
         for range in misses.into_iter().flat_map(|range| without(range, &told)) {
             for (range, epoch) in shared.numbering.parts(lane, &range, shared.numbering.epoch()) {
-                shared.lose(&Loss::of(lane, Cause::Damage, epoch, range.clone()), &[range], &[]);
+                shared.lose(&Loss::of(lane, cause, epoch, range.clone()), &[range], &[]);
             }
         }
         if shared.tell() {

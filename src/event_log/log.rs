@@ -77,6 +77,7 @@ impl EventLog {
             pulse: Pulse::default(),
             rows,
             room: Mutex::new(settings.room()),
+            age: found.age,
             settings,
         });
         for loss in &found.losses {
@@ -185,7 +186,7 @@ impl EventLog {
     /// is longer than 64 bytes.
     pub fn cursor(&self, name: &str) -> Option<Cursor> {
         let name: Arc<str> = Arc::from(name);
-        let registered = self.shared.ledger.register(&name, Lane::ALL.map(|lane| self.bounds(lane).0));
+        let registered = self.shared.ledger.register(&name, Lane::ALL.map(|lane| self.bounds(lane).0), None);
         self.shared.buffer.cursor_moved();
         registered.then(|| Cursor { shared: Arc::clone(&self.shared), name })
     }

@@ -29,7 +29,7 @@
 //! ```
 //!
 //! A floor names those above it in this list. `write` and `read` name nothing of each other: what they share is `shared`,
-//! over the buffer, the rows and the ledger. Beside them stand the handles (`log`, `cursor`), the start (`opening`) and the
+//! over the buffer, the rows and the ledger. Beside them stand the handles (`log`, `cursor`, `programs`), the start (`opening`) and the
 //! log of an agent that does not run (`offline`).
 
 mod acceptance;
@@ -45,6 +45,7 @@ mod log;
 mod loss_counts;
 mod offline;
 mod opening;
+mod programs;
 mod ranges;
 mod read;
 mod record;
@@ -64,10 +65,11 @@ pub use self::{
     draft::Draft,
     error::LogError,
     lane::Lane,
-    ledger::{consumer::BLOB_BYTES_MAX, loss::Cause},
+    ledger::{consumer::BLOB_BYTES_MAX, loss::Cause, program::Program},
     log::EventLog,
     loss_counts::LossCount,
     offline::{GenerationReport, Glance, Report, StoppedLog},
+    programs::KnownLoss,
     read::{
         pieces::{Piece, Pieces},
         reader::{BatchLimits, Gap, Read, Reader, Run, StoredEvent},

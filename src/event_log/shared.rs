@@ -22,6 +22,7 @@ use super::{
     lane::Lane,
     ledger::{
         Ledger,
+        age::AgeClock,
         loss::{Cause, Loss},
         numbering::Numbering,
     },
@@ -84,6 +85,8 @@ pub(super) struct Shared {
     pub(super) pulse: Pulse,
     /// What of the settings has changed since the log was opened.
     pub(super) room: Mutex<Room>,
+    /// The log's own time.
+    pub(super) age: AgeClock,
 }
 
 impl Shared {

@@ -61,7 +61,8 @@ impl Gate {
         Err(Status::permission_denied(format!("user {uid} may not {act}: only root and the agent's own user may")))
     }
 
-    fn owns(&self, origin: Origin) -> bool {
+    /// Whether the caller is root or the agent's own user.
+    pub(super) fn owns(&self, origin: Origin) -> bool {
         let uid = Uid::from_raw(origin.uid);
         uid.is_root() || uid == self.own
     }

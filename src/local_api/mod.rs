@@ -3,12 +3,15 @@
 //!
 //! Takes from [`crate::client`] and whatever else speaks gRPC on this machine; gives to the pipeline, reads the event
 //! log. What callers take is bounded for each user, and some is kept for root. Every call is checked against the credentials that the kernel reports for the peer, and these become the
-//! origin of the events. Readers hold no cursor, so that no client can hold the log back. Nothing here can run anything or
+//! origin of the events. Readers hold no cursor, so that they cannot hold the log back; a consumer
+//! has one, and is released when its program stays away. Nothing here can run anything or
 //! bring settings of its own; only who owns the agent can throw dead letters away, or have its files read again. Beside its
 //! own service it has the gRPC health service, for those who may call.
 
 mod authority;
 mod connections;
+mod consume;
+mod consumers;
 mod dead_letters;
 mod emission;
 mod gate;
@@ -16,6 +19,7 @@ mod health;
 mod held;
 mod page;
 mod query;
+mod scopes;
 mod service;
 mod shares;
 mod signpost;
@@ -31,14 +35,17 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, server::NamedService, transport::Server};
 
+pub use scopes::Scopes;
 pub use socket::BindError;
 pub use usage::Usage;
 
 use self::held::Counted;
 use crate::{
+    consumers::programs::Programs,
     dead_letters::DeadLetters,
     event_log::EventLog,
     health::Health,
@@ -103,6 +110,10 @@ pub struct Rooms {
     pub status: StatusSource,
     /// What the controller refused.
     pub dead_letters: DeadLetters,
+    /// Consumers that are programs'.
+    pub programs: Programs,
+    /// What users may read.
+    pub scopes: watch::Receiver<Scopes>,
     /// Answers `reload`.
     pub reload: ReloadDesk,
     /// Why no events are taken, for those who ask for the health.

@@ -8,6 +8,8 @@ use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use super::{
     Rooms,
+    consume::{self, Asked, Consuming},
+    consumers::Consumers,
     dead_letters::Desk,
     emission,
     gate::Gate,
@@ -17,17 +19,24 @@ use super::{
     wanted::Wanted,
 };
 use crate::{
+    consumers::programs::{Caller, PROGRAMS_MAX, PROGRAMS_OF_USER_MAX},
+    event::Filter,
     pipeline::{EmitError, Origin},
     schema::local::{
-        EmitRequest, EmitResponse, FlushRequest, FlushResponse, ListDeadLettersRequest, ListDeadLettersResponse,
-        PurgeDeadLettersRequest, PurgeDeadLettersResponse, QueryRequest, QueryResponse, ReloadRequest, ReloadResponse,
-        RetryDeadLettersRequest, RetryDeadLettersResponse, StatusRequest, StatusResponse, TailRequest,
+        ConsumeRequest, ConsumeResponse, EmitRequest, EmitResponse, FlushRequest, FlushResponse, ListConsumersRequest,
+        ListConsumersResponse, ListDeadLettersRequest, ListDeadLettersResponse, PurgeDeadLettersRequest,
+        PurgeDeadLettersResponse, QueryRequest, QueryResponse, ReloadRequest, ReloadResponse, RemoveConsumerRequest,
+        RemoveConsumerResponse, RetryDeadLettersRequest, RetryDeadLettersResponse, RewindConsumerRequest,
+        RewindConsumerResponse, StatusRequest, StatusResponse, TailRequest, consume_request,
         local_service_server::LocalService,
     },
 };
 
 /// Queries and tails at once; one more is refused, since each keeps a few hundred KiB and perhaps an open generation.
 const READERS: Bounds = Bounds { max: 32, user_max: 12, kept: 4 };
+
+/// Programs that consume at once: one for each consumer that there may be.
+const CONSUMING: Bounds = Bounds { max: PROGRAMS_MAX, user_max: PROGRAMS_OF_USER_MAX, kept: 8 };
 
 /// Of these, so many read the disk at the same moment; the others wait for their turn.
 const READS_MAX: usize = 4;
@@ -36,8 +45,10 @@ pub(super) struct Service {
     rooms: Rooms,
     gate: Gate,
     places: Arc<Shares>,
+    consuming: Arc<Shares>,
     slots: Arc<Semaphore>,
     desk: Desk,
+    consumers: Consumers,
     shutdown: CancellationToken,
 }
 
@@ -45,7 +56,38 @@ impl Service {
     pub(super) fn new(rooms: Rooms, gate: Gate, shutdown: CancellationToken) -> Service {
         let (places, slots) = (Shares::new(READERS), Arc::new(Semaphore::new(READS_MAX)));
         let desk = Desk::new(rooms.dead_letters.clone(), rooms.log.clone(), rooms.emitter.for_source("agent"));
-        Service { rooms, gate, places, slots, desk, shutdown }
+        let consumers =
+            Consumers { log: rooms.log.clone(), programs: rooms.programs.clone(), status: Arc::clone(&rooms.status) };
+        Service { rooms, gate, places, consuming: Shares::new(CONSUMING), slots, desk, consumers, shutdown }
+    }
+
+    fn consuming_place(&self, reader: Origin) -> Result<ReaderPlace, Status> {
+        let place = self.consuming.take(reader.uid, 1).ok_or_else(|| {
+            let Bounds { max, user_max, .. } = CONSUMING;
+            Status::resource_exhausted(format!(
+                "too many programs already consume ({max} in all, {user_max} of one user); try again later"
+            ))
+        })?;
+        Ok(ReaderPlace { _place: place, slots: self.slots.clone() })
+    }
+
+    /// What a user may read.
+    fn scope(&self, reader: Origin) -> Option<Filter> {
+        self.rooms.scopes.borrow().of(reader.uid)
+    }
+
+    fn caller(&self, origin: Origin) -> Caller {
+        Caller { uid: origin.uid, is_trusted: self.gate.owns(origin) }
+    }
+
+    /// Asks the consumers' desk away from the async threads.
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Consumers) -> Result<T, Status> + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let consumers = self.consumers.clone();
+        let done = tokio::task::spawn_blocking(move || ask(&consumers)).await;
+        done.map_err(|_| Status::internal("the consumers could not be looked at"))?.map(Response::new)
     }
 
     fn reader_place(&self, reader: Origin) -> Result<ReaderPlace, Status> {
@@ -84,7 +126,7 @@ impl LocalService for Service {
         let asked = request.into_inner();
         let limit = if asked.limit == 0 { LIMIT_DEFAULT } else { asked.limit };
         check_limit(limit)?;
-        let wanted = Wanted::parse(&asked.filter, asked.since, asked.until)?;
+        let wanted = Wanted::parse(&asked.filter, asked.since, asked.until)?.within(self.scope(reader));
         let query = Query::new(self.rooms.log.clone(), wanted, limit);
         Ok(Response::new(Box::pin(query::pages(query, self.reader_place(reader)?))))
     }
@@ -95,7 +137,7 @@ impl LocalService for Service {
         let reader = self.gate.admit(&request).await?;
         let asked = request.into_inner();
         check_limit(asked.backlog)?;
-        let wanted = Wanted::parse(&asked.filter, asked.since, 0)?;
+        let wanted = Wanted::parse(&asked.filter, asked.since, 0)?.within(self.scope(reader));
         let tail = match (asked.since, asked.backlog) {
             (1.., 0) => Tail::of_all(&self.rooms.log, wanted),
             (_, backlog) => Tail::new(&self.rooms.log, wanted, backlog),
@@ -144,6 +186,53 @@ impl LocalService for Service {
     async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
         self.gate.admit_owner(&request, "have the configuration read again").await?;
         (self.rooms.reload)(request.into_inner()).await.map(Response::new)
+    }
+
+    type ConsumeStream = BoxStream<ConsumeResponse>;
+
+    async fn consume(
+        &self,
+        request: Request<Streaming<ConsumeRequest>>,
+    ) -> Result<Response<Self::ConsumeStream>, Status> {
+        let reader = self.gate.admit(&request).await?;
+        let (caller, mut requests) = (self.caller(reader), request.into_inner());
+        let first = requests.message().await?.and_then(|first| first.request);
+        let Some(consume_request::Request::Attach(attach)) = first else {
+            return Err(Status::invalid_argument("the first request of Consume is `attach`"));
+        };
+        let place = self.consuming_place(reader)?;
+        let (slot, scope) = (self.slots.clone().acquire_owned().await, self.scope(reader));
+        let asked = self.ask(move |consumers| {
+            let _slot = slot;
+            Asked::check(&attach, scope, &consumers.programs, &consumers.log, caller)
+        });
+        let asked = asked.await?.into_inner();
+        let consuming = Consuming::begin(asked, &self.rooms.programs, &self.rooms.log, caller)?;
+        Ok(Response::new(Box::pin(consume::responses(consuming, requests, place, self.shutdown.clone()))))
+    }
+
+    async fn list_consumers(
+        &self,
+        request: Request<ListConsumersRequest>,
+    ) -> Result<Response<ListConsumersResponse>, Status> {
+        self.gate.admit(&request).await?;
+        self.ask(move |consumers| consumers.list(request.get_ref())).await
+    }
+
+    async fn rewind_consumer(
+        &self,
+        request: Request<RewindConsumerRequest>,
+    ) -> Result<Response<RewindConsumerResponse>, Status> {
+        let caller = self.caller(self.gate.admit(&request).await?);
+        self.ask(move |consumers| consumers.rewind(request.get_ref(), caller)).await
+    }
+
+    async fn remove_consumer(
+        &self,
+        request: Request<RemoveConsumerRequest>,
+    ) -> Result<Response<RemoveConsumerResponse>, Status> {
+        let caller = self.caller(self.gate.admit(&request).await?);
+        self.ask(move |consumers| consumers.remove(request.get_ref(), caller)).await
     }
 }
 

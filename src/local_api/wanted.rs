@@ -5,8 +5,8 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
-    event::{Catalogue, EventView, Filter, Head},
-    event_log::Sieve,
+    event::{Catalogue, EventView, Filter, Head, LossRecord},
+    event_log::{Lane, Sieve},
 };
 
 /// Conditions of one call, and bytes of them.
@@ -18,6 +18,8 @@ const CONDITIONS_BYTES_MAX: usize = 4 * 1024;
 pub(super) struct Wanted {
     /// `None` when every event will do.
     filter: Option<Filter>,
+    /// What the reader may have at all; `None` for everything.
+    scope: Option<Filter>,
     /// Unix milliseconds, inclusive.
     since: i64,
     until: i64,
@@ -42,9 +44,15 @@ impl Wanted {
         let filter = Filter::parse(conditions).map_err(|error| Status::invalid_argument(error.to_string()))?;
         Ok(Wanted {
             filter: (!conditions.is_empty()).then_some(filter),
+            scope: None,
             since: if since == 0 { i64::MIN } else { since },
             until: if until == 0 { i64::MAX } else { until },
         })
+    }
+
+    /// The same, of what the reader may have.
+    pub(super) fn within(self, scope: Option<Filter>) -> Wanted {
+        Wanted { scope, ..self }
     }
 
     /// The same conditions, whatever the time.
@@ -60,7 +68,7 @@ impl Wanted {
         if !(self.since..=self.until).contains(&time) {
             return None;
         }
-        if let Some(filter) = &self.filter {
+        for filter in self.filter.iter().chain(&self.scope) {
             let head = head.as_ref()?;
             if !filter.may_match(head) || !EventView::decode(event).is_ok_and(|event| filter.matches(&event)) {
                 return None;
@@ -70,12 +78,33 @@ impl Wanted {
         Some(Order { time, id })
     }
 
+    /// Whether the event is wanted.
+    pub(super) fn takes(&self, event: &[u8]) -> bool {
+        self.takes_all() || self.order_of(event).is_some()
+    }
+
+    /// Whether every event is.
+    pub(super) fn takes_all(&self) -> bool {
+        self.filter.is_none() && self.scope.is_none() && (self.since, self.until) == (i64::MIN, i64::MAX)
+    }
+
+    /// Which frames may hold what is wanted, or in the lane that they stand in records of losses.
+    pub(super) fn sieve_with_records(&self, lane: Lane) -> Sieve {
+        let (sieve, bit) = (self.sieve(), |number: i32| 1u32.checked_shl(number.unsigned_abs()).unwrap_or(u32::MAX));
+        let (level, category) = (bit(LossRecord::LEVEL) as u16, bit(LossRecord::CATEGORY));
+        match lane {
+            Lane::Urgent => Sieve { levels: sieve.levels | level, categories: sieve.categories | category, ..sieve },
+            Lane::Routine => sieve,
+        }
+    }
+
     /// Which frames of the log may hold what is wanted.
     pub(super) fn sieve(&self) -> Sieve {
-        let (levels, categories) = self
-            .filter
-            .as_ref()
-            .map_or((u16::MAX, u32::MAX), |filter| (filter.levels(), filter.categories(Catalogue::compiled())));
+        let (mut levels, mut categories) = (u16::MAX, u32::MAX);
+        for filter in self.filter.iter().chain(&self.scope) {
+            levels &= filter.levels();
+            categories &= filter.categories(Catalogue::compiled());
+        }
         // An event whose time cannot be read is shown all the same.
         Sieve { levels, categories, times: (self.since, self.until) }
     }

@@ -75,6 +75,12 @@ messages! {
     /// A sink takes nothing until somebody acts; events are kept for it.
     SINK_REFUSES = "6585b9a76be84957b8178ac8ce239e20"
         => "correct its URL, token or key, or remove it from the configuration; then `rodent reload`";
+    /// No program came for a consumer for long.
+    CONSUMER_MISSING = "917b526c4bfd4f05bf6d8a622e575abe"
+        => "start its program, or `rodent consumers remove` it";
+    /// A program that consumes events says how it is.
+    CONSUMER_SAYS = "8fdae115da6b4be18e0a46b4e2204a05"
+        => "look at that program";
     /// A part of the event log cannot be read.
     LOG_DAMAGED = "28d2323b6ff74438b6dc1fb2631d8db0"
         => "keep them for whoever looks into it, or remove that directory; then `rodent log check` with the agent stopped";

@@ -4,8 +4,8 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::PathBuf,
     process::Command,
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -15,10 +15,12 @@ use rodent::{
         Client, ClientError, Durability, EmitResponse, Events, QueryRequest, StatusResponse, StoredEvent, TailRequest,
         Totals,
     },
+    consumers::programs::Programs,
     dead_letters::DeadLetters,
     event::{EventView, Level, json},
     event_log::{self, EventLog},
-    local_api::{LocalApi, ReloadDesk, Rooms, ServeError, SocketSettings},
+    health::Registry,
+    local_api::{LocalApi, ReloadDesk, Rooms, Scopes, ServeError, SocketSettings},
     pipeline::{Emitter, Gate},
     schema::events::Event,
 };
@@ -28,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 const NOW: i64 = 1_762_767_000_000;
+/// What the log's age is measured from.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An agent's rooms behind a socket, and a client of it.
@@ -35,6 +39,7 @@ pub(crate) struct Site {
     pub(crate) client: Client,
     pub(crate) log: EventLog,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) programs: Programs,
     pub(crate) socket: PathBuf,
     shutdown: CancellationToken,
     serving: JoinSet<Result<(), ServeError>>,
@@ -52,6 +57,15 @@ impl Site {
 
     /// The socket belongs to this group.
     pub(crate) async fn of_group(group: &str, gate: Gate, disk_bytes_max: u64) -> Site {
+        Site::of(group, gate, disk_bytes_max, Scopes::default()).await
+    }
+
+    /// Users read what these say.
+    pub(crate) async fn of_scopes(scopes: Scopes) -> Site {
+        Site::of("rodent", Gate::open(), 1 << 30, scopes).await
+    }
+
+    async fn of(group: &str, gate: Gate, disk_bytes_max: u64, scopes: Scopes) -> Site {
         let directory = tempfile::tempdir().expect("a directory");
         let log = EventLog::open(event_log::Settings {
             buffer_size: 5_000,
@@ -59,6 +73,7 @@ impl Site {
             flush_interval: Duration::from_millis(50),
             disk_bytes_max,
             boot_id: uuid::Uuid::from_u128(1),
+            since_boot: || STARTED.elapsed(),
             ..event_log::Settings::new(directory.path().join("log"))
         })
         .expect("a log");
@@ -71,10 +86,20 @@ impl Site {
         let dead_letters = DeadLetters::open(&directory.path().join("dead-letters")).expect("a directory");
         let reload: ReloadDesk = Arc::new(|_| Box::pin(async { Err(Status::unavailable("nothing to reload")) }));
         let (letters, trouble) = (dead_letters.clone(), Arc::new(|| None));
-        let rooms = Rooms { emitter, log: log.clone(), status, dead_letters: letters, reload, trouble };
+        let programs = Programs::new(log.clone(), Registry::new(|| NOW), Arc::new(|| NOW));
+        let rooms = Rooms {
+            emitter,
+            log: log.clone(),
+            status,
+            dead_letters: letters,
+            programs: programs.clone(),
+            scopes: tokio::sync::watch::Sender::new(scopes).subscribe(),
+            reload,
+            trouble,
+        };
         serving.spawn(api.serve(rooms, shutdown.clone()));
         let client = Client::connect(&socket).await.expect("the agent answers");
-        Site { client, log, dead_letters, socket, shutdown, serving, _directory: directory }
+        Site { client, log, dead_letters, programs, socket, shutdown, serving, _directory: directory }
     }
 
     async fn emit(&self, events: &[Event]) -> Result<EmitResponse, ClientError> {

@@ -4,6 +4,7 @@ mod address;
 mod at_disk;
 mod command_line;
 mod config;
+mod consume;
 mod control;
 mod controller;
 mod copied;

@@ -44,7 +44,7 @@ families! {
     LAG_EVENTS = Family::gauge("rodent_log_cursor_lag_events", &["cursor", "lane"], "Stored events that a consumer has yet to take.");
     LAG_SECONDS = Family::gauge("rodent_log_cursor_lag_seconds", &["cursor", "lane"], "Age of the oldest of them; 0 when there is none.");
 
-    CONSUMER_STATE = Family::gauge("rodent_consumer_state", &["consumer", "state"], "1 for the state of a consumer of the log that delivers, the uplink or a sink: off, connecting, connected, waiting, held.");
+    CONSUMER_STATE = Family::gauge("rodent_consumer_state", &["consumer", "state"], "1 for the state of a consumer of the log, the uplink, a sink or a program's: off, connecting, connected, waiting, held, unattached.");
     DELIVERED_EVENTS = Family::counter("rodent_consumer_delivered_events_total", &["consumer", "lane"], "Events that were taken.");
     DELIVERED_BATCHES = Family::counter("rodent_consumer_delivered_batches_total", &["consumer", "lane"], "Batches that were taken.");
     SENT_BATCHES = Family::counter("rodent_consumer_sent_batches_total", &["consumer", "lane"], "Batches that were sent, one that was sent again once more.");

@@ -9,8 +9,9 @@ use crate::{
         config::{Config, EventSettings, MetricsSettings, Profile, SinkSettings},
         delivering::Delivering,
     },
-    consumers::Threshold,
+    consumers::{Threshold, programs::Absence},
     event_log::{EventLog, Room},
+    local_api::Scopes,
     pipeline::{Emitter, Gate},
     telemetry::logging::LogLevel,
 };
@@ -27,6 +28,9 @@ pub(in crate::agent) struct Parts {
     pub(in crate::agent) metrics: watch::Sender<MetricsSettings>,
     pub(in crate::agent) collectors: Collectors,
     pub(in crate::agent) delivering: Delivering,
+    /// How long programs may stay away, and what users may read.
+    pub(in crate::agent) absence: watch::Sender<Absence>,
+    pub(in crate::agent) scopes: watch::Sender<Scopes>,
 }
 
 impl Parts {
@@ -47,6 +51,8 @@ impl Parts {
         let is_as_before = |sink: &SinkSettings| !difference.touches(&format!("sinks.{}", sink.name));
         self.delivering.turn(&config.sinks, is_as_before).await;
         self.may.send_replace(config.may());
+        self.absence.send_replace(config.consumers.absence);
+        self.scopes.send_replace(config.consumers.scopes.clone());
         if before.controller != config.controller {
             self.delivering.replace(config.controller.as_ref()).await;
         }

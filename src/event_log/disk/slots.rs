@@ -34,8 +34,8 @@ const HEAD_BYTES: usize = 8 + 8 + 2;
 /// The most that a body may hold, bytes.
 pub(in crate::event_log) const BODY_BYTES_MAX: usize = SLOT_BYTES - HEAD_BYTES - 4;
 
-/// The most bodies of a file.
-pub(in crate::event_log) const BODIES_MAX: usize = 65;
+/// The most bodies of a file: the header, the agent's own consumers, and 64 of programs.
+pub(in crate::event_log) const BODIES_MAX: usize = 1 + 36 + 64;
 
 /// For how many bodies the file is laid at a time: the header and eight consumers take 72 KiB.
 const LAID_AT_A_TIME: usize = 9;

@@ -9,7 +9,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::{Buf as _, BufMut as _};
 use uuid::Uuid;
 
-use super::loss::Loss;
+use super::{loss::Loss, program::Program};
 use crate::event_log::{
     disk::slots::BODY_BYTES_MAX,
     lane::Lane,
@@ -34,6 +34,9 @@ const TOLD_MAX: usize = 16;
 
 const FORMAT: u8 = 1;
 
+/// The same, and behind it what is known of a program.
+const FORMAT_OF_PROGRAM: u8 = 2;
+
 const HOLE_BYTES: usize = 1 + 8 + 8;
 const _: () = assert!(
     1 + (1 + NAME_BYTES_MAX)
@@ -41,6 +44,7 @@ const _: () = assert!(
         + (1 + HOLES_MAX * HOLE_BYTES)
         + (1 + OWED_MAX * (16 + Loss::BYTES))
         + (2 + BLOB_BYTES_MAX)
+        + Program::BYTES
         <= BODY_BYTES_MAX
 );
 
@@ -78,6 +82,8 @@ pub(in crate::event_log) struct Consumer {
     blob: Vec<u8>,
     /// The one on the disk: it stays there while the cursor there cannot follow.
     durable_blob: Vec<u8>,
+    /// Of one that a program attaches to.
+    pub(in crate::event_log) program: Option<Program>,
 }
 
 impl Consumer {
@@ -91,6 +97,25 @@ impl Consumer {
             owed: Vec::new(),
             blob: Vec::new(),
             durable_blob: Vec::new(),
+            program: None,
+        }
+    }
+
+    /// Whether the log keeps what it has not taken, and tells it at once of what is gone.
+    pub(in crate::event_log) fn is_kept_for(&self) -> bool {
+        self.program.is_none_or(|program| !program.is_released)
+    }
+
+    /// Begins again at these sequences, none behind where it stands: what lies there is read anew, and what of it is gone is
+    /// found to be gone.
+    pub(in crate::event_log) fn rewind(&mut self, to: [u64; 2]) {
+        // Another consumer to what is being written of the one before.
+        self.name = Arc::from(&*self.name);
+        for (lane, to) in Lane::ALL.into_iter().zip(to) {
+            let position = &mut self.positions[lane.index()];
+            position.next = position.next.min(to);
+            position.durable = position.durable.min(to);
+            position.held = 0;
         }
     }
 
@@ -160,6 +185,12 @@ impl Consumer {
         }
     }
 
+    /// What is owed of these sequences.
+    pub(in crate::event_log) fn owed_of(&self, lane: Lane, sequences: &Range<u64>) -> Vec<Loss> {
+        let is_of = |loss: &&Loss| loss.lane == lane && common(sequences, std::slice::from_ref(&loss.sequences)) > 0;
+        self.owed.iter().map(|owed| &owed.loss).filter(is_of).cloned().collect()
+    }
+
     /// Whether another loss can be owed durably.
     pub(in crate::event_log) fn can_owe(&self) -> bool {
         self.owed.len() < OWED_MAX
@@ -221,7 +252,8 @@ impl Consumer {
 
     /// The body of its slot.
     pub(in crate::event_log) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![FORMAT, self.name.len() as u8];
+        let format = if self.program.is_some() { FORMAT_OF_PROGRAM } else { FORMAT };
+        let mut bytes = vec![format, self.name.len() as u8];
         bytes.put_slice(self.name.as_bytes());
         self.safe().into_iter().for_each(|next| bytes.put_u64(next));
         let beyond = |lane: Lane, hole: &Range<u64>| {
@@ -244,13 +276,17 @@ impl Consumer {
         }
         bytes.put_u16(self.safe_blob().len() as u16);
         bytes.put_slice(self.safe_blob());
+        if let Some(program) = self.program {
+            program.to_bytes(&mut bytes);
+        }
         bytes
     }
 
     /// The opposite; `None` when these are not such bytes.
     pub(in crate::event_log) fn from_bytes(mut bytes: &[u8]) -> Option<Consumer> {
         let bytes = &mut bytes;
-        if bytes.try_get_u8().ok()? != FORMAT {
+        let format = bytes.try_get_u8().ok()?;
+        if ![FORMAT, FORMAT_OF_PROGRAM].contains(&format) {
             return None;
         }
         let length = usize::from(bytes.try_get_u8().ok()?);
@@ -271,6 +307,9 @@ impl Consumer {
         let length = usize::from(bytes.try_get_u16().ok()?);
         consumer.blob = bytes.split_off(..length)?.to_owned();
         consumer.durable_blob.clone_from(&consumer.blob);
+        if format == FORMAT_OF_PROGRAM {
+            consumer.program = Some(Program::from_bytes(bytes)?);
+        }
         Some(consumer)
     }
 
@@ -367,11 +406,14 @@ mod tests {
             }
         }
         consumer.take(ROUTINE, 5, Some(&[7; BLOB_BYTES_MAX]));
+        let program = Program { owner: 1000, created_at: -1, seen: u64::MAX, is_released: true };
+        consumer.program = Some(program);
         let bytes = consumer.to_bytes();
         assert!(bytes.len() <= BODY_BYTES_MAX, "{}", bytes.len());
         let read = Consumer::from_bytes(&bytes).expect("the same");
         assert_eq!(read.to_bytes(), bytes);
         assert_eq!((read.position(Lane::Urgent).next, read.position(ROUTINE).durable), (3, 5));
+        assert_eq!(read.program, Some(program));
         assert_eq!((read.holes[1].len(), read.owed.len(), read.blob().len()), (HOLES_MAX, OWED_MAX, BLOB_BYTES_MAX));
         assert!((0..bytes.len()).all(|length| Consumer::from_bytes(&bytes[..length]).is_none()));
     }

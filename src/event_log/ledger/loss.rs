@@ -25,12 +25,14 @@ pub enum Cause {
     UncleanStop,
     /// The consumer refuses the event.
     Refused,
+    /// Its program did not come for long, and the log kept nothing for it any more.
+    Released,
 }
 
 impl Cause {
     /// What the log itself loses events for.
-    pub(in crate::event_log) const OWN: [Cause; 5] =
-        [Cause::Retention, Cause::DiskFull, Cause::Damage, Cause::MemoryBound, Cause::UncleanStop];
+    pub(in crate::event_log) const OWN: [Cause; 6] =
+        [Cause::Retention, Cause::DiskFull, Cause::Damage, Cause::MemoryBound, Cause::UncleanStop, Cause::Released];
 
     /// The name in text, in metrics and on the wire.
     pub fn name(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Cause {
             Cause::MemoryBound => "memory_bound",
             Cause::UncleanStop => "unclean_stop",
             Cause::Refused => "refused",
+            Cause::Released => "released",
         }
     }
 

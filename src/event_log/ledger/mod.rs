@@ -8,6 +8,7 @@ pub(super) mod consumer;
 pub(super) mod header;
 pub(super) mod loss;
 pub(super) mod numbering;
+pub(super) mod program;
 pub(super) mod retention;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
 use self::{
     consumer::{Consumer, NAME_BYTES_MAX, Owed},
     loss::Loss,
+    program::Program,
 };
 use crate::{
     event_log::{disk::slots::BODIES_MAX, lane::Lane, ranges},
@@ -68,7 +70,7 @@ impl Ledger {
 
     /// Adds a consumer that begins at `first` unless there is one of this name. Gives false when there are too many, or the
     /// name is too long.
-    pub(in crate::event_log) fn register(&self, name: &Arc<str>, first: [u64; 2]) -> bool {
+    pub(in crate::event_log) fn register(&self, name: &Arc<str>, first: [u64; 2], program: Option<Program>) -> bool {
         let mut state = self.lock();
         if state.of(name).is_some() {
             return true;
@@ -76,8 +78,39 @@ impl Ledger {
         let free = (1..=CONSUMERS_MAX).find(|number| !state.consumers.contains_key(number));
         let Some(number) = free.filter(|_| !name.is_empty() && name.len() <= NAME_BYTES_MAX) else { return false };
         state.numbers = state.numbers.max(number);
-        state.consumers.insert(number, Consumer::new(name, first));
+        let mut consumer = Consumer::new(name, first);
+        consumer.program = program;
+        state.consumers.insert(number, consumer);
         true
+    }
+
+    /// What is known of a program's consumer; `None` for one that is none, or is not there.
+    pub(in crate::event_log) fn program(&self, name: &str) -> Option<Program> {
+        self.lock().of(name)?.program
+    }
+
+    /// Notes something else of it, where it is a program's.
+    pub(in crate::event_log) fn set_program(&self, name: &str, to: Program) {
+        if let Some(program) = self.lock().of(name).and_then(|consumer| consumer.program.as_mut()) {
+            *program = to;
+        }
+    }
+
+    /// Those that are programs'.
+    pub(in crate::event_log) fn programs(&self) -> Vec<(String, Program)> {
+        let state = self.lock();
+        let of = |consumer: &Consumer| Some((consumer.name.to_string(), consumer.program?));
+        state.consumers.values().filter_map(of).collect()
+    }
+
+    /// See [`Consumer::rewind`]. Gives whether there is one of this name.
+    pub(in crate::event_log) fn rewind(&self, name: &str, to: [u64; 2]) -> bool {
+        self.lock().of(name).map(|consumer| consumer.rewind(to)).is_some()
+    }
+
+    /// The losses that a consumer is owed of these sequences, as far as they are not struck off yet.
+    pub(in crate::event_log) fn owed(&self, name: &str, lane: Lane, sequences: &Range<u64>) -> Vec<Loss> {
+        self.lock().of(name).map_or_else(Vec::new, |consumer| consumer.owed_of(lane, sequences))
     }
 
     /// Forgets a consumer: nothing is kept for it any more. Gives whether there was one.
@@ -115,12 +148,15 @@ impl Ledger {
         }
     }
 
-    /// Each consumer that has not taken all of it loses what goes, as [`Consumer::lose`] says. Gives the most that one loses.
+    /// Each consumer that has not taken all of it loses what goes, as [`Consumer::lose`] says; but for those that are released,
+    /// which find it gone when they come again. Gives the most that one loses.
     pub(in crate::event_log) fn lose(&self, loss: &Loss, gone: &[Range<u64>], told: &[Range<u64>]) -> u64 {
-        self.lock().consumers.values_mut().map(|consumer| consumer.lose(loss, gone, told)).max().unwrap_or(0)
+        let mut state = self.lock();
+        let losing = state.consumers.values_mut().filter(|consumer| consumer.is_kept_for());
+        losing.map(|consumer| consumer.lose(loss, gone, told)).max().unwrap_or(0)
     }
 
-    /// What of these sequences a consumer would lose if they went; without a name, the first of all for whom it is anything.
+    /// What of these sequences a consumer would lose if they went; without a name, any of those for whom the log keeps it.
     pub(in crate::event_log) fn misses(
         &self,
         name: Option<&str>,
@@ -128,7 +164,11 @@ impl Ledger {
         sequences: &Range<u64>,
     ) -> Vec<Range<u64>> {
         let state = self.lock();
-        let asked = state.consumers.values().filter(|consumer| name.is_none_or(|name| *name == *consumer.name));
+        let is_asked = |consumer: &&Consumer| match name {
+            Some(name) => *name == *consumer.name,
+            None => consumer.is_kept_for(),
+        };
+        let asked = state.consumers.values().filter(is_asked);
         ranges::joined(asked.flat_map(|consumer| consumer.misses(lane, sequences)).collect())
     }
 
@@ -161,7 +201,7 @@ impl Ledger {
         self.lock().consumers.values().map(|consumer| consumer.position(lane).next).max().unwrap_or(0)
     }
 
-    /// The places that every consumer has passed; `None` when there is no consumer.
+    /// The places that every consumer has passed for whom the log keeps anything; `None` when there is none.
     pub(in crate::event_log) fn passed(&self) -> Option<[u64; 2]> {
         self.least(|consumer, lane| consumer.position(lane).next)
     }
@@ -174,16 +214,17 @@ impl Ledger {
 
     fn least(&self, place: impl Fn(&Consumer, Lane) -> u64) -> Option<[u64; 2]> {
         let state = self.lock();
-        let least = Lane::ALL.map(|lane| state.consumers.values().map(|consumer| place(consumer, lane)).min());
+        let kept_for = || state.consumers.values().filter(|consumer| consumer.is_kept_for());
+        let least = Lane::ALL.map(|lane| kept_for().map(|consumer| place(consumer, lane)).min());
         match least {
             [Some(urgent), Some(routine)] => Some([urgent, routine]),
             _ => None,
         }
     }
 
-    /// Whether there is any consumer.
+    /// Whether there is any consumer for whom the log keeps anything.
     pub(in crate::event_log) fn has_consumers(&self) -> bool {
-        !self.lock().consumers.is_empty()
+        self.lock().consumers.values().any(Consumer::is_kept_for)
     }
 
     /// Name, lane and next sequence of each.
@@ -245,7 +286,7 @@ mod tests {
     fn a_removed_consumer_holds_nothing_and_its_place_is_written_over_and_given_again() {
         let ledger = Ledger::default();
         let [first, second] = ["first", "second"].map(Arc::from);
-        assert!(ledger.register(&first, [1, 1]) && ledger.register(&second, [5, 5]));
+        assert!(ledger.register(&first, [1, 1], None) && ledger.register(&second, [5, 5], None));
         assert_eq!(ledger.passed(), Some([1, 1]));
         assert!(ledger.remove("first") && !ledger.remove("first"));
         assert_eq!(ledger.passed(), Some([5, 5]));
@@ -253,7 +294,7 @@ mod tests {
         assert_eq!(bodies.iter().map(|body| body.bytes.is_empty()).collect::<Vec<_>>(), [true, false]);
         let (loaded, unknown) = Ledger::load(bodies.iter().map(|body| (body.number, &body.bytes[..])));
         assert_eq!((loaded.list(), unknown), (ledger.list(), vec![]));
-        assert!(loaded.register(&first, [9, 9]));
+        assert!(loaded.register(&first, [9, 9], None));
         assert_eq!(loaded.bodies().len(), 2);
     }
 
@@ -261,19 +302,19 @@ mod tests {
     fn there_is_a_bound_of_consumers_and_of_the_length_of_a_name() {
         let ledger = Ledger::default();
         for number in 0..CONSUMERS_MAX {
-            assert!(ledger.register(&Arc::from(number.to_string()), [1, 1]), "{number}");
+            assert!(ledger.register(&Arc::from(number.to_string()), [1, 1], None), "{number}");
         }
-        assert!(!ledger.register(&Arc::from("one more"), [1, 1]));
-        assert!(ledger.register(&Arc::from("7"), [1, 1]), "it is there");
-        assert!(!Ledger::default().register(&Arc::from("n".repeat(NAME_BYTES_MAX + 1)), [1, 1]));
+        assert!(!ledger.register(&Arc::from("one more"), [1, 1], None));
+        assert!(ledger.register(&Arc::from("7"), [1, 1], None), "it is there");
+        assert!(!Ledger::default().register(&Arc::from("n".repeat(NAME_BYTES_MAX + 1)), [1, 1], None));
     }
 
     #[test]
     fn who_takes_a_removed_consumers_place_while_that_is_written_does_not_get_its_cursor() {
         let ledger = Ledger::default();
-        assert!(ledger.register(&Arc::from("one"), [1, 1]) && ledger.take("one", Lane::Routine, 500, None));
+        assert!(ledger.register(&Arc::from("one"), [1, 1], None) && ledger.take("one", Lane::Routine, 500, None));
         let bodies = ledger.bodies();
-        assert!(ledger.remove("one") && ledger.register(&Arc::from("two"), [1, 1]));
+        assert!(ledger.remove("one") && ledger.register(&Arc::from("two"), [1, 1], None));
         ledger.persisted(&bodies);
         assert_eq!(ledger.durably_passed(), Some([0, 0]));
     }

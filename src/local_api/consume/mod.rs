@@ -1,0 +1,341 @@
+//! `Consume`: gives the events of the log to a program behind a cursor of its own, and moves the cursor by what the program
+//! says that it has.
+//!
+//! Takes from the log, as the program reads; takes commits and conditions from the program whatever else goes on. Always
+//! holds: nothing is read ahead of what the program takes from the socket; what is urgent goes first, and does not wait for
+//! room among what is not; whoever is ousted commits nothing more. The cursor stays when the program or the agent ends.
+
+mod giving;
+mod start;
+
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, Stream, future::Either, stream};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use self::giving::{Form, Giving, Step, Terms};
+pub(super) use self::start::find;
+use super::{service::ReaderPlace, wanted::Wanted};
+use crate::{
+    consumers::programs::{AttachError, Attachment, Caller, Programs},
+    event::Filter,
+    event_log::{EventLog, Lane, LogError},
+    health::{ConditionLevel, Fault},
+    schema::local::{
+        Attach, Attached, AttachedLane, CaughtUp, Commit, ConsumeRequest, ConsumeResponse, ConsumerCondition,
+        attach::Encoding, consume_request::Request, consume_response::Response, consumer_condition::Level,
+    },
+    telemetry::{ErrorChain, message},
+    visible::visible,
+};
+
+/// Events of a lane that are given and not committed: by default, and at the most.
+const WINDOW_DEFAULT: u32 = 10_000;
+const WINDOW_MAX: u32 = 50_000;
+
+/// Conditions that a program may tell in so long.
+const CONDITIONS_MAX: u32 = 60;
+const CONDITIONS_TIME: Duration = Duration::from_secs(60);
+
+/// Bytes of what a program says of itself.
+const CONDITION_BYTES_MAX: usize = 500;
+
+/// A call in progress.
+pub(super) struct Consuming {
+    attachment: Attachment,
+    lanes: Vec<Giving>,
+    terms: Terms,
+    /// What is to be said first.
+    first: Option<Response>,
+    is_caught_up: bool,
+    conditions: (Instant, u32),
+}
+
+/// What the program wants, checked.
+pub(super) struct Asked {
+    name: String,
+    steal: bool,
+    terms: Terms,
+    first: Option<[u64; 2]>,
+}
+
+/// The status that an answer of the programs' room becomes.
+pub(super) fn status_of(error: &AttachError) -> Status {
+    let words = error.to_string();
+    match error {
+        AttachError::Name(_) => Status::invalid_argument(words),
+        AttachError::Absent(_) => Status::not_found(words),
+        AttachError::NotYours { .. } => Status::permission_denied(words),
+        AttachError::Taken(_) => Status::aborted(words),
+        AttachError::TooMany => Status::resource_exhausted(words),
+    }
+}
+
+impl Asked {
+    /// Checks the first request. Blocking where a new consumer does not begin at an end of the log.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn check(
+        attach: &Attach,
+        scope: Option<Filter>,
+        programs: &Programs,
+        log: &EventLog,
+        caller: Caller,
+    ) -> Result<Asked, Status> {
+        let window = attach.window.unwrap_or(WINDOW_DEFAULT);
+        if !(1..=WINDOW_MAX).contains(&window) {
+            return Err(Status::invalid_argument(format!(
+                "a window of {window} events is asked for; expected 1 to {WINDOW_MAX}, or none for {WINDOW_DEFAULT}"
+            )));
+        }
+        let form = match Encoding::try_from(attach.encoding) {
+            Ok(Encoding::Events) => Form::Events,
+            Ok(Encoding::Frames) if attach.filter.is_empty() && scope.is_none() => Form::Frames,
+            Ok(Encoding::Frames) => {
+                return Err(Status::invalid_argument(
+                    "frames are given as they are stored; with a filter, or for a user who may not read everything, ask \
+                     for ENCODING_EVENTS",
+                ));
+            }
+            Err(_) => return Err(Status::invalid_argument(format!("there is no encoding {}", attach.encoding))),
+        };
+        let wanted = Wanted::parse(&attach.filter, 0, 0)?.within(scope);
+        let is_there = programs.is_there(&attach.consumer, caller).map_err(|error| status_of(&error))?;
+        // Of one that is there it says nothing, and is not looked for: the event may be gone long since.
+        let first = if is_there { None } else { start::find(log, attach.from.as_ref())? };
+        let terms = Terms { wanted, form, window: window.into() };
+        Ok(Asked { name: attach.consumer.clone(), steal: attach.steal, terms, first })
+    }
+}
+
+impl Consuming {
+    /// Attaches the program.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub(super) fn begin(
+        asked: Asked,
+        programs: &Programs,
+        log: &EventLog,
+        caller: Caller,
+    ) -> Result<Consuming, Status> {
+        let Asked { name, steal, terms, first } = asked;
+        let first = first.unwrap_or_else(|| Lane::ALL.map(|lane| log.bounds(lane).0));
+        let attachment = programs.attach(&name, caller, first, steal).map_err(|error| status_of(&error))?;
+        let lanes: Vec<_> = Lane::ALL.into_iter().map(|lane| Giving::new(log, lane, &attachment)).collect();
+        let attached = Attached {
+            is_new: attachment.is_new,
+            cursor: attachment.name().to_owned(),
+            window: u32::try_from(terms.window).unwrap_or(u32::MAX),
+            lanes: lanes.iter().map(attached_lane).collect(),
+        };
+        let first = Some(Response::Attached(attached));
+        Ok(Consuming { attachment, lanes, terms, first, is_caught_up: false, conditions: (Instant::now(), 0) })
+    }
+
+    fn step(&mut self) -> Result<Step, LogError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Step::Give(first));
+        }
+        let mut is_over = true;
+        for lane in &mut self.lanes {
+            if !lane.is_due(&self.terms) {
+                continue;
+            }
+            match lane.step(&self.attachment, &self.terms)? {
+                Step::End => {}
+                Step::Again => is_over = false,
+                give => return Ok(give),
+            }
+        }
+        let has_come = |lane: &Giving| {
+            let (position, end) = lane.way();
+            position >= end
+        };
+        if !self.is_caught_up && self.lanes.iter().all(has_come) {
+            self.is_caught_up = true;
+            return Ok(Step::Give(Response::CaughtUp(CaughtUp {})));
+        }
+        Ok(if is_over { Step::End } else { Step::Again })
+    }
+
+    /// Waits until a lane can go on. Cancel safe.
+    async fn ready(&self) {
+        let ready = self.lanes.iter().map(|lane| Box::pin(lane.ready(&self.terms)));
+        futures_util::future::select_all(ready).await;
+    }
+
+    /// Does what the program says.
+    fn hear(&mut self, request: ConsumeRequest) -> Result<(), Status> {
+        match request.request {
+            Some(Request::Commit(commit)) => self.commit(&commit),
+            Some(Request::Condition(condition)) => self.condition(&condition),
+            Some(Request::Attach(_)) => Err(Status::invalid_argument("`attach` is the first request, and only that")),
+            None => Err(Status::invalid_argument("a request says nothing that this agent knows")),
+        }
+    }
+
+    fn commit(&mut self, Commit { lane, sequence }: &Commit) -> Result<(), Status> {
+        let Some(giving) = self.lanes.iter_mut().find(|giving| giving.lane.name() == lane) else {
+            let lane = visible(lane);
+            return Err(Status::invalid_argument(format!("`{lane}` is no lane; expected urgent or routine")));
+        };
+        match giving.commit(&self.attachment, *sequence) {
+            true => Ok(()),
+            false => Err(Status::invalid_argument(format!(
+                "the event {sequence} of the {lane} lane is committed, and was not given on this call"
+            ))),
+        }
+    }
+
+    fn condition(&mut self, condition: &ConsumerCondition) -> Result<(), Status> {
+        let (since, count) = &mut self.conditions;
+        if since.elapsed() >= CONDITIONS_TIME {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count += 1;
+        if *count > CONDITIONS_MAX {
+            return Err(Status::resource_exhausted(format!("more than {CONDITIONS_MAX} conditions in a minute")));
+        }
+        if condition.text.len() > CONDITION_BYTES_MAX {
+            return Err(Status::invalid_argument(format!(
+                "a condition has {} bytes; at most {CONDITION_BYTES_MAX}",
+                condition.text.len()
+            )));
+        }
+        let level = match Level::try_from(condition.level) {
+            Ok(Level::Ok) => None,
+            Ok(Level::Notice) => Some(ConditionLevel::Notice),
+            Ok(Level::Warning) => Some(ConditionLevel::Warning),
+            Ok(Level::Error) => Some(ConditionLevel::Error),
+            Err(_) => return Err(Status::invalid_argument(format!("a condition has no level {}", condition.level))),
+        };
+        let fault = level.map(|level| Fault::new(level, visible(&condition.text).into_owned()));
+        self.attachment.conditions().put(message::CONSUMER_SAYS, fault);
+        Ok(())
+    }
+}
+
+impl Drop for Consuming {
+    fn drop(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.leave(&self.attachment));
+    }
+}
+
+fn attached_lane(lane: &Giving) -> AttachedLane {
+    let (next_sequence, end_sequence) = lane.way();
+    AttachedLane { lane: lane.lane.name().to_owned(), next_sequence, end_sequence }
+}
+
+/// What the program is answered, until it ends its requests, another takes over, or `shutdown`. The place is held until then.
+pub(super) fn responses(
+    consuming: Consuming,
+    requests: Streaming<ConsumeRequest>,
+    place: ReaderPlace,
+    shutdown: CancellationToken,
+) -> impl Stream<Item = Result<ConsumeResponse, Status>> {
+    stream::unfold(Some((consuming, requests, place, shutdown)), |state| async move {
+        let (mut consuming, mut requests, place, shutdown) = state?;
+        loop {
+            // First whatever the program has said.
+            match heard(&mut consuming, &mut requests, &shutdown).await {
+                Heard::Nothing => {}
+                Heard::End => return None,
+                Heard::Refused(status) => return Some((Err(status), None)),
+            }
+            let step;
+            (consuming, step) = match on_disk(&place, consuming).await {
+                Ok(done) => done,
+                Err(status) => return Some((Err(status), None)),
+            };
+            match step {
+                Step::Give(response) => {
+                    let response = ConsumeResponse { response: Some(response) };
+                    return Some((Ok(response), Some((consuming, requests, place, shutdown))));
+                }
+                Step::Again => {}
+                Step::End => {
+                    let ousted = consuming.attachment.ousted().clone();
+                    let request = tokio::select! {
+                        biased;
+                        () = ousted.cancelled() => continue,
+                        () = shutdown.cancelled() => continue,
+                        request = requests.message() => Either::Left(request),
+                        () = consuming.ready() => Either::Right(()),
+                    };
+                    let Either::Left(request) = request else { continue };
+                    match request {
+                        Ok(Some(request)) => {
+                            if let Err(status) = consuming.hear(request) {
+                                return Some((Err(status), None));
+                            }
+                        }
+                        Ok(None) => return None,
+                        Err(status) => return Some((Err(status), None)),
+                    }
+                }
+            }
+        }
+    })
+}
+
+enum Heard {
+    Nothing,
+    /// It says nothing more.
+    End,
+    Refused(Status),
+}
+
+/// Does what the program has said so far, without waiting.
+async fn heard(
+    consuming: &mut Consuming,
+    requests: &mut Streaming<ConsumeRequest>,
+    shutdown: &CancellationToken,
+) -> Heard {
+    loop {
+        if consuming.attachment.ousted().is_cancelled() {
+            return Heard::Refused(Status::aborted("another program has taken over from this one"));
+        }
+        if shutdown.is_cancelled() {
+            return Heard::Refused(Status::unavailable("the agent is stopping"));
+        }
+        match requests.message().now_or_never() {
+            None => return Heard::Nothing,
+            Some(Ok(Some(request))) => {
+                if let Err(status) = consuming.hear(request) {
+                    return Heard::Refused(status);
+                }
+            }
+            Some(Ok(None)) => return Heard::End,
+            Some(Err(status)) => return Heard::Refused(status),
+        }
+    }
+}
+
+/// Runs a step of reading away from the async threads, as soon as there is a turn.
+async fn on_disk(place: &ReaderPlace, mut consuming: Consuming) -> Result<(Consuming, Step), Status> {
+    if consuming.first.is_none()
+        && !consuming.lanes.iter().any(|lane| lane.is_due(&consuming.terms))
+        && consuming.is_caught_up
+    {
+        return Ok((consuming, Step::End));
+    }
+    let slot = place.slots.clone().acquire_owned().await;
+    let done = tokio::task::spawn_blocking(move || {
+        let step = consuming.step();
+        drop(slot);
+        (consuming, step)
+    });
+    let (consuming, step) = done.await.map_err(|_| Status::internal("the reader of the log has stopped"))?;
+    match step {
+        Ok(step) => Ok((consuming, step)),
+        Err(error) => {
+            let error = ErrorChain(&error).to_string();
+            tracing::warn!(error, consumer = consuming.attachment.name(), "the log could not be read for a consumer");
+            Err(Status::internal(error))
+        }
+    }
+}
