@@ -1,5 +1,7 @@
 //! `rodent events`: what is stored, newest last, and what comes.
 
+mod consume;
+
 use std::{io, path::Path, process::ExitCode, time::SystemTime};
 
 use clap::value_parser;
@@ -30,10 +32,13 @@ Examples:
   rodent events '!system.*' text~fail            what the sentence says
   rodent events storage.pool or 'level>=critical'
   rodent events service.status.failed -o jsonl | jq .payload
+  rodent events --as backup -f -o jsonl          each once, also over a restart
 
 A condition is a pattern of kinds (`*` stands for anything), `level>=warn`, or a field and a value; all must hold. `!` or \
 `not` turns one round, `or` parts alternatives, `~` looks for a part of a text. What -o jsonl prints is what `rodent emit \
 --json` takes.
+
+With --as the agent keeps for NAME what was not printed yet, and its next call goes on there: `rodent consumers`.
 
 Exit codes: 0 done, 64 a condition is not understood, 69 no agent, 77 no permission.";
 
@@ -51,6 +56,10 @@ pub(super) struct Arguments {
     /// Go on with new events as they come, until Ctrl-C
     #[arg(short, long, conflicts_with = "until")]
     follow: bool,
+    /// As a consumer with a cursor that the agent keeps: what was printed does not come again. A new one begins with the oldest
+    /// event, or with --since
+    #[arg(long = "as", value_name = "NAME", conflicts_with = "until")]
+    consumer: Option<String>,
     /// Not before: how long ago (1h, 2days) or when (2026-11-21T09:30:00Z)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -72,6 +81,12 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     let (since, until) = (moment_of(arguments.since.as_deref(), clock)?, moment_of(arguments.until.as_deref(), clock)?);
     let client = Client::connect(socket).await?;
     let mut printer = Printer::new(&arguments, &client).await?;
+    if let Some(consumer) = arguments.consumer {
+        let extent = consume::Extent { limit: arguments.limit.map(u64::from), follow: arguments.follow };
+        consume::run(&client, (consumer, arguments.conditions, since), extent, &mut printer).await?;
+        quiet_end(printer.finish())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (filter, limit) = (arguments.conditions, arguments.limit.unwrap_or(LIMIT_DEFAULT));
     if limit == 0 && !arguments.follow {
         printer.unanswered = false;
@@ -129,7 +144,9 @@ enum Form {
 impl Printer {
     /// A document never ends while we follow, so it becomes lines.
     async fn new(arguments: &Arguments, client: &Client) -> Result<Printer, ClientError> {
-        let &Arguments { output, follow, utc, .. } = arguments;
+        let &Arguments { output, utc, .. } = arguments;
+        // What was committed is not to be gathered first.
+        let follow = arguments.follow || arguments.consumer.is_some();
         let screen = Screen::stdout();
         let shown =
             EventColumns { wide: output == EventOutput::Wide, clock: TimeZone::utc(utc), ..EventColumns::default() };
@@ -138,7 +155,7 @@ impl Printer {
             EventOutput::Json if !follow => Form::Document { node: client.status().await?.node_id, values: Vec::new() },
             EventOutput::Json | EventOutput::Jsonl => Form::Lines { node: client.status().await?.node_id },
         };
-        Ok(Printer { screen, form, unanswered: !follow })
+        Ok(Printer { screen, form, unanswered: !arguments.follow })
     }
 
     /// Prints a page. Returns false when nobody reads any more.

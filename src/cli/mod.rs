@@ -1,7 +1,7 @@
 //! The command line: one file a command, each with its arguments and `run`.
 //!
 //! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events`, `show`, `status`,
-//! `top`, `reload` and `dead-letters` are thin clients of the agent's socket; `doctor` looks without one, too. Always holds:
+//! `top`, `reload`, `consumers` and `dead-letters` are thin clients of the agent's socket; `doctor` looks without one, too. Always holds:
 //! results go to standard output and everything else to standard error, one line each; a reader that goes away ends a command
 //! quietly.
 
@@ -9,6 +9,7 @@ mod agent;
 #[cfg(feature = "bench")]
 mod bench;
 mod config;
+mod consumers;
 mod dead_letters;
 mod doctor;
 mod emit;
@@ -73,6 +74,9 @@ enum Command {
     Status(status::Arguments),
     Top(top::Arguments),
     Doctor(doctor::Arguments),
+    /// Look after those who listen to the log
+    #[command(after_help = consumers::EXAMPLES)]
+    Consumers(consumers::Arguments),
     /// Decide about events that the controller refuses
     #[command(after_help = dead_letters::EXAMPLES)]
     DeadLetters(dead_letters::Arguments),
@@ -123,6 +127,9 @@ impl Command {
             Command::Status(arguments) => wait_for(async { status::run(arguments, &socket::of(named).await).await }),
             Command::Top(arguments) => wait_for(async { top::run(arguments, &socket::of(named).await).await }),
             Command::Doctor(arguments) => wait_for(doctor::run(arguments, named)),
+            Command::Consumers(arguments) => {
+                wait_for(async { consumers::run(arguments, &socket::of(named).await).await })
+            }
             Command::DeadLetters(arguments) => {
                 wait_for(async { dead_letters::run(arguments, &socket::of(named).await).await })
             }

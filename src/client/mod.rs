@@ -47,8 +47,11 @@ pub use crate::schema::local::{
     Attach, Attached, ChangedSetting, ConsumedGap, ConsumerCondition, EmitResponse, ListDeadLettersRequest,
     ListDeadLettersResponse, ListedConsumer, ListedDeadLetter, PurgeDeadLettersRequest, QueryRequest, QueryResponse,
     ReloadRequest, ReloadResponse, RemoveConsumerRequest, RetryDeadLettersRequest, RetryDeadLettersResponse,
-    RewindConsumerRequest, SOCKET, Start, StatusResponse, StoredEvent, TailRequest, attach::Encoding,
-    consumer_condition, emit_request::Durability, start,
+    RewindConsumerRequest, SOCKET, Start, StatusResponse, StoredEvent, TailRequest,
+    attach::{Bound, Encoding},
+    consumer_condition,
+    emit_request::Durability,
+    start,
 };
 use crate::schema::{
     events::Event,

@@ -24,6 +24,8 @@ if command -v apt-get >/dev/null; then
     # Debian has it where only root looks; Fedora has no package of it.
     PATH+=:/usr/sbin:/usr/local/sbin
     needs+=("nats-server nats-server -")
+    # For the example of a consumer in Go: the compiler, and what it needs, which has no command.
+    needs+=("go golang-go -" "protoc protobuf-compiler -" "protoc-gen-go golang-goprotobuf-dev -")
     command -v nats-server >/dev/null || nats_is_new=yes
 elif ! command -v dnf >/dev/null; then
     fail "neither apt-get nor dnf is here to install packages with"
@@ -37,6 +39,9 @@ missing() {
         read -r command debian fedora <<<"$need"
         command -v "$command" >/dev/null || if command -v apt-get >/dev/null; then echo "$debian"; else echo "$fedora"; fi
     done
+    if command -v apt-get >/dev/null && [ ! -d /usr/share/gocode/src/google.golang.org/grpc ]; then
+        echo golang-google-grpc-dev
+    fi
     # Debian keeps the part of venv that makes environments in a package of its own.
     if command -v apt-get >/dev/null && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then echo python3-venv; fi
 }

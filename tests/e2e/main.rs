@@ -2,6 +2,7 @@
 //! where it cannot run. `make test` installs what it needs first.
 
 mod appliance;
+mod consuming;
 mod container;
 mod doctor;
 mod drop_ins;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rodent::{
     client::{
-        Attach, Client, ClientError, Consumed, ConsumedEvent, Consumption, Durability, Encoding, QueryRequest,
+        Attach, Bound, Client, ClientError, Consumed, ConsumedEvent, Consumption, Durability, Encoding, QueryRequest,
         RemoveConsumerRequest, RewindConsumerRequest, Start, start,
     },
     consumers::programs::{Absence, Attendance},
@@ -93,7 +93,8 @@ async fn what_is_committed_does_not_come_again_and_what_is_not_comes_once_more()
 async fn no_more_is_given_than_the_window_takes_and_what_is_urgent_has_its_own() {
     let site = Site::new().await;
     emit(&site.client, 0..50).await;
-    let mut consumption = site.client.consume(Attach { window: Some(7), ..attach("slow") }).await.expect("attached");
+    let mut consumption =
+        site.client.consume(Attach { bound: Some(Bound::Window(7)), ..attach("slow") }).await.expect("attached");
     assert_eq!(take(&mut consumption, 7).await.len(), 7);
     let more = tokio::time::timeout(Duration::from_millis(300), consumption.next()).await;
     assert!(more.is_err(), "{more:?}");
@@ -187,8 +188,11 @@ async fn what_cannot_be_done_is_said_in_one_sentence_and_harms_nobody() {
         (attach(""), "is no name of a consumer"),
         (attach("Über"), "is no name of a consumer"),
         (attach("uplink/.."), "is no name of a consumer"),
-        (Attach { window: Some(0), ..attach("a") }, "a window of 0 events is asked for; expected 1 to 50000"),
-        (Attach { window: Some(50_001), ..attach("a") }, "expected 1 to 50000"),
+        (
+            Attach { bound: Some(Bound::Window(0)), ..attach("a") },
+            "a window of 0 events is asked for; expected 1 to 50000",
+        ),
+        (Attach { bound: Some(Bound::Window(50_001)), ..attach("a") }, "expected 1 to 50000"),
         (Attach { filter: vec!["storage.nothing.*".to_owned()], ..attach("a") }, "storage.nothing"),
         (Attach { filter: vec!["level>=warn level<info".to_owned()], ..attach("a") }, ""),
         (Attach { from: event(&gone), ..attach("a") }, "is not stored, or not any more"),
@@ -200,7 +204,7 @@ async fn what_cannot_be_done_is_said_in_one_sentence_and_harms_nobody() {
         assert_eq!(refused.lines().count(), 1, "{refused}");
     }
     let framed = Attach { encoding: Encoding::Frames.into(), filter: vec!["storage".to_owned()], ..attach("a") };
-    assert!(refusal(&site.client, framed).await.contains("with a filter ask for ENCODING_EVENTS"));
+    assert!(refusal(&site.client, framed).await.contains("with a filter, or for a user"));
     for (lane, sequence, says) in [("routine", 99, "was not given on this call"), ("fast", 1, "`fast` is no lane")] {
         let mut consumption = site.client.consume(attach("b")).await.expect("attached");
         consumption.commit(lane, sequence).await.expect("said");

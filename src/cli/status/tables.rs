@@ -63,7 +63,7 @@ fn to_go(log: &LogStatus, lane: &LaneStatus) -> String {
 
 fn of_sinks(sinks: &[&ConsumerStatus], log: &LogStatus, now: SystemTime) -> TextTable {
     let mut table = TextTable::new(&[
-        Column::left("SINK").elastic(8),
+        Column::left("CONSUMER").elastic(8),
         Column::left("STATE"),
         Column::right("SINCE"),
         Column::right("DELIVERED"),

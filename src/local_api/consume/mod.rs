@@ -25,7 +25,10 @@ use crate::{
     health::{ConditionLevel, Fault},
     schema::local::{
         Attach, Attached, AttachedLane, CaughtUp, Commit, ConsumeRequest, ConsumeResponse, ConsumerCondition,
-        attach::Encoding, consume_request::Request, consume_response::Response, consumer_condition::Level,
+        attach::{Bound, Encoding},
+        consume_request::Request,
+        consume_response::Response,
+        consumer_condition::Level,
     },
     telemetry::{ErrorChain, message},
     visible::visible,
@@ -85,7 +88,7 @@ impl Asked {
         log: &EventLog,
         caller: Caller,
     ) -> Result<Asked, Status> {
-        let window = attach.window.unwrap_or(WINDOW_DEFAULT);
+        let window = attach.bound.map_or(WINDOW_DEFAULT, |Bound::Window(window)| window);
         if !(1..=WINDOW_MAX).contains(&window) {
             return Err(Status::invalid_argument(format!(
                 "a window of {window} events is asked for; expected 1 to {WINDOW_MAX}, or none for {WINDOW_DEFAULT}"

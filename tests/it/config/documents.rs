@@ -53,7 +53,7 @@ fn the_reference_has_every_key_and_its_examples_are_valid() {
 fn pages() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(root.join("docs")).expect("the documents").map(|entry| entry.expect("a page").path());
-    let pages = docs.chain([root.join("README.md")]);
+    let pages = docs.chain([root.join("README.md")]).filter(|path| path.extension().is_some_and(|it| it == "md"));
     pages.map(|path| (path.display().to_string(), fs::read_to_string(&path).expect("a text"))).collect()
 }
 
