@@ -16,7 +16,8 @@ use crate::{
     client::{Client, ListedConsumer, RemoveConsumerRequest, RewindConsumerRequest, Start, start},
     schema::local::consumer_status::State,
     terminal::{
-        Cell, Clock, Column, Output, Screen, Table, Tone, grouped, human_duration, moment, moment::ago, quiet_end,
+        Cell, Column, Output, Screen, TextTable, TimeZone, Tone, grouped, human_duration, moment, moment::ago,
+        quiet_end,
     },
 };
 
@@ -161,7 +162,7 @@ fn place(text: &str) -> Result<Start, Failure> {
     } else if uuid::Uuid::try_parse(text).is_ok() {
         start::Start::EventId(text.to_owned())
     } else {
-        start::Start::Time(moment::parse(text, SystemTime::now(), Clock::Local).map_err(Failure::usage)?)
+        start::Start::Time(moment::parse(text, SystemTime::now(), TimeZone::Local).map_err(Failure::usage)?)
     };
     Ok(Start { start: Some(start) })
 }
@@ -215,8 +216,8 @@ fn to_go(consumer: &ListedConsumer) -> u64 {
     consumer.cursors.iter().map(|cursor| cursor.lag_events).sum()
 }
 
-fn table(consumers: &[ListedConsumer], now: SystemTime) -> Table {
-    let mut table = Table::new(&[
+fn table(consumers: &[ListedConsumer], now: SystemTime) -> TextTable {
+    let mut table = TextTable::new(&[
         Column::left("CONSUMER").elastic(10),
         Column::left("TYPE"),
         Column::left("OF"),
@@ -257,7 +258,7 @@ fn show(consumers: &[ListedConsumer], output: Output, screen: &mut Screen) -> io
     table(consumers, SystemTime::now()).print(screen)?;
     for consumer in consumers {
         screen.line("")?;
-        let mut table = Table::new(&[Column::left("LANE"), Column::right("NEXT"), Column::right("TO GO")]);
+        let mut table = TextTable::new(&[Column::left("LANE"), Column::right("NEXT"), Column::right("TO GO")]);
         for cursor in &consumer.cursors {
             table.row([
                 Cell::from(cursor.lane.as_str()),

@@ -13,7 +13,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    event_log::{Cursor, EventLog, Lane, Program},
+    event_log::{Cursor, EventLog, Lane, Ownership},
     health::{Conditions, Fault, Registry},
     schema::local::{ConsumerLaneStatus, ConsumerStatus, ProgramStatus, consumer_status::State},
     telemetry::message,
@@ -78,7 +78,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn may_have(self, program: Program) -> bool {
+    fn may_have(self, program: Ownership) -> bool {
         self.is_trusted || self.uid == program.owner
     }
 }
@@ -164,7 +164,7 @@ impl Programs {
     pub fn is_there(&self, name: &str, caller: Caller) -> Result<bool, AttachError> {
         match self.log.program(&cursor_name(name)?) {
             Some(program) if caller.may_have(program) => Ok(true),
-            Some(Program { owner, .. }) => Err(AttachError::NotYours { name: name.to_owned(), owner }),
+            Some(Ownership { owner, .. }) => Err(AttachError::NotYours { name: name.to_owned(), owner }),
             None => Ok(false),
         }
     }
@@ -189,10 +189,10 @@ impl Programs {
             return Err(AttachError::Taken(name.to_owned()));
         }
         let (now, seen) = ((self.now)(), self.log.age());
-        let program = Program { owner: caller.uid, created_at: now, seen, is_released: false };
+        let program = Ownership { owner: caller.uid, created_at: now, seen, is_released: false };
         let cursor = self.log.program_cursor(&cursor_name, program, first).ok_or(AttachError::TooMany)?;
         let before = self.log.program(&cursor_name).unwrap_or(program);
-        self.log.set_program(&cursor_name, Program { seen, is_released: false, ..before });
+        self.log.set_program(&cursor_name, Ownership { seen, is_released: false, ..before });
         let ousted = CancellationToken::new();
         if let Some(before) = entry.seat.replace(ousted.clone()) {
             before.cancel();
@@ -208,7 +208,7 @@ impl Programs {
     /// How each is, by name.
     pub fn status(&self) -> Vec<ConsumerStatus> {
         let (entries, age) = (self.lock(), self.log.age());
-        let of = |(name, program): (String, Program)| {
+        let of = |(name, program): (String, Ownership)| {
             let entry = entries.get(&name);
             let status = entry.map_or_else(|| Entry::new(&name).status, |entry| entry.status.clone());
             let is_attached = entry.is_some_and(|entry| entry.seat.is_some());
@@ -243,7 +243,7 @@ impl Programs {
             let conditions = self.registry.part(name);
             if entry.seat.is_some() {
                 if away > NOTE_AGE_MAX.min(absence.warn_after / 2) {
-                    self.log.set_program(name, Program { seen: age, ..*program });
+                    self.log.set_program(name, Ownership { seen: age, ..*program });
                 }
                 conditions.clear(message::CONSUMER_MISSING);
                 if entry.told.take().is_some() {
@@ -255,7 +255,7 @@ impl Programs {
             let attendance = match program.is_released {
                 true => Attendance::Released,
                 false if absence.release_after.is_some_and(is_due) => {
-                    self.log.set_program(name, Program { is_released: true, ..*program });
+                    self.log.set_program(name, Ownership { is_released: true, ..*program });
                     Attendance::Released
                 }
                 false if is_due(absence.warn_after) => Attendance::Missing,
@@ -424,7 +424,7 @@ impl Drop for Attachment {
         Lane::ALL.into_iter().for_each(|lane| self.cursor.held(lane, self.cursor.next(lane)));
         let log = &self.programs.log;
         if let Some(program) = log.program(&self.name) {
-            log.set_program(&self.name, Program { seen: log.age(), ..program });
+            log.set_program(&self.name, Ownership { seen: log.age(), ..program });
         }
         self.conditions().clear(message::CONSUMER_SAYS);
     }

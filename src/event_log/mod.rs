@@ -65,7 +65,7 @@ pub use self::{
     draft::Draft,
     error::LogError,
     lane::Lane,
-    ledger::{consumer::BLOB_BYTES_MAX, loss::Cause, program::Program},
+    ledger::{consumer::BLOB_BYTES_MAX, loss::Cause, ownership::Ownership},
     log::EventLog,
     loss_counts::LossCount,
     offline::{GenerationReport, Glance, Report, StoppedLog},

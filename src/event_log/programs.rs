@@ -7,7 +7,7 @@ use super::{
     cursor::Cursor,
     disk::summary::LEVELS,
     lane::Lane,
-    ledger::{loss::Cause, program::Program},
+    ledger::{loss::Cause, ownership::Ownership},
     log::EventLog,
 };
 
@@ -30,25 +30,25 @@ impl EventLog {
 
     /// The cursor of a new program's consumer that begins at these sequences; of one that is there, where it stands. `None`
     /// when there are too many, or the name is longer than 64 bytes.
-    pub fn program_cursor(&self, name: &str, program: Program, first: [u64; 2]) -> Option<Cursor> {
+    pub fn program_cursor(&self, name: &str, program: Ownership, first: [u64; 2]) -> Option<Cursor> {
         let registered = self.shared.ledger.register(&Arc::from(name), first, Some(program));
         self.shared.buffer.cursor_moved();
         registered.then(|| self.cursor_of(name))
     }
 
     /// What is known of a program's consumer; `None` for one of the agent's own, and where there is none.
-    pub fn program(&self, name: &str) -> Option<Program> {
+    pub fn program(&self, name: &str) -> Option<Ownership> {
         self.shared.ledger.program(name)
     }
 
     /// Consumers that are programs'.
-    pub fn programs(&self) -> Vec<(String, Program)> {
+    pub fn programs(&self) -> Vec<(String, Ownership)> {
         self.shared.ledger.programs()
     }
 
     /// Notes something else of a program's consumer. One that is released is not waited for, nor told of what goes; when it is
     /// released no more, it finds what is gone as a gap.
-    pub fn set_program(&self, name: &str, program: Program) {
+    pub fn set_program(&self, name: &str, program: Ownership) {
         self.shared.ledger.set_program(name, program);
         self.shared.buffer.cursor_moved();
     }

@@ -68,7 +68,7 @@ impl Service {
                 "too many programs already consume ({max} in all, {user_max} of one user); try again later"
             ))
         })?;
-        Ok(ReaderPlace { _place: place, slots: self.slots.clone() })
+        Ok(ReaderPlace::new(place, self.slots.clone()))
     }
 
     /// What a user may read.

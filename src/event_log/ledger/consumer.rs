@@ -9,7 +9,7 @@ use std::{ops::Range, sync::Arc};
 use bytes::{Buf as _, BufMut as _};
 use uuid::Uuid;
 
-use super::{loss::Loss, program::Program};
+use super::{loss::Loss, ownership::Ownership};
 use crate::event_log::{
     disk::slots::BODY_BYTES_MAX,
     lane::Lane,
@@ -44,7 +44,7 @@ const _: () = assert!(
         + (1 + HOLES_MAX * HOLE_BYTES)
         + (1 + OWED_MAX * (16 + Loss::BYTES))
         + (2 + BLOB_BYTES_MAX)
-        + Program::BYTES
+        + Ownership::BYTES
         <= BODY_BYTES_MAX
 );
 
@@ -83,7 +83,7 @@ pub(in crate::event_log) struct Consumer {
     /// The one on the disk: it stays there while the cursor there cannot follow.
     durable_blob: Vec<u8>,
     /// Of one that a program attaches to.
-    pub(in crate::event_log) program: Option<Program>,
+    pub(in crate::event_log) program: Option<Ownership>,
 }
 
 impl Consumer {
@@ -308,7 +308,7 @@ impl Consumer {
         consumer.blob = bytes.split_off(..length)?.to_owned();
         consumer.durable_blob.clone_from(&consumer.blob);
         if format == FORMAT_OF_PROGRAM {
-            consumer.program = Some(Program::from_bytes(bytes)?);
+            consumer.program = Some(Ownership::from_bytes(bytes)?);
         }
         Some(consumer)
     }
@@ -406,7 +406,7 @@ mod tests {
             }
         }
         consumer.take(ROUTINE, 5, Some(&[7; BLOB_BYTES_MAX]));
-        let program = Program { owner: 1000, created_at: -1, seen: u64::MAX, is_released: true };
+        let program = Ownership { owner: 1000, created_at: -1, seen: u64::MAX, is_released: true };
         consumer.program = Some(program);
         let bytes = consumer.to_bytes();
         assert!(bytes.len() <= BODY_BYTES_MAX, "{}", bytes.len());

@@ -8,7 +8,7 @@ pub(super) mod consumer;
 pub(super) mod header;
 pub(super) mod loss;
 pub(super) mod numbering;
-pub(super) mod program;
+pub(super) mod ownership;
 pub(super) mod retention;
 
 use std::{
@@ -20,7 +20,7 @@ use std::{
 use self::{
     consumer::{Consumer, NAME_BYTES_MAX, Owed},
     loss::Loss,
-    program::Program,
+    ownership::Ownership,
 };
 use crate::{
     event_log::{disk::slots::BODIES_MAX, lane::Lane, ranges},
@@ -70,7 +70,7 @@ impl Ledger {
 
     /// Adds a consumer that begins at `first` unless there is one of this name. Gives false when there are too many, or the
     /// name is too long.
-    pub(in crate::event_log) fn register(&self, name: &Arc<str>, first: [u64; 2], program: Option<Program>) -> bool {
+    pub(in crate::event_log) fn register(&self, name: &Arc<str>, first: [u64; 2], program: Option<Ownership>) -> bool {
         let mut state = self.lock();
         if state.of(name).is_some() {
             return true;
@@ -85,19 +85,19 @@ impl Ledger {
     }
 
     /// What is known of a program's consumer; `None` for one that is none, or is not there.
-    pub(in crate::event_log) fn program(&self, name: &str) -> Option<Program> {
+    pub(in crate::event_log) fn program(&self, name: &str) -> Option<Ownership> {
         self.lock().of(name)?.program
     }
 
     /// Notes something else of it, where it is a program's.
-    pub(in crate::event_log) fn set_program(&self, name: &str, to: Program) {
+    pub(in crate::event_log) fn set_program(&self, name: &str, to: Ownership) {
         if let Some(program) = self.lock().of(name).and_then(|consumer| consumer.program.as_mut()) {
             *program = to;
         }
     }
 
     /// Those that are programs'.
-    pub(in crate::event_log) fn programs(&self) -> Vec<(String, Program)> {
+    pub(in crate::event_log) fn programs(&self) -> Vec<(String, Ownership)> {
         let state = self.lock();
         let of = |consumer: &Consumer| Some((consumer.name.to_string(), consumer.program?));
         state.consumers.values().filter_map(of).collect()

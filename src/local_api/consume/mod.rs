@@ -17,7 +17,7 @@ use tonic::{Status, Streaming};
 
 use self::giving::{Form, Giving, Step, Terms};
 pub(super) use self::start::find;
-use super::{service::ReaderPlace, wanted::Wanted};
+use super::{shares::ReaderPlace, wanted::Wanted};
 use crate::{
     consumers::programs::{AttachError, Attachment, Caller, Programs},
     event::Filter,

@@ -6,7 +6,7 @@ use bytes::{Buf as _, BufMut as _};
 
 /// Of a consumer that a program attaches to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Program {
+pub struct Ownership {
     /// The user whose it is.
     pub owner: u32,
     /// When it was made, Unix milliseconds.
@@ -17,8 +17,8 @@ pub struct Program {
     pub is_released: bool,
 }
 
-impl Program {
-    /// Length of [`Program::to_bytes`].
+impl Ownership {
+    /// Length of [`Ownership::to_bytes`].
     pub(in crate::event_log) const BYTES: usize = 4 + 8 + 8 + 1;
 
     pub(in crate::event_log) fn to_bytes(self, bytes: &mut Vec<u8>) {
@@ -28,8 +28,8 @@ impl Program {
         bytes.put_u8(self.is_released.into());
     }
 
-    pub(in crate::event_log) fn from_bytes(bytes: &mut &[u8]) -> Option<Program> {
-        Some(Program {
+    pub(in crate::event_log) fn from_bytes(bytes: &mut &[u8]) -> Option<Ownership> {
+        Some(Ownership {
             owner: bytes.try_get_u32().ok()?,
             created_at: bytes.try_get_i64().ok()?,
             seen: bytes.try_get_u64().ok()?,
