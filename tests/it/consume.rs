@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
+use prost::Message as _;
 use rodent::{
     client::{
         Attach, Bound, Client, ClientError, Consumed, ConsumedEvent, Consumption, Durability, Encoding, QueryRequest,
         RemoveConsumerRequest, RewindConsumerRequest, Start, start,
     },
     consumers::programs::{Absence, Attendance},
-    event::{Filter, json},
+    event::{EventView, Filter, json, loss_record_consumer},
     event_log::Lane,
     local_api::Scopes,
+    pipeline::Gate,
     schema::events::Event,
 };
 
-use crate::local_socket::Site;
+use crate::local_socket::{Site, noise};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -281,6 +283,93 @@ async fn a_user_who_may_read_only_some_events_gets_no_others_by_whatever_way() {
     assert_eq!(page.events.len(), 1);
     let frames = Attach { encoding: Encoding::Frames.into(), ..attach("frames") };
     assert!(refusal(&site.client, frames).await.contains("who may not read everything"));
+}
+
+/// More than a log of 28 MiB holds.
+async fn overfill(site: &Site) -> u64 {
+    let total = 4_000;
+    let mut emission = site.client.emission(Durability::Committed).await.expect("a stream");
+    for number in 0..total {
+        let mut event = pool(u32::try_from(number).expect("few"));
+        event.metadata.insert("noise".to_owned(), noise(number));
+        emission.add(number, event.encode_to_vec().into()).await.expect("taken");
+    }
+    emission.settle().await.expect("all answered");
+    assert!(site.log.bounds(Lane::Routine).0 > 1, "retention has removed something");
+    total
+}
+
+#[tokio::test]
+async fn what_had_to_make_room_is_told_as_a_gap_and_its_record_comes_whatever_the_filter() {
+    let site = Site::with(Gate::open(), 28 << 20).await;
+    drop(site.client.consume(attach("all")).await.expect("attached"));
+    drop(site.client.consume(attach("some")).await.expect("attached"));
+    let total = overfill(&site).await;
+    let mut all = site.client.consume(attach("all")).await.expect("attached");
+    let (mut routine, mut lost) = (0, 0);
+    while routine + lost < total {
+        match next(&mut all).await {
+            Consumed::Run(run) if run[0].lane == "routine" => routine += run.len() as u64,
+            Consumed::Run(_) | Consumed::CaughtUp => {}
+            Consumed::Gap(gap) => {
+                assert_eq!((gap.lane.as_str(), gap.cause.as_str()), ("routine", "retention"));
+                assert_eq!(gap.count_by_level.values().sum::<u64>(), gap.count, "{gap:?}");
+                lost += gap.count;
+            }
+        }
+    }
+    assert!(routine > 0 && lost > 0 && routine + lost == total, "{routine} and {lost} of {total}");
+
+    let filter = vec!["storage.pool.degraded".to_owned()];
+    let mut some = site.client.consume(Attach { filter, ..attach("some") }).await.expect("attached");
+    let (mut records, mut gaps) = (0, 0);
+    loop {
+        match next(&mut some).await {
+            Consumed::CaughtUp => break,
+            Consumed::Gap(gap) => gaps += gap.count,
+            Consumed::Run(run) => {
+                let consumers = run.iter().map(|event| {
+                    let view = EventView::decode(&event.encoded).expect("an event");
+                    loss_record_consumer(&view).expect("a record")
+                });
+                records += consumers.filter(|consumer| consumer == "program.some").count();
+            }
+        }
+    }
+    assert!(records > 0 && gaps == lost, "{records} records of {gaps} events, and {lost}");
+}
+
+#[tokio::test]
+async fn who_was_released_gets_first_what_is_gone_and_then_what_is_left() {
+    let site = Site::with(Gate::open(), 28 << 20).await;
+    drop(site.client.consume(attach("away")).await.expect("attached"));
+    let absence = Absence { warn_after: Duration::from_millis(1), release_after: Some(Duration::from_millis(1)) };
+    tokio::time::timeout(PATIENCE, async {
+        while site.programs.look(absence) != [("program.away".to_owned(), Attendance::Released)] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("in time");
+    let total = overfill(&site).await;
+    let removed = site.log.bounds(Lane::Routine).0 - 1;
+    let losses = &site.log.status().lanes[1].losses;
+    assert_eq!(losses.iter().map(|loss| loss.events).sum::<u64>(), 0, "nothing was kept for it: {losses:?}");
+    let mut back = site.client.consume(attach("away")).await.expect("attached");
+    let first = next(&mut back).await;
+    let Consumed::Gap(gap) = &first else { panic!("{first:?}") };
+    let told = (gap.lane.as_str(), gap.first_sequence, gap.last_sequence, gap.count, gap.cause.as_str());
+    assert_eq!(told, ("routine", 1, removed, removed, "released"));
+    let (mut left, mut records) = (0, 0);
+    while left + removed < total || records == 0 {
+        match next(&mut back).await {
+            Consumed::Run(run) if run[0].lane == "routine" => left += run.len() as u64,
+            Consumed::Run(run) => records += run.len(),
+            Consumed::CaughtUp => {}
+            Consumed::Gap(gap) => panic!("told twice: {gap:?}"),
+        }
+    }
+    assert_eq!(left + removed, total);
 }
 
 #[tokio::test]

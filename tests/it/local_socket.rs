@@ -51,7 +51,7 @@ impl Site {
         Site::with(Gate::open(), 1 << 30).await
     }
 
-    async fn with(gate: Gate, disk_bytes_max: u64) -> Site {
+    pub(crate) async fn with(gate: Gate, disk_bytes_max: u64) -> Site {
         Site::of_group("rodent", gate, disk_bytes_max).await
     }
 
@@ -345,7 +345,7 @@ async fn a_tail_that_retention_overtakes_is_told_how_much_it_missed() {
 }
 
 /// Text that hardly shrinks, 12 KiB of it.
-fn noise(seed: u64) -> String {
+pub(crate) fn noise(seed: u64) -> String {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut letter = || {
         state ^= state << 13;

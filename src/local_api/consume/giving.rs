@@ -6,12 +6,17 @@
 
 use std::{collections::VecDeque, ops::Range};
 
+use prost::Message as _;
+
 use crate::{
     consumers::programs::Attachment,
-    event::{EventView, Head, Level, LossRecord, loss_record_consumer},
+    event::{EventView, Head, Level, LossRecord, loss_record_cause, loss_record_consumer},
     event_log::{BatchLimits, Cause, EventLog, Gap, Lane, LogError, Piece, Pieces, Read, Reader, Run, Sieve},
     local_api::wanted::Wanted,
-    schema::local::{ConsumedGap, ConsumedRun, StoredFrame, consume_response::Response, stored_frame},
+    schema::{
+        events::{Event, event::EventPayload, system_event::EventType},
+        local::{ConsumedGap, ConsumedRun, StoredFrame, consume_response::Response, stored_frame},
+    },
 };
 
 /// Events of one answer.
@@ -66,6 +71,8 @@ pub(super) struct Giving {
     end: u64,
     /// Nothing was kept for the consumer before this.
     released_until: u64,
+    /// What records say of what this consumer lost, as they were given last.
+    recorded: Vec<ConsumedGap>,
 }
 
 /// What a read came to.
@@ -98,7 +105,13 @@ impl Giving {
             committed: position,
             end,
             released_until: if attachment.was_released { first } else { 0 },
+            recorded: Vec::new(),
         }
+    }
+
+    /// What records that were given since the last call say of what the consumer lost.
+    pub(super) fn take_recorded(&mut self) -> Vec<ConsumedGap> {
+        std::mem::take(&mut self.recorded)
     }
 
     /// The next sequence to be read, and where the lane ended when the call began.
@@ -200,8 +213,12 @@ impl Giving {
     /// What of a run is wanted, if any, and its bytes.
     fn events(&mut self, run: &Run, cursor: &str, wanted: &Wanted) -> Option<(ConsumedRun, usize)> {
         let (mut given, mut bytes) = (of(run), 0);
-        for stored in run.events().filter(|stored| wanted.takes(&stored.event) || is_of_own_loss(cursor, &stored.event))
-        {
+        for stored in run.events() {
+            let loss = (self.lane == Lane::Urgent).then(|| loss_of(cursor, &stored.event)).flatten();
+            if loss.is_none() && !wanted.takes(&stored.event) {
+                continue;
+            }
+            self.recorded.extend(loss);
             self.note_given(stored.sequence..stored.sequence + 1);
             bytes += stored.event.len();
             given.sequences.push(stored.sequence);
@@ -282,11 +299,23 @@ fn of<F>(run: &Run<F>) -> ConsumedRun {
     ConsumedRun { lane: run.lane.name().to_owned(), log_epoch: run.epoch.to_string(), ..ConsumedRun::default() }
 }
 
-/// Whether the event is a record of what this consumer lost: that comes whatever it wants.
-fn is_of_own_loss(cursor: &str, event: &[u8]) -> bool {
-    let is_at_level = |head: Head| head.level.to_wire() as i32 == LossRecord::LEVEL;
-    Head::read(event).is_ok_and(is_at_level)
-        && EventView::decode(event).is_ok_and(|event| loss_record_consumer(&event).as_deref() == Some(cursor))
+/// What the event says that this consumer lost, if it is a record of that: those come whatever it wants.
+fn loss_of(cursor: &str, event: &[u8]) -> Option<ConsumedGap> {
+    // Few events are at that level, and the head is read at no cost.
+    Head::read(event).ok().filter(|head| head.level.to_wire() as i32 == LossRecord::LEVEL)?;
+    let view = EventView::decode(event).ok()?;
+    loss_record_consumer(&view).filter(|consumer| consumer == cursor)?;
+    let cause = loss_record_cause(&view)?;
+    let Some(EventPayload::SystemEvent(system)) = Event::decode(event).ok()?.event_payload else { return None };
+    let Some(EventType::LossEvent(loss)) = system.event_type else { return None };
+    Some(ConsumedGap {
+        lane: loss.lane,
+        first_sequence: loss.first_sequence,
+        last_sequence: loss.last_sequence,
+        count: loss.count,
+        count_by_level: loss.count_by_level,
+        cause,
+    })
 }
 
 fn frame(piece: &Piece) -> StoredFrame {

@@ -8,7 +8,7 @@
 mod giving;
 mod start;
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{FutureExt as _, Stream, future::Either, stream};
 use tokio::time::Instant;
@@ -24,7 +24,8 @@ use crate::{
     event_log::{EventLog, Lane, LogError},
     health::{ConditionLevel, Fault},
     schema::local::{
-        Attach, Attached, AttachedLane, CaughtUp, Commit, ConsumeRequest, ConsumeResponse, ConsumerCondition,
+        Attach, Attached, AttachedLane, CaughtUp, Commit, ConsumeRequest, ConsumeResponse, ConsumedGap,
+        ConsumerCondition,
         attach::{Bound, Encoding},
         consume_request::Request,
         consume_response::Response,
@@ -42,6 +43,9 @@ const WINDOW_MAX: u32 = 50_000;
 const CONDITIONS_MAX: u32 = 60;
 const CONDITIONS_TIME: Duration = Duration::from_secs(60);
 
+/// Gaps that are remembered, so that their records do not tell of them again.
+const TOLD_MAX: usize = 32;
+
 /// Bytes of what a program says of itself.
 const CONDITION_BYTES_MAX: usize = 500;
 
@@ -51,7 +55,9 @@ pub(super) struct Consuming {
     lanes: Vec<Giving>,
     terms: Terms,
     /// What is to be said first.
-    first: Option<Response>,
+    first: VecDeque<Response>,
+    /// Lane and sequences of the gaps that were told last.
+    told: VecDeque<(String, u64, u64)>,
     is_caught_up: bool,
     conditions: (Instant, u32),
 }
@@ -135,12 +141,19 @@ impl Consuming {
             window: u32::try_from(terms.window).unwrap_or(u32::MAX),
             lanes: lanes.iter().map(attached_lane).collect(),
         };
-        let first = Some(Response::Attached(attached));
-        Ok(Consuming { attachment, lanes, terms, first, is_caught_up: false, conditions: (Instant::now(), 0) })
+        Ok(Consuming {
+            attachment,
+            lanes,
+            terms,
+            first: [Response::Attached(attached)].into(),
+            told: VecDeque::new(),
+            is_caught_up: false,
+            conditions: (Instant::now(), 0),
+        })
     }
 
     fn step(&mut self) -> Result<Step, LogError> {
-        if let Some(first) = self.first.take() {
+        if let Some(first) = self.first.pop_front() {
             return Ok(Step::Give(first));
         }
         let mut is_over = true;
@@ -151,7 +164,11 @@ impl Consuming {
             match lane.step(&self.attachment, &self.terms)? {
                 Step::End => {}
                 Step::Again => is_over = false,
-                give => return Ok(give),
+                Step::Give(response) => {
+                    let recorded = lane.take_recorded();
+                    self.tell_gaps(&response, recorded);
+                    return Ok(Step::Give(response));
+                }
             }
         }
         let has_come = |lane: &Giving| {
@@ -163,6 +180,23 @@ impl Consuming {
             return Ok(Step::Give(Response::CaughtUp(CaughtUp {})));
         }
         Ok(if is_over { Step::End } else { Step::Again })
+    }
+
+    /// Has what records say of gaps told as such, unless the gap itself was found on this call.
+    fn tell_gaps(&mut self, response: &Response, recorded: Vec<ConsumedGap>) {
+        let place = |gap: &ConsumedGap| (gap.lane.clone(), gap.first_sequence, gap.last_sequence);
+        if let Response::Gap(gap) = response {
+            self.told.truncate(TOLD_MAX - 1);
+            self.told.push_front(place(gap));
+        }
+        for gap in recorded {
+            let is_in = |(lane, first, last): &(String, u64, u64)| {
+                *lane == gap.lane && *first <= gap.first_sequence && gap.last_sequence <= *last
+            };
+            if !self.told.iter().any(is_in) {
+                self.first.push_back(Response::Gap(gap));
+            }
+        }
     }
 
     /// Waits until a lane can go on. Cancel safe.
@@ -320,7 +354,7 @@ async fn heard(
 
 /// Runs a step of reading away from the async threads, as soon as there is a turn.
 async fn on_disk(place: &ReaderPlace, mut consuming: Consuming) -> Result<(Consuming, Step), Status> {
-    if consuming.first.is_none()
+    if consuming.first.is_empty()
         && !consuming.lanes.iter().any(|lane| lane.is_due(&consuming.terms))
         && consuming.is_caught_up
     {
