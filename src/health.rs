@@ -9,30 +9,36 @@
 mod condition;
 mod pulse;
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Mutex;
 pub use tonic_health::server::HealthService;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 pub use self::condition::{Condition, ConditionLevel, Conditions, Fault, Registry, verdict};
-pub use self::pulse::{AtDisk, BEAT, Pulse, STUCK_AFTER, Signs};
+pub use self::pulse::{AtDisk, BEAT, Pulse, STUCK_AFTER, Signs, round};
 
-/// How often it is looked how the server is.
-const INTERVAL: Duration = Duration::from_secs(1);
-
-/// What the health service says of one server.
+/// What the health service says of one server. Cheap to copy.
+#[derive(Clone)]
 pub struct Health {
     reporter: HealthReporter,
     /// The server as a whole, whose name is empty, and the one service that counts.
     services: [&'static str; 2],
+    said: Arc<Mutex<Said>>,
+}
+
+/// What was said last.
+#[derive(Default)]
+struct Said {
+    status: Option<ServingStatus>,
+    /// Nothing is said any more.
+    stopped: bool,
 }
 
 impl Health {
     /// Of a server with this service.
     pub fn new(service: &'static str) -> Health {
-        Health { reporter: HealthReporter::new(), services: ["", service] }
+        Health { reporter: HealthReporter::new(), services: ["", service], said: Arc::default() }
     }
 
     /// What answers.
@@ -40,22 +46,26 @@ impl Health {
         HealthService::from_health_reporter(self.reporter.clone())
     }
 
-    /// Says SERVING while nothing troubles the server, for as long as this is polled; nothing more once it is `stopping`.
-    pub async fn follow(&self, is_troubled: impl Fn() -> bool, stopping: &CancellationToken) -> Infallible {
-        let mut said = None;
+    /// Says SERVING while nothing troubles the server, for as long as this is polled: looks each `interval`.
+    pub async fn follow(&self, is_troubled: impl Fn() -> bool, interval: Duration) -> Infallible {
         loop {
-            let status = if is_troubled() { ServingStatus::NotServing } else { ServingStatus::Serving };
-            // Of the end they are told by `stop`.
-            if said != Some(status) && !stopping.is_cancelled() {
-                self.say(status).await;
-                said = Some(status);
-            }
-            sleep(INTERVAL).await;
+            self.tell(is_troubled()).await;
+            round(interval).await;
+        }
+    }
+
+    /// Says how the server is now, where that is not said already, and unless it has stopped.
+    pub async fn tell(&self, is_troubled: bool) {
+        let status = if is_troubled { ServingStatus::NotServing } else { ServingStatus::Serving };
+        let mut said = self.said.lock().await;
+        if !said.stopped && said.status.replace(status) != Some(status) {
+            self.say(status).await;
         }
     }
 
     /// Says NOT_SERVING and ends the streams of those who watch.
     pub async fn stop(&self) {
+        self.said.lock().await.stopped = true;
         self.say(ServingStatus::NotServing).await;
         let mut reporter = self.reporter.clone();
         for service in self.services {

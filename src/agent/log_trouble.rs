@@ -7,12 +7,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     event::{Level, Metadata},
+    health::{BEAT, round},
     pipeline::Emitter,
     schema::events::{SystemHostPayload, system_host_payload::SystemHostOperation as Operation},
 };
 
 /// Between two looks.
-pub(super) const INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const INTERVAL: Duration = BEAT;
 
 /// Looks each `interval` until `shutdown`. Emits one event when the log becomes `degraded`, with the reason, and one when it
 /// is so no more.
@@ -26,7 +27,7 @@ pub(super) async fn report(
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(interval) => {}
+            () = round(interval) => {}
         }
         let (level, operation, detail) = match degraded() {
             Some(reason) if !told => (Level::Critical, Operation::EventLogDegraded, reason),

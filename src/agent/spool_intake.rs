@@ -9,14 +9,14 @@ use std::{collections::BTreeMap, io, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    health::{Conditions, Fault},
-    pipeline::{Durability, EmitError, Emitter, Origin},
+    health::{BEAT, Conditions, Fault, round},
+    pipeline::{EmitError, Emitter, Origin},
     spool::{FILES_MAX, Spool, SpoolError},
     telemetry::{ErrorChain, message},
 };
 
 /// Between two looks: so late at most is an event that a hook could not give to a busy agent.
-pub(super) const INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const INTERVAL: Duration = BEAT;
 
 /// Looks at once and then each `interval` until `shutdown`.
 pub(super) async fn run(
@@ -37,7 +37,7 @@ pub(super) async fn run(
         conditions.put(message::SPOOL_FAILS, trouble);
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(interval) => {}
+            () = round(interval) => {}
         }
     }
 }
@@ -116,11 +116,15 @@ impl Intake {
             Err(error) => return Err(error),
         };
         let origin = Origin { uid: left.uid, gid: left.gid };
-        match self.emitter.submit(vec![left.event.into()], origin, Durability::Committed).await {
-            Ok(submission) => {
+        let taken = match self.emitter.submit(vec![left.event.into()], origin).await {
+            Ok(submission) => self.emitter.secure(submission.ends).await,
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(only_in_memory) => {
                 self.settled.insert(name.clone(), Settled::Given);
                 // What is in memory only would be gone with the power, and the file is all there is on a disk.
-                if submission.only_in_memory.is_none() {
+                if only_in_memory.is_none() {
                     self.clear_away(name).await?;
                 }
                 Ok(Taken::Yes)

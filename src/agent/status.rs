@@ -14,7 +14,7 @@ use crate::{
     consumers::programs::Programs,
     dead_letters::{DeadLetters, LetterCount},
     event_log::{CursorState, EventLog, Lane, LaneState, LogState},
-    health::{Condition, ConditionLevel, Registry, verdict},
+    health::{BEAT, Condition, ConditionLevel, Registry, round, verdict},
     host::clock::{Clock, Synchronisation},
     local_api::{StatusSource, Usage},
     pipeline::Emitter,
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How often the line that systemd shows is looked at; it is sent only when it has changed.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
+const LINE_INTERVAL: Duration = BEAT;
 
 /// Between two looks at the log's disk for the conditions, when nobody asks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -181,7 +181,7 @@ pub(super) async fn watch_conditions(parts: Arc<StatusParts>, shutdown: Cancella
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(LINE_INTERVAL) => {}
+            () = round(LINE_INTERVAL) => {}
         }
     }
 }

@@ -18,15 +18,15 @@ use tokio_util::sync::CancellationToken;
 use super::systemd;
 use crate::{
     event_log::EventLog,
-    health::{AtDisk, Pulse, STUCK_AFTER, Signs},
+    health::{AtDisk, BEAT, Pulse, STUCK_AFTER, Signs, round},
     telemetry::message,
 };
 
 /// Between two looks; the unit's `WatchdogSec=` is several times as long.
-const INTERVAL: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = BEAT;
 
-/// Who has not moved for so long is not vouched for to systemd. Longer than any beat ([`crate::health::BEAT`]).
-const DOUBTED_AFTER: Duration = Duration::from_secs(6);
+/// Who has not moved for so long is not vouched for to systemd. Longer than any beat ([`BEAT`]).
+const DOUBTED_AFTER: Duration = Duration::from_secs(8);
 
 /// The journal's thread gets this long for the last line.
 const LAST_WORDS: Duration = Duration::from_millis(300);
@@ -94,7 +94,7 @@ pub(super) async fn beat(pulse: Pulse, shutdown: CancellationToken) {
         pulse.beat();
         tokio::select! {
             () = shutdown.cancelled() => return pulse.rest(),
-            () = tokio::time::sleep(INTERVAL) => {}
+            () = round(BEAT) => {}
         }
     }
 }
@@ -181,7 +181,7 @@ mod tests {
         let (_pulse, mut watch) = delivery();
         let at_disk = |seconds| Signs { at_disk: Some(seconds * SECOND), ..Signs::default() };
         assert_eq!(look(&mut watch, 0..11, at_disk(1)), ("delivery", 10), "a disk that is merely busy");
-        assert_eq!(look(&mut watch, 12..100, at_disk(6)).1, 0);
+        assert_eq!(look(&mut watch, 12..100, at_disk(8)).1, 0);
         assert!(!watch.hangs);
         assert_eq!(look(&mut watch, 100..200, at_disk(30)).1, 0);
         assert!(watch.hangs);

@@ -19,7 +19,7 @@ use crate::{
     backoff::random,
     dead_letters::DeadLetters,
     event_log::{BLOB_BYTES_MAX, Lane, LogError},
-    health::{BEAT, Pulse},
+    health::{BEAT, Pulse, round},
     schema::local::{ConsumerStatus, consumer_status::State},
     telemetry::ErrorChain,
 };
@@ -160,7 +160,7 @@ impl<S: Sink> Driver<S> {
                     self.on_due().await;
                 }
                 // Nothing to do but to show that it could be done.
-                () = tokio::time::sleep(BEAT) => {}
+                () = round(BEAT) => {}
             }
         }
     }

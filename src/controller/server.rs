@@ -40,6 +40,9 @@ const CONNECTIONS_MAX: usize = 1024;
 /// How often files of keys and certificates are looked at, and the store is asked how it is.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How often it is looked how the server is, for its health.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What a controller is made of.
 #[derive(Clone)]
 pub struct ServerSettings {
@@ -153,7 +156,7 @@ impl Server {
             }
             never = refresh(&keys, &store, &state) => match never {},
             never = show(self.http, Arc::clone(&state)) => match never {},
-            never = health.follow(|| state.trouble().is_some(), &state.stopping) => match never {},
+            never = health.follow(|| state.trouble().is_some(), HEALTH_INTERVAL) => match never {},
         };
         store.close().await;
         served

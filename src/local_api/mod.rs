@@ -48,7 +48,7 @@ use crate::{
     consumers::programs::Programs,
     dead_letters::DeadLetters,
     event_log::EventLog,
-    health::Health,
+    health::{BEAT, Health},
     pipeline::Emitter,
     schema::local::{ReloadRequest, ReloadResponse, SOCKET, StatusResponse, local_service_server::LocalServiceServer},
 };
@@ -163,7 +163,7 @@ impl LocalApi {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let shares = held::shares();
-        let health_service = health::Guarded::new(gate, health.service());
+        let health_service = health::Guarded::new(gate, health.clone(), Arc::clone(&trouble));
         let serving = Server::builder()
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -182,7 +182,7 @@ impl LocalApi {
         tokio::select! {
             served = serving => Ok(served?),
             () = overdue => Ok(()),
-            never = health.follow(|| trouble().is_some(), &shutdown) => match never {},
+            never = health.follow(|| trouble().is_some(), BEAT) => match never {},
         }
     }
 }
