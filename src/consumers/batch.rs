@@ -22,6 +22,12 @@ pub trait Packing: Clone + PartialEq + Send + Sync + 'static {
 
     /// Bytes that a message is on its way.
     fn wire_bytes(message: &Self::Message) -> usize;
+
+    /// Whether what the log has compressed goes as it is stored: then a batch is made of whole stored frames, and the size of
+    /// batches says when one goes and not where it is cut.
+    fn is_as_stored(&self) -> bool {
+        false
+    }
 }
 
 /// Events to be delivered together.

@@ -23,7 +23,7 @@ use crate::event_log::{BLOB_BYTES_MAX, Cursor, EventLog, Lane, LogError};
 #[derive(Clone, Copy, Debug)]
 pub struct Threshold {
     /// Events that make a routine batch. A batch holds no more, or up to a quarter more where stopping would cut a
-    /// stored frame.
+    /// stored frame; towards a sink that takes frames as they are stored, as many more as the last frame has.
     pub batch_size: usize,
     /// How long the first of fewer routine events waits.
     pub batch_timeout: Duration,

@@ -53,6 +53,23 @@ impl Head {
         }
     }
 
+    /// Of an event that this program puts together: its level, its category, and its payload as it is encoded, a field of the
+    /// event. The head has no more.
+    pub fn of_payload(level: Level, category: i32, encoded: &[u8]) -> Head {
+        let catalogue = Catalogue::compiled();
+        let payload = || Payload::of(catalogue, scan::payload(encoded)?);
+        Head {
+            id: String::new(),
+            timestamp: 0,
+            level,
+            level_number: level.to_wire().into(),
+            category,
+            reserved_key: None,
+            hidden_key: None,
+            payload: payload().or_else(|| Head::of(&EventView::decode_by(catalogue, encoded).ok()?).payload),
+        }
+    }
+
     /// Number of the payload's category; `None` for a payload that this version does not know.
     pub fn payload_category(&self) -> Option<i32> {
         self.payload.as_ref().map(|payload| payload.subject.category_number)
@@ -96,17 +113,10 @@ impl Head {
     /// From the bytes; nothing where they have to be read by reflection.
     fn scan(catalogue: &Catalogue, bytes: &[u8]) -> Option<Head> {
         let scanned = catalogue.tables.scan(bytes, RESERVED_PREFIX)?;
-        let mut payload = None;
-        if let Some((wrapper, member, bytes)) = scanned.payload {
-            let subject = catalogue.subject_by(wrapper, member)?;
-            let number = subject.operation.as_ref().map(prost_reflect::FieldDescriptor::number);
-            let operation = number.map_or(Some(0), |number| scan::enumerator(bytes, number))?;
-            let name = match tells(subject, operation) {
-                true => Some(name(subject, bytes)?),
-                false => None,
-            };
-            payload = Some(Payload { subject: Arc::clone(subject), operation, name });
-        }
+        let payload = match scanned.payload {
+            Some(found) => Some(Payload::of(catalogue, found)?),
+            None => None,
+        };
         let of_kind = || {
             let meaning = payload.as_ref().map(|payload| payload.subject.meanings.of(payload.operation));
             meaning.map_or(Level::Info, |meaning| meaning.level)
@@ -125,6 +135,20 @@ impl Head {
             hidden_key: scanned.hidden_key.map(str::to_owned),
             payload,
         })
+    }
+}
+
+impl Payload {
+    /// Of the bytes of a payload, and where they were found; nothing where they have to be read by reflection.
+    fn of(catalogue: &Catalogue, (wrapper, member, bytes): (u32, u32, &[u8])) -> Option<Payload> {
+        let subject = catalogue.subject_by(wrapper, member)?;
+        let number = subject.operation.as_ref().map(prost_reflect::FieldDescriptor::number);
+        let operation = number.map_or(Some(0), |number| scan::enumerator(bytes, number))?;
+        let name = match tells(subject, operation) {
+            true => Some(name(subject, bytes)?),
+            false => None,
+        };
+        Some(Payload { subject: Arc::clone(subject), operation, name })
     }
 }
 
@@ -232,6 +256,21 @@ mod tests {
             left.len(),
             examples.len()
         );
+    }
+
+    #[test]
+    fn what_the_agent_puts_together_has_the_head_that_would_be_read_of_it() {
+        use crate::schema::events::Event;
+
+        for bytes in examples() {
+            let event = Event::decode(bytes.as_slice()).expect("an event");
+            let only_payload = Event { event_payload: event.event_payload, ..Event::default() }.encode_to_vec();
+            let own = Head::of_payload(Level::Warn, event.category, &only_payload);
+            let read = Head::read(&bytes).expect("an event");
+            let payload = |head: &Head| (head.kind(), head.subject_name().to_owned(), head.payload_category());
+            assert_eq!(payload(&own), payload(&read));
+            assert_eq!((own.level, own.category), (Level::Warn, read.category));
+        }
     }
 
     #[test]

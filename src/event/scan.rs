@@ -192,6 +192,14 @@ impl Tables {
     }
 }
 
+/// Numbers of the wrapper's field and of the payload's in it, and the payload's bytes: of the field of an event that this
+/// program has encoded.
+pub(super) fn payload(mut encoded: &[u8]) -> Usual<(u32, u32, &[u8])> {
+    let (wrapper, Value::Bytes(mut rest)) = field(&mut encoded)? else { return None };
+    let (member, Value::Bytes(payload)) = field(&mut rest)? else { return None };
+    (encoded.is_empty() && rest.is_empty()).then_some((wrapper, member, payload))
+}
+
 /// The last value of each of these text fields in a message that was checked, in their order.
 pub(super) fn texts<'a>(message: &'a [u8], numbers: &[u32]) -> Usual<Vec<Option<&'a str>>> {
     let (mut found, mut rest) = (vec![None; numbers.len()], message);

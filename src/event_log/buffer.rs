@@ -109,6 +109,8 @@ struct State {
     cursors_moved: Option<Instant>,
     closing: bool,
     ended: Option<String>,
+    /// The writer sleeps, and nobody has woken it yet.
+    asleep: bool,
     /// A producer has had to wait for room since the writer asked last.
     crowded: bool,
     /// Bytes of events at which a block is closed: what compresses to a frame, by the writer's experience.
@@ -141,6 +143,7 @@ impl Buffer {
                 cursors_moved: None,
                 closing: false,
                 ended: None,
+                asleep: false,
                 crowded: false,
                 block_bytes: 32 * 1024,
                 limits,
@@ -152,8 +155,9 @@ impl Buffer {
 
     /// Takes other bounds and times, for what waits already too.
     pub(super) fn limit(&self, limits: Limits) {
-        self.lock().limits = limits;
-        self.work.notify_one();
+        let mut state = self.lock();
+        state.limits = limits;
+        self.wake(state);
         self.room.notify_waiters();
     }
 
@@ -169,10 +173,13 @@ impl Buffer {
     pub(super) async fn put(&self, lane: Lane, drafts: &[Draft<'_>], clock: ClockState) -> Result<u64, LogError> {
         let bytes: usize = drafts.iter().map(|draft| draft.event.len()).sum();
         loop {
+            if let Some(next) = self.put_if_room(lane, drafts, bytes, clock)? {
+                return Ok(next);
+            }
             let room = self.room.notified();
             tokio::pin!(room);
-            // Registered before looking, so that room made in between is not missed.
             room.as_mut().enable();
+            // Room may have been made in between.
             if let Some(next) = self.put_if_room(lane, drafts, bytes, clock)? {
                 return Ok(next);
             }
@@ -195,8 +202,7 @@ impl Buffer {
         if !fits && events > 0 {
             state.aim_at_everything();
             state.crowded = true;
-            drop(state);
-            self.work.notify_one();
+            self.wake(state);
             return Ok(None);
         }
         let next = state.push(lane, drafts, clock);
@@ -207,10 +213,7 @@ impl Buffer {
         } else if events > 0 {
             return Ok(Some(next));
         }
-        // The writer sleeps without an alarm while nothing waits. It is woken when the lock is free, or it would
-        // sleep again at once.
-        drop(state);
-        self.work.notify_one();
+        self.wake(state);
         Ok(Some(next))
     }
 
@@ -219,14 +222,15 @@ impl Buffer {
         let mut state = self.lock();
         let next = state.push(lane, &[draft], clock);
         state.hurry();
-        self.work.notify_one();
+        self.wake(state);
         next - 1
     }
 
     /// Asks for everything put so far into a lane to be made durable now.
     pub(super) fn commit(&self, lane: Lane) {
-        self.lock().aim_at(lane);
-        self.work.notify_one();
+        let mut state = self.lock();
+        state.aim_at(lane);
+        self.wake(state);
     }
 
     /// Notes that a cursor has moved.
@@ -234,15 +238,15 @@ impl Buffer {
         let mut state = self.lock();
         if state.cursors_moved.is_none() {
             state.cursors_moved = Some(Instant::now());
-            self.work.notify_one();
+            self.wake(state);
         }
     }
 
     /// Has the ledger written now.
     pub(super) fn ledger_is_due(&self) {
-        let now = Instant::now();
-        self.lock().cursors_moved = Some(now.checked_sub(CURSOR_DELAY).unwrap_or(now));
-        self.work.notify_one();
+        let (mut state, now) = (self.lock(), Instant::now());
+        state.cursors_moved = Some(now.checked_sub(CURSOR_DELAY).unwrap_or(now));
+        self.wake(state);
     }
 
     /// Nothing more is taken in; the writer is to write what is there and end.
@@ -250,7 +254,7 @@ impl Buffer {
         let mut state = self.lock();
         state.closing = true;
         state.aim_at_everything();
-        self.work.notify_one();
+        self.wake(state);
         self.room.notify_waiters();
     }
 
@@ -318,17 +322,34 @@ impl Buffer {
         }
     }
 
-    fn sleep<'a>(&self, state: MutexGuard<'a, State>, now: Instant, alarm: Option<Instant>) -> MutexGuard<'a, State> {
+    /// Wakes the writer if it sleeps: with the lock free, or it would sleep again at once.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let asleep = std::mem::take(&mut state.asleep);
+        drop(state);
+        if asleep {
+            self.work.notify_one();
+        }
+    }
+
+    fn sleep<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        now: Instant,
+        alarm: Option<Instant>,
+    ) -> MutexGuard<'a, State> {
         let alarms = [
             state.oldest().map(|since| since + state.limits.flush_interval),
             state.cursors_moved.map(|since| since + CURSOR_DELAY),
             state.urgent_due,
             alarm,
         ];
-        match alarms.into_iter().flatten().min() {
+        state.asleep = true;
+        let mut state = match alarms.into_iter().flatten().min() {
             Some(alarm) => lock::whole(self.work.wait_timeout(state, alarm.saturating_duration_since(now))).0,
             None => lock::whole(self.work.wait(state)),
-        }
+        };
+        state.asleep = false;
+        state
     }
 
     /// Whether there is something that the writer should take up at once.

@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
@@ -24,10 +23,11 @@ use super::{
     ledger::loss::{Cause, Loss},
     loss_counts::LossCounts,
     opening::Found,
+    reach::{Awaited, Reach},
     read::reader::Reader,
     record::RECORDS,
     settings::{Room, Settings},
-    shared::{Reach, Shared},
+    shared::Shared,
     write::writer::{FRAME_BYTES_AIM, Outset, Writer},
 };
 use crate::{
@@ -67,7 +67,7 @@ impl EventLog {
             clock: AtomicU8::new(ClockState::Unknown.number()),
             buffer: Buffer::new(limits, next_sequences),
             ledger,
-            reach: watch::Sender::new(Reach { visible: next_sequences, durable: next_sequences }),
+            reach: Reach::new(next_sequences),
             lost: extents.map(|extent| AtomicU64::new(extent.lost)),
             losses: LossCounts::default(),
             commits: Histogram::default(),
@@ -131,20 +131,22 @@ impl EventLog {
     /// When the writer ends before that.
     pub async fn secure(&self, lane: Lane, next: u64) -> Result<Option<String>, LogError> {
         self.shared.hurry(lane, next);
-        let mut reach = self.shared.reach.subscribe();
+        let (shared, reach) = (&self.shared, &self.shared.reach);
         loop {
-            let Reach { visible, durable } = *reach.borrow_and_update();
-            if durable[lane.index()] >= next {
+            let is_visible = reach.visible(lane) >= next;
+            let awaited = if is_visible { Awaited::Durable(lane, next) } else { Awaited::Visible(lane, next) };
+            let woken = reach.wait(awaited);
+            if reach.durable(lane) >= next {
                 return Ok(None);
             }
-            if let Some(reason) = self.shared.buffer.ended() {
+            if let Some(reason) = shared.buffer.ended() {
                 return Err(LogError::Closed(reason));
             }
-            let reason = self.shared.failure();
-            if visible[lane.index()] >= next && !reason.is_empty() {
+            let reason = shared.failure();
+            if is_visible && !reason.is_empty() {
                 return Ok(Some(reason));
             }
-            let _ = reach.changed().await;
+            woken.await;
         }
     }
 
@@ -153,16 +155,17 @@ impl EventLog {
     /// # Errors
     /// When the writer ends before that.
     pub async fn durable(&self, lane: Lane, next: u64) -> Result<(), LogError> {
-        let mut reach = self.shared.reach.subscribe();
+        let shared = &self.shared;
         loop {
-            if reach.borrow_and_update().durable[lane.index()] >= next {
+            let woken = shared.reach.wait(Awaited::Durable(lane, next));
+            if shared.durable(lane) >= next {
                 return Ok(());
             }
-            if let Some(reason) = self.shared.buffer.ended() {
+            // The writer stirs once more when it ends.
+            if let Some(reason) = shared.buffer.ended() {
                 return Err(LogError::Closed(reason));
             }
-            // The writer touches the channel once more when it ends.
-            let _ = reach.changed().await;
+            woken.await;
         }
     }
 
@@ -242,9 +245,13 @@ impl EventLog {
 
     /// Waits until what [`renumber`](EventLog::renumber) gave other numbers can be read. Cancel safe.
     pub async fn renumbered(&self) {
-        let mut reach = self.shared.reach.subscribe();
-        // Err: the log is closed, and nothing can be read.
-        let _ = reach.wait_for(|_| !self.shared.numbering.has_pending()).await;
+        loop {
+            let stirred = self.shared.reach.wait(Awaited::Stir);
+            if !self.shared.numbering.has_pending() {
+                return;
+            }
+            stirred.await;
+        }
     }
 
     /// Why events are not durable at the moment; `None` when they are.
@@ -268,12 +275,12 @@ impl EventLog {
 
     /// Waits until the writer has ended by itself, and says why. Cancel safe.
     pub async fn ended(&self) -> String {
-        let mut reach = self.shared.reach.subscribe();
         loop {
+            let stirred = self.shared.reach.wait(Awaited::Stir);
             if let Some(reason) = self.shared.buffer.ended() {
                 return reason;
             }
-            let _ = reach.changed().await;
+            stirred.await;
         }
     }
 
@@ -305,7 +312,7 @@ fn start(writer: Writer, shared: Arc<Shared>) -> Result<JoinHandle<()>, LogError
                 Err(_) => "the event log's writer panicked".to_owned(),
             };
             shared.buffer.end(reason);
-            shared.reach.send_modify(|_| ());
+            shared.reach.stir();
         })
         .map_err(|e| LogError::io("start the writer of", &directory, e))
 }

@@ -47,6 +47,7 @@ mod offline;
 mod opening;
 mod programs;
 mod ranges;
+mod reach;
 mod read;
 mod record;
 mod refusal;

@@ -11,7 +11,6 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
@@ -28,6 +27,7 @@ use super::{
     },
     loss_counts::LossCounts,
     ranges::within,
+    reach::Reach,
     record::{RECORDS, Record},
     settings::{Room, Settings},
 };
@@ -54,15 +54,6 @@ impl Degraded {
     }
 }
 
-/// How far the lanes reach: the sequences after the last events.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reach {
-    /// That readers see.
-    pub(super) visible: [u64; 2],
-    /// That survive a loss of power; behind `visible` only while the disk cannot be written.
-    pub(super) durable: [u64; 2],
-}
-
 /// What the log's threads and handles have in common.
 pub(super) struct Shared {
     pub(super) settings: Settings,
@@ -72,7 +63,7 @@ pub(super) struct Shared {
     pub(super) buffer: Buffer,
     pub(super) rows: [Row; 2],
     pub(super) ledger: Ledger,
-    pub(super) reach: watch::Sender<Reach>,
+    pub(super) reach: Reach,
     pub(super) lost: [AtomicU64; 2],
     pub(super) losses: LossCounts,
     /// How long flushes took.
@@ -91,21 +82,11 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn durable(&self, lane: Lane) -> u64 {
-        self.reach.borrow().durable[lane.index()]
+        self.reach.durable(lane)
     }
 
     pub(super) fn visible(&self, lane: Lane) -> u64 {
-        self.reach.borrow().visible[lane.index()]
-    }
-
-    /// Lets readers see everything before `next`, and if it is durable waiting producers too.
-    pub(super) fn show(&self, lane: Lane, next: u64, durable: bool) {
-        self.reach.send_modify(|reach| {
-            reach.visible[lane.index()] = next;
-            if durable {
-                reach.durable[lane.index()] = next;
-            }
-        });
+        self.reach.visible(lane)
     }
 
     /// Has the writer make a lane durable now, unless everything before `next` is.

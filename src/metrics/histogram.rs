@@ -35,6 +35,11 @@ impl Histogram {
         self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// How often something was noted.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     pub(super) fn read(&self) -> Reading {
         let count = self.count.load(Ordering::Relaxed);
         let mut sum = 0;

@@ -6,11 +6,12 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use prost::Message as _;
 
 use super::{
     Counts, Gate, Memory, fit, identifier,
     lane::{Facts, Sorted, UrgentStates},
-    stamp::{Stamped, stamp},
+    stamp::{Stamp, Stamped},
 };
 use crate::{
     event::{Catalogue, EVENT_BYTES_MAX, Head, Level, Metadata},
@@ -51,15 +52,6 @@ pub struct Origin {
     pub gid: u32,
 }
 
-/// When a caller gets its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// After the events are durable.
-    Committed,
-    /// As soon as they are in memory.
-    Buffered,
-}
-
 /// What became of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -74,8 +66,28 @@ pub enum Outcome {
 pub struct Submission {
     /// Of each, in order.
     pub outcomes: Vec<Outcome>,
-    /// Why those that were to be durable are kept in memory only, if so.
-    pub only_in_memory: Option<String>,
+    /// Where those that were accepted end.
+    pub ends: Ends,
+}
+
+/// The sequence after the last of some events, in each lane that took any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    next: [Option<u64>; 2],
+}
+
+impl Ends {
+    /// Whether no lane took any.
+    pub fn is_empty(self) -> bool {
+        self.next == [None; 2]
+    }
+
+    /// Of these events and of those, the later in each lane.
+    #[must_use]
+    pub fn or_later(self, other: Ends) -> Ends {
+        let ([urgent, routine], [other_urgent, other_routine]) = (self.next, other.next);
+        Ends { next: [urgent.max(other_urgent), routine.max(other_routine)] }
+    }
 }
 
 /// Why an event was not taken. Nothing of it is stored.
@@ -151,15 +163,20 @@ impl Emitter {
             return Ok(Outcome::Filtered);
         }
         let event = Event {
-            event_id: identifier::new().to_string(),
+            event_id: identifier::new(),
             level: level.to_wire().into(),
             category: category.into(),
             source: self.source.to_string(),
             timestamp: (self.pipeline.now)(),
             metadata,
-            event_payload: Some(payload),
+            event_payload: None,
         };
-        let (bytes, was_cut) = fit::encode(&event);
+        let mut encoded = Vec::with_capacity(payload.encoded_len());
+        payload.encode(&mut encoded);
+        let facts = Facts::of(&Head::of_payload(level, event.category, &encoded), level, event.category);
+        let mut bytes = event.encode_to_vec();
+        bytes.append(&mut encoded);
+        let (bytes, was_cut) = fit::fit(bytes);
         if was_cut {
             tracing::debug!(source = %self.source, "an event was too long and tells less than it could");
         }
@@ -172,39 +189,35 @@ impl Emitter {
             return Err(EmitError::Refused(why));
         }
         let draft = Draft { event: &bytes, level: event.level, category: event.category, timestamp: event.timestamp };
-        let sorted = self.sort([&self.facts_of(&bytes, level, event.category)]);
+        let sorted = self.sort([&facts]);
         self.pipeline.log.append(sorted.lane(0), &[draft]).await?;
         sorted.keep();
         self.count(level, event.category);
         Ok(Outcome::Accepted(event.event_id))
     }
 
-    /// Takes encoded events from a caller outside the agent: all of them or none, as long as the log takes events. Checks
-    /// each (size, payload, category, reserved metadata keys), stamps what is absent and the origin, keeps fields it does
-    /// not know. Those of one lane stay in their order. Outcomes in order.
+    /// Takes encoded events from a caller outside the agent into memory: all of them or none, as long as the log takes
+    /// events. Checks each (size, payload, category, reserved metadata keys), stamps what is absent and the origin, keeps
+    /// fields it does not know. Those of one lane stay in their order. Outcomes in order.
     ///
     /// # Errors
     /// [`EmitError::Refused`] names the first event at fault by its place in `events`, from 1.
-    pub async fn submit(
-        &self,
-        events: Vec<Bytes>,
-        origin: Origin,
-        durability: Durability,
-    ) -> Result<Submission, EmitError> {
-        let stamped = self.stamp_all(&events, origin)?;
+    pub async fn submit(&self, events: Vec<Bytes>, origin: Origin) -> Result<Submission, EmitError> {
+        let stamp = Stamp::new(origin, (self.pipeline.now)());
+        let (stamped, completed) = stamp.complete_all(&events).map_err(|(place, error)| {
+            self.pipeline.counts.refused();
+            at_place(error, place + 1, events.len())
+        })?;
+        drop(events);
         let gate = self.gate();
         let passes = |event: &Stamped| gate.passes(event.level, event.category);
         let taken: Vec<_> = stamped.iter().filter(|event| passes(event)).collect();
         let sorted = self.sort(taken.iter().map(|event| &event.facts));
-        let next = self.append(&taken, &sorted).await?;
+        let ends = self.append(&taken, &completed, &sorted).await?;
         sorted.keep();
         for event in &taken {
             self.count(event.level, event.category);
         }
-        let only_in_memory = match durability {
-            Durability::Committed => self.commit(next).await?,
-            Durability::Buffered => None,
-        };
         let outcome = |event: Stamped| {
             if passes(&event) {
                 return Outcome::Accepted(event.id);
@@ -212,44 +225,39 @@ impl Emitter {
             self.pipeline.counts.filtered(event.category);
             Outcome::Filtered
         };
-        Ok(Submission { outcomes: stamped.into_iter().map(outcome).collect(), only_in_memory })
+        Ok(Submission { outcomes: stamped.into_iter().map(outcome).collect(), ends })
     }
 
-    fn stamp_all(&self, events: &[Bytes], origin: Origin) -> Result<Vec<Stamped>, EmitError> {
-        let now = (self.pipeline.now)();
-        let stamp_one =
-            |(place, event)| stamp(event, origin, now).map_err(|error| at_place(error, place, events.len()));
-        let stamped: Result<Vec<_>, _> = (1..).zip(events).map(stamp_one).collect();
-        stamped.inspect_err(|_| self.pipeline.counts.refused())
-    }
-
-    /// Appends events to their lanes, the urgent ones first; gives the sequence after the last of each lane that took any.
-    async fn append(&self, events: &[&Stamped], sorted: &Pending<'_>) -> Result<[Option<u64>; 2], EmitError> {
-        let mut next = [None; 2];
-        for (lane, next) in Lane::ALL.into_iter().zip(&mut next) {
+    /// Appends events to their lanes, the urgent ones first.
+    async fn append(&self, events: &[&Stamped], completed: &[u8], sorted: &Pending<'_>) -> Result<Ends, EmitError> {
+        let mut ends = Ends::default();
+        for (lane, next) in Lane::ALL.into_iter().zip(&mut ends.next) {
             let of_lane = events.iter().enumerate().filter(|(place, _)| sorted.lane(*place) == lane);
-            let drafts: Vec<_> = of_lane.map(|(_, event)| event.draft()).collect();
+            let drafts: Vec<_> = of_lane.map(|(_, event)| event.draft(completed)).collect();
             if !drafts.is_empty() {
                 *next = Some(self.pipeline.log.append(lane, &drafts).await?);
             }
         }
-        Ok(next)
+        Ok(ends)
     }
 
-    /// Makes each lane durable up to a sequence, both at once; or gives why that cannot be at the moment.
-    async fn commit(&self, next: [Option<u64>; 2]) -> Result<Option<String>, EmitError> {
+    /// Makes events durable, in both lanes at once; while the disk cannot be written, gives why not. Cancel safe.
+    ///
+    /// # Errors
+    /// When the log cannot write.
+    pub async fn secure(&self, ends: Ends) -> Result<Option<String>, EmitError> {
         let log = &self.pipeline.log;
-        let lanes = Lane::ALL.into_iter().zip(next).filter_map(|(lane, next)| Some((lane, next?)));
+        let lanes = Lane::ALL.into_iter().zip(ends.next).filter_map(|(lane, next)| Some((lane, next?)));
         let secured = futures_util::future::try_join_all(lanes.map(|(lane, next)| log.secure(lane, next))).await?;
         Ok(secured.into_iter().flatten().next())
     }
 
-    /// Makes durable what has been accepted so far; while the disk cannot be written, gives why not.
+    /// Makes durable what has been accepted so far. Otherwise as [`Emitter::secure`].
     ///
     /// # Errors
-    /// When the log cannot write.
+    /// As [`Emitter::secure`].
     pub async fn flush(&self) -> Result<Option<String>, EmitError> {
-        self.commit(Lane::ALL.map(|lane| Some(self.pipeline.log.next_sequence(lane)))).await
+        self.secure(Ends { next: Lane::ALL.map(|lane| Some(self.pipeline.log.next_sequence(lane))) }).await
     }
 
     /// Replaces the gate, for every source.
@@ -265,12 +273,6 @@ impl Emitter {
     /// Events that this source has got into the log.
     pub fn emitted(&self) -> u64 {
         self.emitted.load(Ordering::Relaxed)
-    }
-
-    /// What the lane of one event of the agent's own depends on.
-    fn facts_of(&self, event: &[u8], level: Level, category: i32) -> Facts {
-        let head = Head::read(event).expect("an event decodes from its own encoding");
-        Facts::of(&head, level, category)
     }
 
     fn sort<'a>(&self, events: impl IntoIterator<Item = &'a Facts>) -> Pending<'_> {

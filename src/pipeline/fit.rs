@@ -8,10 +8,7 @@
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MapKey, ReflectMessage as _, Value};
 
-use crate::{
-    event::{EVENT_BYTES_MAX, EventView, RESERVED_PREFIX, and_more, left_out},
-    schema::events::Event,
-};
+use crate::event::{EVENT_BYTES_MAX, EventView, RESERVED_PREFIX, and_more, left_out};
 
 /// Elements that a list keeps while there is something else to cut: as many as a sentence shows.
 const ELEMENTS_KEPT: usize = 8;
@@ -22,9 +19,8 @@ const GOES_ON: char = '…';
 /// Metadata that whoever looks for an event asks by; and what is the agent's own.
 const METADATA_KEPT: [&str; 2] = ["component", "action"];
 
-/// Encodes an event. One that is too large is cut; whether it was is told beside.
-pub(super) fn encode(event: &Event) -> (Vec<u8>, bool) {
-    let bytes = event.encode_to_vec();
+/// Cuts an encoded event that is too large; whether it was is told beside.
+pub(super) fn fit(bytes: Vec<u8>) -> (Vec<u8>, bool) {
     if bytes.len() <= EVENT_BYTES_MAX {
         return (bytes, false);
     }

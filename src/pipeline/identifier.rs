@@ -35,10 +35,11 @@ struct State {
 static STATE: Mutex<State> = Mutex::new(State { milliseconds: 0, counter: 0, pool: [0; POOL_BYTES], used: POOL_BYTES });
 
 /// A new one.
-pub(super) fn new() -> Uuid {
+pub(super) fn new() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let now = u64::try_from(now).unwrap_or(u64::MAX);
-    lock(&STATE).next(now)
+    let id = lock(&STATE).next(now);
+    id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
 }
 
 impl State {

@@ -18,6 +18,6 @@ mod stamp;
 mod tests;
 
 pub use counts::Counts;
-pub use emitter::{Durability, EmitError, Emitter, Origin, Outcome};
+pub use emitter::{EmitError, Emitter, Ends, Origin, Outcome};
 pub use gate::Gate;
 pub use memory::{Memory, MemoryKeeper};

@@ -3,6 +3,8 @@
 //! The bytes that came stay as they are and the stamp is written behind them: in protobuf the last value of a field
 //! counts, so the stamp wins, and fields that this version does not know are kept.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use prost::Message as _;
 
@@ -20,10 +22,11 @@ const SOURCE: &str = "local";
 /// The longest identifier that a caller may choose, bytes.
 const ID_BYTES_MAX: usize = 64;
 
-/// An event ready for the log.
+/// An event of a request, ready for the log.
 #[derive(Debug)]
 pub(super) struct Stamped {
-    pub(super) bytes: Vec<u8>,
+    /// Where its bytes lie among those of its request.
+    place: Range<usize>,
     pub(super) id: String,
     pub(super) level: Level,
     pub(super) category: i32,
@@ -32,10 +35,10 @@ pub(super) struct Stamped {
 }
 
 impl Stamped {
-    /// For the log.
-    pub(super) fn draft(&self) -> Draft<'_> {
+    /// For the log. `completed` is where [`Stamp::complete`] put it.
+    pub(super) fn draft<'a>(&self, completed: &'a [u8]) -> Draft<'a> {
         Draft {
-            event: &self.bytes,
+            event: completed.get(self.place.clone()).unwrap_or_default(),
             level: self.level.to_wire().into(),
             category: self.category,
             timestamp: self.timestamp,
@@ -43,40 +46,67 @@ impl Stamped {
     }
 }
 
-/// Checks and completes one event.
-///
-/// # Errors
-/// [`EmitError::Refused`] with what is wrong.
-pub(super) fn stamp(event: &Bytes, origin: Origin, now: i64) -> Result<Stamped, EmitError> {
-    let head = Head::read(event).map_err(|_| refused("is not an encoded rodent.events.Event"))?;
-    let category = check(&head)?;
-    let level = head.level;
-    let mut stamp = Event {
-        source: SOURCE.to_owned(),
-        category,
-        metadata: [("rodent.uid", origin.uid), ("rodent.gid", origin.gid)]
-            .map(|(k, v)| (k.to_owned(), v.to_string()))
-            .into(),
-        // Written even where the caller gave one: an unknown number counts as info everywhere.
-        level: level.to_wire().into(),
-        ..Event::default()
-    };
-    if head.id.is_empty() {
-        stamp.event_id = identifier::new().to_string();
+/// What the events of one request are completed with.
+pub(super) struct Stamp {
+    /// Of every event, encoded: the source, and who sent it.
+    common: Vec<u8>,
+    /// Unix milliseconds.
+    now: i64,
+}
+
+impl Stamp {
+    /// At least so many bytes are written behind an event.
+    const BYTES: usize = 128;
+
+    pub(super) fn new(origin: Origin, now: i64) -> Stamp {
+        let common = Event {
+            source: SOURCE.to_owned(),
+            metadata: [("rodent.uid", origin.uid), ("rodent.gid", origin.gid)]
+                .map(|(k, v)| (k.to_owned(), v.to_string()))
+                .into(),
+            ..Event::default()
+        };
+        Stamp { common: common.encode_to_vec(), now }
     }
-    if head.timestamp == 0 {
-        stamp.timestamp = now;
+
+    /// Checks these events and completes them, in `completed`, one behind the other.
+    ///
+    /// # Errors
+    /// [`EmitError::Refused`] with what is wrong with the first that is at fault, and its place, from 0.
+    pub(super) fn complete_all(&self, events: &[Bytes]) -> Result<(Vec<Stamped>, Vec<u8>), (usize, EmitError)> {
+        let bytes = events.iter().map(|event| event.len() + self.common.len() + Stamp::BYTES).sum();
+        let (mut stamped, mut completed) = (Vec::with_capacity(events.len()), Vec::with_capacity(bytes));
+        for (place, event) in events.iter().enumerate() {
+            stamped.push(self.complete(event, &mut completed).map_err(|error| (place, error))?);
+        }
+        Ok((stamped, completed))
     }
-    let mut bytes = Vec::with_capacity(event.len() + stamp.encoded_len());
-    bytes.extend_from_slice(event);
-    stamp.encode(&mut bytes).map_err(|e| refused(&format!("cannot be completed: {e}")))?;
-    if bytes.len() > EVENT_BYTES_MAX {
-        return Err(refused(&format!("is {} bytes long; at most {EVENT_BYTES_MAX} are taken", bytes.len())));
+
+    fn complete(&self, event: &Bytes, completed: &mut Vec<u8>) -> Result<Stamped, EmitError> {
+        let head = Head::read(event).map_err(|_| refused("is not an encoded rodent.events.Event"))?;
+        let category = check(&head)?;
+        let level = head.level;
+        let own = Event {
+            event_id: if head.id.is_empty() { identifier::new() } else { String::new() },
+            // Written even where the caller gave one: an unknown number counts as info everywhere.
+            level: level.to_wire().into(),
+            category,
+            timestamp: if head.timestamp == 0 { self.now } else { 0 },
+            ..Event::default()
+        };
+        let start = completed.len();
+        completed.extend_from_slice(event);
+        completed.extend_from_slice(&self.common);
+        own.encode(completed).map_err(|e| refused(&format!("cannot be completed: {e}")))?;
+        let length = completed.len() - start;
+        if length > EVENT_BYTES_MAX {
+            return Err(refused(&format!("is {length} bytes long; at most {EVENT_BYTES_MAX} are taken")));
+        }
+        let facts = Facts::of(&head, level, category);
+        let timestamp = if own.timestamp == 0 { head.timestamp } else { own.timestamp };
+        let id = if head.id.is_empty() { own.event_id } else { head.id };
+        Ok(Stamped { place: start..completed.len(), id, level, category, timestamp, facts })
     }
-    let facts = Facts::of(&head, level, category);
-    let id = if stamp.event_id.is_empty() { head.id } else { stamp.event_id };
-    let timestamp = if stamp.timestamp == 0 { head.timestamp } else { stamp.timestamp };
-    Ok(Stamped { bytes, id, level, category, timestamp, facts })
 }
 
 /// What must be so whatever the payload; gives the payload's category.

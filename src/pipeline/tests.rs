@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{Durability, EmitError, Emitter, Gate, MemoryKeeper, Origin};
+use super::{EmitError, Emitter, Gate, MemoryKeeper, Origin};
 use crate::{
     event::{EventView, Level, Metadata, json},
     event_log::{EventLog, Lane, Read, Settings},
@@ -48,10 +48,9 @@ async fn a_request_for_both_lanes_is_durable_in_both_when_it_is_answered_and_in_
         let (level, name) = line.split_once(' ').expect("two words");
         service(level, name)
     });
-    let submission = emitter.submit(events.into(), ORIGIN, Durability::Committed).await.expect("taken");
-    assert_eq!(submission.only_in_memory, None);
-    let outcomes = submission.outcomes;
-    assert_eq!(outcomes.len(), 5);
+    let submission = emitter.submit(events.into(), ORIGIN).await.expect("taken");
+    assert_eq!(emitter.secure(submission.ends).await.expect("durable"), None);
+    assert_eq!(submission.outcomes.len(), 5);
     assert_eq!(names(&log, Lane::Urgent), ["b", "d", "d"]);
     assert_eq!(names(&log, Lane::Routine), ["a", "c"]);
     log.close();
@@ -71,7 +70,7 @@ async fn an_event_of_the_agents_own_is_never_refused_for_its_size_and_one_of_a_c
     emitter.flush().await.expect("durable");
     assert_eq!((names(&log, Lane::Urgent), emitter.counts().refused_events()), (vec!["smbd".to_owned()], 0));
     let large = service("error", &"x".repeat(100_000));
-    let refused = emitter.submit(vec![large], ORIGIN, Durability::Committed).await;
+    let refused = emitter.submit(vec![large], ORIGIN).await;
     assert!(matches!(refused, Err(EmitError::Refused(_))));
     assert_eq!(emitter.counts().refused_events(), 1);
     log.close();
@@ -82,11 +81,12 @@ async fn a_request_with_a_bad_event_leaves_nothing_in_either_lane() {
     let directory = tempfile::tempdir().expect("a directory");
     let (log, emitter) = open(directory.path());
     let events = vec![service("error", "a"), service("info", "b"), Bytes::from_static(b"\x0a\x05x")];
-    let refused = emitter.submit(events, ORIGIN, Durability::Committed).await;
+    let refused = emitter.submit(events, ORIGIN).await;
     assert!(matches!(refused, Err(EmitError::Refused(why)) if why.contains("event 3 of 3")));
     assert_eq!(Lane::ALL.map(|lane| log.next_sequence(lane)), [1, 1]);
     // Nor is it remembered as something that may end.
-    emitter.submit(vec![service("info", "a")], ORIGIN, Durability::Committed).await.expect("taken");
+    let submission = emitter.submit(vec![service("info", "a")], ORIGIN).await.expect("taken");
+    emitter.secure(submission.ends).await.expect("durable");
     assert_eq!(names(&log, Lane::Routine), ["a"]);
     log.close();
 }

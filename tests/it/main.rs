@@ -27,4 +27,5 @@ mod tls;
 mod uplink;
 mod usual_place;
 mod webhook;
+mod whole_frames;
 mod wire;

@@ -195,11 +195,11 @@ fn log_settings(directory: &Path) -> Settings {
     }
 }
 
-fn identifiers(batches: &[EventBatch]) -> Vec<String> {
+pub(crate) fn identifiers(batches: &[EventBatch]) -> Vec<String> {
     batches.iter().flat_map(|batch| &batch.events).map(|event| event.event_id.clone()).collect()
 }
 
-fn numbered(numbers: std::ops::Range<u64>) -> Vec<String> {
+pub(crate) fn numbered(numbers: std::ops::Range<u64>) -> Vec<String> {
     numbers.map(|n| format!("event-{n}")).collect()
 }
 
@@ -334,7 +334,10 @@ async fn batches_are_compressed_in_the_best_way_that_the_controller_reads() {
     }
 }
 
-fn answers(dialect: u32, more: impl Fn(&EventBatch) -> Result<(), Status> + Send + Clone + 'static) -> Script {
+pub(crate) fn answers(
+    dialect: u32,
+    more: impl Fn(&EventBatch) -> Result<(), Status> + Send + Clone + 'static,
+) -> Script {
     Box::new(move |batch| {
         more(batch)?;
         Ok(EventBatchResponse { success: true, dialect, ..EventBatchResponse::default() })

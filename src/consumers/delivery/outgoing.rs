@@ -14,7 +14,8 @@ use crate::{
 /// (4 MiB).
 const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// By how much a batch may exceed its size in events where stopping would cut a frame of the log: a quarter.
+/// By how much a batch may exceed its size in events where stopping would cut a frame of the log: a quarter; where frames go
+/// as they are stored, by as much as it takes.
 const WHOLE_FRAME_EXCESS: usize = 4;
 
 /// The most events in any batch, as the controller bounds it.
@@ -249,17 +250,24 @@ impl<P: Packing> Outgoing<P> {
         }
     }
 
+    /// How much makes a batch. After a refusal it is small, frames or not.
+    fn limits(&self, packing: &P) -> BatchLimits {
+        let events_max = self.events_max;
+        let is_reduced = events_max < self.threshold.borrow().batch_size;
+        let excess = match packing.is_as_stored() && !is_reduced {
+            true => BATCH_EVENTS_MAX,
+            false if events_max > 1 => events_max.div_ceil(WHOLE_FRAME_EXCESS),
+            false => 0,
+        };
+        let events_max_whole = (events_max + excess).min(BATCH_EVENTS_MAX.max(events_max));
+        BatchLimits { events_max, events_max_whole, bytes_max: BATCH_BYTES_MAX }
+    }
+
     async fn read(&mut self, packing: &P, now: i64) -> Result<Cut<P>, LogError> {
         let Some(mut reader) = self.reader.take() else {
             return Err(LogError::Closed("a read was interrupted".to_owned()));
         };
-        let events_max = self.events_max;
-        let excess = if events_max > 1 { events_max.div_ceil(WHOLE_FRAME_EXCESS) } else { 0 };
-        let limits = BatchLimits {
-            events_max,
-            events_max_whole: (events_max + excess).min(BATCH_EVENTS_MAX.max(events_max)),
-            bytes_max: BATCH_BYTES_MAX,
-        };
+        let limits = self.limits(packing);
         let count = limits.events_max_whole.saturating_mul(CUT_MAX) as u64;
         let readable = self.cursor.hold(self.lane, self.position, count);
         reader.seek(readable.start);

@@ -16,6 +16,7 @@ use crate::event_log::{
     },
     error::LogError,
     lane::Lane,
+    reach::Awaited,
     read::{
         pieces::{Piece, Pieces},
         sieve::Sieve,
@@ -188,14 +189,19 @@ impl Reader {
 
     /// Waits until at least `count` durable events stand from the position on. Cancel safe.
     pub async fn ready_for(&self, count: u64) {
-        let index = self.lane.index();
         let wanted = self.position.saturating_add(count.max(1));
-        let mut reach = self.shared.reach.subscribe();
-        let pending = || self.shared.numbering.is_pending(self.lane, self.position);
-        // The channel is touched too when an epoch has become durable.
-        if reach.wait_for(|reach| reach.visible[index] >= wanted && !pending()).await.is_err() {
-            // The log is closed: nothing will ever come.
-            std::future::pending::<()>().await;
+        let (shared, lane) = (&self.shared, self.lane);
+        let is_pending = || shared.numbering.is_pending(lane, self.position);
+        loop {
+            // That an epoch has become durable stirs.
+            let was_pending = is_pending();
+            let awaited = if was_pending { Awaited::Stir } else { Awaited::Visible(lane, wanted) };
+            let woken = shared.reach.wait(awaited);
+            match (shared.visible(lane) >= wanted, is_pending()) {
+                (true, false) => return,
+                (_, now) if now != was_pending => {}
+                _ => woken.await,
+            }
         }
     }
 
@@ -278,7 +284,10 @@ impl Reader {
                     break;
                 }
             }
-            let events = limits.events_max.saturating_sub(count);
+            // What is left of a frame that would have gone whole is not cut either.
+            let rest = usize::try_from(header.next_sequence().min(border) - self.position).unwrap_or(usize::MAX);
+            let goes_whole = whole && raw_bytes >= WHOLE_BYTES_MIN && count + rest <= limits.events_max_whole;
+            let events = if goes_whole { rest } else { limits.events_max.saturating_sub(count) };
             let room = (
                 events.min(usize::try_from(border - self.position).unwrap_or(usize::MAX)),
                 limits.bytes_max.saturating_sub(bytes),

@@ -97,7 +97,7 @@ impl Writer {
         let (numbers, version) = self.numbers();
         self.write_ledger_with(&numbers)?;
         if self.shared.numbering.durable(version) {
-            self.shared.reach.send_modify(|_| ());
+            self.shared.reach.stir();
         }
         Ok(())
     }

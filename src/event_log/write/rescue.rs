@@ -286,6 +286,6 @@ impl Writer {
         }
         // Also when memory had no room for any of it: it is recorded as lost, and nobody waits for it any more.
         let next = next_sequence.unwrap_or_else(|| self.shared.visible(lane));
-        self.shared.show(lane, next, true);
+        self.shared.reach.show(lane, next, true);
     }
 }

@@ -408,7 +408,7 @@ impl Writer {
         self.note_end(lane, next);
         // Room first: who is woken by what is durable finds the memory free.
         self.shared.buffer.release(lane, events, event_bytes);
-        self.shared.show(lane, next, self.failing.is_none());
+        self.shared.reach.show(lane, next, self.failing.is_none());
     }
 
     /// The generation that takes the lane's next frame.

@@ -9,8 +9,8 @@ use crate::{
     schema::{
         DESCRIPTORS, Payload,
         events::{
-            EventCategory, StoragePoolPayload, SystemConfigChangePayload, SystemHostPayload, SystemRegistrationPayload,
-            SystemUserPayload, event::EventPayload, storage_event::EventType,
+            Event, EventCategory, StoragePoolPayload, SystemConfigChangePayload, SystemHostPayload,
+            SystemRegistrationPayload, SystemUserPayload, event::EventPayload, storage_event::EventType,
             storage_pool_payload::StoragePoolOperation,
         },
     },
@@ -29,7 +29,7 @@ fn event(payload: impl Payload) -> Event {
 }
 
 fn fitted(event: &Event) -> Event {
-    let (bytes, was_cut) = encode(event);
+    let (bytes, was_cut) = fit(event.encode_to_vec());
     assert!(was_cut && bytes.len() <= EVENT_BYTES_MAX, "{} bytes", bytes.len());
     Event::decode(bytes.as_slice()).expect("an event")
 }
@@ -195,7 +195,7 @@ proptest! {
         event.level = Level::Critical.to_wire().into();
         (event.event_id, event.source) = ("0193".into(), "storage".into());
         event.metadata = Metadata::from([("component".into(), "zfs".into()), ("note".into(), "n".repeat(note))]);
-        let (bytes, was_cut) = encode(&event);
+        let (bytes, was_cut) = fit(event.encode_to_vec());
         prop_assert!(bytes.len() <= EVENT_BYTES_MAX, "{} bytes", bytes.len());
         prop_assert_eq!(was_cut, event.encoded_len() > EVENT_BYTES_MAX);
         if !was_cut {

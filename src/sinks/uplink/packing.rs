@@ -50,6 +50,10 @@ impl consumers::Packing for UplinkPacking {
     fn wire_bytes(message: &PackedBatch) -> usize {
         message.wire_bytes()
     }
+
+    fn is_as_stored(&self) -> bool {
+        self.as_stored && self.compression == Compression::Zstd
+    }
 }
 
 #[cfg(test)]
