@@ -18,7 +18,7 @@ use hyper::body::{Body, Frame};
 use tokio::time::timeout;
 
 /// What gRPC puts before a message: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// What one request may be like.
 #[derive(Clone, Copy)]

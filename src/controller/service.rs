@@ -29,7 +29,7 @@ use super::{
     limits::{Call, Reached},
     metrics::{Method, Refusal},
     pressure::Busy,
-    receive::{Bounds, Message, NotReceived, Received, receive},
+    receive::{Bounds, Message, NotReceived, PREFIX_BYTES, Received, receive},
     state::{State, later},
     token::NodeIdentity,
     unpack::{Encoding, NotUnpacked, Unpacked, unpack},
@@ -189,7 +189,7 @@ impl RodentService {
             let (ingest, identity) = (Arc::clone(&self.ingest), Arc::clone(&identity));
             async move { ingest.take(&identity, batch).await.map(Response::new) }
         });
-        named_if_oversize(grpc(BatchCodec, REQUEST_BYTES_MAX).unary(method, request).await)
+        grpc(BatchCodec, REQUEST_BYTES_MAX).unary(method, request).await
     }
 
     async fn connect(
@@ -264,6 +264,8 @@ impl RodentService {
                     Err(_) => Err(Status::internal("decompressing the request was interrupted")),
                 }
             }
+            // Tonic would refuse it with a code that means a busy server to agents.
+            (Message::Plain, _) if request.body().len() > bytes_max + PREFIX_BYTES => Err(oversize(bytes_max)),
             // What is compressed in another way is refused by tonic, which names the ways that there are.
             (Message::Plain | Message::Compressed, _) => Ok(request),
         }
@@ -326,16 +328,6 @@ fn grpc<C: tonic::codec::Codec>(codec: C, bytes_max: usize) -> Grpc<C> {
         .accept_compressed(CompressionEncoding::Zstd)
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(bytes_max)
-}
-
-/// Requests that turn out to be too large are refused before we see them, plain ones with one code and compressed ones
-/// with another that looks like a busy server. Both mean the same fault of the caller. Nothing that we answer from
-/// here on has these codes.
-fn named_if_oversize(response: http::Response<Body>) -> http::Response<Body> {
-    match response.extensions().get::<Status>().map(Status::code) {
-        Some(Code::OutOfRange | Code::ResourceExhausted) => oversize(REQUEST_BYTES_MAX).into_http(),
-        _ => response,
-    }
 }
 
 fn oversize(bytes_max: usize) -> Status {

@@ -12,10 +12,14 @@ use std::{
 use futures_util::{FutureExt, StreamExt, future::join_all, stream};
 use prost::Message;
 use rodent::{
-    controller::{Limits, server::ServerSettings, store::MemoryStore},
+    controller::{
+        Limits,
+        server::ServerSettings,
+        store::{EPOCHS_MAX, MemoryStore},
+    },
     schema::{
         rpc,
-        wire::{RegisterRequest, RodentRequest},
+        wire::{EventBatch, RegisterRequest, RodentRequest},
     },
 };
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch};
@@ -52,6 +56,20 @@ async fn a_node_that_calls_too_often_is_told_when_to_come_back_and_others_are_no
     other.send(&batch(1, 1)).await.expect("stored");
     tokio::time::sleep(after).await;
     eager.send(&batch(1, 1)).await.expect("stored");
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_has_used_up_what_is_kept_of_it_is_told_when_to_come_back_and_not_that_its_batch_is_wrong() {
+    let controller = limited(Limits { requests: None, ..Limits::default() }).await;
+    let agent = controller.agent(&token("nas-1")).await;
+    let numbered = |epoch: usize| EventBatch { log_epoch: format!("e{epoch}"), ..batch(1, 1) };
+    for epoch in 0..EPOCHS_MAX {
+        agent.send(&numbered(epoch)).await.expect("stored");
+    }
+    let (code, after) = told(&agent.send(&numbered(EPOCHS_MAX)).await.expect_err("one too many"));
+    assert_eq!((code, after), (Code::ResourceExhausted, Duration::from_secs(10 * 60)));
+    agent.send(&numbered(0)).await.expect("known");
     controller.stop().await;
 }
 
