@@ -240,15 +240,29 @@ impl<'a> History<'a> {
         self.overlaps.iter().filter_map(of).collect()
     }
 
-    /// The last number up to which two epochs are not known to differ.
-    fn agree_to(&self, one: usize, two: usize) -> u64 {
-        let (one, two) = (one.min(two), one.max(two));
-        let compared = self.compared_to(one, two);
-        if two - one <= NEIGHBOURS_MAX {
-            return compared;
+    /// For each epoch the last number up to which it and this one are not known to differ: of two that are far apart, up to
+    /// where those between them agree, each with the next.
+    fn reach(&self, index: usize) -> Vec<u64> {
+        let mut reach = vec![u64::MAX; self.sets.len()];
+        let mut put = |other: usize, between: u64| {
+            let compared = self.compared_to(other.min(index), other.max(index));
+            let far = other.abs_diff(index) > NEIGHBOURS_MAX;
+            if let Some(place) = reach.get_mut(other) {
+                *place = if far { compared.min(between) } else { compared };
+            }
+        };
+        let agree = |later: usize| self.agree_with_last.get(later).copied().unwrap_or(u64::MAX);
+        let mut between = u64::MAX;
+        for other in (0..index).rev() {
+            between = between.min(agree(other + 1));
+            put(other, between);
         }
-        let between = self.agree_with_last.get(one + 1..=two).unwrap_or_default();
-        between.iter().copied().min().unwrap_or(u64::MAX).min(compared)
+        between = u64::MAX;
+        for other in index + 1..self.sets.len() {
+            between = between.min(agree(other));
+            put(other, between);
+        }
+        reach
     }
 
     /// The same of two that were compared.
@@ -261,7 +275,11 @@ impl<'a> History<'a> {
     fn missing(&self) -> Vec<Vec<(RangeInclusive<u64>, i64)>> {
         let all: Vec<Vec<_>> = (0..self.sets.len()).map(|index| self.holes(index)).collect();
         let owned = |index: usize| {
-            let mine = |(hole, _): &&(RangeInclusive<u64>, i64)| self.owner(index, hole, &all) == index;
+            if all[index].is_empty() {
+                return Vec::new();
+            }
+            let reach = self.reach(index);
+            let mine = |(hole, _): &&(RangeInclusive<u64>, i64)| self.owner(index, hole, &all, &reach) == index;
             all[index].iter().filter(mine).cloned().collect()
         };
         (0..self.sets.len()).map(owned).collect()
@@ -271,8 +289,12 @@ impl<'a> History<'a> {
     fn holes(&self, index: usize) -> Vec<(RangeInclusive<u64>, i64)> {
         let mut covered = self.sets[index].clone();
         let Some(last) = covered.last() else { return Vec::new() };
-        for (other, set) in self.sets.iter().enumerate().filter(|(other, _)| *other != index) {
-            covered.extend(set, self.agree_to(index, other));
+        if covered.holes(last).is_empty() {
+            return Vec::new();
+        }
+        let others = self.sets.iter().zip(self.reach(index)).enumerate().filter(|(other, _)| *other != index);
+        for (_, (set, reach)) in others {
+            covered.extend(set, reach);
         }
         let since = |hole: RangeInclusive<u64>| {
             let since = covered.since_above(*hole.end()).unwrap_or(0);
@@ -283,11 +305,17 @@ impl<'a> History<'a> {
 
     /// Of the epochs in whose history there is this hole of `index`, the last one that holds the number above it; or, where
     /// none of them does, the last one.
-    fn owner(&self, index: usize, hole: &RangeInclusive<u64>, all: &[Vec<(RangeInclusive<u64>, i64)>]) -> usize {
+    fn owner(
+        &self,
+        index: usize,
+        hole: &RangeInclusive<u64>,
+        all: &[Vec<(RangeInclusive<u64>, i64)>],
+        reach: &[u64],
+    ) -> usize {
         let above = hole.end().saturating_add(1);
         // Holes are in order.
         let has_it = |other: &usize| {
-            let shares = *other == index || above <= self.agree_to(index, *other);
+            let shares = *other == index || reach.get(*other).is_some_and(|reach| above <= *reach);
             let found = |holes: &Vec<(RangeInclusive<u64>, i64)>| {
                 holes
                     .binary_search_by_key(hole.start(), |(known, _)| *known.start())
