@@ -7,6 +7,7 @@ use super::{config::Config, node};
 use crate::{
     dead_letters::DeadLetters,
     event_log::{self, EventLog},
+    files,
     host::{self, Host, clock::Clock},
     pipeline::{Emitter, Memory},
     telemetry::ErrorChain,
@@ -17,6 +18,7 @@ pub(super) async fn open(config: &Config, host: &Host, clock: &Clock) -> anyhow:
     let settings = log_settings(config, clock);
     let (host, state_directory) = (host.clone(), config.state_directory.clone());
     let opened = tokio::task::spawn_blocking(move || {
+        files::refuse_others(&state_directory).context("use the state directory as root")?;
         let node_id =
             node::node_id(host.machine_id().as_deref(), &state_directory).context("find out who this node is")?;
         let settings = event_log::Settings { owner: node_id.clone(), ..settings };

@@ -6,22 +6,19 @@ mod export;
 mod repair;
 
 use std::{
-    collections::BTreeMap,
     fs,
     ops::Range,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand, builder::PossibleValuesParser, builder::TypedValueParser as _};
-use nix::unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid};
 
-use super::Failure;
+use super::{Failure, failure::Code};
 use crate::{
     agent::config::Config,
     event_log::{Lane, StoppedLog},
+    files,
     terminal::{Output, grouped},
 };
 
@@ -133,36 +130,11 @@ impl Place {
     }
 }
 
-/// Has root go on, for good, as the one user who can change what lies there or where it lies: whoever owns the log, or a
-/// directory on the way to it. As root it would act by path where that user decides what the path means; as that user
-/// nothing is gained by deceiving it. What belongs to several is left alone. Gives the directory without links.
+/// Has root go on as whoever decides what lies in the log. Gives the directory without links.
 fn become_owner(directory: PathBuf) -> Result<PathBuf, Failure> {
     let directory = StoppedLog::locate(&directory)?;
-    if !geteuid().is_root() {
-        return Ok(directory);
-    }
-    let mut owners = BTreeMap::new();
-    for place in directory.ancestors() {
-        let metadata = fs::metadata(place).with_context(|| format!("look at {}", place.display()))?;
-        if metadata.uid() == 0 && metadata.mode() & 0o022 != 0 && metadata.mode() & 0o1000 == 0 {
-            let advice = "others may write there, so root does nothing in it; `chmod go-w` it";
-            return Err(Failure::permission(format!("{}: {advice}", place.display())));
-        }
-        owners.entry(metadata.uid()).or_insert((metadata.gid(), place.to_owned()));
-    }
-    owners.remove(&0);
-    let mut owners = owners.into_iter();
-    let Some((uid, (gid, place))) = owners.next() else { return Ok(directory) };
-    if let Some((other, (_, theirs))) = owners.next() {
-        let (place, theirs) = (place.display(), theirs.display());
-        let why = "root does nothing where several users decide what lies there";
-        return Err(Failure::permission(format!("{place} belongs to user {uid} and {theirs} to user {other}; {why}")));
-    }
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    setgroups(&[gid])
-        .and_then(|()| setresgid(gid, gid, gid))
-        .and_then(|()| setresuid(uid, uid, uid))
-        .context("become the owner of the event log")?;
+    let owner = files::become_owner(&directory).map_err(|error| Failure::of(Code::Permission, &error))?;
+    let Some(uid) = owner else { return Ok(directory) };
     fs::read_dir(&directory).map_err(|error| {
         let directory = directory.display();
         Failure::permission(format!(

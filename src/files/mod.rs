@@ -2,12 +2,15 @@
 //! remember come and go through it.
 //!
 //! Always holds: what is read is bounded; what is replaced is the old content or the new one, whole, whenever the power
-//! fails; a file that is followed keeps its last good value. All of it blocks.
+//! fails; a file that is followed keeps its last good value; root acts by path only where nobody else decides what the path
+//! means. All of it blocks.
 
 mod followed;
+mod owner;
 mod read;
 mod replace;
 
 pub use followed::{Followed, Look};
+pub use owner::{OwnerError, become_owner, refuse_others};
 pub use read::{is_open_to_all, open, read_bounded, read_secret};
 pub use replace::{remove, replace, replace_by, sync_directory};

@@ -71,4 +71,20 @@ mod as_root {
             ]
         );
     }
+
+    #[test]
+    fn an_agent_of_root_does_nothing_where_another_user_decides_what_lies_there() {
+        let (code, said) = on_a_machine(
+            r#"
+            mkdir "$HERE/var"; chown 65534 "$HERE/var"
+            printf 'socket: %s/own.sock\nstate_directory: %s/var/state\n' "$HERE" "$HERE" > /etc/rodent/rodent.yml
+            set +e
+            timeout 20 "$RODENT" agent; code=$?
+            ls -A "$HERE/var"; exit $code
+            "#,
+        );
+        assert_ne!(code, Some(124), "it does not run: {said}");
+        assert!(said.contains("/var belongs to user 65534, and root does nothing"), "{said}");
+        assert_eq!(said.lines().last().map(|line| line == "state"), Some(false), "nothing is made there: {said}");
+    }
 }

@@ -1,13 +1,14 @@
 //! Which store a command means: the values of `--store`.
 
-use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
+use std::{fmt, fs, path::PathBuf, str::FromStr, sync::Arc};
 
-use super::Failure;
+use super::{Failure, failure::Code};
 use crate::controller::store::{
     EventPage, MemoryStore, Node, Query, Quota, SqliteReader, SqliteStore, Store, StoreError,
 };
 #[cfg(feature = "nats")]
 use crate::controller::store::{NatsSettings, NatsStore};
+use crate::files::{become_owner, refuse_others};
 
 /// A store by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,23 +50,34 @@ impl fmt::Display for Location {
 }
 
 impl Location {
-    /// Opens the store to write; creates it where there is none. What nodes may fill is SQLite's to hold. Blocks.
-    pub(super) fn open(&self, quota: Quota) -> Result<Arc<dyn Store>, StoreError> {
+    /// Opens the store to write; creates it where there is none. `quota` is what nodes may fill; memory has
+    /// bounds of its own. Blocks.
+    pub(super) fn open(&self, quota: Quota) -> Result<Arc<dyn Store>, Failure> {
         Ok(match self {
             Location::Memory => Arc::new(MemoryStore::default()),
-            Location::Sqlite(path) => Arc::new(SqliteStore::open_with(path, quota)?),
+            Location::Sqlite(path) => {
+                refuse_others(path).map_err(|error| Failure::of(Code::Permission, &error))?;
+                Arc::new(SqliteStore::open_with(path, quota)?)
+            }
             #[cfg(feature = "nats")]
-            Location::Nats(settings) => Arc::new(NatsStore::open(settings)?),
+            Location::Nats(settings) => Arc::new(NatsStore::open_with(settings, quota)?),
         })
     }
 
-    /// Opens the store to read, while a controller may be writing. Blocks.
+    /// Opens the store to read, while a controller may be writing; root goes on as whoever owns a database. Blocks.
     pub(super) fn read(&self) -> Result<Reader, Failure> {
         match self {
             Location::Memory => {
                 Err(Failure::usage("the memory store cannot be read from outside; use --store sqlite:PATH"))
             }
-            Location::Sqlite(path) => Ok(Reader::Sqlite(SqliteReader::open(path)?)),
+            Location::Sqlite(path) => {
+                // What is not there is told by who opens it.
+                let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+                if path.exists() {
+                    become_owner(&path).map_err(|error| Failure::of(Code::Permission, &error))?;
+                }
+                Ok(Reader::Sqlite(SqliteReader::open(&path)?))
+            }
             #[cfg(feature = "nats")]
             Location::Nats(settings) => Ok(Reader::Nats(Box::new(NatsStore::find(settings)?))),
         }

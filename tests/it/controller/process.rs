@@ -362,3 +362,68 @@ fn wrong_use_gets_a_clear_line_and_the_code_of_its_kind() {
     assert!(!Path::new(&place.path("none.db")).exists(), "looking creates nothing");
     assert_eq!(fs::read(place.path("notes.txt")).expect("still there").len(), 5000);
 }
+
+/// What only root can try; `make check` leaves this module out by its name, `make test` runs it.
+mod as_root {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    use super::*;
+
+    const OWNER: u32 = 65_534;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn root_neither_writes_nor_looks_as_root_where_another_user_decides_what_lies_there() {
+        assert!(nix::unistd::geteuid().is_root(), "only root can become somebody else: run `make test` as root");
+        let place = Place::new();
+        let process = place.serve();
+        Agent::connect(process.address, &token("nas-1")).await.send(&batch(1, 2)).await.expect("stored");
+        drop(process);
+        let own = |path: &Path| chown(path, Some(OWNER), Some(OWNER)).expect("root may");
+        own(place.directory.path());
+        fs::read_dir(place.directory.path()).expect("a directory").flatten().for_each(|entry| own(&entry.path()));
+        assert_eq!(place.lines(&["nodes"])[0]["events"], 2);
+        // What root alone could read shows whom the program has become.
+        fs::set_permissions(place.path("events.db"), fs::Permissions::from_mode(0)).expect("root may");
+        for command in [&["nodes"][..], &["events"], &["gaps", "--node", "nas-1"]] {
+            let looked = place.run(&[command, &["--store", &place.store()]].concat());
+            assert_eq!(looked.status.code(), Some(74), "{command:?}: {}", text(&looked.stderr));
+        }
+        let secret = place.path("secret").display().to_string();
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--token-secret", &secret, "--store", &place.store()];
+        let refused = place.run(&serve);
+        let said = text(&refused.stderr);
+        assert!(refused.status.code() == Some(77) && said.contains("belongs to user 65534"), "{said}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_node_that_fills_a_small_disk_leaves_the_others_room() {
+        let place = Place::new();
+        let disk = place.path("disk");
+        fs::create_dir(&disk).expect("a directory");
+        let script = format!(
+            "mount -t tmpfs -o size=24m tmpfs {} && exec {} serve \"$@\"",
+            disk.display(),
+            env!("CARGO_BIN_EXE_rodent-controller")
+        );
+        let store = format!("sqlite:{}/events.db", disk.display());
+        let process = place.start(Command::new("unshare").args(["--mount", "sh", "-c", &script, "sh"]), &store);
+        let flood = Agent::connect(process.address, &token("flood")).await;
+        let refusal = 'refused: {
+            for number in 0..100 {
+                let mut batch = batch(1 + number * 50, 50);
+                for event in &mut batch.events {
+                    event.metadata.insert("filling".to_owned(), "x".repeat(14_000));
+                }
+                if let Err(refusal) = flood.send(&batch).await {
+                    break 'refused refusal;
+                }
+            }
+            panic!("70 MB are in 24 MiB");
+        };
+        assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal}");
+        for number in 0..20 {
+            let calm = Agent::connect(process.address, &token(&format!("nas-{number}"))).await;
+            calm.send(&batch(1, 5)).await.expect("there is a share for everybody");
+        }
+    }
+}
