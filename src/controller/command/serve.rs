@@ -100,11 +100,11 @@ pub(super) struct Arguments {
     /// or `off`
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = rate_of_bytes)]
     node_bytes: Rate<u64>,
-    /// Bytes of events that are kept of one node, or `off` (SQLite)
+    /// Bytes of events that are kept of one node, or `off`
     #[arg(long, value_name = "SIZE", default_value = "off", value_parser = rate_of_bytes)]
     node_stored: Rate<u64>,
-    /// Bytes that are kept free, but for a share of each node (SQLite) [default:
-    /// 512MiB, or a tenth of a small file system]
+    /// Bytes of the disk, or of the stream's bound, that are kept free but for a share
+    /// of each node [default: 512MiB, or a tenth where there is little]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     reserve: Option<u64>,
     /// Calls of one node at once

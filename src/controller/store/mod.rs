@@ -15,6 +15,8 @@ mod nats;
 mod node;
 mod order;
 mod ranges;
+#[cfg(any(feature = "sqlite", feature = "nats"))]
+mod space;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod tail;
@@ -29,8 +31,10 @@ pub use memory::{EVENTS_KEPT_MAX, MemoryStore};
 pub use nats::{NatsSettings, NatsStore};
 pub use node::{Node, Overlap, Stream};
 pub use ranges::Ranges;
+#[cfg(any(feature = "sqlite", feature = "nats"))]
+pub use space::Quota;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{Quota, SqliteReader, SqliteStore};
+pub use sqlite::{SqliteReader, SqliteStore};
 pub use tail::{Tail, Tailed};
 
 use crate::event::{DecodeError, EventView, Filter, json::Place};
@@ -104,8 +108,9 @@ impl Query {
     }
 }
 
-/// Numberings of one lane of one node that SQLite and the store in memory keep. A log begins one when it cannot prove how
-/// the last one ended, or was made anew: a few in a year. Each takes memory and time of whoever asks for the nodes.
+/// Numberings of one lane of one node that are kept; on NATS, that one controller has seen since its start. A log begins
+/// one when it cannot prove how the last one ended, or was made anew: a few in a year. Each takes memory and time of
+/// whoever asks for the nodes.
 pub const EPOCHS_MAX: usize = 1000;
 
 /// Rows before the first of the last ones that are looked at too: among them may be some that were overtaken by others of

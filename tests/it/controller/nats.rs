@@ -10,7 +10,7 @@ use std::{
 
 use async_nats::jetstream::message::PublishMessage;
 use rodent::{
-    controller::store::{Account, ArrivedEvent, NatsSettings, NatsStore, Query, Store},
+    controller::store::{Account, ArrivedEvent, EPOCHS_MAX, NatsSettings, NatsStore, Query, Quota, Store},
     event::Filter,
     schema::wire::EventBatch,
 };
@@ -90,8 +90,12 @@ fn program() -> PathBuf {
 }
 
 async fn open(store: &str) -> Result<Arc<NatsStore>, String> {
+    open_with(store, Quota::default()).await
+}
+
+async fn open_with(store: &str, quota: Quota) -> Result<Arc<NatsStore>, String> {
     let settings: NatsSettings = store.parse().expect("settings");
-    let opening = tokio::task::spawn_blocking(move || NatsStore::open(&settings));
+    let opening = tokio::task::spawn_blocking(move || NatsStore::open_with(&settings, quota));
     opening.await.expect("no panic").map(Arc::new).map_err(|error| error.to_string())
 }
 
@@ -222,6 +226,80 @@ async fn a_fork_is_refused_and_what_is_renumbered_is_told_to_be_there_twice() {
     let lane = &account.lanes[0];
     assert_eq!((lane.missing, lane.repeated), (0, 2), "2 and 4: {lane:?}");
     assert_eq!(lane.epochs[1].overlaps[0].differs_at, Some(3));
+    controller.stop().await;
+}
+
+/// Sends until the node is refused for something that it has used up; the refusal.
+async fn until_refused(agent: &Agent, first: &mut u64) -> String {
+    let end = std::time::Instant::now() + PATIENCE;
+    while std::time::Instant::now() < end {
+        match agent.send(&batch(*first, 10)).await {
+            Ok(_) => *first += 10,
+            Err(refusal) if refusal.code() == Code::ResourceExhausted => return refusal.message().to_owned(),
+            Err(refusal) => panic!("{refusal}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it was never refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_has_in_a_stream_what_it_may_is_refused_by_every_controller_and_others_are_not() {
+    let server = Server::start(&[]);
+    let quota = Quota { node_bytes: Some(10_000), reserve: None };
+    let mut first = 1;
+    // The second knows of what the node has stored through the first from the stream alone.
+    for _ in 0..2 {
+        let store = open_with(&server.store(), quota).await.expect("a stream");
+        let controller = Controller::start(store).await;
+        let refusal = until_refused(&controller.agent(&token("flood")).await, &mut first).await;
+        assert_eq!(refusal, "the controller keeps no more events of this node");
+        controller.agent(&token("calm")).await.send(&batch(1, 10)).await.expect("another node");
+        controller.stop().await;
+    }
+    let page = events(&*server.open().await, None, 100_000).await;
+    let stored: usize = page.iter().filter(|event| &*event.node == "flood").map(|event| event.bytes.len()).sum();
+    assert!((10_000..15_000).contains(&stored), "{stored}");
+    let controller = Controller::start(server.open().await).await;
+    controller.agent(&token("flood")).await.send(&batch(first, 1)).await.expect("there is no bound");
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_does_not_fill_a_stream_for_all_and_what_is_left_is_shared() {
+    let server = Server::start(&[]);
+    let store = open(&format!("{}?bytes=512KiB", server.store())).await.expect("a stream");
+    let controller = Controller::start(Arc::<NatsStore>::clone(&store)).await;
+    assert_eq!(store.trouble(), None);
+    let agent = controller.agent(&token("flood")).await;
+    // In the stream a small event takes some 300 bytes; up to what is left and no further before the next look.
+    let mut first = 1;
+    let client = async_nats::connect(&server.address).await.expect("a connection");
+    let stream = async_nats::jetstream::new(client).get_stream("RODENT").await.expect("a stream");
+    while stream.get_info().await.expect("told").state.bytes < 480 * 1024 {
+        agent.send(&batch(first, 50)).await.expect("there is room");
+        first += 50;
+    }
+    let refusal = until_refused(&agent, &mut first).await;
+    assert!(refusal.contains("share"), "{refusal}");
+    assert!(store.trouble().is_some_and(|trouble| trouble.contains("little room")));
+    controller.agent(&token("calm")).await.send(&batch(1, 1)).await.expect("its share is left");
+    controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_begins_no_more_numberings_in_a_stream_than_are_kept_and_goes_on_with_those_that_it_has() {
+    let server = Server::start(&[]);
+    let controller = Controller::start(server.open().await).await;
+    let agent = controller.agent(&token("many")).await;
+    let numbered = |epoch: usize| EventBatch { log_epoch: format!("e{epoch}"), ..batch(1, 1) };
+    for epoch in 0..EPOCHS_MAX {
+        agent.send(&numbered(epoch)).await.expect("stored");
+    }
+    let refusal = agent.send(&numbered(EPOCHS_MAX)).await.expect_err("one too many");
+    assert_eq!(refusal.code(), Code::ResourceExhausted, "{refusal}");
+    agent.send(&numbered(7)).await.expect("known");
+    controller.agent(&token("other")).await.send(&numbered(EPOCHS_MAX)).await.expect("another node");
     controller.stop().await;
 }
 

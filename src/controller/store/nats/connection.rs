@@ -8,14 +8,14 @@ use async_nats::{
     jetstream::{
         Context,
         context::ContextBuilder,
-        stream::{Config, RetentionPolicy, StorageType, Stream},
+        stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream},
     },
 };
 
 use tokio::sync::watch;
 
 use super::{NatsSettings, refused};
-use crate::controller::store::StoreError;
+use crate::controller::store::{StoreError, space::Room};
 
 /// How long one attempt to connect may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -48,6 +48,8 @@ pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) context: Context,
     pub(super) stream: Stream,
+    /// First part of every subject.
+    pub(super) prefix: String,
     /// Changes whenever the connection is lost.
     pub(super) losses: watch::Receiver<u64>,
 }
@@ -72,7 +74,24 @@ impl Connection {
             }
             false => context.get_stream(&settings.stream).await.map_err(|error| missing(settings, error))?,
         };
-        Ok(Connection { client, context, stream, losses })
+        Ok(Connection { client, context, stream, prefix: settings.prefix(), losses })
+    }
+
+    /// How full the stream is: by its own bound, or by that of the account, whichever is nearer. None where it has neither,
+    /// or lets go of its oldest events to make room.
+    pub(super) async fn room(&self) -> Result<Option<Room>, StoreError> {
+        let info = self.stream.get_info().await.map_err(refused("read"))?;
+        let bound = u64::try_from(info.config.max_bytes).ok().filter(|bytes| *bytes > 0);
+        let of_stream = bound
+            .filter(|_| info.config.discard == DiscardPolicy::New)
+            .map(|total| Room { free: total.saturating_sub(info.state.bytes), total });
+        // Not every server tells it, nor everybody.
+        let account = self.context.query_account().await.ok();
+        let of_account = account.and_then(|account| {
+            let total = u64::try_from(account.limits.max_storage?).ok().filter(|bytes| *bytes > 0)?;
+            Some(Room { free: total.saturating_sub(account.storage), total })
+        });
+        Ok([of_stream, of_account].into_iter().flatten().min_by_key(|room| room.free))
     }
 }
 
@@ -138,6 +157,9 @@ fn config(settings: &NatsSettings) -> Config {
         storage: StorageType::File,
         num_replicas: settings.replicas,
         duplicate_window: DUPLICATES_WINDOW,
+        // Without a bound there is nothing to discard.
+        max_bytes: settings.bytes.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(-1),
+        discard: DiscardPolicy::New,
         ..Config::default()
     }
 }
@@ -150,6 +172,12 @@ fn check(stream: &Stream, settings: &NatsSettings) {
             stream = settings.stream,
             window = ?config.duplicate_window,
             "the stream forgets the names of its messages early; repeats after that take space"
+        );
+    }
+    if config.discard == DiscardPolicy::Old && (config.max_bytes > 0 || config.max_messages > 0) {
+        tracing::warn!(
+            stream = settings.stream,
+            "the stream lets go of its oldest events when it is full: one node can push out those of all"
         );
     }
     if config.storage != StorageType::File {

@@ -15,6 +15,7 @@
 //! The client has a runtime of its own, so that the store can be opened where none is running yet.
 
 mod connection;
+mod kept;
 mod message;
 mod publish;
 mod read;
@@ -28,15 +29,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::runtime::{self, Runtime};
 
 pub use settings::NatsSettings;
 
-use self::connection::Connection;
-use super::{Arrival, EventPage, Node, Query, Receipt, Store, StoreError, Tail, tail::TailSender};
+use self::{connection::Connection, kept::Kept};
+use super::{Arrival, EventPage, Node, Query, Quota, Receipt, Store, StoreError, Tail, tail::TailSender};
 use crate::telemetry::ErrorChain;
 
 /// How long a batch may take until it is acknowledged; less than a call may.
@@ -45,7 +46,8 @@ const BATCH_MAX: Duration = Duration::from_secs(30);
 /// A store in one stream.
 pub struct NatsStore {
     settings: NatsSettings,
-    connection: Connection,
+    connection: Arc<Connection>,
+    kept: Arc<Kept>,
     tail: TailSender,
     closed: AtomicBool,
     /// Whether the last batch was refused: the log gets the change, not every retry.
@@ -60,7 +62,22 @@ impl NatsStore {
     /// # Errors
     /// When no server answers, or JetStream refuses.
     pub fn open(settings: &NatsSettings) -> Result<NatsStore, StoreError> {
-        NatsStore::connect(settings, true)
+        NatsStore::open_with(settings, Quota::default())
+    }
+
+    /// The same, with what nodes may fill. Blocks; not for async threads.
+    ///
+    /// # Errors
+    /// As [`NatsStore::open`].
+    pub fn open_with(settings: &NatsSettings, quota: Quota) -> Result<NatsStore, StoreError> {
+        let store = NatsStore::connect(settings, true, quota)?;
+        let (connection, kept) = (Arc::clone(&store.connection), Arc::clone(&store.kept));
+        if let Some(runtime) = &store.runtime {
+            runtime.block_on(kept.look(&connection));
+            // Ends with the runtime.
+            runtime.spawn(async move { kept.follow(&connection).await });
+        }
+        Ok(store)
     }
 
     /// Connects to a stream that is there, to read. Blocks; not for async threads.
@@ -68,20 +85,21 @@ impl NatsStore {
     /// # Errors
     /// When no server answers, or there is no such stream.
     pub fn find(settings: &NatsSettings) -> Result<NatsStore, StoreError> {
-        NatsStore::connect(settings, false)
+        NatsStore::connect(settings, false, Quota::default())
     }
 
-    fn connect(settings: &NatsSettings, create: bool) -> Result<NatsStore, StoreError> {
+    fn connect(settings: &NatsSettings, create: bool, quota: Quota) -> Result<NatsStore, StoreError> {
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("nats")
             .enable_all()
             .build()
             .map_err(refused("start a runtime for"))?;
-        let connection = runtime.block_on(Connection::open(settings, create))?;
+        let connection = Arc::new(runtime.block_on(Connection::open(settings, create))?);
         Ok(NatsStore {
             settings: settings.clone(),
             connection,
+            kept: Arc::new(Kept::new(quota)),
             tail: TailSender::new(),
             closed: AtomicBool::new(false),
             failing: AtomicBool::new(false),
@@ -102,6 +120,19 @@ impl NatsStore {
         Ok(self.survey(Some(name)).await?.into_iter().next())
     }
 
+    /// Charges a batch before it is sent; gives the bytes.
+    fn charge(&self, arrival: &Arrival) -> Result<u64, StoreError> {
+        if arrival.records.is_empty() {
+            return Ok(0);
+        }
+        let (charged, count) = self.kept.charge(arrival, Instant::now());
+        if let Some(runtime) = self.runtime.as_ref().filter(|_| count) {
+            let (connection, kept, node) = (Arc::clone(&self.connection), Arc::clone(&self.kept), arrival.node.clone());
+            runtime.spawn(async move { kept.count(&connection, &node).await });
+        }
+        charged
+    }
+
     /// Logs when batches begin and cease to be refused.
     fn note(&self, stored: &Result<Receipt, StoreError>) {
         match stored {
@@ -110,7 +141,8 @@ impl NatsStore {
                     tracing::info!("the event stream takes batches again");
                 }
             }
-            Err(StoreError::Fork { .. } | StoreError::Closed) => {}
+            Err(StoreError::Closed) => {}
+            Err(error) if !error.is_of_store() => {}
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(error = %ErrorChain(error), "batches are refused until this ends");
@@ -126,6 +158,7 @@ impl Store for NatsStore {
         if self.closed.load(Ordering::Relaxed) {
             return Err(StoreError::Closed);
         }
+        let charged = self.charge(&arrival)?;
         // Acknowledgements that a lost connection has taken along would be waited for in vain.
         let mut losses = self.connection.losses.clone();
         losses.mark_unchanged();
@@ -134,6 +167,9 @@ impl Store for NatsStore {
             _ = losses.changed() => Err(refused("write to")(Away)),
             () = tokio::time::sleep(BATCH_MAX) => Err(refused("write to")(Slow)),
         };
+        if stored.as_ref().is_err_and(StoreError::is_of_store) {
+            self.kept.take_back(&arrival.node, charged);
+        }
         self.note(&stored);
         stored
     }
@@ -149,6 +185,10 @@ impl Store for NatsStore {
     /// What this controller stores; of what others store it knows nothing.
     fn tail(&self) -> Tail {
         self.tail.tail()
+    }
+
+    fn trouble(&self) -> Option<&'static str> {
+        self.kept.is_scarce().then_some("the store has little room left")
     }
 
     fn about(&self) -> String {

@@ -29,12 +29,11 @@ impl NatsStore {
         if self.connection.client.connection_state() != State::Connected {
             return Err(refused("write to")(Away));
         }
-        let prefix = self.settings.prefix();
+        let prefix = self.connection.prefix.as_str();
         if arrival.records.is_empty() {
-            self.send(Envelope::of_seen(&prefix, arrival), Bytes::new()).await?;
+            self.send(Envelope::of_seen(prefix, arrival), Bytes::new()).await?;
             return Ok(Receipt::default());
         }
-        let prefix = prefix.as_str();
         let sending =
             (0..arrival.records.len()).zip(arrival.records.iter().cloned()).map(|(index, record)| async move {
                 self.send(Envelope::of_event(prefix, arrival, index, &record), record.bytes).await
@@ -77,7 +76,7 @@ impl NatsStore {
 
     /// The identifier of the event in a message; none when the stream has let go of it.
     async fn id_at(&self, row: u64) -> Result<Option<String>, StoreError> {
-        Ok(self.message_at(row).await?.and_then(|found| message::id(&found.headers)))
+        Ok(self.connection.message_at(row).await?.and_then(|found| message::id(&found.headers)))
     }
 
     fn tell(&self, arrival: &Arrival, acks: &[PublishAck]) {

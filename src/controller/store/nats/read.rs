@@ -13,6 +13,7 @@ use futures_util::TryStreamExt;
 
 use super::{
     NatsStore,
+    connection::Connection,
     message::{Told, subjects_of},
     refused,
 };
@@ -24,6 +25,9 @@ use crate::{
 /// Messages that are asked for at once.
 const FETCH_MAX: usize = 1000;
 
+/// Header in which the servers say how long the body is that they leave out.
+const SIZE: &str = "Nats-Msg-Size";
+
 /// How many times more is read when the last part of the stream did not hold what was asked for.
 const WIDEN: u64 = 8;
 
@@ -33,6 +37,8 @@ pub(super) struct Found {
     pub(super) told: Told,
     /// Empty where only headers were asked for.
     pub(super) body: Bytes,
+    /// Bytes that the body has in the stream.
+    pub(super) size: u64,
 }
 
 /// Which part of the stream is read.
@@ -51,7 +57,7 @@ pub(super) struct Part<'a> {
 impl NatsStore {
     /// As `Store::query`. Repeats within what is gathered are dropped.
     pub(super) async fn page(&self, query: &Query) -> Result<EventPage, StoreError> {
-        let (oldest, last) = self.rows().await?;
+        let (oldest, last) = self.connection.rows().await?;
         let node = query.node.as_deref();
         let Some(since) = query.since else {
             return self.last_page(query, oldest, last).await;
@@ -59,16 +65,17 @@ impl NatsStore {
         let mut gathered = Gathered::new(query.limit);
         let mut last_row = last.max(since);
         let part = Part { first: since.saturating_add(1), last, node, headers_only: false };
-        self.scan(part, |found| {
-            let row = found.row;
-            gathered.take(found, query);
-            if gathered.events.len() < query.limit {
-                return ControlFlow::Continue(());
-            }
-            last_row = row;
-            ControlFlow::Break(())
-        })
-        .await?;
+        self.connection
+            .scan(part, |found| {
+                let row = found.row;
+                gathered.take(found, query);
+                if gathered.events.len() < query.limit {
+                    return ControlFlow::Continue(());
+                }
+                last_row = row;
+                ControlFlow::Break(())
+            })
+            .await?;
         let mut events = Vec::from(gathered.events);
         sort_lanes(&mut events);
         Ok(EventPage { events, last_row })
@@ -81,27 +88,42 @@ impl NatsStore {
             let first = last.saturating_sub(rows).saturating_add(1).max(oldest);
             let mut gathered = Gathered::new(query.limit.saturating_add(OVERTAKEN_ROWS_MAX));
             let part = Part { first, last, node: query.node.as_deref(), headers_only: false };
-            self.scan(part, |found| {
-                gathered.take(found, query);
-                ControlFlow::Continue(())
-            })
-            .await?;
+            self.connection
+                .scan(part, |found| {
+                    gathered.take(found, query);
+                    ControlFlow::Continue(())
+                })
+                .await?;
             if gathered.events.len() >= query.limit || first <= oldest {
                 return Ok(EventPage::of_last(gathered.events.into(), query.limit, last));
             }
             rows = rows.saturating_mul(WIDEN);
         }
     }
+}
+
+impl Connection {
+    /// Bytes of the events of a node that are in the stream.
+    pub(super) async fn bytes_of(&self, node: &str) -> Result<u64, StoreError> {
+        let (first, last) = self.rows().await?;
+        let mut bytes = 0u64;
+        self.scan(Part { first, last, node: Some(node), headers_only: true }, |found| {
+            bytes = bytes.saturating_add(found.size);
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(bytes)
+    }
 
     /// The first and the last row that the stream has.
     pub(super) async fn rows(&self) -> Result<(u64, u64), StoreError> {
-        let info = self.connection.stream.get_info().await.map_err(refused("read"))?;
+        let info = self.stream.get_info().await.map_err(refused("read"))?;
         Ok((info.state.first_sequence.max(1), info.state.last_sequence))
     }
 
     /// One message; none when the stream has let go of it.
     pub(super) async fn message_at(&self, row: u64) -> Result<Option<StreamMessage>, StoreError> {
-        match self.connection.stream.get_raw_message(row).await {
+        match self.stream.get_raw_message(row).await {
             Ok(message) => Ok(Some(message)),
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(refused("read")(error)),
@@ -117,8 +139,7 @@ impl NatsStore {
         if part.first > part.last {
             return Ok(());
         }
-        let prefix = self.settings.prefix();
-        let consumer = self.consumer(part, &prefix).await?;
+        let consumer = self.consumer(part).await?;
         let mut pending = consumer.cached_info().num_pending;
         let mut taken = 0;
         while pending > 0 {
@@ -136,7 +157,7 @@ impl NatsStore {
                 if row > part.last {
                     return Ok(());
                 }
-                if let Some(found) = found(row, &prefix, message)
+                if let Some(found) = found(row, &self.prefix, message)
                     && take(found).is_break()
                 {
                     return Ok(());
@@ -150,29 +171,27 @@ impl NatsStore {
         Ok(())
     }
 
-    async fn consumer(
-        &self,
-        part: Part<'_>,
-        prefix: &str,
-    ) -> Result<jetstream::consumer::Consumer<pull::Config>, StoreError> {
+    async fn consumer(&self, part: Part<'_>) -> Result<jetstream::consumer::Consumer<pull::Config>, StoreError> {
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: part.first },
             ack_policy: AckPolicy::None,
-            filter_subject: part.node.map(|node| subjects_of(prefix, node)).unwrap_or_default(),
+            filter_subject: part.node.map(|node| subjects_of(&self.prefix, node)).unwrap_or_default(),
             headers_only: part.headers_only,
             memory_storage: true,
             num_replicas: 1,
             inactive_threshold: std::time::Duration::from_secs(60),
             ..pull::Config::default()
         };
-        self.connection.stream.create_consumer(config).await.map_err(refused("read"))
+        self.stream.create_consumer(config).await.map_err(refused("read"))
     }
 }
 
 fn found(row: u64, prefix: &str, message: jetstream::Message) -> Option<Found> {
     let message = message.message;
-    let told = Told::read(prefix, &message.subject, message.headers.as_ref()?)?;
-    Some(Found { row, told, body: message.payload })
+    let headers = message.headers.as_ref()?;
+    let told = Told::read(prefix, &message.subject, headers)?;
+    let size = headers.get(SIZE).and_then(|size| size.as_str().parse().ok()).unwrap_or(message.payload.len() as u64);
+    Some(Found { row, told, size, body: message.payload })
 }
 
 /// The newest events that match, up to a bound, each once.
@@ -192,7 +211,7 @@ impl Gathered {
     }
 
     fn take(&mut self, found: Found, query: &Query) {
-        let Found { row, told: Told { node, received_at, event, .. }, body } = found;
+        let Found { row, told: Told { node, received_at, event, .. }, body, .. } = found;
         let Some(event) = event else { return };
         if !EventView::decode(&body).is_ok_and(|view| query.takes(&view)) {
             return;

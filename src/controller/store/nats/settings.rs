@@ -4,13 +4,16 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use async_nats::ServerAddr;
 
+use crate::words::parse_size;
+
 /// The stream when none is named.
 const STREAM_DEFAULT: &str = "RODENT";
 
 /// The most copies that JetStream keeps of a stream.
 const REPLICAS_MAX: usize = 5;
 
-/// `nats://HOST:PORT[,HOST:PORT…][/STREAM][?credentials=FILE&ca=FILE&replicas=N]`; `tls://` demands TLS.
+/// `nats://HOST:PORT[,HOST:PORT…][/STREAM][?credentials=FILE&ca=FILE&replicas=N&bytes=SIZE]`; `tls://` demands
+/// TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NatsSettings {
     scheme: String,
@@ -23,6 +26,8 @@ pub struct NatsSettings {
     pub(super) ca: Option<PathBuf>,
     /// Copies that a cluster keeps of the stream, where this program creates it.
     pub(super) replicas: usize,
+    /// Bytes that the stream may have, where this program creates it; no bound when `None`.
+    pub(super) bytes: Option<u64>,
 }
 
 impl NatsSettings {
@@ -68,6 +73,7 @@ impl FromStr for NatsSettings {
             credentials: None,
             ca: None,
             replicas: 1,
+            bytes: None,
         };
         for address in settings.addresses() {
             if address.ends_with("://") {
@@ -83,7 +89,11 @@ impl FromStr for NatsSettings {
                     let replicas = number.parse().ok().filter(|number| (1..=REPLICAS_MAX).contains(number));
                     settings.replicas = replicas.ok_or(format!("replicas={number}: use 1 to {REPLICAS_MAX}"))?;
                 }
-                _ => return Err(format!("{option:?} is none of credentials=FILE, ca=FILE, replicas=N")),
+                Some(("bytes", size)) => {
+                    let bytes = parse_size(size).map_err(|error| format!("bytes={size}: {error}"))?;
+                    settings.bytes = Some(bytes).filter(|bytes| *bytes > 0);
+                }
+                _ => return Err(format!("{option:?} is none of credentials=FILE, ca=FILE, replicas=N, bytes=SIZE")),
             }
         }
         Ok(settings)
@@ -95,7 +105,8 @@ impl fmt::Display for NatsSettings {
         write!(f, "{}://{}/{}", self.scheme, self.hosts.join(","), self.stream)?;
         let path = |name: &str, path: &Option<PathBuf>| path.as_ref().map(|path| format!("{name}={}", path.display()));
         let replicas = (self.replicas > 1).then(|| format!("replicas={}", self.replicas));
-        let options = [path("credentials", &self.credentials), path("ca", &self.ca), replicas];
+        let bytes = self.bytes.map(|bytes| format!("bytes={bytes}"));
+        let options = [path("credentials", &self.credentials), path("ca", &self.ca), replicas, bytes];
         let options: Vec<_> = options.into_iter().flatten().collect();
         if options.is_empty() { Ok(()) } else { write!(f, "?{}", options.join("&")) }
     }
@@ -112,6 +123,7 @@ mod tests {
             ("nats://one:4222,two:4223/", "nats://one:4222,two:4223/RODENT"),
             ("tls://[::1]:4222/Nas_2?ca=/etc/ca.pem&replicas=3", "tls://[::1]:4222/Nas_2?ca=/etc/ca.pem&replicas=3"),
             ("nats://one/X?credentials=/run/nats.creds&replicas=1", "nats://one/X?credentials=/run/nats.creds"),
+            ("nats://one/X?bytes=2KiB", "nats://one/X?bytes=2048"),
         ] {
             let settings: NatsSettings = text.parse().expect(text);
             assert_eq!(settings.to_string(), printed);
@@ -131,6 +143,7 @@ mod tests {
             ("nats://one/a.b", "no name for a stream"),
             ("nats://one/A?replicas=6", "1 to 5"),
             ("nats://one/A?user=x", "none of"),
+            ("nats://one/A?bytes=much", "bytes=much"),
             ("nats://joe:secret@one", "credentials=FILE"),
         ];
         for (text, part) in cases {

@@ -32,14 +32,15 @@ const REPORTS_AT_ONCE: usize = 16;
 impl NatsStore {
     /// All nodes by name, or the one of this name.
     pub(super) async fn survey(&self, node: Option<&str>) -> Result<Vec<Node>, StoreError> {
-        let (first, last) = self.rows().await?;
+        let (first, last) = self.connection.rows().await?;
         let part = Part { first, last, node, headers_only: true };
         let mut nodes: BTreeMap<Arc<str>, Seen> = BTreeMap::new();
-        self.scan(part, |found| {
-            nodes.entry(Arc::clone(&found.told.node)).or_default().take(found);
-            ControlFlow::Continue(())
-        })
-        .await?;
+        self.connection
+            .scan(part, |found| {
+                nodes.entry(Arc::clone(&found.told.node)).or_default().take(found);
+                ControlFlow::Continue(())
+            })
+            .await?;
         for seen in nodes.values_mut() {
             seen.losses = self.losses(&seen.reports).await?;
         }
@@ -53,13 +54,14 @@ impl NatsStore {
         }
         if !suspects.is_empty() {
             let mut room = COMPARED_MAX;
-            self.scan(part, |Found { told: Told { node, event, .. }, .. }| {
-                if let (Some(suspects), Some(event)) = (suspects.get_mut(&node), event) {
-                    suspects.compare(&event, &mut room);
-                }
-                ControlFlow::Continue(())
-            })
-            .await?;
+            self.connection
+                .scan(part, |Found { told: Told { node, event, .. }, .. }| {
+                    if let (Some(suspects), Some(event)) = (suspects.get_mut(&node), event) {
+                        suspects.compare(&event, &mut room);
+                    }
+                    ControlFlow::Continue(())
+                })
+                .await?;
             for node in &mut described {
                 if let Some(suspects) = suspects.remove(node.node.as_str()) {
                     node.overlaps = suspects.overlaps(node);
@@ -72,7 +74,7 @@ impl NatsStore {
     /// The reports in these messages, each once.
     async fn losses(&self, rows: &[(u64, i64)]) -> Result<Vec<Loss>, StoreError> {
         let reports = rows.iter().copied().map(|(row, received_at)| async move {
-            let message = self.message_at(row).await?;
+            let message = self.connection.message_at(row).await?;
             let record = message.and_then(|message| Record::read(message.payload).ok());
             Ok::<_, StoreError>(record.and_then(|record| Loss::read(&record, received_at)))
         });

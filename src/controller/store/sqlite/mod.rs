@@ -8,12 +8,11 @@ mod loss;
 mod nodes;
 mod reader;
 mod schema;
-mod space;
 mod upgrade;
 mod writer;
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -24,10 +23,12 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 pub use reader::SqliteReader;
-pub use space::Quota;
-use space::Space;
 
-use super::{Arrival, EventPage, Node, Query, Receipt, Store, StoreError, Tail, tail::TailSender};
+use super::{
+    Arrival, EventPage, Node, Query, Quota, Receipt, Store, StoreError, Tail,
+    space::{Room, Space, disk},
+    tail::TailSender,
+};
 use crate::lock::lock;
 
 /// Batches that wait for the writer; beyond them senders wait, and their agents with them.
@@ -65,8 +66,17 @@ impl SqliteStore {
     /// As [`SqliteStore::open`].
     pub fn open_with(path: &Path, quota: Quota) -> Result<SqliteStore, StoreError> {
         create(path)?;
-        let space = Arc::new(Space::at(directory_of(path).to_owned(), quota));
-        let connection = schema::open_writer(path)?;
+        let directory = directory_of(path).to_owned();
+        let log = log_of(path);
+        let look = move || {
+            let room = disk(&directory)?;
+            // What stands in the log has yet to find a place in the database.
+            let pending = fs::metadata(&log).map_or(0, |log| log.len());
+            Some(Room { free: room.free.saturating_sub(pending), ..room })
+        };
+        let total = look().map_or(u64::MAX, |room| room.total);
+        let space = Arc::new(Space::seen(quota, Box::new(look)));
+        let connection = schema::open_writer(path, total)?;
         let tail = Arc::new(TailSender::new());
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
         let writer = writer::Writer::new(connection, Arc::clone(&tail), Arc::clone(&space));
@@ -145,6 +155,13 @@ fn directory_of(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     }
+}
+
+/// Where SQLite writes first (WAL).
+fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
 }
 
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{StoreError, refused, upgrade};
+use super::{StoreError, refused, signed, upgrade};
 
 /// Version of the tables below; raised with every change, together with the step that leads there.
 const VERSION: i64 = 3;
@@ -79,13 +79,21 @@ CREATE VIEW events AS
     FROM event e JOIN stream s ON s.id = e.stream JOIN node n ON n.id = s.node;
 ";
 
-/// The one connection that writes; creates the tables in an empty file.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+/// Bytes of the log at which they are brought into the database, and this part of a small file system; each time costs a
+/// sync of the whole database.
+const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
+const CHECKPOINT_PART: u64 = 256;
+
+/// As SQLite makes them.
+const PAGE_BYTES: u64 = 4096;
+
+/// The one connection that writes; creates the tables in an empty file. `total` are the bytes of the file system.
+pub(super) fn open_writer(path: &Path, total: u64) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(refused("open"))?;
     connection.busy_timeout(BUSY_WAIT_MAX).map_err(refused("open"))?;
     check(&connection, path)?;
-    prepare(&mut connection).map_err(refused("prepare"))?;
+    prepare(&mut connection, total).map_err(refused("prepare"))?;
     Ok(connection)
 }
 
@@ -130,14 +138,14 @@ fn check(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     }
 }
 
-fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+fn prepare(connection: &mut Connection, total: u64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // In WAL mode FULL syncs the log at every commit: what was answered survives a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
-    // Pages of 4 KiB: a checkpoint every 16 MiB instead of 4, because each costs a sync of the whole database.
-    connection.pragma_update(None, "wal_autocheckpoint", 4096)?;
-    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    let checkpoint = signed(CHECKPOINT_BYTES.min(total / CHECKPOINT_PART).max(PAGE_BYTES));
+    connection.pragma_update(None, "wal_autocheckpoint", checkpoint / signed(PAGE_BYTES))?;
+    connection.pragma_update(None, "journal_size_limit", checkpoint * 4)?;
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
     let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let version: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;

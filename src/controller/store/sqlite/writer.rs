@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Job, loss, refused, signed, space::Space, unsigned};
+use super::{Job, loss, refused, signed, unsigned};
 use crate::{
     controller::store::{
-        Arrival, ArrivedEvent, EPOCHS_MAX, Loss, Numbering, Receipt, Record, StoreError, tail::TailSender,
+        Arrival, ArrivedEvent, EPOCHS_MAX, Loss, Numbering, Receipt, Record, StoreError, space::Space, tail::TailSender,
     },
     event::json::Place,
     telemetry::ErrorChain,
@@ -18,14 +18,15 @@ use crate::{
 /// Events in one transaction; a batch that comes later waits for the next, so that no answer waits for long.
 const GROUP_EVENTS_MAX: usize = 20_000;
 
+/// Their bytes: what one transaction adds to SQLite's log at a time.
+const GROUP_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 type Answer = oneshot::Sender<Result<Receipt, StoreError>>;
 
 pub(super) struct Writer {
     connection: Connection,
     tail: Arc<TailSender>,
     space: Arc<Space>,
-    /// Whether there was little room at the last transaction: the log gets the change.
-    scarce: bool,
     /// Whether the last transaction failed: the log gets the change, not every retry.
     failing: bool,
 }
@@ -35,7 +36,7 @@ type Outcome = Result<Written, StoreError>;
 
 impl Writer {
     pub(super) fn new(connection: Connection, tail: Arc<TailSender>, space: Arc<Space>) -> Writer {
-        Writer { connection, tail, space, scarce: false, failing: false }
+        Writer { connection, tail, space, failing: false }
     }
 
     /// Writes until it is told to close or nobody can ask any more.
@@ -43,17 +44,18 @@ impl Writer {
         let mut open = true;
         while open && let Some(job) = jobs.blocking_recv() {
             let mut group = Vec::new();
-            let mut events = 0;
+            let (mut events, mut bytes) = (0, 0);
             let mut next = Some(job);
             while let Some(job) = next.take() {
                 match job {
                     Job::Store { arrival, answer } => {
                         events += arrival.records.len();
+                        bytes += arrival.records.iter().map(|record| record.bytes.len()).sum::<usize>();
                         group.push((arrival, answer));
                     }
                     Job::Close => open = false,
                 }
-                if open && events < GROUP_EVENTS_MAX {
+                if open && events < GROUP_EVENTS_MAX && bytes < GROUP_BYTES_MAX {
                     next = jobs.try_recv().ok();
                 }
             }
@@ -97,23 +99,10 @@ impl Writer {
         let _ = answer.send(answered);
     }
 
-    /// Looks whether there is room: the reserve, where there is nothing else.
-    fn look(&mut self) -> Option<u64> {
-        let scarce = self.space.scarce();
-        match (std::mem::replace(&mut self.scarce, scarce.is_some()), scarce) {
-            (false, Some(reserve)) => {
-                tracing::error!(reserve, "little room is left for events: each node gets a share of the reserve")
-            }
-            (true, None) => tracing::info!("there is room for events again"),
-            _ => {}
-        }
-        scarce
-    }
-
     fn commit(&mut self, arrivals: Vec<Arrival>) -> rusqlite::Result<Vec<Outcome>> {
         let followed = self.tail.is_followed();
-        let scarce = self.look();
         let space = Arc::clone(&self.space);
+        let scarce = space.scarce();
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let outcomes = arrivals
             .into_iter()

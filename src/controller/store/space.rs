@@ -1,17 +1,25 @@
-//! How much of the disk a node may fill: so many bytes altogether, and of the reserve a share. Asked by the writer before
-//! each batch of events, and by who wants to know whether the store is ready.
+//! How much of its room a node may fill: so many bytes altogether, and of the reserve a share. What writes asks before each
+//! batch of events, and so does who wants to know whether the store is ready.
 //!
-//! What holds: while more is free than the reserve, nobody is refused for the disk's sake. Within the reserve each node
+//! What holds: while more is free than the reserve, nobody is refused for the want of room. Within the reserve each node
 //! gets its share and no more, so that one that floods the store does not keep the others out. A batch is never refused
 //! for its size alone: a node that is below its bound may go over it once.
 
-use std::{collections::HashMap, path::PathBuf, sync::Mutex, sync::PoisonError};
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use nix::sys::statvfs::statvfs;
 
-use crate::controller::store::StoreError;
+use super::StoreError;
+use crate::lock::lock;
 
-/// The reserve where nobody says, and its part of a small file system.
+/// The reserve where nobody says, and its part of a small store.
 const RESERVE_BYTES: u64 = 512 * 1024 * 1024;
 const RESERVE_PART: u64 = 10;
 
@@ -26,13 +34,13 @@ const SHARES_MAX: usize = 100_000;
 pub struct Quota {
     /// Bytes of events that are kept of one node; no limit when `None`.
     pub node_bytes: Option<u64>,
-    /// Bytes of the file system that are kept free, but for each node's share; half a GiB or a tenth of it, whichever is
-    /// less, when `None`.
+    /// Bytes that are kept free, but for each node's share; half a GiB or a tenth of the whole, whichever is less, when
+    /// `None`.
     pub reserve: Option<u64>,
 }
 
-/// How full the file system is, bytes.
-#[derive(Clone, Copy, Debug)]
+/// How full the store's place is, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Room {
     pub(super) free: u64,
     pub(super) total: u64,
@@ -40,12 +48,14 @@ pub(super) struct Room {
 
 type Look = Box<dyn Fn() -> Option<Room> + Send + Sync>;
 
-/// The disk that a store is on.
+/// The place that a store is in.
 pub(super) struct Space {
     quota: Quota,
     look: Look,
     /// By node, the bytes that were stored while there was nothing free but the reserve.
     shares: Mutex<HashMap<String, u64>>,
+    /// Whether there was little room at the last look: the log gets the change.
+    told: AtomicBool,
 }
 
 impl std::fmt::Debug for Space {
@@ -55,34 +65,43 @@ impl std::fmt::Debug for Space {
 }
 
 impl Space {
-    /// Of the file system that this directory is on.
-    pub(super) fn at(directory: PathBuf, quota: Quota) -> Space {
-        Space::seen(quota, Box::new(move || room(&directory)))
+    /// `look` says how full it is; `None` where nobody knows. May block as long as it does.
+    pub(super) fn seen(quota: Quota, look: Look) -> Space {
+        Space { quota, look, shares: Mutex::default(), told: AtomicBool::new(false) }
     }
 
-    fn seen(quota: Quota, look: Look) -> Space {
-        Space { quota, look, shares: Mutex::default() }
+    /// What nodes may fill.
+    pub(super) fn quota(&self) -> Quota {
+        self.quota
     }
 
-    /// Looks at the disk: bytes of the reserve, where nothing else is free. Blocks.
+    /// Looks how full it is: bytes of the reserve, where nothing else is free. Blocks as long as a look does.
     pub(super) fn scarce(&self) -> Option<u64> {
         let room = (self.look)()?;
         let usual = RESERVE_BYTES.min(room.total / RESERVE_PART);
         let reserve = self.quota.reserve.unwrap_or(usual);
-        if room.free < reserve {
+        let scarce = room.free < reserve;
+        match (self.told.swap(scarce, Ordering::Relaxed), scarce) {
+            (false, true) => {
+                tracing::error!(reserve, "little room is left for events: each node gets a share of the reserve")
+            }
+            (true, false) => tracing::info!("there is room for events again"),
+            _ => {}
+        }
+        if scarce {
             return Some(reserve);
         }
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.shares).clear();
         None
     }
 
-    /// Whether a node, of which so many bytes are stored, may store more. `scarce` is what a look at the disk has told.
+    /// Whether a node, of which so many bytes are stored, may store more. `scarce` is what a look has told.
     pub(super) fn admit(&self, node: &str, stored: u64, scarce: Option<u64>) -> Result<(), StoreError> {
         if self.quota.node_bytes.is_some_and(|most| stored >= most) {
             return Err(StoreError::NodeFull);
         }
         let Some(reserve) = scarce else { return Ok(()) };
-        let shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let shares = lock(&self.shares);
         let is_within = match shares.get(node) {
             Some(used) => *used < reserve / SHARE_PART,
             None => shares.len() < SHARES_MAX,
@@ -92,14 +111,23 @@ impl Space {
 
     /// Notes what a node has stored while there was nothing free but the reserve.
     pub(super) fn note(&self, node: &str, bytes: u64) {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = lock(&self.shares);
         let used = shares.entry(node.to_owned()).or_default();
         *used = used.saturating_add(bytes);
     }
+
+    /// Takes back what was noted and is not stored.
+    #[cfg(feature = "nats")]
+    pub(super) fn take_back(&self, node: &str, bytes: u64) {
+        if let Some(used) = lock(&self.shares).get_mut(node) {
+            *used = used.saturating_sub(bytes);
+        }
+    }
 }
 
-/// `None` when the system does not say.
-fn room(directory: &std::path::Path) -> Option<Room> {
+/// The file system that a directory is on; `None` when the system does not say. Blocks.
+#[cfg(feature = "sqlite")]
+pub(super) fn disk(directory: &Path) -> Option<Room> {
     let found = statvfs(directory).ok()?;
     let block = found.fragment_size();
     Some(Room { free: found.blocks_available() * block, total: found.blocks() * block })
@@ -153,6 +181,6 @@ mod tests {
         assert_eq!(space.scarce(), None);
         free.store(102, Ordering::Relaxed);
         assert_eq!(space.scarce(), Some(1024 * MIB / 10));
-        assert!(room(std::path::Path::new("/")).is_some_and(|room| room.free <= room.total && room.total > 0));
+        assert!(disk(Path::new("/")).is_some_and(|room| room.free <= room.total && room.total > 0));
     }
 }
