@@ -34,6 +34,11 @@ pub(super) fn beyond(count: usize, most: usize, are: &str, key: &str) -> Option<
     (count > 0).then(why)
 }
 
+/// How near the bound of what is followed is, from a quarter of it on: who has so many may get more.
+pub(super) fn near(count: usize, most: usize) -> Option<String> {
+    (count >= most / 4).then(|| format!("{count} are followed, and {most} can be"))
+}
+
 /// A size as the wire has it.
 pub(super) fn bytes(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
@@ -48,5 +53,11 @@ mod tests {
         let why = "more than 4096 are mounted, 3 are not followed; leave some out: collectors.storage.mounts.exclude";
         assert_eq!(beyond(3, 4096, "mounted", "storage.mounts.exclude").as_deref(), Some(why));
         assert_eq!(beyond(0, 4096, "mounted", "storage.mounts.exclude"), None);
+    }
+
+    #[test]
+    fn how_near_a_bound_is_is_told_before_it_is_reached() {
+        assert_eq!(near(4_300, 16_384).as_deref(), Some("4300 are followed, and 16384 can be"));
+        assert_eq!(near(1_000, 16_384), None);
     }
 }

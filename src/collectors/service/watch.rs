@@ -33,6 +33,8 @@ use crate::{
 const UNITS_MAX: usize = 16 * 1024;
 /// What it is blind to beyond them.
 const BEYOND: &str = "all of the services";
+/// What it would not see, before there is any.
+const NEAR: &str = "services beyond the bound";
 /// Questions to systemd at a time: enough to keep it busy, few enough to let others through.
 const QUESTIONS_MAX: usize = 8;
 /// The most signals that are taken in before a list; the rest is taken in after it, where it may be old news.
@@ -172,6 +174,8 @@ impl Watch {
         let listing = Listing::of(bus, &self.settings, &self.known).await?;
         let why = listing::beyond(listing.beyond, UNITS_MAX, "loaded", "service.exclude");
         self.context.note(BEYOND, why).await?;
+        let near = listing::near(listing.states.len(), UNITS_MAX).unwrap_or_default();
+        self.context.sight.is_not_meant_to_see(NEAR, &near);
         self.listed = true;
         let mut told = HashSet::new();
         if self.since == Since::Now {

@@ -18,6 +18,8 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(100);
 /// What it is blind to beyond the bound.
 const BEYOND: &str = "all of the mounts";
+/// What it would not see, before there is any.
+const NEAR: &str = "mounts beyond the bound";
 
 /// What is mounted, for whoever measures it; none before it is known.
 pub(super) type Mounted = Option<Arc<Mounts>>;
@@ -67,6 +69,8 @@ impl Domain for MountTable {
         let (after, beyond) = mounts::bounded(mounts::parse(&table, &self.rule), before);
         let why = listing::beyond(beyond, MOUNTS_MAX, "mounted", "storage.mounts.exclude");
         context.note(BEYOND, why).await?;
+        let near = listing::near(after.len(), MOUNTS_MAX).unwrap_or_default();
+        context.sight.is_not_meant_to_see(NEAR, &near);
         if let Some(before) = before {
             let come = after.keys().filter(|place| !before.contains_key(place));
             self.spaces = self.gauge.measure(context, come).await?;
