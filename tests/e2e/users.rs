@@ -1,8 +1,8 @@
-//! Local users and groups, changed by the machine's own tools.
+//! Local users and groups, changed by the machine's own tools; and what users may do to the agent.
 
 use serde_json::Value;
 
-use crate::appliance::Appliance;
+use crate::appliance::{Appliance, PATIENCE};
 
 #[test]
 fn users_and_groups_are_told_as_they_come_change_and_go() {
@@ -41,4 +41,43 @@ fn users_and_groups_are_told_as_they_come_change_and_go() {
 
 fn is_of(event: &Value, kind: &str) -> bool {
     event["kind"].as_str().is_some_and(|name| name.starts_with(kind))
+}
+
+/// Puts an event into the agent as `user`, or runs another command of his.
+fn as_user(user: &str, command: &str) -> String {
+    format!("timeout 20 setpriv --reuid={user} --regid={user} --init-groups {command}")
+}
+
+#[test]
+fn a_user_who_takes_all_that_the_socket_gives_keeps_neither_root_nor_another_user_out() {
+    let appliance = Appliance::start("socket", &[]);
+    appliance.run("useradd -G rodent mallory && useradd -G rodent carol");
+    let memory = || appliance.run("systemctl show -P MemoryCurrent rodent").trim().parse::<u64>().expect("a number");
+    let before = memory();
+    // Every connection and every reader that he gets, and as many events as the agent takes.
+    let flood = "for i in $(seq 120); do rodent events -f >/dev/null 2>>/tmp/refused & done; \
+        for i in 1 2 3 4; do yes '{\"kind\": \"storage.pool.created\", \"payload\": {\"pool_name\": \"flood\"}}' | \
+        rodent emit --json - >/dev/null 2>&1 & done; wait";
+    appliance.write("/tmp/flood", flood);
+    appliance.run(
+        "touch /tmp/refused && chmod 666 /tmp/refused && systemd-run -q --unit=flood -p User=mallory sh /tmp/flood",
+    );
+    appliance.wait("he is told that there are no more places for him", PATIENCE, |machine| {
+        let refused = machine.run("cat /tmp/refused");
+        (!refused.is_empty()).then_some(refused)
+    });
+    for _ in 0..5 {
+        for command in ["rodent status", "rodent emit storage.pool.created pool_name=of-root", "rodent reload"] {
+            appliance.run(&format!("timeout 20 {command}"));
+        }
+        appliance.run(&as_user("carol", "rodent emit storage.pool.created pool_name=of-carol"));
+    }
+    let grown = memory().saturating_sub(before);
+    assert!(grown < 256 << 20, "{grown} bytes more are held");
+    appliance.run("systemctl stop flood");
+    for (name, uid) in [("of-root", "0"), ("of-carol", appliance.run("id -u carol").trim())] {
+        appliance.wait_for_event(name, |event| {
+            event["payload"]["pool_name"] == name && event["metadata"]["rodent.uid"] == uid
+        });
+    }
 }
