@@ -18,7 +18,7 @@ use crate::{
 pub(super) const EXAMPLES: &str = "\
 Examples:
   rodent dead-letters list
-  rodent dead-letters show uplink/routine-4711   the event, and why it was refused
+  rodent dead-letters show uplink/routine-4711   and why it was refused
   rodent dead-letters retry uplink/routine-4711
   rodent dead-letters purge --all
 
@@ -47,7 +47,7 @@ Exit codes: 0 done, 65 no such letter, or it is damaged, 69 no agent, 77 no perm
 const RETRY_EXAMPLES: &str = "\
 Examples:
   rodent dead-letters retry uplink/routine-4711 uplink/routine-4712
-  rodent dead-letters retry --consumer phone   all of them, after it was mended
+  rodent dead-letters retry --consumer phone   when it is mended
   rodent dead-letters retry --all
 
 The event goes back to its lane under a new number and keeps its identifier, by which those who have it know it. If it is \

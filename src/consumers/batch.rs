@@ -10,9 +10,9 @@ use crate::event_log::{Lane, Pieces, Run};
 /// How a sink has a batch put together. Equal ones put it together in the same way.
 pub trait Packing: Clone + PartialEq + Send + Sync + 'static {
     /// A batch that is put together. Cheap to copy.
-    type Message: Clone + Send + 'static;
+    type Message: Clone + Send + Sync + 'static;
     /// What is kept from one batch to the next, such as a compressor's memory.
-    type Packer: Default + Send + 'static;
+    type Packer: Default + Send + Sync + 'static;
 
     /// Puts a batch together; the same bytes each time. `cut_at` is when that was first done, Unix milliseconds. Blocking.
     ///

@@ -13,7 +13,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    consumers::ConsumerState,
+    consumers::{ConsumerState, Delivery, Driver, Pacing, Sink, Threshold},
     dead_letters::DeadLetters,
     event_log::{Cursor, EventLog},
     settings::Table,
@@ -45,6 +45,18 @@ pub trait Configured: Send {
 
 /// The run of a sink.
 pub type SinkRun = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Consumer {
+    /// Delivers to a sink, until that ends.
+    pub fn deliver(self, sink: impl Sink, threshold: Threshold, pacing: Pacing) -> SinkRun {
+        let delivery = Delivery::new(&self.log, &self.cursor, threshold);
+        let driver = Driver::new(sink, delivery, self.state, self.now)
+            .with_pacing(pacing)
+            .with_dead_letters(self.dead_letters)
+            .until_replaced(self.replaced);
+        Box::pin(driver.run(self.shutdown, self.abandon))
+    }
+}
 
 /// What a sink delivers for. Cheap to copy.
 #[derive(Clone)]

@@ -56,43 +56,45 @@ impl Table {
         about: &'static str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let unquoted = |message| Err(vec![values::Wrong { at: None, found: None, message }]);
-        let mut whole = None;
-        let read = |value: &Value| match value {
-            Value::Scalar { text, .. } => match parse(text) {
-                Ok(meaning) => {
-                    whole = Some(Secret::new(text.clone()));
-                    Ok(Some(meaning))
-                }
-                Err(message) => unquoted(message),
-            },
-            _ => unquoted(format!("expected {expects}")),
-        };
-        let show = |meaning: &Option<T>| meaning.as_ref().map(T::to_string).into();
-        self.find(key).inspect(|entry| lock(&self.session).hide(entry.key_at));
-        let meaning = self.read(Asked::new(key, expects, Shape::Text, about), None, read, show);
-        // Two that display alike are still two.
-        lock(&self.session).records.keep_secret(&join(&self.name, key), whole);
-        meaning
+        self.hidden(Asked::new(key, expects, Shape::Text, about), parse, T::to_string)
     }
 
     /// A text that no message shows. The file that it stands in must not be readable by everyone.
     pub fn secret(&mut self, key: &'static str, about: &'static str) -> Option<Secret> {
         let expects = "text on one line";
-        let parse = |value: &Value| match value {
-            Value::Scalar { text, .. } if !text.is_empty() && !text.contains(char::is_control) => {
-                Ok(Some(Secret::new(text.clone())))
-            }
-            _ => Err(vec![values::Wrong { at: None, found: None, message: format!("expected {expects}") }]),
+        let parse = |text: &str| match text.is_empty() || text.contains(char::is_control) {
+            true => Err(format!("expected {expects}")),
+            false => Ok(Secret::new(text)),
         };
-        let show = |secret: &Option<Secret>| secret.as_ref().map(|_| "(secret)").into();
-        self.find(key).inspect(|entry| lock(&self.session).hide(entry.key_at));
-        let secret = self.read(Asked::new(key, expects, Shape::Secret, about), None, parse, show);
-        lock(&self.session).records.keep_secret(&join(&self.name, key), secret.clone());
+        let secret = self.hidden(Asked::new(key, expects, Shape::Secret, about), parse, |_| "(secret)".to_owned());
         if let Some(entry) = self.find(key).filter(|_| secret.is_some()) {
             self.require_private(&entry);
         }
         secret
+    }
+
+    /// What no message quotes: of what it means, `show` gives as much as may be seen.
+    fn hidden<T>(
+        &mut self,
+        asked: Asked,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        show: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        let (key, expects) = (asked.key, asked.expects.clone());
+        let unquoted = |message| Err(vec![values::Wrong { at: None, found: None, message }]);
+        let read = |value: &Value| match value {
+            Value::Scalar { text, .. } => match parse(text) {
+                Ok(meaning) => Ok(Some((Secret::new(text.clone()), meaning))),
+                Err(message) => unquoted(message),
+            },
+            _ => unquoted(format!("expected {expects}")),
+        };
+        let show = |read: &Option<(Secret, T)>| read.as_ref().map(|(_, meaning)| show(meaning)).into();
+        self.find(key).inspect(|entry| lock(&self.session).hide(entry.key_at));
+        let (whole, meaning) = self.read(asked, None, read, show).unzip();
+        // Two that are shown alike are still two.
+        lock(&self.session).records.keep_secret(&join(&self.name, key), whole);
+        meaning
     }
 
     /// One of a closed set of words.
@@ -217,13 +219,9 @@ impl Table {
         about: &'static str,
     ) -> Option<Duration> {
         let expects = format!("off, or {}", values::duration_expected(&bounds));
-        let parse = |value: &Value| match values::is_off(value) {
-            true => Ok(None),
-            false => values::duration(value, &bounds, &expects).map(Some),
-        };
-        let show = |duration: &Option<Duration>| duration.map_or("off".into(), |it| exact_duration(it).into());
         let shape = Shape::Duration { bounds: bounds.clone(), or_off: true };
-        self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, show)
+        let parse = |value: &Value, expects: &str| values::duration(value, &bounds, expects);
+        self.or_off(Asked::new(key, expects.as_str(), shape, about), default, parse, |it| exact_duration(*it))
     }
 
     /// `64MiB`, `1GiB`, bytes.
@@ -243,13 +241,25 @@ impl Table {
         about: &'static str,
     ) -> Option<u64> {
         let expects = format!("off, or {}", values::size_expected(&bounds));
+        let shape = Shape::Size { bounds: bounds.clone(), or_off: true };
+        let parse = |value: &Value, expects: &str| values::size(value, &bounds, expects);
+        self.or_off(Asked::new(key, expects.as_str(), shape, about), default, parse, |bytes| exact_size(*bytes))
+    }
+
+    /// What `parse` reads, or `off` for none.
+    fn or_off<T>(
+        &mut self,
+        asked: Asked,
+        default: Option<T>,
+        parse: impl FnOnce(&Value, &str) -> Reading<T>,
+        show: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        let expects = asked.expects.clone();
         let parse = |value: &Value| match values::is_off(value) {
             true => Ok(None),
-            false => values::size(value, &bounds, &expects).map(Some),
+            false => parse(value, &expects).map(Some),
         };
-        let show = |bytes: &Option<u64>| bytes.map_or("off".into(), |bytes| exact_size(bytes).into());
-        let shape = Shape::Size { bounds: bounds.clone(), or_off: true };
-        self.read(Asked::new(key, expects.as_str(), shape, about), default, parse, show)
+        self.read(asked, default, parse, |read| read.as_ref().map_or_else(|| "off".to_owned(), show).into())
     }
 
     /// An address of this machine with a port: `127.0.0.1:7444`, `[::1]:7444`.

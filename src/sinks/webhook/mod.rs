@@ -33,9 +33,7 @@ use self::{
 };
 use super::{Configured, Consumer, SinkRun, SinkSpec};
 use crate::{
-    consumers::{
-        Batch, Delivery, DeliveryFailure, Driver, Pacing, Packing, Reason, Sink, Taken, Then, Threshold, Verdict,
-    },
+    consumers::{Batch, DeliveryFailure, Pacing, Packing, Reason, Sink, Taken, Then, Threshold, Verdict},
     event::{EventView, Filter, loss_record_consumer},
     health::Pulse,
     settings::Table,
@@ -68,14 +66,9 @@ impl Configured for Settings {
 
     fn run(self: Box<Self>, consumer: Consumer) -> SinkRun {
         let threshold = Threshold { batch_size: BATCH_EVENTS, batch_timeout: BATCH_TIMEOUT };
-        let delivery = Delivery::new(&consumer.log, &consumer.cursor, threshold);
         let pacing = Pacing::new(BACKOFF_FIRST.min(self.backoff_max), self.backoff_max);
         let webhook = Webhook::new(*self, &consumer.name, &consumer.node_id);
-        let driver = Driver::new(webhook, delivery, consumer.state, consumer.now)
-            .with_pacing(pacing)
-            .with_dead_letters(consumer.dead_letters)
-            .until_replaced(consumer.replaced);
-        Box::pin(driver.run(consumer.shutdown, consumer.abandon))
+        consumer.deliver(webhook, threshold, pacing)
     }
 }
 
