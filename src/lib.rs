@@ -32,6 +32,7 @@
 //! - [`collectors`]: one file or folder a domain.
 //! - [`consumers`]: who listens to the log: the driver that takes from a cursor and gives to a sink.
 //! - [`sinks`]: to whom events go; each knows one other side. The uplink is the controller.
+//! - [`state`]: how each thing is now, folded from its events. Pure but for its checkpoint.
 //! - [`client`], [`local_api`]: the two ends of the Unix socket.
 //! - [`terminal`]: how the commands print: columns, colour, JSON lines, times and sizes in words.
 //! - [`controller`]: the reference controller; independent of the agent's rooms, so that it checks the wire.
@@ -56,6 +57,8 @@
 //! - **dead letter**: an event that a consumer refuses by itself while it takes others; kept for it until somebody decides.
 //! - **node**: the machine, as the controller knows it.
 //! - **part**: one of the agent's tasks, with what its end means and when it stops; or what a condition is about.
+//! - **state**: how a thing is in one respect, as the events that begin and end it tell; wrong from `warn` on.
+//! - **problem**: a state that is wrong now.
 //! - **condition**: what is not as it should be with a part, said by that part alone; everybody else shows it.
 
 pub mod agent;
@@ -83,6 +86,7 @@ pub mod schema;
 pub mod settings;
 pub mod sinks;
 pub mod spool;
+pub mod state;
 pub mod telemetry;
 pub mod terminal;
 pub mod tls;

@@ -40,6 +40,9 @@ pub mod local {
     /// The message that tells how the agent is doing.
     pub const STATUS: &str = "rodent.local.StatusResponse";
 
+    /// The message that tells how things are.
+    pub const STATES: &str = "rodent.local.StateResponse";
+
     impl consumer_status::State {
         /// Each.
         pub const ALL: [Self; 6] =

@@ -43,6 +43,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dead_letters", &["event_log", "event"]),
     ("consumers", &["dead_letters", "event_log", "event"]),
     ("sinks", &["consumers", "dead_letters", "event_log", "event"]),
+    // Of the log it takes the words only: lane, gap.
+    ("state", &["event_log", "event"]),
     ("client", &["event"]),
     ("local_api", &["pipeline", "consumers", "dead_letters", "event_log", "event"]),
     ("controller", &["event"]),
@@ -58,6 +60,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "collectors",
             "consumers",
             "sinks",
+            "state",
             "client",
             "local_api",
         ],

@@ -65,6 +65,8 @@ pub(super) struct Surroundings {
     pub(super) keeper: MemoryKeeper,
     pub(super) supervisor: Supervisor,
     pub(super) registry: Registry,
+    /// Whether they say at their first look what is wrong, also where they have told of it before.
+    pub(super) assertion: bool,
 }
 
 /// The collectors that run.
@@ -136,6 +138,7 @@ impl Collectors {
         let Some(emitter) = self.collecting.emitter(name) else { return };
         let (host, memory) = (self.with.host.clone(), self.with.keeper.memory(name));
         let agent_stops = self.with.supervisor.stopping(Phase::Sources);
+        let asserts = self.with.assertion;
         let stop = agent_stops.child_token();
         let shutdown = stop.clone();
         let before = self.running.iter().position(|running| running.name == name);
@@ -148,7 +151,7 @@ impl Collectors {
                 let _ = before.await;
             }
             let sight = collecting.sights.of(name).await;
-            let context = Context { emitter, host, memory, sight, shutdown, agent_stops };
+            let context = Context { emitter, host, memory, sight, shutdown, agent_stops, asserts };
             collecting.keep(settings, context).await;
         };
         let task = self.with.supervisor.start(Part::job(name, Phase::Sources, keeping));
@@ -176,10 +179,12 @@ impl Collecting {
         let name = wanted.spec.name;
         let conditions = self.conditions(name);
         let mut backoff = Backoff::new(RESTART.0, RESTART.1);
+        let mut asserts = context.asserts;
         while !context.shutdown.is_cancelled() {
             self.set(name, |state| state.state = RUNNING);
             let started = tokio::time::Instant::now();
-            let run = contained(async { wanted.build().run(again(&context)).await });
+            let context_of_run = again(&context, asserts);
+            let run = contained(async { wanted.build().run(context_of_run).await });
             tokio::pin!(run);
             let ended = tokio::select! {
                 ended = &mut run => ended,
@@ -204,6 +209,7 @@ impl Collecting {
                 Ok(Err(error)) => ErrorChain(&error).to_string(),
                 Err(panic) => panic,
             };
+            asserts &= started.elapsed() < SEEING;
             if started.elapsed() >= STEADY {
                 backoff.reset();
             }
@@ -246,7 +252,7 @@ impl Collecting {
     }
 }
 
-fn again(context: &Context) -> Context {
+fn again(context: &Context, asserts: bool) -> Context {
     Context {
         emitter: context.emitter.clone(),
         host: context.host.clone(),
@@ -254,5 +260,6 @@ fn again(context: &Context) -> Context {
         sight: context.sight.clone(),
         shutdown: context.shutdown.clone(),
         agent_stops: context.agent_stops.clone(),
+        asserts,
     }
 }

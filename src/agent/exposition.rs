@@ -81,11 +81,15 @@ impl Exposed for Exposition {
             counts: parts.emitter.counts(),
             commits: parts.log.commits(),
             writer_stalled_seconds: signs.stuck().or(signs.hung()).map_or(0.0, |time| time.as_secs_f64()),
+            problems: parts.states.problems(PROBLEMS_MAX).1,
             restarts: parts.supervisor.restarts(),
         };
         page::page(&status, &beside, format)
     }
 }
+
+/// The most problems of the machine that have a series each; all are counted.
+const PROBLEMS_MAX: usize = 200;
 
 /// Listens where the settings say, and elsewhere when they change, until `shutdown`.
 pub(super) async fn keep(

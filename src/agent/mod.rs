@@ -24,6 +24,8 @@ pub mod probe;
 mod registration;
 mod signals;
 mod spool_intake;
+mod states;
+mod states_desk;
 mod status;
 mod steering;
 mod supervisor;
@@ -66,6 +68,7 @@ const OWN: [(&str, &[&str]); 2] = [
             "system.host.consumer_*",
             "system.host.dead_letters_purged",
             "system.host.event_log_*",
+            "system.problem.acknowledged",
             "system.registration",
         ],
     ),

@@ -1,13 +1,16 @@
 //! Opens what lies in the state directory, before any part of the agent runs: the event log, the dead letters, what was
 //! remembered. Blocking work has a thread of its own; only a log that cannot be opened keeps the agent from starting.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 
-use super::{config::Config, node};
+use super::{config::Config, node, states::States};
 use crate::{
     dead_letters::DeadLetters,
     event_log::{self, EventLog},
     files,
+    health::Conditions,
     host::{self, Host, clock::Clock},
     pipeline::{Emitter, Memory},
     telemetry::ErrorChain,
@@ -47,6 +50,18 @@ pub(super) async fn remember_urgent_states(emitter: &Emitter, memory: Memory) {
     let emitter = emitter.clone();
     // What cannot be read is not remembered: then an end travels as its level says.
     let _ = tokio::task::spawn_blocking(move || emitter.remember_in(memory)).await;
+}
+
+/// What is known of the machine's things. A file and one event of each lane are read, whatever the log holds.
+pub(super) async fn open_states(
+    log: &EventLog,
+    config: &Config,
+    conditions: Conditions,
+    now: &Arc<dyn Fn() -> i64 + Send + Sync>,
+) -> anyhow::Result<States> {
+    let (log, directory, now) = (log.clone(), config.state_directory.clone(), Arc::clone(now));
+    let opened = tokio::task::spawn_blocking(move || States::open(&log, &directory, conditions, now));
+    opened.await.context("begin with the states")
 }
 
 fn log_settings(config: &Config, clock: &Clock) -> event_log::Settings {

@@ -7,20 +7,27 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    collecting::Collecting, config::Profile, delivering::Consumers, log_conditions, log_look::LogLook,
-    steering::InForceView, supervisor::Supervisor, systemd,
+    collecting::Collecting,
+    config::Profile,
+    delivering::Consumers,
+    log_conditions,
+    log_look::LogLook,
+    states_desk::{self, StatesDesk, condition_status},
+    steering::InForceView,
+    supervisor::Supervisor,
+    systemd,
 };
 use crate::{
     consumers::programs::Programs,
     dead_letters::{DeadLetters, LetterCount},
     event_log::{CursorState, EventLog, Lane, LaneState, LogState},
-    health::{BEAT, Condition, ConditionLevel, Registry, round, verdict},
+    health::{BEAT, ConditionLevel, Registry, round, verdict},
     host::clock::{Clock, Synchronisation},
     local_api::{StatusSource, Usage},
     pipeline::Emitter,
     schema::local::{
-        ConditionStatus, ConsumerStatus, CursorStatus, DeadLetterStatus, LaneStatus, LogStatus, LossStatus,
-        StatusResponse,
+        ConsumerStatus, CursorStatus, DeadLetterStatus, LaneStatus, LogStatus, LossStatus, StateLevel, StatusResponse,
+        SubjectState,
     },
     sinks::uplink::{UPLINK, UplinkState},
     telemetry::{journal, message},
@@ -28,6 +35,9 @@ use crate::{
 
 /// How often the line that systemd shows is looked at; it is sent only when it has changed.
 const LINE_INTERVAL: Duration = BEAT;
+
+/// Problems of the machine that a status names; the others it counts.
+const PROBLEMS_SHOWN: usize = 20;
 
 /// Between two looks at the log's disk for the conditions, when nobody asks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
@@ -54,6 +64,7 @@ pub(super) struct StatusParts {
     pub(super) socket: Usage,
     pub(super) supervisor: Supervisor,
     pub(super) registry: Registry,
+    pub(super) states: Arc<StatesDesk>,
 }
 
 impl StatusParts {
@@ -68,6 +79,12 @@ impl StatusParts {
         let worst = standing.first().filter(|condition| condition.level == ConditionLevel::Error);
         if let Some(condition) = worst {
             return sentence(&condition.text);
+        }
+        let (_, worst) = self.states.problems(1);
+        let wrong = worst.first().filter(|problem| problem.acknowledgement.is_none());
+        let wrong = wrong.filter(|problem| states_desk::level(problem) >= StateLevel::Error);
+        if let Some(problem) = wrong.and_then(|problem| problem.changes.first()) {
+            return sentence(&problem.text);
         }
         let uplink = self.uplink.status();
         // Asked every few seconds: the disk is not to be looked at for it.
@@ -129,6 +146,7 @@ impl StatusParts {
         self.judge_now();
         let consumers: Vec<_> = self.consumers.status().into_iter().chain(self.programs.status()).collect();
         let standing = self.registry.standing();
+        let (problems, worst) = self.states.problems(PROBLEMS_SHOWN);
         // Once the controller has named the node, that name counts.
         let named =
             self.uplink.registrations().borrow().as_ref().and_then(|registration| registration.claims.rid.clone());
@@ -154,7 +172,9 @@ impl StatusParts {
             configuration: Some(self.in_force.status()),
             socket: Some(self.socket.status()),
             journal_lines_missing: journal::missing_lines(),
-            verdict: verdict(&standing).to_owned(),
+            verdict: with_machine(verdict(&standing), &worst).to_owned(),
+            problems: Some(problems),
+            worst,
             conditions: standing.into_iter().map(condition_status).collect(),
         }
     }
@@ -186,16 +206,20 @@ pub(super) async fn watch_conditions(parts: Arc<StatusParts>, shutdown: Cancella
     }
 }
 
+/// The verdict on the agent, and on the machine as far as nobody has said that it is known.
+fn with_machine<'a>(agent: &'a str, worst: &[SubjectState]) -> &'a str {
+    let unknown = worst.iter().filter(|problem| problem.acknowledgement.is_none());
+    match unknown.map(states_desk::level).max() {
+        Some(StateLevel::Error | StateLevel::Critical) => ConditionLevel::Error.name(),
+        Some(StateLevel::Warn) if agent != ConditionLevel::Error.name() => ConditionLevel::Warning.name(),
+        _ => agent,
+    }
+}
+
 /// With its first letter as a sentence has it.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
-fn condition_status(condition: Condition) -> ConditionStatus {
-    let (id, advice) = (condition.id(), condition.message.advice.to_owned());
-    let Condition { part, level, since, text, .. } = condition;
-    ConditionStatus { part, id, level: level.name().to_owned(), since, text, advice }
 }
 
 /// The state of the log, as the socket tells it.

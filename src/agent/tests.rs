@@ -10,8 +10,19 @@ use crate::agent::config::Config;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Parts that start again.
-const AGAIN: [&str; 9] =
-    ["clock", "journal", "log_trouble", "memory", "metrics", "pulse", "registration", "spool", "status"];
+const AGAIN: [&str; 11] = [
+    "attendance",
+    "clock",
+    "journal",
+    "log_trouble",
+    "memory",
+    "metrics",
+    "pulse",
+    "registration",
+    "spool",
+    "states",
+    "status",
+];
 
 /// Parts whose end is the agent's.
 const ONCE: [&str; 7] = ["config", "control", "network", "orders", "socket", "steering", "uplink"];

@@ -20,6 +20,7 @@ use super::{
     exposition::{self, Exposition},
     log_look::LogLook,
     log_trouble, mirror, opening, registration, spool_intake,
+    states_desk::StatesDesk,
     status::{StatusParts, watch_conditions},
     steering::{self, InForceView, Parts, Steering},
     supervisor::{Part, Phase, Supervisor},
@@ -76,6 +77,7 @@ impl Agent {
         let own = emitter.for_source("agent");
         let keeper = MemoryKeeper::new(config.state_directory.join("memory"), log.clone());
         opening::remember_urgent_states(&emitter, keeper.memory("urgent_states")).await;
+        let states = opening::open_states(&log, &config, registry.part("states"), &now).await?;
         let dead_letters = opening::open_dead_letters(&config).await;
         let cursor = log.cursor(UPLINK).context("too many cursors in the event log")?;
         let programs = Programs::new(log.clone(), registry.clone(), Arc::clone(&now));
@@ -121,9 +123,17 @@ impl Agent {
                 keeper: keeper.clone(),
                 supervisor: supervisor.clone(),
                 registry: registry.clone(),
+                assertion: states.needs_assertion(),
             },
         );
         let in_force = InForceView::new(now(), registry.part("configuration"));
+        let states_desk = Arc::new(StatesDesk {
+            states: states.clone(),
+            collecting: collectors.collecting(),
+            registry: registry.clone(),
+            emitter: own.clone(),
+            log: log.clone(),
+        });
         let status = Arc::new(StatusParts {
             started_at: now(),
             node_id,
@@ -142,6 +152,7 @@ impl Agent {
             socket: api.usage(),
             supervisor: supervisor.clone(),
             registry: registry.clone(),
+            states: Arc::clone(&states_desk),
         });
         exposition.started(Arc::clone(&status));
         let (source, log_level, signal) = match reloads {
@@ -175,6 +186,8 @@ impl Agent {
             scopes: scoped,
             reload: steering::desk(changes),
             trouble: exposition.trouble_source(),
+            states: Arc::clone(&states_desk).source(),
+            acknowledge: states_desk.acknowledge_desk(),
         };
         let (sources, doors) = (supervisor.stopping(Phase::Sources), supervisor.stopping(Phase::Doors));
         for part in [
@@ -185,6 +198,8 @@ impl Agent {
             }),
             Part::once("config", Phase::Sources, config_change::report(records, untold, own.clone(), configured)),
             Part::again("memory", Phase::Memory, move |stop| keeper.clone().run(stop)),
+            // After the last words of the collectors.
+            Part::again("states", Phase::Memory, move |stop| states.clone().keep(stop)),
             Part::again("spool", Phase::Sources, {
                 let conditions = registry.part("spool");
                 move |stop| {

@@ -1,10 +1,12 @@
 //! The command line: one file a command, each with its arguments and `run`.
 //!
 //! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events`, `show`, `status`,
-//! `top`, `reload`, `consumers` and `dead-letters` are thin clients of the agent's socket; `doctor` looks without one, too. Always holds:
+//! `problems`, `state`, `ack`, `top`, `reload`, `consumers` and `dead-letters` are thin clients of the agent's socket; `doctor`
+//! looks without one, too. Always holds:
 //! results go to standard output and everything else to standard error, one line each; a reader that goes away ends a command
 //! quietly.
 
+mod ack;
 mod agent;
 #[cfg(feature = "bench")]
 mod bench;
@@ -19,9 +21,11 @@ mod hook;
 mod hooks;
 mod kinds;
 mod log;
+mod problems;
 mod reload;
 mod show;
 mod socket;
+mod state;
 mod status;
 mod top;
 mod try_out;
@@ -38,6 +42,7 @@ const EXAMPLES: &str = "\
 Examples:
   rodent try                             see it work here; nothing stays
   rodent status                          is all well?
+  rodent problems                        what is wrong with this machine
   rodent doctor                          what is wrong, and what to do
   rodent events -f 'level>=warn'         trouble, as it comes
   rodent emit storage.pool.created pool_name=tank
@@ -72,6 +77,9 @@ enum Command {
     Kinds(kinds::KindsArguments),
     Describe(kinds::DescribeArguments),
     Status(status::Arguments),
+    Problems(problems::Arguments),
+    State(state::Arguments),
+    Ack(ack::Arguments),
     Top(top::Arguments),
     Doctor(doctor::Arguments),
     /// Look after those who listen to the log
@@ -125,6 +133,11 @@ impl Command {
             Command::Kinds(arguments) => kinds::list(&arguments),
             Command::Describe(arguments) => kinds::describe(&arguments),
             Command::Status(arguments) => wait_for(async { status::run(arguments, &socket::of(named).await).await }),
+            Command::Problems(arguments) => {
+                wait_for(async { problems::run(arguments, &socket::of(named).await).await })
+            }
+            Command::State(arguments) => wait_for(async { state::run(arguments, &socket::of(named).await).await }),
+            Command::Ack(arguments) => wait_for(async { ack::run(arguments, &socket::of(named).await).await }),
             Command::Top(arguments) => wait_for(async { top::run(arguments, &socket::of(named).await).await }),
             Command::Doctor(arguments) => wait_for(doctor::run(arguments, named)),
             Command::Consumers(arguments) => {

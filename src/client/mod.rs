@@ -44,10 +44,11 @@ pub use emission::{Emission, EmitRefusal, Totals};
 pub use error::ClientError;
 
 pub use crate::schema::local::{
-    Attach, Attached, ChangedSetting, ConsumedGap, ConsumerCondition, EmitResponse, ListDeadLettersRequest,
-    ListDeadLettersResponse, ListedConsumer, ListedDeadLetter, PurgeDeadLettersRequest, QueryRequest, QueryResponse,
-    ReloadRequest, ReloadResponse, RemoveConsumerRequest, RetryDeadLettersRequest, RetryDeadLettersResponse,
-    RewindConsumerRequest, SOCKET, Start, StatusResponse, StoredEvent, TailRequest,
+    AcknowledgeRequest, Attach, Attached, ChangedSetting, ConsumedGap, ConsumerCondition, EmitResponse,
+    ListDeadLettersRequest, ListDeadLettersResponse, ListedConsumer, ListedDeadLetter, PurgeDeadLettersRequest,
+    QueryRequest, QueryResponse, ReloadRequest, ReloadResponse, RemoveConsumerRequest, RetryDeadLettersRequest,
+    RetryDeadLettersResponse, RewindConsumerRequest, SOCKET, Start, StateRequest, StateResponse, StatusResponse,
+    StoredEvent, SubjectState, TailRequest,
     attach::{Bound, Encoding},
     consumer_condition,
     emit_request::Durability,
@@ -196,6 +197,22 @@ impl Client {
     /// the agent's own user; nothing has been done then.
     pub async fn purge_dead_letters(&self, purge: PurgeDeadLettersRequest) -> Result<u64, ClientError> {
         Ok(self.service.clone().purge_dead_letters(purge).await?.into_inner().purged)
+    }
+
+    /// How things are, the worst first.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when too many are named.
+    pub async fn state(&self, state: StateRequest) -> Result<StateResponse, ClientError> {
+        Ok(self.service.clone().state(look(state)).await?.into_inner())
+    }
+
+    /// Marks what is wrong with a thing as known; gives what is known now. An event tells of it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when nothing is wrong with it, or the note is too long; nothing has been done then.
+    pub async fn acknowledge(&self, known: AcknowledgeRequest) -> Result<Vec<SubjectState>, ClientError> {
+        Ok(self.service.clone().acknowledge(known).await?.into_inner().subjects)
     }
 
     /// Has the agent read its configuration again. The answer comes when what it says is in force, or tells why nothing

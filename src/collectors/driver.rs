@@ -26,6 +26,9 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use super::{CollectError, Context, finding::Finding};
 use crate::{lock::lock, telemetry::ErrorChain};
 
+/// Metadata of what was told before, and is told again because it was lost.
+const ASSERTED: &str = "asserted";
+
 /// When to look again at what could not be seen, unless its turn comes earlier.
 const RETRY: Duration = Duration::from_secs(10);
 /// Between two turns of what is only looked at when it wakes: thirty years.
@@ -263,7 +266,13 @@ impl<D: Domain> Slot<D> {
     async fn turn(&mut self, ground: &Ground) -> Result<String, CollectError> {
         let Some(after) = self.look(&ground.context).await? else { return Ok(String::new()) };
         ground.context.sees(D::NAME).await?;
-        ground.context.report(compare(&self.domain, self.known.as_ref(), self.chosen.as_ref(), &after)).await?;
+        let mut findings = compare(&self.domain, self.known.as_ref(), self.chosen.as_ref(), &after);
+        if ground.context.asserts && self.stage == Stage::Unseen && self.known.is_some() {
+            let standing = self.domain.first_sight(&after).into_iter().filter(|standing| !findings.contains(standing));
+            let standing: Vec<_> = standing.map(|standing| standing.with(ASSERTED, "true")).collect();
+            findings.extend(standing);
+        }
+        ground.context.report(findings).await?;
         let is_news = self.known.as_ref() != Some(&after);
         let inventory = if self.known.is_none() { self.domain.inventory(&after) } else { String::new() };
         self.stage = if inventory.is_empty() { Stage::Told } else { Stage::Seen };

@@ -71,6 +71,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Cancelled before that when the agent itself ends, and not when only the collector does.
     pub agent_stops: CancellationToken,
+    /// Whether what is wrong is told at the first look, also where it was told before: whoever keeps the states has lost events.
+    pub asserts: bool,
 }
 
 impl Context {

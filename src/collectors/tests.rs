@@ -34,6 +34,8 @@ pub(super) struct Machine {
     pub(super) state: TempDir,
     /// Of the collector, as they stand in a file.
     settings: RefCell<&'static str>,
+    /// Whether the states have lost events.
+    pub(super) asserts: std::cell::Cell<bool>,
 }
 
 /// How a run of the collector ends.
@@ -48,7 +50,7 @@ pub(super) enum End {
 impl Machine {
     pub(super) fn new() -> Machine {
         let (root, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        Machine { root, state, settings: RefCell::default() }
+        Machine { root, state, settings: RefCell::default(), asserts: Default::default() }
     }
 
     fn write(&self, path: &str, text: &str) {
@@ -117,6 +119,7 @@ impl Machine {
             memory: keeper.memory(name),
             shutdown: CancellationToken::new(),
             agent_stops: CancellationToken::new(),
+            asserts: self.asserts.get(),
         };
         (context, keeper)
     }

@@ -15,7 +15,7 @@ use prost_reflect::{
 };
 
 use super::{
-    DecodeError, EventView, Filter, FilterError, Kind, enumeration,
+    DecodeError, EventView, Filter, FilterError, Kind, Meaning, enumeration,
     meaning::{Meanings, Options},
     scan::Tables,
 };
@@ -139,6 +139,29 @@ impl Catalogue {
     /// Every kind that the schema can name, sorted; those in two parts too.
     pub fn kinds(&self) -> &[Kind] {
         &self.kinds
+    }
+
+    /// Whether some kind tells of a state of this name, or ends it.
+    pub fn is_state(&self, name: &str) -> bool {
+        let mut meanings = self.subjects.iter().flat_map(|subject| subject.meanings.all());
+        !name.is_empty()
+            && meanings.any(|meaning| meaning.tells == name || meaning.ends.iter().any(|ended| ended == name))
+    }
+
+    /// Stands for which kinds tell of which states of which things, at which level. Texts do not count.
+    pub fn meanings_digest(&self) -> u64 {
+        let mut said = String::new();
+        for subject in &self.subjects {
+            let Subject { name, kinds, meanings, .. } = &**subject;
+            let naming = |fields: &[FieldDescriptor]| fields.iter().map(FieldDescriptor::number).collect::<Vec<_>>();
+            said.push_str(&format!("{name} {:?} {:?}\n", naming(&meanings.subject), naming(&meanings.stand_ins)));
+            for (number, kind) in kinds {
+                let Meaning { level, tells, ends, .. } = meanings.of(*number);
+                said.push_str(&format!("{number} {kind} {level} {tells:?} {ends:?}\n"));
+            }
+        }
+        let digest = ring::digest::digest(&ring::digest::SHA256, said.as_bytes());
+        digest.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 
     /// Names of all categories: `system`, `storage`, … in the order of their numbers.

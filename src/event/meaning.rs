@@ -87,6 +87,11 @@ impl Meanings {
     pub(super) fn of(&self, operation: i32) -> &Meaning {
         self.by_operation.get(&operation).unwrap_or(&self.otherwise)
     }
+
+    /// Of every operation, and of those that are not known.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Meaning> {
+        self.by_operation.values().chain([&self.otherwise])
+    }
 }
 
 impl Meaning {

@@ -26,7 +26,8 @@ impl Lane {
         Lane::ALL.into_iter().find(|lane| lane.name() == name)
     }
 
-    pub(super) fn index(self) -> usize {
+    /// Its place in [`Lane::ALL`], and in whatever has an entry a lane.
+    pub fn index(self) -> usize {
         self as usize
     }
 

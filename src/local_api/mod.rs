@@ -49,8 +49,11 @@ use crate::{
     dead_letters::DeadLetters,
     event_log::EventLog,
     health::{BEAT, Health},
-    pipeline::Emitter,
-    schema::local::{ReloadRequest, ReloadResponse, SOCKET, StatusResponse, local_service_server::LocalServiceServer},
+    pipeline::{Emitter, Origin},
+    schema::local::{
+        AcknowledgeRequest, AcknowledgeResponse, ReloadRequest, ReloadResponse, SOCKET, StateRequest, StateResponse,
+        StatusResponse, local_service_server::LocalServiceServer,
+    },
 };
 
 /// Calls at once on one connection; further ones wait at the client.
@@ -96,6 +99,13 @@ pub type StatusSource = Arc<dyn Fn() -> StatusResponse + Send + Sync>;
 
 /// Has the agent read its configuration again. What it has begun it ends, also when nobody waits for the answer.
 pub type ReloadDesk = Arc<dyn Fn(ReloadRequest) -> BoxFuture<'static, Result<ReloadResponse, Status>> + Send + Sync>;
+/// Says how each thing is. Takes as long as a copy of the answer.
+pub type StatesSource = Arc<dyn Fn(StateRequest) -> StateResponse + Send + Sync>;
+
+/// Marks problems as known, in the name of who asks. What it has begun it ends, also when nobody waits for the answer.
+pub type AcknowledgeDesk =
+    Arc<dyn Fn(AcknowledgeRequest, Origin) -> BoxFuture<'static, Result<AcknowledgeResponse, Status>> + Send + Sync>;
+
 /// Says why no events are taken now, if so. Does not block.
 pub type TroubleSource = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
@@ -116,6 +126,10 @@ pub struct Rooms {
     pub scopes: watch::Receiver<Scopes>,
     /// Answers `reload`.
     pub reload: ReloadDesk,
+    /// Answers `state`.
+    pub states: StatesSource,
+    /// Marks problems as known.
+    pub acknowledge: AcknowledgeDesk,
     /// Why no events are taken, for those who ask for the health.
     pub trouble: TroubleSource,
 }

@@ -23,12 +23,12 @@ use crate::{
     event::Filter,
     pipeline::{EmitError, Origin},
     schema::local::{
-        ConsumeRequest, ConsumeResponse, EmitRequest, EmitResponse, FlushRequest, FlushResponse, ListConsumersRequest,
-        ListConsumersResponse, ListDeadLettersRequest, ListDeadLettersResponse, PurgeDeadLettersRequest,
-        PurgeDeadLettersResponse, QueryRequest, QueryResponse, ReloadRequest, ReloadResponse, RemoveConsumerRequest,
-        RemoveConsumerResponse, RetryDeadLettersRequest, RetryDeadLettersResponse, RewindConsumerRequest,
-        RewindConsumerResponse, StatusRequest, StatusResponse, TailRequest, consume_request,
-        local_service_server::LocalService,
+        AcknowledgeRequest, AcknowledgeResponse, ConsumeRequest, ConsumeResponse, EmitRequest, EmitResponse,
+        FlushRequest, FlushResponse, ListConsumersRequest, ListConsumersResponse, ListDeadLettersRequest,
+        ListDeadLettersResponse, PurgeDeadLettersRequest, PurgeDeadLettersResponse, QueryRequest, QueryResponse,
+        ReloadRequest, ReloadResponse, RemoveConsumerRequest, RemoveConsumerResponse, RetryDeadLettersRequest,
+        RetryDeadLettersResponse, RewindConsumerRequest, RewindConsumerResponse, StateRequest, StateResponse,
+        StatusRequest, StatusResponse, TailRequest, consume_request, local_service_server::LocalService,
     },
 };
 
@@ -40,6 +40,9 @@ const CONSUMING: Bounds = Bounds { max: PROGRAMS_MAX, user_max: PROGRAMS_OF_USER
 
 /// Of these, so many read the disk at the same moment; the others wait for their turn.
 const READS_MAX: usize = 4;
+
+/// The most names that are looked for among the states at once.
+const NAMES_MAX: usize = 100;
 
 pub(super) struct Service {
     rooms: Rooms,
@@ -72,6 +75,17 @@ impl Service {
     }
 
     /// What a user may read.
+    /// States are folded from all events: who may see a part of them is given none.
+    fn sees_all(&self, reader: Origin) -> Result<(), Status> {
+        let refusal = || {
+            Status::permission_denied(format!(
+                "user {} may see some events only, and states are made of all",
+                reader.uid
+            ))
+        };
+        self.scope(reader).map_or(Ok(()), |_| Err(refusal()))
+    }
+
     fn scope(&self, reader: Origin) -> Option<Filter> {
         self.rooms.scopes.borrow().of(reader.uid)
     }
@@ -146,9 +160,14 @@ impl LocalService for Service {
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        self.gate.admit(&request).await?;
-        let status = self.rooms.status.clone();
-        let answer = tokio::task::spawn_blocking(move || status()).await;
+        let reader = self.gate.admit(&request).await?;
+        let (status, sees_all) = (self.rooms.status.clone(), self.sees_all(reader).is_ok());
+        let answer = tokio::task::spawn_blocking(move || status()).await.map(|mut answer| {
+            if !sees_all {
+                answer.worst.clear();
+            }
+            answer
+        });
         answer.map(Response::new).map_err(|_| Status::internal("the agent could not describe itself"))
     }
 
@@ -181,6 +200,19 @@ impl LocalService for Service {
     ) -> Result<Response<PurgeDeadLettersResponse>, Status> {
         let origin = self.gate.admit_owner(&request, "throw events away").await?;
         self.desk.purge(request.into_inner(), origin).await.map(Response::new)
+    }
+
+    async fn state(&self, request: Request<StateRequest>) -> Result<Response<StateResponse>, Status> {
+        self.sees_all(self.gate.admit(&request).await?)?;
+        let asked = request.into_inner();
+        check_names(&asked.subjects)?;
+        Ok(Response::new((self.rooms.states)(asked)))
+    }
+
+    async fn acknowledge(&self, request: Request<AcknowledgeRequest>) -> Result<Response<AcknowledgeResponse>, Status> {
+        let origin = self.gate.admit(&request).await?;
+        self.sees_all(origin)?;
+        (self.rooms.acknowledge)(request.into_inner(), origin).await.map(Response::new)
     }
 
     async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
@@ -234,6 +266,16 @@ impl LocalService for Service {
         let caller = self.caller(self.gate.admit(&request).await?);
         self.ask(move |consumers| consumers.remove(request.get_ref(), caller)).await
     }
+}
+
+fn check_names(names: &[String]) -> Result<(), Status> {
+    if names.len() > NAMES_MAX {
+        return Err(Status::invalid_argument(format!(
+            "{} things are named; at most {NAMES_MAX} are looked for at once",
+            names.len()
+        )));
+    }
+    Ok(())
 }
 
 fn check_limit(limit: u32) -> Result<(), Status> {

@@ -159,7 +159,9 @@ impl Emitter {
         payload: EventPayload,
         metadata: Metadata,
     ) -> Result<Outcome, EmitError> {
-        if !self.passes(level, category as i32) {
+        let is_let_in = self.gate().passes(level, category as i32);
+        if !is_let_in && self.urgent().is_empty() {
+            self.pipeline.counts.filtered(category as i32);
             return Ok(Outcome::Filtered);
         }
         let event = Event {
@@ -189,6 +191,11 @@ impl Emitter {
             return Err(EmitError::Refused(why));
         }
         let draft = Draft { event: &bytes, level: event.level, category: event.category, timestamp: event.timestamp };
+        // What was told as urgent is told to be over, whatever levels are kept: else it would stand for ever.
+        if !is_let_in && !self.urgent().are_spoken_of_by(&facts) {
+            self.pipeline.counts.filtered(category as i32);
+            return Ok(Outcome::Filtered);
+        }
         let sorted = self.sort([&facts]);
         self.pipeline.log.append(sorted.lane(0), &[draft]).await?;
         sorted.keep();
@@ -210,22 +217,29 @@ impl Emitter {
         })?;
         drop(events);
         let gate = self.gate();
-        let passes = |event: &Stamped| gate.passes(event.level, event.category);
-        let taken: Vec<_> = stamped.iter().filter(|event| passes(event)).collect();
+        let is_let_in = |event: &Stamped| gate.passes(event.level, event.category);
+        let begun: Vec<&Facts> = stamped.iter().filter(|event| is_let_in(event)).map(|event| &event.facts).collect();
+        // As above; also what this request itself has begun.
+        let is_end = |event: &Stamped| {
+            self.urgent().are_spoken_of_by(&event.facts) || begun.iter().any(|begun| event.facts.speaks_of(begun))
+        };
+        let passes: Vec<bool> = stamped.iter().map(|event| is_let_in(event) || is_end(event)).collect();
+        let taken: Vec<_> =
+            stamped.iter().zip(&passes).filter(|(_, passes)| **passes).map(|(event, _)| event).collect();
         let sorted = self.sort(taken.iter().map(|event| &event.facts));
         let ends = self.append(&taken, &completed, &sorted).await?;
         sorted.keep();
         for event in &taken {
             self.count(event.level, event.category);
         }
-        let outcome = |event: Stamped| {
-            if passes(&event) {
+        let outcome = |(event, passes): (Stamped, bool)| {
+            if passes {
                 return Outcome::Accepted(event.id);
             }
             self.pipeline.counts.filtered(event.category);
             Outcome::Filtered
         };
-        Ok(Submission { outcomes: stamped.into_iter().map(outcome).collect(), ends })
+        Ok(Submission { outcomes: stamped.into_iter().zip(passes).map(outcome).collect(), ends })
     }
 
     /// Appends events to their lanes, the urgent ones first.
@@ -285,14 +299,6 @@ impl Emitter {
 
     fn gate(&self) -> Gate {
         lock::read(&self.pipeline.gate).clone()
-    }
-
-    fn passes(&self, level: Level, category: i32) -> bool {
-        let passes = self.gate().passes(level, category);
-        if !passes {
-            self.pipeline.counts.filtered(category);
-        }
-        passes
     }
 
     fn count(&self, level: Level, category: i32) {

@@ -77,6 +77,15 @@ impl Facts {
     }
 }
 
+impl Facts {
+    /// Whether it tells of the urgent state that another event begins, or ends it.
+    pub(super) fn speaks_of(&self, other: &Facts) -> bool {
+        other.begins
+            && other.tells.is_some()
+            && (self.tells == other.tells || self.ends.iter().any(|it| Some(it) == other.tells.as_ref()))
+    }
+}
+
 impl UrgentStates {
     /// As they were written down, oldest first.
     pub(super) fn from_names(names: Vec<String>) -> UrgentStates {
@@ -105,6 +114,15 @@ impl UrgentStates {
             }
         }
         sorted
+    }
+
+    /// Whether this event tells of one of these states, or ends it.
+    pub(super) fn are_spoken_of_by(&self, facts: &Facts) -> bool {
+        facts.tells.iter().chain(&facts.ends).any(|state| self.states.contains(state))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.states.is_empty()
     }
 
     /// Forgets what followed from events that the log has not taken.

@@ -6,11 +6,14 @@ use bytes::Bytes;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{EmitError, Emitter, Gate, MemoryKeeper, Origin};
+use super::{EmitError, Emitter, Gate, MemoryKeeper, Origin, Outcome};
 use crate::{
     event::{EventView, Level, Metadata, json},
     event_log::{EventLog, Lane, Read, Settings},
-    schema::events::{ServiceStatusPayload, service_status_payload::ServiceStatusOperation as Operation},
+    schema::events::{
+        ServiceStatusPayload, StoragePoolPayload, service_status_payload::ServiceStatusOperation as Operation,
+        storage_pool_payload::StoragePoolOperation,
+    },
 };
 
 const ORIGIN: Origin = Origin { uid: 7, gid: 8 };
@@ -110,4 +113,39 @@ async fn a_service_that_recovers_after_a_restart_of_the_agent_is_urgent() {
     assert_eq!(run(Level::Error, Operation::Failed).await, [1, 0]);
     assert_eq!(run(Level::Info, Operation::Started).await, [2, 0], "the end of the failure");
     assert_eq!(run(Level::Info, Operation::Stopped).await, [2, 1], "which is over");
+}
+
+#[tokio::test]
+async fn what_ends_an_urgent_state_passes_whatever_levels_are_kept_and_nothing_else_does() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, emitter) = open(directory.path());
+    emitter.set_gate(Gate::new(&[Level::Error, Level::Critical], &[]));
+    let events =
+        vec![service("info", "nfsd"), service("error", "smbd"), service("info", "smbd"), service("info", "smbd")];
+    let taken = async |events: Vec<Bytes>| {
+        let submitted = emitter.submit(events, ORIGIN).await.expect("taken");
+        submitted.outcomes.iter().map(|outcome| *outcome != Outcome::Filtered).collect::<Vec<_>>()
+    };
+    for (event, is_taken) in events.into_iter().zip([false, true, true, false]) {
+        assert_eq!(taken(vec![event]).await, [is_taken]);
+    }
+    let together = vec![service("info", "nfsd"), service("error", "nfsd"), service("info", "nfsd")];
+    assert_eq!(taken(together).await, [true, true, true], "in one request, whichever stands first");
+    let own = emitter.for_source("storage");
+    let pool = |operation: StoragePoolOperation| StoragePoolPayload {
+        pool_name: "tank".to_owned(),
+        operation: operation.into(),
+        ..Default::default()
+    };
+    for (level, operation, is_taken) in [
+        (Level::Info, StoragePoolOperation::Online, false),
+        (Level::Error, StoragePoolOperation::Degraded, true),
+        (Level::Info, StoragePoolOperation::ScrubStarted, false),
+        (Level::Info, StoragePoolOperation::Online, true),
+        (Level::Info, StoragePoolOperation::Online, false),
+    ] {
+        let outcome = own.emit(level, pool(operation), Metadata::new()).await.expect("an answer");
+        assert_eq!(outcome != Outcome::Filtered, is_taken, "{operation:?}");
+    }
+    log.close();
 }

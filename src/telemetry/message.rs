@@ -134,6 +134,17 @@ messages! {
     /// What hooks left while the agent was away cannot be taken in.
     SPOOL_FAILS = "253f0ce5044b469b850b35edfe9be24b"
         => "look at `spool` in the state directory, its owner and its disk";
+    /// What is wrong with the machine is not followed, or cannot be written down for the next start.
+    STATES_FAIL = "08cf6d68c7d84575b0dfe7540ae9d97a"
+        => "look at the disk of the state directory: `df -h -i`, `dmesg`; the agent tries again by itself";
+    /// What is wrong with the machine is not known yet: much of the log is to be folded.
+    STATES_BEHIND = "8fd9acc8d72c4f1a9d0c39e59cbbc4ac"
+        => "nothing: the agent reads its log, which takes seconds to a minute";
+    /// More things are wrong than the agent keeps in mind.
+    STATES_FULL = "302f386b2c2f45c4a741cc780143f4fb"
+        => "mend the first of `rodent problems`; rodent events 'level>=warn' has them all";
+    /// What is wrong with the machine was folded anew from the events that are left.
+    STATES_REBUILT = "5af2e40d61a245f8ad47bbb68774ced6";
     /// The clock of this machine is not kept in step.
     CLOCK_UNSYNCHRONISED = "aa507829c74c45eabd40a92ea6199add"
         => "timedatectl set-ntp true, or start chrony; then `timedatectl` tells";

@@ -12,15 +12,15 @@ use bytes::Bytes;
 use prost::Message as _;
 use rodent::{
     client::{
-        Client, ClientError, Durability, EmitResponse, Events, QueryRequest, StatusResponse, StoredEvent, TailRequest,
-        Totals,
+        Client, ClientError, Durability, EmitResponse, Events, QueryRequest, StateResponse, StatusResponse,
+        StoredEvent, TailRequest, Totals,
     },
     consumers::programs::Programs,
     dead_letters::DeadLetters,
     event::{EventView, Level, json},
     event_log::{self, EventLog},
     health::Registry,
-    local_api::{LocalApi, ReloadDesk, Rooms, Scopes, ServeError, SocketSettings},
+    local_api::{AcknowledgeDesk, LocalApi, ReloadDesk, Rooms, Scopes, ServeError, SocketSettings},
     pipeline::{Emitter, Gate},
     schema::events::Event,
 };
@@ -87,6 +87,8 @@ impl Site {
         let reload: ReloadDesk = Arc::new(|_| Box::pin(async { Err(Status::unavailable("nothing to reload")) }));
         let (letters, trouble) = (dead_letters.clone(), Arc::new(|| None));
         let programs = Programs::new(log.clone(), Registry::new(|| NOW), Arc::new(|| NOW));
+        let acknowledge: AcknowledgeDesk =
+            Arc::new(|_, _| Box::pin(async { Err(Status::unavailable("nothing is known")) }));
         let rooms = Rooms {
             emitter,
             log: log.clone(),
@@ -95,6 +97,8 @@ impl Site {
             programs: programs.clone(),
             scopes: tokio::sync::watch::Sender::new(scopes).subscribe(),
             reload,
+            states: Arc::new(|_| StateResponse::default()),
+            acknowledge,
             trouble,
         };
         serving.spawn(api.serve(rooms, shutdown.clone()));

@@ -23,6 +23,7 @@ mod refused;
 mod reload;
 mod rough;
 mod site;
+mod states;
 mod tls;
 mod uplink;
 mod usual_place;

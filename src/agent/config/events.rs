@@ -182,7 +182,12 @@ impl EventSettings {
 
 fn read_levels(table: &mut Table, default: &[&str]) -> Vec<Level> {
     let names = Level::ALL.map(Level::name);
-    let words = table.several_of("levels", default, &names, "levels that are kept; essential always is");
+    let words = table.several_of(
+        "levels",
+        default,
+        &names,
+        "levels that are kept; essential always is, and what ends an urgent state",
+    );
     words.iter().filter_map(|word| word.parse().ok()).collect()
 }
 

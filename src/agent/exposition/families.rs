@@ -16,6 +16,8 @@ families! {
     READY = Family::gauge("rodent_ready", &[], "1 when the agent takes events, as /readyz says.");
     PART_RESTARTS = Family::counter("rodent_part_restarts_total", &["part"], "Times that a part of the agent started again after it had ended by a fault.");
     CONDITION = Family::gauge("rodent_condition", &["part", "id", "level"], "1 for each thing that is not as it should be, as rodent status tells it; no sample for what is.");
+    PROBLEM = Family::gauge("rodent_problem", &["state", "subject", "level", "acknowledged"], "1 for each thing of the machine that is wrong, as rodent problems tells it; the worst 200.");
+    PROBLEMS = Family::gauge("rodent_problems", &["level"], "Things of the machine that are wrong, all of them.");
     CLOCK = Family::gauge("rodent_clock_synchronised", &[], "1 when something keeps the clock of the machine in step.");
     CONFIG_SUCCESSFUL = Family::gauge("rodent_config_last_reload_successful", &[], "0 when the configuration was read again and refused; what was in force goes on.");
     CONFIG_APPLIED = Family::gauge("rodent_config_last_reload_success_timestamp_seconds", &[], "When the configuration was read that is in force, Unix time.");

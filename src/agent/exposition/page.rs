@@ -5,7 +5,8 @@ use crate::{
     metrics::{Format, Histogram, Page, write_process},
     pipeline::Counts,
     schema::local::{
-        CollectorStatus, ConsumerStatus, LogStatus, SocketStatus, StatusResponse, UplinkStatus, consumer_status::State,
+        CollectorStatus, ConsumerStatus, LogStatus, ProblemCounts, SocketStatus, StateLevel, StatusResponse,
+        SubjectState, UplinkStatus, consumer_status::State,
     },
 };
 
@@ -20,6 +21,8 @@ pub(super) struct Beside<'a> {
     pub(super) counts: &'a Counts,
     pub(super) commits: &'a Histogram,
     pub(super) writer_stalled_seconds: f64,
+    /// The worst of the machine.
+    pub(super) problems: Vec<SubjectState>,
     /// By part of the agent.
     pub(super) restarts: Vec<(&'static str, u64)>,
 }
@@ -40,6 +43,7 @@ pub(super) fn page(status: &StatusResponse, beside: &Beside<'_>, format: Format)
     beside.restarts.iter().for_each(|(part, count)| restarts.put(&[part], *count as f64));
     let mut conditions = page.family(&families::CONDITION);
     status.conditions.iter().for_each(|it| conditions.put(&[&it.part, &it.id, &it.level], 1.0));
+    write_problems(&mut page, status.problems.as_ref(), &beside.problems);
     page.one(&families::CLOCK, one_if(status.clock_state == "synchronised"));
     if let Some(configuration) = &status.configuration {
         page.one(&families::CONFIG_SUCCESSFUL, one_if(configuration.refused_at == 0));
@@ -69,6 +73,31 @@ pub(super) fn page(status: &StatusResponse, beside: &Beside<'_>, format: Format)
 fn write_build(page: &mut Page, ready: bool) {
     page.family(&families::BUILD).put(&[env!("CARGO_PKG_VERSION")], 1.0);
     page.one(&families::READY, one_if(ready));
+}
+
+fn write_problems(page: &mut Page, counts: Option<&ProblemCounts>, problems: &[SubjectState]) {
+    let mut samples = page.family(&families::PROBLEM);
+    for problem in problems {
+        let level = level_name(problem.changes.first().map_or(StateLevel::Ok, |now| now.level()));
+        let acknowledged = if problem.acknowledgement.is_some() { "true" } else { "false" };
+        samples.put(&[&problem.state, &problem.subject, level, acknowledged], 1.0);
+    }
+    let counts = counts.cloned().unwrap_or_default();
+    let mut all = page.family(&families::PROBLEMS);
+    for (level, count) in
+        [(StateLevel::Critical, counts.critical), (StateLevel::Error, counts.error), (StateLevel::Warn, counts.warn)]
+    {
+        all.put(&[level_name(level)], count as f64);
+    }
+}
+
+fn level_name(level: StateLevel) -> &'static str {
+    match level {
+        StateLevel::Ok => "ok",
+        StateLevel::Warn => "warn",
+        StateLevel::Error => "error",
+        StateLevel::Critical => "critical",
+    }
 }
 
 fn write_pipeline(page: &mut Page, counts: &Counts) {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::{
     client::StatusResponse,
-    schema::local::{ConditionStatus, LaneStatus, LogStatus, UplinkStatus},
+    schema::local::{ConditionStatus, LaneStatus, LogStatus, StateLevel, SubjectState, UplinkStatus},
     terminal::{Tone, grouped, human_bytes, human_duration, moment::ago},
     words::counted,
 };
@@ -15,9 +15,14 @@ use crate::{
 const NOTICE: &str = "notice";
 const ERROR: &str = "error";
 
-/// Said of an agent that nothing is wrong with, and what that does not cover: a pool may be degraded all the same.
-const HEALTHY: &str = "the agent is healthy";
+/// Said where nothing is wrong with the agent nor, as far as events tell, with the machine; and of an agent that does not know
+/// how the machine is.
+const HEALTHY: &str = "the agent and what it watches are healthy";
+const AGENT_HEALTHY: &str = "the agent is healthy";
 const MACHINE: &str = "it says nothing of the machine: `rodent events 'level>=warn'` does";
+
+/// Problems of the machine that have a line each.
+const SHOWN_MAX: usize = 5;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +49,29 @@ impl Report {
     pub(in crate::cli) fn of(status: &StatusResponse, now: SystemTime) -> Report {
         let (log, uplink) = (status.log.clone().unwrap_or_default(), status.uplink.clone().unwrap_or_default());
         let (notices, problems): (Vec<_>, Vec<_>) = status.conditions.iter().partition(|it| it.level == NOTICE);
-        let problems: Vec<Fact> = problems.into_iter().map(problem).collect();
-        let (verdict, tone) = verdict(&status.verdict, &problems);
+        let mut problems: Vec<Fact> = problems.into_iter().map(problem).collect();
+        problems.extend(of_machine(status, now));
+        problems.sort_by_key(|problem| problem.tone != Tone::Bad);
+        let (mut verdict, tone) = verdict(status, &problems);
+        if status.problems.is_none() && verdict == HEALTHY {
+            verdict = AGENT_HEALTHY.to_owned();
+        }
         let headline = Fact { label: "rodent", text: format!("{} {verdict}", status.version).trim().to_owned(), tone };
         let controller = reached(&uplink, now);
         let mut facts = problems.clone();
-        if verdict == HEALTHY {
+        if verdict == AGENT_HEALTHY {
             facts.push(fact("", MACHINE.to_owned()));
-        } else if !facts.is_empty() {
-            facts.push(Fact { label: "", text: "→ `rodent doctor` says what to do".to_owned(), tone: Tone::Mark });
         }
+        let is_of_machine = status.worst.iter().any(|problem| problem.acknowledgement.is_none());
+        let is_of_agent = status.conditions.iter().any(|condition| condition.level != NOTICE);
+        let what_to_do = match (is_of_machine, is_of_agent) {
+            (true, true) => Some("→ `rodent problems` and `rodent doctor` say what to do"),
+            (true, false) => Some("→ `rodent problems` says what to do"),
+            (false, true) => Some("→ `rodent doctor` says what to do"),
+            (false, false) => None,
+        };
+        facts.extend(what_to_do.map(|text| Fact { label: "", text: text.to_owned(), tone: Tone::Mark }));
+        facts.extend(acknowledged(status).map(|words| fact("known", words)));
         facts.extend(notices.into_iter().map(|notice| fact("note", notice.text.clone())));
         facts.extend([
             fact("node", or_unknown(&status.node_id)),
@@ -82,13 +100,48 @@ fn problem(condition: &ConditionStatus) -> Fact {
     Fact { label: "!", text: condition.text.clone(), tone }
 }
 
-fn verdict(verdict: &str, problems: &[Fact]) -> (String, Tone) {
+/// What is wrong with the machine and not known to anybody, a line each as far as there is room.
+fn of_machine(status: &StatusResponse, time: SystemTime) -> Vec<Fact> {
+    let unknown = || status.worst.iter().filter(|problem| problem.acknowledgement.is_none());
+    let line = |problem: &SubjectState| {
+        let now = problem.changes.first()?;
+        let tone = if now.level() >= StateLevel::Error { Tone::Bad } else { Tone::Warn };
+        let long = ago(now.wrong_since, time).map(|long| format!(" (for {})", human_duration(long)));
+        Some(Fact { label: "!", text: format!("{}{}", now.text, long.unwrap_or_default()), tone })
+    };
+    let mut lines: Vec<Fact> = unknown().filter_map(line).take(SHOWN_MAX).collect();
+    let more = unknown_of(status).saturating_sub(lines.len() as u64);
+    if more > 0 {
+        let tone = lines.last().map_or(Tone::Warn, |last| last.tone);
+        lines.push(Fact { label: "!", text: format!("and {} more of this machine", grouped(more)), tone });
+    }
+    lines
+}
+
+/// How much is wrong with the machine and not known to anybody.
+fn unknown_of(status: &StatusResponse) -> u64 {
+    let counts = status.problems.unwrap_or_default();
+    (counts.critical + counts.error + counts.warn).saturating_sub(counts.acknowledged)
+}
+
+fn acknowledged(status: &StatusResponse) -> Option<String> {
+    let count = status.problems.unwrap_or_default().acknowledged;
+    let problems = if count == 1 { "problem" } else { "problems" };
+    (count > 0).then(|| format!("{} {problems}, acknowledged: `rodent problems`", grouped(count)))
+}
+
+/// Of the agent and the machine, in a few words.
+fn verdict(status: &StatusResponse, problems: &[Fact]) -> (String, Tone) {
+    let agent = status.conditions.iter().filter(|condition| condition.level != NOTICE).count() as u64;
+    let count = agent + unknown_of(status);
     let tone = if problems.iter().any(|problem| problem.tone == Tone::Bad) { Tone::Bad } else { Tone::Warn };
-    match problems.len() {
-        0 if verdict.is_empty() => ("does not say whether it is well: it is of an older version".to_owned(), tone),
+    match count {
+        0 if status.verdict.is_empty() => {
+            ("does not say whether it is well: it is of an older version".to_owned(), tone)
+        }
         0 => (HEALTHY.to_owned(), Tone::Good),
         1 => ("1 thing needs attention".to_owned(), tone),
-        count => (format!("{count} things need attention"), tone),
+        count => (format!("{} things need attention", grouped(count)), tone),
     }
 }
 
@@ -219,7 +272,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
-    use crate::schema::local::{CollectorStatus, CursorStatus};
+    use crate::schema::local::{CollectorStatus, CursorStatus, ProblemCounts, StateChange};
 
     const NOW_MS: i64 = 1_762_767_000_000;
 
@@ -232,6 +285,7 @@ mod tests {
             verdict: "ok".to_owned(),
             version: "0.1.0".to_owned(),
             started_at: NOW_MS - 12_000_000,
+            problems: Some(ProblemCounts::default()),
             profile: "default".to_owned(),
             log: Some(LogStatus {
                 lanes: vec![LaneStatus {
@@ -275,7 +329,9 @@ mod tests {
         assert_eq!(text(&report, "disk"), "1.0 MiB of 1.0 GiB (0%)");
         assert_eq!(text(&report, "at risk"), "nothing: all that was taken is on the disk");
         assert_eq!(text(&report, "controller"), "connected ctl:8443, last reached 2s ago");
-        assert_eq!(report.facts[0].text, MACHINE, "what the verdict does not cover stands below it");
+        let older = Report::of(&StatusResponse { problems: None, ..status() }, now());
+        assert_eq!(older.headline.text, format!("0.1.0 {AGENT_HEALTHY}"));
+        assert_eq!(older.facts[0].text, MACHINE, "what the verdict does not cover stands below it");
         let told = |words: &str| report.facts.iter().any(|fact| fact.text == words);
         assert!(told("12,342 events delivered in 124 batches (0 B), 3 to go"), "{report:?}");
     }
@@ -312,6 +368,37 @@ mod tests {
         assert_eq!((report.problems[0].tone, report.problems[1].tone), (Tone::Bad, Tone::Warn));
         assert_eq!(text(&report, "note"), "the controller has changed settings: events.batch_size");
         assert_eq!(text(&report, "lost"), "7 events since the start");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_machine_needs_attention_too_unless_somebody_knows_of_it() {
+        let problem = |text: &str, level: StateLevel, is_known: bool| SubjectState {
+            changes: vec![StateChange {
+                level: level.into(),
+                text: text.to_owned(),
+                wrong_since: NOW_MS - 7_200_000,
+                ..Default::default()
+            }],
+            acknowledgement: is_known.then(Default::default),
+            ..Default::default()
+        };
+        let mut status = status();
+        status.problems = Some(ProblemCounts { critical: 0, error: 8, warn: 1, acknowledged: 1 });
+        status.conditions = vec![condition("warning", "the log is 95% full")];
+        status.worst = vec![problem("Pool tank is degraded", StateLevel::Error, false); 7];
+        status.worst.push(problem("Clock is not synchronised", StateLevel::Warn, false));
+        status.worst.push(problem("Pool old is degraded", StateLevel::Error, true));
+        let report = Report::of(&status, now());
+        assert_eq!(report.headline.text, "0.1.0 9 things need attention");
+        assert_eq!(report.facts[0].text, "Pool tank is degraded (for 2h)");
+        assert_eq!(report.facts[SHOWN_MAX].text, "and 3 more of this machine");
+        assert_eq!(report.facts[SHOWN_MAX + 1].text, "the log is 95% full");
+        assert_eq!(text(&report, "known"), "1 problem, acknowledged: `rodent problems`");
+        assert!(report.facts.iter().any(|fact| fact.text.starts_with("→ `rodent problems` and `rodent doctor`")));
+        status.conditions.clear();
+        (status.problems, status.worst) =
+            (Some(ProblemCounts { error: 1, acknowledged: 1, ..Default::default() }), Vec::new());
+        assert_eq!(Report::of(&status, now()).headline.text, format!("0.1.0 {HEALTHY}"));
     }
 
     #[test]

@@ -30,8 +30,9 @@ const TABLE_WIDTH_MAX: usize = 110;
 /// The longest curve, columns.
 const CURVE_MAX: usize = 60;
 
-/// From this height on all problems have a line, below only the first.
+/// From this height on all problems have a line; from the other on the first three, below only the first.
 const TALL: usize = 40;
+const USUAL: usize = 30;
 
 /// In which order categories stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,7 +133,11 @@ fn health(view: &View, report: &Report, width: usize, height: usize) -> Vec<Line
         return vec![Line::of(*tone, words)];
     }
     let mut lines = vec![Line::of(report.headline.tone, &report.verdict)];
-    let shown = if height >= TALL { usize::MAX } else { 1 };
+    let shown = match height {
+        TALL.. => usize::MAX,
+        USUAL.. => 3,
+        _ => 1,
+    };
     for problem in report.problems.iter().take(shown) {
         let room = width.saturating_sub(2);
         let words = wrapped(&problem.text, room);

@@ -169,6 +169,18 @@ async fn what_is_wrong_and_one_inventory_are_told_at_first_sight_and_later_only_
 }
 
 #[tokio::test]
+async fn where_events_were_lost_what_is_wrong_is_told_once_more_beside_what_has_changed() {
+    let machine = Machine::new();
+    tells(&machine, Sees(&["a!", "b"]), Sees(&["c!"]), 3).await;
+    machine.asserts.set(true);
+    let mut told = tells(&machine, Sees(&["a!", "d!"]), Sees(&["c!"]), 4).await;
+    told.sort();
+    assert_eq!(told, ["come: a!", "come: c!", "come: d!", "gone: b"]);
+    machine.asserts.set(false);
+    assert_eq!(tells(&machine, Sees(&["a!", "d!"]), Sees(&["c!"]), 0).await, NOTHING);
+}
+
+#[tokio::test]
 async fn a_memory_that_is_not_understood_makes_nothing_come_or_go() {
     let machine = Machine::new();
     tells(&machine, Sees(&["a"]), Sees(&["b"]), 1).await;

@@ -29,7 +29,7 @@ fn a_controller_that_goes_away_is_told_alike_by_socket_metrics_status_top_and_do
     assert_eq!(sample(&page(address), away), None);
 
     assert!(controller.terminate(PATIENCE));
-    site.run(&["emit", "storage.pool.faulted", "pool_name=tank", "--level", "error"]);
+    site.run(&["emit", "system.host.oom_kill", "subject=smbd", "--level", "error"]);
     let told = wait("it is told", PATIENCE, || Some(status(&site)).filter(|status| status["verdict"] == "warning"));
     let condition = &told["conditions"][0];
     assert_eq!((&condition["part"], &condition["id"]), (&"uplink".into(), &"controller_away".into()), "{told:#}");

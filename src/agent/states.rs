@@ -1,0 +1,428 @@
+//! Keeps the states of the machine's things: folds what the log holds and what comes, writes the checkpoint beside the log, and
+//! says of what it does not know that it does not.
+//!
+//! Given the log; gives [`States`] to whoever shows them. Reads both lanes as any reader does, the older event first, and waits
+//! where there is nothing: no turn without an event, but for one that writes what has changed. Always holds: an event is folded
+//! once; a checkpoint that is damaged, or of another log, another numbering or other meanings is not gone on with: what the log
+//! still has is folded anew, and the rest is shown as what it was. A fault in the fold of one event costs that event only.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    event::{EventView, Head},
+    event_log::{EventLog, Gap, Lane, LogError, Read, Reader, StoredEvent},
+    health::{Conditions, Fault},
+    lock::lock,
+    state::{Checkpoint, EventOrder, Fold, LaneAt, SUBJECTS_MAX},
+    telemetry::{ErrorChain, message},
+    words::grouped,
+};
+
+/// The file beside the log.
+const FILE: &str = "states";
+
+/// What a collector says that looks for the first time.
+const INVENTORY: &str = "system.host.inventory";
+
+/// From a change to the checkpoint that has it.
+const WRITE_AFTER: Duration = Duration::from_secs(60);
+
+/// So long after a start every collector has looked.
+const ASSERTED_AFTER: Duration = Duration::from_secs(60);
+
+/// So many events are folded anew by a start at the most, unless the agent is killed.
+const WRITE_EVENTS: u64 = 50_000;
+
+/// As much of a lane is read at a time, events and bytes.
+const READ_MAX: (usize, usize) = (512, 256 * 1024);
+
+/// From so many events on that are yet to be folded, nobody is to believe that all is well.
+const BEHIND_MAX: u64 = 50_000;
+
+/// Events that are folded before anything else has its turn.
+const STEP_EVENTS: u64 = 2_048;
+
+/// Until a log that could not be read is tried again.
+const LOG_PAUSE: Duration = Duration::from_secs(5);
+
+/// What is known of the things of this machine. Cheap to copy.
+#[derive(Clone)]
+pub(super) struct States {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    log: EventLog,
+    path: PathBuf,
+    conditions: Conditions,
+    now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    fold: Mutex<Fold>,
+    /// Where this run began to write, by lane.
+    begins_at: [u64; 2],
+    /// Collectors that knew nothing of before when they looked in this run: what was wrong is told anew, and nothing is ended.
+    looked_anew: Mutex<BTreeSet<String>>,
+    needs_assertion: bool,
+    /// Unix milliseconds.
+    started_at: i64,
+    /// Something was folded.
+    turned: Notify,
+}
+
+impl States {
+    /// Goes on with the checkpoint, or anew. Blocking: reads a file and an event of each lane.
+    pub(super) fn open(
+        log: &EventLog,
+        state_directory: &Path,
+        conditions: Conditions,
+        now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    ) -> States {
+        let path = state_directory.join(FILE);
+        let started_at = now();
+        let fold = begin(log, &path, started_at);
+        let has_gone_on = |lane: &Lane| log.bounds(*lane).0 <= fold.next_sequence(*lane);
+        let needs_assertion = fold.needs_assertion() || !Lane::ALL.iter().all(has_gone_on);
+        let shared = Shared {
+            log: log.clone(),
+            path,
+            conditions,
+            now,
+            fold: Mutex::new(fold),
+            begins_at: Lane::ALL.map(|lane| log.next_sequence(lane)),
+            looked_anew: Mutex::default(),
+            needs_assertion,
+            started_at,
+            turned: Notify::new(),
+        };
+        States { shared: Arc::new(shared) }
+    }
+
+    /// Whether the collectors are to say at their first look what is wrong, also where they have told of it before: events
+    /// were lost, or removed before they were folded.
+    pub(super) fn needs_assertion(&self) -> bool {
+        self.shared.needs_assertion
+    }
+
+    /// Looks at what is known.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
+        look(&lock(&self.shared.fold))
+    }
+
+    /// Events of the log that are yet to be folded.
+    pub(super) fn behind(&self) -> u64 {
+        let folded = self.with(|fold| Lane::ALL.map(|lane| fold.next_sequence(lane)));
+        Lane::ALL.iter().zip(folded).map(|(lane, next)| self.shared.log.bounds(*lane).1.saturating_sub(next)).sum()
+    }
+
+    /// Waits until the events before these sequences are folded. Cancel safe.
+    pub(super) async fn folded(&self, next: [u64; 2]) {
+        let is_folded =
+            || self.with(|fold| Lane::ALL.into_iter().zip(next).all(|(lane, next)| fold.next_sequence(lane) >= next));
+        loop {
+            let mut turned = std::pin::pin!(self.shared.turned.notified());
+            turned.as_mut().enable();
+            if is_folded() {
+                return;
+            }
+            turned.await;
+        }
+    }
+
+    /// Whether a state of which this collector told last, at this place of the log, was not seen again though the collector
+    /// knew nothing of it.
+    pub(super) fn is_unseen(&self, source: &str, lane: &str, sequence: u64) -> bool {
+        let began =
+            Lane::ALL.into_iter().find(|its| its.name() == lane).map(|lane| self.shared.begins_at[lane.index()]);
+        began.is_some_and(|began| sequence < began) && lock(&self.shared.looked_anew).contains(source)
+    }
+
+    /// Folds until `shutdown`, then what is there yet; and writes it.
+    pub(super) async fn keep(self, shutdown: CancellationToken) {
+        let mut follower = Follower::new(&self);
+        let mut unwritten = Unwritten::default();
+        let mut assertion = self.shared.needs_assertion.then(|| Instant::now() + ASSERTED_AFTER);
+        loop {
+            let stepped = follower.step(&self).await;
+            let Some((back, step)) = stepped else { return };
+            follower = back;
+            match step {
+                Ok(step) => {
+                    unwritten.add(&step);
+                    self.shared.turned.notify_waiters();
+                    self.judge(step.events >= STEP_EVENTS);
+                    if step.events > 0 {
+                        if unwritten.events >= WRITE_EVENTS {
+                            self.write(&mut unwritten).await;
+                        }
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    let text = format!("what is wrong with the machine is not followed: {}", ErrorChain(&error));
+                    self.shared.conditions.set(message::STATES_FAIL, Fault::warning(text));
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        () = tokio::time::sleep(LOG_PAUSE) => continue,
+                    }
+                }
+            }
+            if shutdown.is_cancelled() {
+                break;
+            }
+            let due = unwritten.since.map(|since| since + WRITE_AFTER);
+            tokio::select! {
+                () = follower.ready() => {}
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep_until(assertion.unwrap_or_else(Instant::now)), if assertion.is_some() => {
+                    assertion = None;
+                    lock(&self.shared.fold).asserted(self.shared.started_at);
+                    unwritten.since.get_or_insert_with(Instant::now);
+                }
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.write(&mut unwritten).await;
+                }
+            }
+        }
+        if unwritten.events > 0 || unwritten.since.is_some() {
+            self.write(&mut unwritten).await;
+        }
+    }
+
+    async fn write(&self, unwritten: &mut Unwritten) {
+        let shared = Arc::clone(&self.shared);
+        let written = tokio::task::spawn_blocking(move || {
+            let now = (shared.now)();
+            // The file is encoded from a copy, so that nobody who asks waits for the disk.
+            let fold = lock(&shared.fold).clone();
+            Checkpoint::write(&shared.path, &fold, now)
+        });
+        let trouble = match written.await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("the states cannot be written to {}: {error}", self.shared.path.display())),
+            Err(_) => Some("the states cannot be written: a fault of the agent".to_owned()),
+        };
+        *unwritten = match trouble {
+            None => Unwritten::default(),
+            // Tried again in a while.
+            Some(_) => Unwritten { events: unwritten.events, since: Some(Instant::now()) },
+        };
+        self.shared.conditions.put(message::STATES_FAIL, trouble.map(Fault::warning));
+    }
+
+    /// Whether a collector has told what there is, as it does when it remembers nothing.
+    fn note_look(&self, at: LaneAt, head: &Head, event: &[u8]) {
+        let is_inventory = || head.kind().is_some_and(|kind| kind.as_str() == INVENTORY);
+        if at.sequence >= self.shared.begins_at[at.lane.index()]
+            && is_inventory()
+            && let Ok(view) = EventView::decode(event)
+        {
+            lock(&self.shared.looked_anew).insert(view.source().to_owned());
+        }
+    }
+
+    /// `is_behind` when there was more than one step could fold.
+    fn judge(&self, is_behind: bool) {
+        let behind = if is_behind { self.behind() } else { 0 };
+        if behind > BEHIND_MAX || !is_behind {
+            let text = || {
+                format!("what is wrong with the machine is not known yet: {} events are to be folded", grouped(behind))
+            };
+            self.shared.conditions.put(message::STATES_BEHIND, is_behind.then(text).map(Fault::warning));
+        }
+        let (subjects, left_out) = self.with(|fold| (fold.len(), fold.left_out()));
+        let full = (subjects >= SUBJECTS_MAX && left_out > 0).then(|| {
+            Fault::warning(format!(
+                "{SUBJECTS_MAX} states are wrong or known, and {left_out} that are wrong have no room beside them"
+            ))
+        });
+        self.shared.conditions.put(message::STATES_FULL, full);
+    }
+}
+
+/// What is not in the checkpoint yet.
+#[derive(Default)]
+struct Unwritten {
+    events: u64,
+    /// Since when a state is otherwise.
+    since: Option<Instant>,
+}
+
+impl Unwritten {
+    fn add(&mut self, step: &Step) {
+        self.events += step.events;
+        if step.is_news {
+            self.since.get_or_insert_with(Instant::now);
+        }
+    }
+}
+
+/// What one step has folded.
+#[derive(Default)]
+struct Step {
+    events: u64,
+    is_news: bool,
+}
+
+/// Reads both lanes, and gives the older event first.
+struct Follower {
+    lanes: [LaneQueue; 2],
+}
+
+struct LaneQueue {
+    lane: Lane,
+    reader: Reader,
+    read: VecDeque<(EventOrder, LaneAt, StoredEvent)>,
+}
+
+impl Follower {
+    fn new(states: &States) -> Follower {
+        let next = states.with(|fold| Lane::ALL.map(|lane| fold.next_sequence(lane)));
+        let queue = |lane: Lane| LaneQueue {
+            lane,
+            reader: states.shared.log.reader(lane, next[lane.index()]),
+            read: VecDeque::new(),
+        };
+        Follower { lanes: Lane::ALL.map(queue) }
+    }
+
+    /// Waits until there is something in either lane. Cancel safe.
+    async fn ready(&self) {
+        let [urgent, routine] = &self.lanes;
+        tokio::select! {
+            () = urgent.reader.ready() => {}
+            () = routine.reader.ready() => {}
+        }
+    }
+
+    /// Folds what is there, as far as one read of each lane goes; `None` when the program is being torn down.
+    async fn step(self, states: &States) -> Option<(Follower, Result<Step, LogError>)> {
+        let folding = states.clone();
+        let stepped = tokio::task::spawn_blocking(move || {
+            let mut follower = self;
+            let step = follower.fold(&folding);
+            (follower, step)
+        });
+        match stepped.await {
+            Ok((follower, step)) => Some((follower, step)),
+            // The place has moved before the event was looked at: it is not met again.
+            Err(panic) if panic.is_panic() => {
+                tracing::error!("an event could not be folded into the states; it is left out");
+                Some((Follower::new(states), Ok(Step { events: 1, is_news: true })))
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Some events, the older of both lanes first; none at the end of the log.
+    fn fold(&mut self, states: &States) -> Result<Step, LogError> {
+        let (mut step, mut has_ended) = (Step::default(), [false; 2]);
+        while step.events < STEP_EVENTS {
+            for (queue, has_ended) in self.lanes.iter_mut().zip(&mut has_ended) {
+                while queue.read.is_empty() && !*has_ended {
+                    match queue.fill(states)? {
+                        Filled::Some => {}
+                        Filled::Gap => step = Step { events: step.events + 1, is_news: true },
+                        Filled::End => *has_ended = true,
+                    }
+                }
+            }
+            let [urgent, routine] = self.lanes.each_ref().map(|queue| queue.read.front().map(|(order, ..)| *order));
+            let lane = match (urgent, routine) {
+                (Some(urgent), Some(routine)) => usize::from(routine < urgent),
+                (urgent, _) => usize::from(urgent.is_none()),
+            };
+            let Some((_, at, event)) = self.lanes[lane].read.pop_front() else { break };
+            step.events += 1;
+            step.is_news |= lock(&states.shared.fold).event(at, &event.event);
+        }
+        Ok(step)
+    }
+}
+
+/// What a read has given.
+enum Filled {
+    Some,
+    Gap,
+    End,
+}
+
+impl LaneQueue {
+    fn fill(&mut self, states: &States) -> Result<Filled, LogError> {
+        match self.reader.read(READ_MAX.0, READ_MAX.1)? {
+            Read::Run(run) => {
+                for event in run.events() {
+                    let at = LaneAt { lane: run.lane, epoch: run.epoch, sequence: event.sequence };
+                    let head = Head::read(&event.event).ok();
+                    if let Some(head) = &head {
+                        states.note_look(at, head, &event.event);
+                    }
+                    let order = head.map_or_else(EventOrder::default, |head| EventOrder::of(&head.id, head.timestamp));
+                    self.read.push_back((order, at, event));
+                }
+                Ok(Filled::Some)
+            }
+            Read::Gap(gap) => {
+                let Gap { from, to } = gap;
+                tracing::warn!(
+                    lane = self.lane.name(),
+                    from,
+                    to,
+                    "events are gone that were not folded into the states"
+                );
+                lock(&states.shared.fold).gap(self.lane, gap);
+                Ok(Filled::Gap)
+            }
+            Read::End => Ok(Filled::End),
+        }
+    }
+}
+
+/// What a start begins with.
+fn begin(log: &EventLog, path: &Path, now: i64) -> Fold {
+    let anew = || Fold::new(Lane::ALL.map(|lane| log.bounds(lane).0));
+    let (why, before) = match Checkpoint::read(path) {
+        Ok(None) => return anew(),
+        Ok(Some(Checkpoint { fold, is_current: true, written_at })) => match other_log(log, &fold) {
+            None => return fold,
+            Some(why) => (why, Some((fold, written_at))),
+        },
+        Ok(Some(Checkpoint { fold, written_at, .. })) => {
+            ("another version of Rodent folded them otherwise".to_owned(), Some((fold, written_at)))
+        }
+        Err(damage) => (format!("their file is of no use: {}", ErrorChain(&damage)), None),
+    };
+    tracing::warn!(message_id = %message::STATES_REBUILT, path = %path.display(), why, "the states are folded anew");
+    let fold = anew().rebuilt(why, now);
+    match before {
+        Some((before, written_at)) => fold.carrying(before, written_at),
+        None => fold,
+    }
+}
+
+/// Why what was folded is not the beginning of this log, if so.
+fn other_log(log: &EventLog, fold: &Fold) -> Option<String> {
+    Lane::ALL.into_iter().find_map(|lane| {
+        let ((first, end), next) = (log.bounds(lane), fold.next_sequence(lane));
+        let (last, name) = (next.saturating_sub(1), lane.name());
+        if next > end {
+            return Some(format!("the log has lost the end of its {name} lane, or is another one"));
+        }
+        let known = fold.last_event_id(lane);
+        if last < first || known.is_empty() {
+            return None;
+        }
+        let Ok(Read::Run(run)) = log.reader(lane, last).read(1, READ_MAX.1) else { return None };
+        let found = run.events().find_map(|event| Head::read(&event.event).ok()).map(|head| head.id);
+        (found.as_deref() != Some(known)).then(|| format!("event {last} of the log's {name} lane is another one"))
+    })
+}

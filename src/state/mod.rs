@@ -1,0 +1,24 @@
+//! How each thing of the machine is now, folded from its events by what the schema says they begin and end.
+//!
+//! Given the events of both lanes and the gaps between them by whoever reads the log; gives a level, since when, the last
+//! sentence and the last changes of every state of every thing ([`SubjectState`](crate::schema::local::SubjectState)), and
+//! until which event and over which gaps that is so. Pure but for one file: its [`Checkpoint`] can be written beside the log
+//! and read again.
+//!
+//! Always holds: the same events give the same states, however they are cut into runs, with or without a checkpoint between
+//! them; an event that happened later wins, whichever lane brings it first; at most [`SUBJECTS_MAX`] states are kept, and
+//! what was left out for that is counted. Deliberately absent: any list of kinds, states or collectors, the clock, and the
+//! health of the agent, which is said by its parts.
+
+mod acknowledgement;
+mod changes;
+mod checkpoint;
+mod fold;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    changes::EventOrder,
+    checkpoint::{Checkpoint, CheckpointDamage, FILE_BYTES_MAX},
+    fold::{Fold, LaneAt, SUBJECTS_MAX},
+};

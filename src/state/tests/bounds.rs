@@ -1,0 +1,89 @@
+//! What holds at the bounds, and of files that are not as they were written.
+
+use super::*;
+
+#[test]
+fn of_ten_thousand_things_the_wrong_ones_stay_and_those_that_are_well_are_forgotten() {
+    let mut told = Told::nothing();
+    for number in 0..10_000 {
+        let line = match number % 10 {
+            0 => format!("error service.status.failed s{number}"),
+            _ => format!("info service.status.started s{number}"),
+        };
+        told.take(Lane::Routine, &event(number + 1, &line, "service"));
+        assert!(told.fold.len() <= SUBJECTS_MAX);
+    }
+    let counts = told.fold.problems();
+    assert_eq!((counts.error, counts.warn, counts.critical), (1_000, 0, 0), "each that is wrong");
+    let folding = told.fold.folding();
+    assert_eq!((folding.left_out, folding.subjects + folding.forgotten), (0, 10_000));
+    assert_eq!(told.fold.of_subject("s9999").count(), 1, "the newest");
+    assert_eq!(told.fold.of_subject("s1").count(), 0, "quiet for longest");
+    assert_eq!(told.clone().again().fold, told.fold);
+}
+
+#[test]
+fn when_everything_is_wrong_the_worse_stay_and_the_others_are_counted() {
+    let mut told = Told::nothing();
+    for number in 0..SUBJECTS_MAX as i64 {
+        told.take(Lane::Routine, &event(number + 1, &format!("warn network.interface.down s{number}"), "network"));
+    }
+    let time = SUBJECTS_MAX as i64 + 1;
+    told.take(Lane::Routine, &event(time, "warn network.interface.down one-more", "service"));
+    assert_eq!(told.fold.of_subject("one-more").count(), 0);
+    told.take(Lane::Urgent, &event(time + 1, "critical storage.pool.faulted tank", "storage"));
+    assert_eq!(told.fold.of_subject("tank").count(), 1);
+    let (counts, folding) = (told.fold.problems(), told.fold.folding());
+    assert_eq!((counts.critical, counts.warn), (1, SUBJECTS_MAX as u64 - 1));
+    assert_eq!((folding.left_out, folding.forgotten, told.fold.left_out()), (2, 0, 2));
+}
+
+#[test]
+fn names_and_sentences_are_cut_and_gaps_are_counted() {
+    let mut told = Told::nothing();
+    let long = "語".repeat(500);
+    told.take(Lane::Urgent, &event(1, &format!("error service.status.failed {long}"), "service"));
+    let state = told.fold.worst(1)[0].clone();
+    assert!(state.subject.len() <= 300 && state.changes[0].text.len() <= 300 && state.subject.ends_with('…'));
+    for _ in 0..40 {
+        told.lose(Lane::Routine, 2);
+        told.take(Lane::Routine, &event(2, "info system.host.heartbeat nas", "system"));
+    }
+    let folding = told.fold.folding();
+    assert_eq!(folding.gaps.len() as u64 + folding.older_gaps, 40);
+    assert_eq!((folding.gaps.len(), folding.known_since), (16, 2), "where it began stays known");
+    let mut story = Told::nothing();
+    for time in 0..100 {
+        let kind = if time % 2 == 0 { "error storage.pool.degraded" } else { "info storage.pool.online" };
+        story.take(Lane::Urgent, &event(time + 1, &format!("{kind} tank"), "storage"));
+    }
+    assert_eq!(story.state("tank", "pool health").changes.len(), 5);
+}
+
+#[test]
+fn no_cut_and_no_flip_of_a_checkpoint_passes_for_another() {
+    let mut told = Told::nothing();
+    told.take(Lane::Urgent, &event(1, "error storage.pool.degraded tank", "storage"));
+    let bytes = checkpoint::bytes(&told.fold, 77);
+    for end in 0..bytes.len() {
+        assert!(Checkpoint::parse(&bytes[..end]).is_err(), "cut at {end}");
+    }
+    for at in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[at / 8] ^= 1 << (at % 8);
+        assert!(Checkpoint::parse(&flipped).is_err(), "bit {at}");
+    }
+    assert_eq!(Checkpoint::parse(&bytes).expect("whole").fold, told.fold);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_no_damage_and_what_was_written_is_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("below/states");
+    assert!(Checkpoint::read(&path).expect("nothing is wrong").is_none());
+    let mut told = Told::nothing();
+    told.take(Lane::Urgent, &event(1, "error storage.pool.degraded tank", "storage"));
+    Checkpoint::write(&path, &told.fold, 5).expect("written");
+    let read = Checkpoint::read(&path).expect("read").expect("there");
+    assert_eq!((read.fold, read.written_at, read.is_current), (told.fold, 5, true));
+}
