@@ -18,6 +18,7 @@ const GIVEN: &[(&str, u64, &[&str])] = &[
     ("locked-accounts-debian", 0, &["/etc/shadow"]),
     ("smart", SYS_RAWIO | SYS_ADMIN, &["/dev/sda"]),
     ("kernel-log", SYSLOG, &["/dev/kmsg"]),
+    ("lvm", SYS_ADMIN, &["/dev/sda"]),
     ("fanotify", DAC_READ_SEARCH | SYS_ADMIN, &["/etc/shadow"]),
 ];
 

@@ -13,6 +13,7 @@ needs=(
     "setpriv util-linux util-linux"
     "losetup mount util-linux-core"
     "mkfs.ext4 e2fsprogs e2fsprogs"
+    "mkfs.btrfs btrfs-progs btrfs-progs"
     "python3 python3 python3"
     # The server scrapes the programs; its promtool reads pages, rules and queries.
     "prometheus prometheus golang-github-prometheus"

@@ -6,6 +6,7 @@ mod consuming;
 mod container;
 mod doctor;
 mod drop_ins;
+mod faults;
 mod foreign;
 mod foreign_client;
 mod foreign_package;

@@ -49,7 +49,7 @@ impl Drop for Disk {
     }
 }
 
-fn host(command: &[&str]) -> String {
+pub(crate) fn host(command: &[&str]) -> String {
     let output = Command::new(command[0]).args(&command[1..]).output();
     let output = output.unwrap_or_else(|error| panic!("start {command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
