@@ -171,8 +171,15 @@ impl Emitter {
             tracing::error!(why, "an event was refused");
             return Err(EmitError::Refused(why));
         }
-        let draft = Draft { event: &bytes, level: event.level, category: event.category, timestamp: event.timestamp };
-        let sorted = self.sort([&self.facts_of(&bytes, level, event.category)]);
+        let head = Head::read(&bytes).expect("an event decodes from its own encoding");
+        let draft = Draft {
+            event: &bytes,
+            level: event.level,
+            category: event.category,
+            timestamp: event.timestamp,
+            kind: Some(head.kind_mark()),
+        };
+        let sorted = self.sort([&Facts::of(&head, level, event.category)]);
         self.pipeline.log.append(sorted.lane(0), &[draft]).await?;
         sorted.keep();
         self.count(level, event.category);
@@ -268,11 +275,6 @@ impl Emitter {
     }
 
     /// What the lane of one event of the agent's own depends on.
-    fn facts_of(&self, event: &[u8], level: Level, category: i32) -> Facts {
-        let head = Head::read(event).expect("an event decodes from its own encoding");
-        Facts::of(&head, level, category)
-    }
-
     fn sort<'a>(&self, events: impl IntoIterator<Item = &'a Facts>) -> Pending<'_> {
         Pending { emitter: self, sorted: Some(self.urgent().sort(events)) }
     }

@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use super::{EmitError, Origin, identifier, lane::Facts};
 use crate::{
-    event::{EVENT_BYTES_MAX, Head, Level, RESERVED_PREFIX},
+    event::{EVENT_BYTES_MAX, Head, KindMark, Level, RESERVED_PREFIX},
     event_log::Draft,
     schema::events::Event,
     visible::{is_hidden, visible},
@@ -28,6 +28,7 @@ pub(super) struct Stamped {
     pub(super) level: Level,
     pub(super) category: i32,
     pub(super) timestamp: i64,
+    pub(super) kind: KindMark,
     pub(super) facts: Facts,
 }
 
@@ -39,6 +40,7 @@ impl Stamped {
             level: self.level.to_wire().into(),
             category: self.category,
             timestamp: self.timestamp,
+            kind: Some(self.kind),
         }
     }
 }
@@ -73,10 +75,10 @@ pub(super) fn stamp(event: &Bytes, origin: Origin, now: i64) -> Result<Stamped, 
     if bytes.len() > EVENT_BYTES_MAX {
         return Err(refused(&format!("is {} bytes long; at most {EVENT_BYTES_MAX} are taken", bytes.len())));
     }
-    let facts = Facts::of(&head, level, category);
+    let (facts, kind) = (Facts::of(&head, level, category), head.kind_mark());
     let id = if stamp.event_id.is_empty() { head.id } else { stamp.event_id };
     let timestamp = if stamp.timestamp == 0 { head.timestamp } else { stamp.timestamp };
-    Ok(Stamped { bytes, id, level, category, timestamp, facts })
+    Ok(Stamped { bytes, id, level, category, timestamp, kind, facts })
 }
 
 /// What must be so whatever the payload; gives the payload's category.

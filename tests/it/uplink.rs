@@ -139,7 +139,8 @@ impl Scene {
         let events: Vec<_> = numbers
             .map(|n| Event { event_id: format!("event-{n}"), timestamp: 1, ..Event::default() }.encode_to_vec())
             .collect();
-        let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 1, category: 1, timestamp: 1 }).collect();
+        let drafts: Vec<_> =
+            events.iter().map(|event| Draft { event, level: 1, category: 1, timestamp: 1, kind: None }).collect();
         let next = self.log.append(lane, &drafts).await.expect("appended");
         self.log.commit(lane, next).await.expect("durable");
     }

@@ -62,7 +62,8 @@ impl Original {
             for (lane, events) in Lane::ALL.into_iter().zip(&events) {
                 // A frame each.
                 for events in events.chunks(4) {
-                    let draft = |event| Draft { event, level: 1, category: 2, timestamp: 1_700_000_000_000 };
+                    let draft =
+                        |event| Draft { event, level: 1, category: 2, timestamp: 1_700_000_000_000, kind: None };
                     let drafts: Vec<_> = events.iter().map(|event| draft(event)).collect();
                     let next = log.append(lane, &drafts).await.expect("appended");
                     log.commit(lane, next).await.expect("durable");

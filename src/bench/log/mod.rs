@@ -13,6 +13,7 @@ mod latency;
 mod memory;
 mod opening;
 mod plain;
+mod reading;
 mod space;
 mod stream;
 mod throughput;
@@ -39,6 +40,8 @@ pub enum BenchPart {
     Memory,
     /// Time to open after a kill, by stored events
     Open,
+    /// Time to read stored events: all, by filters, one among them
+    Read,
     /// Generation sizes, with each way of the allocator
     Generations,
 }
@@ -96,12 +99,13 @@ pub async fn run(
             writeln!(out)?;
         }
         match part {
-            BenchPart::Throughput => throughput::run(directory, plan, out).await?,
-            BenchPart::Latency => latency::run(directory, plan, out).await?,
-            BenchPart::Space => space::run(directory, plan, out).await?,
-            BenchPart::Memory => memory::run(directory, plan, out)?,
-            BenchPart::Open => opening::run(directory, plan, out)?,
-            BenchPart::Generations => generations::run(directory, plan, out)?,
+            Part::Throughput => throughput::run(directory, plan, out).await?,
+            Part::Latency => latency::run(directory, plan, out).await?,
+            Part::Space => space::run(directory, plan, out).await?,
+            Part::Memory => memory::run(directory, plan, out)?,
+            Part::Open => opening::run(directory, plan, out)?,
+            Part::Read => reading::run(directory, plan, out).await?,
+            Part::Generations => generations::run(directory, plan, out)?,
         }
         out.flush()?;
     }

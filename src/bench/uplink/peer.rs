@@ -8,18 +8,19 @@ use std::{
     path::PathBuf,
     process::{ChildStdin, Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    UplinkBenchError, controller_error,
-    discard::{self, PeerTlsFiles},
-};
-use crate::controller::{
-    server,
-    store::{MemoryStore, Store},
-    token,
+use super::{BenchError, controller_error, discard};
+use crate::{
+    bench::machine::cpu_time_of,
+    controller::{
+        server,
+        store::{MemoryStore, Store},
+        token,
+    },
 };
 
 /// What the other end is.
@@ -69,6 +70,11 @@ impl Process {
         let greeting = serde_json::from_str(&line);
         let started = |greeting| Process { greeting, process, stdin };
         greeting.map(started).map_err(|_| controller_error(io::Error::other("the peer did not start")))
+    }
+
+    /// What it has had of the CPUs.
+    pub(super) fn cpu_time(&self) -> Duration {
+        cpu_time_of(self.process.id())
     }
 }
 

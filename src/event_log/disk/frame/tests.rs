@@ -10,7 +10,7 @@ fn encode(events: &[Vec<u8>]) -> Vec<Encoded> {
         .zip(events)
         .map(|(time, event)| {
             push_event(&mut fields, event);
-            Entry { end: fields.len() as u32, time, level: 1, category: 2 }
+            Entry { end: fields.len() as u32, time, level: 1, category: 2, kind: Some(KindMark::UNNAMED) }
         })
         .collect();
     let with = Circumstances {
@@ -22,6 +22,15 @@ fn encode(events: &[Vec<u8>]) -> Vec<Encoded> {
     let mut out = Vec::new();
     Encoder::new().expect("memory").encode(with, 100, &fields, 0, &entries, &mut out).expect("memory");
     out
+}
+
+/// The same frame as version 1 made it.
+fn of_version_1(frame: &Encoded) -> Vec<u8> {
+    let header = Header { version: Version::One, kinds: KindBloom::ANY, ..frame.header.clone() };
+    let mut bytes = Vec::new();
+    header.write(&mut bytes);
+    bytes.extend_from_slice(&frame.bytes[HEADER_BYTES..]);
+    bytes
 }
 
 fn decode(frames: &[Encoded]) -> Vec<Vec<u8>> {
@@ -55,10 +64,12 @@ proptest! {
 
     #[test]
     fn a_flipped_bit_is_noticed(byte in 0usize..1000, bit in 0u8..8) {
-        let mut frame = encode(&[vec![7; 500], (0..=255).collect()]).remove(0).bytes;
-        let byte = byte % frame.len();
-        frame[byte] ^= 1 << bit;
-        prop_assert!(Frame::decode(&frame).is_err());
+        let frame = encode(&[vec![7; 500], (0..=255).collect()]).remove(0);
+        for mut bytes in [of_version_1(&frame), frame.bytes] {
+            let byte = byte % bytes.len();
+            bytes[byte] ^= 1 << bit;
+            prop_assert!(Frame::decode(&bytes).is_err());
+        }
     }
 
     #[test]
@@ -81,6 +92,24 @@ fn the_largest_event_fits_a_frame_even_if_it_cannot_be_compressed() {
 
 #[test]
 fn every_truncation_is_noticed() {
-    let frame = encode(&[vec![1, 2, 3], vec![4; 300]]).remove(0).bytes;
-    assert!((0..frame.len()).all(|length| Frame::decode(&frame[..length]).is_err()));
+    let frame = encode(&[vec![1, 2, 3], vec![4; 300]]).remove(0);
+    for bytes in [of_version_1(&frame), frame.bytes] {
+        assert!((0..bytes.len()).all(|length| Frame::decode(&bytes[..length]).is_err()));
+    }
+}
+
+#[test]
+fn a_frame_of_version_1_is_read_and_numbered_anew_as_it_is_and_may_hold_any_kind() {
+    let frame = encode(&[vec![1, 2, 3], vec![4; 300]]).remove(0);
+    let bytes = of_version_1(&frame);
+    assert_eq!(bytes.len(), frame.bytes.len() - 16);
+    let (old, new) = (Frame::decode(&bytes).expect("intact"), Frame::decode(&frame.bytes).expect("intact"));
+    assert_eq!((&old.fields, &old.ends), (&new.fields, &new.ends));
+    assert_eq!((old.header.kinds, old.header.frame_bytes()), (KindBloom::ANY, bytes.len()));
+    assert_eq!(new.header.kinds, KindBloom::of([Some(KindMark::UNNAMED)]));
+    for (mut header, bytes) in [(old.header, bytes), (new.header, frame.bytes)] {
+        let renumbered = Frame::decode(&header.renumber(Uuid::from_u128(9), &bytes)).expect("intact");
+        assert_eq!((renumbered.header.epoch, &renumbered.fields), (Uuid::from_u128(9), &new.fields));
+        assert_eq!((renumbered.header.kinds, renumbered.header.frame_bytes()), (header.kinds, bytes.len()));
+    }
 }

@@ -23,7 +23,7 @@ fn frame(first_sequence: u64, count: u64) -> Vec<u8> {
             state as u8
         });
         push_event(&mut fields, &event.take(300).collect::<Vec<_>>());
-        entries.push(Entry { end: fields.len() as u32, time: 5, level: 1, category: 2 });
+        entries.push(Entry { end: fields.len() as u32, time: 5, level: 1, category: 2, kind: None });
     }
     let with = Circumstances {
         lane: Lane::Routine,
