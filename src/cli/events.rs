@@ -14,7 +14,7 @@ use crate::{
         EventView, Filter,
         json::{Place, to_value},
     },
-    terminal::{Clock, EventColumns, EventOutput, EventTable, Progress, Screen, grouped, moment, quiet_end},
+    terminal::{EventColumns, EventOutput, EventTable, Progress, Screen, TimeZone, grouped, moment, quiet_end},
 };
 
 /// Events that one question may ask for.
@@ -122,7 +122,7 @@ fn searched(page: &QueryResponse) -> String {
     format!("searching: {percent} % of {} events (Ctrl-C ends it)", grouped(page.to_look_at))
 }
 
-fn moment_of(text: Option<&str>, clock: Clock) -> Result<i64, Failure> {
+fn moment_of(text: Option<&str>, clock: TimeZone) -> Result<i64, Failure> {
     text.map_or(Ok(0), |text| moment::parse(text, SystemTime::now(), clock).map_err(Failure::usage))
 }
 

@@ -14,7 +14,7 @@ use super::{
     emission,
     gate::Gate,
     query::{self, LIMIT_DEFAULT, LIMIT_MAX, Query, Telling},
-    shares::{Bounds, Share, Shares},
+    shares::{Bounds, ReaderPlace, Shares},
     tail::{self, Tail},
     wanted::Wanted,
 };

@@ -12,7 +12,7 @@ use tonic::Status;
 use super::{
     page::{self, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, Step},
     query::{Query, Telling},
-    service::ReaderPlace,
+    shares::ReaderPlace,
     wanted::Wanted,
 };
 use crate::{

@@ -99,13 +99,13 @@ pub async fn run(
             writeln!(out)?;
         }
         match part {
-            Part::Throughput => throughput::run(directory, plan, out).await?,
-            Part::Latency => latency::run(directory, plan, out).await?,
-            Part::Space => space::run(directory, plan, out).await?,
-            Part::Memory => memory::run(directory, plan, out)?,
-            Part::Open => opening::run(directory, plan, out)?,
-            Part::Read => reading::run(directory, plan, out).await?,
-            Part::Generations => generations::run(directory, plan, out)?,
+            BenchPart::Throughput => throughput::run(directory, plan, out).await?,
+            BenchPart::Latency => latency::run(directory, plan, out).await?,
+            BenchPart::Space => space::run(directory, plan, out).await?,
+            BenchPart::Memory => memory::run(directory, plan, out)?,
+            BenchPart::Open => opening::run(directory, plan, out)?,
+            BenchPart::Read => reading::run(directory, plan, out).await?,
+            BenchPart::Generations => generations::run(directory, plan, out)?,
         }
         out.flush()?;
     }

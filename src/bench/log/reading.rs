@@ -11,7 +11,7 @@ use std::{
 use memchr::memmem;
 use prost::Message as _;
 
-use super::{BenchError, Plan, median, plain::PlainFile};
+use super::{BenchError, LogPlan, median, plain::PlainFile};
 use crate::{
     bench::sample::{self, Pool},
     event::{EventView, Filter, Head},
@@ -39,7 +39,7 @@ const COMMIT_BYTES: usize = 256 * 1024;
 ///
 /// # Errors
 /// When the directory cannot be written or the log refuses.
-pub(super) async fn run(directory: &Path, plan: &Plan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
+pub(super) async fn run(directory: &Path, plan: &LogPlan, out: &mut (dyn Write + Send)) -> Result<(), BenchError> {
     let mut pool = Pool::new();
     let log = EventLog::open(sample::log_settings(&directory.join("reading")))?;
     let half = plan.events / 2;

@@ -18,7 +18,7 @@ use nix::sys::{
 use tokio_util::sync::CancellationToken;
 
 use self::peer::Process;
-pub use self::peer::{Peer, TlsFiles};
+pub use self::{discard::PeerTlsFiles, peer::Peer};
 use super::{machine::disk_bytes, sample};
 use crate::{
     consumers::{Delivery, Threshold},

@@ -13,7 +13,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{BenchError, controller_error, discard};
+use super::{
+    UplinkBenchError, controller_error,
+    discard::{self, PeerTlsFiles},
+};
 use crate::{
     bench::machine::cpu_time_of,
     controller::{

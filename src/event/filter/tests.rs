@@ -316,7 +316,6 @@ fn what_a_head_or_a_frame_rules_out_matches_no_filter() {
         "!pool_name!= storage.pool",
         "pool_name!=tank",
         "meta.component=zfs",
-        "*_9107",
     ];
     let filters = filters.map(|text| (text, Filter::parse(&[text]).unwrap_or_else(|error| panic!("{text}: {error}"))));
     let (mut matched, mut ruled_out) = (0, 0);

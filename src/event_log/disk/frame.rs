@@ -10,6 +10,8 @@
 //! header CRC32C 4 | body. Between epoch and checksums stand the kinds (16) from version 2 on; version 1 is still read, and
 //! may hold any.
 
+mod error;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -17,6 +19,8 @@ use crate::{
     event::{KindBloom, KindMark},
     event_log::{clock_state::ClockState, lane::Lane},
 };
+
+pub(in crate::event_log) use self::error::FrameError;
 
 /// What every frame begins with; chosen so that it is not valid UTF-8 and unlikely in any body.
 pub(in crate::event_log) const MAGIC: [u8; 8] = *b"\xF7RODENT\x01";
@@ -235,33 +239,6 @@ impl Fields<'_> {
     }
 }
 
-/// Why these bytes are not an intact frame.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::event_log) enum FrameError {
-    #[error("shorter than a frame's header")]
-    Short,
-    #[error("does not begin like a frame")]
-    Magic,
-    #[error("the header's checksum is wrong")]
-    HeaderChecksum,
-    #[error("frame version {0} is not known")]
-    Version(u8),
-    #[error("codec {0} is not known")]
-    Codec(u8),
-    #[error("lane {0} is not known")]
-    Lane(u8),
-    #[error("the header's lengths are out of bounds")]
-    Bounds,
-    #[error("the body is cut short")]
-    Truncated,
-    #[error("the body's checksum is wrong")]
-    BodyChecksum,
-    #[error("the body cannot be decompressed")]
-    Decompress,
-    #[error("the body does not hold the events that the header counts")]
-    Count,
-}
-
 /// What the log notes of an event without decoding it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::event_log) struct Entry {
@@ -297,6 +274,18 @@ pub(in crate::event_log) struct Encoder {
 pub(in crate::event_log) struct Encoded {
     pub(in crate::event_log) header: Header,
     pub(in crate::event_log) bytes: Vec<u8>,
+}
+
+#[cfg(test)]
+impl Encoded {
+    /// The same frame as version 1 made it.
+    pub(in crate::event_log) fn of_version_1(&self) -> Vec<u8> {
+        let header = Header { version: Version::One, kinds: KindBloom::ANY, ..self.header.clone() };
+        let mut bytes = Vec::new();
+        header.write(&mut bytes);
+        bytes.extend_from_slice(&self.bytes[HEADER_BYTES..]);
+        bytes
+    }
 }
 
 impl Encoder {

@@ -16,7 +16,7 @@ use super::{
     message::{Told, subjects_of},
     refused,
 };
-use crate::controller::store::{OVERTAKEN_ROWS_MAX, EventPage, Query, StoreError, ArrivedEvent, order::sort_lanes};
+use crate::controller::store::{ArrivedEvent, EventPage, OVERTAKEN_ROWS_MAX, Query, StoreError, order::sort_lanes};
 
 /// Messages that are asked for at once.
 const FETCH_MAX: usize = 1000;

@@ -24,15 +24,6 @@ fn encode(events: &[Vec<u8>]) -> Vec<Encoded> {
     out
 }
 
-/// The same frame as version 1 made it.
-fn of_version_1(frame: &Encoded) -> Vec<u8> {
-    let header = Header { version: Version::One, kinds: KindBloom::ANY, ..frame.header.clone() };
-    let mut bytes = Vec::new();
-    header.write(&mut bytes);
-    bytes.extend_from_slice(&frame.bytes[HEADER_BYTES..]);
-    bytes
-}
-
 fn decode(frames: &[Encoded]) -> Vec<Vec<u8>> {
     let mut events = Vec::new();
     for frame in frames {
@@ -65,7 +56,7 @@ proptest! {
     #[test]
     fn a_flipped_bit_is_noticed(byte in 0usize..1000, bit in 0u8..8) {
         let frame = encode(&[vec![7; 500], (0..=255).collect()]).remove(0);
-        for mut bytes in [of_version_1(&frame), frame.bytes] {
+        for mut bytes in [frame.of_version_1(), frame.bytes] {
             let byte = byte % bytes.len();
             bytes[byte] ^= 1 << bit;
             prop_assert!(Frame::decode(&bytes).is_err());
@@ -93,7 +84,7 @@ fn the_largest_event_fits_a_frame_even_if_it_cannot_be_compressed() {
 #[test]
 fn every_truncation_is_noticed() {
     let frame = encode(&[vec![1, 2, 3], vec![4; 300]]).remove(0);
-    for bytes in [of_version_1(&frame), frame.bytes] {
+    for bytes in [frame.of_version_1(), frame.bytes] {
         assert!((0..bytes.len()).all(|length| Frame::decode(&bytes[..length]).is_err()));
     }
 }
@@ -101,7 +92,7 @@ fn every_truncation_is_noticed() {
 #[test]
 fn a_frame_of_version_1_is_read_and_numbered_anew_as_it_is_and_may_hold_any_kind() {
     let frame = encode(&[vec![1, 2, 3], vec![4; 300]]).remove(0);
-    let bytes = of_version_1(&frame);
+    let bytes = frame.of_version_1();
     assert_eq!(bytes.len(), frame.bytes.len() - 16);
     let (old, new) = (Frame::decode(&bytes).expect("intact"), Frame::decode(&frame.bytes).expect("intact"));
     assert_eq!((&old.fields, &old.ends), (&new.fields, &new.ends));
