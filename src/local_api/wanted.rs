@@ -96,16 +96,14 @@ impl Wanted {
 
     /// Which frames may hold what is wanted, or in the lane that they stand in records of losses.
     pub(super) fn sieve_with_records(&self, lane: Lane) -> Sieve {
-        let (sieve, bit) = (self.sieve.clone(), |number: i32| 1u32.checked_shl(number.unsigned_abs()).unwrap_or(u32::MAX));
+        let (sieve, bit) =
+            (self.sieve.clone(), |number: i32| 1u32.checked_shl(number.unsigned_abs()).unwrap_or(u32::MAX));
         let (level, category) = (bit(LossRecord::LEVEL) as u16, bit(LossRecord::CATEGORY));
         match lane {
             // Of what kind a record is, the log does not note; such a frame may hold any.
-            Lane::Urgent => Sieve {
-                levels: sieve.levels | level,
-                categories: sieve.categories | category,
-                texts: None,
-                ..sieve
-            },
+            Lane::Urgent => {
+                Sieve { levels: sieve.levels | level, categories: sieve.categories | category, texts: None, ..sieve }
+            }
             Lane::Routine => sieve,
         }
     }

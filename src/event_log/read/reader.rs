@@ -233,7 +233,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the storage fails.
-    fn pass_over(&mut self, sieve: &Sieve) -> Result<(), LogError> {
+    pub fn pass_over(&mut self, sieve: &Sieve) -> Result<(), LogError> {
         while self.position < self.shared.visible(self.lane).min(self.end)
             && !self.shared.numbering.is_pending(self.lane, self.position)
             && self.find_frame()?.is_none()
