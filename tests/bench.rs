@@ -71,6 +71,17 @@ fn opening_is_measured_for_each_number_of_stored_events() {
 }
 
 #[test]
+fn reading_is_measured_for_each_way_of_looking() {
+    let lines = measure("read");
+    for (what, found) in
+        [("all", 3001.0), ("level>=error, none", 0.0), ("one, by metadata", 1.0), ("one, by a field", 1.0)]
+    {
+        let numbers = numbers(&lines, what);
+        assert_eq!((numbers.len(), numbers[2]), (3, found), "{lines:#?}");
+    }
+}
+
+#[test]
 fn generations_are_measured_with_each_way_of_the_allocator() {
     let lines = measure("generations");
     for size in ["4020 KiB", "8080 KiB", "16160 KiB"] {

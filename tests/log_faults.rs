@@ -76,7 +76,7 @@ fn what_a_failing_disk_does_not_give_is_neither_passed_over_nor_recorded_as_lost
         let log = EventLog::open(Settings::new(path.clone())).expect("a log");
         let _cursor = log.cursor("uplink").expect("room for a cursor");
         let event = numbered::event(Lane::Routine, 1, 100);
-        let draft = Draft { event: &event, level: 2, category: 2, timestamp: 1 };
+        let draft = Draft { event: &event, level: 2, category: 2, timestamp: 1, kind: None };
         runtime.block_on(log.append(Lane::Routine, &[draft])).expect("appended");
         log.close();
         let log = EventLog::open(Settings::new(path.clone())).expect("a log");

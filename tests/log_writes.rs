@@ -48,7 +48,8 @@ async fn a_stored_byte_is_written_once_and_takes_its_place_on_the_disk_once() {
     let mut next = 1;
     for _ in 0..400 {
         let events: Vec<_> = (0..100).map(|_| noise(&mut state, 1000)).collect();
-        let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 1, category: 2, timestamp: 1 }).collect();
+        let drafts: Vec<_> =
+            events.iter().map(|event| Draft { event, level: 1, category: 2, timestamp: 1, kind: None }).collect();
         next = log.append(Lane::Routine, &drafts).await.expect("appended");
     }
     log.commit(Lane::Routine, next).await.expect("durable");

@@ -53,6 +53,15 @@ pub(super) fn written_bytes() -> Option<u64> {
     number_after("/proc/self/io", "write_bytes:")
 }
 
+/// What a process has had of the CPUs, in hundredths of a second as the kernel counts; nothing when it is gone.
+pub(super) fn cpu_time_of(process: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name stands in parentheses, and may hold anything.
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|number| number.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
 /// Anonymous resident memory of this process, KiB.
 pub(super) fn anonymous_kib() -> Option<u64> {
     number_after("/proc/self/status", "RssAnon:")

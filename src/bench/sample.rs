@@ -31,6 +31,14 @@ pub(super) fn event(n: u64) -> Event {
     }
 }
 
+/// An event of a pool of this name, from a host of this name.
+pub(super) fn the_one(name: &str) -> Event {
+    let payload = StoragePoolPayload { pool_name: name.to_owned(), ..pool(1) };
+    let mut event = with(1, "storage", payload);
+    event.metadata.insert("host".to_owned(), name.to_owned());
+    event
+}
+
 /// Events `from..to`, encoded.
 pub(super) fn encoded(from: u64, to: u64) -> Vec<Vec<u8>> {
     (from..to).map(|n| event(n).encode_to_vec()).collect()

@@ -14,7 +14,7 @@ use crate::{
         EventView, Filter,
         json::{Place, to_value},
     },
-    terminal::{EventColumns, EventOutput, EventTable, Screen, TimeZone, grouped, moment, quiet_end},
+    terminal::{EventColumns, EventOutput, EventTable, Progress, Screen, TimeZone, grouped, moment, quiet_end},
 };
 
 /// Events that one question may ask for.
@@ -94,19 +94,32 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
         return Ok(ExitCode::SUCCESS);
     }
     let mut events = match (arguments.follow, arguments.limit) {
-        (true, None) if since > 0 => client.tail(TailRequest { filter, backlog: 0, since }).await?,
+        (true, None) if since > 0 => client.tail(TailRequest { filter, since, ..TailRequest::default() }).await?,
         // None of what is stored, whenever it was.
         (true, Some(0)) => client.tail(TailRequest { filter, ..TailRequest::default() }).await?,
-        (true, _) => client.tail(TailRequest { filter, backlog: limit, since }).await?,
-        (false, _) => client.query(QueryRequest { filter, limit, since, until }).await?,
+        (true, _) => client.tail(TailRequest { filter, backlog: limit, since, progress: true }).await?,
+        (false, _) => client.query(QueryRequest { filter, limit, since, until, progress: true }).await?,
     };
+    let mut progress = Progress::stderr();
     while let Some(page) = next(&mut events).await? {
+        if page.to_look_at > 0 {
+            progress.show(&searched(&page));
+            continue;
+        }
+        progress.clear();
         if !printer.page(&page)? {
             return Ok(ExitCode::SUCCESS);
         }
     }
+    drop(progress);
     quiet_end(printer.finish())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How far a search is, in a line that fits everywhere.
+fn searched(page: &QueryResponse) -> String {
+    let percent = page.looked_at.saturating_mul(100) / page.to_look_at.max(1);
+    format!("searching: {percent} % of {} events (Ctrl-C ends it)", grouped(page.to_look_at))
 }
 
 fn moment_of(text: Option<&str>, clock: TimeZone) -> Result<i64, Failure> {

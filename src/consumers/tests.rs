@@ -114,7 +114,7 @@ fn open(directory: &Path) -> (EventLog, Cursor) {
 
 async fn append(log: &EventLog, count: u64) {
     let event = Event { event_id: "e".to_owned(), timestamp: 1, ..Event::default() }.encode_to_vec();
-    let draft = Draft { event: &event, level: 0, category: 0, timestamp: 1 };
+    let draft = Draft { event: &event, level: 0, category: 0, timestamp: 1, kind: None };
     for _ in 0..count {
         log.append(Lane::Routine, &[draft]).await.expect("taken");
     }

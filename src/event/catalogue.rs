@@ -15,7 +15,7 @@ use prost_reflect::{
 };
 
 use super::{
-    DecodeError, EventView, Filter, FilterError, Kind, Meaning, enumeration,
+    DecodeError, EventView, Filter, FilterError, Kind, KindMark, Meaning, enumeration,
     meaning::{Meanings, Options},
     scan::Tables,
 };
@@ -267,6 +267,16 @@ impl Subject {
     /// The number in the payload's field `operation`; 0 where there is none.
     pub(super) fn operation_of(&self, payload: &DynamicMessage) -> i32 {
         self.operation.as_ref().and_then(|field| value(payload, field)?.as_enum_number()).unwrap_or(0)
+    }
+
+    /// By which a kind with this operation is found among many.
+    pub(super) fn mark(&self, operation: i32) -> KindMark {
+        KindMark::of(self.wrapper.number(), self.member.number(), operation)
+    }
+
+    /// By which a kind of this subject is found among many, whatever the operation.
+    pub(super) fn mark_of_all(&self) -> KindMark {
+        KindMark::of_subject(self.wrapper.number(), self.member.number())
     }
 
     /// The kind with this operation.

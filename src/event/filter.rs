@@ -21,10 +21,12 @@
 mod comparison;
 mod condition;
 mod field;
+mod frames;
 mod pattern;
 mod words;
 
 use condition::Condition;
+use memchr::memmem::Finder;
 use pattern::Pattern;
 
 use super::{Catalogue, EventView, Head, Kind, Level};
@@ -52,6 +54,8 @@ struct Group {
     left_out: Vec<Pattern>,
     /// Each with what is to come of it.
     conditions: Vec<(Condition, bool)>,
+    /// What stands in the bytes of every event that matches.
+    texts: Vec<Finder<'static>>,
 }
 
 /// What is wrong with a condition, and what would be right.
@@ -107,37 +111,16 @@ impl Filter {
         self.alternatives.is_empty() || self.alternatives.iter().any(|group| group.matches(event))
     }
 
-    /// Whether an event with this head may match, as far as its level and kind tell.
+    /// Whether an event with this head may match, as far as its level, its kind and the fields of its payload tell.
     pub fn may_match(&self, head: &Head) -> bool {
         let level = Level::from_wire(head.level_number).unwrap_or(Level::Info);
         let kind = head.kind();
-        self.alternatives.is_empty() || self.alternatives.iter().any(|group| group.may_match(level, kind.as_ref()))
-    }
-
-    /// One bit for each number of a level that may match, on the wire; bit 15 for numbers beyond.
-    pub fn levels(&self) -> u16 {
-        let may =
-            |level: Level| self.alternatives.is_empty() || self.alternatives.iter().any(|it| it.takes_level(level));
-        let bits = Level::ALL.into_iter().filter(|level| may(*level)).map(|level| 1u16 << level.to_wire() as u32);
-        // A number that nobody knows counts as info.
-        let unknown = if may(Level::Info) { 1 << 15 | 1 } else { 0 };
-        bits.fold(unknown, |all, bit| all | bit)
-    }
-
-    /// One bit for each number of a category that may match; bit 31 for numbers beyond.
-    pub fn categories(&self, catalogue: &Catalogue) -> u32 {
-        let is_beyond = |group: &Group| {
-            group.patterns.iter().any(is_beyond_the_schema)
-                || group.conditions.iter().any(|(condition, _)| condition.is_beyond_the_schema())
+        let has_fields = |group: &Group| match head.subject() {
+            Some(subject) => group.has_fields_in(subject),
+            None => group.fields().next().is_none(),
         };
-        if self.alternatives.is_empty() || self.alternatives.iter().any(is_beyond) {
-            return u32::MAX;
-        }
-        let may = |kind: &Kind| self.alternatives.iter().any(|group| group.may_take(kind));
-        let subjects = catalogue.subjects.iter().filter(|subject| subject.kinds.values().any(may));
-        let bit =
-            |number: i32| u32::try_from(number).ok().and_then(|number| 1u32.checked_shl(number)).unwrap_or(1 << 31);
-        subjects.map(|subject| bit(subject.category_number)).fold(1 | 1 << 31, |all, bit| all | bit)
+        self.alternatives.is_empty()
+            || self.alternatives.iter().any(|group| group.may_match(level, kind.as_ref()) && has_fields(group))
     }
 
     /// Whether an event of this kind may match.
@@ -155,12 +138,13 @@ impl Filter {
         self.alternatives.is_empty()
     }
 
-    fn close(&mut self, catalogue: &Catalogue, group: Group, turned: bool) -> Result<(), FilterError> {
+    fn close(&mut self, catalogue: &Catalogue, mut group: Group, turned: bool) -> Result<(), FilterError> {
         match turned {
             true => Err(dangling("not")),
             false if group.is_empty() => Err(dangling("or")),
             false => {
                 group.check(catalogue)?;
+                group.find_texts();
                 self.alternatives.push(group);
                 Ok(())
             }
@@ -242,9 +226,7 @@ impl Group {
         if !Level::ALL.into_iter().any(|level| self.takes_level(level)) {
             return Err(FilterError::new("no level meets what is asked of it; write `or` between alternatives"));
         }
-        let is_beyond = self.patterns.iter().any(is_beyond_the_schema)
-            || self.conditions.iter().any(|(condition, _)| condition.is_beyond_the_schema());
-        if !is_beyond && !catalogue.kinds().iter().any(|kind| self.may_take(kind)) {
+        if !self.is_beyond_the_schema() && !catalogue.kinds().iter().any(|kind| self.may_take(kind)) {
             return Err(FilterError::new("no kind meets what is asked of it; write `or` between alternatives"));
         }
         if self.patterns.is_empty() || self.patterns.iter().any(is_beyond_the_schema) {
@@ -255,12 +237,9 @@ impl Group {
             .iter()
             .filter(|its| its.kinds.values().any(|kind| self.takes_kind(kind.as_str())))
             .collect();
-        let asked = self.conditions.iter().filter(|(condition, wanted)| condition.asks_for_presence() == *wanted);
-        for (condition, _) in asked {
-            if let Some(name) = condition.field().filter(|path| !subjects.iter().any(|its| path.is_in(&its.message))) {
-                let words: Vec<_> = self.patterns.iter().map(Pattern::text).collect();
-                return Err(FilterError::new(format!("no event of {} has a field {name}", words.join(" or "))));
-            }
+        if let Some(name) = self.fields().find(|path| !subjects.iter().any(|its| path.is_in(&its.message))) {
+            let words: Vec<_> = self.patterns.iter().map(Pattern::text).collect();
+            return Err(FilterError::new(format!("no event of {} has a field {name}", words.join(" or "))));
         }
         Ok(())
     }

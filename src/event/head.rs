@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost_reflect::Value;
 
 use super::{
-    DecodeError, EventView, Kind, Level, Manner, Meaning, RESERVED_PREFIX,
+    DecodeError, EventView, Kind, KindMark, Level, Manner, Meaning, RESERVED_PREFIX,
     catalogue::{Catalogue, Subject},
     render, scan,
 };
@@ -78,6 +78,16 @@ impl Head {
     /// The name of what happened; `None` for a payload that this version does not know.
     pub fn kind(&self) -> Option<Kind> {
         self.payload.as_ref().map(|payload| payload.subject.kind(payload.operation))
+    }
+
+    /// What is said of things like this; `None` for a payload that this version does not know.
+    pub(super) fn subject(&self) -> Option<&Subject> {
+        self.payload.as_ref().map(|payload| &*payload.subject)
+    }
+
+    /// By which it is found among the kinds of a frame.
+    pub fn kind_mark(&self) -> KindMark {
+        self.payload.as_ref().map_or(KindMark::UNNAMED, |payload| payload.subject.mark(payload.operation))
     }
 
     /// What it means that this happened; `None` for a payload that this version does not know.
@@ -292,6 +302,44 @@ mod tests {
         assert!(agrees(&unknown), "a field that this version does not know");
     }
 
+    fn delimited(number: u32, content: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        prost::encoding::bytes::encode(number, &content.to_vec(), &mut bytes);
+        bytes
+    }
+
+    /// Text and what is none, and what the agent alone may say.
+    fn any_text() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            "[a-z.]{0,8}".prop_map(String::into_bytes),
+            "rodent\\.?[a-z]{0,3}".prop_map(String::into_bytes),
+            any::<String>().prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..6),
+            Just("\u{202e}x\u{200b}".into()),
+        ]
+    }
+
+    /// One that is known or not, of the wire type that it should have or of another.
+    fn any_field() -> impl Strategy<Value = Vec<u8>> {
+        let number = prop_oneof![1u32..8, Just(11), Just(100), 100u32..120, any::<u16>().prop_map(u32::from)];
+        (number, 0u8..6, any::<u64>(), any_text()).prop_map(|(number, wire, value, text)| {
+            let mut bytes = Vec::new();
+            prost::encoding::encode_varint(u64::from(number << 3 | u32::from(wire)), &mut bytes);
+            match wire {
+                0 => prost::encoding::encode_varint(value, &mut bytes),
+                1 => bytes.extend(value.to_le_bytes()),
+                2 => {
+                    prost::encoding::encode_varint(text.len() as u64, &mut bytes);
+                    bytes.extend(text);
+                }
+                5 => bytes.extend((value as u32).to_le_bytes()),
+                // A group begins or ends.
+                _ => {}
+            }
+            bytes
+        })
+    }
+
     proptest! {
         #[test]
         fn both_readings_agree_or_both_refuse_whatever_the_bytes(
@@ -309,6 +357,37 @@ mod tests {
             if is_cut {
                 bytes.truncate(cut.index(bytes.len()));
             }
+            agrees(&bytes);
+            prop_assert_eq!(Head::read(&bytes).is_ok(), EventView::decode(&bytes).is_ok());
+        }
+
+        #[test]
+        fn fields_that_nobody_knows_keys_of_any_bytes_and_names_of_any_bytes_are_read_alike(
+            place in 0usize..180,
+            fields in prop::collection::vec(any_field(), 0..5),
+            keys in prop::collection::vec((any_text(), any_text(), 0u8..4), 0..4),
+            within in prop::collection::vec(any_field(), 0..4),
+            is_behind in any::<bool>(),
+        ) {
+            static EXAMPLES: std::sync::LazyLock<Vec<Vec<u8>>> = std::sync::LazyLock::new(examples);
+            let event = &EXAMPLES[place % EXAMPLES.len()];
+            let mut more: Vec<u8> = fields.concat();
+            for (key, value, order) in keys {
+                let (key, value) = (delimited(1, &key), delimited(2, &value));
+                let entry = match order {
+                    0 => [value, key].concat(),
+                    1 => key,
+                    2 => [key.clone(), value, key].concat(),
+                    _ => [key, value].concat(),
+                };
+                more.extend(delimited(Catalogue::compiled().fields.metadata.number(), &entry));
+            }
+            let mut bytes = if is_behind { [event.as_slice(), &more].concat() } else { [more.as_slice(), event].concat() };
+            agrees(&bytes);
+            prop_assert_eq!(Head::read(&bytes).is_ok(), EventView::decode(&bytes).is_ok());
+            // The same within a payload: the one of a pool, whose name these may be.
+            let payload = within.concat();
+            bytes = [more, delimited(11, &delimited(100, &payload))].concat();
             agrees(&bytes);
             prop_assert_eq!(Head::read(&bytes).is_ok(), EventView::decode(&bytes).is_ok());
         }

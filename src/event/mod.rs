@@ -4,6 +4,7 @@
 //! Pure: no I/O, no clock, no tokio. Takes encoded events or typed ones, gives names and text. What is deliberately
 //! absent: any list of payloads, categories or operations.
 
+mod bloom;
 mod catalogue;
 mod credentials;
 mod describe;
@@ -25,6 +26,7 @@ mod summary;
 mod unit;
 mod view;
 
+pub use bloom::{KindBloom, KindMark};
 pub use catalogue::Catalogue;
 pub use credentials::{text_without_credentials, without_credentials};
 pub use describe::{Description, FieldDescription};

@@ -43,7 +43,7 @@ mod tests {
     async fn a_log_takes_events_until_it_is_closed() {
         let directory = tempfile::tempdir().expect("a directory");
         let log = EventLog::open(Settings::new(directory.path().join("log"))).expect("a log");
-        let draft = Draft { event: b"x", level: 1, category: 1, timestamp: 1 };
+        let draft = Draft { event: b"x", level: 1, category: 1, timestamp: 1, kind: None };
         log.append(Lane::Routine, &[draft]).await.expect("appended");
         assert_eq!(log.refuses(), None);
         log.close();

@@ -1,6 +1,6 @@
 //! An event as it is handed to the log: bytes, and what the log notes of them.
 
-use crate::event_log::disk::frame;
+use crate::{event::KindMark, event_log::disk::frame};
 
 /// An encoded event on its way into the log, with what the log notes of it.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub struct Draft<'a> {
     pub category: i32,
     /// Unix milliseconds.
     pub timestamp: i64,
+    /// Its kind; `None` where nobody has looked: such an event may be of any.
+    pub kind: Option<KindMark>,
 }
 
 impl Draft<'_> {
@@ -22,6 +24,7 @@ impl Draft<'_> {
             time: self.timestamp,
             level: u8::try_from(self.level).unwrap_or(15).min(15),
             category: u8::try_from(self.category).unwrap_or(31).min(31),
+            kind: self.kind,
         }
     }
 }

@@ -50,7 +50,7 @@ impl EventLog {
         let loss = refusal.loss(event.as_ref());
         let Record { event: record, timestamp, .. } = Record::new(refusal.consumer, Uuid::now_v7(), &loss);
         let (level, category) = (LossRecord::LEVEL, LossRecord::CATEGORY);
-        let draft = Draft { event: &record, level, category, timestamp };
+        let draft = Draft { event: &record, level, category, timestamp, kind: None };
         self.append(RECORDS, &[draft]).await.map(Some)
     }
 }

@@ -165,7 +165,7 @@ impl Shared {
     pub(super) fn put_record(&self, record: &Record) -> u64 {
         let Record { event, timestamp, .. } = record;
         let (level, category) = (LossRecord::LEVEL, LossRecord::CATEGORY);
-        let draft = Draft { event, level, category, timestamp: *timestamp };
+        let draft = Draft { event, level, category, timestamp: *timestamp, kind: None };
         self.buffer.put_own(RECORDS, draft, self.clock())
     }
 

@@ -230,7 +230,8 @@ mod tests {
         };
         let log = EventLog::open(settings).expect("a log");
         for round in 1..=3 {
-            let draft = Draft { event: b"x", level: 1, category: 1, timestamp: i64::try_from(round).expect("few") };
+            let draft =
+                Draft { event: b"x", level: 1, category: 1, timestamp: i64::try_from(round).expect("few"), kind: None };
             // Waits for ever if what was written before still counts.
             let appended = tokio::time::timeout(Duration::from_secs(60), log.append(Lane::Routine, &[draft; 10])).await;
             let next = appended.expect("there is room").expect("appended");
@@ -252,7 +253,7 @@ mod tests {
             Settings { flush_interval: Duration::from_secs(3600), ..Settings::new(directory.path().join("log")) };
         let log = EventLog::open(settings).expect("a log");
         let mut seen = log.status();
-        let draft = Draft { event: b"x", level: 1, category: 1, timestamp: 1 };
+        let draft = Draft { event: b"x", level: 1, category: 1, timestamp: 1, kind: None };
         let next = log.append(Lane::Routine, &[draft; 10]).await.expect("appended");
         log.shared.count_loss(Lane::Routine, 3);
         log.shared.losses.add(Lane::Routine, Cause::MemoryBound, 3);

@@ -47,7 +47,7 @@ async fn eventually(holds: impl Fn() -> bool) {
 }
 
 fn draft(event: &[u8]) -> Draft<'_> {
-    Draft { event, level: 1, category: 2, timestamp: 1_700_000_000_000 }
+    Draft { event, level: 1, category: 2, timestamp: 1_700_000_000_000, kind: None }
 }
 
 /// Bytes that zstd cannot shrink, the same for the same number.

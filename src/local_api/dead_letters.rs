@@ -131,6 +131,7 @@ impl Desk {
                 level: event.level,
                 category: event.category,
                 timestamp: event.timestamp,
+                kind: None,
             };
             let appended = self.log.append(letter.lane, &[draft]).await.map_err(unavailable)?;
             for (lane, next) in Lane::ALL.into_iter().zip(&mut next) {

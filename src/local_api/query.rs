@@ -3,7 +3,10 @@
 //!
 //! What retention removes in between is counted as missed.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use futures_util::{Stream, stream};
 use tonic::Status;
@@ -31,6 +34,9 @@ const STEP_MAX: u64 = 8_192;
 /// Bytes that one read of the search may bring into memory.
 const SEARCH_BYTES_MAX: usize = 1024 * 1024;
 
+/// How often it is said how far a search is.
+const TELLING_INTERVAL: Duration = Duration::from_millis(500);
+
 /// Events that are read over on the way to the next one that was found; a new reader is made for a longer way.
 const SKIP_MAX: u64 = 4_096;
 
@@ -39,7 +45,33 @@ pub(super) struct Query {
     log: EventLog,
     wanted: Wanted,
     ends: [(Lane, u64); 2],
+    /// Stored events, all of which may have to be looked at.
+    stored: u64,
     stage: Stage,
+}
+
+/// Whether and when somebody wants to hear how far a search is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Telling {
+    /// `None` where nobody does.
+    told_at: Option<Instant>,
+}
+
+impl Telling {
+    pub(super) fn new(is_wanted: bool) -> Telling {
+        Telling { told_at: is_wanted.then(Instant::now) }
+    }
+
+    /// Once in an interval.
+    pub(super) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let Some(told_at) = self.told_at.as_mut().filter(|at| now.saturating_duration_since(**at) >= TELLING_INTERVAL)
+        else {
+            return false;
+        };
+        *told_at = now;
+        true
+    }
 }
 
 enum Stage {
@@ -69,14 +101,21 @@ struct Forward {
     missed: u64,
 }
 
-/// The stream of pages. The place is held until the stream ends.
-pub(super) fn pages(query: Query, place: ReaderPlace) -> impl Stream<Item = Result<QueryResponse, Status>> {
-    stream::unfold(Some((query, place)), |state| async move {
-        let (mut query, place) = state?;
+/// The stream of pages, with its progress between them where that is wanted. The place is held until the stream ends.
+pub(super) fn pages(
+    query: Query,
+    telling: Telling,
+    place: ReaderPlace,
+) -> impl Stream<Item = Result<QueryResponse, Status>> {
+    stream::unfold(Some((query, telling, place)), |state| async move {
+        let (mut query, mut telling, place) = state?;
         loop {
             match page::on_disk(&place.slots, query, Query::step).await {
-                Ok((next, Step::Again)) => query = next,
-                Ok((next, Step::Page(page))) => return Some((Ok(page), Some((next, place)))),
+                Ok((next, Step::Again)) => match next.progress().filter(|_| telling.is_due()) {
+                    Some(progress) => return Some((Ok(progress), Some((next, telling, place)))),
+                    None => query = next,
+                },
+                Ok((next, Step::Page(page))) => return Some((Ok(page), Some((next, telling, place)))),
                 Ok((_, Step::End)) => return None,
                 Err(status) => return Some((Err(status), None)),
             }
@@ -92,12 +131,24 @@ impl Query {
             Backward { lane, first, end, step: STEP_MIN, found: Vec::new(), chosen: VecDeque::new() }
         });
         let ends = lanes.each_ref().map(|lane| (lane.lane, lane.end));
-        Query { log, wanted, ends, stage: Stage::Search { left: limit, lanes: lanes.into() } }
+        let stored = lanes.iter().map(Backward::left).sum();
+        Query { log, wanted, ends, stored, stage: Stage::Search { left: limit, lanes: lanes.into() } }
     }
 
     /// Where each lane ended when the query was made.
     pub(super) fn ends(&self) -> impl Iterator<Item = (Lane, u64)> {
         self.ends.into_iter()
+    }
+
+    /// How far the search is; nothing when it is done.
+    pub(super) fn progress(&self) -> Option<QueryResponse> {
+        let Stage::Search { lanes, .. } = &self.stage else { return None };
+        let left: u64 = lanes.iter().map(Backward::left).sum();
+        Some(QueryResponse {
+            looked_at: self.stored.saturating_sub(left),
+            to_look_at: self.stored,
+            ..QueryResponse::default()
+        })
     }
 
     /// One step of searching or reading. Blocks on the disk.
@@ -148,17 +199,18 @@ fn play(log: &EventLog, wanted: &Wanted, lanes: &mut [Forward]) -> Result<Step, 
 }
 
 impl Backward {
+    /// Events that have not been looked at.
+    fn left(&self) -> u64 {
+        self.end.saturating_sub(self.first)
+    }
+
     fn look_back(&mut self, log: &EventLog, wanted: &Wanted) -> Result<(), LogError> {
         let start = self.end.saturating_sub(self.step).max(self.first);
-        let (mut reader, sieve) = (log.reader(self.lane, start), wanted.sieve());
+        let mut reader = log.reader(self.lane, start);
         reader.until(self.end);
         loop {
-            reader.pass_over(&sieve)?;
-            if reader.position() >= self.end {
-                break;
-            }
-            let events = usize::try_from(self.end - reader.position()).unwrap_or(usize::MAX);
-            match reader.read(events, SEARCH_BYTES_MAX)? {
+            let events = usize::try_from(self.end - start).unwrap_or(usize::MAX);
+            match reader.read_where(wanted.sieve(), events, SEARCH_BYTES_MAX)? {
                 Read::Run(run) => self.found.extend(page::items(&run, wanted).map(|item| (item.order, item.sequence))),
                 Read::Gap(_) => {}
                 Read::End => break,

@@ -13,7 +13,7 @@ use super::{
     dead_letters::Desk,
     emission,
     gate::Gate,
-    query::{self, LIMIT_DEFAULT, LIMIT_MAX, Query},
+    query::{self, LIMIT_DEFAULT, LIMIT_MAX, Query, Telling},
     shares::{Bounds, ReaderPlace, Shares},
     tail::{self, Tail},
     wanted::Wanted,
@@ -142,7 +142,8 @@ impl LocalService for Service {
         check_limit(limit)?;
         let wanted = Wanted::parse(&asked.filter, asked.since, asked.until)?.within(self.scope(reader));
         let query = Query::new(self.rooms.log.clone(), wanted, limit);
-        Ok(Response::new(Box::pin(query::pages(query, self.reader_place(reader)?))))
+        let telling = Telling::new(asked.progress);
+        Ok(Response::new(Box::pin(query::pages(query, telling, self.reader_place(reader)?))))
     }
 
     type TailStream = BoxStream<QueryResponse>;
@@ -154,7 +155,7 @@ impl LocalService for Service {
         let wanted = Wanted::parse(&asked.filter, asked.since, 0)?.within(self.scope(reader));
         let tail = match (asked.since, asked.backlog) {
             (1.., 0) => Tail::of_all(&self.rooms.log, wanted),
-            (_, backlog) => Tail::new(&self.rooms.log, wanted, backlog),
+            (_, backlog) => Tail::new(&self.rooms.log, wanted, backlog, Telling::new(asked.progress)),
         };
         Ok(Response::new(Box::pin(tail::pages(tail, self.reader_place(reader)?, self.shutdown.clone()))))
     }

@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::{
     page::{self, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, Step},
-    query::Query,
+    query::{Query, Telling},
     shares::ReaderPlace,
     wanted::Wanted,
 };
@@ -20,10 +20,14 @@ use crate::{
     schema::local::QueryResponse,
 };
 
+/// Events that one step passes over at most.
+const STEP_MAX: u64 = 65_536;
+
 /// A tail in progress.
 pub(super) struct Tail {
     /// Until it has been shown.
     backlog: Option<Query>,
+    telling: Telling,
     lanes: Vec<Following>,
     /// Of what was stored when it began.
     stored: Wanted,
@@ -66,12 +70,12 @@ pub(super) fn pages(
 
 impl Tail {
     /// The newest `backlog` events, then everything behind them.
-    pub(super) fn new(log: &EventLog, wanted: Wanted, backlog: u32) -> Tail {
+    pub(super) fn new(log: &EventLog, wanted: Wanted, backlog: u32, telling: Telling) -> Tail {
         let backlog = Query::new(log.clone(), wanted.clone(), backlog);
         // From where the backlog ends, so that no event is shown twice or never.
         let follow = |(lane, end)| Following { reader: log.reader(lane, end), end, ready: VecDeque::new() };
         let lanes = backlog.ends().map(follow).collect();
-        Tail { backlog: Some(backlog), lanes, coming: wanted.at_any_time(), stored: wanted }
+        Tail { backlog: Some(backlog), telling, lanes, coming: wanted.at_any_time(), stored: wanted }
     }
 
     /// All stored events that are wanted, then everything behind them.
@@ -81,7 +85,7 @@ impl Tail {
             Following { reader: log.reader(lane, first), end, ready: VecDeque::new() }
         };
         let lanes = Lane::ALL.into_iter().map(follow).collect();
-        Tail { backlog: None, lanes, coming: wanted.at_any_time(), stored: wanted }
+        Tail { backlog: None, telling: Telling::new(false), lanes, coming: wanted.at_any_time(), stored: wanted }
     }
 
     /// One step of reading. Blocks on the disk.
@@ -89,18 +93,24 @@ impl Tail {
         if let Some(backlog) = &mut self.backlog {
             match backlog.step()? {
                 Step::End => self.backlog = None,
+                Step::Again if self.telling.is_due() => {
+                    return Ok(backlog.progress().map_or(Step::Again, Step::Page));
+                }
                 step => return Ok(step),
             }
         }
         let (mut page, mut bytes, mut idle) = (QueryResponse::default(), 0, true);
         for lane in self.lanes.iter_mut().filter(|lane| lane.ready.is_empty()) {
-            let (events, wanted) = match lane.stored_left() {
-                0 => (PAGE_EVENTS_MAX, &self.coming),
-                left => (left.min(PAGE_EVENTS_MAX), &self.stored),
+            let position = lane.reader.position();
+            let (wanted, border) = match lane.stored_left() {
+                0 => (&self.coming, u64::MAX),
+                _ => (&self.stored, lane.end),
             };
-            match lane.reader.read(events, PAGE_BYTES_MAX)? {
+            lane.reader.until(border.min(position.saturating_add(STEP_MAX)));
+            match lane.reader.read_where(wanted.sieve(), PAGE_EVENTS_MAX, PAGE_BYTES_MAX)? {
                 Read::Run(run) => lane.ready.extend(page::items(&run, wanted)),
                 Read::Gap(gap) => page.missed += gap.to.saturating_sub(gap.from),
+                Read::End if lane.reader.position() > position => {}
                 Read::End => continue,
             }
             idle = false;

@@ -20,9 +20,8 @@ pub(super) struct Wanted {
     filter: Option<Filter>,
     /// What the reader may have at all; `None` for everything.
     scope: Option<Filter>,
-    /// Unix milliseconds, inclusive.
-    since: i64,
-    until: i64,
+    /// Which frames of the log may hold what is wanted. Its times are those of the events, too.
+    sieve: Sieve,
 }
 
 /// By time, then by identifier: the order between the lanes.
@@ -42,30 +41,37 @@ impl Wanted {
             )));
         }
         let filter = Filter::parse(conditions).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        Ok(Wanted {
-            filter: (!conditions.is_empty()).then_some(filter),
-            scope: None,
-            since: if since == 0 { i64::MIN } else { since },
-            until: if until == 0 { i64::MAX } else { until },
-        })
+        let times = (if since == 0 { i64::MIN } else { since }, if until == 0 { i64::MAX } else { until });
+        let sieve = Sieve::of(&filter, times);
+        Ok(Wanted { filter: (!conditions.is_empty()).then_some(filter), scope: None, sieve })
     }
 
     /// The same, of what the reader may have.
     pub(super) fn within(self, scope: Option<Filter>) -> Wanted {
-        Wanted { scope, ..self }
+        let mut sieve = self.sieve;
+        if let Some(scope) = &scope {
+            sieve.levels &= scope.levels();
+            sieve.categories &= scope.categories(Catalogue::compiled());
+        }
+        Wanted { scope, sieve, ..self }
     }
 
     /// The same conditions, whatever the time.
     pub(super) fn at_any_time(&self) -> Wanted {
-        Wanted { since: i64::MIN, until: i64::MAX, ..self.clone() }
+        let sieve = Sieve { times: (i64::MIN, i64::MAX), ..self.sieve.clone() };
+        Wanted { sieve, ..self.clone() }
     }
 
     /// The event's place in the order, if it is wanted.
     pub(super) fn order_of(&self, event: &[u8]) -> Option<Order> {
+        if self.filter.as_ref().is_some_and(|filter| !filter.may_stand_in(event)) {
+            return None;
+        }
         // The log holds only what was an event when it was accepted; one that cannot be read comes first, and is shown.
         let head = Head::read(event).ok();
         let time = head.as_ref().map_or(0, |head| head.timestamp);
-        if !(self.since..=self.until).contains(&time) {
+        let (since, until) = self.sieve.times;
+        if !(since..=until).contains(&time) {
             return None;
         }
         for filter in self.filter.iter().chain(&self.scope) {
@@ -85,28 +91,26 @@ impl Wanted {
 
     /// Whether every event is.
     pub(super) fn takes_all(&self) -> bool {
-        self.filter.is_none() && self.scope.is_none() && (self.since, self.until) == (i64::MIN, i64::MAX)
+        self.filter.is_none() && self.scope.is_none() && self.sieve.times == (i64::MIN, i64::MAX)
     }
 
     /// Which frames may hold what is wanted, or in the lane that they stand in records of losses.
     pub(super) fn sieve_with_records(&self, lane: Lane) -> Sieve {
-        let (sieve, bit) = (self.sieve(), |number: i32| 1u32.checked_shl(number.unsigned_abs()).unwrap_or(u32::MAX));
+        let (sieve, bit) =
+            (self.sieve.clone(), |number: i32| 1u32.checked_shl(number.unsigned_abs()).unwrap_or(u32::MAX));
         let (level, category) = (bit(LossRecord::LEVEL) as u16, bit(LossRecord::CATEGORY));
         match lane {
-            Lane::Urgent => Sieve { levels: sieve.levels | level, categories: sieve.categories | category, ..sieve },
+            // Of what kind a record is, the log does not note; such a frame may hold any.
+            Lane::Urgent => {
+                Sieve { levels: sieve.levels | level, categories: sieve.categories | category, texts: None, ..sieve }
+            }
             Lane::Routine => sieve,
         }
     }
 
     /// Which frames of the log may hold what is wanted.
-    pub(super) fn sieve(&self) -> Sieve {
-        let (mut levels, mut categories) = (u16::MAX, u32::MAX);
-        for filter in self.filter.iter().chain(&self.scope) {
-            levels &= filter.levels();
-            categories &= filter.categories(Catalogue::compiled());
-        }
-        // An event whose time cannot be read is shown all the same.
-        Sieve { levels, categories, times: (self.since, self.until) }
+    pub(super) fn sieve(&self) -> &Sieve {
+        &self.sieve
     }
 }
 

@@ -175,7 +175,8 @@ impl Emitter {
         };
         let mut encoded = Vec::with_capacity(payload.encoded_len());
         payload.encode(&mut encoded);
-        let facts = Facts::of(&Head::of_payload(level, event.category, &encoded), level, event.category);
+        let head = Head::of_payload(level, event.category, &encoded);
+        let (facts, kind) = (Facts::of(&head, level, event.category), Some(head.kind_mark()));
         let mut bytes = event.encode_to_vec();
         bytes.append(&mut encoded);
         let (bytes, was_cut) = fit::fit(bytes);
@@ -190,7 +191,8 @@ impl Emitter {
             tracing::error!(why, "an event was refused");
             return Err(EmitError::Refused(why));
         }
-        let draft = Draft { event: &bytes, level: event.level, category: event.category, timestamp: event.timestamp };
+        let draft =
+            Draft { event: &bytes, level: event.level, category: event.category, timestamp: event.timestamp, kind };
         // What was told as urgent is told to be over, whatever levels are kept: else it would stand for ever.
         if !is_let_in && !self.urgent().are_spoken_of_by(&facts) {
             self.pipeline.counts.filtered(category as i32);
@@ -220,10 +222,10 @@ impl Emitter {
         let is_let_in = |event: &Stamped| gate.passes(event.level, event.category);
         let begun: Vec<&Facts> = stamped.iter().filter(|event| is_let_in(event)).map(|event| &event.facts).collect();
         // As above; also what this request itself has begun.
-        let is_end = |event: &Stamped| {
+        let ends = |event: &Stamped| {
             self.urgent().are_spoken_of_by(&event.facts) || begun.iter().any(|begun| event.facts.speaks_of(begun))
         };
-        let passes: Vec<bool> = stamped.iter().map(|event| is_let_in(event) || is_end(event)).collect();
+        let passes: Vec<bool> = stamped.iter().map(|event| is_let_in(event) || ends(event)).collect();
         let taken: Vec<_> =
             stamped.iter().zip(&passes).filter(|(_, passes)| **passes).map(|(event, _)| event).collect();
         let sorted = self.sort(taken.iter().map(|event| &event.facts));

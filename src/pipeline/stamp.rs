@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use super::{EmitError, Origin, identifier, lane::Facts};
 use crate::{
-    event::{EVENT_BYTES_MAX, Head, Level, RESERVED_PREFIX},
+    event::{EVENT_BYTES_MAX, Head, KindMark, Level, RESERVED_PREFIX},
     event_log::Draft,
     schema::events::Event,
     visible::{is_hidden, visible},
@@ -31,6 +31,7 @@ pub(super) struct Stamped {
     pub(super) level: Level,
     pub(super) category: i32,
     pub(super) timestamp: i64,
+    pub(super) kind: KindMark,
     pub(super) facts: Facts,
 }
 
@@ -42,6 +43,7 @@ impl Stamped {
             level: self.level.to_wire().into(),
             category: self.category,
             timestamp: self.timestamp,
+            kind: Some(self.kind),
         }
     }
 }
@@ -102,10 +104,10 @@ impl Stamp {
         if length > EVENT_BYTES_MAX {
             return Err(refused(&format!("is {length} bytes long; at most {EVENT_BYTES_MAX} are taken")));
         }
-        let facts = Facts::of(&head, level, category);
+        let (facts, kind) = (Facts::of(&head, level, category), head.kind_mark());
         let timestamp = if own.timestamp == 0 { head.timestamp } else { own.timestamp };
         let id = if head.id.is_empty() { own.event_id } else { head.id };
-        Ok(Stamped { place: start..completed.len(), id, level, category, timestamp, facts })
+        Ok(Stamped { place: start..completed.len(), id, level, category, timestamp, kind, facts })
     }
 }
 

@@ -27,6 +27,7 @@ pub mod moment;
 mod output;
 #[cfg(test)]
 pub(crate) mod page;
+mod progress;
 mod screen;
 mod table;
 mod wrapped;
@@ -38,6 +39,7 @@ pub use failure::{Code, Failure, tell};
 pub use full_screen::{FullScreen, can_draw};
 pub use line::Line;
 pub use output::{EventOutput, Output};
+pub use progress::Progress;
 pub use screen::{Screen, quiet_end};
 pub use table::{Cell, Column, TextTable, Tone};
 pub use wrapped::wrapped;

@@ -112,7 +112,8 @@ async fn append(log: &EventLog, lane: Lane, ids: &[&str]) {
 
 async fn accept(log: &EventLog, lane: Lane, ids: &[&str]) -> u64 {
     let events: Vec<_> = ids.iter().map(|id| event(id).encode_to_vec()).collect();
-    let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 1, category: 2, timestamp: 1 }).collect();
+    let drafts: Vec<_> =
+        events.iter().map(|event| Draft { event, level: 1, category: 2, timestamp: 1, kind: None }).collect();
     log.append(lane, &drafts).await.expect("appended")
 }
 

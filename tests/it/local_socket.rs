@@ -269,7 +269,13 @@ async fn a_query_gives_the_newest_that_match_however_far_back_they_are() {
     emission.settle().await.expect("all answered");
     site.client.flush().await.expect("durable");
 
-    let rare = |limit, since, until| QueryRequest { filter: vec!["pool_name=rare*".to_owned()], limit, since, until };
+    let rare = |limit, since, until| QueryRequest {
+        filter: vec!["pool_name=rare*".to_owned()],
+        limit,
+        since,
+        until,
+        progress: true,
+    };
     assert_eq!(names(&site.query(rare(2, 0, 0)).await), ["rare12017", "rare16017"]);
     assert_eq!(names(&site.query(rare(0, 0, 0)).await), ["rare17", "rare4017", "rare8017", "rare12017", "rare16017"]);
     assert_eq!(names(&site.query(rare(0, NOW + 4_017, NOW + 8_017)).await), ["rare4017", "rare8017"]);
@@ -293,7 +299,7 @@ async fn a_condition_that_is_not_understood_is_told() {
 async fn a_tail_begins_with_the_backlog_and_goes_on_with_each_event_once() {
     let site = Site::new().await;
     site.emit(&[pool("a"), pool("b"), pool("c")]).await.expect("taken");
-    let tail = TailRequest { filter: vec!["storage.*".to_owned()], backlog: 2, since: 0 };
+    let tail = TailRequest { filter: vec!["storage.*".to_owned()], backlog: 2, ..TailRequest::default() };
     let mut events = site.client.tail(tail).await.expect("a tail");
     assert_eq!(names(&collect(&mut events, 2).await.0), ["b", "c"]);
     for name in ["d", "e"] {

@@ -101,7 +101,8 @@ async fn append(log: &EventLog, lane: Lane, count: u64, noise: usize) {
     let event = |n| Event { event_id: format!("event-{n}"), source: detail(n), timestamp: 1, ..Event::default() };
     let events: Vec<_> = (0..count).map(|n| event(n).encode_to_vec()).collect();
     for events in events.chunks(50) {
-        let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 1, category: 1, timestamp: 1 }).collect();
+        let drafts: Vec<_> =
+            events.iter().map(|event| Draft { event, level: 1, category: 1, timestamp: 1, kind: None }).collect();
         let next = log.append(lane, &drafts).await.expect("appended");
         log.commit(lane, next).await.expect("durable");
     }

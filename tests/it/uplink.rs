@@ -136,10 +136,10 @@ impl Scene {
     }
 
     pub(crate) async fn append(&self, lane: Lane, numbers: std::ops::Range<u64>) {
-        let events: Vec<_> = numbers
-            .map(|n| Event { event_id: format!("event-{n}"), timestamp: 1, ..Event::default() }.encode_to_vec())
-            .collect();
-        let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 1, category: 1, timestamp: 1 }).collect();
+        let event = |n| Event { event_id: format!("event-{n}"), timestamp: 1, ..Event::default() }.encode_to_vec();
+        let events: Vec<_> = numbers.map(event).collect();
+        let draft = |event| Draft { event, level: 1, category: 1, timestamp: 1, kind: None };
+        let drafts = events.iter().map(Vec::as_slice).map(draft).collect::<Vec<_>>();
         let next = self.log.append(lane, &drafts).await.expect("appended");
         self.log.commit(lane, next).await.expect("durable");
     }

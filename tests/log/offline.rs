@@ -180,7 +180,8 @@ impl Course {
         let first = self.accepted[lane as usize] + 1;
         let events: Vec<_> = (first..first + BATCH).map(|number| numbered::event(lane, number, EVENT_BYTES)).collect();
         let timestamp = self.wall;
-        let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 2, category: 2, timestamp }).collect();
+        let drafts: Vec<_> =
+            events.iter().map(|event| Draft { event, level: 2, category: 2, timestamp, kind: None }).collect();
         self.runtime.block_on(self.log.append(lane, &drafts)).expect("accepted");
         self.accepted[lane as usize] += BATCH;
     }

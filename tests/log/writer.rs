@@ -92,7 +92,8 @@ fn produce(log: &EventLog, lane: Lane, mut number: u64, mut dice: Dice) {
 pub(crate) async fn append(log: &EventLog, lane: Lane, first: u64, bytes: &[usize]) -> Result<u64, LogError> {
     let events: Vec<_> = (first..).zip(bytes).map(|(number, bytes)| numbered::event(lane, number, *bytes)).collect();
     let level = if lane == Lane::Urgent { 4 } else { 2 };
-    let drafts: Vec<_> = events.iter().map(|event| Draft { event, level, category: 2, timestamp: 1 }).collect();
+    let drafts: Vec<_> =
+        events.iter().map(|event| Draft { event, level, category: 2, timestamp: 1, kind: None }).collect();
     log.append(lane, &drafts).await
 }
 

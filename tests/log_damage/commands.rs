@@ -125,7 +125,7 @@ fn events_are_exported_as_they_are_emitted_and_what_is_gone_is_said() {
             ..Event::default()
         };
         let event = prost::Message::encode_to_vec(&event);
-        let draft = Draft { event: &event, level: 1, category: 2, timestamp: 1_700_000_000_000 };
+        let draft = Draft { event: &event, level: 1, category: 2, timestamp: 1_700_000_000_000, kind: None };
         let next = runtime.block_on(log.append(lane, &[draft])).expect("appended");
         runtime.block_on(log.commit(lane, next)).expect("durable");
     }

@@ -62,7 +62,8 @@ impl Original {
             for (lane, events) in Lane::ALL.into_iter().zip(&events) {
                 // A frame each.
                 for events in events.chunks(4) {
-                    let draft = |event| Draft { event, level: 1, category: 2, timestamp: 1_700_000_000_000 };
+                    let draft =
+                        |event| Draft { event, level: 1, category: 2, timestamp: 1_700_000_000_000, kind: None };
                     let drafts: Vec<_> = events.iter().map(|event| draft(event)).collect();
                     let next = log.append(lane, &drafts).await.expect("appended");
                     log.commit(lane, next).await.expect("durable");
@@ -144,7 +145,8 @@ pub(crate) fn frames(db: &[u8]) -> Vec<Frame> {
     let number = |at: usize| u32::from_le_bytes(db[at..at + 4].try_into().expect("four bytes"));
     let frame = |at: usize| {
         let first = u64::from_le_bytes(db[at + 16..at + 24].try_into().expect("eight bytes"));
-        let end = at + 96 + number(at + 32) as usize;
+        let header = u16::from_le_bytes(db[at + 14..at + 16].try_into().expect("two bytes"));
+        let end = at + usize::from(header) + number(at + 32) as usize;
         Frame { sequences: first..first + u64::from(number(at + 24)), bytes: at..end }
     };
     (0..db.len() - MAGIC.len()).filter(|at| db[*at..].starts_with(MAGIC)).map(frame).collect()

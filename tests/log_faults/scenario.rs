@@ -113,7 +113,8 @@ async fn append(log: &EventLog, account: &mut Account) -> Result<(), String> {
         let (count, bytes) = (EVENTS[lane as usize], EVENT_BYTES[lane as usize]);
         let first = account.numbers(count);
         let events: Vec<_> = (first..first + count).map(|number| numbered::event(lane, number, bytes)).collect();
-        let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 2, category: 2, timestamp: 1 }).collect();
+        let drafts: Vec<_> =
+            events.iter().map(|event| Draft { event, level: 2, category: 2, timestamp: 1, kind: None }).collect();
         let next = log.append(lane, &drafts).await.map_err(|error| format!("append: {error:?}"))?;
         account.accept(lane, first, count, next);
         match tokio::time::timeout(COMMIT_PATIENCE, log.commit(lane, next)).await {

@@ -179,7 +179,7 @@ impl Node {
         let emitting = tokio::task::spawn_blocking(move || {
             for (lane, count) in [(Lane::Urgent, EVENTS / 10), (Lane::Routine, EVENTS - EVENTS / 10)] {
                 let events: Vec<_> = (0..count).map(|_| event().encode_to_vec()).collect();
-                let draft = |event| Draft { event, level: 1, category: 1, timestamp: 1 };
+                let draft = |event| Draft { event, level: 1, category: 1, timestamp: 1, kind: None };
                 let drafts: Vec<_> = events.iter().map(|event| draft(event.as_slice())).collect();
                 let next = runtime.block_on(log.append(lane, &drafts)).expect("appended");
                 runtime.block_on(log.commit(lane, next)).expect("durable");

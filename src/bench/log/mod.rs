@@ -13,6 +13,7 @@ mod latency;
 mod memory;
 mod opening;
 mod plain;
+mod reading;
 mod space;
 mod stream;
 mod throughput;
@@ -39,6 +40,8 @@ pub enum BenchPart {
     Memory,
     /// Time to open after a kill, by stored events
     Open,
+    /// Time to read stored events: all, by filters, one among them
+    Read,
     /// Generation sizes, with each way of the allocator
     Generations,
 }
@@ -101,6 +104,7 @@ pub async fn run(
             BenchPart::Space => space::run(directory, plan, out).await?,
             BenchPart::Memory => memory::run(directory, plan, out)?,
             BenchPart::Open => opening::run(directory, plan, out)?,
+            BenchPart::Read => reading::run(directory, plan, out).await?,
             BenchPart::Generations => generations::run(directory, plan, out)?,
         }
         out.flush()?;

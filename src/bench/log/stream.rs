@@ -82,5 +82,8 @@ pub(super) fn consumer(log: &EventLog) -> Result<Cursor, BenchError> {
 
 /// Events as the log takes them.
 pub(super) fn drafts(events: &[Vec<u8>]) -> Vec<Draft<'_>> {
-    events.iter().map(|event| Draft { event, level: 1, category: 2, timestamp: 1_780_000_000_000 }).collect()
+    events
+        .iter()
+        .map(|event| Draft { event, level: 1, category: 2, timestamp: 1_780_000_000_000, kind: None })
+        .collect()
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::peer::Process;
 pub use self::{discard::PeerTlsFiles, peer::Peer};
-use super::sample;
+use super::{machine::disk_bytes, sample};
 use crate::{
     consumers::{Delivery, Threshold},
     event_log::{Cursor, Draft, EventLog, Lane, LogError},
@@ -61,6 +61,8 @@ struct Drained {
     elapsed: Duration,
     /// CPU time of this process.
     cpu: Duration,
+    /// CPU time of the other end.
+    peers_cpu: Duration,
     bytes: u64,
     /// The longest that an urgent event took that was raised meanwhile, until it was acknowledged.
     urgent: Duration,
@@ -81,7 +83,8 @@ pub async fn run(directory: &Path, plan: UplinkPlan, out: &mut (dyn Write + Send
     let bytes = fill(&log, plan.events).await?;
     let each = bytes / plan.events.max(1);
     writeln!(out, "{} events of {each} bytes, batches of {}, median of {}", plan.events, plan.batch_size, plan.rounds)?;
-    writeln!(out, "{:<32} {:>10} {:>13} {:>9} {:>11}", "", "events/s", "CPU s/million", "sent/byte", "urgent, max")?;
+    let columns = ("events/s", "CPU s/M", "peer's", "sent/byte", "urgent, max");
+    writeln!(out, "{:<31} {:>9} {:>8} {:>7} {:>9} {:>11}", "", columns.0, columns.1, columns.2, columns.3, columns.4)?;
     let mut peers = vec![("counts and discards", Peer::Discard { tls: None })];
     peers.extend(plan.tls.clone().map(|tls| ("counts and discards, TLS", Peer::Discard { tls: Some(tls) })));
     peers.push(("controller in memory", Peer::Memory));
@@ -100,10 +103,16 @@ pub async fn run(directory: &Path, plan: UplinkPlan, out: &mut (dyn Write + Send
         rounds.sort_by_key(|drained| drained.elapsed);
         let Some(drained) = rounds.get(rounds.len() / 2) else { continue };
         let rate = plan.events as f64 / drained.elapsed.as_secs_f64();
-        let cpu = drained.cpu.as_secs_f64() / plan.events as f64 * 1e6;
+        let a_million = |cpu: Duration| cpu.as_secs_f64() / plan.events as f64 * 1e6;
+        let (cpu, peers_cpu) = (a_million(drained.cpu), a_million(drained.peers_cpu));
         let sent = drained.bytes as f64 / bytes.max(1) as f64;
         let urgent = rounds.iter().map(|drained| drained.urgent).max().unwrap_or_default().as_secs_f64() * 1e3;
-        writeln!(out, "{name:<32} {rate:>10.0} {cpu:>13.2} {sent:>9.3} {urgent:>8.1} ms")?;
+        writeln!(out, "{name:<31} {rate:>9.0} {cpu:>8.2} {peers_cpu:>7.2} {sent:>9.3} {urgent:>8.1} ms")?;
+        if let Peer::Sqlite(path) = &peer {
+            let disk = disk_bytes(&path.with_extension("0.db"));
+            let stored = disk as f64 / plan.events as f64;
+            writeln!(out, "bytes of its database an event of {each}: {stored:.0}")?;
+        }
         out.flush()?;
     }
     log.close();
@@ -116,8 +125,10 @@ async fn fill(log: &EventLog, events: u64) -> Result<u64, LogError> {
     for from in (0..events).step_by(1000) {
         let some = sample::encoded(from, events.min(from + 1000));
         bytes += some.iter().map(|event| event.len() as u64).sum::<u64>();
-        let drafts: Vec<_> =
-            some.iter().map(|event| Draft { event, level: 1, category: 2, timestamp: 1_780_000_000_000 }).collect();
+        let drafts: Vec<_> = some
+            .iter()
+            .map(|event| Draft { event, level: 1, category: 2, timestamp: 1_780_000_000_000, kind: None })
+            .collect();
         next = log.append(Lane::Routine, &drafts).await?;
     }
     log.commit(Lane::Routine, next).await?;
@@ -150,13 +161,14 @@ async fn drain(log: &EventLog, name: &str, peer: &Peer, plan: &UplinkPlan) -> Re
     let drain_and_end = CancellationToken::new();
     // With nothing more to come the uplink delivers what is there and ends.
     drain_and_end.cancel();
-    let (started, cpu) = (Instant::now(), cpu_time()?);
+    let (started, cpu, peers_cpu) = (Instant::now(), cpu_time()?, process.cpu_time());
     let mut urgent = Duration::ZERO;
     tokio::select! {
         () = uplink.run(drain_and_end, CancellationToken::new()) => {}
         raised = raise_urgent(log, &cursor, &mut urgent) => raised?,
     }
     let (elapsed, cpu) = (started.elapsed(), cpu_time()?.saturating_sub(cpu));
+    let peers_cpu = process.cpu_time().saturating_sub(peers_cpu);
     let status = state.status();
     if cursor.next(Lane::Routine) != log.next_sequence(Lane::Routine) {
         return Err(controller_error(io::Error::other(format!(
@@ -164,7 +176,7 @@ async fn drain(log: &EventLog, name: &str, peer: &Peer, plan: &UplinkPlan) -> Re
             status.delivered_events, status.last_error
         ))));
     }
-    Ok(Drained { elapsed, cpu, bytes: status.delivered_bytes, urgent })
+    Ok(Drained { elapsed, cpu, peers_cpu, bytes: status.delivered_bytes, urgent })
 }
 
 /// Raises urgent events, one after the other, and notes the longest time that one took. Ends only when the log does.
@@ -173,7 +185,7 @@ async fn raise_urgent(log: &EventLog, cursor: &Cursor, longest: &mut Duration) -
     let event = events.first().map(Vec::as_slice).unwrap_or_default();
     loop {
         tokio::time::sleep(URGENT_INTERVAL).await;
-        let draft = Draft { event, level: 4, category: 2, timestamp: 1_780_000_000_000 };
+        let draft = Draft { event, level: 4, category: 2, timestamp: 1_780_000_000_000, kind: None };
         let raised = Instant::now();
         let next = log.append(Lane::Urgent, &[draft]).await?;
         while cursor.next(Lane::Urgent) < next {

@@ -8,6 +8,7 @@ use std::{
     path::PathBuf,
     process::{ChildStdin, Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -16,10 +17,13 @@ use super::{
     UplinkBenchError, controller_error,
     discard::{self, PeerTlsFiles},
 };
-use crate::controller::{
-    server,
-    store::{MemoryStore, Store},
-    token,
+use crate::{
+    bench::machine::cpu_time_of,
+    controller::{
+        server,
+        store::{MemoryStore, Store},
+        token,
+    },
 };
 
 /// What the other end is.
@@ -69,6 +73,11 @@ impl Process {
         let greeting = serde_json::from_str(&line);
         let started = |greeting| Process { greeting, process, stdin };
         greeting.map(started).map_err(|_| controller_error(io::Error::other("the peer did not start")))
+    }
+
+    /// What it has had of the CPUs.
+    pub(super) fn cpu_time(&self) -> Duration {
+        cpu_time_of(self.process.id())
     }
 }
 

@@ -42,7 +42,8 @@ pub(super) async fn run(
                 events.truncate(usize::try_from(left).unwrap_or(usize::MAX));
                 left = left.saturating_sub(events.len() as u64);
                 let last = events.last().map(|event| (event.lane.clone(), event.sequence));
-                let page = QueryResponse { events: events.into_iter().map(stored).collect(), missed: 0 };
+                let events = events.into_iter().map(stored).collect();
+                let page = QueryResponse { events, ..QueryResponse::default() };
                 if !printer.page(&page)? {
                     // Nobody has read it.
                     return Ok(());

@@ -137,7 +137,7 @@ mod tests {
             sequence,
             log_epoch: "e".to_owned(),
         };
-        QueryResponse { events: sequences.into_iter().map(stored).collect(), missed: 0 }
+        QueryResponse { events: sequences.into_iter().map(stored).collect(), missed: 0, ..QueryResponse::default() }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::event::{DecodeError, EventView, Kind, Level};
+use crate::event::{DecodeError, EventView, Head, Kind};
 
 /// The highest sequence that a store can keep: the largest integer of SQLite. At a million events a second it lasts
 /// for 290,000 years.
@@ -70,31 +70,25 @@ impl Numbering {
     }
 }
 
-/// One event, as it came and as it is found again.
+/// One event, as it came, and what stores ask of each.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The event as it came.
     pub bytes: Bytes,
     /// Identifier; may be empty in a numbered batch.
     pub id: String,
-    /// Unix milliseconds.
-    pub time: i64,
-    /// How much it matters.
-    pub level: Level,
     /// What happened.
     pub kind: Kind,
-    /// Who saw it.
-    pub source: String,
 }
 
 impl Record {
-    /// Reads what a store indexes.
+    /// Reads what stores ask for.
     ///
     /// # Errors
     /// When the bytes are no event.
     pub fn read(bytes: Bytes) -> Result<Record, DecodeError> {
-        let event = EventView::decode(&bytes)?;
-        let (id, time, level, kind) = (event.id().to_owned(), event.timestamp(), event.level(), event.kind());
-        Ok(Record { id, time, level, kind, source: event.source().to_owned(), bytes })
+        let head = Head::read(&bytes)?;
+        let kind = head.kind().map_or_else(|| EventView::decode(&bytes).map(|event| event.kind()), Ok)?;
+        Ok(Record { id: head.id, kind, bytes })
     }
 }

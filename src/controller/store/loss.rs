@@ -48,10 +48,10 @@ impl Loss {
     /// Reads the report, if the event is one of the agent's own.
     pub(super) fn read(record: &Record, received_at: i64) -> Option<Loss> {
         let operation = record.kind.as_str().strip_prefix(KIND)?.trim_start_matches('.');
-        if record.source == FOREIGN_SOURCE {
+        let event = Event::decode(record.bytes.clone()).ok()?;
+        if event.source == FOREIGN_SOURCE {
             return None;
         }
-        let event = Event::decode(record.bytes.clone()).ok()?;
         let Some(EventPayload::SystemEvent(system)) = event.event_payload else { return None };
         let Some(EventType::LossEvent(loss)) = system.event_type else { return None };
         let (first, last) = (loss.first_sequence, loss.last_sequence);

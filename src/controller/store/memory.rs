@@ -75,8 +75,7 @@ impl Store for MemoryStore {
     async fn query(&self, query: &Query) -> Result<EventPage, StoreError> {
         let held = self.held();
         let wanted = |row: &&Row| {
-            query.node.as_deref().is_none_or(|node| node == &*row.event.node)
-                && row.event.view().is_ok_and(|view| query.takes(&view))
+            query.node.as_deref().is_none_or(|node| node == &*row.event.node) && query.takes(&row.event.bytes)
         };
         let event = |row: &Row| ArrivedEvent::clone(&row.event);
         let Some(since) = query.since else {

@@ -433,3 +433,41 @@ async fn ranges_that_touch_are_one_row_of_the_database() {
     let rows: Vec<(i64, i64)> = rows.map(|row| row.expect("a row")).collect();
     assert_eq!(rows, [(1, 9), (12, 12)]);
 }
+
+#[tokio::test]
+async fn a_batch_that_overlaps_what_is_there_stores_only_what_is_new_and_pages_begin_within_it() {
+    on_each(|store| async move {
+        let names: Vec<String> = (1..=40).map(|n| format!("id-{n}")).collect();
+        let part = |from: usize, to: usize| {
+            let ids: Vec<_> = names[from - 1..to].iter().map(String::as_str).collect();
+            numbered("n", from as u64, &ids)
+        };
+        assert_eq!(store.store(part(10, 20)).await.expect("stored"), receipt(11, 0));
+        assert_eq!(store.store(part(25, 30)).await.expect("stored"), receipt(6, 0));
+        assert_eq!(store.store(part(1, 40)).await.expect("stored"), receipt(23, 17));
+        assert_eq!(store.store(part(5, 35)).await.expect("known"), receipt(0, 31));
+        let mut seen = Vec::new();
+        let mut since = 0;
+        while since < 40 {
+            let query = Query { filter: Filter::default(), from: i64::MIN, node: None, since: Some(since), limit: 7 };
+            let page = store.query(&query).await.expect("a page");
+            assert!(page.events.len() <= 7 && page.last_row > since);
+            since = page.last_row;
+            seen.extend(page.events.iter().map(|event| event.place.as_ref().expect("a place").sequence));
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (1..=40).collect::<Vec<_>>());
+        let last = Query { filter: Filter::default(), from: i64::MIN, node: None, since: None, limit: 3 };
+        let last = store.query(&last).await.expect("a page").events;
+        let ids: Vec<_> = last.iter().map(|event| event.view().expect("an event").id().to_owned()).collect();
+        assert_eq!(ids, ["id-38", "id-39", "id-40"]);
+        let mut forked = part(15, 16);
+        forked.records[1] = record("another");
+        assert!(matches!(store.store(forked).await, Err(StoreError::Fork { sequence: 16, .. })));
+        let one = Filter::parse(&["pool_name=pool-id-17"]).expect("a filter");
+        let one = Query { filter: one, from: i64::MIN, node: Some("n".into()), since: None, limit: 9 };
+        let found = store.query(&one).await.expect("a page").events;
+        assert_eq!(found.iter().map(|event| event.place.as_ref().expect("a place").sequence).collect::<Vec<_>>(), [17]);
+    })
+    .await;
+}

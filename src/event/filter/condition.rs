@@ -126,6 +126,29 @@ impl Condition {
         }
     }
 
+    /// Whether the first part of a kind is all that it asks for.
+    pub(super) fn asks_for_category(&self) -> bool {
+        matches!(self.subject, Subject::Category)
+    }
+
+    /// Texts that stand in the bytes of whatever meets it, or where it is not `wanted`, of whatever does not.
+    pub(super) fn texts(&self, wanted: bool) -> Vec<&str> {
+        let is_equal = match self.comparison {
+            Comparison::Equal => wanted,
+            Comparison::NotEqual => !wanted,
+            _ => false,
+        };
+        let key = match &self.subject {
+            _ if !is_equal => return Vec::new(),
+            Subject::Source | Subject::Id => "",
+            Subject::Metadata(key) => key.as_str(),
+            Subject::Field(path) if path.is_text() => "",
+            _ => return Vec::new(),
+        };
+        let pieces = self.value.text().split(words::WILDCARDS);
+        pieces.chain([key]).filter(|piece| !piece.is_empty()).collect()
+    }
+
     /// Whether only an event that has the field can meet it.
     pub(super) fn asks_for_presence(&self) -> bool {
         self.comparison != Comparison::NotEqual

@@ -21,6 +21,8 @@ const PREFIX: &str = "payload.";
 pub(super) struct FieldPath {
     name: String,
     rest: Option<String>,
+    /// Whether it is text in every payload that has it, so that its value stands in the bytes as it is.
+    is_text: bool,
 }
 
 impl FieldPath {
@@ -32,10 +34,11 @@ impl FieldPath {
         value: &Pattern,
     ) -> Result<FieldPath, String> {
         let key = key.strip_prefix(PREFIX).unwrap_or(key);
-        let path = FieldPath::of(key);
+        let mut path = FieldPath::of(key);
         let found: Vec<FieldDescriptor> =
             catalogue.subjects.iter().filter_map(|subject| path.leaf(&subject.message)).collect();
         let open: Vec<&FieldDescriptor> = found.iter().filter(|field| !is_redacted(field)).collect();
+        path.is_text = open.iter().all(|field| field.kind() == Kind::String);
         match open.first() {
             None if found.is_empty() => Err(unknown(catalogue, key)),
             None => Err(format!("{key} is redacted and cannot be asked for")),
@@ -46,9 +49,14 @@ impl FieldPath {
 
     fn of(key: &str) -> FieldPath {
         match key.split_once('.') {
-            Some((name, rest)) => FieldPath { name: name.to_owned(), rest: Some(rest.to_owned()) },
-            None => FieldPath { name: key.to_owned(), rest: None },
+            Some((name, rest)) => FieldPath { name: name.to_owned(), rest: Some(rest.to_owned()), is_text: false },
+            None => FieldPath { name: key.to_owned(), rest: None, is_text: false },
         }
+    }
+
+    /// Whether its value is text, whichever the payload.
+    pub(super) fn is_text(&self) -> bool {
+        self.is_text
     }
 
     /// Whether a payload of this type has the field.

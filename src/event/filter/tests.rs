@@ -1,7 +1,10 @@
 //! Filters as people write them.
 
 use super::*;
-use crate::schema::{Payload, events::*};
+use crate::{
+    event::{KindBloom, KindMark},
+    schema::{Payload, events::*},
+};
 
 fn event(level: EventLevel, payload: impl Payload) -> EventView {
     EventView::from(&Event {
@@ -302,18 +305,36 @@ fn what_a_head_or_a_frame_rules_out_matches_no_filter() {
         "unknown",
         "text~a level<=warn",
         "",
+        "storage.pool.scrub_started",
+        "*.failed",
+        "!*.failed",
+        "storage.*_started or network.interface",
+        "storage.pool,service.status.failed",
+        "kind=storage.pool.scrub_* level>=info",
+        "kind!=storage.disk category=storage",
+        "pool_name=",
+        "!pool_name!= storage.pool",
+        "pool_name!=tank",
+        "meta.component=zfs",
     ];
     let filters = filters.map(|text| (text, Filter::parse(&[text]).unwrap_or_else(|error| panic!("{text}: {error}"))));
     let (mut matched, mut ruled_out) = (0, 0);
-    for kind in catalogue.kinds() {
+    let unnamed = ["storage.pool.op_9107", "network.interface.op_-3"];
+    for kind in catalogue.kinds().iter().map(Kind::as_str).chain(unnamed) {
         for level in Level::ALL {
-            let text = format!(r#"{{"kind": "{kind}", "level": "{}", "payload": {{}}}}"#, level.name());
+            let text = format!(
+                r#"{{"kind": "{kind}", "level": "{}", "payload": {{}}, "metadata": {{"component": "zfs"}}}}"#,
+                level.name()
+            );
             let event = crate::event::json::from_str(&text).expect("an event");
             let bytes = prost::Message::encode_to_vec(&event);
             let (view, head) = (EventView::from(&event), Head::read(&bytes).expect("an event"));
+            let kinds = KindBloom::of([Some(head.kind_mark())]);
             for (text, filter) in &filters {
                 let in_frame = filter.levels() >> (event.level as u32) & 1 == 1
-                    && filter.categories(catalogue) >> (event.category as u32) & 1 == 1;
+                    && filter.categories(catalogue) >> (event.category as u32) & 1 == 1
+                    && filter.kind_marks(catalogue).is_none_or(|marks| marks.iter().any(|mark| kinds.may_hold(*mark)))
+                    && filter.may_stand_in(&bytes);
                 let may = in_frame && filter.may_match(&head);
                 assert!(may || !filter.matches(&view), "{text:?} takes {kind} {level:?}");
                 matched += usize::from(filter.matches(&view));
@@ -322,4 +343,95 @@ fn what_a_head_or_a_frame_rules_out_matches_no_filter() {
         }
     }
     assert!(matched > 1000 && ruled_out > 1000, "{matched} and {ruled_out}");
+}
+
+#[test]
+fn a_payload_that_has_a_name_only_where_it_was_written_is_left_out_of_no_frame_that_may_hold_it() {
+    let catalogue = Catalogue::compiled();
+    // Of a category and of payloads that this version does not know, written by one that does.
+    let events: [(&[u8], KindMark); 2] = [
+        (&[0x5a, 0x05, 0xb2, 0x06, 0x02, 0x08, 0x01], KindMark::of(11, 102, 1)),
+        (&[0xa2, 0x01, 0x02, 0x0a, 0x00], KindMark::of(20, 1, 0)),
+    ];
+    for filter in [
+        "storage",
+        "storage.event_*",
+        "event_20",
+        "!network",
+        "!*.failed",
+        "category=storage",
+        "level=info",
+        "kind~event",
+    ] {
+        let parsed = Filter::parse(&[filter]).expect("a filter");
+        for (bytes, mark) in events {
+            let kinds = KindBloom::of([Some(mark)]);
+            let may = parsed.kind_marks(catalogue).is_none_or(|marks| marks.iter().any(|mark| kinds.may_hold(*mark)))
+                && parsed.categories(catalogue) >> 20 & 1 == 1;
+            assert!(may || !parsed.matches(&EventView::decode(bytes).expect("an event")), "{filter}");
+        }
+    }
+    let marks = Filter::parse(&["storage.pool.scrub_*"]).expect("a filter").kind_marks(catalogue).expect("few");
+    assert!(marks.len() < 10, "{marks:?}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_must_stand_in_the_bytes_of_whatever_matches_does_stand_there(
+        value in "[a-z\\u{e4}\"\\\\\n0-9 ]{0,6}",
+        key in "[a-zK.]{0,3}",
+        pattern in "[a-z\\u{e4}*?0-9]{0,4}",
+        cut in proptest::prelude::any::<proptest::sample::Index>(),
+        hole in proptest::prelude::any::<proptest::sample::Index>(),
+    ) {
+        // A part of the value, so that it matches now and then.
+        let places: Vec<_> = value.char_indices().map(|(at, _)| at).chain([value.len()]).collect();
+        let (from, to) = (places[cut.index(places.len())], places[hole.index(places.len())]);
+        let part = format!("{}*{}", &value[..from.min(to)], &value[from.max(to)..]);
+        let metadata = [(key.clone(), value.clone()), ("other".to_owned(), pattern.clone())].into();
+        let pool = StoragePoolPayload { pool_name: value.clone(), devices: vec![pattern.clone(), value.clone()], operation: 4, ..Default::default() };
+        let event = Event {
+            event_id: value.clone(),
+            source: value.clone(),
+            metadata,
+            event_payload: Some(pool.into_event_payload()),
+            ..Event::default()
+        };
+        let (bytes, view) = (prost::Message::encode_to_vec(&event), EventView::from(&event));
+        let head = Head::read(&bytes).expect("an event");
+        let mut matched = 0;
+        for wanted in [&value, &part, &pattern] {
+            for field in ["pool_name", "devices", "id", "source", &format!("meta.{key}"), "meta.other", "operation", "size_bytes", "raid_type"] {
+                for (sign, not) in [("=", ""), ("!=", ""), ("=", "!"), ("!=", "!"), ("~", "")] {
+                    let Ok(filter) = Filter::parse(&[format!("'{not}{field}{sign}{wanted}'")]) else { continue };
+                    let may = filter.may_stand_in(&bytes) && filter.may_match(&head);
+                    proptest::prop_assert!(may || !filter.matches(&view), "{not}{field}{sign}{wanted}");
+                    matched += usize::from(filter.matches(&view) && filter.asks_for_texts());
+                }
+            }
+        }
+        proptest::prop_assert!(matched > 0 || value.contains('\'') || value.is_empty());
+    }
+}
+
+#[test]
+fn bytes_tell_that_a_text_is_not_among_events_and_nothing_of_numbers_and_names() {
+    let bytes = prost::Message::encode_to_vec(tank().message());
+    for filter in
+        ["pool_name=dozer", "meta.component=md", "id=0199-b", "pool_name=t*x", "!pool_name!=dozer", "meta.no=zfs"]
+    {
+        let filter = Filter::parse(&[filter]).expect("a filter");
+        assert!(filter.asks_for_texts() && !filter.may_stand_in(&bytes));
+    }
+    for filter in [
+        "operation=created",
+        "size_bytes=7",
+        "raid_type=",
+        "pool_name!=x",
+        "!pool_name=x",
+        "pool_name=x or storage",
+        "pool_name~X",
+    ] {
+        assert!(!Filter::parse(&[filter]).expect("a filter").asks_for_texts(), "{filter}");
+    }
 }

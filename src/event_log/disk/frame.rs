@@ -7,21 +7,29 @@
 //!
 //! Layout, little endian: magic 8 | version 1 | codec 1 | lane 1 | clock 1 | levels 2 | header bytes 2 | first sequence 8 |
 //! count 4 | raw bytes 4 | stored bytes 4 | categories 4 | min time 8 | max time 8 | boot id 16 | epoch 16 | body CRC32C 4 |
-//! header CRC32C 4 | body.
+//! header CRC32C 4 | body. Between epoch and checksums stand the kinds (16) from version 2 on; version 1 is still read, and
+//! may hold any.
+
+mod error;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::event_log::{clock_state::ClockState, lane::Lane};
+use crate::{
+    event::{KindBloom, KindMark},
+    event_log::{clock_state::ClockState, lane::Lane},
+};
+
+pub(in crate::event_log) use self::error::FrameError;
 
 /// What every frame begins with; chosen so that it is not valid UTF-8 and unlikely in any body.
 pub(in crate::event_log) const MAGIC: [u8; 8] = *b"\xF7RODENT\x01";
 
-/// Format of header and body.
-const VERSION: u8 = 1;
-
 /// Bytes of the header.
-pub(in crate::event_log) const HEADER_BYTES: usize = 96;
+pub(in crate::event_log) const HEADER_BYTES: usize = 112;
+
+/// Bytes of the header that does not tell of kinds.
+const HEADER_BYTES_1: usize = 96;
 
 /// The most a frame may take, header included. sled puts a page of more than a quarter of a segment into a file of its
 /// own that it never syncs; ten frames of this size stay below that (see `generation`).
@@ -58,6 +66,30 @@ enum Codec {
     Zstd,
 }
 
+/// Format of the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// Without kinds.
+    One,
+    Two,
+}
+
+impl Version {
+    fn number(self) -> u8 {
+        match self {
+            Version::One => 1,
+            Version::Two => 2,
+        }
+    }
+
+    fn header_bytes(self) -> usize {
+        match self {
+            Version::One => HEADER_BYTES_1,
+            Version::Two => HEADER_BYTES,
+        }
+    }
+}
+
 /// What a frame says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::event_log) struct Header {
@@ -75,6 +107,9 @@ pub(in crate::event_log) struct Header {
     pub(in crate::event_log) max_time: i64,
     pub(in crate::event_log) boot_id: Uuid,
     pub(in crate::event_log) epoch: Uuid,
+    /// The kinds of its events.
+    pub(in crate::event_log) kinds: KindBloom,
+    version: Version,
     codec: Codec,
     stored_bytes: u32,
     body_crc: u32,
@@ -88,7 +123,7 @@ impl Header {
 
     /// Bytes of the whole frame.
     pub(in crate::event_log) fn frame_bytes(&self) -> usize {
-        HEADER_BYTES + self.stored_bytes as usize
+        self.version.header_bytes() + self.stored_bytes as usize
     }
 
     /// Puts the events under another epoch; gives the frame anew from its old bytes.
@@ -96,7 +131,7 @@ impl Header {
         self.epoch = epoch;
         let mut bytes = Vec::with_capacity(frame.len());
         self.write(&mut bytes);
-        bytes.extend_from_slice(frame.get(HEADER_BYTES..).unwrap_or_default());
+        bytes.extend_from_slice(frame.get(self.version.header_bytes()..).unwrap_or_default());
         bytes
     }
 
@@ -105,22 +140,25 @@ impl Header {
     /// # Errors
     /// When this is no intact header of a version we know.
     pub(in crate::event_log) fn parse(bytes: &[u8]) -> Result<Header, FrameError> {
-        let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or(FrameError::Short)?;
-        let mut fields = Fields(header);
-        if fields.array::<8>() != MAGIC {
+        let header = bytes.get(..HEADER_BYTES_1).ok_or(FrameError::Short)?;
+        if !header.starts_with(&MAGIC) {
             return Err(FrameError::Magic);
         }
-        if crc32c::crc32c(&header[..HEADER_BYTES - 4])
-            != u32::from_le_bytes(*header.last_chunk().ok_or(FrameError::Short)?)
-        {
+        // A header of another version, or one whose version is damaged, has the checksum elsewhere.
+        let version = if header.get(MAGIC.len()) == Some(&Version::Two.number()) { Version::Two } else { Version::One };
+        let header = bytes.get(..version.header_bytes()).ok_or(FrameError::Short)?;
+        let (summed, sum) = header.split_last_chunk().ok_or(FrameError::Short)?;
+        if crc32c::crc32c(summed) != u32::from_le_bytes(*sum) {
             return Err(FrameError::HeaderChecksum);
         }
-        let [version] = fields.array();
+        let mut fields = Fields(header);
+        let _magic: [u8; MAGIC.len()] = fields.array();
+        let [number] = fields.array();
         let [codec] = fields.array();
         let [lane] = fields.array();
         let [clock] = fields.array();
-        if version != VERSION {
-            return Err(FrameError::Version(version));
+        if number != version.number() {
+            return Err(FrameError::Version(number));
         }
         let levels = u16::from_le_bytes(fields.array());
         let _header_bytes = u16::from_le_bytes(fields.array());
@@ -142,6 +180,11 @@ impl Header {
             max_time: i64::from_le_bytes(fields.array()),
             boot_id: Uuid::from_bytes(fields.array()),
             epoch: Uuid::from_bytes(fields.array()),
+            kinds: match version {
+                Version::One => KindBloom::ANY,
+                Version::Two => KindBloom::from_bytes(fields.array()),
+            },
+            version,
             body_crc: u32::from_le_bytes(fields.array()),
         };
         if header.raw_bytes as usize > RAW_BYTES_MAX
@@ -155,16 +198,16 @@ impl Header {
 
     /// The body behind this header at the beginning of `bytes`; an error when it is not what was written.
     pub(in crate::event_log) fn body<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], FrameError> {
-        let body = bytes.get(HEADER_BYTES..self.frame_bytes()).ok_or(FrameError::Truncated)?;
+        let body = bytes.get(self.version.header_bytes()..self.frame_bytes()).ok_or(FrameError::Truncated)?;
         if crc32c::crc32c(body) == self.body_crc { Ok(body) } else { Err(FrameError::BodyChecksum) }
     }
 
     fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[VERSION, self.codec as u8, self.lane.number(), self.clock.number()]);
+        out.extend_from_slice(&[self.version.number(), self.codec as u8, self.lane.number(), self.clock.number()]);
         out.extend_from_slice(&self.levels.to_le_bytes());
-        out.extend_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
+        out.extend_from_slice(&(self.version.header_bytes() as u16).to_le_bytes());
         out.extend_from_slice(&self.first_sequence.to_le_bytes());
         out.extend_from_slice(&self.count.to_le_bytes());
         out.extend_from_slice(&self.raw_bytes.to_le_bytes());
@@ -174,10 +217,13 @@ impl Header {
         out.extend_from_slice(&self.max_time.to_le_bytes());
         out.extend_from_slice(self.boot_id.as_bytes());
         out.extend_from_slice(self.epoch.as_bytes());
+        if self.version == Version::Two {
+            out.extend_from_slice(&self.kinds.to_bytes());
+        }
         out.extend_from_slice(&self.body_crc.to_le_bytes());
         let crc = crc32c::crc32c(&out[start..]);
         out.extend_from_slice(&crc.to_le_bytes());
-        debug_assert_eq!(out.len() - start, HEADER_BYTES);
+        debug_assert_eq!(out.len() - start, self.version.header_bytes());
     }
 }
 
@@ -193,33 +239,6 @@ impl Fields<'_> {
     }
 }
 
-/// Why these bytes are not an intact frame.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::event_log) enum FrameError {
-    #[error("shorter than a frame's header")]
-    Short,
-    #[error("does not begin like a frame")]
-    Magic,
-    #[error("the header's checksum is wrong")]
-    HeaderChecksum,
-    #[error("frame version {0} is not known")]
-    Version(u8),
-    #[error("codec {0} is not known")]
-    Codec(u8),
-    #[error("lane {0} is not known")]
-    Lane(u8),
-    #[error("the header's lengths are out of bounds")]
-    Bounds,
-    #[error("the body is cut short")]
-    Truncated,
-    #[error("the body's checksum is wrong")]
-    BodyChecksum,
-    #[error("the body cannot be decompressed")]
-    Decompress,
-    #[error("the body does not hold the events that the header counts")]
-    Count,
-}
-
 /// What the log notes of an event without decoding it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::event_log) struct Entry {
@@ -231,6 +250,8 @@ pub(in crate::event_log) struct Entry {
     pub(in crate::event_log) level: u8,
     /// Number of its category, at most 31.
     pub(in crate::event_log) category: u8,
+    /// Its kind, where that is known.
+    pub(in crate::event_log) kind: Option<KindMark>,
 }
 
 /// What all events of a frame have in common.
@@ -253,6 +274,18 @@ pub(in crate::event_log) struct Encoder {
 pub(in crate::event_log) struct Encoded {
     pub(in crate::event_log) header: Header,
     pub(in crate::event_log) bytes: Vec<u8>,
+}
+
+#[cfg(test)]
+impl Encoded {
+    /// The same frame as version 1 made it.
+    pub(in crate::event_log) fn of_version_1(&self) -> Vec<u8> {
+        let header = Header { version: Version::One, kinds: KindBloom::ANY, ..self.header.clone() };
+        let mut bytes = Vec::new();
+        header.write(&mut bytes);
+        bytes.extend_from_slice(&self.bytes[HEADER_BYTES..]);
+        bytes
+    }
 }
 
 impl Encoder {
@@ -341,6 +374,8 @@ fn describe(
         max_time: entries.iter().map(|e| e.time).max().unwrap_or(0),
         boot_id: with.boot_id,
         epoch: with.epoch,
+        kinds: KindBloom::of(entries.iter().map(|entry| entry.kind)),
+        version: Version::Two,
         codec,
         stored_bytes: body.len() as u32,
         body_crc: crc32c::crc32c(body),
@@ -362,7 +397,7 @@ impl Stored {
     pub(in crate::event_log) fn check(bytes: Bytes) -> Result<Stored, FrameError> {
         let header = Header::parse(&bytes)?;
         header.body(&bytes)?;
-        let body = bytes.slice(HEADER_BYTES..header.frame_bytes());
+        let body = bytes.slice(header.version.header_bytes()..header.frame_bytes());
         Ok(Stored { header, body })
     }
 

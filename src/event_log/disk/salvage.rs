@@ -166,8 +166,9 @@ impl Salvage {
             return Err(io::Error::from(io::ErrorKind::NotFound));
         };
         let mut bytes = [0; HEADER_BYTES];
-        file.read_exact_at(&mut bytes, place.offset)?;
-        Header::parse(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        let bytes = &mut bytes[..HEADER_BYTES.min(place.bytes as usize)];
+        file.read_exact_at(bytes, place.offset)?;
+        Header::parse(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     /// Sequences of `range` that no intact frame has.

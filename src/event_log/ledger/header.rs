@@ -10,8 +10,11 @@ use crate::event_log::{
     },
 };
 
-/// The layout of the log's directory.
-const FORMAT: u8 = 2;
+/// The layout of the log's directory: with frames that tell of kinds, which earlier versions do not know.
+const FORMAT: u8 = 3;
+
+/// Without such frames; it becomes the other with the first note.
+const FORMAT_BEFORE: u8 = 2;
 
 /// The most bytes of an owner's name that are kept and compared.
 const OWNER_BYTES_MAX: usize = 1024;
@@ -64,7 +67,7 @@ impl Header {
     pub(in crate::event_log) fn from_bytes(mut bytes: &[u8]) -> Result<Option<Header>, u64> {
         let bytes = &mut bytes;
         match bytes.try_get_u8() {
-            Ok(FORMAT) => Ok(Header::read(bytes)),
+            Ok(FORMAT | FORMAT_BEFORE) => Ok(Header::read(bytes)),
             Ok(other) => Err(u64::from(other)),
             Err(_) => Ok(None),
         }
@@ -122,5 +125,7 @@ mod tests {
         assert!(read.is_of(&header.owner) && !read.is_of("another"));
         assert_eq!(Header { owner: header.owner.clone(), ..read }, header);
         assert_eq!(Header::from_bytes(&[FORMAT + 1]), Err(u64::from(FORMAT) + 1));
+        let before = [&[FORMAT_BEFORE], &bytes[1..]].concat();
+        assert_eq!(Header::from_bytes(&before), Header::from_bytes(&bytes), "one of the version before is read");
     }
 }

@@ -210,8 +210,17 @@ impl Reader {
     /// # Errors
     /// When the storage fails or what it gives back is damaged.
     pub fn read(&mut self, events_max: usize, bytes_max: usize) -> Result<Read, LogError> {
+        self.read_where(&Sieve::OPEN, events_max, bytes_max)
+    }
+
+    /// Reads on, past frames that hold nothing for the sieve: those of whole frames that hold something, or may.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_where(&mut self, sieve: &Sieve, events_max: usize, bytes_max: usize) -> Result<Read, LogError> {
+        self.pass_over(sieve)?;
         let limits = BatchLimits { events_max, events_max_whole: events_max, bytes_max };
-        Ok(match self.gather(limits, false)? {
+        Ok(match self.gather(limits, Some(sieve))? {
             Read::Run(run) => Read::Run(run.with(|pieces| pieces.plain().expect("no piece is compressed"))),
             Read::Gap(gap) => Read::Gap(gap),
             Read::End => Read::End,
@@ -223,7 +232,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::read`].
     pub fn read_batch(&mut self, limits: BatchLimits) -> Result<Read<Pieces>, LogError> {
-        self.gather(limits, true)
+        self.gather(limits, None)
     }
 
     /// Goes on to the next frame that the sieve takes; past frames that hold nothing for it, not past a gap.
@@ -234,14 +243,16 @@ impl Reader {
         while self.position < self.shared.visible(self.lane).min(self.end)
             && !self.shared.numbering.is_pending(self.lane, self.position)
             && self.find_frame()?.is_none()
-            && let Some(place) = self.place.as_ref().filter(|place| !sieve.takes(&place.stored.header))
+            && let Some(place) = &mut self.place
+            && !place.is_taken(sieve, &mut self.decoder)
         {
             self.position = place.stored.header.next_sequence().min(self.end);
         }
         Ok(())
     }
 
-    fn gather(&mut self, limits: BatchLimits, whole: bool) -> Result<Read<Pieces>, LogError> {
+    /// Without a sieve, whole frames as they are stored; with one, the events in clear, up to a frame that it does not take.
+    fn gather(&mut self, limits: BatchLimits, sieve: Option<&Sieve>) -> Result<Read<Pieces>, LogError> {
         let mut run: Option<Run<Pieces>> = None;
         let mut bytes = 0;
         while self.position < self.shared.visible(self.lane).min(self.end) {
@@ -256,6 +267,11 @@ impl Reader {
                 return Ok(Read::Gap(gap));
             }
             let Some(place) = &mut self.place else { break };
+            if let Some(sieve) = sieve.filter(|_| run.is_some())
+                && !place.is_taken(sieve, &mut self.decoder)
+            {
+                break;
+            }
             let header = &place.stored.header;
             let (epoch, border) = self.shared.numbering.resolve(self.lane, self.position, header.epoch);
             let border = border.min(self.end);
@@ -264,7 +280,7 @@ impl Reader {
             }
             let run = run.get_or_insert_with(|| Run::at(header, epoch, self.position));
             let (count, raw_bytes) = (run.count as usize, header.raw_bytes as usize);
-            if let Some(frame) = place.stored.zstd().filter(|_| whole && raw_bytes >= WHOLE_BYTES_MIN)
+            if let Some(frame) = place.stored.zstd().filter(|_| sieve.is_none() && raw_bytes >= WHOLE_BYTES_MIN)
                 && header.first_sequence == self.position
                 && header.next_sequence() <= border
             {
@@ -365,6 +381,12 @@ impl Reader {
 }
 
 impl Place {
+    /// Whether the frame may hold what the sieve is for. One that cannot be decompressed is told when it is read.
+    fn is_taken(&mut self, sieve: &Sieve, decoder: &mut Decoder) -> bool {
+        sieve.takes(&self.stored.header)
+            && (!sieve.asks_for_texts() || self.decoded(decoder).map_or(true, |frame| sieve.takes_bytes(&frame.fields)))
+    }
+
     /// The events of the frame, decompressed once.
     ///
     /// # Errors

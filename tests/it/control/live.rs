@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn append(log: &EventLog, count: usize) {
     let event = Event { event_id: "event".to_owned(), timestamp: 1, ..Event::default() }.encode_to_vec();
-    let draft = Draft { event: &event, level: 1, category: 1, timestamp: 1 };
+    let draft = Draft { event: &event, level: 1, category: 1, timestamp: 1, kind: None };
     log.append(Lane::Routine, &vec![draft; count]).await.expect("appended");
 }
 

@@ -87,7 +87,8 @@ impl Scene {
     pub(super) async fn append(&self, numbers: std::ops::Range<u64>) {
         let event = |n| Event { event_id: format!("event-{n}"), timestamp: 1, ..Event::default() }.encode_to_vec();
         let events: Vec<_> = numbers.map(event).collect();
-        let drafts: Vec<_> = events.iter().map(|event| Draft { event, level: 1, category: 1, timestamp: 1 }).collect();
+        let drafts: Vec<_> =
+            events.iter().map(|event| Draft { event, level: 1, category: 1, timestamp: 1, kind: None }).collect();
         let next = self.log.append(Lane::Routine, &drafts).await.expect("appended");
         self.log.commit(Lane::Routine, next).await.expect("durable");
     }

@@ -17,10 +17,7 @@ use super::{
     message::{Told, subjects_of},
     refused,
 };
-use crate::{
-    controller::store::{ArrivedEvent, EventPage, OVERTAKEN_ROWS_MAX, Query, StoreError, order::sort_lanes},
-    event::EventView,
-};
+use crate::controller::store::{ArrivedEvent, EventPage, OVERTAKEN_ROWS_MAX, Query, StoreError, order::sort_lanes};
 
 /// Messages that are asked for at once.
 const FETCH_MAX: usize = 1000;
@@ -213,7 +210,7 @@ impl Gathered {
     fn take(&mut self, found: Found, query: &Query) {
         let Found { row, told: Told { node, received_at, event, .. }, body, .. } = found;
         let Some(event) = event else { return };
-        if !EventView::decode(&body).is_ok_and(|view| query.takes(&view)) {
+        if !query.takes(&body) {
             return;
         }
         let stored = ArrivedEvent { row, node, epoch: event.epoch, place: event.place, received_at, bytes: body };

@@ -7,6 +7,7 @@
 mod loss;
 mod nodes;
 mod reader;
+mod run;
 mod schema;
 mod upgrade;
 mod writer;
@@ -79,7 +80,8 @@ impl SqliteStore {
         let connection = schema::open_writer(path, total)?;
         let tail = Arc::new(TailSender::new());
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
-        let writer = writer::Writer::new(connection, Arc::clone(&tail), Arc::clone(&space));
+        let packer = run::Packer::new().map_err(at("compress for", path))?;
+        let writer = writer::Writer::new(connection, packer, Arc::clone(&tail), Arc::clone(&space));
         let thread = thread::Builder::new()
             .name("event-store".to_owned())
             .spawn(move || writer.run(waiting))

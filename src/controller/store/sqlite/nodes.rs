@@ -2,9 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use rusqlite::{Transaction, params};
+use rusqlite::Transaction;
 
-use super::{loss, signed, unsigned};
+use super::{loss, run, unsigned};
 use crate::controller::store::{Node, Overlap, Ranges, Stream, node::overlapping};
 
 /// All nodes by name, or the one of this name.
@@ -57,20 +57,28 @@ fn received(tx: &Transaction<'_>, stream: i64) -> rusqlite::Result<Ranges> {
     Ok(ranges)
 }
 
+/// Sequences of two streams that are compared at a time.
+const COMPARED_MAX: u64 = 10_000;
+
 /// Compares what two streams hold under the same sequences.
 fn compare(
     tx: &Transaction<'_>,
-    streams: [i64; 2],
+    [one, two]: [i64; 2],
     range: &RangeInclusive<u64>,
     overlap: &mut Overlap,
 ) -> rusqlite::Result<()> {
-    let sql = "SELECT one.sequence, one.event_id = two.event_id
-        FROM event one JOIN event two ON two.stream = ?2 AND two.sequence = one.sequence AND two.sequence IS NOT NULL
-        WHERE one.stream = ?1 AND one.sequence BETWEEN ?3 AND ?4 AND one.sequence IS NOT NULL";
-    let mut statement = tx.prepare_cached(sql)?;
-    let mut rows = statement.query(params![streams[0], streams[1], signed(*range.start()), signed(*range.end())])?;
-    while let Some(row) = rows.next()? {
-        overlap.note(unsigned(row.get(0)?), row.get(1)?);
+    let mut first = *range.start();
+    while first <= *range.end() {
+        let last = first.saturating_add(COMPARED_MAX - 1).min(*range.end());
+        let ours = run::identifiers(tx, one, first, last)?;
+        let mut theirs = run::identifiers(tx, two, first, last)?.into_iter().peekable();
+        for (sequence, id) in ours {
+            while theirs.next_if(|(other, _)| *other < sequence).is_some() {}
+            if let Some((_, other)) = theirs.next_if(|(other, _)| *other == sequence) {
+                overlap.note(sequence, id == other);
+            }
+        }
+        first = last.saturating_add(1);
     }
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
+use bytes::Bytes;
 use rusqlite::{Connection, Row, Transaction, named_params};
 
-use super::{nodes::nodes, refused, schema, signed, unsigned};
+use super::{nodes::nodes, refused, run, schema, signed, unsigned};
 use crate::{
     controller::store::{ArrivedEvent, EventPage, Node, OVERTAKEN_ROWS_MAX, Query, StoreError, order::sort_lanes},
     event::json::Place,
@@ -57,30 +58,51 @@ impl SqliteReader {
 }
 
 fn page(tx: &Transaction<'_>, query: &Query) -> rusqlite::Result<EventPage> {
-    let order = if query.since.is_some() { "ASC" } else { "DESC" };
+    let is_forward = query.since.is_some();
+    let order = if is_forward { "ASC" } else { "DESC" };
     // CROSS JOIN keeps SQLite reading in the order of rows, so that it can stop early.
     let sql = format!(
-        "SELECT e.row, n.name, s.lane, e.sequence, e.received_at, e.bytes, s.epoch
-        FROM event e CROSS JOIN stream s ON s.id = e.stream CROSS JOIN node n ON n.id = s.node
-        WHERE e.row > :since AND (:node IS NULL OR n.name = :node) ORDER BY e.row {order}"
+        "SELECT r.row, n.name, s.lane, r.sequence, r.received_at, s.epoch, r.events, r.clear_bytes, r.bytes
+        FROM run r CROSS JOIN stream s ON s.id = r.stream CROSS JOIN node n ON n.id = s.node
+        WHERE r.row >= :from AND (:node IS NULL OR n.name = :node) ORDER BY r.row {order}"
     );
-    let newest: Option<i64> = tx.query_row("SELECT max(row) FROM event", [], |row| row.get(0))?;
-    let since = signed(query.since.unwrap_or(0));
+    let newest = run::next_row(tx)? - 1;
+    let since = query.since.unwrap_or(0);
+    let from: Option<i64> =
+        tx.query_row("SELECT max(row) FROM run WHERE row <= ?1", [signed(since.saturating_add(1))], |row| row.get(0))?;
     let mut statement = tx.prepare(&sql)?;
-    let mut rows = statement.query(named_params! { ":since": since, ":node": query.node })?;
+    let mut rows = statement.query(named_params! { ":from": from.unwrap_or(0), ":node": query.node })?;
     let mut events = Vec::new();
+    // Of the last ones: rows beyond them that were looked at, too.
     let mut further = 0;
-    while (events.len() < query.limit || query.since.is_none() && further < OVERTAKEN_ROWS_MAX)
+    let is_done =
+        |found: usize, further: u64| found >= query.limit && (is_forward || further >= OVERTAKEN_ROWS_MAX as u64);
+    while !is_done(events.len(), further)
         && let Some(row) = rows.next()?
     {
-        further += usize::from(events.len() >= query.limit);
-        let event = stored_event(row)?;
-        if event.view().is_ok_and(|view| query.takes(&view)) {
-            events.push(event);
+        let (first, count) = (unsigned(row.get(0)?), unsigned(row.get(6)?));
+        let clear = run::in_clear(row, 7, 8)?;
+        if !query.filter.may_stand_in(&clear) {
+            further += if events.len() >= query.limit { count } else { 0 };
+            continue;
+        }
+        let run = Run::read(row)?;
+        let of_run = run::events(clear)?;
+        let mut places: Vec<_> = (0..).zip(&of_run).filter(|(place, _)| first + place > since).collect();
+        if !is_forward {
+            places.reverse();
+        }
+        for (place, bytes) in places {
+            if is_done(events.len(), further) {
+                break;
+            }
+            further += u64::from(events.len() >= query.limit);
+            if query.takes(bytes) {
+                events.push(run.event(place, bytes));
+            }
         }
     }
-    let newest = newest.map_or(0, unsigned);
-    if query.since.is_none() {
+    if !is_forward {
         events.reverse();
         return Ok(EventPage::of_last(events, query.limit, newest));
     }
@@ -92,15 +114,38 @@ fn page(tx: &Transaction<'_>, query: &Query) -> rusqlite::Result<EventPage> {
     Ok(EventPage { events, last_row })
 }
 
-fn stored_event(row: &Row<'_>) -> rusqlite::Result<ArrivedEvent> {
-    let lane: String = row.get(2)?;
-    let sequence: Option<i64> = row.get(3)?;
-    Ok(ArrivedEvent {
-        row: unsigned(row.get(0)?),
-        node: Arc::from(row.get_ref(1)?.as_str()?),
-        epoch: Arc::from(row.get_ref(6)?.as_str()?),
-        place: sequence.map(|sequence| Place { lane, sequence: unsigned(sequence) }),
-        received_at: row.get(4)?,
-        bytes: row.get::<_, Vec<u8>>(5)?.into(),
-    })
+/// What the events of a run have in common.
+struct Run {
+    row: u64,
+    node: Arc<str>,
+    epoch: Arc<str>,
+    lane: String,
+    sequence: Option<u64>,
+    received_at: i64,
+}
+
+impl Run {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Run> {
+        Ok(Run {
+            row: unsigned(row.get(0)?),
+            node: Arc::from(row.get_ref(1)?.as_str()?),
+            epoch: Arc::from(row.get_ref(5)?.as_str()?),
+            lane: row.get(2)?,
+            sequence: row.get::<_, Option<i64>>(3)?.map(unsigned),
+            received_at: row.get(4)?,
+        })
+    }
+
+    /// The event at a place in it, from 0.
+    fn event(&self, place: u64, bytes: &Bytes) -> ArrivedEvent {
+        let numbered = |first: u64| Place { lane: self.lane.clone(), sequence: first.saturating_add(place) };
+        ArrivedEvent {
+            row: self.row + place,
+            node: Arc::clone(&self.node),
+            epoch: Arc::clone(&self.epoch),
+            place: self.sequence.map(numbered),
+            received_at: self.received_at,
+            bytes: bytes.clone(),
+        }
+    }
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{StoreError, refused, signed, upgrade};
 
 /// Version of the tables below; raised with every change, together with the step that leads there.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// Marks the file as ours ("Rdnt").
 const APPLICATION: i64 = 0x5264_6e74;
@@ -17,9 +17,9 @@ const APPLICATION: i64 = 0x5264_6e74;
 const BUSY_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Times are Unix milliseconds. An event without numbering has the stream with empty epoch and lane, and no sequence.
-/// `node.bytes` are those of its events. `received.since` is when the first event of the range came. A loss is what its report says; without `first` and
+/// `node.bytes` are those of its events in clear. `received.since` is when the first event of the range came. A loss is what its report says; without `first` and
 /// `last` the events were never numbered.
-pub(super) const TABLES: &str = "
+const TABLES: &str = "
 CREATE TABLE node (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -59,24 +59,26 @@ CREATE TABLE loss (
     last_time INTEGER NOT NULL,
     UNIQUE (node, event_id)
 ) STRICT;
-CREATE TABLE event (
+";
+
+/// Where events are. A row of `run` is its first event's, and so is its sequence; `clear_bytes` is what the bytes come to
+/// when they are not compressed. Only events without a number are known by their identifiers.
+pub(super) const EVENT_TABLES: &str = "
+CREATE TABLE run (
     row INTEGER PRIMARY KEY,
     stream INTEGER NOT NULL REFERENCES stream,
     sequence INTEGER,
-    event_id TEXT NOT NULL,
-    time INTEGER NOT NULL,
-    level TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    source TEXT NOT NULL,
+    events INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
+    clear_bytes INTEGER NOT NULL,
     bytes BLOB NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX event_by_sequence ON event (stream, sequence) WHERE sequence IS NOT NULL;
-CREATE UNIQUE INDEX event_by_id ON event (stream, event_id) WHERE sequence IS NULL;
-CREATE VIEW events AS
-    SELECT e.row, n.name AS node, s.epoch, s.lane, e.sequence, e.event_id, e.time, e.level, e.kind, e.source,
-        e.received_at, e.bytes
-    FROM event e JOIN stream s ON s.id = e.stream JOIN node n ON n.id = s.node;
+CREATE INDEX run_by_sequence ON run (stream, sequence, events) WHERE sequence IS NOT NULL;
+CREATE TABLE identifier (
+    stream INTEGER NOT NULL REFERENCES stream,
+    event_id TEXT NOT NULL,
+    PRIMARY KEY (stream, event_id)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Bytes of the log at which they are brought into the database, and this part of a small file system; each time costs a
@@ -151,6 +153,7 @@ fn prepare(connection: &mut Connection, total: u64) -> rusqlite::Result<()> {
     let version: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version == 0 {
         tx.execute_batch(TABLES)?;
+        tx.execute_batch(EVENT_TABLES)?;
         tx.pragma_update(None, "application_id", APPLICATION)?;
     }
     if version == 1 {
@@ -158,6 +161,9 @@ fn prepare(connection: &mut Connection, total: u64) -> rusqlite::Result<()> {
     }
     if version == 1 || version == 2 {
         upgrade::from_2(&tx)?;
+    }
+    if (1..=3).contains(&version) {
+        upgrade::from_3(&tx)?;
     }
     if version != VERSION {
         tx.pragma_update(None, "user_version", VERSION)?;

@@ -1,9 +1,15 @@
 //! Steps from the tables of earlier versions to those of this one, each inside the one transaction that also raises the
 //! version: a controller that is killed meanwhile finds the file as it was.
 
+use bytes::Bytes;
 use rusqlite::{Transaction, params};
 
-use super::loss;
+use super::{
+    loss,
+    run::{self, Packer, Place},
+    schema::EVENT_TABLES,
+    unsigned,
+};
 use crate::controller::store::{Loss, Record};
 
 /// Version 1 had no index of losses, and did not say when ranges came. Reads every stored event's kind, which takes a
@@ -40,6 +46,52 @@ pub(super) fn from_2(tx: &Transaction<'_>) -> rusqlite::Result<()> {
             SELECT s.node, sum(length(e.bytes)) AS bytes FROM event e JOIN stream s ON s.id = e.stream GROUP BY s.node
         ) AS stored WHERE stored.node = node.id;",
     )
+}
+
+/// Version 3 had a row for every event, with two indexes, and what an event says of itself beside it. Reads every event, and
+/// writes it again with those that came with it; rows stay what they were.
+pub(super) fn from_3(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    tracing::info!(
+        "stored events are packed; this may take a while, and the room that it frees is used by those to come"
+    );
+    tx.execute_batch(EVENT_TABLES)?;
+    let mut packer = Packer::new().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let mut statement = tx.prepare("SELECT row, stream, sequence, received_at, bytes FROM event ORDER BY row")?;
+    let mut rows = statement.query([])?;
+    let mut run: Option<(Place, Vec<Bytes>)> = None;
+    while let Some(row) = rows.next()? {
+        let place = Place {
+            row: unsigned(row.get(0)?),
+            stream: row.get(1)?,
+            sequence: row.get::<_, Option<i64>>(2)?.map(unsigned),
+            received_at: row.get(3)?,
+        };
+        let bytes = Bytes::from(row.get::<_, Vec<u8>>(4)?);
+        match run.as_mut().filter(|(first, events)| goes_on(first, events.len() as u64, &place)) {
+            Some((_, events)) => events.push(bytes),
+            None => {
+                let before = run.replace((place, vec![bytes]));
+                before.map(|(place, events)| packer.write(tx, place, &events)).transpose()?;
+            }
+        }
+    }
+    run.map(|(place, events)| packer.write(tx, place, &events)).transpose()?;
+    // No statement may be reading a table that goes.
+    drop(rows);
+    drop(statement);
+    tx.execute_batch(
+        "INSERT INTO identifier SELECT stream, event_id FROM event WHERE sequence IS NULL;
+        DROP VIEW events;
+        DROP TABLE event;",
+    )
+}
+
+/// Whether an event belongs to a run that has so many.
+fn goes_on(first: &Place, count: u64, next: &Place) -> bool {
+    count < run::EVENTS_MAX
+        && next.row == first.row + count
+        && (next.stream, next.received_at) == (first.stream, first.received_at)
+        && next.sequence == first.sequence.map(|sequence| sequence.saturating_add(count))
 }
 
 const TABLES: &str = "

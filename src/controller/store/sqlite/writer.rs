@@ -3,10 +3,14 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Job, loss, refused, signed, unsigned};
+use super::{
+    Job, loss, refused,
+    run::{self, Packer},
+    signed, unsigned,
+};
 use crate::{
     controller::store::{
         Arrival, ArrivedEvent, EPOCHS_MAX, Loss, Numbering, Receipt, Record, StoreError, space::Space, tail::TailSender,
@@ -25,6 +29,7 @@ type Answer = oneshot::Sender<Result<Receipt, StoreError>>;
 
 pub(super) struct Writer {
     connection: Connection,
+    packer: Packer,
     tail: Arc<TailSender>,
     space: Arc<Space>,
     /// Whether the last transaction failed: the log gets the change, not every retry.
@@ -35,8 +40,8 @@ pub(super) struct Writer {
 type Outcome = Result<Written, StoreError>;
 
 impl Writer {
-    pub(super) fn new(connection: Connection, tail: Arc<TailSender>, space: Arc<Space>) -> Writer {
-        Writer { connection, tail, space, failing: false }
+    pub(super) fn new(connection: Connection, packer: Packer, tail: Arc<TailSender>, space: Arc<Space>) -> Writer {
+        Writer { connection, packer, tail, space, failing: false }
     }
 
     /// Writes until it is told to close or nobody can ask any more.
@@ -101,13 +106,14 @@ impl Writer {
 
     fn commit(&mut self, arrivals: Vec<Arrival>) -> rusqlite::Result<Vec<Outcome>> {
         let followed = self.tail.is_followed();
-        let space = Arc::clone(&self.space);
+        let (space, packer) = (Arc::clone(&self.space), &mut self.packer);
         let scarce = space.scarce();
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let outcomes = arrivals
-            .into_iter()
-            .map(|arrival| Batch { tx: &tx, arrival: &arrival, followed, space: &space, scarce }.write())
-            .collect::<rusqlite::Result<_>>()?;
+        let next_row = &mut run::next_row(&tx)?;
+        let mut outcomes = Vec::with_capacity(arrivals.len());
+        for arrival in &arrivals {
+            outcomes.push(Batch { tx: &tx, packer, next_row, arrival, followed, space: &space, scarce }.write()?);
+        }
         tx.commit()?;
         Ok(outcomes)
     }
@@ -117,6 +123,9 @@ impl Writer {
 /// batch leaves none and the others are not touched.
 struct Batch<'a> {
     tx: &'a Transaction<'a>,
+    packer: &'a mut Packer,
+    /// Of the next event.
+    next_row: &'a mut u64,
     arrival: &'a Arrival,
     followed: bool,
     space: &'a Space,
@@ -125,7 +134,7 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    fn write(&self) -> rusqlite::Result<Outcome> {
+    fn write(mut self) -> rusqlite::Result<Outcome> {
         let (node, stored) = self.node()?;
         if self.arrival.records.is_empty() {
             return Ok(Ok(Written::default()));
@@ -137,7 +146,7 @@ impl Batch<'_> {
         let written = match &self.arrival.numbering {
             None => self.write_unnumbered(Ids { node, stream })?,
             Some(numbering) => {
-                let held = self.held(stream, numbering)?;
+                let held = run::identifiers(self.tx, stream, numbering.first(), numbering.last())?;
                 if let Some(sequence) = forked(&held, numbering, &self.arrival.records) {
                     let (epoch, lane) = (numbering.epoch().to_owned(), numbering.lane().to_owned());
                     return Ok(Err(StoreError::Fork { epoch, lane, sequence }));
@@ -194,67 +203,72 @@ impl Batch<'_> {
             .map(Some)
     }
 
-    /// What is stored already in the range of the batch: sequence and identifier, in order.
-    fn held(&self, stream: i64, numbering: &Numbering) -> rusqlite::Result<Vec<(u64, String)>> {
-        let sql = "SELECT sequence, event_id FROM event
-            WHERE stream = ?1 AND sequence BETWEEN ?2 AND ?3 AND sequence IS NOT NULL ORDER BY sequence";
-        let (first, last) = (signed(numbering.first()), signed(numbering.last()));
-        self.tx
-            .prepare_cached(sql)?
-            .query_map(params![stream, first, last], |row| Ok((unsigned(row.get(0)?), row.get(1)?)))?
-            .collect()
-    }
-
-    fn write_numbered(&self, ids: Ids, numbering: &Numbering, held: &[(u64, String)]) -> rusqlite::Result<Written> {
+    fn write_numbered(&mut self, ids: Ids, numbering: &Numbering, held: &[(u64, String)]) -> rusqlite::Result<Written> {
         let mut written = Written::default();
         let mut held = held.iter().map(|(sequence, _)| *sequence).peekable();
-        let mut insert = self.tx.prepare_cached(INSERT)?;
-        for (sequence, record) in (numbering.first()..=numbering.last()).zip(&self.arrival.records) {
-            let fresh = held.next_if_eq(&sequence).is_none();
-            if fresh {
-                self.insert(&mut insert, ids, Some(sequence), record)?;
+        let is_fresh: Vec<_> =
+            (numbering.first()..=numbering.last()).map(|sequence| held.next_if_eq(&sequence).is_none()).collect();
+        let records = self.arrival.records.iter().zip(is_fresh).zip(numbering.first()..);
+        let numbered: Vec<_> = records.map(|((record, is_fresh), sequence)| (record, is_fresh, sequence)).collect();
+        for part in numbered.chunk_by(|(_, one, _), (_, other, _)| one == other) {
+            match part {
+                [(_, true, first), ..] => {
+                    self.write_run(ids, Some(*first), part.iter().map(|(record, ..)| *record), &mut written)?;
+                }
+                part => written.receipt.repeated += part.len(),
             }
-            let place = || Place { lane: numbering.lane().to_owned(), sequence };
-            written.note(fresh, record, || self.followed.then(|| self.stored(record, Some(place()))));
         }
         Ok(written)
     }
 
-    fn write_unnumbered(&self, ids: Ids) -> rusqlite::Result<Written> {
+    fn write_unnumbered(&mut self, ids: Ids) -> rusqlite::Result<Written> {
         let mut written = Written::default();
-        let mut insert = self.tx.prepare_cached(INSERT)?;
+        let mut fresh = Vec::new();
+        let sql = "INSERT INTO identifier (stream, event_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+        let mut insert = self.tx.prepare_cached(sql)?;
         for record in &self.arrival.records {
-            let fresh = self.insert(&mut insert, ids, None, record)?;
-            written.note(fresh, record, || self.followed.then(|| self.stored(record, None)));
+            match insert.execute(params![ids.stream, record.id])? {
+                0 => written.receipt.repeated += 1,
+                _ => fresh.push(record),
+            }
         }
+        self.write_run(ids, None, fresh.into_iter(), &mut written)?;
         Ok(written)
     }
 
-    /// Writes one event, unless it has no number and its identifier is there already; whether it was written.
-    fn insert(
-        &self,
-        statement: &mut Statement<'_>,
+    /// Writes events that are new, one behind the other.
+    fn write_run<'r>(
+        &mut self,
         ids: Ids,
         sequence: Option<u64>,
-        record: &Record,
-    ) -> rusqlite::Result<bool> {
-        let rows = statement.execute(params![
-            ids.stream,
-            sequence.map(signed),
-            record.id,
-            record.time,
-            record.level.name(),
-            record.kind.as_str(),
-            record.source,
-            self.arrival.received_at,
-            &record.bytes[..]
-        ])?;
-        if rows > 0
-            && let Some(found) = Loss::read(record, self.arrival.received_at)
-        {
-            loss::insert(self.tx, ids.node, &found)?;
+        records: impl Iterator<Item = &'r Record> + Clone,
+        written: &mut Written,
+    ) -> rusqlite::Result<()> {
+        let Arrival { node, numbering, received_at, .. } = self.arrival;
+        let place = run::Place { row: *self.next_row, stream: ids.stream, sequence, received_at: *received_at };
+        *self.next_row = self.packer.write(self.tx, place, records.clone().map(|record| &record.bytes))?;
+        let node: Arc<str> = node.as_str().into();
+        let epoch: Arc<str> = numbering.as_ref().map_or("", Numbering::epoch).into();
+        for (place_in_run, record) in (0..).zip(records) {
+            written.receipt.stored += 1;
+            written.bytes += record.bytes.len();
+            if let Some(found) = Loss::read(record, *received_at) {
+                loss::insert(self.tx, ids.node, &found)?;
+            }
+            if self.followed {
+                let lane = numbering.as_ref().map_or("", Numbering::lane);
+                let numbered = |first: u64| Place { lane: lane.to_owned(), sequence: first + place_in_run };
+                written.events.push(ArrivedEvent {
+                    row: place.row + place_in_run,
+                    node: Arc::clone(&node),
+                    epoch: Arc::clone(&epoch),
+                    place: sequence.map(numbered),
+                    received_at: *received_at,
+                    bytes: record.bytes.clone(),
+                });
+            }
         }
-        Ok(rows > 0)
+        Ok(())
     }
 
     /// Joins the batch's range with those that it touches: which numbers have arrived stays a short list.
@@ -275,17 +289,6 @@ impl Batch<'_> {
             .execute(params![stream, first, last, since])?;
         Ok(())
     }
-
-    fn stored(&self, record: &Record, place: Option<Place>) -> ArrivedEvent {
-        ArrivedEvent {
-            row: unsigned(self.tx.last_insert_rowid()),
-            node: self.arrival.node.as_str().into(),
-            epoch: self.arrival.numbering.as_ref().map_or("", Numbering::epoch).into(),
-            place,
-            received_at: self.arrival.received_at,
-            bytes: record.bytes.clone(),
-        }
-    }
 }
 
 /// The rows that an event belongs to.
@@ -295,12 +298,6 @@ struct Ids {
     stream: i64,
 }
 
-/// The conflict can only be that of an event without number: numbered ones are looked up before.
-const INSERT: &str = "INSERT INTO event
-        (stream, sequence, event_id, time, level, kind, source, received_at, bytes)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-    ON CONFLICT (stream, event_id) WHERE sequence IS NULL DO NOTHING";
-
 /// What a batch has come to so far; the events only where somebody follows.
 #[derive(Default)]
 struct Written {
@@ -308,18 +305,6 @@ struct Written {
     /// Bytes of the events that are new.
     bytes: usize,
     events: Vec<ArrivedEvent>,
-}
-
-impl Written {
-    fn note(&mut self, fresh: bool, record: &Record, event: impl FnOnce() -> Option<ArrivedEvent>) {
-        if fresh {
-            self.receipt.stored += 1;
-            self.bytes += record.bytes.len();
-            self.events.extend(event());
-        } else {
-            self.receipt.repeated += 1;
-        }
-    }
 }
 
 /// The first number under which another event is stored.

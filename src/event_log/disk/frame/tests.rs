@@ -10,7 +10,7 @@ fn encode(events: &[Vec<u8>]) -> Vec<Encoded> {
         .zip(events)
         .map(|(time, event)| {
             push_event(&mut fields, event);
-            Entry { end: fields.len() as u32, time, level: 1, category: 2 }
+            Entry { end: fields.len() as u32, time, level: 1, category: 2, kind: Some(KindMark::UNNAMED) }
         })
         .collect();
     let with = Circumstances {
@@ -55,10 +55,12 @@ proptest! {
 
     #[test]
     fn a_flipped_bit_is_noticed(byte in 0usize..1000, bit in 0u8..8) {
-        let mut frame = encode(&[vec![7; 500], (0..=255).collect()]).remove(0).bytes;
-        let byte = byte % frame.len();
-        frame[byte] ^= 1 << bit;
-        prop_assert!(Frame::decode(&frame).is_err());
+        let frame = encode(&[vec![7; 500], (0..=255).collect()]).remove(0);
+        for mut bytes in [frame.of_version_1(), frame.bytes] {
+            let byte = byte % bytes.len();
+            bytes[byte] ^= 1 << bit;
+            prop_assert!(Frame::decode(&bytes).is_err());
+        }
     }
 
     #[test]
@@ -81,6 +83,24 @@ fn the_largest_event_fits_a_frame_even_if_it_cannot_be_compressed() {
 
 #[test]
 fn every_truncation_is_noticed() {
-    let frame = encode(&[vec![1, 2, 3], vec![4; 300]]).remove(0).bytes;
-    assert!((0..frame.len()).all(|length| Frame::decode(&frame[..length]).is_err()));
+    let frame = encode(&[vec![1, 2, 3], vec![4; 300]]).remove(0);
+    for bytes in [frame.of_version_1(), frame.bytes] {
+        assert!((0..bytes.len()).all(|length| Frame::decode(&bytes[..length]).is_err()));
+    }
+}
+
+#[test]
+fn a_frame_of_version_1_is_read_and_numbered_anew_as_it_is_and_may_hold_any_kind() {
+    let frame = encode(&[vec![1, 2, 3], vec![4; 300]]).remove(0);
+    let bytes = frame.of_version_1();
+    assert_eq!(bytes.len(), frame.bytes.len() - 16);
+    let (old, new) = (Frame::decode(&bytes).expect("intact"), Frame::decode(&frame.bytes).expect("intact"));
+    assert_eq!((&old.fields, &old.ends), (&new.fields, &new.ends));
+    assert_eq!((old.header.kinds, old.header.frame_bytes()), (KindBloom::ANY, bytes.len()));
+    assert_eq!(new.header.kinds, KindBloom::of([Some(KindMark::UNNAMED)]));
+    for (mut header, bytes) in [(old.header, bytes), (new.header, frame.bytes)] {
+        let renumbered = Frame::decode(&header.renumber(Uuid::from_u128(9), &bytes)).expect("intact");
+        assert_eq!((renumbered.header.epoch, &renumbered.fields), (Uuid::from_u128(9), &new.fields));
+        assert_eq!((renumbered.header.kinds, renumbered.header.frame_bytes()), (header.kinds, bytes.len()));
+    }
 }

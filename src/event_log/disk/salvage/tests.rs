@@ -7,12 +7,17 @@ use uuid::Uuid;
 use super::*;
 use crate::event_log::{
     clock_state::ClockState,
-    disk::frame::{Circumstances, Encoder, Entry, Frame, push_event},
+    disk::frame::{Circumstances, Encoded, Encoder, Entry, Frame, push_event},
     disk::generation::Generation,
 };
 
 /// A frame of `count` events that cannot be compressed.
 fn frame(first_sequence: u64, count: u64) -> Vec<u8> {
+    encoded(first_sequence, count, 300).bytes
+}
+
+/// The same, each event of so many bytes.
+fn encoded(first_sequence: u64, count: u64, bytes: usize) -> Encoded {
     let (mut fields, mut entries) = (Vec::new(), Vec::new());
     let mut state = first_sequence.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     for _ in 0..count {
@@ -22,8 +27,8 @@ fn frame(first_sequence: u64, count: u64) -> Vec<u8> {
             state ^= state << 17;
             state as u8
         });
-        push_event(&mut fields, &event.take(300).collect::<Vec<_>>());
-        entries.push(Entry { end: fields.len() as u32, time: 5, level: 1, category: 2 });
+        push_event(&mut fields, &event.take(bytes).collect::<Vec<_>>());
+        entries.push(Entry { end: fields.len() as u32, time: 5, level: 1, category: 2, kind: None });
     }
     let with = Circumstances {
         lane: Lane::Routine,
@@ -33,7 +38,7 @@ fn frame(first_sequence: u64, count: u64) -> Vec<u8> {
     };
     let mut frames = Vec::new();
     Encoder::new().expect("memory").encode(with, first_sequence, &fields, 0, &entries, &mut frames).expect("memory");
-    frames.remove(0).bytes
+    frames.remove(0)
 }
 
 fn search(db: &[u8]) -> Salvage {
@@ -45,6 +50,17 @@ fn search(db: &[u8]) -> Salvage {
 fn sequences(salvage: &Salvage) -> Vec<Range<u64>> {
     let header = |number| Header::parse(&salvage.frame(number).expect("readable")).expect("a frame");
     (0..salvage.frames()).map(header).map(|header| header.first_sequence..header.next_sequence()).collect()
+}
+
+#[test]
+fn frames_of_both_versions_are_found_and_their_headers_read_to_the_end_of_the_file() {
+    // The last is shorter than a header of version 2.
+    let db = [encoded(1, 10, 300).of_version_1(), frame(11, 10), encoded(21, 1, 3).of_version_1()].concat();
+    let salvage = search(&db);
+    assert_eq!(sequences(&salvage), [1..11, 11..21, 21..22]);
+    let firsts = (0..3).map(|number| salvage.header(number).expect("a header").first_sequence);
+    assert_eq!(firsts.collect::<Vec<_>>(), [1, 11, 21]);
+    assert!(!salvage.is_broken());
 }
 
 #[test]

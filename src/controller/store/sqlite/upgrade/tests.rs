@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use prost::Message;
 use rusqlite::{Connection, params};
 
 use crate::{
-    controller::store::{Account, Numbering, SqliteReader, SqliteStore, Store, StoreError},
+    controller::store::{
+        Account, Arrival, ArrivedEvent, Numbering, Query, Record, SqliteReader, SqliteStore, Store, StoreError,
+    },
+    event::Filter,
     schema::{
         Payload,
         events::{Event, EventLossPayload, StoragePoolPayload, event_loss_payload::EventLossOperation},
@@ -62,7 +66,7 @@ fn make_version_1(path: &Path) {
     let database = Connection::open(path).expect("a database");
     database.execute_batch(TABLES_1).expect("tables");
     let rows = "INSERT INTO node VALUES (1, 'nas-1', 'acme', 900);
-        INSERT INTO stream VALUES (1, 1, 'e1', 'routine', 2), (2, 1, 'e1', 'urgent', 1);
+        INSERT INTO stream VALUES (1, 1, 'e1', 'routine', 2), (2, 1, 'e1', 'urgent', 1), (3, 1, '', '', 1);
         INSERT INTO received VALUES (1, 1, 1), (1, 5, 5), (2, 1, 1);";
     database.execute_batch(rows).expect("rows");
     let report = EventLossPayload {
@@ -77,9 +81,10 @@ fn make_version_1(path: &Path) {
     };
     let pool = || StoragePoolPayload::default().into_event_payload();
     let events = [
-        (1, 1, "a", "storage.pool", "zfs", 100, pool()),
-        (1, 5, "b", "storage.pool", "zfs", 300, pool()),
-        (2, 1, "c", "system.loss.retention", "event_log", 200, report.into_event_payload()),
+        (1, Some(1), "a", "storage.pool", "zfs", 100, pool()),
+        (1, Some(5), "b", "storage.pool", "zfs", 300, pool()),
+        (2, Some(1), "c", "system.loss.retention", "event_log", 200, report.into_event_payload()),
+        (3, None, "u", "storage.pool", "zfs", 250, pool()),
     ];
     for (stream, sequence, id, kind, source, received_at, payload) in events {
         let (event_id, event_payload) = (id.to_owned(), Some(payload));
@@ -91,30 +96,47 @@ fn make_version_1(path: &Path) {
     }
 }
 
+/// Rows and events as version 1 keeps them.
+fn held(path: &Path) -> Vec<(u64, Bytes)> {
+    let database = Connection::open(path).expect("a database");
+    let mut statement = database.prepare("SELECT row, bytes FROM event ORDER BY row").expect("a table");
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, Vec<u8>>(1)?.into()));
+    statement.query_map([], read).expect("rows").collect::<Result<_, _>>().expect("rows")
+}
+
 #[tokio::test]
 async fn a_database_of_version_1_is_brought_to_this_one_with_all_that_it_holds() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("events.db");
     make_version_1(&path);
+    let held = held(&path);
     let refusal = SqliteReader::open(&path).expect_err("a reader changes nothing");
     assert!(matches!(refusal, StoreError::Foreign { .. }) && refusal.to_string().contains("serve"), "{refusal}");
 
     let store = SqliteStore::open(&path).expect("a database");
     let node = store.nodes().await.expect("nodes").remove(0);
     assert_eq!((node.losses.len(), node.losses[0].range, node.losses[0].received_at), (1, Some((2, 4)), 200));
-    let since: Vec<_> = node.streams[0].received.iter_since().collect();
+    let routine = node.streams.iter().find(|stream| stream.lane == "routine").expect("a stream");
+    let since: Vec<_> = routine.received.iter_since().collect();
     assert_eq!(since, [(1..=1, 100), (5..=5, 300)]);
     assert_eq!(Account::of(&node).missing(), 0);
     let database = Connection::open(&path).expect("a database");
     let count = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
-    let counted = || (count("SELECT bytes FROM node"), count("SELECT sum(length(bytes)) FROM event"));
-    let (before, stored) = counted();
-    assert!(before > 0 && before == stored, "{before} of {stored} bytes");
+    let query = Query { filter: Filter::default(), from: i64::MIN, node: None, since: Some(0), limit: usize::MAX };
+    let stored = async || store.query(&query).await.expect("a page").events;
+    let length = |events: &[ArrivedEvent]| events.iter().map(|event| event.bytes.len() as i64).sum::<i64>();
+    let events = stored().await;
+    assert_eq!(events.iter().map(|event| (event.row, event.bytes.clone())).collect::<Vec<_>>(), held, "as they were");
+    let places: Vec<_> =
+        events.iter().map(|it| (it.place.as_ref().map(|place| place.sequence), it.received_at)).collect();
+    assert_eq!(places, [(Some(1), 100), (Some(5), 300), (Some(1), 200), (None, 250)]);
+    let bytes = count("SELECT bytes FROM node");
+    assert!(bytes > 0 && bytes == length(&events), "{bytes}");
     // It is a database like any other now.
     let numbering = Numbering::new("e1", "routine", 6, 6);
     let event = Event { event_id: "d".into(), ..Event::default() };
-    let record = crate::controller::store::Record::read(event.encode_to_vec().into()).expect("an event");
-    let arrival = crate::controller::store::Arrival {
+    let record = Record::read(event.encode_to_vec().into()).expect("an event");
+    let arrival = Arrival {
         node: "nas-1".into(),
         organisation: "acme".into(),
         numbering,
@@ -122,12 +144,20 @@ async fn a_database_of_version_1_is_brought_to_this_one_with_all_that_it_holds()
         received_at: 400,
     };
     assert_eq!(store.store(arrival).await.expect("stored").stored, 1);
-    let (after, stored) = counted();
-    assert_eq!(after, stored, "what comes is added");
+    let events = stored().await;
+    assert_eq!((events.last().expect("an event").row, count("SELECT bytes FROM node")), (5, length(&events)));
+    for (numbering, id) in [(Numbering::new("e1", "routine", 5, 5), "b"), (None, "u")] {
+        let event = Event { event_id: id.into(), ..Event::default() };
+        let records = vec![Record::read(event.encode_to_vec().into()).expect("an event")];
+        let repeat =
+            Arrival { node: "nas-1".into(), organisation: "acme".into(), numbering, records, received_at: 500 };
+        assert_eq!(store.store(repeat).await.expect("known").repeated, 1, "{id}");
+    }
     store.close().await;
     let again = SqliteStore::open(&path).expect("once is enough");
     assert_eq!(again.nodes().await.expect("nodes")[0].losses.len(), 1);
     again.close().await;
     let nodes = SqliteReader::open(&path).expect("a reader").nodes().expect("nodes");
-    assert_eq!(nodes[0].streams[0].received.iter_since().collect::<Vec<_>>(), [(1..=1, 100), (5..=6, 300)]);
+    let routine = nodes[0].streams.iter().find(|stream| stream.lane == "routine").expect("a stream");
+    assert_eq!(routine.received.iter_since().collect::<Vec<_>>(), [(1..=1, 100), (5..=6, 300)]);
 }
