@@ -9,10 +9,18 @@ use std::{
     process::ExitCode,
 };
 
-use super::{Failure, failure::tell};
+use prost::Message as _;
+
+use super::{
+    Failure,
+    failure::tell,
+    hook::{Places, complete},
+};
 use crate::{
-    client::{Client, Durability, EmitResponse},
+    client::{Client, ClientError, Durability, EmitResponse},
     event::{Level, Metadata, json::from_pairs},
+    schema::events::Event,
+    telemetry::ErrorChain,
 };
 
 const EXAMPLES: &str = "\
@@ -21,11 +29,15 @@ Examples:
   rodent emit service.status.failed service_name=smbd -l error -m ticket=7
   echo '{\"kind\": \"storage.pool.created\"}' | rodent emit --json -
   rodent events -o jsonl | rodent --socket /run/other.sock emit --json -
+  rodent emit --spool storage.pool.created pool_name=tank   left if it is away
 
 JSON is read one event a line, or as values one after another; arrays are opened. What is no event is reported with its \
 line, and the rest is stored. What `rodent events` has printed is taken as it is.
 
-Exit codes: 0 all taken, 65 something was refused, 69 no agent, 77 no permission.";
+With --spool an event that the agent does not take now lies in its spool, at most 1,000 of them with those of hooks, and is \
+taken in within seconds of its start.
+
+Exit codes: 0 all taken or left, 65 something was refused, 69 no agent, 77 no permission.";
 
 /// Give events to the agent
 #[derive(Debug, clap::Args)]
@@ -49,6 +61,12 @@ pub(super) struct Arguments {
     /// Do not wait until the events are on the disk
     #[arg(long)]
     no_wait: bool,
+    /// Leave the event for the agent when it does not take it now; for root and the agent's own user
+    #[arg(long, conflicts_with = "json")]
+    spool: bool,
+    /// The agent's configuration, for the place of its spool
+    #[arg(long, value_name = "FILE", requires = "spool")]
+    config: Option<PathBuf>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -71,13 +89,35 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
 
 async fn one(kind: &str, arguments: &Arguments, socket: &Path, durability: Durability) -> Result<ExitCode, Failure> {
     let metadata = metadata(&arguments.metadata)?;
-    let event = from_pairs(kind, arguments.level, &arguments.fields, metadata)
+    let mut event = from_pairs(kind, arguments.level, &arguments.fields, metadata)
         .map_err(|error| Failure::data(error.to_string()))?;
-    let answer = Client::connect(socket).await?.emit(&[event], durability).await?;
+    if arguments.spool {
+        // So that it can be known should it come both ways.
+        complete(&mut event);
+    }
+    let events = [event];
+    let emitted = async { Client::connect(socket).await?.emit(&events, durability).await };
+    let answer = match emitted.await {
+        Err(error @ (ClientError::NotRunning(_) | ClientError::Unavailable(_))) if arguments.spool => {
+            let [event] = &events;
+            return leave(event, &error, arguments.config.as_deref());
+        }
+        answer => answer?,
+    };
     // What is not durable is told to scripts too.
     if stderr().is_terminal() || !answer.only_in_memory.is_empty() {
         tell(&words(&answer));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Leaves an event that the agent did not take where it finds it.
+fn leave(event: &Event, why: &ClientError, config: Option<&Path>) -> Result<ExitCode, Failure> {
+    let left = Places::of(config, None).spool.leave(&event.encode_to_vec());
+    left.map_err(|error| {
+        Failure::unavailable(format!("the event is not given: {}; {}", ErrorChain(why), ErrorChain(&error)))
+    })?;
+    tell(&format!("left for the agent as {}, which does not take it now", event.event_id));
     Ok(ExitCode::SUCCESS)
 }
 

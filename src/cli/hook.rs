@@ -94,7 +94,7 @@ pub(super) async fn run(arguments: Arguments, socket: Option<PathBuf>) -> Result
 }
 
 /// The identifier is given here, so that an event that comes twice can be known; and the time, for it may wait.
-fn complete(event: &mut Event) {
+pub(super) fn complete(event: &mut Event) {
     event.event_id = Uuid::now_v7().to_string();
     if event.timestamp == 0 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -112,14 +112,14 @@ async fn give(events: &[Event], socket: &Path) -> Result<Option<String>, ClientE
 }
 
 /// Where the agent is.
-struct Places {
+pub(super) struct Places {
     socket: PathBuf,
-    spool: Spool,
+    pub(super) spool: Spool,
 }
 
 impl Places {
     /// As configured; where the configuration cannot be read, as by default.
-    fn of(file: Option<&Path>, socket: Option<PathBuf>) -> Places {
+    pub(super) fn of(file: Option<&Path>, socket: Option<PathBuf>) -> Places {
         let config = Config::load(file, Path::new("/")).map(|loaded| loaded.config);
         let (configured, state_directory) = config.map_or_else(
             |_| (PathBuf::from(SOCKET), PathBuf::from(STATE_DIRECTORY)),

@@ -313,7 +313,9 @@ async fn what_had_to_make_room_is_told_as_a_gap_and_its_record_comes_whatever_th
             Consumed::Run(_) | Consumed::CaughtUp => {}
             Consumed::Gap(gap) => {
                 assert_eq!((gap.lane.as_str(), gap.cause.as_str()), ("routine", "retention"));
-                assert_eq!(gap.count_by_level.values().sum::<u64>(), gap.count, "{gap:?}");
+                // Of a part of what went at a time nobody knows the levels.
+                let levels = gap.count_by_level.values().sum::<u64>();
+                assert!(levels == gap.count || gap.count_by_level.is_empty(), "{gap:?}");
                 lost += gap.count;
             }
         }
@@ -336,7 +338,8 @@ async fn what_had_to_make_room_is_told_as_a_gap_and_its_record_comes_whatever_th
             }
         }
     }
-    assert!(records > 0 && gaps == lost, "{records} records of {gaps} events, and {lost}");
+    // More may have gone meanwhile.
+    assert!(records > 0 && gaps >= lost, "{records} records of {gaps} events, and {lost}");
 }
 
 #[tokio::test]

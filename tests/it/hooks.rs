@@ -283,3 +283,26 @@ mod as_root {
         drop(agent);
     }
 }
+
+#[test]
+fn an_event_that_the_agent_does_not_take_now_is_left_in_its_spool_and_one_that_cannot_be_left_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (state, config) = (directory.path().join("state"), directory.path().join("rodent.yml"));
+    fs::create_dir(&state).expect("a state directory");
+    fs::write(&config, format!("state_directory: {}\n", state.display())).expect("a configuration");
+    let emit = || {
+        let mut rodent = Command::new(env!("CARGO_BIN_EXE_rodent"));
+        rodent.arg("--socket").arg(directory.path().join("nobody.sock"));
+        rodent.args(["emit", "--spool", "--config"]).arg(&config).args(["storage.pool.created", "pool_name=tank"]);
+        rodent.output().expect("rodent runs")
+    };
+    let lost = emit();
+    let said = String::from_utf8_lossy(&lost.stderr).into_owned();
+    assert!(lost.status.code() == Some(69) && said.contains("there is no spool"), "{said}");
+    let spool = rodent::spool::Spool::of(&state);
+    spool.make().expect("the agent makes it");
+    let left = emit();
+    let said = String::from_utf8_lossy(&left.stderr).into_owned();
+    assert!(left.status.success() && said.contains("left for the agent as"), "{said}");
+    assert_eq!(fs::read_dir(state.join("spool")).expect("the spool").count(), 1);
+}
