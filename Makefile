@@ -2,6 +2,8 @@
 # so that nothing is built twice.
 
 CARGO ?= cargo
+# Most tests wait: for a peer, a timer, a machine that boots. With more threads than processors they wait beside each other.
+export RUST_TEST_THREADS ?= 8
 # Every test binary but e2e.
 checked := it log outage $(basename $(notdir $(wildcard tests/*.rs)))
 

@@ -76,7 +76,9 @@ for packager in cargo-deb@3.8.0 cargo-generate-rpm@0.21.1; do
 done
 if [ ${#packagers[@]} -gt 0 ]; then
     echo "packages: building ${packagers[*]} into target/tools"
-    # Their own directory of objects, so that a second try goes on where the first ended.
+    # Their own directory of objects, so that a second try goes on where the first ended. They run for seconds, so they
+    # are optimised a little; what compresses asks for more itself.
+    export CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off
     "${CARGO:-cargo}" install --locked --quiet --root target/tools --target-dir target/tools/build "${packagers[@]}" \
         || fail "cannot build ${packagers[*]}"
     rm -rf target/tools/build
