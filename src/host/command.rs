@@ -102,11 +102,23 @@ impl Program {
     /// # Errors
     /// When it gives no complete answer with exit status 0.
     pub async fn run(&mut self, arguments: &[&str]) -> Result<String, CommandError> {
+        self.ended(arguments).await?.stdout_if_successful(&self.path)
+    }
+
+    /// The same of a program whose exit status is part of its answer, as that of smartctl is.
+    ///
+    /// # Errors
+    /// When it gives no complete answer.
+    pub async fn run_whatever_its_status(&mut self, arguments: &[&str]) -> Result<String, CommandError> {
+        Ok(self.ended(arguments).await?.stdout)
+    }
+
+    async fn ended(&mut self, arguments: &[&str]) -> Result<Answer, CommandError> {
         self.check_hanging()?;
         let mut child = self.start(arguments)?;
         let ended = timeout(self.timeout, self.answer(&mut child)).await;
         match ended {
-            Ok(Ok(answer)) => answer.stdout_if_successful(&self.path),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 self.kill(child).await;
                 Err(error)
@@ -220,6 +232,12 @@ mod tests {
         let error = shell(REAP_WAIT, 100).run(&["-c", "echo broken >&2; exit 3"]).await.unwrap_err();
         assert!(matches!(&error, CommandError::Failed { status, .. } if status.code() == Some(3)));
         assert_eq!(error.to_string(), "/bin/sh ended with exit status: 3: broken");
+    }
+
+    #[tokio::test]
+    async fn an_exit_status_may_be_part_of_the_answer() {
+        let output = shell(REAP_WAIT, 100).run_whatever_its_status(&["-c", "echo failing; exit 8"]).await.unwrap();
+        assert_eq!(output, "failing\n");
     }
 
     #[tokio::test]

@@ -6,12 +6,16 @@
 pub mod clock;
 pub mod command;
 pub mod directory_watch;
-pub mod mount_watch;
+pub mod file_watch;
+pub mod kernel_log;
 #[cfg(feature = "kernel")]
 pub mod netlink;
+pub mod nut;
 pub mod space;
 #[cfg(feature = "systemd")]
 pub mod systemd_bus;
+#[cfg(feature = "kernel")]
+pub mod uevent_watch;
 
 use std::{
     io::{self, Read as _},

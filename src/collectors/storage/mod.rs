@@ -1,38 +1,54 @@
-//! Storage: mounts that come and go, file systems and pools that fill up, ZFS pools and their disks.
+//! Storage: mounts that come and go, file systems and pools that fill up, ZFS pools, md arrays and btrfs volumes.
 //!
 //! The table of mounts is read when the kernel says that it has changed, fill and pools are polled. At first sight
 //! what is wrong is an event and the rest one inventory. Asking a file system or zpool may hang behind broken hardware:
 //! both are bounded in time and number, and what does not answer keeps the state it had.
 
+mod btrfs;
 mod capacity;
+mod disks;
+mod ext4;
 mod fill;
 mod gauge;
+mod lvm;
+mod md;
 mod mount_rule;
 mod mount_table;
 mod mounts;
 mod place;
 mod pools;
+mod quotas;
+mod smart;
 mod zfs;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
 use self::{
+    btrfs::BtrfsVolumes,
     capacity::Thresholds,
+    disks::DiskList,
+    ext4::Ext4Errors,
     fill::Fill,
     gauge::{Gauge, Spaces},
+    lvm::VolumeGroups,
+    md::ArrayTable,
     mount_rule::MountRule,
     mount_table::MountTable,
     pools::PoolList,
+    quotas::DatasetQuotas,
+    smart::Smart,
 };
 use super::{Collector, CollectorRun, CollectorSpec, Context, driver::Driver};
 use crate::settings::Table;
 
 pub(super) const SPEC: CollectorSpec = CollectorSpec {
     name: "storage",
-    about: "mounts, how full file systems are, ZFS pools and their disks",
+    about: "mounts, how full file systems are, ZFS pools, md arrays, btrfs, LVM, the disks",
     emits: &[
+        "storage.dataset.errors",
+        "storage.dataset.errors_cleared",
         "storage.dataset.mounted",
         "storage.dataset.unmounted",
         "storage.dataset.read_only",
@@ -46,13 +62,19 @@ pub(super) const SPEC: CollectorSpec = CollectorSpec {
         "storage.pool.faulted",
         "storage.pool.imported",
         "storage.pool.online",
+        "storage.pool.removed",
         "storage.pool.resilver_*",
         "storage.pool.scrub_*",
         "storage.pool.suspended",
         "storage.pool.trim_*",
         "storage.disk.added_to_pool",
+        "storage.disk.discovered",
+        "storage.disk.health_changed",
+        "storage.disk.removed",
         "storage.disk.removed_from_pool",
         "storage.disk.state_changed",
+        "storage.disk_probe.completed",
+        "storage.disk_probe.failed",
         "system.host.blind_spot",
         "system.host.inventory",
         "system.host.sees_again",
@@ -86,7 +108,7 @@ impl Settings {
         let thresholds = Thresholds::read(&mut capacity);
         let pools_interval = table.table("pools", "how ZFS pools are looked at").duration(
             "interval",
-            Duration::from_secs(30),
+            Duration::from_secs(60),
             SHORTEST..=LONGEST,
             "how often zpool is asked; a change of a pool's state is seen earlier",
         );
@@ -103,10 +125,15 @@ impl Collector for Storage {
         Box::pin(async move {
             let Settings { mounts: rule, thresholds, capacity_interval: interval, pools_interval } = self.settings;
             let (gauge, (known, mounts)) = (Gauge::default(), watch::channel(None));
+            let (disks, known_disks) = watch::channel(Arc::default());
             let table = MountTable::new(&context, rule.clone(), interval, gauge.clone(), known);
+            let ext4 = Ext4Errors::new(mounts.clone());
             let fill = Fill { rule, thresholds, interval, gauge, mounts, spaces: Spaces::new() };
             let pools = PoolList::new(thresholds, pools_interval);
-            Driver::new(context, SPEC.name).with(table).with(fill).with(pools).run().await
+            let driver = Driver::new(context, SPEC.name).with(table).with(fill).with(pools);
+            let driver = driver.with(ArrayTable::new()).with(BtrfsVolumes).with(ext4);
+            let driver = driver.with(VolumeGroups::new(thresholds)).with(DatasetQuotas::new(thresholds));
+            driver.with(DiskList::new(disks)).with(Smart::new(known_disks)).run().await
         })
     }
 }

@@ -11,9 +11,11 @@ use super::{
 };
 use crate::{
     collectors::{CollectError, Context, driver::Domain, finding::Finding, listing},
-    host::mount_watch::{MOUNT_TABLE, MountWatch},
+    host::file_watch::FileWatch,
 };
 
+/// The kernel marks it when it has changed.
+const MOUNT_TABLE: &str = "/proc/self/mountinfo";
 /// A service that starts changes several mounts in a row: one look for all.
 const QUIET: Duration = Duration::from_millis(100);
 /// What it is blind to beyond the bound.
@@ -27,7 +29,7 @@ pub(super) type Mounted = Option<Arc<Mounts>>;
 pub(super) struct MountTable {
     rule: MountRule,
     interval: Duration,
-    watch: Option<MountWatch>,
+    watch: Option<FileWatch>,
     gauge: Gauge,
     /// Of what has come since the last look.
     spaces: Spaces,
@@ -42,7 +44,7 @@ impl MountTable {
         gauge: Gauge,
         known: watch::Sender<Mounted>,
     ) -> MountTable {
-        let watch = MountWatch::open(&context.host).inspect_err(
+        let watch = FileWatch::open(&context.host, MOUNT_TABLE).inspect_err(
             |error| tracing::debug!(%error, "the table of mounts cannot be watched; it is read now and then"),
         );
         MountTable { rule, interval, watch: watch.ok(), gauge, spaces: Spaces::new(), known }

@@ -8,7 +8,11 @@ mod scan;
 mod status;
 mod vdev;
 
-use std::{collections::BTreeMap, fs, io, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    time::Duration,
+};
 
 use self::status::{LIST_ARGUMENTS, STATUS_ARGUMENTS, add_sizes, parse_status};
 pub(super) use self::{
@@ -34,10 +38,16 @@ const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The kernel's word for each pool.
 pub(super) type States = BTreeMap<String, String>;
 
+/// In how many looks zpool is asked once for sizes, which change slowly; so no program is started twice a minute for long.
+const LOOKS_PER_SIZES: u32 = 5;
+
 /// The way to the pools of a machine.
 #[derive(Debug, Default)]
 pub(super) struct Zfs {
     zpool: Option<Program>,
+    looks: u32,
+    /// Those whose sizes have been asked.
+    sized: BTreeSet<String>,
 }
 
 impl Zfs {
@@ -47,14 +57,15 @@ impl Zfs {
     /// # Errors
     /// When zpool tells nothing of the pools.
     pub(super) async fn look(&mut self, host: &Host) -> Result<Option<Looked>, CommandError> {
-        if !MODULE.iter().any(|path| host.path(path).exists()) {
+        if !is_here(host) {
             return Ok(None);
         }
         if self.zpool.is_none() {
             self.zpool = Program::find(host, ZPOOL, TIMEOUT, OUTPUT_BYTES_MAX);
         }
         let Some(zpool) = &mut self.zpool else { return Ok(None) };
-        let looked = look(zpool).await;
+        let looked = look(zpool, self.looks, &mut self.sized).await;
+        self.looks = self.looks.wrapping_add(1);
         if matches!(looked, Err(CommandError::Absent(_))) {
             self.zpool = None;
             return Ok(None);
@@ -70,16 +81,28 @@ pub(super) struct Looked {
     pub(super) complaint: Option<CommandError>,
 }
 
-async fn look(zpool: &mut Program) -> Result<Looked, CommandError> {
+async fn look(zpool: &mut Program, looks: u32, sized: &mut BTreeSet<String>) -> Result<Looked, CommandError> {
     let mut pools = parse_status(&zpool.run(STATUS_ARGUMENTS).await?);
     let mut complaint = None;
-    if !pools.is_empty() {
+    let has_new = pools.keys().any(|name| !sized.contains(name));
+    if !pools.is_empty() && (has_new || looks.is_multiple_of(LOOKS_PER_SIZES)) {
         match zpool.run(LIST_ARGUMENTS).await {
-            Ok(list) => add_sizes(&mut pools, &list),
-            Err(error) => complaint = Some(error),
+            Ok(list) => {
+                add_sizes(&mut pools, &list);
+                *sized = pools.keys().cloned().collect();
+            }
+            Err(error) => {
+                sized.clear();
+                complaint = Some(error);
+            }
         }
     }
     Ok(Looked { pools, complaint })
+}
+
+/// Whether the module is loaded.
+pub(super) fn is_here(host: &Host) -> bool {
+    MODULE.iter().any(|path| host.path(path).exists())
 }
 
 /// The kernel's words, at the price of a few small files: a change of one is a reason to look at once.

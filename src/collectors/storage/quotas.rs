@@ -1,0 +1,189 @@
+//! The quotas of ZFS data sets as a domain: `zfs list` is asked in turn. A data set may be full while its pool is not.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::capacity::{Fill, Thresholds, percentage};
+use crate::{
+    collectors::{CollectError, Context, driver::Domain, finding::Finding},
+    host::command::Program,
+    schema::events::{UsageThresholdPayload, usage_threshold_payload::UsageThresholdOperation as Operation},
+};
+
+const ZFS: &[&str] = &["/sbin/zfs", "/usr/sbin/zfs", "/usr/local/sbin/zfs"];
+/// Exact numbers; a quota counts snapshots and descendants (`used`), a refquota the data set alone (`referenced`).
+const ARGUMENTS: &[&str] = &["list", "-Hp", "-t", "filesystem,volume", "-o", "name,used,quota,referenced,refquota"];
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Some ten thousand data sets.
+const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Asking for thousands of them costs the pool something.
+const INTERVAL: Duration = Duration::from_secs(300);
+const COMPONENT: &str = "quotas";
+
+/// Those whose quota is not far away, by name.
+type Known = BTreeMap<String, Fill>;
+
+/// Used and allowed bytes, by name, of those that have a quota.
+type Quotas = BTreeMap<String, (u64, u64)>;
+
+/// The look at them.
+pub(super) struct DatasetQuotas {
+    thresholds: Thresholds,
+    zfs: Option<Program>,
+    /// As last read.
+    quotas: Quotas,
+}
+
+impl DatasetQuotas {
+    pub(super) fn new(thresholds: Thresholds) -> DatasetQuotas {
+        DatasetQuotas { thresholds, zfs: None, quotas: Quotas::new() }
+    }
+}
+
+impl Domain for DatasetQuotas {
+    const NAME: &'static str = "quotas";
+    type Known = Known;
+    type Choice = ();
+
+    fn choice(&self) {}
+
+    async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
+        if !super::zfs::is_here(&context.host) {
+            return Ok(None);
+        }
+        if self.zfs.is_none() {
+            self.zfs = Program::find(&context.host, ZFS, TIMEOUT, OUTPUT_BYTES_MAX);
+        }
+        let Some(zfs) = &mut self.zfs else { return Ok(None) };
+        let answer = zfs.run(ARGUMENTS).await.map_err(|error| CollectError::failed("ask for quotas", error))?;
+        self.quotas = parse(&answer);
+        Ok(Some(follow(&self.quotas, before, &self.thresholds)))
+    }
+
+    fn first_sight(&self, known: &Known) -> Vec<Finding> {
+        self.diff(&Known::new(), known)
+    }
+
+    fn diff(&self, before: &Known, after: &Known) -> Vec<Finding> {
+        let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name, Fill::Normal));
+        let changed = after.iter().filter(|(name, fill)| before.get(*name) != Some(fill));
+        let all = gone.chain(changed.map(|(name, fill)| (name, *fill)));
+        all.map(|(name, fill)| finding(name, fill, self.quotas.get(name), &self.thresholds)).collect()
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(INTERVAL)
+    }
+}
+
+/// `tank/data 126074880 314572800 126009344 0`; lines that make no sense are passed over. Of two quotas the nearer.
+fn parse(list: &str) -> Quotas {
+    let quota = |line: &str| {
+        let mut fields = line.split('\t');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        let mut number = || fields.next().and_then(|field| field.trim().parse::<u64>().ok());
+        let (used, quota, referenced, refquota) = (number()?, number(), number()?, number());
+        let pairs = [(used, quota.unwrap_or(0)), (referenced, refquota.unwrap_or(0))];
+        let limited = pairs.into_iter().filter(|(_, limit)| *limit > 0);
+        let nearest = limited.max_by(|one, other| percent(*one).total_cmp(&percent(*other)))?;
+        Some((name.to_owned(), nearest))
+    };
+    // A line without an end may have lost digits.
+    let whole = list.rfind('\n').and_then(|end| list.get(..end)).unwrap_or_default();
+    whole.lines().filter_map(quota).collect()
+}
+
+fn percent((used, limit): (u64, u64)) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a percentage needs no more")]
+    let percent = 100.0 * used as f64 / limit as f64;
+    percent
+}
+
+fn follow(quotas: &Quotas, before: Option<&Known>, thresholds: &Thresholds) -> Known {
+    let next = |(name, quota): (&String, &(u64, u64))| {
+        let was = before.and_then(|before| before.get(name)).copied().unwrap_or_default();
+        (name.clone(), thresholds.next(was, percent(*quota)))
+    };
+    quotas.iter().map(next).filter(|(_, fill)| *fill != Fill::Normal).collect()
+}
+
+fn finding(name: &str, fill: Fill, quota: Option<&(u64, u64)>, thresholds: &Thresholds) -> Finding {
+    let (operation, limit) = match fill {
+        Fill::Normal => (Operation::Cleared, thresholds.warn),
+        Fill::Approached => (Operation::Approached, thresholds.warn),
+        Fill::Exceeded => (Operation::Exceeded, thresholds.critical),
+    };
+    let mut payload = UsageThresholdPayload {
+        threshold_name: format!("quota:{name}"),
+        metric_name: "dataset.quota_used_percent".to_owned(),
+        threshold_value: percentage(limit),
+        operation: operation.into(),
+        resource: format!("Data set {name}"),
+        unit: "% of its quota used".to_owned(),
+        ..Default::default()
+    };
+    // Without one it has no quota any more, or is gone.
+    if let Some(&(used, limit)) = quota {
+        payload.current_value = percentage(percent((used, limit)));
+        (payload.used_bytes, payload.available_bytes) = (used, limit.saturating_sub(used));
+    }
+    Finding::new(fill.level(), payload, COMPONENT, fill.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::collectors::{finding::sentences, storage::capacity::DEFAULT};
+
+    /// As a real ZFS 2.3.9 lists its data sets.
+    const LIST: &str = "tank\t253267968\t0\t98304\t0\n\
+                        tank/copy\t126074880\tnone\t126009344\tnone\n\
+                        tank/data\t126074880\t314572800\t126009344\t0\n";
+
+    #[test]
+    fn a_data_set_that_comes_near_its_quota_is_told_once_and_when_it_has_room_again() {
+        let (mut look, mut known, mut told) = (DatasetQuotas::new(DEFAULT), None::<Known>, Vec::new());
+        let with = |used: u64, quota: u64| LIST.replace("126074880\t314572800", &format!("{used}\t{quota}"));
+        for list in [
+            with(126, 1000),
+            with(850, 1000),
+            with(790, 1000),
+            with(950, 1000),
+            with(950, 2000),
+            with(950, 1000),
+            String::new(),
+        ] {
+            look.quotas = parse(&list);
+            let after = follow(&look.quotas, known.as_ref(), &DEFAULT);
+            told.push(sentences(&look.diff(&known.unwrap_or_default(), &after)).join("; "));
+            known = Some(after);
+        }
+        let expected = [
+            "",
+            "Data set tank/data is near its limit: 85 % of its quota used, warning from 80, 850 B used, 150 B free",
+            "",
+            "Data set tank/data is over its limit: 95 % of its quota used, limit 90, 950 B used, 50 B free",
+            "Data set tank/data is no longer near its limit: 47.5 % of its quota used, warning from 80, 950 B used, 1.0 KiB \
+             free",
+            "Data set tank/data is over its limit: 95 % of its quota used, limit 90, 950 B used, 50 B free",
+            "Data set tank/data is no longer near its limit, warning from 80",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn of_two_quotas_the_nearer_counts() {
+        assert_eq!(parse("a\t10\t100\t9\t10\n")["a"], (9, 10));
+        assert_eq!(parse("a\t10\t11\t9\t90\n")["a"], (10, 11));
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_makes_it_panic_and_one_that_is_cut_invents_nothing(list in "([a-z/]{0,6}\t|[0-9]{0,22}\t|-|\n|none){0,40}", at in 0usize..140) {
+            let _ = follow(&parse(&list), None, &DEFAULT);
+            let cut = parse(&LIST[..at.min(LIST.len())]);
+            prop_assert!(cut.keys().all(|name| name == "tank/data"), "{cut:?}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a real smartctl says of emulated disks, changed step by step, and what is told.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::collectors::finding::sentences;
+
+macro_rules! fixture {
+    ($name:literal) => {
+        include_str!(concat!("../../../../tests/fixtures/smart/", $name))
+    };
+}
+
+const ALL: [&str; 4] =
+    [fixture!("sda.json"), fixture!("nvme0.json"), fixture!("scsi_debug.json"), fixture!("vdb.json")];
+
+fn of(json: &str) -> Report {
+    match report::parse(json) {
+        Some(Answer::Report(report)) => *report,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Reports of the same disk, and what is told at each.
+fn told(reports: &[String]) -> Vec<String> {
+    let mut known = Known::new();
+    let mut told = Vec::new();
+    for json in reports {
+        let after = Known::from([("disk".to_owned(), ("sda".to_owned(), of(json)))]);
+        let findings = diff(&known, &after);
+        let pairs = findings.iter().zip(sentences(&findings));
+        told.push(
+            pairs.map(|(finding, said)| format!("{}: {said}", finding.level.name())).collect::<Vec<_>>().join("; "),
+        );
+        known = after;
+    }
+    told
+}
+
+fn replaced(count: u32) -> String {
+    // The text of the raw value of attribute 5.
+    let (before, after) = fixture!("sda.json").split_once("\"Reallocated_Sector_Ct\"").unwrap();
+    format!(
+        "{before}\"Reallocated_Sector_Ct\"{}",
+        after.replacen("\"string\": \"0\"", &format!("\"string\": \"{count}\""), 1)
+    )
+}
+
+#[test]
+fn disks_that_are_well_say_so_and_one_without_health_says_why() {
+    for json in [fixture!("sda.json"), fixture!("nvme0.json"), fixture!("scsi_debug.json")] {
+        assert_eq!((of(json).health, of(json).reasons.len()), (Health::Well, 0));
+    }
+    let sda = of(fixture!("sda.json"));
+    assert_eq!((sda.model.as_str(), sda.serial.as_str(), sda.temperature), ("QEMU HARDDISK", "SATA1", 31));
+    assert_eq!(
+        report::parse(fixture!("vdb.json")),
+        Some(Answer::None("/dev/vdb: Unable to detect device type".to_owned()))
+    );
+    let asleep = r#"{"smartctl": {"messages": [{"string": "Device is in STANDBY mode, exit(2)"}], "exit_status": 2}}"#;
+    assert_eq!(report::parse(asleep), Some(Answer::Sleeps));
+    assert_eq!(report::parse("smartctl: command not found"), None);
+}
+
+#[test]
+fn a_disk_that_gets_worse_is_told_when_it_does_and_a_test_that_fails() {
+    let well = fixture!("sda.json").to_owned();
+    let failed =
+        well.replace("\"smart_status\": {\n    \"passed\": true", "\"smart_status\": {\n    \"passed\": false");
+    let tested = well.replace("\"standard\": {", "\"standard\": {\"table\": [{\"status\": {\"passed\": false}}],");
+    let steps = [well.clone(), replaced(8), replaced(9), replaced(16), failed, tested, well];
+    let expected = [
+        "",
+        "warn: Disk /dev/sda health is warning: 8 sectors were replaced by spare ones, 31 °C, QEMU HARDDISK, serial SATA1",
+        "",
+        "",
+        "critical: Disk /dev/sda health is failed: it expects to fail soon, 31 °C, QEMU HARDDISK, serial SATA1",
+        "info: Disk /dev/sda health is well, 31 °C, QEMU HARDDISK, serial SATA1; \
+         error: Disk /dev/sda has failed its test (self-test): the last one found an error",
+        "info: Disk /dev/sda was tested (self-test): passed",
+    ];
+    assert_eq!(told(&steps), expected);
+}
+
+#[test]
+fn an_nvme_disk_tells_of_wear_and_warnings() {
+    let nvme = |from: &str, to: &str| of(&fixture!("nvme0.json").replace(from, to));
+    let worn = nvme("\"percentage_used\": 0", "\"percentage_used\": 104");
+    assert_eq!((worn.health, worn.reasons), (Health::Failing, vec!["104 % of its life is used up".to_owned()]));
+    let spare = nvme("\"critical_warning\": 0", "\"critical_warning\": 9");
+    assert_eq!(spare.health, Health::Failed);
+    assert_eq!(spare.reasons, ["its spare blocks run out", "it is read-only now"]);
+}
+
+#[test]
+fn disks_are_asked_one_a_turn_and_each_seldom() {
+    let disk = |name: &str, interface: &str| Disk { name: name.into(), interface: interface.into(), ..Disk::default() };
+    let disks: Disks =
+        [("a", "sata"), ("b", "nvme"), ("c", "virtio")].map(|(it, of)| (it.to_owned(), disk(it, of))).into();
+    let (_sender, receiver) = watch::channel(Arc::new(disks.clone()));
+    let (mut smart, start) = (Smart::new(receiver), Instant::now());
+    let mut turn = |minutes: u64| {
+        let now = start + Duration::from_secs(60 * minutes);
+        let next = smart.next(&disks, now).map(|(key, _)| key);
+        smart.asked.extend(next.clone().map(|key| (key, now)));
+        next.unwrap_or_default()
+    };
+    let turns = [0, 1, 2, 29, 30, 31, 32].map(&mut turn);
+    assert_eq!(turns, ["a", "b", "", "", "a", "b", ""]);
+}
+
+proptest! {
+    #[test]
+    fn an_answer_that_is_cut_is_none_and_no_text_makes_it_panic(of in 0..ALL.len(), at in 0.0..0.99, junk in ".{0,80}") {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let at = (ALL[of].len() as f64 * at) as usize;
+        prop_assert_eq!(report::parse(&ALL[of][..at]), None);
+        prop_assert_eq!(report::parse(&ALL[of].repeat(2)), None);
+        let _ = report::parse(&junk);
+    }
+
+    #[test]
+    fn numbers_that_no_disk_has_are_taken_as_they_are(number in any::<u64>()) {
+        let json = fixture!("nvme0.json").replace("\"media_errors\": 0", &format!("\"media_errors\": {number}"));
+        prop_assert_eq!(of(&json).faults, number);
+    }
+}

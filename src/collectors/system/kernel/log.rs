@@ -1,0 +1,369 @@
+//! The kernel's messages as a domain, where they may be read. What was logged while the agent was down is read at its next
+//! start, if the kernel still has it. The same again within a look is told once with a count; a disk that goes on failing
+//! is told again when there are twice as many errors, and once more when there were none for an hour.
+
+use std::{collections::BTreeMap, fs, future::pending, io, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::{task::yield_now, time::sleep};
+
+use super::line::{self, Line};
+use crate::{
+    collectors::{CollectError, Context, driver::Domain, finding::Finding},
+    event::Level,
+    host::{
+        Host,
+        clock::Clock,
+        kernel_log::{KernelLog, KernelRecord, Next},
+    },
+    schema::events::{
+        StorageDiskPayload, SystemHostPayload, storage_disk_payload::StorageDiskOperation,
+        system_host_payload::SystemHostOperation,
+    },
+};
+
+/// For what is over: that nothing more comes tells nobody.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// One fault makes many messages: one look for all that come so close together.
+const QUIET: Duration = Duration::from_secs(2);
+/// The most messages of one look: more than the kernel's buffer holds.
+const RECORDS_MAX: usize = 200_000;
+/// After so many, others have their turn.
+const RECORDS_IN_A_ROW: usize = 256;
+/// How long a disk has no errors before that is told, seconds.
+const CALM_SECONDS: u64 = 3600;
+/// The most disks that are followed, and the most processes and errors of one look that are told apart.
+const DEVICES_MAX: usize = 1024;
+const INCIDENTS_MAX: usize = 16;
+/// The lines of one error of the kernel come within so many microseconds.
+const ONE_OOPS: u64 = 2_000_000;
+const COMPONENT: &str = "kernel log";
+/// What is not seen where they may not be read.
+const MESSAGES: &str = "the kernel's messages (errors of disks)";
+
+/// Where it is, and which disks fail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::collectors::system) struct Known {
+    boot: String,
+    /// All messages before this one have been told of.
+    next: u64,
+    failing: BTreeMap<String, Failing>,
+}
+
+/// A disk with errors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Failing {
+    errors: u64,
+    /// As many as have been told.
+    told: u64,
+    /// When the last one came, seconds since the boot.
+    last: u64,
+    #[serde(skip)]
+    how: String,
+}
+
+/// What happened once and is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Incident {
+    OomKill { process: String, detail: String },
+    Oops { text: String },
+}
+
+/// The look at them.
+#[derive(Default)]
+pub(in crate::collectors::system) struct Log {
+    log: Option<KernelLog>,
+    hostname: String,
+    /// Of the last look, with how many there were.
+    incidents: Vec<(Incident, u64)>,
+    /// When the last line of an error of the kernel came, microseconds.
+    last_oops: Option<u64>,
+}
+
+impl Log {
+    /// Whether it may be read.
+    pub(super) fn is_open(host: &Host) -> bool {
+        host.is_live() && KernelLog::open(host, true).is_ok()
+    }
+
+    /// All messages that are there, of those that tell something, and whether others were overwritten.
+    async fn read(&mut self) -> io::Result<(Vec<KernelRecord>, bool)> {
+        let (mut records, mut has_lost) = (Vec::new(), false);
+        let Some(log) = &mut self.log else { return Ok((records, has_lost)) };
+        for count in 1..=RECORDS_MAX {
+            if count.is_multiple_of(RECORDS_IN_A_ROW) {
+                yield_now().await;
+            }
+            match log.read()? {
+                Next::Record(record) if line::of(&record.text).is_some() => records.push(record),
+                Next::Record(_) | Next::Other => {}
+                Next::Lost => has_lost = true,
+                Next::End => break,
+            }
+        }
+        Ok((records, has_lost))
+    }
+
+    /// Takes in what is new of these messages.
+    fn take(&mut self, records: &[KernelRecord], known: &mut Known, disk_of: impl Fn(&str) -> String) {
+        self.incidents.clear();
+        let next = known.next;
+        for record in records.iter().filter(|record| record.sequence >= next) {
+            match line::of(&record.text) {
+                Some(Line::IoError { device, how }) => {
+                    let (device, count) = (disk_of(&device), known.failing.len());
+                    if count < DEVICES_MAX || known.failing.contains_key(&device) {
+                        let failing = known.failing.entry(device).or_default();
+                        failing.errors = failing.errors.saturating_add(1);
+                        failing.last = record.microseconds / 1_000_000;
+                        failing.how = how;
+                    }
+                }
+                Some(Line::OomKill { process, detail }) => self.happened(Incident::OomKill { process, detail }),
+                Some(Line::Oops(text)) => {
+                    let is_of_last =
+                        self.last_oops.is_some_and(|last| record.microseconds.saturating_sub(last) < ONE_OOPS);
+                    if !is_of_last {
+                        self.happened(Incident::Oops { text });
+                    }
+                    self.last_oops = Some(record.microseconds);
+                }
+                None => continue,
+            }
+            known.next = record.sequence.saturating_add(1);
+        }
+    }
+
+    /// The same process again, or one error of the kernel more, is a count.
+    fn happened(&mut self, incident: Incident) {
+        let is_same = |other: &Incident| match (&incident, other) {
+            (Incident::OomKill { process, .. }, Incident::OomKill { process: other, .. }) => process == other,
+            (Incident::Oops { .. }, Incident::Oops { .. }) => true,
+            _ => false,
+        };
+        let is_full = self.incidents.len() >= INCIDENTS_MAX;
+        match self.incidents.iter_mut().find(|(other, _)| is_same(other)) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None if is_full => tracing::warn!(?incident, "more happened at once than is told apart"),
+            None => self.incidents.push((incident, 1)),
+        }
+    }
+}
+
+impl Domain for Log {
+    const NAME: &'static str = "kernel log";
+    type Known = Known;
+    type Choice = ();
+
+    fn choice(&self) {}
+
+    async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
+        if self.log.is_none() {
+            if !context.host.is_live() {
+                return Err(CollectError::Absent("not a running machine".to_owned()));
+            }
+            // At the very first sight what happened before Rodent was there is no news.
+            let opened = KernelLog::open(&context.host, before.is_none()).map_err(|error| {
+                let why = format!("they may not be read ({error}); kernel-log.conf allows it: docs/systemd.md");
+                context.sight.is_not_meant_to_see(MESSAGES, &why);
+                CollectError::Absent(format!("{MESSAGES}: {why}"))
+            });
+            self.log = Some(opened?);
+            context.sight.is_not_meant_to_see(MESSAGES, "");
+        }
+        let boot = context.host.read("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        self.hostname = context.host.hostname().unwrap_or_default();
+        let mut known = before.cloned().unwrap_or_default();
+        if known.boot != boot {
+            known.failing.values_mut().for_each(|failing| failing.last = 0);
+            known = Known { boot, next: 0, ..known };
+        }
+        let read = self.read().await;
+        let (records, has_lost) = read.map_err(|error| CollectError::failed("read /dev/kmsg", error))?;
+        if has_lost {
+            tracing::debug!("the kernel has overwritten messages before they were read");
+        }
+        let host = context.host.clone();
+        self.take(&records, &mut known, |device| disk_of(&host, device));
+        known.settle(Clock::of(&context.host).since_boot().as_secs());
+        Ok(Some(known))
+    }
+
+    fn first_sight(&self, known: &Known) -> Vec<Finding> {
+        self.diff(&Known::default(), known)
+    }
+
+    fn diff(&self, before: &Known, after: &Known) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for device in before.failing.keys().filter(|device| !after.failing.contains_key(*device)) {
+            let payload = disk(device, StorageDiskOperation::IoErrorsCeased);
+            findings.push(Finding::new(Level::Info, payload, COMPONENT, "calm"));
+        }
+        for (device, failing) in &after.failing {
+            let told = before.failing.get(device).map_or(0, |before| before.told);
+            if failing.told > told {
+                let payload = StorageDiskPayload {
+                    io_errors: failing.told.saturating_sub(told),
+                    health_reason: failing.how.clone(),
+                    ..disk(device, StorageDiskOperation::IoErrors)
+                };
+                findings.push(Finding::new(Level::Error, payload, COMPONENT, "i/o errors"));
+            }
+        }
+        findings.extend(self.incidents.iter().map(|(incident, count)| self.finding(incident, *count)));
+        findings
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Some(INTERVAL)
+    }
+
+    async fn wake(&mut self, _: &Context) -> Result<(), CollectError> {
+        let Some(log) = &mut self.log else { return pending().await };
+        log.changed().await.map_err(|error| CollectError::failed("wait for /dev/kmsg", error))?;
+        sleep(QUIET).await;
+        Ok(())
+    }
+}
+
+impl Known {
+    /// Which errors are worth telling now, and of which disks none came for long.
+    fn settle(&mut self, now: u64) {
+        self.failing.retain(|_, failing| failing.told == 0 || now.saturating_sub(failing.last) < CALM_SECONDS);
+        for failing in self.failing.values_mut() {
+            if failing.told == 0 || failing.errors >= failing.told.saturating_mul(2) {
+                failing.told = failing.errors;
+            }
+        }
+    }
+}
+
+impl Log {
+    fn finding(&self, incident: &Incident, count: u64) -> Finding {
+        let (operation, subject, detail, action) = match incident {
+            Incident::OomKill { process, detail } => (SystemHostOperation::OomKill, process, detail, "oom kill"),
+            Incident::Oops { text } => (SystemHostOperation::KernelOops, &self.hostname, text, "oops"),
+        };
+        let more = if count > 1 { format!("; {count} times") } else { String::new() };
+        let payload = SystemHostPayload {
+            subject: subject.clone(),
+            detail: format!("{detail}{more}"),
+            count: if count > 1 { count } else { 0 },
+            operation: operation.into(),
+            ..Default::default()
+        };
+        Finding::new(Level::Error, payload, COMPONENT, action)
+    }
+}
+
+fn disk(device: &str, operation: StorageDiskOperation) -> StorageDiskPayload {
+    let path = format!("/dev/{}", device.replace('!', "/"));
+    StorageDiskPayload { device_id: path.clone(), device_path: path, operation: operation.into(), ..Default::default() }
+}
+
+/// The disk that a partition is on.
+fn disk_of(host: &Host, device: &str) -> String {
+    let place = host.path(&format!("/sys/class/block/{device}"));
+    if !place.join("partition").exists() {
+        return device.to_owned();
+    }
+    let parent =
+        fs::canonicalize(place).ok().and_then(|way| Some(way.parent()?.file_name()?.to_string_lossy().into_owned()));
+    parent.unwrap_or_else(|| device.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::collectors::finding::sentences;
+
+    /// Messages one after the other, from that sequence on, a second between them.
+    fn records(first: u64, texts: &[&str]) -> Vec<KernelRecord> {
+        let of = |(at, text): (u64, &&str)| KernelRecord {
+            sequence: first + at,
+            microseconds: (first + at) * 1_000_000,
+            text: (*text).to_owned(),
+        };
+        (0..).zip(texts).map(of).collect()
+    }
+
+    /// What is told of these messages at that second.
+    fn look(log: &mut Log, known: &mut Known, records: &[KernelRecord], now: u64) -> String {
+        let before = known.clone();
+        log.hostname = "nas".into();
+        log.take(records, known, |device| device.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned());
+        known.settle(now);
+        sentences(&log.diff(&before, known)).join("; ")
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_told_once_again_when_errors_double_and_when_it_is_calm() {
+        let (mut log, mut known) = (Log::default(), Known::default());
+        let error = "I/O error, dev sdb1, sector 8 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2";
+        let mut at =
+            |first: u64, count: usize, now: u64| look(&mut log, &mut known, &records(first, &vec![error; count]), now);
+        let told = [
+            at(100, 3, 200),
+            at(103, 2, 300),
+            at(105, 1, 400),
+            at(105, 1, 500),
+            at(106, 0, 3600),
+            at(106, 0, 105 + CALM_SECONDS),
+            at(9000, 1, 9001),
+        ];
+        let expected = [
+            "Disk /dev/sdb fails to read or write, errors: 3: sector 8 op 0x0:(READ)",
+            "",
+            "Disk /dev/sdb fails to read or write, errors: 3: sector 8 op 0x0:(READ)",
+            "",
+            "",
+            "Disk /dev/sdb has had no read or write errors for an hour",
+            "Disk /dev/sdb fails to read or write, errors: 1: sector 8 op 0x0:(READ)",
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_is_killed_and_what_the_kernel_breaks_on_is_told_and_the_same_again_is_a_count() {
+        let (mut log, mut known) = (Log::default(), Known::default());
+        let kill = "Out of memory: Killed process 7 (smbd) total-vm:9kB, anon-rss:2048kB, file-rss:0kB, UID:0";
+        let texts =
+            [kill, kill, "BUG: kernel NULL pointer dereference, address: 8", "Oops: 0000 [#1] SMP", "usb 1: x", kill];
+        let told = look(&mut log, &mut known, &records(1, &texts), 10);
+        let expected = "Process smbd was killed, memory ran out: process 7 held 2 MiB; 3 times; \
+                        Kernel of nas has hit an error: BUG: kernel NULL pointer dereference, address: 8";
+        assert_eq!(told, expected);
+        assert_eq!(look(&mut log, &mut known, &records(1, &texts), 11), "", "what was told is told no more");
+    }
+
+    #[test]
+    fn a_partition_is_told_as_its_disk() {
+        let root = tempfile::tempdir().unwrap();
+        let place = root.path().join("sys/devices/x/block/sdb/sdb1");
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("partition"), "1").unwrap();
+        fs::create_dir_all(root.path().join("sys/class/block")).unwrap();
+        std::os::unix::fs::symlink(&place, root.path().join("sys/class/block/sdb1")).unwrap();
+        let host = Host::at(root.path());
+        assert_eq!((disk_of(&host, "sdb1"), disk_of(&host, "dm-0")), ("sdb".to_owned(), "dm-0".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn ten_thousand_errors_are_told_in_few_words(counts in proptest::collection::vec(1usize..2000, 1..8)) {
+            let (mut log, mut known, mut first, mut told) = (Log::default(), Known::default(), 1, 0);
+            for count in counts {
+                let kill = "Out of memory: Killed process 7 (smbd) total-vm:9kB";
+                let texts = ["I/O error, dev sdb, sector 8 op 0x0:(READ)", kill, "BUG: x"].repeat(count);
+                let before = known.clone();
+                log.take(&records(first, &texts), &mut known, str::to_owned);
+                known.settle(first);
+                told += log.diff(&before, &known).len();
+                first += texts.len() as u64;
+            }
+            prop_assert!(told <= 24, "{told}");
+        }
+    }
+}
