@@ -50,7 +50,13 @@ impl Run {
         let event = Event { timestamp: 5, source: "storage".into(), ..json::from_str(&text).expect("an event") };
         let event = Event { event_id: uuid::Uuid::now_v7().to_string(), ..event };
         let bytes = event.encode_to_vec();
-        let draft = Draft { event: &bytes, level: event.level, category: event.category, timestamp: event.timestamp };
+        let draft = Draft {
+            event: &bytes,
+            level: event.level,
+            category: event.category,
+            timestamp: event.timestamp,
+            kind: None,
+        };
         let next = self.log.append(lane, &[draft]).await.expect("appended");
         self.log.commit(lane, next).await.expect("durable");
     }
@@ -237,7 +243,7 @@ async fn more_than_there_is_room_for_is_a_condition() {
             r#"{{"level": "error", "kind": "service.status.failed", "payload": {{"service_name": "s{name}"}}}}"#
         ));
         let event = event.expect("an event").encode_to_vec();
-        let draft = Draft { event: &event, level: 3, category: 6, timestamp: 1 };
+        let draft = Draft { event: &event, level: 3, category: 6, timestamp: 1, kind: None };
         run.log.append(Lane::Urgent, &[draft]).await.expect("appended");
     }
     run.log.commit(Lane::Urgent, run.log.next_sequence(Lane::Urgent)).await.expect("durable");

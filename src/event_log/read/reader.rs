@@ -239,7 +239,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the storage fails.
-    pub fn pass_over(&mut self, sieve: &Sieve) -> Result<(), LogError> {
+    fn pass_over(&mut self, sieve: &Sieve) -> Result<(), LogError> {
         while self.position < self.shared.visible(self.lane).min(self.end)
             && !self.shared.numbering.is_pending(self.lane, self.position)
             && self.find_frame()?.is_none()
@@ -302,7 +302,7 @@ impl Reader {
             }
             // What is left of a frame that would have gone whole is not cut either.
             let rest = usize::try_from(header.next_sequence().min(border) - self.position).unwrap_or(usize::MAX);
-            let goes_whole = whole && raw_bytes >= WHOLE_BYTES_MIN && count + rest <= limits.events_max_whole;
+            let goes_whole = sieve.is_none() && raw_bytes >= WHOLE_BYTES_MIN && count + rest <= limits.events_max_whole;
             let events = if goes_whole { rest } else { limits.events_max.saturating_sub(count) };
             let room = (
                 events.min(usize::try_from(border - self.position).unwrap_or(usize::MAX)),

@@ -187,8 +187,7 @@ impl Giving {
                 Read::End => return Ok(Found::Nothing),
             }
         } else {
-            self.reader.pass_over(sieve)?;
-            match self.reader.read(room.min(RUN_EVENTS_MAX), RUN_BYTES_MAX)? {
+            match self.reader.read_where(sieve, room.min(RUN_EVENTS_MAX), RUN_BYTES_MAX)? {
                 Read::Run(run) => match self.events(&run, attachment.name(), &terms.wanted) {
                     Some(given) => given,
                     None => return Ok(Found::Nothing),

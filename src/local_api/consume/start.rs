@@ -83,8 +83,7 @@ fn search(
     let mut reader = log.reader(lane, first);
     reader.until(end);
     loop {
-        reader.pass_over(sieve)?;
-        match reader.read(SEARCH_EVENTS_MAX, SEARCH_BYTES_MAX)? {
+        match reader.read_where(sieve, SEARCH_EVENTS_MAX, SEARCH_BYTES_MAX)? {
             Read::Run(run) => {
                 let found = run.events().find_map(|stored| {
                     let head = Head::read(&stored.event).ok().filter(&will_do)?;
