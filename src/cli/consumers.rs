@@ -26,7 +26,7 @@ Examples:
   rodent consumers list
   rodent consumers show backup
   rodent consumers rewind backup --to 2days   what came since comes again
-  rodent consumers remove backup              nothing is kept for it any more
+  rodent consumers remove backup              nothing is kept for it
 
 A program makes its consumer when it attaches (`rodent events --as NAME` does). The log keeps what each has yet to take, as \
 far as there is room; one whose program stays away is released after a while: see `consumers` in rodent.yml.";

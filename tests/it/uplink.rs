@@ -137,9 +137,9 @@ impl Scene {
 
     pub(crate) async fn append(&self, lane: Lane, numbers: std::ops::Range<u64>) {
         let event = |n| Event { event_id: format!("event-{n}"), timestamp: 1, ..Event::default() }.encode_to_vec();
-        let events: Vec<_> = numbers.map(event).collect();
-        let draft = |event| Draft { event, level: 1, category: 1, timestamp: 1, kind: None };
-        let drafts = events.iter().map(Vec::as_slice).map(draft).collect::<Vec<_>>();
+        let events: Vec<Vec<u8>> = numbers.map(event).collect();
+        let drafts: Vec<_> =
+            events.iter().map(|event| Draft { event, level: 1, category: 1, timestamp: 1, kind: None }).collect();
         let next = self.log.append(lane, &drafts).await.expect("appended");
         self.log.commit(lane, next).await.expect("durable");
     }
@@ -334,10 +334,7 @@ async fn batches_are_compressed_in_the_best_way_that_the_controller_reads() {
     }
 }
 
-pub(crate) fn answers(
-    dialect: u32,
-    more: impl Fn(&EventBatch) -> Result<(), Status> + Send + Clone + 'static,
-) -> Script {
+pub(crate) fn answers(dialect: u32, more: fn(&EventBatch) -> Result<(), Status>) -> Script {
     Box::new(move |batch| {
         more(batch)?;
         Ok(EventBatchResponse { success: true, dialect, ..EventBatchResponse::default() })

@@ -163,7 +163,7 @@ fn prepare(connection: &mut Connection, total: u64) -> rusqlite::Result<()> {
         upgrade::from_2(&tx)?;
     }
     if (1..=3).contains(&version) {
-        upgrade::from_3(&tx)?;
+        upgrade::from_3(&tx, EVENT_TABLES)?;
     }
     if version != VERSION {
         tx.pragma_update(None, "user_version", VERSION)?;

@@ -7,7 +7,6 @@ use rusqlite::{Transaction, params};
 use super::{
     loss,
     run::{self, Packer, Place},
-    schema::EVENT_TABLES,
     unsigned,
 };
 use crate::controller::store::{Loss, Record};
@@ -48,13 +47,13 @@ pub(super) fn from_2(tx: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
-/// Version 3 had a row for every event, with two indexes, and what an event says of itself beside it. Reads every event, and
+/// To `tables` of events. Version 3 had a row for every event, with two indexes, and what an event says of itself beside it. Reads every event, and
 /// writes it again with those that came with it; rows stay what they were.
-pub(super) fn from_3(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+pub(super) fn from_3(tx: &Transaction<'_>, tables: &str) -> rusqlite::Result<()> {
     tracing::info!(
         "stored events are packed; this may take a while, and the room that it frees is used by those to come"
     );
-    tx.execute_batch(EVENT_TABLES)?;
+    tx.execute_batch(tables)?;
     let mut packer = Packer::new().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let mut statement = tx.prepare("SELECT row, stream, sequence, received_at, bytes FROM event ORDER BY row")?;
     let mut rows = statement.query([])?;
