@@ -219,7 +219,9 @@ impl PoolView<'_> {
             payload.repaired_bytes = scan.amount_bytes().unwrap_or_default();
             payload.unrepaired_errors = scan.errors;
         }
-        Some(self.finding_of(scan.level(), payload, action).with("date", &scan.date))
+        let finding = self.finding_of(scan.level(), payload, action).with("date", &scan.date);
+        // Under the name, too, by which it was told before it had a field.
+        Some(if step == Step::Completed { finding.with("errors", &scan.errors.to_string()) } else { finding })
     }
 
     fn trim_change(&self, before: &Pool) -> Option<Finding> {
