@@ -26,7 +26,7 @@ use crate::{
     health::Registry,
     local_api::{self, LocalApi, Rooms, Scopes},
     pipeline::{Emitter, Gate},
-    schema::local::{EmitRequest, StatusResponse},
+    schema::local::{EmitRequest, StateResponse, StatusResponse},
 };
 
 /// How much is measured.
@@ -79,6 +79,8 @@ pub async fn run(directory: &Path, plan: IngestPlan, out: &mut (dyn Write + Send
         scopes: watch::Sender::new(Scopes::default()).subscribe(),
         dead_letters: DeadLetters::open(&directory.join("dead-letters")).map_err(io::Error::other)?,
         reload: Arc::new(|_| Box::pin(async { Err(Status::unimplemented("nothing to reload")) })),
+        states: Arc::new(|_| StateResponse::default()),
+        acknowledge: Arc::new(|_, _| Box::pin(async { Err(Status::unimplemented("nothing to acknowledge")) })),
         trouble: Arc::new(|| None),
     };
     let ended = CancellationToken::new();
