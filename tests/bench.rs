@@ -1,14 +1,21 @@
-//! `rodent bench log` at a small size: each part measures, prints a table that fits a terminal, and leaves nothing
+//! `rodent bench` at a small size: each part measures, prints a table that fits a terminal, and leaves nothing
 //! behind. What it measures is nobody's business here.
 
 use std::process::Command;
 
-/// Runs a part; gives its lines.
+/// Runs a part of `rodent bench log`; gives its lines.
 fn measure(part: &str) -> Vec<String> {
+    let log = ["log", part, "--events", "3000", "--rounds", "1", "--commits", "2"];
+    measure_with(&[log.as_slice(), &["--stored", "2000,9000", "--wait", "0s"]].concat())
+}
+
+/// Runs `rodent bench` with these words; gives its lines.
+fn measure_with(words: &[&str]) -> Vec<String> {
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let output = Command::new(env!("CARGO_BIN_EXE_rodent"))
-        .args(["bench", "log", part, "--events", "3000", "--rounds", "1", "--commits", "2"])
-        .args(["--stored", "2000,9000", "--wait", "0s", "--directory"])
+        .arg("bench")
+        .args(words)
+        .arg("--directory")
         .arg(place.path())
         .output()
         .expect("the program starts");
@@ -86,5 +93,13 @@ fn generations_are_measured_with_each_way_of_the_allocator() {
     let lines = measure("generations");
     for size in ["4020 KiB", "8080 KiB", "16160 KiB"] {
         assert_eq!(lines.iter().filter(|line| line.starts_with(size)).count(), 3, "{lines:#?}");
+    }
+}
+
+#[test]
+fn the_way_in_is_measured_of_streams_and_of_one_event_at_a_time() {
+    let lines = measure_with(&["ingest", "--events", "1000", "--rounds", "1", "--emits", "3"]);
+    for name in ["100 a request", "1 a request", "an event and its answer"] {
+        assert!(numbers(&lines, name).iter().any(|number| *number > 0.0), "{lines:#?}");
     }
 }

@@ -65,7 +65,21 @@ const LAYERS: &[(&str, &[&str])] = &[
             "local_api",
         ],
     ),
-    ("bench", &["allocator", "event", "event_log", "consumers", "sinks", "controller"]),
+    (
+        "bench",
+        &[
+            "allocator",
+            "event",
+            "event_log",
+            "dead_letters",
+            "pipeline",
+            "client",
+            "local_api",
+            "consumers",
+            "sinks",
+            "controller",
+        ],
+    ),
     ("cli", &["allocator", "event", "event_log", "client", "hooks", "spool", "agent", "controller", "bench"]),
 ];
 /// Rooms that everyone may name.

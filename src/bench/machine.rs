@@ -13,6 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeVal,
+};
+
 /// A row of durations, for percentiles.
 #[derive(Default)]
 pub(super) struct Latencies {
@@ -38,6 +43,17 @@ impl Latencies {
         let index = ((last as f64) * percent / 100.0).round() as usize;
         self.samples.get(index.min(last)).map_or(0.0, |sample| sample.as_secs_f64() * 1000.0)
     }
+}
+
+/// What this process has had of the CPUs.
+///
+/// # Errors
+/// As the kernel says.
+pub(super) fn cpu_time() -> io::Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let duration =
+        |time: TimeVal| Duration::from_micros(u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0));
+    Ok(duration(usage.user_time()) + duration(usage.system_time()))
 }
 
 /// A file to append to.

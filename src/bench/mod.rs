@@ -5,6 +5,7 @@
 
 pub mod encoding;
 pub mod herd;
+pub mod ingest;
 pub mod log;
 mod machine;
 mod sample;

@@ -17,6 +17,7 @@ use crate::{
   rodent bench log --directory /var/tmp
   rodent bench log memory open --stored 1000000,10000000
   rodent bench encoding
+  rodent bench ingest --directory /var/tmp
   rodent bench uplink --events 1000000
   rodent bench herd --agents 10000 --outage 1h")]
 pub(super) struct Arguments {
@@ -55,6 +56,21 @@ enum What {
         /// Events to measure with
         #[arg(long, value_name = "N", default_value_t = 200_000)]
         events: u64,
+    },
+    /// Events a second through the socket into the log, and how long one takes
+    Ingest {
+        /// A directory on the disk in question; removed afterwards what was made in it
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
+        /// Events of a round
+        #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1..))]
+        events: u64,
+        /// Rounds; their median is shown
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// Events that are given one at a time
+        #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+        emits: u32,
     },
     /// Events a second from the log to a controller over the loopback
     Uplink {
@@ -122,6 +138,13 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         What::Peer { peer } => runtime
             .block_on(bench::uplink::peer::serve(&peer, &mut out))
             .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?,
+        What::Ingest { directory, events, rounds, emits } => {
+            let scratch = bench::Scratch::below(&directory)?;
+            let plan = bench::ingest::IngestPlan { events, rounds, emits };
+            runtime
+                .block_on(bench::ingest::run(scratch.path(), plan, &mut out))
+                .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?;
+        }
         What::Uplink { directory, events, batch_size, rounds, tls_cert, tls_key } => {
             let scratch = bench::Scratch::below(&directory)?;
             let tls = tls_cert.zip(tls_key).map(|(cert, key)| bench::uplink::PeerTlsFiles { cert, key });

@@ -184,7 +184,7 @@ impl Emission {
 async fn open(client: &Client) -> Result<(mpsc::Sender<EmitRequest>, Streaming<EmitResponse>), ClientError> {
     // As much room as may be in flight: sending never waits for the agent.
     let (sender, receiver) = mpsc::channel(IN_FLIGHT_MAX);
-    let answers = client.service.clone().emit_stream(ReceiverStream::new(receiver)).await?.into_inner();
+    let answers = client.emit_stream(ReceiverStream::new(receiver)).await?;
     Ok((sender, answers))
 }
 

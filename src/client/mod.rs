@@ -35,6 +35,7 @@ mod error;
 use std::path::Path;
 
 use bytes::Bytes;
+use futures_util::Stream;
 use prost::Message as _;
 use tonic::{Streaming, transport::Channel};
 
@@ -90,6 +91,18 @@ impl Client {
     pub async fn emit_encoded(&self, events: Vec<Bytes>, durability: Durability) -> Result<EmitResponse, ClientError> {
         let request = EmitRequest { events, durability: durability.into() };
         Ok(self.service.clone().emit(request).await?.into_inner())
+    }
+
+    /// Gives requests as they come and answers as the agent gives them, each request whole or not at all; the first refusal
+    /// is the last answer. [`Client::emission`] does more.
+    ///
+    /// # Errors
+    /// When the agent is gone or refuses this caller.
+    pub async fn emit_stream(
+        &self,
+        requests: impl Stream<Item = EmitRequest> + Send + 'static,
+    ) -> Result<Streaming<EmitResponse>, ClientError> {
+        Ok(self.service.clone().emit_stream(requests).await?.into_inner())
     }
 
     /// Begins to give any number of events to the log, in their order.

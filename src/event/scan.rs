@@ -37,7 +37,7 @@ pub(super) struct Scanned<'a> {
 /// By message, what its fields look like on the wire.
 #[derive(Debug)]
 pub(super) struct Tables {
-    messages: Vec<Vec<Rule>>,
+    messages: Vec<Table>,
     /// Numbers of the fields of an event.
     id: u32,
     level: u32,
@@ -45,6 +45,17 @@ pub(super) struct Tables {
     timestamp: u32,
     metadata: u32,
 }
+
+/// The fields of a message, by number.
+#[derive(Debug, Default)]
+struct Table {
+    rules: Vec<Rule>,
+    /// Where the rules of the numbers below stand, without a search.
+    places: [Option<u8>; PLACES],
+}
+
+/// Most fields have smaller numbers.
+const PLACES: usize = 32;
 
 /// One field.
 #[derive(Debug)]
@@ -93,11 +104,11 @@ impl Tables {
         }
         let place = self.messages.len();
         known.push((message.full_name().to_owned(), place));
-        self.messages.push(Vec::new());
+        self.messages.push(Table::default());
         let mut rules: Vec<_> = message.fields().map(|field| self.rule(&field, known)).collect();
         rules.sort_by_key(|rule| rule.number);
         if let Some(own) = self.messages.get_mut(place) {
-            *own = rules;
+            *own = Table::of(rules);
         }
         place
     }
@@ -135,7 +146,7 @@ impl Tables {
                     if key.starts_with(reserved) {
                         scanned.reserved_key.get_or_insert(key);
                     }
-                    if key.chars().any(is_hidden) {
+                    if !key.bytes().all(|byte| byte.is_ascii_graphic()) && key.chars().any(is_hidden) {
                         scanned.hidden_key.get_or_insert(key);
                     }
                 }
@@ -162,8 +173,7 @@ impl Tables {
     }
 
     fn find(&self, place: usize, number: u32) -> Option<&Rule> {
-        let rules = self.messages.get(place)?;
-        rules.binary_search_by_key(&number, |rule| rule.number).ok().and_then(|at| rules.get(at))
+        self.messages.get(place)?.find(number)
     }
 
     /// The rule of a field whose value is as it says, with everything in it; no rule where the field is not known.
@@ -189,6 +199,28 @@ impl Tables {
             (Some(Shape::Fixed64), Value::Fixed, 8) | (Some(Shape::Fixed32), Value::Fixed, 4) => Some(()),
             _ => self.check(place, number, &value, depth).map(|_| ()),
         }
+    }
+}
+
+impl Table {
+    /// Of rules in the order of their numbers.
+    fn of(rules: Vec<Rule>) -> Table {
+        let mut places = [None; PLACES];
+        for (at, rule) in rules.iter().enumerate() {
+            if let Some(place) = places.get_mut(rule.number as usize) {
+                *place = u8::try_from(at).ok();
+            }
+        }
+        Table { rules, places }
+    }
+
+    #[inline]
+    fn find(&self, number: u32) -> Option<&Rule> {
+        let at = match self.places.get(number as usize) {
+            Some(place) => usize::from((*place)?),
+            None => self.rules.binary_search_by_key(&number, |rule| rule.number).ok()?,
+        };
+        self.rules.get(at)
     }
 }
 
@@ -238,11 +270,13 @@ fn key(entry: &[u8]) -> Usual<&str> {
     Some(key)
 }
 
+#[inline]
 fn field<'a>(rest: &mut &'a [u8]) -> Usual<(u32, Value<'a>)> {
     field_of_width(rest).map(|(number, (value, _))| (number, value))
 }
 
 /// The next field, and how wide it is where it is a fixed number.
+#[inline]
 fn field_of_width<'a>(rest: &mut &'a [u8]) -> Usual<(u32, (Value<'a>, u32))> {
     let key = u32::try_from(varint(rest)?).ok()?;
     let (number, wire) = (key >> 3, key & 7);
@@ -265,13 +299,25 @@ fn field_of_width<'a>(rest: &mut &'a [u8]) -> Usual<(u32, (Value<'a>, u32))> {
     (number != 0).then_some((number, value))
 }
 
+#[inline]
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Usual<&'a [u8]> {
     let (taken, left) = rest.split_at_checked(length)?;
     *rest = left;
     Some(taken)
 }
 
+#[inline]
 fn varint(rest: &mut &[u8]) -> Usual<u64> {
+    match rest.split_first()? {
+        (byte, left) if *byte < 0x80 => {
+            *rest = left;
+            Some(u64::from(*byte))
+        }
+        _ => long_varint(rest),
+    }
+}
+
+fn long_varint(rest: &mut &[u8]) -> Usual<u64> {
     let (mut value, mut shift) = (0u64, 0);
     for (at, byte) in rest.iter().enumerate().take(VARINT_BYTES_MAX) {
         // The tenth byte holds the last bit of 64.

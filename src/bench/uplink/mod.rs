@@ -11,15 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::{
-    resource::{UsageWho, getrusage},
-    time::TimeVal,
-};
 use tokio_util::sync::CancellationToken;
 
 use self::peer::Process;
 pub use self::{discard::PeerTlsFiles, peer::Peer};
-use super::{machine::disk_bytes, sample};
+use super::{
+    machine::{cpu_time, disk_bytes},
+    sample,
+};
 use crate::{
     consumers::{Delivery, Threshold},
     event_log::{Cursor, Draft, EventLog, Lane, LogError},
@@ -193,14 +192,6 @@ async fn raise_urgent(log: &EventLog, cursor: &Cursor, longest: &mut Duration) -
         }
         *longest = (*longest).max(raised.elapsed());
     }
-}
-
-/// What this process has had of the CPUs.
-fn cpu_time() -> io::Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    let duration =
-        |time: TimeVal| Duration::from_micros(u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0));
-    Ok(duration(usage.user_time()) + duration(usage.system_time()))
 }
 
 fn controller_error(error: impl std::error::Error + Send + Sync + 'static) -> UplinkBenchError {
