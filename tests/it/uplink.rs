@@ -303,37 +303,6 @@ async fn a_refusal_of_success_is_no_delivery() {
     scene.end().await;
 }
 
-/// Drains so many events into a server that reads what is compressed in these ways; gives how it came and its bytes.
-async fn drained(encodings: &[CompressionEncoding], events: u64, batch_size: usize) -> (String, u64) {
-    let threshold = Threshold { batch_size, batch_timeout: Duration::from_millis(50) };
-    let scene = Scene::behind(Server::builder(), encodings, threshold, Vec::new()).await;
-    scene.append(Lane::Routine, 0..events).await;
-    scene.delivered(events + 1).await;
-    let mut seen = scene.seen();
-    seen.sort_by_key(|batch| batch.first_sequence);
-    assert_eq!(identifiers(&seen), numbered(0..events), "each event once, in its place");
-    let excess = batch_size + batch_size.div_ceil(4);
-    assert!(seen.iter().all(|batch| batch.events.len() <= excess), "no batch is much larger than it was set");
-    let status = scene.state.status();
-    scene.end().await;
-    (status.compression, status.delivered_bytes)
-}
-
-#[tokio::test]
-async fn batches_are_compressed_in_the_best_way_that_the_controller_reads() {
-    const EVENTS: u64 = 4_000;
-    use CompressionEncoding::{Gzip, Zstd};
-    let (way, plain) = drained(&[], EVENTS, 1_000).await;
-    assert_eq!(way, "none");
-    let (way, gzip) = drained(&[Gzip], EVENTS, 1_000).await;
-    assert!(way == "gzip" && 2 * gzip < plain, "{way}: {gzip} of {plain}");
-    // Smaller than the log's frames, and as large as several of them: cut, and passed on as they are stored.
-    for batch_size in [100, 3_000] {
-        let (way, zstd) = drained(&[Gzip, Zstd], EVENTS, batch_size).await;
-        assert!(way == "zstd" && 2 * zstd < plain, "{way}: {zstd} of {plain}");
-    }
-}
-
 pub(crate) fn answers(dialect: u32, more: fn(&EventBatch) -> Result<(), Status>) -> Script {
     Box::new(move |batch| {
         more(batch)?;
