@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     let states = &answer.subjects;
     answer.conditions.retain(|condition| {
         let is_said = |(id, state): &(&str, &str)| *id == condition.id && states.iter().any(|its| its.state == *state);
-        !SAID_BY_STATE.iter().any(|twin| is_said(twin))
+        !SAID_BY_STATE.iter().any(is_said)
     });
     let mut screen = Screen::stdout();
     let printed = match arguments.output {

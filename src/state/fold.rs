@@ -275,7 +275,9 @@ impl Fold {
         let Ok(view) = EventView::decode(event) else { return false };
         if let Some(known) = Known::of(&view) {
             let key = (known.subject.clone(), known.state.clone());
-            self.subjects.get_mut(&key).map(|state| known.mark(state));
+            if let Some(state) = self.subjects.get_mut(&key) {
+                known.mark(state);
+            }
             return true;
         }
         // Events that had a number leave a gap where they stood.
@@ -395,7 +397,8 @@ fn badness(state: &SubjectState) -> (Reverse<StateLevel>, i64) {
 
 fn cut(mut text: String) -> String {
     if text.len() > TEXT_BYTES_MAX {
-        let end = text.floor_char_boundary(TEXT_BYTES_MAX - '…'.len_utf8());
+        let most = TEXT_BYTES_MAX - '…'.len_utf8();
+        let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
         text.truncate(end);
         text.push('…');
     }

@@ -122,7 +122,7 @@ fn acknowledged(time: i64, subject: &str, state: &str, level: Level) -> Event {
 /// What may come next.
 #[derive(Clone, Debug)]
 enum Next {
-    Event(Lane, Event),
+    Event(Lane, Box<Event>),
     Lost(Lane, u64),
 }
 
@@ -142,10 +142,11 @@ fn next_strategy() -> impl Strategy<Value = Next> {
     let lane = prop::sample::select(Lane::ALL.to_vec());
     let name = prop::sample::select(vec!["tank", "pond", "lake"]);
     let source = prop::sample::select(vec!["storage", "local"]);
-    let told = (lane.clone(), kinds, name.clone(), source, 1i64..1_000)
-        .prop_map(|(lane, kind, name, source, time)| Next::Event(lane, event(time, &format!("{kind} {name}"), source)));
+    let told = (lane.clone(), kinds, name.clone(), source, 1i64..1_000).prop_map(|(lane, kind, name, source, time)| {
+        Next::Event(lane, event(time, &format!("{kind} {name}"), source).into())
+    });
     let known = (lane.clone(), name, 1i64..1_000)
-        .prop_map(|(lane, name, time)| Next::Event(lane, acknowledged(time, name, "pool health", Level::Error)));
+        .prop_map(|(lane, name, time)| Next::Event(lane, acknowledged(time, name, "pool health", Level::Error).into()));
     let lost = (lane, 1u64..9).prop_map(|(lane, events)| Next::Lost(lane, events));
     prop_oneof![12 => told, 2 => known, 1 => lost]
 }
@@ -187,7 +188,7 @@ proptest! {
         let mut in_time = Told::nothing();
         for (time, (next, _)) in (1..).zip(&kinds) {
             let Next::Event(lane, event) = next else { continue };
-            let event = Event { event_id: id(time, 0), timestamp: time, ..event.clone() };
+            let event = Event { event_id: id(time, 0), timestamp: time, ..*event.clone() };
             in_time.take(*lane, &event);
             lanes[lane.index()].push(event);
         }

@@ -44,8 +44,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Events of each hour.
 const EVENTS: u64 = 200;
 
-/// Threads for blocking work come and go by the machine's clock.
-const THREADS_SPARE: usize = 4;
+/// Threads for blocking work, and of the storage, come and go by the machine's clock: more of them where it is busy.
+const THREADS_SPARE: usize = 12;
 
 /// More than a kilobyte for each of the attempts would be seen.
 const MEMORY_SPARE: u64 = 3 << 19;

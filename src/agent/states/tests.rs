@@ -31,6 +31,7 @@ impl Machine {
         self.0.path().join(FILE)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a test owns its tasks until the runtime ends")]
     fn start(&self) -> Run {
         let log = EventLog::open(Settings::new(self.0.path().join("log"))).expect("a log");
         let registry = Registry::new(|| 1);

@@ -221,7 +221,7 @@ impl PoolView<'_> {
         }
         let finding = self.finding_of(scan.level(), payload, action).with("date", &scan.date);
         // Under the name, too, by which it was told before it had a field.
-        Some(if step == Step::Completed { finding.with("errors", &scan.errors.to_string()) } else { finding })
+        Some(if step == Step::Completed { finding.with("errors", scan.errors.to_string()) } else { finding })
     }
 
     fn trim_change(&self, before: &Pool) -> Option<Finding> {
