@@ -383,7 +383,7 @@ mod as_root {
         fs::read_dir(place.directory.path()).expect("a directory").flatten().for_each(|entry| own(&entry.path()));
         assert_eq!(place.lines(&["nodes"])[0]["events"], 2);
         // What root alone could read shows whom the program has become.
-        fs::set_permissions(place.path("events.db"), fs::Permissions::from_mode(0)).expect("root may");
+        fs::set_permissions(place.path("events.db"), fs::Permissions::from_mode(0o000)).expect("root may");
         for command in [&["nodes"][..], &["events"], &["gaps", "--node", "nas-1"]] {
             let looked = place.run(&[command, &["--store", &place.store()]].concat());
             assert_eq!(looked.status.code(), Some(74), "{command:?}: {}", text(&looked.stderr));
