@@ -34,7 +34,7 @@ far as there is room; one whose program stays away is released after a while: se
 const LIST_EXAMPLES: &str = "\
 Examples:
   rodent consumers list
-  rodent consumers list -o jsonl | jq -r 'select(.state == \"unattached\").name'
+  rodent consumers list -o jsonl | jq -r .name
 
 Exit codes: 0 done, 69 no agent, 77 no permission.";
 

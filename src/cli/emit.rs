@@ -29,7 +29,7 @@ Examples:
   rodent emit service.status.failed service_name=smbd -l error -m ticket=7
   echo '{\"kind\": \"storage.pool.created\"}' | rodent emit --json -
   rodent events -o jsonl | rodent --socket /run/other.sock emit --json -
-  rodent emit --spool storage.pool.created pool_name=tank   left if it is away
+  rodent emit --spool storage.pool.created pool_name=tank   or left for it
 
 JSON is read one event a line, or as values one after another; arrays are opened. What is no event is reported with its \
 line, and the rest is stored. What `rodent events` has printed is taken as it is.

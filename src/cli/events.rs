@@ -32,7 +32,7 @@ Examples:
   rodent events '!system.*' text~fail            what the sentence says
   rodent events storage.pool or 'level>=critical'
   rodent events service.status.failed -o jsonl | jq .payload
-  rodent events --as backup -f -o jsonl          each once, also over a restart
+  rodent events --as backup -f -o jsonl   each at least once, in order
 
 A condition is a pattern of kinds (`*` stands for anything), `level>=warn`, or a field and a value; all must hold. `!` or \
 `not` turns one round, `or` parts alternatives, `~` looks for a part of a text. What -o jsonl prints is what `rodent emit \

@@ -108,7 +108,8 @@ pub async fn run(directory: &Path, plan: UplinkPlan, out: &mut (dyn Write + Send
         let urgent = rounds.iter().map(|drained| drained.urgent).max().unwrap_or_default().as_secs_f64() * 1e3;
         writeln!(out, "{name:<31} {rate:>9.0} {cpu:>8.2} {peers_cpu:>7.2} {sent:>9.3} {urgent:>8.1} ms")?;
         if let Peer::Sqlite(path) = &peer {
-            let disk = disk_bytes(&path.with_extension("0.db"));
+            // With its write-ahead log, which may hold the newest of it.
+            let disk: u64 = ["0.db", "0.db-wal"].map(|end| disk_bytes(&path.with_extension(end))).iter().sum();
             let stored = disk as f64 / plan.events as f64;
             writeln!(out, "bytes of its database an event of {each}: {stored:.0}")?;
         }
