@@ -4,8 +4,9 @@
 #![allow(missing_docs, unreachable_pub, reason = "generated: the comments stand in the .proto files")]
 #![allow(clippy::all, reason = "generated")]
 
-use std::sync::LazyLock;
+use std::{io::Read as _, sync::LazyLock};
 
+use flate2::read::GzDecoder;
 use prost_reflect::DescriptorPool;
 
 mod document;
@@ -64,8 +65,10 @@ pub mod local {
 
 /// The descriptors of every message above.
 pub static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
-    DescriptorPool::decode(include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin")).as_slice())
-        .expect("the descriptors are written by our own build")
+    let packed = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin.gz"));
+    let mut descriptors = Vec::new();
+    GzDecoder::new(packed.as_slice()).read_to_end(&mut descriptors).expect("the build has packed them");
+    DescriptorPool::decode(descriptors.as_slice()).expect("the descriptors are written by our own build")
 });
 
 /// A message that can be the payload of an event. Implemented by the build for every payload of the schema.
