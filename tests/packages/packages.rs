@@ -107,6 +107,10 @@ fn common(name: &str) -> BTreeSet<String> {
         );
         paths.push("/usr/share/doc/rodent/README.md".to_owned());
         paths.extend(names("docs", ".md").iter().map(|file| format!("/usr/share/doc/rodent/docs/{file}")));
+        let clients = ["python/rodent_client.py", "go/main.go", "go/build.sh", "shell/consume.sh"];
+        paths.extend(clients.map(|file| format!("/usr/share/doc/rodent/docs/clients/{file}")));
+        let protos = ["local.proto", "meaning.proto", "events/event_messages.proto"];
+        paths.extend(protos.map(|file| format!("/usr/share/rodent/proto/{file}")));
         let drop_ins = names("systemd/drop-ins", ".conf");
         paths.extend(drop_ins.iter().map(|file| format!("/usr/share/doc/rodent/examples/systemd/{file}")));
         files.extend(
