@@ -5,11 +5,11 @@
 //! off; a reader that goes away ends the command quietly ([`quiet_end`]).
 //!
 //! ```no_run
-//! use rodent::terminal::{Cell, Column, Screen, Table, quiet_end};
+//! use rodent::terminal::{Cell, Column, Screen, TextTable, quiet_end};
 //!
 //! let print = || {
 //!     let mut screen = Screen::stdout();
-//!     let mut table = Table::new(&[Column::left("POOL"), Column::right("USED"), Column::left("STATE").elastic(10)]);
+//!     let mut table = TextTable::new(&[Column::left("POOL"), Column::right("USED"), Column::left("STATE").elastic(10)]);
 //!     table.row([Cell::from("tank"), Cell::from("1.2 TiB"), Cell::from("online")]);
 //!     table.print(&mut screen)?;
 //!     screen.flush()
