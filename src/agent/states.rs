@@ -151,25 +151,31 @@ impl States {
         let mut follower = Follower::new(&self);
         let mut unwritten = Unwritten::default();
         let mut assertion = self.shared.needs_assertion.then(|| Instant::now() + ASSERTED_AFTER);
+        let mut is_unread = false;
         loop {
             let stepped = follower.step(&self).await;
             let Some((back, step)) = stepped else { return };
             follower = back;
             match step {
                 Ok(step) => {
+                    if std::mem::take(&mut is_unread) {
+                        self.shared.conditions.clear(message::STATES_FAIL);
+                    }
                     unwritten.add(&step);
                     self.shared.turned.notify_waiters();
                     self.judge(step.events >= STEP_EVENTS);
-                    if step.events > 0 {
-                        if unwritten.events >= WRITE_EVENTS {
-                            self.write(&mut unwritten).await;
-                        }
+                    if unwritten.events >= WRITE_EVENTS {
+                        self.write(&mut unwritten).await;
+                    }
+                    // One that is not full has come to the end of both lanes.
+                    if step.events >= STEP_EVENTS {
                         continue;
                     }
                 }
                 Err(error) => {
                     let text = format!("what is wrong with the machine is not followed: {}", ErrorChain(&error));
                     self.shared.conditions.set(message::STATES_FAIL, Fault::warning(text));
+                    is_unread = true;
                     tokio::select! {
                         () = shutdown.cancelled() => {}
                         () = tokio::time::sleep(LOG_PAUSE) => continue,
@@ -214,7 +220,7 @@ impl States {
         *unwritten = match trouble {
             None => Unwritten::default(),
             // Tried again in a while.
-            Some(_) => Unwritten { events: unwritten.events, since: Some(Instant::now()) },
+            Some(_) => Unwritten { events: 0, since: Some(Instant::now()) },
         };
         self.shared.conditions.put(message::STATES_FAIL, trouble.map(Fault::warning));
     }
@@ -278,10 +284,18 @@ struct Follower {
     lanes: [LaneQueue; 2],
 }
 
+/// An event that was read, with its head; without one where it is no event.
+struct Placed {
+    order: EventOrder,
+    at: LaneAt,
+    head: Option<Head>,
+    event: StoredEvent,
+}
+
 struct LaneQueue {
     lane: Lane,
     reader: Reader,
-    read: VecDeque<(EventOrder, LaneAt, StoredEvent)>,
+    read: VecDeque<Placed>,
 }
 
 impl Follower {
@@ -317,7 +331,8 @@ impl Follower {
             // The place has moved before the event was looked at: it is not met again.
             Err(panic) if panic.is_panic() => {
                 tracing::error!("an event could not be folded into the states; it is left out");
-                Some((Follower::new(states), Ok(Step { events: 1, is_news: true })))
+                // There may be more.
+                Some((Follower::new(states), Ok(Step { events: STEP_EVENTS, is_news: true })))
             }
             Err(_) => None,
         }
@@ -336,14 +351,14 @@ impl Follower {
                     }
                 }
             }
-            let [urgent, routine] = self.lanes.each_ref().map(|queue| queue.read.front().map(|(order, ..)| *order));
+            let [urgent, routine] = self.lanes.each_ref().map(|queue| queue.read.front().map(|placed| placed.order));
             let lane = match (urgent, routine) {
                 (Some(urgent), Some(routine)) => usize::from(routine < urgent),
                 (urgent, _) => usize::from(urgent.is_none()),
             };
-            let Some((_, at, event)) = self.lanes[lane].read.pop_front() else { break };
+            let Some(Placed { at, head, event, .. }) = self.lanes[lane].read.pop_front() else { break };
             step.events += 1;
-            step.is_news |= lock(&states.shared.fold).event(at, &event.event);
+            step.is_news |= lock(&states.shared.fold).event(at, head.as_ref(), &event.event);
         }
         Ok(step)
     }
@@ -366,8 +381,9 @@ impl LaneQueue {
                     if let Some(head) = &head {
                         states.note_look(at, head, &event.event);
                     }
-                    let order = head.map_or_else(EventOrder::default, |head| EventOrder::of(&head.id, head.timestamp));
-                    self.read.push_back((order, at, event));
+                    let order =
+                        head.as_ref().map_or_else(EventOrder::default, |head| EventOrder::of(&head.id, head.timestamp));
+                    self.read.push_back(Placed { order, at, head, event });
                 }
                 Ok(Filled::Some)
             }

@@ -15,7 +15,10 @@ use super::{
 use crate::{
     event::{Catalogue, EventView, Head, Level, LossSeen},
     event_log::{Gap, Lane},
-    schema::local::{FoldedLane, Folding, ProblemCounts, StateChange, StateGap, StateLevel, SubjectState},
+    schema::{
+        events::EventCategory,
+        local::{FoldedLane, Folding, ProblemCounts, StateChange, StateGap, StateLevel, SubjectState},
+    },
 };
 
 /// The most states that are kept. Beyond it go those that are well, the ones of which nothing was heard for longest first; where
@@ -119,22 +122,22 @@ impl Fold {
         }
     }
 
-    /// Takes the next event of a lane; gives whether anything but the place in the log is otherwise now. What is no event, and
-    /// what tells of no state, only moves the place.
-    pub fn event(&mut self, at: LaneAt, event: &[u8]) -> bool {
+    /// Takes the next event of a lane, with its head where it is one; gives whether anything but the place in the log is otherwise
+    /// now. What is no event, and what tells of no state, only moves the place.
+    pub fn event(&mut self, at: LaneAt, head: Option<&Head>, event: &[u8]) -> bool {
         let lane = &mut self.lanes[at.lane.index()];
         if at.sequence < lane.next_sequence {
             // Whoever reads it twice folds it once.
             return false;
         }
         lane.next_sequence = at.sequence + 1;
-        if lane.log_epoch.is_empty() || Uuid::try_parse(&lane.log_epoch) != Ok(at.epoch) {
+        if lane.log_epoch != *at.epoch.hyphenated().encode_lower(&mut Uuid::encode_buffer()) {
             lane.log_epoch = at.epoch.to_string();
         }
-        let Ok(head) = Head::read(event) else { return false };
+        let Some(head) = head else { return false };
         lane.last_event_id.clone_from(&head.id);
         let is_news = self.end_gaps(at.lane, head.timestamp);
-        self.tell(at, &head, event) || is_news
+        self.tell(at, head, event) || is_news
     }
 
     /// The next sequences of a lane are gone.
@@ -269,7 +272,7 @@ impl Fold {
 
     /// What is no state, and all the same says something about them.
     fn note(&mut self, head: &Head, event: &[u8]) -> bool {
-        if !matches!(head.kind().as_ref().map(|kind| kind.as_str()), Some(kind) if kind.starts_with("system.")) {
+        if head.payload_category() != Some(EventCategory::System.into()) {
             return false;
         }
         let Ok(view) = EventView::decode(event) else { return false };

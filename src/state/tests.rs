@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{checkpoint, *};
 use crate::{
-    event::{Level, json},
+    event::{Head, Level, json},
     event_log::{Gap, Lane},
     schema::{
         Payload as _,
@@ -33,7 +33,9 @@ impl Told {
     fn take(&mut self, lane: Lane, event: &Event) -> bool {
         let sequence = self.next[lane.index()];
         self.next[lane.index()] += 1;
-        self.fold.event(LaneAt { lane, epoch: EPOCH, sequence }, &event.encode_to_vec())
+        let bytes = event.encode_to_vec();
+        let head = Head::read(&bytes).ok();
+        self.fold.event(LaneAt { lane, epoch: EPOCH, sequence }, head.as_ref(), &bytes)
     }
 
     fn lose(&mut self, lane: Lane, events: u64) {
@@ -211,7 +213,8 @@ proptest! {
     #[test]
     fn no_bytes_are_folded_into_anything_that_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut fold = Fold::new([1, 1]);
-        fold.event(LaneAt { lane: Lane::Urgent, epoch: EPOCH, sequence: 1 }, &bytes);
+        let head = Head::read(&bytes).ok();
+        fold.event(LaneAt { lane: Lane::Urgent, epoch: EPOCH, sequence: 1 }, head.as_ref(), &bytes);
         prop_assert_eq!(fold.next_sequence(Lane::Urgent), 2);
         let _ = Checkpoint::parse(&bytes);
     }

@@ -153,7 +153,8 @@ async fn what_another_version_has_folded_is_folded_anew_and_what_the_log_has_not
     let at = LaneAt { lane: Lane::Urgent, epoch: uuid::Uuid::nil(), sequence: 2 };
     let gone =
         json::from_str(r#"{"level": "error", "kind": "storage.pool.degraded", "payload": {"pool_name": "pond"}}"#);
-    checkpoint.fold.event(at, &gone.expect("an event").encode_to_vec());
+    let gone = gone.expect("an event").encode_to_vec();
+    checkpoint.fold.event(at, Head::read(&gone).ok().as_ref(), &gone);
     Checkpoint::write(&machine.file(), &checkpoint.fold, 7).expect("written");
     // Eight bytes of the format, four of the checksum, then the message, which begins with what its meanings were.
     let file = fs::read(machine.file()).expect("read");
