@@ -88,6 +88,7 @@ pub mod sinks;
 pub mod spool;
 pub mod state;
 pub mod telemetry;
+pub mod telling;
 pub mod terminal;
 pub mod tls;
 pub mod visible;

@@ -42,9 +42,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Of the log it takes the words only: lane, state of the clock.
     ("dead_letters", &["event_log", "event"]),
     ("consumers", &["dead_letters", "event_log", "event"]),
-    ("sinks", &["consumers", "dead_letters", "event_log", "event"]),
     // Of the log it takes the words only: lane, gap.
     ("state", &["event_log", "event"]),
+    ("telling", &[]),
+    ("sinks", &["consumers", "telling", "state", "dead_letters", "event_log", "event"]),
     ("client", &["event"]),
     ("local_api", &["pipeline", "consumers", "dead_letters", "event_log", "event"]),
     ("controller", &["event"]),

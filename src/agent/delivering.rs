@@ -35,6 +35,7 @@ use crate::{
         Configured, Consumer,
         uplink::{self, UPLINK, Uplink, UplinkState, control::Order},
     },
+    state::StatesWatch,
     telemetry::message,
 };
 
@@ -52,6 +53,8 @@ pub(super) struct Surroundings {
     pub(super) threshold: watch::Sender<Threshold>,
     pub(super) state: UplinkState,
     pub(super) dead_letters: DeadLetters,
+    /// How things are.
+    pub(super) states: Arc<dyn StatesWatch>,
     /// Where the certificate is kept that the controller issues.
     pub(super) identity: PathBuf,
     pub(super) node_id: String,
@@ -261,6 +264,7 @@ impl Delivering {
             cursor,
             state,
             dead_letters: with.dead_letters.clone(),
+            states: Arc::clone(&with.states),
             node_id: with.node_id.clone(),
             now: Arc::clone(&with.now),
             replaced: replaced.clone(),

@@ -12,6 +12,7 @@ mod tests;
 use std::{
     collections::{BTreeSet, VecDeque},
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -24,7 +25,7 @@ use crate::{
     event_log::{EventLog, Gap, Lane, LogError, Read, Reader, StoredEvent},
     health::{Conditions, Fault},
     lock::lock,
-    state::{Checkpoint, EventOrder, Fold, LaneAt, SUBJECTS_MAX},
+    state::{Checkpoint, EventOrder, Fold, LaneAt, SUBJECTS_MAX, StatesWatch},
     telemetry::{ErrorChain, message},
     words::grouped,
 };
@@ -252,6 +253,16 @@ impl States {
             ))
         });
         self.shared.conditions.put(message::STATES_FULL, full);
+    }
+}
+
+impl StatesWatch for States {
+    fn look(&self, with: &mut dyn FnMut(&Fold)) {
+        self.with(with);
+    }
+
+    fn await_folded(&self, next: [u64; 2]) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.folded(next))
     }
 }
 

@@ -103,6 +103,7 @@ impl Agent {
                 threshold: threshold.clone(),
                 state: uplink.clone(),
                 dead_letters: dead_letters.clone(),
+                states: Arc::new(states.clone()),
                 identity: config.state_directory.join(IDENTITY),
                 node_id: node_id.clone(),
                 now: Arc::clone(&now),

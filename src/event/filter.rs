@@ -123,6 +123,18 @@ impl Filter {
             || self.alternatives.iter().any(|group| group.may_match(level, kind.as_ref()) && has_fields(group))
     }
 
+    /// Whether a problem of this level and kind meets it, one of which there is no event to be looked at.
+    pub fn takes_problem(&self, level: Level, kind: &str) -> bool {
+        let kind = Kind::new(kind);
+        self.alternatives.is_empty() || self.alternatives.iter().any(|group| group.may_match(level, Some(&kind)))
+    }
+
+    /// Whether it asks for more of an event than its level and its kind.
+    pub fn asks_for_more_than_kinds_and_levels(&self) -> bool {
+        let mut conditions = self.alternatives.iter().flat_map(|group| &group.conditions);
+        conditions.any(|(condition, _)| !condition.asks_for_level_or_kind())
+    }
+
     /// Whether an event of this kind may match.
     pub fn takes_kind(&self, kind: &str) -> bool {
         self.alternatives.is_empty() || self.alternatives.iter().any(|group| group.takes_kind(kind))

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prost::Message as _;
 use uuid::Uuid;
 
-use super::{EventView, Level};
+use super::{EventView, Head, Level};
 use crate::schema::{
     Payload as _,
     events::{self, Event, EventLevel, EventLossPayload, event_loss_payload::EventLossOperation},
@@ -88,6 +88,11 @@ pub fn loss_record_cause(event: &EventView) -> Option<String> {
     let kind = event.kind();
     let operation = kind.as_str().strip_prefix(EventLossPayload::SUBJECT)?.strip_prefix('.')?;
     (event.source() == SOURCE).then(|| operation.to_owned())
+}
+
+/// Whether an event with this head may be a record of a loss.
+pub fn may_be_loss_record(head: &Head) -> bool {
+    head.kind().is_some_and(|kind| kind.as_str().starts_with(EventLossPayload::SUBJECT))
 }
 
 /// Whose loss a record of the event log's own is; `None` for any other event, and where it is nobody's in particular.

@@ -17,6 +17,7 @@ use crate::{
     dead_letters::DeadLetters,
     event_log::{Cursor, EventLog},
     settings::Table,
+    state::StatesWatch,
 };
 
 /// Every sink that `sinks:` may configure, in alphabetical order.
@@ -71,6 +72,8 @@ pub struct Consumer {
     pub state: ConsumerState,
     /// Where events end that are refused.
     pub dead_letters: DeadLetters,
+    /// How things are.
+    pub states: Arc<dyn StatesWatch>,
     /// The name of this node.
     pub node_id: String,
     /// Unix milliseconds.

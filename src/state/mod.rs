@@ -17,8 +17,19 @@ mod fold;
 #[cfg(test)]
 mod tests;
 
+use std::{future::Future, pin::Pin};
+
 pub use self::{
     changes::EventOrder,
     checkpoint::{Checkpoint, CheckpointDamage, FILE_BYTES_MAX},
     fold::{Fold, LaneAt, SUBJECTS_MAX},
 };
+
+/// How things are, kept by somebody else.
+pub trait StatesWatch: Send + Sync {
+    /// Has a look; quick, for who keeps them waits for it.
+    fn look(&self, with: &mut dyn FnMut(&Fold));
+
+    /// Waits until the events before these sequences, urgent first, are folded. Cancel safe.
+    fn await_folded(&self, next: [u64; 2]) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}

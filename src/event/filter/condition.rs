@@ -113,6 +113,10 @@ impl Condition {
         Some(is != (self.comparison == Comparison::NotEqual))
     }
 
+    pub(super) fn asks_for_level_or_kind(&self) -> bool {
+        matches!(self.subject, Subject::Level(_) | Subject::Category | Subject::Kind)
+    }
+
     /// Whether it asks for a kind that this version may have no name for.
     pub(super) fn is_beyond_the_schema(&self) -> bool {
         matches!(self.subject, Subject::Kind) && super::is_beyond_the_schema(&self.value)

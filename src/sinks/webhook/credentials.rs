@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use hyper::header::HeaderName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 
 use super::signature::Key;
@@ -25,27 +26,39 @@ pub(super) struct Proof {
     /// The one in use, and the next.
     pub(super) keys: Vec<Key>,
     pub(super) bearer: Option<Secret>,
+    /// Headers that are secret.
+    pub(super) headers: Vec<(HeaderName, Secret)>,
     /// What a connection is secured with; none where those are trusted that the system trusts.
     pub(super) tls: Option<Arc<ClientConfig>>,
 }
 
 pub(super) type Credentials = credentials::Credentials<Files>;
 
+/// Where what a webhook proves the node with stands.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Places {
+    pub(super) keys: Vec<PathBuf>,
+    /// Whether the keys are what their files hold, and not the base64 of Standard Webhooks.
+    pub(super) has_plain_keys: bool,
+    pub(super) bearer: Option<PathBuf>,
+    pub(super) headers: Vec<(HeaderName, PathBuf)>,
+    pub(super) authority: Option<PathBuf>,
+}
+
 impl Credentials {
-    pub(super) fn new(keys: Vec<PathBuf>, bearer: Option<PathBuf>, authority: Option<PathBuf>) -> Credentials {
+    pub(super) fn new(places: Places) -> Credentials {
+        let headers = places.headers.iter().map(|(_, path)| path);
         Credentials::of(Files {
-            secrets: Followed::new(keys.iter().chain(&bearer).cloned().collect()),
-            keys,
-            bearer,
-            authority: authority.map(|path| (path.clone(), Followed::new(vec![path]))),
+            secrets: Followed::new(places.keys.iter().chain(&places.bearer).chain(headers).cloned().collect()),
+            authority: places.authority.clone().map(|path| (path.clone(), Followed::new(vec![path]))),
+            places,
         })
     }
 }
 
 /// The files, and what was read from them.
 pub(super) struct Files {
-    keys: Vec<PathBuf>,
-    bearer: Option<PathBuf>,
+    places: Places,
     secrets: Followed<Secrets>,
     authority: Option<(PathBuf, Followed<Trusted>)>,
 }
@@ -54,12 +67,16 @@ pub(super) struct Files {
 struct Secrets {
     keys: Vec<Key>,
     bearer: Option<Secret>,
+    headers: Vec<(HeaderName, Secret)>,
 }
 
 impl PartialEq for Secrets {
     fn eq(&self, other: &Secrets) -> bool {
-        let bearer = |secrets: &Secrets| secrets.bearer.as_ref().map(|bearer| bearer.reveal().to_owned());
-        self.keys == other.keys && bearer(self) == bearer(other)
+        let words = |secrets: &Secrets| {
+            let headers = secrets.headers.iter().map(|(_, secret)| secret);
+            secrets.bearer.iter().chain(headers).map(|secret| secret.reveal().to_owned()).collect::<Vec<_>>()
+        };
+        self.keys == other.keys && words(self) == words(other)
     }
 }
 
@@ -80,13 +97,13 @@ impl credentials::Files for Files {
     type Proof = Proof;
 
     fn look(&mut self) -> Result<Proof, String> {
-        let Secrets { keys, bearer } =
-            look("keys and token of the webhook", &mut self.secrets, || read(&self.keys, self.bearer.as_deref()))?;
+        let Secrets { keys, bearer, headers } =
+            look("keys and token of the webhook", &mut self.secrets, || read(&self.places))?;
         let trusted = self
             .authority
             .as_mut()
             .map(|(path, followed)| look("authority of the webhook's receiver", followed, || read_authority(path)));
-        Ok(Proof { keys, bearer, tls: trusted.transpose()?.map(|trusted| trusted.config) })
+        Ok(Proof { keys, bearer, headers, tls: trusted.transpose()?.map(|trusted| trusted.config) })
     }
 
     fn have_changed(&self) -> bool {
@@ -112,11 +129,16 @@ fn read_authority(path: &Path) -> io::Result<Trusted> {
     Ok(Trusted { certificates, config: secured_by(authorities)? })
 }
 
-fn read(keys: &[PathBuf], bearer: Option<&Path>) -> io::Result<Secrets> {
-    let key = |path: &PathBuf| Key::parse(&word(path)?).map_err(|error| unusable(path, &format!("no key: {error}")));
-    let keys = keys.iter().map(key).collect::<Result<_, _>>()?;
-    let bearer = bearer.map(|path| word(path).map(Secret::new)).transpose()?;
-    Ok(Secrets { keys, bearer })
+fn read(places: &Places) -> io::Result<Secrets> {
+    let key = |path: &PathBuf| match places.has_plain_keys {
+        true => Ok(Key::of(word(path)?.into_bytes())),
+        false => Key::parse(&word(path)?).map_err(|error| unusable(path, &format!("no key: {error}"))),
+    };
+    let keys = places.keys.iter().map(key).collect::<Result<_, _>>()?;
+    let secret = |path: &PathBuf| word(path).map(Secret::new);
+    let header = |(name, path): &(HeaderName, PathBuf)| Ok((name.clone(), secret(path)?));
+    let headers = places.headers.iter().map(header).collect::<io::Result<_>>()?;
+    Ok(Secrets { keys, bearer: places.bearer.as_ref().map(secret).transpose()?, headers })
 }
 
 /// The one word that a file holds.
@@ -150,7 +172,7 @@ mod tests {
     async fn what_could_be_used_stays_in_use_until_the_files_hold_something_else_that_can_be() {
         let directory = tempfile::tempdir().expect("a directory");
         let [key, bearer] = ["key", "bearer"].map(|name| directory.path().join(name));
-        let secrets = Credentials::new(vec![key.clone()], Some(bearer.clone()), None);
+        let secrets = Credentials::new(Places { keys: vec![key.clone()], bearer: Some(bearer.clone()), ..Places::default() });
         fs::write(&key, KEY).expect("written");
         assert!(secrets.read().await.err().expect("no token yet").contains("bearer: No such file"));
 
@@ -184,7 +206,7 @@ mod tests {
         ];
         for (content, why) in cases {
             fs::write(&path, content).expect("written");
-            let error = read(std::slice::from_ref(&path), None).err().expect("no key").to_string();
+            let error = read(&Places { keys: vec![path.clone()], ..Places::default() }).err().expect("no key").to_string();
             assert_eq!(error, format!("read {}: {why}", path.display()));
         }
     }
@@ -195,7 +217,7 @@ mod tests {
         let path = directory.path().join("ca.pem");
         let pem = || rcgen::generate_simple_self_signed(vec!["nas".to_owned()]).expect("a certificate").cert.pem();
         fs::write(&path, pem()).expect("written");
-        let credentials = Credentials::new(Vec::new(), None, Some(path.clone()));
+        let credentials = Credentials::new(Places { authority: Some(path.clone()), ..Places::default() });
         let config = async || credentials.read().await.ok().and_then(|proof| proof.tls).expect("an authority");
         let first = config().await;
         fs::write(&path, "half of").expect("written");

@@ -1,30 +1,65 @@
-//! How an event looks to whom it is sent: the formats that receivers know, each a body and its headers. Pure.
+//! How an event, or a notice of how things are, looks to whom it is sent: the formats that receivers know, each a body and its
+//! headers. Pure.
+//!
+//! Limits of length are the receivers' own, from their documentation or source: PagerDuty Events v2, ntfy's server, Slack's and
+//! Discord's incoming webhooks, Mattermost's posts. What is longer is cut, and the cut is marked.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::event::{EventView, Level, json};
+use crate::{
+    event::{EventView, Level, json},
+    schema::local::StateLevel,
+    telling::Notice,
+    words::time_utc,
+};
 
-/// A way to put an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A way to put what is to be said.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// Standard Webhooks 1.0.0: `type`, `timestamp`, `data`.
     Standard,
     /// CloudEvents 1.0 in structured mode.
     CloudEvents,
+    /// CloudEvents 1.0 in binary mode.
+    CloudEventsBinary,
+    /// CloudEvents 1.0 in batches.
+    CloudEventsBatch,
+    /// A plain object, signed as a whole in a header of the form `sha256=HEX`.
+    Signed(Signed),
     /// A message of ntfy, to a topic's own URL.
     Ntfy,
-    /// What Slack's incoming webhooks take, and Discord's (`…/slack`) and Mattermost's.
+    /// A message of Gotify.
+    Gotify,
+    /// What Slack's incoming webhooks take.
     Slack,
+    /// What Discord's webhooks take.
+    Discord,
+    /// What Mattermost's incoming webhooks take.
+    Mattermost,
+    /// PagerDuty's Events API v2.
+    PagerDuty,
+    /// Alertmanager's API v2: all that is wrong, again and again.
+    Alertmanager,
 }
 
-/// One event, ready to be sent but for what is of a moment.
+/// What of the signed form differs from receiver to receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Signed {
+    /// What the names of its headers begin with: `X-Rodent`.
+    pub(super) prefix: String,
+    /// The key that the kind stands under.
+    pub(super) kind_key: &'static str,
+}
+
+/// What is said, ready to be sent but for what is of a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Letter {
     /// The same however often it is sent.
     pub(super) id: String,
     pub(super) content_type: &'static str,
-    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(String, String)>,
     pub(super) body: String,
 }
 
@@ -34,70 +69,265 @@ const NTFY_BYTES_MAX: usize = 4096;
 const NTFY_TITLE_CHARACTERS_MAX: usize = 250;
 /// Slack cuts a longer text.
 const SLACK_CHARACTERS_MAX: usize = 4000;
+/// Discord refuses a longer one.
+const DISCORD_CHARACTERS_MAX: usize = 2000;
+/// Mattermost refuses a longer one.
+const MATTERMOST_CHARACTERS_MAX: usize = 16_383;
+/// PagerDuty refuses a longer summary.
+const PAGERDUTY_SUMMARY_CHARACTERS_MAX: usize = 1024;
 /// What an identifier in a header may be as long as, bytes.
 const ID_BYTES_MAX: usize = 64;
+/// So long Alertmanager believes what it was told last; it is told again several times within it. Milliseconds.
+const ALERT_LASTS: i64 = 4 * 60 * 1000;
 /// Stands where something was cut.
 const CUT: char = '…';
 
-impl Format {
-    pub(super) const NAMES: [&'static str; 4] = ["standard", "cloudevents", "ntfy", "slack"];
+const JSON: &str = "application/json";
 
-    pub(super) fn named(name: &str) -> Format {
+/// What is to be said, whatever the format.
+struct Said {
+    id: String,
+    kind: String,
+    /// Unix milliseconds.
+    time: i64,
+    /// The thing.
+    subject: String,
+    /// Which of its states.
+    state: String,
+    title: String,
+    /// What happened, and what to do about it.
+    text: String,
+    level: Level,
+    /// Nothing is wrong any more.
+    is_over: bool,
+    data: Value,
+}
+
+impl Format {
+    pub(super) const NAMES: [&'static str; 12] = [
+        "standard",
+        "cloudevents",
+        "cloudevents-binary",
+        "cloudevents-batch",
+        "signed",
+        "ntfy",
+        "gotify",
+        "slack",
+        "discord",
+        "mattermost",
+        "pagerduty",
+        "alertmanager",
+    ];
+
+    /// `signed` counts only for the format of that name.
+    pub(super) fn named(name: &str, signed: Signed) -> Format {
         match name {
             "cloudevents" => Format::CloudEvents,
+            "cloudevents-binary" => Format::CloudEventsBinary,
+            "cloudevents-batch" => Format::CloudEventsBatch,
+            "signed" => Format::Signed(signed),
             "ntfy" => Format::Ntfy,
+            "gotify" => Format::Gotify,
             "slack" => Format::Slack,
+            "discord" => Format::Discord,
+            "mattermost" => Format::Mattermost,
+            "pagerduty" => Format::PagerDuty,
+            "alertmanager" => Format::Alertmanager,
             _ => Format::Standard,
         }
     }
 
-    /// The event of this node as it is sent.
-    pub(super) fn letter(self, event: &EventView, node: &str) -> Letter {
-        let id = identifier(event.id());
-        let whole = || json::to_value(event, Some(node), None);
-        let (content_type, headers, body) = match self {
-            Format::Standard => {
-                let whole = whole();
-                let (kind, time) = (whole["kind"].clone(), whole["time"].clone());
-                ("application/json", Vec::new(), json!({"type": kind, "timestamp": time, "data": whole}).to_string())
+    /// Whether it only knows how things are, and wants to hear it again and again.
+    pub(super) fn is_of_states(&self) -> bool {
+        *self == Format::Alertmanager
+    }
+
+    /// Events of this node as they are sent, in this order.
+    pub(super) fn letters(&self, events: &[EventView], node: &str) -> Vec<Letter> {
+        self.put(events.iter().map(|event| Said::event(event, node)).collect(), node, 0)
+    }
+
+    /// Notices as they are sent at this time, Unix milliseconds.
+    pub(super) fn notices(&self, notices: &[Notice], node: &str, now: i64) -> Vec<Letter> {
+        self.put(notices.iter().map(|notice| Said::notice(notice, node)).collect(), node, now)
+    }
+
+    fn put(&self, said: Vec<Said>, node: &str, now: i64) -> Vec<Letter> {
+        let all = |content_type: &'static str, values: Vec<Value>| {
+            let ids: Vec<_> = said.iter().map(|said| said.id.as_str()).collect();
+            let letter = Letter {
+                id: hexadecimal(ids.join("\0").as_bytes()),
+                content_type,
+                headers: Vec::new(),
+                body: Value::Array(values).to_string(),
+            };
+            if said.is_empty() { Vec::new() } else { vec![letter] }
+        };
+        match self {
+            Format::CloudEventsBatch => {
+                all("application/cloudevents-batch+json", said.iter().map(|said| said.cloud_event(node)).collect())
             }
+            Format::Alertmanager => all(JSON, said.iter().map(|said| said.alert(node, now)).collect()),
+            _ => said.into_iter().map(|said| self.letter(said, node)).collect(),
+        }
+    }
+
+    fn letter(&self, said: Said, node: &str) -> Letter {
+        let (mut headers, mut content_type) = (Vec::new(), JSON);
+        let mut header = |name: &str, value: String| headers.push((name.to_owned(), value));
+        let time = time_utc(said.time);
+        let body = match self {
             Format::CloudEvents => {
-                let whole = whole();
-                let body = json!({
-                    "specversion": "1.0",
-                    "id": id,
-                    "source": format!("/rodent/{node}"),
-                    "type": whole["kind"],
-                    "time": whole["time"],
-                    "subject": event.subject_name(),
-                    "datacontenttype": "application/json",
-                    "data": whole,
-                });
-                ("application/cloudevents+json", Vec::new(), without_empty(body).to_string())
+                content_type = "application/cloudevents+json";
+                said.cloud_event(node).to_string()
+            }
+            Format::CloudEventsBinary => {
+                header("ce-specversion", "1.0".to_owned());
+                header("ce-id", said.id.clone());
+                header("ce-source", escaped(&source(node)));
+                header("ce-type", escaped(&said.kind));
+                header("ce-time", time);
+                if !said.subject.is_empty() {
+                    header("ce-subject", escaped(&said.subject));
+                }
+                said.data.to_string()
+            }
+            Format::Signed(Signed { prefix, kind_key }) => {
+                header(&format!("{prefix}-Event"), escaped(&said.kind));
+                header(&format!("{prefix}-Delivery"), said.id.clone());
+                json!({*kind_key: said.kind, "timestamp": time, "data": said.data}).to_string()
             }
             Format::Ntfy => {
-                let title = format!("{node}: {}", event.kind());
-                let headers = vec![
-                    ("title", one_line(&title, NTFY_TITLE_CHARACTERS_MAX)),
-                    ("priority", priority(event.level_or_default()).to_string()),
-                    ("tags", tag(event.level_or_default()).to_owned()),
-                ];
-                ("text/plain; charset=utf-8", headers, cut_bytes(&message(event), NTFY_BYTES_MAX))
+                content_type = "text/plain; charset=utf-8";
+                header("title", encoded(&cut(&format!("{node}: {}", said.title), NTFY_TITLE_CHARACTERS_MAX)));
+                header("priority", priority(&said).to_string());
+                header("tags", tag(&said).to_owned());
+                cut_bytes(&said.text, NTFY_BYTES_MAX)
             }
-            Format::Slack => {
-                let text = format!("{}: {}", node, message(event));
-                ("application/json", Vec::new(), json!({"text": cut(&text, SLACK_CHARACTERS_MAX)}).to_string())
+            Format::Gotify => {
+                let title = format!("{node}: {}", said.title);
+                json!({"title": title, "message": said.text, "priority": priority(&said) * 2}).to_string()
             }
+            Format::Slack => json!({"text": said.chat(node, SLACK_CHARACTERS_MAX)}).to_string(),
+            Format::Discord => json!({"content": said.chat(node, DISCORD_CHARACTERS_MAX)}).to_string(),
+            Format::Mattermost => json!({"text": said.chat(node, MATTERMOST_CHARACTERS_MAX)}).to_string(),
+            Format::PagerDuty => json!({
+                "event_action": if said.is_over { "resolve" } else { "trigger" },
+                "dedup_key": said.incident(node),
+                "payload": {
+                    "summary": cut(&format!("{node}: {}", said.text), PAGERDUTY_SUMMARY_CHARACTERS_MAX),
+                    "source": node,
+                    "severity": severity(said.level),
+                    "timestamp": time,
+                    "component": said.subject,
+                    "class": said.kind,
+                    "custom_details": said.data,
+                },
+            })
+            .to_string(),
+            // The others are of several.
+            _ => json!({"type": said.kind, "timestamp": time, "data": said.data}).to_string(),
         };
-        Letter { id, content_type, headers, body }
+        Letter { id: said.id, content_type, headers, body }
     }
 }
 
-/// What happened, and what to do about it.
-fn message(event: &EventView) -> String {
-    let (sentence, advice) = (event.sentence(), event.advice());
-    let sentence = if sentence.is_empty() { event.kind().to_string() } else { sentence };
-    if advice.is_empty() { sentence } else { format!("{sentence}\n{advice}") }
+impl Said {
+    fn event(event: &EventView, node: &str) -> Said {
+        let (sentence, advice) = (event.sentence(), event.advice());
+        let sentence = if sentence.is_empty() { event.kind().to_string() } else { sentence };
+        let meaning = event.meaning();
+        let state = meaning.map_or("", |meaning| match meaning.tells.as_str() {
+            "" => meaning.ends.first().map_or("", String::as_str),
+            tells => tells,
+        });
+        let level = event.level_or_default();
+        Said {
+            id: identifier(event.id()),
+            kind: event.kind().to_string(),
+            time: event.timestamp(),
+            subject: event.subject_name(),
+            state: state.to_owned(),
+            title: event.kind().to_string(),
+            text: if advice.is_empty() { sentence } else { format!("{sentence}\n{advice}") },
+            level,
+            is_over: !state.is_empty() && !matches!(level, Level::Warn | Level::Error | Level::Critical),
+            data: json::to_value(event, Some(node), None),
+        }
+    }
+
+    fn notice(notice: &Notice, node: &str) -> Said {
+        let level = match notice.level {
+            StateLevel::Critical => Level::Critical,
+            StateLevel::Error => Level::Error,
+            StateLevel::Warn => Level::Warn,
+            StateLevel::Ok => Level::Info,
+        };
+        Said {
+            id: notice.id.clone(),
+            kind: format!("state.{}", notice.what.name()),
+            time: notice.since,
+            subject: notice.subject.clone(),
+            state: notice.state.clone(),
+            title: notice.title(),
+            text: notice.body(),
+            level,
+            is_over: notice.what.is_over(),
+            data: without_empty(json!({
+                "node": node,
+                "subject": notice.subject,
+                "state": notice.state,
+                "level": level.name(),
+                "since": time_utc(notice.since),
+                "kind": notice.kind,
+                "text": notice.text,
+                "advice": notice.advice,
+            })),
+        }
+    }
+
+    fn cloud_event(&self, node: &str) -> Value {
+        without_empty(json!({
+            "specversion": "1.0",
+            "id": self.id,
+            "source": source(node),
+            "type": self.kind,
+            "time": time_utc(self.time),
+            "subject": self.subject,
+            "datacontenttype": JSON,
+            "data": self.data,
+        }))
+    }
+
+    fn alert(&self, node: &str, now: i64) -> Value {
+        let ends_at = if self.is_over { now } else { now.saturating_add(ALERT_LASTS) };
+        json!({
+            "labels": without_empty(json!({
+                "alertname": self.state, "instance": node, "subject": self.subject, "severity": severity(self.level),
+            })),
+            "annotations": {"summary": self.title, "description": self.text},
+            "startsAt": time_utc(self.time),
+            "endsAt": time_utc(ends_at),
+        })
+    }
+
+    fn chat(&self, node: &str, characters_max: usize) -> String {
+        let title = if self.state.is_empty() { String::new() } else { format!("{}\n", self.title) };
+        let title = if self.kind == self.title { String::new() } else { title };
+        cut(&format!("{node}: {title}{}", self.text), characters_max)
+    }
+
+    /// The same for what begins and for what ends: of a thing's state on a node.
+    fn incident(&self, node: &str) -> String {
+        match self.state.is_empty() {
+            true => self.id.clone(),
+            false => hexadecimal(format!("{node}\0{}\0{}", self.subject, self.state).as_bytes()),
+        }
+    }
+}
+
+fn source(node: &str) -> String {
+    format!("/rodent/{node}")
 }
 
 /// The event's own identifier, or its digest where that cannot stand in a header.
@@ -105,8 +335,13 @@ fn identifier(id: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     match (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_plain) {
         true => id.to_owned(),
-        false => digest(&SHA256, id.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+        false => hexadecimal(id.as_bytes()),
     }
+}
+
+/// The digest of something, SHA-256.
+fn hexadecimal(bytes: &[u8]) -> String {
+    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn without_empty(mut value: Value) -> Value {
@@ -116,28 +351,53 @@ fn without_empty(mut value: Value) -> Value {
     value
 }
 
-fn priority(level: Level) -> u8 {
-    match level {
+/// From 1 to 5, as ntfy has them.
+fn priority(said: &Said) -> u8 {
+    match said.level {
+        _ if said.is_over => 3,
         Level::Critical => 5,
         Level::Error => 4,
-        Level::Debug => 1,
-        Level::Trace => 1,
+        Level::Debug | Level::Trace => 1,
         _ => 3,
     }
 }
 
-fn tag(level: Level) -> &'static str {
+fn severity(level: Level) -> &'static str {
     match level {
+        Level::Critical => "critical",
+        Level::Error => "error",
+        Level::Warn => "warning",
+        _ => "info",
+    }
+}
+
+fn tag(said: &Said) -> &'static str {
+    match said.level {
+        _ if said.is_over => "white_check_mark",
         Level::Critical | Level::Error => "rotating_light",
         Level::Warn => "warning",
         _ => "information_source",
     }
 }
 
-/// As it may stand in a header: in one line, without what is beyond ASCII, which no header carries safely.
-fn one_line(text: &str, characters_max: usize) -> String {
-    let plain = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
-    text.chars().take(characters_max).map(plain).collect()
+/// As it may stand in a header: as it is, or as RFC 2047 encodes what is beyond ASCII.
+fn encoded(text: &str) -> String {
+    match text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        true => text.to_owned(),
+        false => format!("=?UTF-8?B?{}?=", STANDARD.encode(text)),
+    }
+}
+
+/// As CloudEvents has values of headers: per cent, what is beyond ASCII, blanks and double quotes as `%XX`.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte.is_ascii_graphic() && byte != b'"' && byte != b'%' {
+            true => escaped.push(char::from(byte)),
+            false => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
 }
 
 fn cut(text: &str, characters_max: usize) -> String {

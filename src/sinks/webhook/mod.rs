@@ -1,5 +1,5 @@
 //! The webhook: the sink that is a URL. Each event that its filter takes is posted, in its order, and is taken when the
-//! receiver answers 2xx.
+//! receiver answers 2xx; or, with `tell: changes`, what is wrong and what is well again ([`teller`]).
 //!
 //! Gives nothing of the node but events. Always holds: an event has one identifier, its own, however often it is sent; a
 //! record of what this consumer lost passes every filter; what the receiver answers moves nothing but this consumer's cursor.
@@ -10,6 +10,7 @@ mod format;
 mod settings;
 mod signature;
 mod target;
+mod teller;
 
 use std::{
     io,
@@ -22,19 +23,22 @@ use std::{
 
 use hyper::{
     Method, Request, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT},
 };
+use tokio::time::Instant;
 
 use self::{
     client::{Answer, Client, NoAnswer},
     credentials::{Credentials, Proof},
     format::{Format, Letter},
     settings::Settings,
+    teller::Teller,
 };
 use super::{Configured, Consumer, SinkRun, SinkSpec};
 use crate::{
     consumers::{Batch, DeliveryFailure, Pacing, Packing, Reason, Sink, Taken, Then, Threshold, Verdict},
-    event::{EventView, Filter, loss_record_consumer},
+    event::{EventView, Filter, Head, loss_record_consumer, may_be_loss_record},
+    event_log::Lane,
     health::Pulse,
     settings::Table,
 };
@@ -67,7 +71,8 @@ impl Configured for Settings {
     fn run(self: Box<Self>, consumer: Consumer) -> SinkRun {
         let threshold = Threshold { batch_size: BATCH_EVENTS, batch_timeout: BATCH_TIMEOUT };
         let pacing = Pacing::new(BACKOFF_FIRST.min(self.backoff_max), self.backoff_max);
-        let webhook = Webhook::new(*self, &consumer.name, &consumer.node_id);
+        let pacing = pacing.with_schedule(self.schedule.clone());
+        let webhook = Webhook::new(*self, &consumer);
         consumer.deliver(webhook, threshold, pacing)
     }
 }
@@ -75,10 +80,9 @@ impl Configured for Settings {
 /// The sink.
 struct Webhook {
     letters: Letters,
-    client: Arc<Client>,
+    courier: Courier,
     credentials: Credentials,
-    proof: Proof,
-    timeout: Duration,
+    teller: Option<Arc<Teller>>,
 }
 
 /// Which events become letters, and how.
@@ -88,6 +92,8 @@ struct Letters {
     filter: Arc<Filter>,
     node: Arc<str>,
     consumer: Arc<str>,
+    /// Whether states are told of, and no events but what this consumer has lost.
+    is_of_states: bool,
 }
 
 impl PartialEq for Letters {
@@ -102,6 +108,8 @@ impl PartialEq for Letters {
 struct Sendings {
     letters: Arc<[Letter]>,
     arrived: Arc<AtomicUsize>,
+    /// Lane and sequence behind the last event.
+    until: (Lane, u64),
 }
 
 impl Packing for Letters {
@@ -110,16 +118,24 @@ impl Packing for Letters {
 
     fn pack(&self, batch: &Batch<Letters>, (): &mut (), _: i64) -> io::Result<Sendings> {
         let run = batch.run().plain()?;
-        let mut letters = Vec::new();
+        let mut events = Vec::new();
         for placed in run.events() {
             // The log holds only what was an event when it was accepted.
+            let head = Head::read(&placed.event).map_err(io::Error::other)?;
+            if !may_be_loss_record(&head) && (self.is_of_states || !self.filter.may_match(&head)) {
+                continue;
+            }
             let event = EventView::decode(&placed.event).map_err(io::Error::other)?;
             let names = loss_record_consumer(&event).is_some_and(|consumer| consumer == *self.consumer);
-            if names || self.filter.matches(&event) {
-                letters.push(self.format.letter(&event, &self.node));
+            if names || !self.is_of_states && self.filter.matches(&event) {
+                events.push(event);
             }
         }
-        Ok(Sendings { letters: letters.into(), arrived: Arc::default() })
+        Ok(Sendings {
+            letters: self.format.letters(&events, &self.node).into(),
+            arrived: Arc::default(),
+            until: (batch.lane, batch.last_sequence + 1),
+        })
     }
 
     fn wire_bytes(message: &Sendings) -> usize {
@@ -127,26 +143,113 @@ impl Packing for Letters {
     }
 }
 
-impl Webhook {
-    fn new(settings: Settings, name: &str, node: &str) -> Webhook {
-        let Settings { target, format, filter, secret_files, bearer_file, ca_file, is_insecure, timeout, .. } =
-            settings;
-        Webhook {
-            letters: Letters { format, filter: Arc::new(filter), node: node.into(), consumer: name.into() },
-            client: Arc::new(Client::new(target, is_insecure)),
-            credentials: Credentials::new(secret_files, bearer_file, ca_file),
-            proof: Proof::default(),
-            timeout,
+/// Why a letter was not taken: what was answered, or why nothing was.
+type NotTaken = Result<Answer, NoAnswer>;
+
+/// Takes letters to the receiver. Cheap to copy.
+#[derive(Clone)]
+struct Courier {
+    client: Arc<Client>,
+    proof: Proof,
+    timeout: Duration,
+    format: Format,
+    headers: Arc<[(HeaderName, HeaderValue)]>,
+}
+
+impl Courier {
+    /// # Errors
+    /// When the receiver does not answer 2xx.
+    async fn send(&self, letter: &Letter) -> Result<(), NotTaken> {
+        let request = self.request(letter).map_err(Err)?;
+        match self.client.ask(request, self.proof.tls.as_ref(), self.timeout).await {
+            Ok(answer) if answer.status.is_success() => Ok(()),
+            other => Err(other),
         }
+    }
+
+    fn request(&self, letter: &Letter) -> Result<Request<String>, NoAnswer> {
+        let (target, proof) = (self.client.target(), &self.proof);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(&target.path)
+            .header(HOST, target.authority())
+            .header(USER_AGENT, concat!("rodent/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, letter.content_type)
+            .header("webhook-id", &letter.id)
+            .header("webhook-timestamp", now);
+        for (name, value) in &letter.headers {
+            request = request.header(name, value);
+        }
+        for (name, value) in self.headers.iter() {
+            request = request.header(name, value);
+        }
+        for (name, secret) in &proof.headers {
+            request = request.header(name, secret.reveal());
+        }
+        if let Some(bearer) = &proof.bearer {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", bearer.reveal()));
+        }
+        let mut body = letter.body.clone();
+        match (&self.format, proof.keys.as_slice()) {
+            (_, []) => {}
+            (Format::Signed(signed), [key, ..]) => {
+                request = request.header(format!("{}-Signature", signed.prefix), signature::of_body(key, &body));
+            }
+            (Format::PagerDuty, [key, ..]) => {
+                let key = serde_json::Value::from(key.reveal());
+                body = format!("{{\"routing_key\":{key},{}", body.get(1..).unwrap_or_default());
+            }
+            (_, keys) => {
+                request = request.header("webhook-signature", signature::signatures(keys, &letter.id, now, &body));
+            }
+        }
+        request.body(body).map_err(|error| NoAnswer::local(&error))
+    }
+}
+
+impl Webhook {
+    fn new(settings: Settings, consumer: &Consumer) -> Webhook {
+        let Settings { target, format, filter, places, is_insecure, timeout, headers, rules, .. } = settings;
+        let (filter, node): (Arc<Filter>, Arc<str>) = (Arc::new(filter), consumer.node_id.as_str().into());
+        let teller = rules.map(|rules| {
+            let to = (Arc::clone(&filter), format.clone(), Arc::clone(&node));
+            let (states, now) = (Arc::clone(&consumer.states), Arc::clone(&consumer.now));
+            Arc::new(Teller::new(rules, &consumer.cursor.blob(), to, states, now))
+        });
+        Webhook {
+            letters: Letters {
+                format: format.clone(),
+                filter,
+                node,
+                consumer: consumer.name.as_str().into(),
+                is_of_states: teller.is_some(),
+            },
+            courier: Courier {
+                client: Arc::new(Client::new(target, is_insecure)),
+                proof: Proof::default(),
+                timeout,
+                format,
+                headers: headers.into(),
+            },
+            credentials: Credentials::new(places),
+            teller,
+        }
+    }
+
+    /// What is kept with the cursor, for a sink that tells of states.
+    fn told(&self) -> Option<Vec<u8>> {
+        self.teller.as_ref().map(|teller| teller.told())
     }
 }
 
 impl Sink for Webhook {
     type Packing = Letters;
-    type Outcome = Result<(), Result<Answer, NoAnswer>>;
+    type Outcome = Result<(), NotTaken>;
 
     async fn open(&mut self, pulse: &Pulse) -> Result<Letters, DeliveryFailure> {
-        self.proof = pulse.await_disk(self.credentials.read()).await.map_err(|error| DeliveryFailure {
+        self.courier.proof = pulse.await_disk(self.credentials.read()).await.map_err(|error| DeliveryFailure {
             then: Then::Later(Duration::ZERO),
             error,
             code: String::new(),
@@ -163,56 +266,43 @@ impl Sink for Webhook {
 
     fn deliver(
         &mut self,
-        Sendings { letters, arrived }: Sendings,
+        Sendings { letters, arrived, until }: Sendings,
     ) -> impl Future<Output = Self::Outcome> + Send + 'static {
-        let (client, proof, timeout) = (Arc::clone(&self.client), self.proof.clone(), self.timeout);
+        let (courier, teller) = (self.courier.clone(), self.teller.clone());
         async move {
             for letter in letters.iter().skip(arrived.load(Ordering::Relaxed)) {
-                let request = request(&client, letter, &proof).map_err(Err)?;
-                match client.ask(request, proof.tls.as_ref(), timeout).await {
-                    Ok(answer) if answer.status.is_success() => _ = arrived.fetch_add(1, Ordering::Relaxed),
-                    other => return Err(other),
-                }
+                courier.send(letter).await?;
+                arrived.fetch_add(1, Ordering::Relaxed);
             }
-            Ok(())
+            match teller {
+                Some(teller) => teller.tell_after(until, &courier).await,
+                None => Ok(()),
+            }
         }
     }
 
     fn judge(&mut self, _: u64, _: u32, outcome: Self::Outcome) -> Verdict {
         match outcome {
-            Ok(()) => Ok(Taken::default()),
-            Err(outcome) => Err(failure(self.client.target(), outcome)),
+            Ok(()) => Ok(Taken { blob: self.told(), ..Taken::default() }),
+            Err(outcome) => Err(failure(self.courier.client.target(), outcome)),
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.teller.as_ref().and_then(|teller| teller.due())
+    }
+
+    async fn on_due(&mut self, _: &Pulse) -> Result<Option<Vec<u8>>, DeliveryFailure> {
+        let Some(teller) = self.teller.clone() else { return Ok(None) };
+        match teller.tell(&self.courier).await {
+            Ok(()) => Ok(self.told()),
+            Err(outcome) => Err(failure(self.courier.client.target(), outcome)),
         }
     }
 
     async fn changed(&mut self) {
         self.credentials.changed().await;
     }
-}
-
-fn request(client: &Client, letter: &Letter, proof: &Proof) -> Result<Request<String>, NoAnswer> {
-    let target = client.target();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(&target.path)
-        .header(HOST, target.authority())
-        .header(USER_AGENT, concat!("rodent/", env!("CARGO_PKG_VERSION")))
-        .header(CONTENT_TYPE, letter.content_type)
-        .header("webhook-id", &letter.id)
-        .header("webhook-timestamp", now);
-    for (name, value) in &letter.headers {
-        request = request.header(*name, value);
-    }
-    if !proof.keys.is_empty() {
-        request =
-            request.header("webhook-signature", signature::signatures(&proof.keys, &letter.id, now, &letter.body));
-    }
-    if let Some(bearer) = &proof.bearer {
-        request = request.header(AUTHORIZATION, format!("Bearer {}", bearer.reveal()));
-    }
-    request.body(letter.body.clone()).map_err(|error| NoAnswer::local(&error))
 }
 
 /// What an answer that is not 2xx means, or none at all.

@@ -1,4 +1,5 @@
-//! Signatures of Standard Webhooks 1.0.0: `v1,BASE64(HMAC-SHA256(id.timestamp.body))`, one for each key that is valid.
+//! Signatures of Standard Webhooks 1.0.0: `v1,BASE64(HMAC-SHA256(id.timestamp.body))`, one for each key that is valid; and of the
+//! whole body, `sha256=HEX(HMAC-SHA256(body))`, as many receivers of their own make have it.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::hmac;
@@ -35,8 +36,25 @@ impl Key {
         if !KEY_BYTES.contains(&bytes.len()) {
             return Err(expects());
         }
-        Ok(Key { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), bytes })
+        Ok(Key::of(bytes))
     }
+
+    /// The bytes themselves.
+    pub(super) fn of(bytes: Vec<u8>) -> Key {
+        Key { key: hmac::Key::new(hmac::HMAC_SHA256, &bytes), bytes }
+    }
+
+    /// For whoever has to be told it. Never shown.
+    pub(super) fn reveal(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// The signature of a whole body.
+pub(super) fn of_body(key: &Key, body: &str) -> String {
+    let signature = hmac::sign(&key.key, body.as_bytes());
+    let hexadecimal: String = signature.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hexadecimal}")
 }
 
 /// The value of `webhook-signature` of a body that is sent at `timestamp`, Unix seconds.
@@ -66,6 +84,15 @@ mod tests {
         );
         let both = [keys[0].clone(), keys[0].clone()];
         assert_eq!(signatures(&both, "id", 1, body).split(' ').count(), 2, "one for each key while they are changed");
+    }
+
+    #[test]
+    fn a_body_is_signed_as_its_receivers_compute_it() {
+        // RFC 4231, test case 2.
+        assert_eq!(
+            of_body(&Key::of(b"Jefe".to_vec()), "what do ya want for nothing?"),
+            "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
     }
 
     #[test]

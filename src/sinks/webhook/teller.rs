@@ -1,0 +1,157 @@
+//! Tells how things are (`tell: changes`): the cursor only says that something has happened; what is sent is what the receiver
+//! does not know of yet.
+//!
+//! Given the states by whoever keeps them; says on what it was asked for, and at the times that [`Telling`] names. Always holds:
+//! one message is on its way at a time; what was sent is remembered before the next one is.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Courier, NotTaken, format::Format};
+use crate::{
+    event::{Filter, Level},
+    event_log::Lane,
+    lock::lock,
+    schema::local::StateLevel,
+    state::StatesWatch,
+    telling::{Look, Moment, Notice, Rules, Telling, What},
+    terminal::TimeZone,
+};
+
+/// How long a change is waited for that was read and is not folded yet.
+const FOLD_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Looks in a row: each sends, and finds what has come up meanwhile.
+const LOOKS_MAX: usize = 100;
+
+/// What is told, to whom and how it stands.
+pub(super) struct Teller {
+    telling: Mutex<Telling>,
+    /// Held by whoever sends.
+    turn: tokio::sync::Mutex<()>,
+    filter: Arc<Filter>,
+    format: Format,
+    node: Arc<str>,
+    states: Arc<dyn StatesWatch>,
+    /// Unix milliseconds.
+    now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// When to look although nothing has happened; at once to begin with.
+    again_at: Mutex<Option<Instant>>,
+}
+
+impl Teller {
+    /// Goes on with what was `told`.
+    pub(super) fn new(
+        rules: Rules,
+        told: &[u8],
+        (filter, format, node): (Arc<Filter>, Format, Arc<str>),
+        states: Arc<dyn StatesWatch>,
+        now: Arc<dyn Fn() -> i64 + Send + Sync>,
+    ) -> Teller {
+        Teller {
+            telling: Mutex::new(Telling::new(rules, told)),
+            turn: tokio::sync::Mutex::default(),
+            filter,
+            format,
+            node,
+            states,
+            now,
+            again_at: Mutex::new(Some(Instant::now())),
+        }
+    }
+
+    /// When there may be something to tell though nothing has happened.
+    pub(super) fn due(&self) -> Option<Instant> {
+        *lock(&self.again_at)
+    }
+
+    /// What is to be kept with the cursor.
+    pub(super) fn told(&self) -> Vec<u8> {
+        lock(&self.telling).encode()
+    }
+
+    /// Tells what there is to tell once the events of a lane before `next` are folded.
+    ///
+    /// # Errors
+    /// When something of it was not taken; what was sent before it is known all the same.
+    pub(super) async fn tell_after(&self, (lane, next): (Lane, u64), courier: &Courier) -> Result<(), NotTaken> {
+        let mut folded = [0; 2];
+        if let Some(place) = folded.get_mut(lane.index()) {
+            *place = next;
+        }
+        // What is not folded by then is told when it is: its own events come to pass here, too.
+        let _ = tokio::time::timeout(FOLD_TIME_MAX, self.states.await_folded(folded)).await;
+        self.tell(courier).await
+    }
+
+    /// Tells what there is to tell now.
+    ///
+    /// # Errors
+    /// When something of it was not taken.
+    pub(super) async fn tell(&self, courier: &Courier) -> Result<(), NotTaken> {
+        let _turn = self.turn.lock().await;
+        for _ in 0..LOOKS_MAX {
+            let at = self.moment();
+            let Look { notices, again_at } = self.look(at);
+            if notices.is_empty() {
+                let wait = again_at.map(|again_at| Duration::from_millis((again_at - at.now).max(0).unsigned_abs()));
+                *lock(&self.again_at) = wait.map(|wait| Instant::now() + wait);
+                let mut telling = lock(&self.telling);
+                self.states.look(&mut |fold| _ = telling.looked(fold.worst_first(), at));
+                return Ok(());
+            }
+            if self.format.is_of_states() {
+                self.send(&notices, at, courier).await?;
+            } else {
+                for notice in &notices {
+                    self.send(std::slice::from_ref(notice), at, courier).await?;
+                }
+            }
+        }
+        *lock(&self.again_at) = Some(Instant::now() + FOLD_TIME_MAX);
+        Ok(())
+    }
+
+    async fn send(&self, notices: &[Notice], at: Moment, courier: &Courier) -> Result<(), NotTaken> {
+        let said: Vec<_> = notices.iter().filter(|notice| !self.is_mirrored(notice)).cloned().collect();
+        for letter in self.format.notices(&said, &self.node, at.now) {
+            courier.send(&letter).await?;
+        }
+        let mut telling = lock(&self.telling);
+        notices.iter().for_each(|notice| telling.sent(notice, at));
+        Ok(())
+    }
+
+    /// Who only knows how things are is not told how many there are.
+    fn is_mirrored(&self, notice: &Notice) -> bool {
+        self.format.is_of_states() && notice.what == What::More
+    }
+
+    fn look(&self, at: Moment) -> Look {
+        let (telling, mut look) = (lock(&self.telling), Look::default());
+        let wants = |level: StateLevel, kind: &str| self.filter.takes_problem(event_level(level), kind);
+        self.states.look(&mut |fold| look = telling.look(fold.worst_first(), wants, |_| None, at));
+        look
+    }
+
+    fn moment(&self) -> Moment {
+        let now = (self.now)();
+        let time = TimeZone::Local.time_of_day(now);
+        let mut parts = time.split(':').map(|part| part.parse::<u16>().unwrap_or_default());
+        let minute_of_day = parts.next().unwrap_or_default() * 60 + parts.next().unwrap_or_default();
+        Moment { now, minute_of_day }
+    }
+}
+
+fn event_level(level: StateLevel) -> Level {
+    match level {
+        StateLevel::Ok => Level::Info,
+        StateLevel::Warn => Level::Warn,
+        StateLevel::Error => Level::Error,
+        StateLevel::Critical => Level::Critical,
+    }
+}

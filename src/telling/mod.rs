@@ -1,0 +1,251 @@
+//! What a person is told of how things are: that something is wrong, worse, still so, well again; not what happened.
+//!
+//! Given the states of things, the time and what was told before; gives [`Notice`]s, and when to look again. Whoever sends one
+//! says so ([`Telling::sent`]), and keeps [`Telling::encode`] where it survives. Pure: no clock, no network.
+//!
+//! Always holds: what is wrong and wanted is told once, again when it gets worse, and its end is told when and only when it was
+//! told itself; quiet hours, silences and storms put off and fold together, and drop nothing but what has come and gone in
+//! between, which the digest after them names. Deliberately absent: events. After a month away the month is not told, but how
+//! things are.
+
+mod notice;
+mod quiet;
+#[cfg(test)]
+mod tests;
+mod told;
+
+use std::{collections::VecDeque, time::Duration};
+
+pub use self::{
+    notice::{Notice, What},
+    quiet::Quiet,
+};
+use self::{
+    notice::Mark,
+    told::{Entry, TOLD_MAX, Told},
+};
+use crate::schema::local::{StateChange, StateLevel, SubjectState};
+
+/// So many changes of level within [`FLAPS_WITHIN`] are told as one, and then nothing until it was calm for as long.
+const FLAP_EDGES: usize = 4;
+
+/// Milliseconds.
+const FLAPS_WITHIN: i64 = 10 * 60 * 1000;
+
+/// Messages are counted over this, milliseconds.
+const STORM_WITHIN: i64 = 60 * 1000;
+
+/// How somebody wants to be told.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {
+    /// When nothing is told.
+    pub quiet: Option<Quiet>,
+    /// Whether that holds for what is critical, too.
+    pub is_critical_quiet: bool,
+    /// After how long what is still wrong is told again.
+    pub repeat: Option<Duration>,
+    /// More messages in a minute become one.
+    pub digest_after: usize,
+    /// Whoever is told keeps an account of their own: nothing is folded together, and what is acknowledged is said again, too.
+    pub is_mirror: bool,
+}
+
+/// When somebody looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Unix milliseconds.
+    pub now: i64,
+    /// Minutes since midnight, as the clock on the wall shows.
+    pub minute_of_day: u16,
+}
+
+/// What a look has found.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// To be sent, in this order.
+    pub notices: Vec<Notice>,
+    /// When there may be something though no state changes, Unix milliseconds.
+    pub again_at: Option<i64>,
+}
+
+impl Look {
+    fn again(&mut self, at: i64) {
+        self.again_at = Some(self.again_at.map_or(at, |before| before.min(at)));
+    }
+}
+
+/// Who is told, what they know, and what they were sent of late.
+#[derive(Debug)]
+pub struct Telling {
+    rules: Rules,
+    told: Told,
+    /// When messages were sent within the last minute, Unix milliseconds.
+    sent_at: VecDeque<i64>,
+}
+
+/// What a state is to whoever is told.
+struct Subject<'a> {
+    state: &'a SubjectState,
+    now: &'a StateChange,
+    key: u64,
+    before: Option<Entry>,
+}
+
+impl Telling {
+    /// Goes on with what [`Telling::encode`] gave; anew with what it did not give.
+    pub fn new(rules: Rules, told: &[u8]) -> Telling {
+        Telling { rules, told: Told::decode(told).unwrap_or_default(), sent_at: VecDeque::new() }
+    }
+
+    /// What was told, at most [`BLOB_BYTES_MAX`](crate::event_log::BLOB_BYTES_MAX) bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        self.told.encode()
+    }
+
+    /// What is to be told now of these states. `wants` says of a level and a kind whether a problem of that sort is told at all;
+    /// `silenced_until` of a thing, until when nothing is said of it, Unix milliseconds.
+    pub fn look<'a>(
+        &self,
+        states: impl IntoIterator<Item = &'a SubjectState>,
+        wants: impl Fn(StateLevel, &str) -> bool,
+        silenced_until: impl Fn(&str) -> Option<i64>,
+        at: Moment,
+    ) -> Look {
+        let mut look = Look::default();
+        let is_quiet = self.rules.quiet.is_some_and(|quiet| quiet.holds(at.minute_of_day));
+        let night = self.rules.quiet.filter(|_| !is_quiet).map(|quiet| quiet.last(at));
+        let ended = night.filter(|night| self.told.looked_at != 0 && self.told.looked_at < night.end);
+        if let Some(quiet) = self.rules.quiet.filter(|_| is_quiet) {
+            look.again(quiet.ends_at(at));
+        }
+        let mut more = 0;
+        for state in states {
+            let Some(now) = state.changes.first() else { continue };
+            let is_healed = ended.is_some_and(|night| night.has_healed(state));
+            if self.told.is_empty() && now.level() == StateLevel::Ok && !is_healed && !is_flapping(state, at.now) {
+                continue;
+            }
+            let key = told::key(&state.subject, &state.state);
+            let subject = Subject { state, now, key, before: self.told.get(key) };
+            if let Some(until) = silenced_until(&state.subject).filter(|until| *until > at.now) {
+                look.again(until);
+                continue;
+            }
+            let worst = worst(state);
+            let is_wanted = subject.before.is_some() || worst.is_some_and(|worst| wants(worst.level(), &worst.kind));
+            let found = self.judge(&subject, at, is_healed, &mut look).filter(|_| is_wanted);
+            let Some(notice) = found else { continue };
+            let passes = notice.level == StateLevel::Critical && !self.rules.is_critical_quiet;
+            if is_quiet && !passes {
+                continue;
+            }
+            // Somebody who knows of so many things that are wrong is told how many others there are.
+            match notice.is_new(subject.before) && self.told.len() + look.notices.len() >= TOLD_MAX {
+                true => more += 1,
+                false => look.notices.push(notice),
+            }
+        }
+        look.notices.sort_by_key(|notice| (std::cmp::Reverse(notice.level), notice.since));
+        if more > 0 && (self.told.more == 0 || more >= 2 * usize::from(self.told.more)) {
+            look.notices.push(Notice::more(more, at.now));
+        }
+        self.fold_together(look, ended.is_some(), at)
+    }
+
+    /// What is to be said of one thing, whatever the hour.
+    fn judge(&self, subject: &Subject, at: Moment, is_healed: bool, look: &mut Look) -> Option<Notice> {
+        let Subject { state, now, key, before } = *subject;
+        let level = now.level();
+        let mark = |entry: Option<Entry>| Mark { key, entry };
+        let entry = |level: StateLevel, is_flapping: bool| Some(Entry::at(level, is_flapping, at.now));
+        let say = |what: What, level: StateLevel, entry: Option<Entry>| {
+            Some(Notice::of(state, now, what, level, mark(entry)))
+        };
+        let is_flapping = !self.rules.is_mirror && is_flapping(state, at.now);
+        if is_flapping || before.is_some_and(|before| before.is_flapping) {
+            let calm_at = now.since.saturating_add(FLAPS_WITHIN);
+            if calm_at > at.now {
+                look.again(calm_at);
+                let worst = worst(state).map_or(level, StateChange::level).max(level);
+                return match before {
+                    Some(before) if before.is_flapping => None,
+                    _ => say(What::Flapping, worst, entry(worst, true)),
+                };
+            }
+        }
+        let is_known = state.acknowledgement.is_some() && !self.rules.is_mirror;
+        match (before, level) {
+            (None, StateLevel::Ok) if is_healed => say(What::Healed, worst(state)?.level(), None),
+            (None, StateLevel::Ok) => None,
+            (None, _) if is_known => None,
+            (None, level) => say(What::Problem, level, entry(level, false)),
+            (Some(told), StateLevel::Ok) => say(What::Recovered, told.level, None),
+            (Some(_), _) if is_known => None,
+            (Some(told), level) if told.is_flapping => say(What::Problem, level, entry(level.max(told.level), false)),
+            (Some(told), level) if level > told.level => say(What::Worse, level, entry(level, false)),
+            (Some(told), level) => {
+                let every = i64::try_from(self.rules.repeat?.as_millis()).ok()?;
+                let due = told.told_at().saturating_add(every);
+                if due > at.now {
+                    look.again(due);
+                    return None;
+                }
+                look.again(at.now.saturating_add(every));
+                say(What::Still, level, entry(told.level, false))
+            }
+        }
+    }
+
+    /// Many at once become one.
+    fn fold_together(&self, mut look: Look, is_morning: bool, at: Moment) -> Look {
+        let recent = self.sent_at.iter().filter(|sent| at.now - **sent < STORM_WITHIN);
+        let (count, oldest) = (recent.clone().count(), recent.min().copied());
+        let most = self.rules.digest_after.max(1);
+        if look.notices.is_empty() || self.rules.is_mirror {
+            return look;
+        }
+        if count >= most {
+            look.again(oldest.unwrap_or(at.now).saturating_add(STORM_WITHIN));
+            look.notices.clear();
+        } else if look.notices.len() > most - count || is_morning && look.notices.len() > 1 {
+            look.notices = vec![Notice::digest(std::mem::take(&mut look.notices), at.now)];
+        }
+        look
+    }
+
+    /// It was sent: whoever is told knows it now.
+    pub fn sent(&mut self, notice: &Notice, at: Moment) {
+        self.told.mark(&notice.marks, notice.more);
+        if self.rules.is_mirror {
+            return;
+        }
+        self.sent_at.retain(|sent| at.now - *sent < STORM_WITHIN);
+        let messages = if notice.what == What::Digest { self.rules.digest_after.max(1) } else { 1 };
+        self.sent_at.extend(std::iter::repeat_n(at.now, messages));
+    }
+
+    /// There is nothing left to say now. What is not among these states any more was forgotten, and nobody waits for its end.
+    /// Gives whether what is to be kept is otherwise.
+    pub fn looked<'a>(&mut self, states: impl IntoIterator<Item = &'a SubjectState>, at: Moment) -> bool {
+        let is_quiet = self.rules.quiet.is_some_and(|quiet| quiet.holds(at.minute_of_day));
+        let night = self.rules.quiet.filter(|_| !is_quiet).map(|quiet| quiet.last(at));
+        let is_first = self.told.looked_at == 0 || night.is_some_and(|night| self.told.looked_at < night.end);
+        if is_first {
+            self.told.looked_at = at.now;
+        }
+        let forgot = !self.told.is_empty() && self.told.forget_all_but(states);
+        is_first || forgot
+    }
+}
+
+/// The worst of the changes since it was well, or of those that it recovered from.
+fn worst(state: &SubjectState) -> Option<&StateChange> {
+    let is_wrong = |change: &&StateChange| change.level() != StateLevel::Ok;
+    let from = state.changes.iter().skip_while(|change| change.level() == StateLevel::Ok);
+    // Of equals the first that was.
+    from.take_while(is_wrong).max_by_key(|change| change.level())
+}
+
+fn is_flapping(state: &SubjectState, now: i64) -> bool {
+    state.changes.iter().filter(|change| now.saturating_sub(change.since) < FLAPS_WITHIN).count() >= FLAP_EDGES
+}

@@ -1,0 +1,219 @@
+//! One message to a person: what is the matter with what, in words.
+
+use ring::digest::{SHA256, digest};
+
+use super::told::Entry;
+use crate::{
+    schema::local::{StateChange, StateLevel, SubjectState},
+    words::{grouped, human_duration},
+};
+
+/// Lines of a digest; of more it says how many.
+const DIGEST_LINES_MAX: usize = 15;
+
+/// What is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Something is wrong.
+    Problem,
+    /// It is worse than was told.
+    Worse,
+    /// It is wrong, as was told.
+    Still,
+    /// It comes and goes; until it is calm nothing more is told.
+    Flapping,
+    /// It is well, and had been told to be wrong.
+    Recovered,
+    /// It was wrong for a while in quiet hours, and is well.
+    Healed,
+    /// Several of these.
+    Digest,
+    /// Other things are wrong, too.
+    More,
+}
+
+impl What {
+    /// As a program reads it.
+    pub fn name(self) -> &'static str {
+        match self {
+            What::Problem => "problem",
+            What::Worse => "worse",
+            What::Still => "still",
+            What::Flapping => "flapping",
+            What::Recovered => "recovered",
+            What::Healed => "healed",
+            What::Digest => "digest",
+            What::More => "more",
+        }
+    }
+
+    /// Whether nothing is wrong any more.
+    pub fn is_over(self) -> bool {
+        matches!(self, What::Recovered | What::Healed)
+    }
+}
+
+/// What is to be known of a thing from now on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Mark {
+    pub(super) key: u64,
+    pub(super) entry: Option<Entry>,
+}
+
+/// A message. Equal looks give equal ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// The same however often it is sent: 32 hexadecimal digits.
+    pub id: String,
+    /// What is said.
+    pub what: What,
+    /// How bad it is; of what is over, how bad it was.
+    pub level: StateLevel,
+    /// The thing; empty for several.
+    pub subject: String,
+    /// Which of its states.
+    pub state: String,
+    /// Since when it is so, Unix milliseconds.
+    pub since: i64,
+    /// The kind of the event that told of it last.
+    pub kind: String,
+    /// What the event said, or what is to be said of several.
+    pub text: String,
+    /// What to do.
+    pub advice: String,
+    pub(super) marks: Vec<Mark>,
+    pub(super) more: Option<u16>,
+}
+
+impl Notice {
+    pub(super) fn of(state: &SubjectState, now: &StateChange, what: What, level: StateLevel, mark: Mark) -> Notice {
+        let SubjectState { subject, state: name, changes, .. } = state;
+        let lasted = || {
+            let before = changes.get(1).map_or(now.since, |before| before.wrong_since);
+            human_duration(std::time::Duration::from_millis((now.since - before).max(0).unsigned_abs()))
+        };
+        let text = match what {
+            What::Flapping => format!("{} It comes and goes; more is told when it is calm.", sentence(&now.text)),
+            What::Recovered => format!("{} It had been wrong for {}.", sentence(&now.text), lasted()),
+            What::Healed => format!("{} In quiet hours it was wrong for {}.", sentence(&now.text), lasted()),
+            _ => now.text.clone(),
+        };
+        let told = mark.entry.map_or(0, Entry::told_at);
+        let again = if what == What::Still { told } else { 0 };
+        let seed = format!("{}\0{subject}\0{name}\0{}\0{}\0{again}", what.name(), i32::from(level), now.since);
+        Notice {
+            id: identifier(&seed),
+            what,
+            level,
+            subject: subject.clone(),
+            state: name.clone(),
+            since: if what.is_over() || now.wrong_since == 0 { now.since } else { now.wrong_since },
+            kind: now.kind.clone(),
+            text,
+            advice: now.advice.clone(),
+            marks: vec![mark],
+            more: None,
+        }
+    }
+
+    /// Of many things that there are more than are told one by one.
+    pub(super) fn more(count: usize, now: i64) -> Notice {
+        let text = format!("{} more things are wrong; `rodent problems` lists them.", grouped(count as u64));
+        Notice {
+            id: identifier(&format!("more\0{count}\0{now}")),
+            what: What::More,
+            level: StateLevel::Error,
+            subject: String::new(),
+            state: String::new(),
+            since: now,
+            kind: String::new(),
+            text,
+            advice: String::new(),
+            marks: Vec::new(),
+            more: Some(u16::try_from(count).unwrap_or(u16::MAX)),
+        }
+    }
+
+    /// One that says what many would.
+    pub(super) fn digest(notices: Vec<Notice>, now: i64) -> Notice {
+        let worst = notices.iter().filter(|notice| !notice.what.is_over()).map(|notice| notice.level).max();
+        let ids: String = notices.iter().map(|notice| notice.id.as_str()).collect();
+        let mut lines: Vec<_> = notices.iter().take(DIGEST_LINES_MAX).map(Notice::line).collect();
+        if notices.len() > DIGEST_LINES_MAX {
+            lines.push(format!("and {} more; `rodent problems` lists what is wrong", notices.len() - DIGEST_LINES_MAX));
+        }
+        let more = notices.iter().find_map(|notice| notice.more);
+        Notice {
+            id: identifier(&ids),
+            what: What::Digest,
+            level: worst.unwrap_or(StateLevel::Ok),
+            subject: String::new(),
+            state: String::new(),
+            since: now,
+            kind: String::new(),
+            text: lines.join("\n"),
+            advice: String::new(),
+            marks: notices.into_iter().flat_map(|notice| notice.marks).collect(),
+            more,
+        }
+    }
+
+    /// Whether it makes something known that was not.
+    pub(super) fn is_new(&self, before: Option<Entry>) -> bool {
+        before.is_none() && self.marks.iter().any(|mark| mark.entry.is_some())
+    }
+
+    /// What it is about, in a few words.
+    pub fn title(&self) -> String {
+        let Notice { subject, state, what, .. } = self;
+        match what {
+            What::Problem => format!("{subject}: {state}, {}", level_name(self.level)),
+            What::Worse => format!("{subject}: {state} is worse, {}", level_name(self.level)),
+            What::Still => format!("{subject}: {state} is still at {}", level_name(self.level)),
+            What::Flapping => format!("{subject}: {state} comes and goes"),
+            What::Recovered | What::Healed => format!("{subject}: {state} is well again"),
+            What::Digest => match self.level {
+                StateLevel::Ok => "all of this is well again".to_owned(),
+                level => format!("several changes, the worst at {}", level_name(level)),
+            },
+            What::More => "more is wrong".to_owned(),
+        }
+    }
+
+    /// All of it but the title.
+    pub fn body(&self) -> String {
+        match self.advice.is_empty() || self.what.is_over() {
+            true => self.text.clone(),
+            false => format!("{}\n{}", self.text, self.advice),
+        }
+    }
+
+    fn line(&self) -> String {
+        match self.what {
+            What::More | What::Digest => self.text.clone(),
+            _ => format!("{}: {}", self.title(), self.text),
+        }
+    }
+}
+
+/// As `rodent problems` names it.
+fn level_name(level: StateLevel) -> &'static str {
+    match level {
+        StateLevel::Ok => "ok",
+        StateLevel::Warn => "warn",
+        StateLevel::Error => "error",
+        StateLevel::Critical => "critical",
+    }
+}
+
+fn sentence(text: &str) -> String {
+    match text.ends_with(['.', '!', '?', '…']) {
+        true => text.to_owned(),
+        false => format!("{text}."),
+    }
+}
+
+fn identifier(seed: &str) -> String {
+    let whole = digest(&SHA256, seed.as_bytes());
+    whole.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,217 @@
+//! The stories, and what holds for any.
+
+use proptest::prelude::*;
+use prost::Message as _;
+use uuid::Uuid;
+
+use super::{told::TOLD_MAX, *};
+use crate::{
+    event::{Head, json},
+    event_log::{BLOB_BYTES_MAX, Lane},
+    state::{Fold, LaneAt},
+};
+
+const STORIES: &str = include_str!("stories.txt");
+const DAY: i64 = 24 * 60;
+const MINUTE: i64 = 60_000;
+/// Midnight of some day.
+const MIDNIGHT: i64 = 1_780_000_000_000 - 1_780_000_000_000 % (DAY * MINUTE);
+
+/// A machine, and somebody who is told of it.
+struct Person {
+    fold: Fold,
+    telling: Telling,
+    next: u64,
+    least: StateLevel,
+    silence: Option<(String, i64)>,
+    again_at: Option<i64>,
+}
+
+fn at(minutes: i64) -> Moment {
+    Moment {
+        now: MIDNIGHT + minutes * MINUTE,
+        minute_of_day: u16::try_from(minutes.rem_euclid(DAY)).expect("a time of day"),
+    }
+}
+
+impl Person {
+    fn new(rules: Rules) -> Person {
+        let (fold, telling) = (Fold::new([1, 1]), Telling::new(rules, &[]));
+        Person { fold, telling, next: 1, least: StateLevel::Warn, silence: None, again_at: None }
+    }
+
+    fn happens(&mut self, text: &str, minutes: i64) {
+        let mut event = json::from_str(text).expect("an event");
+        event.timestamp = at(minutes).now;
+        event.event_id = format!("{}", self.next);
+        let bytes = event.encode_to_vec();
+        let place = LaneAt { lane: Lane::Urgent, epoch: Uuid::from_u128(7), sequence: self.next };
+        self.fold.event(place, Head::read(&bytes).ok().as_ref(), &bytes);
+        self.next += 1;
+    }
+
+    fn is_told(&mut self, minutes: i64) -> Vec<Notice> {
+        let (least, silence, moment) = (self.least, self.silence.clone(), at(minutes));
+        let silenced = |subject: &str| silence.as_ref().filter(|(name, _)| name == subject).map(|(_, until)| *until);
+        let look = self.telling.look(self.fold.worst_first(), |level, _| level >= least, silenced, moment);
+        look.notices.iter().for_each(|notice| self.telling.sent(notice, moment));
+        self.telling.looked(self.fold.worst_first(), moment);
+        self.again_at = look.again_at;
+        // As if the agent had been restarted.
+        let kept = self.telling.encode();
+        assert!(kept.len() <= BLOB_BYTES_MAX);
+        let sent_at = self.telling.sent_at.clone();
+        self.telling = Telling { sent_at, ..Telling::new(self.telling.rules.clone(), &kept) };
+        look.notices
+    }
+}
+
+fn minutes_of(time: &str) -> i64 {
+    let (hour, minute) = time.split_once(':').expect("a time");
+    hour.parse::<i64>().expect("an hour") * 60 + minute.parse::<i64>().expect("a minute")
+}
+
+/// What a story's title says behind it, `key=value`.
+fn person_of(words: &str) -> Person {
+    let mut person = Person::new(Rules { digest_after: 10, ..Rules::default() });
+    for word in words.split_whitespace().filter(|word| word.contains('=')) {
+        let rules = &mut person.telling.rules;
+        match word.split_once('=').expect("key and value") {
+            ("quiet", hours) => rules.quiet = Some(Quiet::parse(hours).expect("hours")),
+            ("critical", _) => rules.is_critical_quiet = true,
+            ("repeat", every) => rules.repeat = Some(humantime::parse_duration(every).expect("a duration")),
+            ("digest", most) => rules.digest_after = most.parse().expect("a number"),
+            ("wants", _) => person.least = StateLevel::Critical,
+            ("silence", what) => {
+                let (subject, until) = what.split_once('@').expect("a subject and a time");
+                person.silence = Some((subject.to_owned(), at(minutes_of(until)).now));
+            }
+            other => panic!("{other:?} is no rule"),
+        }
+    }
+    person
+}
+
+#[test]
+fn every_story_is_told_as_it_is_written() {
+    let mut wrong = Vec::new();
+    for story in STORIES.split("\n== ").skip(1) {
+        let (title, lines) = story.split_once('\n').expect("a title and lines");
+        let mut person = person_of(title);
+        let (mut minutes, mut told) = (0, Vec::<String>::new());
+        let mut lines = lines.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
+        while let Some(line) = lines.next() {
+            let (time, event) = line.split_once(' ').unwrap_or((line, ""));
+            let time = minutes_of(time);
+            while time < minutes % DAY {
+                minutes += DAY - minutes % DAY;
+            }
+            minutes = minutes - minutes % DAY + time;
+            if !event.is_empty() {
+                person.happens(event, minutes);
+            }
+            let is = person.is_told(minutes);
+            told.clear();
+            while let Some(line) = lines.next_if(|line| line.starts_with("->")) {
+                told.push(line.trim_start_matches("-> ").to_owned());
+            }
+            let is: Vec<_> = is.iter().map(|notice| format!("{}: {}", notice.title(), notice.text.replace('\n', "|"))).collect();
+            if is != told {
+                wrong.push(format!("{title}\n  {line}\n  expected {told:#?}\n  told {is:#?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn degraded(pool: usize) -> String {
+    format!(r#"{{"level": "error", "kind": "storage.pool.degraded", "payload": {{"pool_name": "p{pool}"}}}}"#)
+}
+
+fn healthy(pool: usize) -> String {
+    format!(r#"{{"kind": "storage.pool.online", "payload": {{"pool_name": "p{pool}"}}}}"#)
+}
+
+#[test]
+fn more_than_can_be_remembered_is_told_as_a_number_and_what_was_told_ends_one_by_one() {
+    let mut person = Person::new(Rules { digest_after: 10, ..Rules::default() });
+    (0..TOLD_MAX + 50).for_each(|pool| person.happens(&degraded(pool), 0));
+    let told = person.is_told(0);
+    assert_eq!(told.len(), 1, "a digest");
+    assert!(told[0].text.contains("and 286 more") || told[0].text.contains("more"), "{}", told[0].text);
+    assert_eq!(person.telling.told.len(), TOLD_MAX);
+    assert_eq!(person.telling.told.more, 50);
+    assert_eq!(person.is_told(2), [], "nothing is told twice");
+    (0..TOLD_MAX + 50).for_each(|pool| person.happens(&healthy(pool), 3));
+    assert_eq!(person.is_told(3).len(), 1);
+    assert_eq!(person.telling.told.len(), 0);
+}
+
+#[test]
+fn the_same_look_gives_the_same_identifiers() {
+    let mut person = Person::new(Rules { digest_after: 10, ..Rules::default() });
+    person.happens(&degraded(1), 0);
+    let look = |person: &Person, minutes| {
+        person.telling.look(person.fold.worst_first(), |_, _| true, |_| None, at(minutes)).notices
+    };
+    let (first, later) = (look(&person, 0), look(&person, 9));
+    assert_eq!(first[0].id, later[0].id, "a message that is sent again");
+    person.happens(&healthy(1), 10);
+    person.happens(&degraded(1), 11);
+    assert_ne!(look(&person, 11)[0].id, first[0].id, "another time that it is wrong");
+}
+
+#[test]
+fn hours_are_refused_that_are_none() {
+    for text in ["", "22:00", "22:00-", "24:00-07:00", "22:60-07:00", "22-7", "07:00-07:00", "+1:00-02:00", "1:0-2:00"] {
+        assert!(Quiet::parse(text).is_err_and(|error| error.starts_with("expected two times of day")), "{text}");
+    }
+    assert!(Quiet::parse("9:30 - 17:00").is_ok_and(|quiet| quiet.holds(600) && !quiet.holds(1020)));
+}
+
+proptest! {
+    /// Whatever happens and whenever somebody looks: what was told and what is remembered agree with how things are, once it is
+    /// calm and day.
+    #[test]
+    fn in_the_end_a_person_knows_what_is_wrong(
+        steps in prop::collection::vec((0_usize..4, any::<bool>(), 0_i64..400), 1..40),
+        is_quiet in any::<bool>(),
+        digest_after in 1_usize..5,
+    ) {
+        let quiet = is_quiet.then(|| Quiet::parse("22:00-07:00").expect("hours"));
+        let mut person = Person::new(Rules { quiet, digest_after, ..Rules::default() });
+        let mut minutes = 8 * 60;
+        let mut knows = std::collections::BTreeSet::new();
+        let mut hear = |notices: Vec<Notice>| {
+            for notice in notices {
+                for mark in &notice.marks {
+                    match mark.entry {
+                        Some(_) => knows.insert(mark.key),
+                        None => knows.remove(&mark.key),
+                    };
+                }
+            }
+        };
+        for (pool, is_wrong, wait) in steps {
+            person.happens(&if is_wrong { degraded(pool) } else { healthy(pool) }, minutes);
+            hear(person.is_told(minutes));
+            minutes += wait;
+        }
+        // Looks only when it was told to.
+        for _ in 0..50 {
+            let Some(again_at) = person.again_at else { break };
+            minutes = minutes.max((again_at - MIDNIGHT + MINUTE - 1) / MINUTE);
+            hear(person.is_told(minutes));
+        }
+        let wrong: std::collections::BTreeSet<_> =
+            person.fold.worst(usize::MAX).iter().map(|state| told::key(&state.subject, &state.state)).collect();
+        prop_assert_eq!(knows, wrong);
+    }
+
+    #[test]
+    fn no_bytes_are_taken_for_what_was_told_that_give_other_bytes(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        if let Some(told) = Told::decode(&bytes) {
+            prop_assert_eq!(Told::decode(&told.encode()), Some(told));
+        }
+    }
+}

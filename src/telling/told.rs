@@ -1,0 +1,134 @@
+//! What somebody was told, in so few bytes that it moves with their cursor.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ring::digest::{SHA256, digest};
+
+use super::notice::Mark;
+use crate::schema::local::{StateLevel, SubjectState};
+
+/// The most things of which it is remembered that they were told; what goes wrong beyond it is told as a number.
+pub(super) const TOLD_MAX: usize = 300;
+
+/// Format, when the last look was, how many more there were.
+const HEAD_BYTES: usize = 1 + 4 + 2;
+/// Name, level and flag, when.
+const ENTRY_BYTES: usize = 6 + 1 + 3;
+const FORMAT: u8 = 1;
+const FLAPPING: u8 = 0x80;
+
+/// Times are kept in minutes since this, Unix milliseconds: 2020 began. Three bytes last for thirty years.
+const SINCE: i64 = 1_577_836_800_000;
+const MINUTE: i64 = 60_000;
+const MINUTES_MAX: i64 = 0xff_ffff;
+
+/// That somebody knows of a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The worst that was told.
+    pub(super) level: StateLevel,
+    pub(super) is_flapping: bool,
+    minute: u32,
+}
+
+impl Entry {
+    pub(super) fn at(level: StateLevel, is_flapping: bool, now: i64) -> Entry {
+        let minute = ((now - SINCE) / MINUTE).clamp(0, MINUTES_MAX);
+        Entry { level, is_flapping, minute: u32::try_from(minute).unwrap_or_default() }
+    }
+
+    /// When it was told last, Unix milliseconds.
+    pub(super) fn told_at(self) -> i64 {
+        SINCE + i64::from(self.minute) * MINUTE
+    }
+}
+
+/// The whole of it.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Told {
+    entries: BTreeMap<u64, Entry>,
+    /// When the first look was after the last quiet hours, Unix milliseconds; 0 before any.
+    pub(super) looked_at: i64,
+    /// How many more things than have room were told to be wrong.
+    pub(super) more: u16,
+}
+
+/// What a thing's state is known by here: 48 bits.
+pub(super) fn key(subject: &str, state: &str) -> u64 {
+    let whole = digest(&SHA256, format!("{subject}\0{state}").as_bytes());
+    whole.as_ref().iter().take(6).fold(0, |key, byte| key << 8 | u64::from(*byte))
+}
+
+impl Told {
+    pub(super) fn get(&self, key: u64) -> Option<Entry> {
+        self.entries.get(&key).copied()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn mark(&mut self, marks: &[Mark], more: Option<u16>) {
+        for Mark { key, entry } in marks {
+            match entry {
+                Some(entry) => _ = self.entries.insert(*key, *entry),
+                None => _ = self.entries.remove(key),
+            }
+        }
+        match more {
+            Some(more) => self.more = more,
+            None if self.entries.len() < TOLD_MAX => self.more = 0,
+            None => {}
+        }
+    }
+
+    pub(super) fn forget_all_but<'a>(&mut self, states: impl IntoIterator<Item = &'a SubjectState>) -> bool {
+        let kept: BTreeSet<_> = states.into_iter().map(|state| key(&state.subject, &state.state)).collect();
+        let before = self.entries.len();
+        self.entries.retain(|key, _| kept.contains(key));
+        self.entries.len() < before
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + self.entries.len() * ENTRY_BYTES);
+        let looked = if self.looked_at == 0 { 0 } else { (self.looked_at - SINCE) / MINUTE + 1 };
+        bytes.push(FORMAT);
+        bytes.extend(u32::try_from(looked).unwrap_or_default().to_be_bytes());
+        bytes.extend(self.more.to_be_bytes());
+        for (key, entry) in &self.entries {
+            let flag = if entry.is_flapping { FLAPPING } else { 0 };
+            let level = u8::try_from(i32::from(entry.level)).unwrap_or_default();
+            bytes.extend(key.to_be_bytes().iter().skip(2));
+            bytes.push(level | flag);
+            bytes.extend(entry.minute.to_be_bytes().iter().skip(1));
+        }
+        bytes
+    }
+
+    /// None of what is no such thing.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Told> {
+        let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let (head, entries) = bytes.split_at_checked(HEAD_BYTES)?;
+        let (looked, more) = head.strip_prefix(&[FORMAT])?.split_at_checked(4)?;
+        let entry = |entry: &[u8]| {
+            let (key, rest) = entry.split_at_checked(6)?;
+            let (flags, minute) = rest.split_first()?;
+            let level = StateLevel::try_from(i32::from(flags & !FLAPPING)).ok()?;
+            let minute = u32::try_from(number(minute)).ok()?;
+            Some((number(key), Entry { level, is_flapping: flags & FLAPPING != 0, minute }))
+        };
+        let chunks = entries.chunks_exact(ENTRY_BYTES);
+        if !chunks.remainder().is_empty() {
+            return None;
+        }
+        let looked_at = match i64::try_from(number(looked)).ok()? {
+            0 => 0,
+            minutes => SINCE + (minutes - 1) * MINUTE,
+        };
+        Some(Told { entries: chunks.map(entry).collect::<Option<_>>()?, looked_at, more: u16::try_from(number(more)).ok()? })
+    }
+}
