@@ -9,7 +9,7 @@ use std::{
     panic::AssertUnwindSafe,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use futures_util::FutureExt as _;
@@ -18,6 +18,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use super::{
     config::{ControllerSettings, SinkSettings},
@@ -30,13 +31,15 @@ use crate::{
     event_log::{Cursor, EventLog},
     health::{Pulse, Registry},
     host::Host,
-    schema::local::ConsumerStatus,
+    local_api::SinksDesk,
+    schema::local::{ConsumerStatus, TestSinkResponse},
     sinks::{
-        Configured, Consumer,
+        Configured, Consumer, SinkTest,
         uplink::{self, UPLINK, Uplink, UplinkState, control::Order},
     },
     state::StatesWatch,
     telemetry::message,
+    words,
 };
 
 /// How long what is on its way may take to be answered when another controller is configured. What is not is sent again, to
@@ -78,34 +81,63 @@ pub(super) struct Surroundings {
 #[derive(Clone)]
 pub(super) struct Consumers {
     uplink: ConsumerState,
-    sinks: Arc<Mutex<BTreeMap<String, ConsumerState>>>,
+    sinks: Arc<Mutex<BTreeMap<String, (ConsumerState, SinkSettings)>>>,
     registry: Registry,
+    node_id: String,
 }
 
 impl Consumers {
     /// The uplink first, then the sinks by name.
     pub(super) fn status(&self) -> Vec<ConsumerStatus> {
         let sinks = self.lock();
-        std::iter::once(&self.uplink).chain(sinks.values()).map(ConsumerState::status).collect()
+        std::iter::once(&self.uplink).chain(sinks.values().map(|(state, _)| state)).map(ConsumerState::status).collect()
     }
 
     /// Has each say what is wrong with it now, Unix milliseconds.
     pub(super) fn judge(&self, now: i64) {
         self.uplink.judge(&self.registry.part(UPLINK), now);
         let sinks = self.lock();
-        sinks.iter().for_each(|(name, state)| state.judge(&self.registry.part(part_of(name)), now));
+        sinks.iter().for_each(|(name, (state, _))| state.judge(&self.registry.part(part_of(name)), now));
+    }
+
+    /// For the socket: has a sink send a test.
+    pub(super) fn sinks_desk(&self) -> SinksDesk {
+        let consumers = self.clone();
+        Arc::new(move |name| {
+            let sink = consumers.lock().get(&name).and_then(|(_, settings)| settings.build());
+            let consumers = consumers.clone();
+            Box::pin(async move {
+                let Some(sink) = sink else { return Err(Status::invalid_argument(consumers.unknown(&name))) };
+                let target = sink.target();
+                let SinkTest { error, answer, took, certificate_until } = sink.test(&consumers.node_id).await;
+                let until = certificate_until.and_then(|until| until.duration_since(UNIX_EPOCH).ok());
+                Ok(TestSinkResponse {
+                    target,
+                    error: error.unwrap_or_default(),
+                    answer,
+                    milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                    certificate_until: until.map_or(0, |until| i64::try_from(until.as_millis()).unwrap_or(i64::MAX)),
+                })
+            })
+        })
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        let sinks = self.lock();
+        let near = words::did_you_mean(words::nearest(name, sinks.keys().map(String::as_str)));
+        format!("no sink is called `{name}`{near}")
     }
 
     /// A sink is not configured any more, and nothing is wrong with it.
     fn remove(&self, name: &str) {
         let mut sinks = self.lock();
-        if let Some(state) = sinks.remove(name) {
+        if let Some((state, _)) = sinks.remove(name) {
             state.begin("");
             state.judge(&self.registry.part(part_of(name)), 0);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ConsumerState>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (ConsumerState, SinkSettings)>> {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -160,8 +192,12 @@ impl Delivering {
             name != UPLINK && with.log.program(name).is_none() && !sinks.iter().any(|sink| sink.name == *name)
         };
         cursors.filter(is_left).collect::<BTreeSet<_>>().iter().for_each(|name| with.forget(name));
-        let consumers =
-            Consumers { uplink: with.state.consumer(), sinks: Arc::default(), registry: with.registry.clone() };
+        let consumers = Consumers {
+            uplink: with.state.consumer(),
+            sinks: Arc::default(),
+            registry: with.registry.clone(),
+            node_id: with.node_id.clone(),
+        };
         let mut delivering = Delivering { with, consumers, uplink: None, control: None, sinks: BTreeMap::new() };
         if let Some(controller) = controller {
             delivering.begin(controller);
@@ -252,10 +288,11 @@ impl Delivering {
         };
         let state = {
             let mut states = self.consumers.lock();
-            let state = states.entry(name.clone());
-            let state = state.or_insert_with(|| ConsumerState::new(name, settings.spec.name, ""));
+            let before = states.remove(name).map(|(state, _)| state);
+            let state = before.unwrap_or_else(|| ConsumerState::new(name, settings.spec.name, ""));
             state.begin(&sink.target());
-            state.clone()
+            states.insert(name.clone(), (state.clone(), settings.clone()));
+            state
         };
         let (replaced, abandon) = (CancellationToken::new(), with.abandon.child_token());
         let consumer = Consumer {

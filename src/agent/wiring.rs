@@ -116,6 +116,7 @@ impl Agent {
                 abandon: abandon.clone(),
             },
         );
+        let sinks_desk = delivering.consumers().sinks_desk();
         let collectors = Collectors::start(
             &config.collectors,
             collecting::Surroundings {
@@ -189,6 +190,7 @@ impl Agent {
             trouble: exposition.trouble_source(),
             states: Arc::clone(&states_desk).source(),
             acknowledge: states_desk.acknowledge_desk(),
+            sinks: sinks_desk,
         };
         let (sources, doors) = (supervisor.stopping(Phase::Sources), supervisor.stopping(Phase::Doors));
         for part in [

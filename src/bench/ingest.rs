@@ -81,6 +81,7 @@ pub async fn run(directory: &Path, plan: IngestPlan, out: &mut (dyn Write + Send
         reload: Arc::new(|_| Box::pin(async { Err(Status::unimplemented("nothing to reload")) })),
         states: Arc::new(|_| StateResponse::default()),
         acknowledge: Arc::new(|_, _| Box::pin(async { Err(Status::unimplemented("nothing to acknowledge")) })),
+        sinks: Arc::new(|_| Box::pin(async { Err(Status::unimplemented("nothing to test")) })),
         trouble: Arc::new(|| None),
     };
     let ended = CancellationToken::new();

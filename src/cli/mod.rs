@@ -1,7 +1,7 @@
 //! The command line: one file a command, each with its arguments and `run`.
 //!
 //! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events`, `show`, `status`,
-//! `problems`, `state`, `ack`, `top`, `reload`, `consumers` and `dead-letters` are thin clients of the agent's socket; `doctor`
+//! `problems`, `state`, `ack`, `top`, `reload`, `consumers`, `sinks` and `dead-letters` are thin clients of the agent's socket; `doctor`
 //! looks without one, too. Always holds:
 //! results go to standard output and everything else to standard error, one line each; a reader that goes away ends a command
 //! quietly.
@@ -24,6 +24,7 @@ mod log;
 mod problems;
 mod reload;
 mod show;
+mod sinks;
 mod socket;
 mod state;
 mod status;
@@ -85,6 +86,9 @@ enum Command {
     /// Look after those who listen to the log
     #[command(after_help = consumers::EXAMPLES)]
     Consumers(consumers::Arguments),
+    /// Try whether what the agent tells arrives
+    #[command(after_help = sinks::EXAMPLES)]
+    Sinks(sinks::Arguments),
     /// Decide about events that the controller refuses
     #[command(after_help = dead_letters::EXAMPLES)]
     DeadLetters(dead_letters::Arguments),
@@ -143,6 +147,7 @@ impl Command {
             Command::Consumers(arguments) => {
                 wait_for(async { consumers::run(arguments, &socket::of(named).await).await })
             }
+            Command::Sinks(arguments) => wait_for(async { sinks::run(arguments, &socket::of(named).await).await }),
             Command::DeadLetters(arguments) => {
                 wait_for(async { dead_letters::run(arguments, &socket::of(named).await).await })
             }

@@ -49,7 +49,7 @@ pub use crate::schema::local::{
     ListDeadLettersRequest, ListDeadLettersResponse, ListedConsumer, ListedDeadLetter, PurgeDeadLettersRequest,
     QueryRequest, QueryResponse, ReloadRequest, ReloadResponse, RemoveConsumerRequest, RetryDeadLettersRequest,
     RetryDeadLettersResponse, RewindConsumerRequest, SOCKET, Start, StateRequest, StateResponse, StatusResponse,
-    StoredEvent, SubjectState, TailRequest,
+    StoredEvent, SubjectState, TailRequest, TestSinkRequest, TestSinkResponse,
     attach::{Bound, Encoding},
     consumer_condition,
     emit_request::Durability,
@@ -226,6 +226,15 @@ impl Client {
     /// [`ClientError::Refused`] when nothing is wrong with it, or the note is too long; nothing has been done then.
     pub async fn acknowledge(&self, known: AcknowledgeRequest) -> Result<Vec<SubjectState>, ClientError> {
         Ok(self.service.clone().acknowledge(known).await?.into_inner().subjects)
+    }
+
+    /// Has a sink of the agent send a message that says it is a test.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when no sink has this name, [`ClientError::Denied`] to everybody but root and the agent's own
+    /// user. That the message was not taken is no error: the answer says so.
+    pub async fn test_sink(&self, sink: &str) -> Result<TestSinkResponse, ClientError> {
+        Ok(self.service.clone().test_sink(TestSinkRequest { sink: sink.to_owned() }).await?.into_inner())
     }
 
     /// Has the agent read its configuration again. The answer comes when what it says is in force, or tells why nothing

@@ -4,7 +4,7 @@
 //! Consumers commit, the writer makes it durable a little later: after a crash a cursor may stand a little behind, never
 //! ahead.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use crate::event_log::{
     lane::Lane,
@@ -13,6 +13,12 @@ use crate::event_log::{
     read::reader::Gap,
     shared::Shared,
 };
+
+/// How long the disk may take to keep what somebody waits for.
+const KEEP_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether it does: a write takes milliseconds.
+const KEEP_LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A consumer's place in each lane. Cheap to copy; every copy is of the same consumer.
 #[derive(Clone)]
@@ -40,6 +46,21 @@ impl Cursor {
             self.take(lane, next, Some(blob));
         }
         fits
+    }
+
+    /// Keeps `blob` with the cursor where it stands, and gives true once that is durable; false when it is too long, when the disk
+    /// does not take it within [`KEEP_TIME_MAX`], or when something else is kept meanwhile.
+    pub async fn keep(&self, blob: &[u8]) -> bool {
+        if !self.commit_with(Lane::Urgent, self.next(Lane::Urgent), blob) {
+            return false;
+        }
+        self.shared.buffer.ledger_is_due();
+        let is_durable = async {
+            while self.shared.ledger.durable_blob(&self.name) != blob {
+                tokio::time::sleep(KEEP_LOOK_INTERVAL).await;
+            }
+        };
+        tokio::time::timeout(KEEP_TIME_MAX, is_durable).await.is_ok()
     }
 
     /// What was committed with the cursor last; empty when nothing was.

@@ -52,7 +52,7 @@ use crate::{
     pipeline::{Emitter, Origin},
     schema::local::{
         AcknowledgeRequest, AcknowledgeResponse, ReloadRequest, ReloadResponse, SOCKET, StateRequest, StateResponse,
-        StatusResponse, local_service_server::LocalServiceServer,
+        StatusResponse, TestSinkResponse, local_service_server::LocalServiceServer,
     },
 };
 
@@ -106,6 +106,9 @@ pub type StatesSource = Arc<dyn Fn(StateRequest) -> StateResponse + Send + Sync>
 pub type AcknowledgeDesk =
     Arc<dyn Fn(AcknowledgeRequest, Origin) -> BoxFuture<'static, Result<AcknowledgeResponse, Status>> + Send + Sync>;
 
+/// Has a sink of this name send a test.
+pub type SinksDesk = Arc<dyn Fn(String) -> BoxFuture<'static, Result<TestSinkResponse, Status>> + Send + Sync>;
+
 /// Says why no events are taken now, if so. Does not block.
 pub type TroubleSource = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
@@ -130,6 +133,8 @@ pub struct Rooms {
     pub states: StatesSource,
     /// Marks problems as known.
     pub acknowledge: AcknowledgeDesk,
+    /// Has sinks tested.
+    pub sinks: SinksDesk,
     /// Why no events are taken, for those who ask for the health.
     pub trouble: TroubleSource,
 }

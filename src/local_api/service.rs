@@ -28,7 +28,8 @@ use crate::{
         ListDeadLettersResponse, PurgeDeadLettersRequest, PurgeDeadLettersResponse, QueryRequest, QueryResponse,
         ReloadRequest, ReloadResponse, RemoveConsumerRequest, RemoveConsumerResponse, RetryDeadLettersRequest,
         RetryDeadLettersResponse, RewindConsumerRequest, RewindConsumerResponse, StateRequest, StateResponse,
-        StatusRequest, StatusResponse, TailRequest, consume_request, local_service_server::LocalService,
+        StatusRequest, StatusResponse, TailRequest, TestSinkRequest, TestSinkResponse, consume_request,
+        local_service_server::LocalService,
     },
 };
 
@@ -219,6 +220,11 @@ impl LocalService for Service {
     async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
         self.gate.admit_owner(&request, "have the configuration read again").await?;
         (self.rooms.reload)(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn test_sink(&self, request: Request<TestSinkRequest>) -> Result<Response<TestSinkResponse>, Status> {
+        self.gate.admit_owner(&request, "have a sink send a test").await?;
+        (self.rooms.sinks)(request.into_inner().sink).await.map(Response::new)
     }
 
     type ConsumeStream = BoxStream<ConsumeResponse>;

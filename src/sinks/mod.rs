@@ -8,7 +8,13 @@ mod credentials;
 pub mod uplink;
 mod webhook;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    any::Any,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -36,12 +42,36 @@ pub struct SinkSpec {
 }
 
 /// A sink with its settings.
-pub trait Configured: Send {
+pub trait Configured: Any + Send {
     /// Where it delivers to, as people may see it.
     fn target(&self) -> String;
 
+    /// The name of the sink that takes what this one has not taken for long.
+    fn fallback(&self) -> Option<&str> {
+        None
+    }
+
+    /// That sink.
+    fn stand_in(&mut self, _other: &dyn Configured) {}
+
+    /// Sends a message that says it is a test, by the way that events go.
+    fn test(self: Box<Self>, node: &str) -> Pin<Box<dyn Future<Output = SinkTest> + Send>>;
+
     /// Delivers what its consumer has yet to get, until that ends.
     fn run(self: Box<Self>, consumer: Consumer) -> SinkRun;
+}
+
+/// What came of a test.
+#[derive(Clone, Debug, Default)]
+pub struct SinkTest {
+    /// Why the message was not taken; none when it was.
+    pub error: Option<String>,
+    /// What the other side said.
+    pub answer: String,
+    /// How long it took.
+    pub took: Duration,
+    /// Until when the other side's certificate is valid, if it has one.
+    pub certificate_until: Option<SystemTime>,
 }
 
 /// The run of a sink.

@@ -16,13 +16,13 @@ mod told;
 
 use std::{collections::VecDeque, time::Duration};
 
-pub use self::{
-    notice::{Notice, What},
-    quiet::Quiet,
-};
 use self::{
     notice::Mark,
     told::{Entry, TOLD_MAX, Told},
+};
+pub use self::{
+    notice::{Notice, What},
+    quiet::Quiet,
 };
 use crate::schema::local::{StateChange, StateLevel, SubjectState};
 
@@ -174,7 +174,11 @@ impl Telling {
             }
         }
         let is_known = state.acknowledgement.is_some() && !self.rules.is_mirror;
+        // Whether what was being told has arrived nobody knows: it is told again, and so is its end.
         match (before, level) {
+            (Some(told), level) if told.is_pending && level != StateLevel::Ok => {
+                say(What::Problem, level, entry(level, false))
+            }
             (None, StateLevel::Ok) if is_healed => say(What::Healed, worst(state)?.level(), None),
             (None, StateLevel::Ok) => None,
             (None, _) if is_known => None,
@@ -211,6 +215,17 @@ impl Telling {
             look.notices = vec![Notice::digest(std::mem::take(&mut look.notices), at.now)];
         }
         look
+    }
+
+    /// It is being sent: should the agent be killed now, it is not known whether they know of it. Gives whether that is to be kept
+    /// before anything is sent.
+    pub fn announce(&mut self, notice: &Notice) -> bool {
+        self.told.announce(&notice.marks)
+    }
+
+    /// It was not sent after all, for certain.
+    pub fn withdraw(&mut self, notice: &Notice) {
+        self.told.withdraw(&notice.marks);
     }
 
     /// It was sent: whoever is told knows it now.

@@ -160,7 +160,7 @@ impl Notice {
 
     /// Whether it makes something known that was not.
     pub(super) fn is_new(&self, before: Option<Entry>) -> bool {
-        before.is_none() && self.marks.iter().any(|mark| mark.entry.is_some())
+        before.is_none_or(|before| before.is_pending) && self.marks.iter().any(|mark| mark.entry.is_some())
     }
 
     /// What it is about, in a few words.

@@ -31,8 +31,10 @@ impl Quiet {
     pub fn parse(text: &str) -> Result<Quiet, String> {
         let minutes = |time: &str| {
             let (hour, minute) = time.trim().split_once(':')?;
-            let is_number = |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-            let (hour, minute) = (Some(hour).filter(|it| is_number(it))?, Some(minute).filter(|it| is_number(it) && it.len() == 2)?);
+            let is_number =
+                |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+            let (hour, minute) =
+                (Some(hour).filter(|it| is_number(it))?, Some(minute).filter(|it| is_number(it) && it.len() == 2)?);
             let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
             (hour < 24 && minute < 60).then_some(hour * 60 + minute)
         };

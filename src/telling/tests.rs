@@ -115,7 +115,8 @@ fn every_story_is_told_as_it_is_written() {
             while let Some(line) = lines.next_if(|line| line.starts_with("->")) {
                 told.push(line.trim_start_matches("-> ").to_owned());
             }
-            let is: Vec<_> = is.iter().map(|notice| format!("{}: {}", notice.title(), notice.text.replace('\n', "|"))).collect();
+            let is: Vec<_> =
+                is.iter().map(|notice| format!("{}: {}", notice.title(), notice.text.replace('\n', "|"))).collect();
             if is != told {
                 wrong.push(format!("{title}\n  {line}\n  expected {told:#?}\n  told {is:#?}"));
             }
@@ -162,8 +163,30 @@ fn the_same_look_gives_the_same_identifiers() {
 }
 
 #[test]
+fn what_was_being_told_when_the_agent_was_killed_is_told_again_and_so_is_its_end() {
+    let killed = || {
+        let mut person = Person::new(Rules { digest_after: 10, ..Rules::default() });
+        person.happens(&degraded(1), 0);
+        let look = person.telling.look(person.fold.worst_first(), |_, _| true, |_| None, at(0));
+        assert!(person.telling.announce(&look.notices[0]) && !person.telling.announce(&look.notices[0]));
+        person.telling = Telling::new(person.telling.rules.clone(), &person.telling.encode());
+        (person, look.notices[0].clone())
+    };
+    let (mut person, notice) = killed();
+    assert_eq!(person.is_told(1), [notice]);
+    let (mut person, _) = killed();
+    person.happens(&healthy(1), 1);
+    assert_eq!(person.is_told(1).iter().map(|it| it.what).collect::<Vec<_>>(), [What::Recovered]);
+    let (mut person, notice) = killed();
+    person.telling.withdraw(&notice);
+    person.happens(&healthy(1), 1);
+    assert_eq!(person.is_told(1), [], "what certainly did not arrive has no end");
+}
+
+#[test]
 fn hours_are_refused_that_are_none() {
-    for text in ["", "22:00", "22:00-", "24:00-07:00", "22:60-07:00", "22-7", "07:00-07:00", "+1:00-02:00", "1:0-2:00"] {
+    for text in ["", "22:00", "22:00-", "24:00-07:00", "22:60-07:00", "22-7", "07:00-07:00", "+1:00-02:00", "1:0-2:00"]
+    {
         assert!(Quiet::parse(text).is_err_and(|error| error.starts_with("expected two times of day")), "{text}");
     }
     assert!(Quiet::parse("9:30 - 17:00").is_ok_and(|quiet| quiet.holds(600) && !quiet.holds(1020)));

@@ -16,6 +16,7 @@ const HEAD_BYTES: usize = 1 + 4 + 2;
 const ENTRY_BYTES: usize = 6 + 1 + 3;
 const FORMAT: u8 = 1;
 const FLAPPING: u8 = 0x80;
+const PENDING: u8 = 0x40;
 
 /// Times are kept in minutes since this, Unix milliseconds: 2020 began. Three bytes last for thirty years.
 const SINCE: i64 = 1_577_836_800_000;
@@ -28,13 +29,15 @@ pub(super) struct Entry {
     /// The worst that was told.
     pub(super) level: StateLevel,
     pub(super) is_flapping: bool,
+    /// It is being told, or was when the agent was killed.
+    pub(super) is_pending: bool,
     minute: u32,
 }
 
 impl Entry {
     pub(super) fn at(level: StateLevel, is_flapping: bool, now: i64) -> Entry {
         let minute = ((now - SINCE) / MINUTE).clamp(0, MINUTES_MAX);
-        Entry { level, is_flapping, minute: u32::try_from(minute).unwrap_or_default() }
+        Entry { level, is_flapping, is_pending: false, minute: u32::try_from(minute).unwrap_or_default() }
     }
 
     /// When it was told last, Unix milliseconds.
@@ -86,6 +89,27 @@ impl Told {
         }
     }
 
+    /// Of what is not known yet it is noted that it is being told; gives whether there is such.
+    pub(super) fn announce(&mut self, marks: &[Mark]) -> bool {
+        let mut is_new = false;
+        for Mark { key, entry } in marks {
+            if let (Some(entry), None) = (entry, self.entries.get(key)) {
+                self.entries.insert(*key, Entry { is_pending: true, ..*entry });
+                is_new = true;
+            }
+        }
+        is_new
+    }
+
+    /// It was not told after all.
+    pub(super) fn withdraw(&mut self, marks: &[Mark]) {
+        for Mark { key, .. } in marks {
+            if self.entries.get(key).is_some_and(|entry| entry.is_pending) {
+                self.entries.remove(key);
+            }
+        }
+    }
+
     pub(super) fn forget_all_but<'a>(&mut self, states: impl IntoIterator<Item = &'a SubjectState>) -> bool {
         let kept: BTreeSet<_> = states.into_iter().map(|state| key(&state.subject, &state.state)).collect();
         let before = self.entries.len();
@@ -100,10 +124,11 @@ impl Told {
         bytes.extend(u32::try_from(looked).unwrap_or_default().to_be_bytes());
         bytes.extend(self.more.to_be_bytes());
         for (key, entry) in &self.entries {
-            let flag = if entry.is_flapping { FLAPPING } else { 0 };
+            let flapping = if entry.is_flapping { FLAPPING } else { 0 };
+            let pending = if entry.is_pending { PENDING } else { 0 };
             let level = u8::try_from(i32::from(entry.level)).unwrap_or_default();
             bytes.extend(key.to_be_bytes().iter().skip(2));
-            bytes.push(level | flag);
+            bytes.push(level | flapping | pending);
             bytes.extend(entry.minute.to_be_bytes().iter().skip(1));
         }
         bytes
@@ -117,9 +142,12 @@ impl Told {
         let entry = |entry: &[u8]| {
             let (key, rest) = entry.split_at_checked(6)?;
             let (flags, minute) = rest.split_first()?;
-            let level = StateLevel::try_from(i32::from(flags & !FLAPPING)).ok()?;
+            let level = StateLevel::try_from(i32::from(flags & !(FLAPPING | PENDING))).ok()?;
             let minute = u32::try_from(number(minute)).ok()?;
-            Some((number(key), Entry { level, is_flapping: flags & FLAPPING != 0, minute }))
+            Some((
+                number(key),
+                Entry { level, is_flapping: flags & FLAPPING != 0, is_pending: flags & PENDING != 0, minute },
+            ))
         };
         let chunks = entries.chunks_exact(ENTRY_BYTES);
         if !chunks.remainder().is_empty() {
@@ -129,6 +157,10 @@ impl Told {
             0 => 0,
             minutes => SINCE + (minutes - 1) * MINUTE,
         };
-        Some(Told { entries: chunks.map(entry).collect::<Option<_>>()?, looked_at, more: u16::try_from(number(more)).ok()? })
+        Some(Told {
+            entries: chunks.map(entry).collect::<Option<_>>()?,
+            looked_at,
+            more: u16::try_from(number(more)).ok()?,
+        })
     }
 }

@@ -99,6 +99,7 @@ impl Site {
             reload,
             states: Arc::new(|_| StateResponse::default()),
             acknowledge,
+            sinks: Arc::new(|_| Box::pin(async { Err(Status::unavailable("nothing to test")) })),
             trouble,
         };
         serving.spawn(api.serve(rooms, shutdown.clone()));

@@ -243,29 +243,201 @@ fn each_format_is_as_its_receivers_know_it() {
     let receiver = Receiver::start(|_| answer("200 OK"));
     let of = |format: &str| sink(&receiver, &format!(", format: {format}")).replace("'sharing.*'", "'storage.pool.*'");
     let site = Site::start("");
-    for format in ["cloudevents", "ntfy", "slack"] {
-        site.reload(&of(format));
+    site.write("key", "R0UT1NG");
+    let formats = [
+        "cloudevents",
+        "cloudevents-binary",
+        "cloudevents-batch",
+        "signed",
+        "ntfy",
+        "gotify",
+        "slack",
+        "discord",
+        "mattermost",
+        "pagerduty",
+    ];
+    for format in formats {
+        let more = match format {
+            "signed" => "signed, secret_file: [HERE/key], header_prefix: X-ESP, kind_key: event_type",
+            "pagerduty" => "pagerduty, secret_file: [HERE/key]",
+            "gotify" => "gotify, header_files: ['X-Gotify-Key: HERE/key'], headers: ['X-From: nas']",
+            _ => format,
+        };
+        site.reload(&of(more));
         let before = receiver.taken().len();
-        let told = site.rodent(&["emit", "storage.pool.degraded", "pool_name=tank", "reason=sdb is gone"]);
+        let told = site.rodent(&["emit", "storage.pool.degraded", "pool_name=tank", "reason=sdb ist wég"]);
         assert_eq!(told.code, Some(0), "{told:?}");
         let posted = wait(format, PATIENCE, || receiver.taken().get(before).cloned());
-        let kind = &posted.headers["content-type"];
+        let header = |name: &str| posted.headers.get(name).map_or("", String::as_str);
+        let body = serde_json::from_str::<Value>(&posted.body).unwrap_or_default();
+        let says =
+            |text: &Value| text.as_str().is_some_and(|text| text.contains("tank") && text.contains("sdb ist wég"));
         match format {
             "cloudevents" => {
-                let body = posted.json();
-                assert_eq!(kind, "application/cloudevents+json");
+                assert_eq!(header("content-type"), "application/cloudevents+json");
                 assert_eq!((&body["specversion"], &body["type"]), (&json!("1.0"), &json!("storage.pool.degraded")));
-                assert_eq!(body["id"], posted.headers["webhook-id"]);
+                assert_eq!(body["id"], header("webhook-id"));
                 assert_eq!(body["subject"], "tank");
             }
-            "ntfy" => {
-                assert_eq!(posted.headers["priority"], "4", "{posted:?}");
-                assert!(posted.headers["title"].ends_with(": storage.pool.degraded"), "{posted:?}");
-                assert!(posted.body.contains("tank") && posted.body.contains("sdb is gone"), "{}", posted.body);
+            "cloudevents-binary" => {
+                assert_eq!((header("ce-specversion"), header("ce-type")), ("1.0", "storage.pool.degraded"));
+                assert_eq!((header("ce-subject"), header("ce-id")), ("tank", header("webhook-id")));
+                assert!(says(&body["text"]), "{posted:?}");
             }
-            _ => assert!(posted.json()["text"].as_str().is_some_and(|text| text.contains("tank")), "{}", posted.body),
+            "cloudevents-batch" => {
+                assert_eq!(header("content-type"), "application/cloudevents-batch+json");
+                assert!(body[0]["specversion"] == "1.0" && says(&body[0]["data"]["text"]), "{posted:?}");
+            }
+            "signed" => {
+                let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"R0UT1NG"), posted.body.as_bytes());
+                let tag: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+                assert_eq!(header("x-esp-signature"), format!("sha256={tag}"));
+                assert_eq!(
+                    (header("x-esp-event"), header("x-esp-delivery")),
+                    ("storage.pool.degraded", header("webhook-id"))
+                );
+                assert!(body["event_type"] == "storage.pool.degraded" && says(&body["data"]["text"]), "{posted:?}");
+            }
+            "ntfy" => {
+                assert_eq!(header("priority"), "4", "{posted:?}");
+                assert!(header("title").ends_with(": storage.pool.degraded"), "{posted:?}");
+                assert!(says(&json!(posted.body)), "{}", posted.body);
+            }
+            "gotify" => {
+                assert!(body["priority"] == 8 && says(&body["message"]), "{posted:?}");
+                assert_eq!((header("x-gotify-key"), header("x-from")), ("R0UT1NG", "nas"));
+            }
+            "discord" => assert!(says(&body["content"]), "{posted:?}"),
+            "pagerduty" => {
+                assert_eq!((&body["routing_key"], &body["event_action"]), (&json!("R0UT1NG"), &json!("trigger")));
+                assert!(body["payload"]["severity"] == "error" && says(&body["payload"]["summary"]), "{posted:?}");
+                let ended = site.rodent(&["emit", "storage.pool.online", "pool_name=tank"]);
+                assert_eq!(ended.code, Some(0), "{ended:?}");
+                let resolved = wait("resolved", PATIENCE, || receiver.taken().get(before + 1).map(Posted::json));
+                assert_eq!(
+                    (&resolved["event_action"], &resolved["dedup_key"]),
+                    (&json!("resolve"), &body["dedup_key"])
+                );
+            }
+            _ => assert!(says(&body["text"]), "{posted:?}"),
         }
     }
+    assert!(!site.log().contains("R0UT1NG"));
+}
+
+/// A sink that tells of states.
+fn teller(receiver: &Receiver, more: &str) -> String {
+    sink(receiver, &format!(", tell: changes{more}")).replace("'sharing.*'", "'level>=warn'")
+}
+
+#[test]
+fn what_is_wrong_is_told_once_and_that_it_is_well_again_although_the_agent_is_killed() {
+    let receiver = Receiver::start(|_| answer("200 OK"));
+    let mut site = Site::start(&teller(&receiver, ""));
+    let told = || {
+        receiver
+            .taken()
+            .iter()
+            .map(|it| format!("{} {}", it.json()["type"], it.json()["data"]["subject"]))
+            .collect::<Vec<_>>()
+    };
+    let degraded = |site: &Site, pool: &str| {
+        let done = site.rodent(&["emit", "storage.pool.degraded", &format!("pool_name={pool}")]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    };
+    degraded(&site, "tank");
+    wait("it is told", PATIENCE, || (told() == [r#""state.problem" "tank""#]).then_some(()));
+    degraded(&site, "tank");
+    site.until("the second event is passed", |status| hook(status)["lanes"].to_string().contains("delivered_events"));
+    degraded(&site, "pond");
+    wait("the other one is told", PATIENCE, || told().contains(&r#""state.problem" "pond""#.to_owned()).then_some(()));
+    // What was told is kept in the write that moves the cursor.
+    site.until("kept", |status| {
+        let cursors = status["log"]["cursors"].as_array().expect("cursors").clone();
+        cursors
+            .iter()
+            .filter(|cursor| cursor["name"] == "hook")
+            .all(|cursor| cursor["waiting_events"].as_u64().unwrap_or(0) == 0)
+    });
+    site.signal(Signal::SIGKILL);
+    site.start_again();
+    wait("it answers", PATIENCE, || (site.rodent(&["status"]).code == Some(0)).then_some(()));
+    let ended = site.rodent(&["emit", "storage.pool.online", "pool_name=tank"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    wait("its end is told", PATIENCE, || told().contains(&r#""state.recovered" "tank""#.to_owned()).then_some(()));
+    let mut ids = BTreeMap::new();
+    for posted in receiver.taken() {
+        let what = format!("{}", posted.json());
+        assert_eq!(*ids.entry(posted.headers["webhook-id"].clone()).or_insert(what.clone()), what);
+    }
+    assert_eq!(ids.len(), 3, "each is told once, or again under its own identifier: {:?}", told());
+}
+
+#[test]
+fn who_only_keeps_alerts_is_told_of_all_that_is_wrong_and_of_its_end() {
+    let receiver = Receiver::start(|_| answer("200 OK"));
+    let site = Site::start(&teller(&receiver, ", format: alertmanager"));
+    for pool in ["tank", "pond"] {
+        site.rodent(&["emit", "storage.pool.degraded", &format!("pool_name={pool}")]);
+    }
+    let alerts =
+        || receiver.taken().iter().flat_map(|it| it.json().as_array().cloned().unwrap_or_default()).collect::<Vec<_>>();
+    let of = |pool: &str| alerts().into_iter().filter(|alert| alert["labels"]["subject"] == pool).collect::<Vec<_>>();
+    wait("both stand", PATIENCE, || (!of("tank").is_empty() && !of("pond").is_empty()).then_some(()));
+    let began = of("tank")[0].clone();
+    assert_eq!((&began["labels"]["alertname"], &began["labels"]["severity"]), (&json!("pool health"), &json!("error")));
+    site.rodent(&["emit", "storage.pool.online", "pool_name=tank"]);
+    let ended = wait("it has ended", PATIENCE, || {
+        of("tank").into_iter().find(|alert| alert["endsAt"].as_str() < began["endsAt"].as_str())
+    });
+    assert_eq!(ended["labels"], began["labels"], "or it would be another alert");
+}
+
+#[test]
+fn another_sink_takes_what_one_has_not_taken_for_long_and_no_more_once_it_does() {
+    let says = Arc::new(Mutex::new("503 Service Unavailable"));
+    let script = Arc::clone(&says);
+    let first = Receiver::start(move |_| answer(*script.lock().expect("no panic under the lock")));
+    let other = Receiver::start(|_| answer("200 OK"));
+    let fallback = format!(
+        ", fallback: {{to: other, after: 1s}}}}\n  other: {{type: webhook, url: 'http://{}/', filter: ['level>=critical']",
+        other.address
+    );
+    let site = Site::start(&sink(&first, &fallback));
+    site.put(1, 3);
+    wait("the other takes all", PATIENCE, || (other.numbers() == [1, 2, 3]).then_some(()));
+    site.says("has taken nothing for 1s");
+    *says.lock().expect("no panic under the lock") = "200 OK";
+    // It is tried again when its rest is over, or anew.
+    site.reload(&sink(&first, &fallback).replace("backoff_max: 1s", "backoff_max: 2s"));
+    site.put(4, 2);
+    wait("the first takes what comes", PATIENCE, || (first.numbers() == [4, 5]).then_some(()));
+    assert_eq!(other.numbers(), [1, 2, 3], "each is taken once");
+}
+
+#[test]
+fn a_test_goes_the_way_of_events_and_says_what_was_answered() {
+    let says = Arc::new(Mutex::new(answer("200 OK")));
+    let script = Arc::clone(&says);
+    let receiver = Receiver::start(move |_| script.lock().expect("no panic under the lock").clone());
+    let site = Site::start(&sink(&receiver, ", format: ntfy"));
+    let tried = site.rodent(&["sinks", "test", "hook"]);
+    assert_eq!(tried.code, Some(0), "{tried:?}");
+    let said = format!("taken by http://{} in ", receiver.address);
+    assert!(tried.out.starts_with(&said) && tried.out.ends_with("ms: 200 OK\n"), "{tried:?}");
+    let posted = receiver.taken().pop().expect("a message");
+    assert!(posted.body.starts_with("This is a test of ") && posted.headers["title"].ends_with(": test"), "{posted:?}");
+    *says.lock().expect("no panic under the lock") =
+        "HTTP/1.1 401 Unauthorized\r\ncontent-length: 8\r\n\r\nno token".to_owned();
+    let tried = site.rodent(&["sinks", "test", "hook"]);
+    assert_eq!(tried.code, Some(1), "{tried:?}");
+    assert!(
+        tried.out.starts_with("not taken, after ") && tried.out.contains("401 Unauthorized: no token"),
+        "{tried:?}"
+    );
+    let tried = site.rodent(&["sinks", "test", "hok"]);
+    assert_eq!(tried.code, Some(65), "{tried:?}");
+    assert!(tried.err.contains("no sink is called `hok`; did you mean \"hook\"?"), "{tried:?}");
 }
 
 #[test]
@@ -281,14 +453,61 @@ fn what_is_wrong_with_a_sink_is_told_with_its_place_and_without_its_url() {
         ("sinks:\n  a: {type: webhook, url: 'https://x/', formt: ntfy}", "did you mean `format`?"),
         ("sinks:\n  uplink: {type: webhook, url: 'https://x/'}", "2:3: sinks.uplink: the controller's own name"),
         ("sinks:\n  A B: {type: webhook, url: 'https://x/'}", "2:3: sinks.A B: a name of a sink"),
+        (
+            "sinks:\n  a: {type: webhook, url: 'https://x/', tell: changes, filter: ['pool_name=tank']}",
+            "with `tell: changes` a filter asks for levels",
+        ),
+        (
+            "sinks:\n  a: {type: webhook, url: 'https://x/', quiet: '22:00-07:00'}",
+            "is of use with `tell: changes` only",
+        ),
+        (
+            "sinks:\n  a: {type: webhook, url: 'https://x/', tell: changes, quiet: '22-7'}",
+            "sinks.a.quiet: 22-7: expected two times of day",
+        ),
+        (
+            "sinks:\n  a: {type: webhook, url: 'https://x/', format: alertmanager}",
+            "Alertmanager keeps states and no events: set `tell: changes`",
+        ),
+        (
+            "sinks:\n  a: {type: webhook, url: 'https://x/', format: pagerduty}",
+            "sinks.a.secret_file: missing; expected a file with the integration key",
+        ),
+        (
+            "sinks:\n  a: {type: webhook, url: 'https://x/', schedule: [1m, soon]}",
+            "expected at most 32 durations from 1s to 24h",
+        ),
+        ("sinks:\n  a: {type: webhook, url: 'https://x/', headers: ['X-A']}", "expected `NAME: VALUE`"),
+        ("sinks:\n  a: {type: webhook, url: 'https://x/', fallback: {to: b}}", "no other sink is called `b`"),
         ("sinks: [a]", "1:8: sinks: a list: expected keys with values below it"),
     ] {
         site.configure(lines);
         let told = site.rodent(&["config", "check", &site.path("rodent.yml").display().to_string()]);
         assert_eq!(told.code, Some(78), "{lines}: {told:?}");
         assert!(told.err.contains(fault), "{lines}: {}", told.err);
-        assert!(!told.err.contains("secret"), "{}", told.err);
+        assert!(!told.err.contains("u:secret") && !told.err.contains("x/secret"), "{}", told.err);
     }
+    site.configure(
+        r#"
+sinks:
+  phone:
+    type: webhook
+    format: ntfy
+    url: http://ntfy.lan/nas
+    filter: ['level>=warn']
+    tell: changes
+    quiet: "22:00-07:00"
+  bridge:
+    type: webhook
+    format: standard
+    url: https://example.com/hook
+    secret_file: [/etc/rodent/hook.secret]
+    schedule: [1m, 5m, 15m, 1h, 4h]
+    fallback: {to: phone, after: 10m}
+"#,
+    );
+    let told = site.rodent(&["config", "check", &site.path("rodent.yml").display().to_string()]);
+    assert!(!told.err.contains("sinks.phone") && !told.err.contains("sinks.bridge.fallback"), "{told:?}");
     site.configure("sinks:\n  a: {type: webhook, url: 'https://hooks.example.com/XYZZY'}");
     let shown = site.rodent(&["config", "show", &site.path("rodent.yml").display().to_string()]);
     let text = format!("{}{}", shown.out, shown.err);

@@ -62,6 +62,7 @@ fn write_section(page: &mut String, section: &Section, records: &Records) {
     let title = match section.name.as_str() {
         "" => "At the top".to_owned(),
         name if sink_type(name).is_some() => format!("`sinks.NAME` with `type: {}`", last(name)),
+        name if name.starts_with("sinks.") => format!("`sinks.NAME.{}`", last(name)),
         name => format!("`{name}`"),
     };
     let _ = write!(page, "\n### {title}\n\n");

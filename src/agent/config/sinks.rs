@@ -25,12 +25,23 @@ pub struct SinkSettings {
     /// What it is and how it is made.
     pub spec: &'static SinkSpec,
     settings: Part,
+    /// The sink that takes what this one has not taken for long.
+    fallback: Option<Box<SinkSettings>>,
 }
 
 impl SinkSettings {
     /// Makes the sink, anew with each call; none where its settings were refused.
     pub fn build(&self) -> Option<Box<dyn Configured>> {
-        (self.spec.build)(&mut self.settings.open())
+        let mut sink = (self.spec.build)(&mut self.settings.open())?;
+        if let Some(other) = self.fallback.as_ref().and_then(|other| other.build()) {
+            sink.stand_in(&*other);
+        }
+        Some(sink)
+    }
+
+    /// The names of the sinks that it is made of: its own, and that of its fallback.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.fallback.as_ref().map(|other| other.name.as_str()))
     }
 }
 
@@ -42,8 +53,11 @@ impl fmt::Debug for SinkSettings {
 
 /// Reads the part `sinks` of the root.
 pub(super) fn read(root: &mut Table) -> Vec<SinkSettings> {
-    let mut settings = Vec::new();
-    for (name, mut table) in root.named("sinks", ABOUT, is_name) {
+    let mut settings: Vec<SinkSettings> = Vec::new();
+    let mut fallbacks = Vec::new();
+    let tables = root.named("sinks", ABOUT, is_name);
+    let names: Vec<_> = tables.iter().map(|(name, _)| name.clone()).collect();
+    for (name, mut table) in tables {
         let types: Vec<_> = sinks::ALL.iter().map(|spec| spec.name).collect();
         let Some(first) = types.first() else { continue };
         let has_type = table.has("type");
@@ -56,8 +70,25 @@ pub(super) fn read(root: &mut Table) -> Vec<SinkSettings> {
         }
         for spec in sinks::ALL.iter().filter(|spec| spec.name == kind) {
             // Made once here, and dropped, so that its own keys are checked.
-            drop((spec.build)(&mut table));
-            settings.push(SinkSettings { name: name.clone(), spec, settings: table.part() });
+            let sink = (spec.build)(&mut table);
+            if let Some(other) = sink.as_ref().and_then(|sink| sink.fallback()) {
+                let others = names.iter().map(String::as_str).filter(|its| *its != name);
+                match others.clone().any(|its| its == other) {
+                    true => fallbacks.push((settings.len(), other.to_owned())),
+                    false => {
+                        let near = words::did_you_mean(words::nearest(other, others));
+                        table.fault("fallback", format!("no other sink is called `{other}`{near}"));
+                    }
+                }
+            }
+            settings.push(SinkSettings { name: name.clone(), spec, settings: table.part(), fallback: None });
+        }
+    }
+    for (at, other) in fallbacks {
+        let other = settings.iter().find(|its| its.name == other).cloned();
+        if let Some(sink) = settings.get_mut(at) {
+            // Of that one's own fallback nothing is used.
+            sink.fallback = other.map(|other| Box::new(SinkSettings { fallback: None, ..other }));
         }
     }
     settings

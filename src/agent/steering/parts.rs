@@ -48,7 +48,7 @@ impl Parts {
         if !changed.is_empty() {
             self.collectors.turn(&changed).await;
         }
-        let is_as_before = |sink: &SinkSettings| !difference.touches(&format!("sinks.{}", sink.name));
+        let is_as_before = |sink: &SinkSettings| !sink.names().any(|name| difference.touches(&format!("sinks.{name}")));
         self.delivering.turn(&config.sinks, is_as_before).await;
         self.may.send_replace(config.may());
         self.absence.send_replace(config.consumers.absence);

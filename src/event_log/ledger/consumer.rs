@@ -243,6 +243,11 @@ impl Consumer {
         if follows { &self.blob } else { &self.durable_blob }
     }
 
+    /// What of it is on the disk.
+    pub(in crate::event_log) fn durable_blob(&self) -> &[u8] {
+        &self.durable_blob
+    }
+
     /// What lies before has durably been taken, or its loss is safely recorded.
     pub(in crate::event_log) fn done(&self, lane: Lane) -> u64 {
         let owed = self.owed.iter().filter(|owed| owed.loss.lane == lane);

@@ -130,6 +130,11 @@ impl Ledger {
         self.lock().of(name).map_or_else(Vec::new, |consumer| consumer.blob().to_owned())
     }
 
+    /// What is kept with a cursor once it is on the disk.
+    pub(in crate::event_log) fn durable_blob(&self, name: &str) -> Vec<u8> {
+        self.lock().of(name).map_or_else(Vec::new, |consumer| consumer.durable_blob().to_owned())
+    }
+
     /// See [`Consumer::take`].
     pub(in crate::event_log) fn take(&self, name: &str, lane: Lane, next: u64, blob: Option<&[u8]>) -> bool {
         self.lock().of(name).is_some_and(|consumer| consumer.take(lane, next, blob))

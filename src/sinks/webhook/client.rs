@@ -10,7 +10,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::Poll,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http_body::Body as _;
@@ -60,12 +60,14 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct NoAnswer {
     pub(super) is_timeout: bool,
+    /// Whether the receiver may have taken what was asked all the same.
+    pub(super) may_be_taken: bool,
     pub(super) why: String,
 }
 
 impl NoAnswer {
-    fn new(why: impl Into<String>) -> NoAnswer {
-        NoAnswer { is_timeout: false, why: why.into() }
+    pub(super) fn new(why: impl Into<String>) -> NoAnswer {
+        NoAnswer { is_timeout: false, may_be_taken: false, why: why.into() }
     }
 
     /// The node itself could not ask.
@@ -86,6 +88,8 @@ pub(super) struct Client {
     /// Of those that the system trusts, and when they were read.
     system: tokio::sync::Mutex<Option<(Arc<ClientConfig>, Instant)>>,
     idle: Mutex<Vec<(Open, Instant)>>,
+    /// Until when the receiver's certificate was valid at the last handshake.
+    certificate_until: Mutex<Option<SystemTime>>,
 }
 
 /// An open connection. Nobody drives it but who asks over it.
@@ -96,7 +100,18 @@ struct Open {
 
 impl Client {
     pub(super) fn new(target: Target, is_insecure: bool) -> Client {
-        Client { target, is_insecure, system: tokio::sync::Mutex::default(), idle: Mutex::default() }
+        Client {
+            target,
+            is_insecure,
+            system: tokio::sync::Mutex::default(),
+            idle: Mutex::default(),
+            certificate_until: Mutex::default(),
+        }
+    }
+
+    /// Until when the receiver's certificate is valid, once it has shown one.
+    pub(super) fn certificate_until(&self) -> Option<SystemTime> {
+        *lock(&self.certificate_until)
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -119,7 +134,8 @@ impl Client {
                 Some(open) => open,
                 None => self.connect(tls).await?,
             };
-            let (answer, is_reusable) = exchange(&mut open, request).await?;
+            let exchanged = exchange(&mut open, request).await;
+            let (answer, is_reusable) = exchanged.map_err(|why| NoAnswer { may_be_taken: true, ..why })?;
             if is_reusable {
                 self.keep(open);
             }
@@ -127,7 +143,7 @@ impl Client {
         };
         tokio::time::timeout(patience, asking).await.unwrap_or_else(|_| {
             let why = format!("no answer from {} within {}", self.target, humantime::format_duration(patience));
-            Err(NoAnswer { is_timeout: true, why })
+            Err(NoAnswer { is_timeout: true, may_be_taken: true, why })
         })
     }
 
@@ -163,6 +179,8 @@ impl Client {
         let secured = TlsConnector::from(config).connect(name, stream).await;
         let secured =
             secured.map_err(|error| NoAnswer::of(&format!("secure the connection to {}", self.target), &error))?;
+        let shown = secured.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        *lock(&self.certificate_until) = shown.and_then(|its| tls::validity(its)).map(|(_, until)| until);
         shake_hands(TokioIo::new(secured)).await
     }
 

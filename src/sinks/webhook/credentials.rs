@@ -172,7 +172,8 @@ mod tests {
     async fn what_could_be_used_stays_in_use_until_the_files_hold_something_else_that_can_be() {
         let directory = tempfile::tempdir().expect("a directory");
         let [key, bearer] = ["key", "bearer"].map(|name| directory.path().join(name));
-        let secrets = Credentials::new(Places { keys: vec![key.clone()], bearer: Some(bearer.clone()), ..Places::default() });
+        let secrets =
+            Credentials::new(Places { keys: vec![key.clone()], bearer: Some(bearer.clone()), ..Places::default() });
         fs::write(&key, KEY).expect("written");
         assert!(secrets.read().await.err().expect("no token yet").contains("bearer: No such file"));
 
@@ -206,7 +207,8 @@ mod tests {
         ];
         for (content, why) in cases {
             fs::write(&path, content).expect("written");
-            let error = read(&Places { keys: vec![path.clone()], ..Places::default() }).err().expect("no key").to_string();
+            let error =
+                read(&Places { keys: vec![path.clone()], ..Places::default() }).err().expect("no key").to_string();
             assert_eq!(error, format!("read {}: {why}", path.display()));
         }
     }

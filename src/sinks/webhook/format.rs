@@ -4,9 +4,12 @@
 //! Limits of length are the receivers' own, from their documentation or source: PagerDuty Events v2, ntfy's server, Slack's and
 //! Discord's incoming webhooks, Mattermost's posts. What is longer is cut, and the cut is marked.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::{
     event::{EventView, Level, json},
@@ -85,7 +88,8 @@ const CUT: char = '…';
 const JSON: &str = "application/json";
 
 /// What is to be said, whatever the format.
-struct Said {
+#[derive(Clone, Debug)]
+pub(super) struct Said {
     id: String,
     kind: String,
     /// Unix milliseconds.
@@ -142,37 +146,26 @@ impl Format {
         *self == Format::Alertmanager
     }
 
-    /// Events of this node as they are sent, in this order.
-    pub(super) fn letters(&self, events: &[EventView], node: &str) -> Vec<Letter> {
-        self.put(events.iter().map(|event| Said::event(event, node)).collect(), node, 0)
+    /// Whether several things are said in one letter.
+    pub(super) fn is_of_several(&self) -> bool {
+        matches!(self, Format::CloudEventsBatch | Format::Alertmanager)
     }
 
-    /// Notices as they are sent at this time, Unix milliseconds.
-    pub(super) fn notices(&self, notices: &[Notice], node: &str, now: i64) -> Vec<Letter> {
-        self.put(notices.iter().map(|notice| Said::notice(notice, node)).collect(), node, now)
-    }
-
-    fn put(&self, said: Vec<Said>, node: &str, now: i64) -> Vec<Letter> {
-        let all = |content_type: &'static str, values: Vec<Value>| {
-            let ids: Vec<_> = said.iter().map(|said| said.id.as_str()).collect();
-            let letter = Letter {
-                id: hexadecimal(ids.join("\0").as_bytes()),
-                content_type,
-                headers: Vec::new(),
-                body: Value::Array(values).to_string(),
-            };
-            if said.is_empty() { Vec::new() } else { vec![letter] }
-        };
-        match self {
-            Format::CloudEventsBatch => {
-                all("application/cloudevents-batch+json", said.iter().map(|said| said.cloud_event(node)).collect())
-            }
-            Format::Alertmanager => all(JSON, said.iter().map(|said| said.alert(node, now)).collect()),
-            _ => said.into_iter().map(|said| self.letter(said, node)).collect(),
+    /// What this node says, at this time (Unix milliseconds), in as few letters as the receiver takes.
+    pub(super) fn letters(&self, said: &[Said], node: &str, now: i64) -> Vec<Letter> {
+        if said.is_empty() || !self.is_of_several() {
+            return said.iter().map(|said| self.letter(said, node)).collect();
         }
+        let (content_type, values): (_, Vec<_>) = match self {
+            Format::Alertmanager => (JSON, said.iter().map(|said| said.alert(node, now)).collect()),
+            _ => ("application/cloudevents-batch+json", said.iter().map(|said| said.cloud_event(node)).collect()),
+        };
+        let ids: Vec<_> = said.iter().map(|said| said.id.as_str()).collect();
+        let id = hexadecimal(ids.join("\0").as_bytes());
+        vec![Letter { id, content_type, headers: Vec::new(), body: Value::Array(values).to_string() }]
     }
 
-    fn letter(&self, said: Said, node: &str) -> Letter {
+    fn letter(&self, said: &Said, node: &str) -> Letter {
         let (mut headers, mut content_type) = (Vec::new(), JSON);
         let mut header = |name: &str, value: String| headers.push((name.to_owned(), value));
         let time = time_utc(said.time);
@@ -200,13 +193,13 @@ impl Format {
             Format::Ntfy => {
                 content_type = "text/plain; charset=utf-8";
                 header("title", encoded(&cut(&format!("{node}: {}", said.title), NTFY_TITLE_CHARACTERS_MAX)));
-                header("priority", priority(&said).to_string());
-                header("tags", tag(&said).to_owned());
+                header("priority", priority(said).to_string());
+                header("tags", tag(said).to_owned());
                 cut_bytes(&said.text, NTFY_BYTES_MAX)
             }
             Format::Gotify => {
                 let title = format!("{node}: {}", said.title);
-                json!({"title": title, "message": said.text, "priority": priority(&said) * 2}).to_string()
+                json!({"title": title, "message": said.text, "priority": priority(said) * 2}).to_string()
             }
             Format::Slack => json!({"text": said.chat(node, SLACK_CHARACTERS_MAX)}).to_string(),
             Format::Discord => json!({"content": said.chat(node, DISCORD_CHARACTERS_MAX)}).to_string(),
@@ -228,12 +221,13 @@ impl Format {
             // The others are of several.
             _ => json!({"type": said.kind, "timestamp": time, "data": said.data}).to_string(),
         };
-        Letter { id: said.id, content_type, headers, body }
+        Letter { id: said.id.clone(), content_type, headers, body }
     }
 }
 
 impl Said {
-    fn event(event: &EventView, node: &str) -> Said {
+    /// That something has happened on this node.
+    pub(super) fn event(event: &EventView, node: &str) -> Said {
         let (sentence, advice) = (event.sentence(), event.advice());
         let sentence = if sentence.is_empty() { event.kind().to_string() } else { sentence };
         let meaning = event.meaning();
@@ -256,7 +250,27 @@ impl Said {
         }
     }
 
-    fn notice(notice: &Notice, node: &str) -> Said {
+    /// That somebody tries whether it arrives.
+    pub(super) fn test(node: &str, now: SystemTime) -> Said {
+        let text = format!("This is a test of {node}. Nothing is wrong; messages arrive here.");
+        let time =
+            now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        Said {
+            id: Uuid::now_v7().to_string(),
+            kind: "test".to_owned(),
+            time,
+            subject: String::new(),
+            state: String::new(),
+            title: "test".to_owned(),
+            data: json!({"node": node, "text": text, "test": true}),
+            text,
+            level: Level::Info,
+            is_over: false,
+        }
+    }
+
+    /// How things are on this node.
+    pub(super) fn notice(notice: &Notice, node: &str) -> Said {
         let level = match notice.level {
             StateLevel::Critical => Level::Critical,
             StateLevel::Error => Level::Error,
@@ -303,7 +317,7 @@ impl Said {
         let ends_at = if self.is_over { now } else { now.saturating_add(ALERT_LASTS) };
         json!({
             "labels": without_empty(json!({
-                "alertname": self.state, "instance": node, "subject": self.subject, "severity": severity(self.level),
+                "alertname": if self.state.is_empty() { &self.kind } else { &self.state }, "instance": node, "subject": self.subject, "severity": severity(self.level),
             })),
             "annotations": {"summary": self.title, "description": self.text},
             "startsAt": time_utc(self.time),

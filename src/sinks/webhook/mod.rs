@@ -5,6 +5,7 @@
 //! record of what this consumer lost passes every filter; what the receiver answers moves nothing but this consumer's cursor.
 
 mod client;
+mod courier;
 mod credentials;
 mod format;
 mod settings;
@@ -13,7 +14,9 @@ mod target;
 mod teller;
 
 use std::{
+    any::Any,
     io,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,20 +24,17 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hyper::{
-    Method, Request, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT},
-};
+use hyper::StatusCode;
 use tokio::time::Instant;
 
 use self::{
-    client::{Answer, Client, NoAnswer},
-    credentials::{Credentials, Proof},
-    format::{Format, Letter},
+    client::{Answer, NoAnswer},
+    courier::{Courier, NotTaken},
+    format::Said,
     settings::Settings,
     teller::Teller,
 };
-use super::{Configured, Consumer, SinkRun, SinkSpec};
+use super::{Configured, Consumer, SinkRun, SinkSpec, SinkTest};
 use crate::{
     consumers::{Batch, DeliveryFailure, Pacing, Packing, Reason, Sink, Taken, Then, Threshold, Verdict},
     event::{EventView, Filter, Head, loss_record_consumer, may_be_loss_record},
@@ -68,6 +68,37 @@ impl Configured for Settings {
         self.target.to_string()
     }
 
+    fn fallback(&self) -> Option<&str> {
+        self.fallback.as_ref().map(|fallback| fallback.to.as_str())
+    }
+
+    fn stand_in(&mut self, other: &dyn Configured) {
+        let other: &dyn Any = other;
+        self.stand_in = other.downcast_ref::<Settings>().cloned().map(Box::new);
+    }
+
+    fn test(self: Box<Self>, node: &str) -> Pin<Box<dyn Future<Output = SinkTest> + Send>> {
+        let (node, target) = (Arc::from(node), self.target.clone());
+        // The other one is another sink, with a test of its own.
+        let mut courier = Courier::new(Settings { fallback: None, ..*self }, &node);
+        Box::pin(async move {
+            let begins = std::time::Instant::now();
+            let said = [Said::test(&node, SystemTime::now())];
+            let outcome = match courier.prepare().await {
+                Ok(()) => {
+                    courier.post(&said, unix_ms(SystemTime::now())).await.map_err(|why| failure(&target, why).error)
+                }
+                Err(why) => Err(why),
+            };
+            SinkTest {
+                took: begins.elapsed(),
+                certificate_until: courier.client.certificate_until(),
+                answer: outcome.clone().unwrap_or_default(),
+                error: outcome.err(),
+            }
+        })
+    }
+
     fn run(self: Box<Self>, consumer: Consumer) -> SinkRun {
         let threshold = Threshold { batch_size: BATCH_EVENTS, batch_timeout: BATCH_TIMEOUT };
         let pacing = Pacing::new(BACKOFF_FIRST.min(self.backoff_max), self.backoff_max);
@@ -79,16 +110,14 @@ impl Configured for Settings {
 
 /// The sink.
 struct Webhook {
-    letters: Letters,
+    wanted: Wanted,
     courier: Courier,
-    credentials: Credentials,
     teller: Option<Arc<Teller>>,
 }
 
-/// Which events become letters, and how.
+/// Which events are told of.
 #[derive(Clone)]
-struct Letters {
-    format: Format,
+struct Wanted {
     filter: Arc<Filter>,
     node: Arc<str>,
     consumer: Arc<str>,
@@ -96,144 +125,65 @@ struct Letters {
     is_of_states: bool,
 }
 
-impl PartialEq for Letters {
+impl PartialEq for Wanted {
     /// Nothing of it changes while a webhook runs.
-    fn eq(&self, _: &Letters) -> bool {
+    fn eq(&self, _: &Wanted) -> bool {
         true
     }
 }
 
-/// The letters of a batch, and how many of them have arrived already.
+/// What is to be said of a batch, and how much of it has arrived already.
 #[derive(Clone)]
 struct Sendings {
-    letters: Arc<[Letter]>,
+    said: Arc<[Said]>,
     arrived: Arc<AtomicUsize>,
     /// Lane and sequence behind the last event.
     until: (Lane, u64),
+    bytes: usize,
 }
 
-impl Packing for Letters {
+impl Packing for Wanted {
     type Message = Sendings;
     type Packer = ();
 
-    fn pack(&self, batch: &Batch<Letters>, (): &mut (), _: i64) -> io::Result<Sendings> {
+    fn pack(&self, batch: &Batch<Wanted>, (): &mut (), _: i64) -> io::Result<Sendings> {
         let run = batch.run().plain()?;
-        let mut events = Vec::new();
+        let (mut said, mut bytes) = (Vec::new(), 0);
         for placed in run.events() {
             // The log holds only what was an event when it was accepted.
             let head = Head::read(&placed.event).map_err(io::Error::other)?;
-            if !may_be_loss_record(&head) && (self.is_of_states || !self.filter.may_match(&head)) {
+            let may_be_lost = may_be_loss_record(&head);
+            if !may_be_lost && (self.is_of_states || !self.filter.may_match(&head)) {
                 continue;
             }
             let event = EventView::decode(&placed.event).map_err(io::Error::other)?;
-            let names = loss_record_consumer(&event).is_some_and(|consumer| consumer == *self.consumer);
-            if names || !self.is_of_states && self.filter.matches(&event) {
-                events.push(event);
+            let names = || loss_record_consumer(&event).is_some_and(|consumer| consumer == *self.consumer);
+            if may_be_lost && names() || !self.is_of_states && self.filter.matches(&event) {
+                bytes += placed.event.len();
+                said.push(Said::event(&event, &self.node));
             }
         }
-        Ok(Sendings {
-            letters: self.format.letters(&events, &self.node).into(),
-            arrived: Arc::default(),
-            until: (batch.lane, batch.last_sequence + 1),
-        })
+        let until = (batch.lane, batch.last_sequence + 1);
+        Ok(Sendings { said: said.into(), arrived: Arc::default(), until, bytes })
     }
 
+    /// Of the events: how long they are in the format, only the receiver learns.
     fn wire_bytes(message: &Sendings) -> usize {
-        message.letters.iter().map(|letter| letter.body.len()).sum()
-    }
-}
-
-/// Why a letter was not taken: what was answered, or why nothing was.
-type NotTaken = Result<Answer, NoAnswer>;
-
-/// Takes letters to the receiver. Cheap to copy.
-#[derive(Clone)]
-struct Courier {
-    client: Arc<Client>,
-    proof: Proof,
-    timeout: Duration,
-    format: Format,
-    headers: Arc<[(HeaderName, HeaderValue)]>,
-}
-
-impl Courier {
-    /// # Errors
-    /// When the receiver does not answer 2xx.
-    async fn send(&self, letter: &Letter) -> Result<(), NotTaken> {
-        let request = self.request(letter).map_err(Err)?;
-        match self.client.ask(request, self.proof.tls.as_ref(), self.timeout).await {
-            Ok(answer) if answer.status.is_success() => Ok(()),
-            other => Err(other),
-        }
-    }
-
-    fn request(&self, letter: &Letter) -> Result<Request<String>, NoAnswer> {
-        let (target, proof) = (self.client.target(), &self.proof);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(&target.path)
-            .header(HOST, target.authority())
-            .header(USER_AGENT, concat!("rodent/", env!("CARGO_PKG_VERSION")))
-            .header(CONTENT_TYPE, letter.content_type)
-            .header("webhook-id", &letter.id)
-            .header("webhook-timestamp", now);
-        for (name, value) in &letter.headers {
-            request = request.header(name, value);
-        }
-        for (name, value) in self.headers.iter() {
-            request = request.header(name, value);
-        }
-        for (name, secret) in &proof.headers {
-            request = request.header(name, secret.reveal());
-        }
-        if let Some(bearer) = &proof.bearer {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", bearer.reveal()));
-        }
-        let mut body = letter.body.clone();
-        match (&self.format, proof.keys.as_slice()) {
-            (_, []) => {}
-            (Format::Signed(signed), [key, ..]) => {
-                request = request.header(format!("{}-Signature", signed.prefix), signature::of_body(key, &body));
-            }
-            (Format::PagerDuty, [key, ..]) => {
-                let key = serde_json::Value::from(key.reveal());
-                body = format!("{{\"routing_key\":{key},{}", body.get(1..).unwrap_or_default());
-            }
-            (_, keys) => {
-                request = request.header("webhook-signature", signature::signatures(keys, &letter.id, now, &body));
-            }
-        }
-        request.body(body).map_err(|error| NoAnswer::local(&error))
+        message.bytes
     }
 }
 
 impl Webhook {
-    fn new(settings: Settings, consumer: &Consumer) -> Webhook {
-        let Settings { target, format, filter, places, is_insecure, timeout, headers, rules, .. } = settings;
-        let (filter, node): (Arc<Filter>, Arc<str>) = (Arc::new(filter), consumer.node_id.as_str().into());
-        let teller = rules.map(|rules| {
-            let to = (Arc::clone(&filter), format.clone(), Arc::clone(&node));
+    fn new(mut settings: Settings, consumer: &Consumer) -> Webhook {
+        let (filter, node) = (Arc::new(std::mem::take(&mut settings.filter)), consumer.node_id.as_str().into());
+        let teller = settings.rules.take().map(|rules| {
             let (states, now) = (Arc::clone(&consumer.states), Arc::clone(&consumer.now));
-            Arc::new(Teller::new(rules, &consumer.cursor.blob(), to, states, now))
+            Arc::new(Teller::new(rules, consumer.cursor.clone(), (Arc::clone(&filter), Arc::clone(&node)), states, now))
         });
+        let consumer = consumer.name.as_str().into();
         Webhook {
-            letters: Letters {
-                format: format.clone(),
-                filter,
-                node,
-                consumer: consumer.name.as_str().into(),
-                is_of_states: teller.is_some(),
-            },
-            courier: Courier {
-                client: Arc::new(Client::new(target, is_insecure)),
-                proof: Proof::default(),
-                timeout,
-                format,
-                headers: headers.into(),
-            },
-            credentials: Credentials::new(places),
+            courier: Courier::new(settings, &node),
+            wanted: Wanted { filter, node, consumer, is_of_states: teller.is_some() },
             teller,
         }
     }
@@ -245,18 +195,18 @@ impl Webhook {
 }
 
 impl Sink for Webhook {
-    type Packing = Letters;
+    type Packing = Wanted;
     type Outcome = Result<(), NotTaken>;
 
-    async fn open(&mut self, pulse: &Pulse) -> Result<Letters, DeliveryFailure> {
-        self.courier.proof = pulse.await_disk(self.credentials.read()).await.map_err(|error| DeliveryFailure {
+    async fn open(&mut self, pulse: &Pulse) -> Result<Wanted, DeliveryFailure> {
+        pulse.await_disk(self.courier.prepare()).await.map_err(|error| DeliveryFailure {
             then: Then::Later(Duration::ZERO),
             error,
             code: String::new(),
             reason: Reason::Credentials,
             is_strain: false,
         })?;
-        Ok(self.letters.clone())
+        Ok(self.wanted.clone())
     }
 
     /// In order.
@@ -266,13 +216,15 @@ impl Sink for Webhook {
 
     fn deliver(
         &mut self,
-        Sendings { letters, arrived, until }: Sendings,
+        Sendings { said, arrived, until, .. }: Sendings,
     ) -> impl Future<Output = Self::Outcome> + Send + 'static {
         let (courier, teller) = (self.courier.clone(), self.teller.clone());
         async move {
-            for letter in letters.iter().skip(arrived.load(Ordering::Relaxed)) {
-                courier.send(letter).await?;
-                arrived.fetch_add(1, Ordering::Relaxed);
+            let rest = said.get(arrived.load(Ordering::Relaxed)..).unwrap_or_default();
+            let at_once = if courier.format.is_of_several() { BATCH_EVENTS } else { 1 };
+            for said in rest.chunks(at_once) {
+                courier.take(said, 0).await?;
+                arrived.fetch_add(said.len(), Ordering::Relaxed);
             }
             match teller {
                 Some(teller) => teller.tell_after(until, &courier).await,
@@ -301,8 +253,17 @@ impl Sink for Webhook {
     }
 
     async fn changed(&mut self) {
-        self.credentials.changed().await;
+        self.courier.changed().await;
     }
+}
+
+/// Whether what was said was refused, by somebody who takes what is said.
+fn is_refusal(not_taken: &NotTaken) -> bool {
+    not_taken.as_ref().is_ok_and(|answer| answer.status.is_client_error() && reason(answer.status) == Reason::Refused)
+}
+
+fn unix_ms(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// What an answer that is not 2xx means, or none at all.
@@ -315,7 +276,7 @@ impl Sink for Webhook {
 fn failure(target: &target::Target, outcome: Result<Answer, NoAnswer>) -> DeliveryFailure {
     let answer = match outcome {
         Ok(answer) => answer,
-        Err(NoAnswer { is_timeout, why }) => {
+        Err(NoAnswer { is_timeout, why, .. }) => {
             return DeliveryFailure {
                 then: Then::Later(Duration::ZERO),
                 error: why,
@@ -327,20 +288,11 @@ fn failure(target: &target::Target, outcome: Result<Answer, NoAnswer>) -> Delive
     };
     let Answer { status, retry_after, text } = answer;
     let later = || Then::Later(asked(retry_after.as_deref(), SystemTime::now()));
-    let (then, reason) = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-            (Then::Hold, Reason::Credentials)
-        }
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE | StatusCode::NOT_IMPLEMENTED => {
-            (Then::Hold, Reason::Unsupported)
-        }
-        StatusCode::REQUEST_TIMEOUT => (later(), Reason::Timeout),
-        StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            (later(), Reason::Busy)
-        }
-        status if status.is_client_error() => (Then::Smaller, Reason::Refused),
-        status if status.is_server_error() => (later(), Reason::Error),
-        _ => (Then::Hold, Reason::Unsupported),
+    let reason = reason(status);
+    let then = match reason {
+        Reason::Refused => Then::Smaller,
+        Reason::Credentials | Reason::Unsupported => Then::Hold,
+        _ => later(),
     };
     let hint = match status {
         status if status.is_redirection() => "; redirects are not followed: give the URL that it leads to",
@@ -354,6 +306,23 @@ fn failure(target: &target::Target, outcome: Result<Answer, NoAnswer>) -> Delive
         code: status.as_u16().to_string(),
         reason,
         is_strain: false,
+    }
+}
+
+/// The class of an answer that is not 2xx.
+fn reason(status: StatusCode) -> Reason {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            Reason::Credentials
+        }
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::GONE | StatusCode::NOT_IMPLEMENTED => {
+            Reason::Unsupported
+        }
+        StatusCode::REQUEST_TIMEOUT => Reason::Timeout,
+        StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Reason::Busy,
+        status if status.is_client_error() => Reason::Refused,
+        status if status.is_server_error() => Reason::Error,
+        _ => Reason::Unsupported,
     }
 }
 

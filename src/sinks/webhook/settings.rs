@@ -29,6 +29,9 @@ const LIST_MAX: usize = 32;
 /// Shorter is no reminder.
 const REPEAT_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(600)..=Duration::from_secs(30 * 24 * 3600);
 
+/// How long a receiver may fail before another takes its place.
+const AFTER_BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+
 /// How often Alertmanager is told what is wrong: several times within the time that it believes it.
 const ALERT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -50,6 +53,17 @@ pub(super) struct Settings {
     pub(super) backoff_max: Duration,
     /// Instead of growing pauses.
     pub(super) schedule: Vec<Duration>,
+    pub(super) fallback: Option<Fallback>,
+    /// Of the sink that the fallback names.
+    pub(super) stand_in: Option<Box<Settings>>,
+}
+
+/// Who takes what was not taken for long.
+#[derive(Clone, Debug)]
+pub(super) struct Fallback {
+    /// The name of a sink.
+    pub(super) to: String,
+    pub(super) after: Duration,
 }
 
 impl Settings {
@@ -62,11 +76,22 @@ impl Settings {
             table.fault("url", format!("missing; expected {expects}"));
         }
         let name = table.one_of("format", "standard", &Format::NAMES, "how it is put");
-        let prefix = table.parsed("header_prefix", "what a header may be called", "of `signed`: how its headers begin [default: X-Rodent]", |text| {
-            HeaderName::try_from(text).map(|_| text.to_owned()).map_err(|_| "expected letters, digits and `-`".to_owned())
-        });
-        let kind_key =
-            table.one_of("kind_key", "event", &["event", "event_type"], "of `signed`: the key that the kind stands under");
+        let prefix = table.parsed(
+            "header_prefix",
+            "what a header may be called",
+            "of `signed`: how its headers begin [default: X-Rodent]",
+            |text| {
+                HeaderName::try_from(text)
+                    .map(|_| text.to_owned())
+                    .map_err(|_| "expected letters, digits and `-`".to_owned())
+            },
+        );
+        let kind_key = table.one_of(
+            "kind_key",
+            "event",
+            &["event", "event_type"],
+            "of `signed`: the key that the kind stands under",
+        );
         let format = Format::named(name, Signed { prefix: prefix.unwrap_or_else(|| "X-Rodent".to_owned()), kind_key });
         let rules = rules(table, &format);
         let conditions = table.strings("filter", &[], "which events: conditions as `rodent events` takes them");
@@ -92,12 +117,11 @@ impl Settings {
         let headers = pairs(table, "headers", "further headers, `NAME: VALUE`", |value| {
             HeaderValue::try_from(value).map_err(|_| "expected a value in one line".to_owned())
         });
-        let header_files = pairs(table, "header_files", "headers that are secret, `NAME: FILE`", |path| {
-            match path.starts_with('/') {
+        let header_files =
+            pairs(table, "header_files", "headers that are secret, `NAME: FILE`", |path| match path.starts_with('/') {
                 true => Ok(PathBuf::from(path)),
                 false => Err("expected a path that begins with `/`".to_owned()),
-            }
-        });
+            });
         let bearer_file = table.optional_path("bearer_file", "a file with what is sent as bearer token");
         let ca_file =
             table.optional_path("ca_file", "PEM of the receiver's authority, where the system does not know it");
@@ -110,6 +134,8 @@ impl Settings {
             "the longest pause between two attempts",
         );
         let schedule = schedule(table);
+        let fallback =
+            fallback(&mut table.table("fallback", "another sink that takes what this one has not taken for long"));
         let has_plain_keys = matches!(format, Format::Signed(_) | Format::PagerDuty);
         Some(Settings {
             target: target?,
@@ -128,6 +154,8 @@ impl Settings {
             timeout,
             backoff_max,
             schedule,
+            fallback,
+            stand_in: None,
         })
     }
 }
@@ -138,7 +166,8 @@ fn rules(table: &mut Table, format: &Format) -> Option<Rules> {
     let quiet = table.parsed("quiet", Quiet::EXPECTS, "when nothing is told, in the machine's own time", Quiet::parse);
     let is_critical_quiet =
         table.boolean("quiet_critical", false, "whether quiet hours hold for what is critical, too");
-    let repeat = table.duration_or_off("repeat", None, REPEAT_BOUNDS, "after how long what is still wrong is told again");
+    let repeat =
+        table.duration_or_off("repeat", None, REPEAT_BOUNDS, "after how long what is still wrong is told again");
     let digest_after = table.integer("digest_after", 10, 1..=1000, "more messages in a minute become one");
     if tells == "events" {
         for key in OF_STATES {
@@ -156,6 +185,14 @@ fn rules(table: &mut Table, format: &Format) -> Option<Rules> {
     }
     let digest_after = usize::try_from(digest_after).unwrap_or(usize::MAX);
     Some(Rules { quiet, is_critical_quiet, repeat, digest_after, is_mirror: false })
+}
+
+fn fallback(table: &mut Table) -> Option<Fallback> {
+    let to = table
+        .optional_string("to", "the name of the other sink; it is sent this one's events, whatever its own filter");
+    let after =
+        table.duration("after", Duration::from_secs(600), AFTER_BOUNDS, "how long this one takes nothing before");
+    to.map(|to| Fallback { to, after })
 }
 
 fn schedule(table: &mut Table) -> Vec<Duration> {

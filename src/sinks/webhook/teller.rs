@@ -11,10 +11,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Courier, NotTaken, format::Format};
+use super::{
+    courier::{Courier, NotTaken},
+    format::Said,
+};
 use crate::{
     event::{Filter, Level},
-    event_log::Lane,
+    event_log::{Cursor, Lane},
     lock::lock,
     schema::local::StateLevel,
     state::StatesWatch,
@@ -31,10 +34,11 @@ const LOOKS_MAX: usize = 100;
 /// What is told, to whom and how it stands.
 pub(super) struct Teller {
     telling: Mutex<Telling>,
+    /// What was told is kept with it.
+    cursor: Cursor,
     /// Held by whoever sends.
     turn: tokio::sync::Mutex<()>,
     filter: Arc<Filter>,
-    format: Format,
     node: Arc<str>,
     states: Arc<dyn StatesWatch>,
     /// Unix milliseconds.
@@ -44,19 +48,19 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    /// Goes on with what was `told`.
+    /// Goes on with what is kept with the cursor.
     pub(super) fn new(
         rules: Rules,
-        told: &[u8],
-        (filter, format, node): (Arc<Filter>, Format, Arc<str>),
+        cursor: Cursor,
+        (filter, node): (Arc<Filter>, Arc<str>),
         states: Arc<dyn StatesWatch>,
         now: Arc<dyn Fn() -> i64 + Send + Sync>,
     ) -> Teller {
         Teller {
-            telling: Mutex::new(Telling::new(rules, told)),
+            telling: Mutex::new(Telling::new(rules, &cursor.blob())),
+            cursor,
             turn: tokio::sync::Mutex::default(),
             filter,
-            format,
             node,
             states,
             now,
@@ -104,12 +108,9 @@ impl Teller {
                 self.states.look(&mut |fold| _ = telling.looked(fold.worst_first(), at));
                 return Ok(());
             }
-            if self.format.is_of_states() {
-                self.send(&notices, at, courier).await?;
-            } else {
-                for notice in &notices {
-                    self.send(std::slice::from_ref(notice), at, courier).await?;
-                }
+            let at_once = if courier.format.is_of_several() { notices.len() } else { 1 };
+            for notices in notices.chunks(at_once) {
+                self.send(notices, at, courier).await?;
             }
         }
         *lock(&self.again_at) = Some(Instant::now() + FOLD_TIME_MAX);
@@ -117,18 +118,27 @@ impl Teller {
     }
 
     async fn send(&self, notices: &[Notice], at: Moment, courier: &Courier) -> Result<(), NotTaken> {
-        let said: Vec<_> = notices.iter().filter(|notice| !self.is_mirrored(notice)).cloned().collect();
-        for letter in self.format.notices(&said, &self.node, at.now) {
-            courier.send(&letter).await?;
+        // Who only knows how things are is not told how many there are.
+        let is_said = |notice: &&Notice| !(courier.format.is_of_states() && notice.what == What::More);
+        let said: Vec<_> = notices.iter().filter(is_said).map(|notice| Said::notice(notice, &self.node)).collect();
+        let (is_new, announced) = {
+            let mut telling = lock(&self.telling);
+            let is_new = notices.iter().fold(false, |is_new, notice| telling.announce(notice) || is_new);
+            (is_new, telling.encode())
+        };
+        // Where the disk does not take it, a person is told all the same.
+        let _ = is_new && self.cursor.keep(&announced).await;
+        if let Err(not_taken) = courier.take(&said, at.now).await {
+            let may_be_taken = not_taken.as_ref().is_err_and(|why| why.may_be_taken);
+            if !may_be_taken {
+                let mut telling = lock(&self.telling);
+                notices.iter().for_each(|notice| telling.withdraw(notice));
+            }
+            return Err(not_taken);
         }
         let mut telling = lock(&self.telling);
         notices.iter().for_each(|notice| telling.sent(notice, at));
         Ok(())
-    }
-
-    /// Who only knows how things are is not told how many there are.
-    fn is_mirrored(&self, notice: &Notice) -> bool {
-        self.format.is_of_states() && notice.what == What::More
     }
 
     fn look(&self, at: Moment) -> Look {

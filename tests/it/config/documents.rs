@@ -41,7 +41,10 @@ fn the_reference_has_every_key_and_its_examples_are_valid() {
     for record in reference::keys().iter() {
         let (part, key) = record.key.rsplit_once('.').unwrap_or(("At the top", &record.key));
         // Each type of a sink has its own table of keys.
-        let of_type = part.strip_prefix("sinks.").map(|of| format!("sinks.NAME` with `type: {of}"));
+        let of_type = part.strip_prefix("sinks.").map(|of| match of.split_once('.') {
+            None => format!("sinks.NAME` with `type: {of}"),
+            Some((_, below)) => format!("sinks.NAME.{below}"),
+        });
         let part = of_type.as_deref().unwrap_or(part);
         let section = page.split("\n### ").find(|text| text.trim_start_matches('`').starts_with(part));
         let has_key = |text: &str| text.contains(&format!("\n| `{key}` | "));

@@ -1,0 +1,228 @@
+//! Takes what is to be said to the receiver, in its format; and to another one, where that has taken nothing for long
+//! (`fallback`).
+//!
+//! Always holds: something is taken when one of the two has answered 2xx, and then once; the first is tried again every
+//! [`PROBE_INTERVAL`], and has all of it from its first answer on.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use hyper::{
+    Method, Request,
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT},
+};
+use tokio::time::Instant;
+
+use super::{
+    client::{Answer, Client, NoAnswer},
+    credentials::{Credentials, Proof},
+    format::{Format, Letter, Said},
+    is_refusal,
+    settings::Settings,
+    signature,
+};
+use crate::lock::lock;
+
+/// How often a receiver is tried whose place another one has taken.
+const PROBE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Why something was not taken: what was answered, or why nothing was.
+pub(super) type NotTaken = Result<Answer, NoAnswer>;
+
+/// Of one receiver. Cheap to copy.
+#[derive(Clone)]
+pub(super) struct Courier {
+    pub(super) client: Arc<Client>,
+    credentials: Credentials,
+    proof: Proof,
+    timeout: Duration,
+    pub(super) format: Format,
+    headers: Arc<[(HeaderName, HeaderValue)]>,
+    node: Arc<str>,
+    fallback: Option<Arc<Fallback>>,
+}
+
+/// Who takes what the first has not taken for long.
+struct Fallback {
+    to: Courier,
+    name: String,
+    /// The first, as people may see it.
+    receiver: String,
+    after: Duration,
+    first: Mutex<First>,
+}
+
+/// How the first does.
+#[derive(Default)]
+struct First {
+    fails_since: Option<Instant>,
+    /// Until then it is not tried.
+    rests_until: Option<Instant>,
+}
+
+impl Courier {
+    pub(super) fn new(settings: Settings, node: &Arc<str>) -> Courier {
+        let Settings { target, format, places, is_insecure, timeout, headers, fallback, stand_in, .. } = settings;
+        let fallback = fallback.zip(stand_in).map(|(fallback, settings)| {
+            let to = Courier::new(Settings { stand_in: None, ..*settings }, node);
+            let receiver = target.to_string();
+            Arc::new(Fallback { to, name: fallback.to, receiver, after: fallback.after, first: Mutex::default() })
+        });
+        Courier {
+            client: Arc::new(Client::new(target, is_insecure)),
+            credentials: Credentials::new(places),
+            proof: Proof::default(),
+            timeout,
+            format,
+            headers: headers.into(),
+            node: Arc::clone(node),
+            fallback,
+        }
+    }
+
+    /// Gets what it proves itself with.
+    ///
+    /// # Errors
+    /// Why it has nothing to prove itself with.
+    pub(super) async fn prepare(&mut self) -> Result<(), String> {
+        self.proof = self.credentials.read().await?;
+        Ok(())
+    }
+
+    /// Waits until what was not taken may be: other credentials, or the other one's turn. Cancel safe.
+    pub(super) async fn changed(&self) {
+        let turn = self.fallback.as_ref().and_then(|fallback| fallback.turn());
+        tokio::select! {
+            () = self.credentials.changed() => {}
+            () = tokio::time::sleep_until(turn.unwrap_or_else(Instant::now)), if turn.is_some() => {}
+        }
+    }
+
+    /// Takes all of this in one letter. `now` is in Unix milliseconds.
+    ///
+    /// # Errors
+    /// When it was not taken.
+    pub(super) async fn take(&self, said: &[Said], now: i64) -> Result<(), NotTaken> {
+        let Some(fallback) = &self.fallback else { return self.post(said, now).await.map(drop) };
+        if fallback.is_in_place() && fallback.take(said, now).await.is_ok() {
+            return Ok(());
+        }
+        let outcome = self.post(said, now).await.map(drop);
+        match &outcome {
+            Err(not_taken) if !is_refusal(not_taken) => match fallback.fails() {
+                true => fallback.take(said, now).await.or(outcome),
+                false => outcome,
+            },
+            _ => {
+                fallback.works();
+                outcome
+            }
+        }
+    }
+
+    /// Takes it to this receiver; gives what that said last.
+    ///
+    /// # Errors
+    /// When it was not taken.
+    pub(super) async fn post(&self, said: &[Said], now: i64) -> Result<String, NotTaken> {
+        let mut text = String::new();
+        for letter in self.format.letters(said, &self.node, now) {
+            let request = self.request(&letter).map_err(Err)?;
+            match self.client.ask(request, self.proof.tls.as_ref(), self.timeout).await {
+                Ok(answer) if answer.status.is_success() => text = format!("{} {}", answer.status, answer.text),
+                other => return Err(other),
+            }
+        }
+        Ok(text)
+    }
+
+    fn request(&self, letter: &Letter) -> Result<Request<String>, NoAnswer> {
+        let (target, proof) = (self.client.target(), &self.proof);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(&target.path)
+            .header(HOST, target.authority())
+            .header(USER_AGENT, concat!("rodent/", env!("CARGO_PKG_VERSION")))
+            .header(CONTENT_TYPE, letter.content_type)
+            .header("webhook-id", &letter.id)
+            .header("webhook-timestamp", now);
+        for (name, value) in &letter.headers {
+            request = request.header(name, value);
+        }
+        for (name, value) in self.headers.iter() {
+            request = request.header(name, value);
+        }
+        for (name, secret) in &proof.headers {
+            request = request.header(name, secret.reveal());
+        }
+        if let Some(bearer) = &proof.bearer {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", bearer.reveal()));
+        }
+        let mut body = letter.body.clone();
+        match (&self.format, proof.keys.as_slice()) {
+            (_, []) => {}
+            (Format::Signed(signed), [key, ..]) => {
+                request = request.header(format!("{}-Signature", signed.prefix), signature::of_body(key, &body));
+            }
+            (Format::PagerDuty, [key, ..]) => {
+                let key = serde_json::Value::from(key.reveal());
+                body = format!("{{\"routing_key\":{key},{}", body.get(1..).unwrap_or_default());
+            }
+            (_, keys) => {
+                request = request.header("webhook-signature", signature::signatures(keys, &letter.id, now, &body));
+            }
+        }
+        request.body(body).map_err(|error| NoAnswer::local(&error))
+    }
+}
+
+impl Fallback {
+    async fn take(&self, said: &[Said], now: i64) -> Result<(), NotTaken> {
+        let mut to = self.to.clone();
+        to.prepare().await.map_err(|why| Err(NoAnswer::new(why)))?;
+        to.post(said, now).await.map(drop)
+    }
+
+    fn is_in_place(&self) -> bool {
+        lock(&self.first).rests_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// The first was tried in vain; gives whether it has failed for long enough.
+    fn fails(&self) -> bool {
+        let (mut first, now) = (lock(&self.first), Instant::now());
+        let since = *first.fails_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < self.after {
+            return false;
+        }
+        if first.rests_until.replace(now + PROBE_INTERVAL).is_none() {
+            tracing::warn!(
+                receiver = %self.receiver,
+                "a receiver has taken nothing for {}; what is for it goes to the sink {} until it does",
+                humantime::format_duration(self.after),
+                self.name
+            );
+        }
+        true
+    }
+
+    fn works(&self) {
+        let first = std::mem::take(&mut *lock(&self.first));
+        if first.rests_until.is_some() {
+            tracing::info!(
+                receiver = %self.receiver,
+                "a receiver takes what is for it again; nothing more of it goes to the sink {}",
+                self.name
+            );
+        }
+    }
+
+    /// When the other one's turn comes, while the first fails and it has not come yet.
+    fn turn(&self) -> Option<Instant> {
+        let first = lock(&self.first);
+        first.fails_since.filter(|_| first.rests_until.is_none()).map(|since| since + self.after)
+    }
+}
