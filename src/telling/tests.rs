@@ -173,7 +173,7 @@ fn what_was_being_told_when_the_agent_was_killed_is_told_again_and_so_is_its_end
         (person, look.notices[0].clone())
     };
     let (mut person, notice) = killed();
-    assert_eq!(person.is_told(1), [notice]);
+    assert_eq!(person.is_told(1).iter().map(|it| &it.id).collect::<Vec<_>>(), [&notice.id]);
     let (mut person, _) = killed();
     person.happens(&healthy(1), 1);
     assert_eq!(person.is_told(1).iter().map(|it| it.what).collect::<Vec<_>>(), [What::Recovered]);

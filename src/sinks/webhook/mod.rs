@@ -38,7 +38,6 @@ use super::{Configured, Consumer, SinkRun, SinkSpec, SinkTest};
 use crate::{
     consumers::{Batch, DeliveryFailure, Pacing, Packing, Reason, Sink, Taken, Then, Threshold, Verdict},
     event::{EventView, Filter, Head, loss_record_consumer, may_be_loss_record},
-    event_log::Lane,
     health::Pulse,
     settings::Table,
 };
@@ -137,8 +136,6 @@ impl PartialEq for Wanted {
 struct Sendings {
     said: Arc<[Said]>,
     arrived: Arc<AtomicUsize>,
-    /// Lane and sequence behind the last event.
-    until: (Lane, u64),
     bytes: usize,
 }
 
@@ -163,8 +160,7 @@ impl Packing for Wanted {
                 said.push(Said::event(&event, &self.node));
             }
         }
-        let until = (batch.lane, batch.last_sequence + 1);
-        Ok(Sendings { said: said.into(), arrived: Arc::default(), until, bytes })
+        Ok(Sendings { said: said.into(), arrived: Arc::default(), bytes })
     }
 
     /// Of the events: how long they are in the format, only the receiver learns.
@@ -178,7 +174,13 @@ impl Webhook {
         let (filter, node) = (Arc::new(std::mem::take(&mut settings.filter)), consumer.node_id.as_str().into());
         let teller = settings.rules.take().map(|rules| {
             let (states, now) = (Arc::clone(&consumer.states), Arc::clone(&consumer.now));
-            Arc::new(Teller::new(rules, consumer.cursor.clone(), (Arc::clone(&filter), Arc::clone(&node)), states, now))
+            Arc::new(Teller::new(
+                rules,
+                (consumer.log.clone(), consumer.cursor.clone()),
+                (Arc::clone(&filter), Arc::clone(&node)),
+                states,
+                now,
+            ))
         });
         let consumer = consumer.name.as_str().into();
         Webhook {
@@ -216,7 +218,7 @@ impl Sink for Webhook {
 
     fn deliver(
         &mut self,
-        Sendings { said, arrived, until, .. }: Sendings,
+        Sendings { said, arrived, .. }: Sendings,
     ) -> impl Future<Output = Self::Outcome> + Send + 'static {
         let (courier, teller) = (self.courier.clone(), self.teller.clone());
         async move {
@@ -227,7 +229,7 @@ impl Sink for Webhook {
                 arrived.fetch_add(said.len(), Ordering::Relaxed);
             }
             match teller {
-                Some(teller) => teller.tell_after(until, &courier).await,
+                Some(teller) => teller.tell(&courier).await,
                 None => Ok(()),
             }
         }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     event::{Filter, Level},
-    event_log::{Cursor, Lane},
+    event_log::{Cursor, EventLog, Lane},
     lock::lock,
     schema::local::StateLevel,
     state::StatesWatch,
@@ -25,7 +25,7 @@ use crate::{
     terminal::TimeZone,
 };
 
-/// How long a change is waited for that was read and is not folded yet.
+/// How long is waited at a time for what is not folded yet.
 const FOLD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Looks in a row: each sends, and finds what has come up meanwhile.
@@ -34,6 +34,7 @@ const LOOKS_MAX: usize = 100;
 /// What is told, to whom and how it stands.
 pub(super) struct Teller {
     telling: Mutex<Telling>,
+    log: EventLog,
     /// What was told is kept with it.
     cursor: Cursor,
     /// Held by whoever sends.
@@ -51,13 +52,14 @@ impl Teller {
     /// Goes on with what is kept with the cursor.
     pub(super) fn new(
         rules: Rules,
-        cursor: Cursor,
+        (log, cursor): (EventLog, Cursor),
         (filter, node): (Arc<Filter>, Arc<str>),
         states: Arc<dyn StatesWatch>,
         now: Arc<dyn Fn() -> i64 + Send + Sync>,
     ) -> Teller {
         Teller {
             telling: Mutex::new(Telling::new(rules, &cursor.blob())),
+            log,
             cursor,
             turn: tokio::sync::Mutex::default(),
             filter,
@@ -78,25 +80,17 @@ impl Teller {
         lock(&self.telling).encode()
     }
 
-    /// Tells what there is to tell once the events of a lane before `next` are folded.
+    /// Tells what there is to tell, once all is folded that the log has now: of what is not known yet nobody can say that it is
+    /// well, or gone.
     ///
     /// # Errors
     /// When something of it was not taken; what was sent before it is known all the same.
-    pub(super) async fn tell_after(&self, (lane, next): (Lane, u64), courier: &Courier) -> Result<(), NotTaken> {
-        let mut folded = [0; 2];
-        if let Some(place) = folded.get_mut(lane.index()) {
-            *place = next;
-        }
-        // What is not folded by then is told when it is: its own events come to pass here, too.
-        let _ = tokio::time::timeout(FOLD_TIME_MAX, self.states.await_folded(folded)).await;
-        self.tell(courier).await
-    }
-
-    /// Tells what there is to tell now.
-    ///
-    /// # Errors
-    /// When something of it was not taken.
     pub(super) async fn tell(&self, courier: &Courier) -> Result<(), NotTaken> {
+        let ends = Lane::ALL.map(|lane| self.log.bounds(lane).1);
+        if tokio::time::timeout(FOLD_TIME_MAX, self.states.await_folded(ends)).await.is_err() {
+            *lock(&self.again_at) = Some(Instant::now());
+            return Ok(());
+        }
         let _turn = self.turn.lock().await;
         for _ in 0..LOOKS_MAX {
             let at = self.moment();
