@@ -24,10 +24,7 @@ use serde_json::Value;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use super::{CollectError, Context, finding::Finding};
-use crate::{lock::lock, telemetry::ErrorChain};
-
-/// Metadata of what was told before, and is told again because it was lost.
-const ASSERTED: &str = "asserted";
+use crate::{event::Level, lock::lock, telemetry::ErrorChain};
 
 /// When to look again at what could not be seen, unless its turn comes earlier.
 const RETRY: Duration = Duration::from_secs(10);
@@ -39,7 +36,7 @@ pub(super) trait Domain: Send + 'static {
     /// What it is called in the memory of its collector, and as a blind spot.
     const NAME: &'static str;
     /// What is known of it, compared from look to look and remembered. What its JSON leaves out is only compared.
-    type Known: Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync;
+    type Known: Clone + Default + PartialEq + Serialize + DeserializeOwned + Send + Sync;
     /// The settings by which it is chosen what is followed, remembered beside it; `()` where everything is.
     type Choice: Serialize + DeserializeOwned + Send + Sync;
 
@@ -62,9 +59,9 @@ pub(super) trait Domain: Send + 'static {
         before: Option<&Self::Known>,
     ) -> impl Future<Output = Result<Option<Self::Known>, CollectError>> + Send;
 
-    /// What is wrong, where nothing is known before.
-    fn first_sight(&self, _: &Self::Known) -> Vec<Finding> {
-        Vec::new()
+    /// What is wrong, where nothing is known before: what distinguishes it from nothing, unless that is well.
+    fn first_sight(&self, known: &Self::Known) -> Vec<Finding> {
+        self.diff(&Self::Known::default(), known)
     }
 
     /// What has happened between two looks.
@@ -268,8 +265,10 @@ impl<D: Domain> Slot<D> {
         ground.context.sees(D::NAME).await?;
         let mut findings = compare(&self.domain, self.known.as_ref(), self.chosen.as_ref(), &after);
         if ground.context.asserts && self.stage == Stage::Unseen && self.known.is_some() {
-            let standing = self.domain.first_sight(&after).into_iter().filter(|standing| !findings.contains(standing));
-            let standing: Vec<_> = standing.map(|standing| standing.with(ASSERTED, "true")).collect();
+            // What is no more than news, as that the agent has started, does not stand.
+            let standing = self.domain.first_sight(&after).into_iter().filter(|it| it.level > Level::Info);
+            let standing = standing.filter(|standing| !findings.contains(standing));
+            let standing: Vec<_> = standing.map(Finding::asserted).collect();
             findings.extend(standing);
         }
         ground.context.report(findings).await?;

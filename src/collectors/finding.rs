@@ -58,6 +58,11 @@ impl Finding {
         self
     }
 
+    /// The same as told before, and told again because it was lost.
+    pub(super) fn asserted(self) -> Finding {
+        self.with("asserted", "true")
+    }
+
     /// Emits it. One that the pipeline refuses, which it logs, is given up: trying again would not help.
     pub(super) async fn emit(self, emitter: &Emitter) -> Result<(), EmitError> {
         match emitter.emit_payload(self.level, self.category, self.payload, self.metadata).await {
@@ -102,6 +107,12 @@ impl Finding {
             ..Default::default()
         })
     }
+}
+
+/// How many of so many errors have been told after a look: all of them where that is news, which they are at first, and then
+/// when there are twice as many. What goes wrong goes wrong on for days.
+pub(super) fn told_of(count: u64, told: u64) -> u64 {
+    if told == 0 || count >= told.saturating_mul(2) { count } else { told.min(count) }
 }
 
 /// What people read of many findings.

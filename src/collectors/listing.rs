@@ -39,6 +39,11 @@ pub(super) fn near(count: usize, most: usize) -> Option<String> {
     (count >= most / 4).then(|| format!("{count} are followed, and {most} can be"))
 }
 
+/// Where a block device lies, of which the kernel writes the name with `!` for `/`.
+pub(super) fn device_path(name: &str) -> String {
+    format!("/dev/{}", name.replace('!', "/"))
+}
+
 /// A size as the wire has it.
 pub(super) fn bytes(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)

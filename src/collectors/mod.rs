@@ -19,7 +19,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, io, pin::Pin};
 
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +84,23 @@ impl Context {
     /// It sees that. Told when it did not before.
     pub(crate) async fn sees(&self, what: &str) -> Result<(), CollectError> {
         Ok(self.sight.sees(&self.emitter, what).await?)
+    }
+
+    /// What begins so, and is no longer there, is no blind spot.
+    async fn sees_gone(&self, prefix: &str, is_there: impl Fn(&str) -> bool + Send) -> Result<(), CollectError> {
+        for gone in self.sight.blind_to(prefix).iter().filter(|name| !is_there(name)) {
+            self.sees(&format!("{prefix}{gone}")).await?;
+        }
+        Ok(())
+    }
+
+    /// A look at files of the machine; `action` says what it does, verb first.
+    async fn look<T: Send + 'static>(
+        &self,
+        action: &str,
+        look: impl FnOnce(&Host) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, CollectError> {
+        self.host.look(look).await.map_err(|error| CollectError::failed(action, error))
     }
 
     /// Why it cannot see something, or that it does.

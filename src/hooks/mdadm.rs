@@ -1,5 +1,6 @@
-//! What `mdadm --monitor` reports, as events. It says the event, the array and sometimes a device; whether the array is
-//! whole, what it is made of and what a rebuild is for stand in small files of the kernel.
+//! What `mdadm --monitor` reports, as events: that an array which it is to watch is not there, or short of spares, which stands
+//! in its configuration alone. What happens to an array that runs stands in the kernel's table: the storage collector tells of
+//! that, and one incident is one event.
 
 use std::{
     fs::File,
@@ -7,68 +8,44 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Daemon, Words, event, note};
+use super::{Daemon, Words, event};
 use crate::{
     event::Level,
     schema::events::{
-        Event, StorageDiskPayload, StoragePoolPayload, SystemHostPayload,
-        storage_disk_payload::StorageDiskOperation as DiskOperation,
-        storage_pool_payload::StoragePoolOperation as PoolOperation, system_host_payload::SystemHostOperation,
+        Event, StoragePoolPayload, SystemHostPayload, storage_pool_payload::StoragePoolOperation as PoolOperation,
+        system_host_payload::SystemHostOperation,
     },
 };
 
 /// The files of an array hold one word or number.
 const FILE_BYTES_MAX: u64 = 64;
 
-/// What a report tells; some are two: a disk that failed and an array that is less than whole for it.
+/// What a report tells; none where the storage collector sees it.
 pub(super) fn events(words: &Words, root: &Path) -> Result<Vec<Event>, String> {
     let (report, device, other) = (words.argument(0), words.argument(1), words.argument(2));
     if report.is_empty() || device.is_empty() {
         return Err("an event and an md device are wanted as arguments".to_owned());
     }
     let array = Array::of(root, device);
-    Ok(match report {
-        // Percents of a rebuild: its beginning and its end are told.
-        rebuild if rebuild.strip_prefix("Rebuild").is_some_and(is_percent) => Vec::new(),
-        "RebuildStarted" => {
-            vec![array.rebuild("sync_action", PoolOperation::ScrubStarted, PoolOperation::ResilverStarted)]
-        }
-        "RebuildFinished" => {
-            vec![array.rebuild("last_sync_action", PoolOperation::ScrubCompleted, PoolOperation::ResilverCompleted)]
-        }
-        "Fail" => [
-            Some(array.disk(other, Level::Error, DiskOperation::StateChanged, "FAULTED", report)),
-            array.missing_disks().filter(|missing| *missing > 0).map(|missing| array.degraded(missing, report)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
-        "FailSpare" => vec![array.disk(other, Level::Error, DiskOperation::StateChanged, "FAULTED", report)],
-        "SpareActive" => {
-            let disk = array.disk(other, Level::Info, DiskOperation::StateChanged, "ONLINE", report);
-            [Some(disk), array.whole_again(report)].into_iter().flatten().collect()
-        }
-        "MoveSpare" => vec![array.spare_moved(other)],
-        "DegradedArray" => vec![array.degraded(array.missing_disks().unwrap_or_default(), report)],
-        "NewArray" => vec![array.pool(Level::Info, PoolOperation::Imported, report)],
+    let event = match report {
+        "Fail" | "FailSpare" | "SpareActive" | "MoveSpare" | "DegradedArray" | "NewArray" => None,
+        // Its beginning, its end, and percents of it.
+        rebuild if rebuild.starts_with("Rebuild") => None,
         // A stripe or a concatenation is there, and mdadm has nothing to watch of it.
-        "DeviceDisappeared" if other == "Wrong-Level" => Vec::new(),
+        "DeviceDisappeared" if other == "Wrong-Level" => None,
         // mdadm misses what its configuration calls otherwise, every day; the kernel has it.
-        "DeviceDisappeared" if array.is_there() => Vec::new(),
-        "DeviceDisappeared" => vec![array.pool(Level::Critical, PoolOperation::Removed, report)],
-        "SparesMissing" => vec![array.pool(Level::Warn, PoolOperation::SparesMissing, report)],
-        "TestMessage" => vec![test(device)],
+        "DeviceDisappeared" if array.is_there() => None,
+        "DeviceDisappeared" => Some(array.pool(Level::Critical, PoolOperation::Removed, report)),
+        "SparesMissing" => Some(array.pool(Level::Warn, PoolOperation::SparesMissing, report)),
+        "TestMessage" => Some(test(device)),
         // One that mdadm has learnt since. What it is and whether it ends is not known: it begins no state.
         unknown => {
             let payload =
                 StoragePoolPayload { reason: unknown.to_owned(), ..array.payload(PoolOperation::Unspecified) };
-            vec![event(Daemon::Mdadm, Level::Warn, payload, unknown)]
+            Some(event(Daemon::Mdadm, Level::Warn, payload, unknown))
         }
-    })
-}
-
-fn is_percent(rest: &str) -> bool {
-    !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    Ok(event.into_iter().collect())
 }
 
 /// `--test`: somebody wants to see that it arrives.
@@ -118,10 +95,6 @@ impl Array {
         self.word("array_state").is_some_and(|state| !matches!(state.as_str(), "clear" | "inactive" | ""))
     }
 
-    fn missing_disks(&self) -> Option<u32> {
-        self.word("degraded")?.parse().ok()
-    }
-
     fn pool(&self, level: Level, operation: PoolOperation, report: &str) -> Event {
         event(Daemon::Mdadm, level, self.payload(operation), report)
     }
@@ -133,53 +106,6 @@ impl Array {
             operation: operation.into(),
             ..Default::default()
         }
-    }
-
-    /// A check or repair is a scrub; everything else makes disks whole.
-    fn rebuild(&self, file: &str, scrub: PoolOperation, resilver: PoolOperation) -> Event {
-        let action = self.word(file).unwrap_or_default();
-        let is_scrub = matches!(action.as_str(), "check" | "repair");
-        let mut payload = self.payload(if is_scrub { scrub } else { resilver });
-        if scrub == PoolOperation::ScrubCompleted && is_scrub {
-            payload.mismatches = self.word("mismatch_cnt").and_then(|count| count.parse().ok()).unwrap_or_default();
-        }
-        let level = if payload.mismatches > 0 { Level::Warn } else { Level::Info };
-        let mut event = event(Daemon::Mdadm, level, payload, "rebuild");
-        note(&mut event.metadata, "sync_action", &action);
-        event
-    }
-
-    fn degraded(&self, missing_devices: u32, report: &str) -> Event {
-        let payload = StoragePoolPayload { missing_devices, ..self.payload(PoolOperation::Degraded) };
-        event(Daemon::Mdadm, Level::Error, payload, report)
-    }
-
-    fn whole_again(&self, report: &str) -> Option<Event> {
-        (self.missing_disks()? == 0).then(|| self.pool(Level::Info, PoolOperation::Online, report))
-    }
-
-    fn disk(&self, device: &str, level: Level, operation: DiskOperation, state: &str, report: &str) -> Event {
-        event(Daemon::Mdadm, level, self.disk_payload(device, operation, state), report)
-    }
-
-    fn disk_payload(&self, device: &str, operation: DiskOperation, state: &str) -> StorageDiskPayload {
-        StorageDiskPayload {
-            device_id: device.to_owned(),
-            device_path: device.to_owned(),
-            state: state.to_owned(),
-            pool_name: self.name.clone(),
-            operation: operation.into(),
-            ..Default::default()
-        }
-    }
-
-    /// Which disk it is, mdadm does not say: only from which array.
-    fn spare_moved(&self, from: &str) -> Event {
-        let payload = StorageDiskPayload {
-            previous_pool: from.strip_prefix("/dev/").unwrap_or(from).to_owned(),
-            ..self.disk_payload("", DiskOperation::AddedToPool, "SPARE")
-        };
-        event(Daemon::Mdadm, Level::Info, payload, "MoveSpare")
     }
 }
 
@@ -208,20 +134,20 @@ mod tests {
     }
 
     #[test]
-    fn each_report_has_its_kind_and_level() {
+    fn a_report_has_its_kind_and_level_unless_the_collector_tells_of_it() {
         let root = machine(&[]);
         for (arguments, lines) in [
-            (&["NewArray", "/dev/md0"][..], &["info storage.pool.imported md0"][..]),
-            (&["DegradedArray", "/dev/md0"], &["error storage.pool.degraded md0"]),
-            (&["DeviceDisappeared", "/dev/md0"], &["critical storage.pool.removed md0"]),
+            (&["DeviceDisappeared", "/dev/md0"][..], &["critical storage.pool.removed md0"][..]),
             (&["DeviceDisappeared", "/dev/md0", "Wrong-Level"], &[]),
-            (&["Fail", "/dev/md0", "/dev/loop2"], &["error storage.disk.state_changed /dev/loop2"]),
-            (&["FailSpare", "/dev/md0", "/dev/loop2"], &["error storage.disk.state_changed /dev/loop2"]),
-            (&["SpareActive", "/dev/md0", "/dev/loop3"], &["info storage.disk.state_changed /dev/loop3"]),
-            (&["MoveSpare", "/dev/md0", "/dev/md1"], &["info storage.disk.added_to_pool"]),
-            (&["RebuildStarted", "/dev/md0"], &["info storage.pool.resilver_started md0"]),
+            (&["NewArray", "/dev/md0"], &[]),
+            (&["DegradedArray", "/dev/md0"], &[]),
+            (&["Fail", "/dev/md0", "/dev/loop2"], &[]),
+            (&["FailSpare", "/dev/md0", "/dev/loop2"], &[]),
+            (&["SpareActive", "/dev/md0", "/dev/loop3"], &[]),
+            (&["MoveSpare", "/dev/md0", "/dev/md1"], &[]),
+            (&["RebuildStarted", "/dev/md0"], &[]),
             (&["Rebuild96", "/dev/md0"], &[]),
-            (&["RebuildFinished", "/dev/md0"], &["info storage.pool.resilver_completed md0"]),
+            (&["RebuildFinished", "/dev/md0"], &[]),
             (&["SparesMissing", "/dev/md0"], &["warn storage.pool.spares_missing md0"]),
             (&["TestMessage", "/dev/md0"], &["info system.host.hook_tested mdadm"]),
             (&["SomethingNew", "/dev/md0"], &["warn storage.pool md0"]),
@@ -245,38 +171,10 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_fails_makes_the_array_degraded_and_its_successor_makes_it_whole() {
-        let root = machine(&[("degraded", "1"), ("level", "raid1")]);
-        let failed = told(root.path(), &["Fail", "/dev/md/data", "/dev/loop2"]);
-        assert_eq!(failed, ["error storage.disk.state_changed /dev/loop2", "error storage.pool.degraded md/data"]);
-        let root = machine(&[("degraded", "0"), ("level", "raid1")]);
-        let active = told(root.path(), &["SpareActive", "/dev/md/data", "/dev/loop3"]);
-        assert_eq!(active, ["info storage.disk.state_changed /dev/loop3", "info storage.pool.online md/data"]);
-    }
-
-    #[test]
-    fn a_check_is_a_scrub_and_not_a_rebuild() {
-        let root = machine(&[("sync_action", "check"), ("last_sync_action", "check"), ("mismatch_cnt", "8")]);
-        assert_eq!(told(root.path(), &["RebuildStarted", "/dev/md127"]), ["info storage.pool.scrub_started md127"]);
-        let words = Words::new([], ["RebuildFinished", "/dev/md127"].map(Into::into));
-        let finished = events(&words, root.path()).expect("a report");
-        assert_eq!(lines(&finished), ["warn storage.pool.scrub_completed md127"]);
-        assert_eq!(sentences(&finished), ["Pool md127 was scrubbed, mismatches: 8"]);
-    }
-
-    #[test]
     fn every_report_is_a_sentence() {
-        let root = machine(&[("degraded", "1"), ("level", "raid1"), ("mismatch_cnt", "0")]);
+        let root = machine(&[("level", "raid1")]);
         for (arguments, sentence) in [
-            (&["NewArray", "/dev/md/data"][..], "Pool md/data was imported: md-raid1"),
-            (&["DegradedArray", "/dev/md/data"], "Pool md/data is degraded, 1 of its disks missing"),
-            (&["DegradedArray", "/dev/md0"], "Pool md0 is degraded"),
-            (&["DeviceDisappeared", "/dev/md/data"], "Pool md/data has disappeared: md-raid1"),
-            (&["FailSpare", "/dev/md0", "/dev/sdd"], "Disk /dev/sdd is FAULTED in pool md0"),
-            (&["SpareActive", "/dev/md0", "/dev/sdd"], "Disk /dev/sdd is ONLINE in pool md0"),
-            (&["MoveSpare", "/dev/md0", "/dev/md1"], "Disk was added to pool md0, state SPARE, moved from md1"),
-            (&["RebuildStarted", "/dev/md0"], "Pool md0 is being rebuilt"),
-            (&["RebuildFinished", "/dev/md0"], "Pool md0 was rebuilt"),
+            (&["DeviceDisappeared", "/dev/md/data"][..], "Pool md/data has disappeared: md-raid1"),
             (&["SparesMissing", "/dev/md/data"], "Pool md/data is short of spares: md-raid1"),
             (&["TestMessage", "/dev/md0"], "Hook of mdadm works: mdadm has tried out its hook for /dev/md0"),
             (&["SomethingNew", "/dev/md0"], "Pool md0 reports an event: SomethingNew"),
@@ -288,12 +186,12 @@ mod tests {
 
     #[test]
     fn a_name_that_leads_elsewhere_is_not_followed() {
-        let root = machine(&[("degraded", "1")]);
+        let root = machine(&[("array_state", "clean")]);
         fs::create_dir(root.path().join("sys/md")).expect("make a directory");
-        fs::write(root.path().join("sys/md/degraded"), "1").expect("write a file");
+        fs::write(root.path().join("sys/md/array_state"), "clean").expect("write a file");
+        assert_eq!(told(root.path(), &["DeviceDisappeared", "/dev/md/data"]), [""; 0]);
         for device in ["/dev/../sys/block/md127", "/dev/md/../../etc", ".."] {
-            let told = told(root.path(), &["Fail", device, "/dev/loop2"]);
-            assert_eq!(told, ["error storage.disk.state_changed /dev/loop2"]);
+            assert_eq!(told(root.path(), &["DeviceDisappeared", device]).len(), 1);
         }
     }
 

@@ -65,20 +65,7 @@ impl Daemon {
                 "storage.transfer.completed",
             ],
             Daemon::Smartd => &["storage.disk.health_changed", "storage.disk_probe.failed", "system.host.hook_tested"],
-            Daemon::Mdadm => &[
-                "storage.pool.degraded",
-                "storage.pool.imported",
-                "storage.pool.online",
-                "storage.pool.removed",
-                "storage.pool.resilver_started",
-                "storage.pool.resilver_completed",
-                "storage.pool.scrub_started",
-                "storage.pool.scrub_completed",
-                "storage.pool.spares_missing",
-                "storage.disk.added_to_pool",
-                "storage.disk.state_changed",
-                "system.host.hook_tested",
-            ],
+            Daemon::Mdadm => &["storage.pool.removed", "storage.pool.spares_missing", "system.host.hook_tested"],
         }
     }
 }

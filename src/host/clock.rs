@@ -41,6 +41,11 @@ impl Clock {
         since_boot()
     }
 
+    /// The same without the time in which the machine was suspended: what the kernel stamps its messages with.
+    pub fn awake_since_boot(&self) -> Duration {
+        clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
+    }
+
     /// The kernel's random identifier of this boot.
     pub fn boot_id(&self) -> uuid::Uuid {
         let text = self.host.read("/proc/sys/kernel/random/boot_id").unwrap_or_default();

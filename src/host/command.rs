@@ -40,9 +40,6 @@ pub struct Program {
 /// Why a program gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// It has gone since it was found.
-    #[error("{} is no longer there", .0.display())]
-    Absent(PathBuf),
     /// It cannot be started, or its output cannot be read.
     #[error("run {}", program.display())]
     Run {
@@ -89,6 +86,20 @@ impl Program {
     pub fn find(host: &Host, candidates: &[&str], timeout: Duration, output_bytes_max: usize) -> Option<Program> {
         let path = candidates.iter().map(|candidate| host.path(candidate)).find(|path| is_executable(path))?;
         Some(Program { path, timeout, output_bytes_max, hanging: None })
+    }
+
+    /// The same where it is kept for the next time: one that has come, moved or gone since is looked for anew.
+    pub fn found<'a>(
+        kept: &'a mut Option<Program>,
+        host: &Host,
+        candidates: &[&str],
+        timeout: Duration,
+        output_bytes_max: usize,
+    ) -> Option<&'a mut Program> {
+        if kept.as_ref().is_none_or(|program| !is_executable(&program.path)) {
+            *kept = Program::find(host, candidates, timeout, output_bytes_max);
+        }
+        kept.as_mut()
     }
 
     /// Where it lies.
@@ -156,10 +167,7 @@ impl Program {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => CommandError::Absent(self.path.clone()),
-                _ => self.failed(error),
-            })
+            .map_err(|error| self.failed(error))
     }
 
     async fn answer(&self, child: &mut Child) -> Result<Answer, CommandError> {
@@ -232,6 +240,25 @@ mod tests {
         let error = shell(REAP_WAIT, 100).run(&["-c", "echo broken >&2; exit 3"]).await.unwrap_err();
         assert!(matches!(&error, CommandError::Failed { status, .. } if status.code() == Some(3)));
         assert_eq!(error.to_string(), "/bin/sh ended with exit status: 3: broken");
+    }
+
+    #[test]
+    fn a_program_that_comes_moves_or_goes_is_looked_for_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let (host, mut kept) = (Host::at(root.path()), None);
+        let mut found = || {
+            let program = Program::found(&mut kept, &host, &["/sbin/p", "/usr/sbin/p"], REAP_WAIT, 10)?;
+            Some(program.path().strip_prefix(root.path()).unwrap().to_owned())
+        };
+        assert_eq!(found(), None);
+        std::fs::create_dir_all(root.path().join("usr/sbin")).unwrap();
+        std::fs::create_dir(root.path().join("sbin")).unwrap();
+        std::os::unix::fs::symlink("/bin/sh", root.path().join("sbin/p")).unwrap();
+        assert_eq!(found().as_deref(), Some(Path::new("sbin/p")));
+        std::fs::rename(root.path().join("sbin/p"), root.path().join("usr/sbin/p")).unwrap();
+        assert_eq!(found().as_deref(), Some(Path::new("usr/sbin/p")));
+        std::fs::remove_file(root.path().join("usr/sbin/p")).unwrap();
+        assert_eq!(found(), None);
     }
 
     #[tokio::test]

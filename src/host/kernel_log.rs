@@ -3,7 +3,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
 };
 
@@ -46,16 +46,13 @@ pub enum Next {
 }
 
 impl KernelLog {
-    /// Opens it at its oldest message, or behind its newest.
+    /// Opens it at its oldest message.
     ///
     /// # Errors
     /// When it is not there, or may not be read.
     #[expect(unsafe_code, reason = "tokio lets nobody but the caller answer for the descriptor")]
-    pub fn open(host: &Host, at_end: bool) -> io::Result<KernelLog> {
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(host.path(PATH))?;
-        if at_end {
-            file.seek(SeekFrom::End(0))?;
-        }
+    pub fn open(host: &Host) -> io::Result<KernelLog> {
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(host.path(PATH))?;
         // SAFETY: the descriptor is owned by the file that is registered, and closes after it is deregistered.
         Ok(KernelLog { file: unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) }? })
     }
@@ -120,7 +117,7 @@ mod tests {
     #[test]
     fn a_plain_file_is_no_kernel_log() {
         let root = tempfile::tempdir().unwrap();
-        assert!(KernelLog::open(&Host::at(root.path()), true).is_err());
+        assert!(KernelLog::open(&Host::at(root.path())).is_err());
     }
 
     proptest! {

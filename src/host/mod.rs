@@ -64,6 +64,21 @@ impl Host {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// The names in a directory, in order; none where there is no such directory.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn names(&self, absolute: &str) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(self.path(absolute)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let name = |entry: io::Result<std::fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = entries.map(name).collect::<io::Result<_>>()?;
+        names.sort();
+        Ok(names)
+    }
+
     /// Does a look at files off the async threads.
     ///
     /// # Errors

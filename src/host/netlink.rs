@@ -194,7 +194,7 @@ impl Socket {
 }
 
 #[expect(unsafe_code, reason = "tokio takes a descriptor only on the promise that it stays open")]
-fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd is open, always the same, and nobody takes it out of the AsyncFd.
     Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
@@ -213,7 +213,7 @@ fn request(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
 }
 
 /// Reads one datagram; an empty one when it is not from the kernel. One that was cut off counts as lost.
-fn read(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
     let mut parts = [IoSliceMut::new(buffer)];
     let received = recvmsg::<NetlinkAddr>(fd.as_raw_fd(), &mut parts, None, MsgFlags::empty())?;
     if received.flags.contains(MsgFlags::MSG_TRUNC) {

@@ -2,12 +2,14 @@
 //! stands in sysfs; the event is a reason to look there.
 
 use std::{
-    io::{self, IoSliceMut},
+    io,
     os::fd::{AsRawFd as _, OwnedFd},
 };
 
-use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvmsg, socket};
-use tokio::io::{Interest, unix::AsyncFd};
+use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket};
+use tokio::io::unix::AsyncFd;
+
+use super::netlink::{read, register};
 
 /// The multicast group of the kernel itself; udev has another.
 const KERNEL_GROUP: u32 = 1;
@@ -47,7 +49,7 @@ impl UeventWatch {
         let mut buffer = [0; DATAGRAM_BYTES_MAX];
         loop {
             let mut guard = self.socket.readable().await?;
-            match guard.try_io(|socket| receive(socket.get_ref(), &mut buffer)) {
+            match guard.try_io(|socket| read(socket.get_ref(), &mut buffer)) {
                 Ok(Ok(length)) if tells(buffer.get(..length).unwrap_or_default(), self.wanted) => return Ok(()),
                 Ok(Ok(_)) | Err(_) => {}
                 // The kernel had no room for more: what they were sysfs tells.
@@ -56,20 +58,6 @@ impl UeventWatch {
             }
         }
     }
-}
-
-/// Reads one event; an empty one when it is not from the kernel.
-fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut parts = [IoSliceMut::new(buffer)];
-    let received = recvmsg::<NetlinkAddr>(socket.as_raw_fd(), &mut parts, None, MsgFlags::empty())?;
-    let from_kernel = received.address.is_some_and(|sender| sender.pid() == 0);
-    Ok(if from_kernel { received.bytes } else { 0 })
-}
-
-#[expect(unsafe_code, reason = "tokio takes a descriptor only on the promise that it stays open")]
-fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an OwnedFd is open, always the same, and nobody takes it out of the AsyncFd.
-    Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?)
 }
 
 /// Whether an event (`add@/devices/…`, then variables, a zero byte behind each) is one of those that are wanted.

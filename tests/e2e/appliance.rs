@@ -33,14 +33,19 @@ impl Appliance {
     /// Boots, installs and starts both; when this returns, the first look of every collector is in the store.
     pub(crate) fn start(test: &str, options: &[&str]) -> Appliance {
         let appliance = Appliance::install(test, options);
-        appliance.run("systemctl start rodent-controller rodent");
-        appliance.wait_for_event("the agent's start", |event| event["kind"] == "system.startup.started");
+        appliance.begin();
+        appliance
+    }
+
+    /// Starts both where they are installed.
+    pub(crate) fn begin(&self) {
+        self.run("systemctl start rodent-controller rodent");
+        self.wait_for_event("the agent's start", |event| event["kind"] == "system.startup.started");
         for collector in ["network", "service", "storage"] {
-            appliance.wait_for_event("an inventory", |event| {
+            self.wait_for_event("an inventory", |event| {
                 event["kind"] == "system.host.inventory" && event["source"] == collector
             });
         }
-        appliance
     }
 
     /// Boots and installs both, as a package would; starts neither.
@@ -83,20 +88,22 @@ impl Appliance {
     /// The kinds of the stored events that `about` takes, once there are `count` of them and all that happened before now is
     /// stored too, so that one event too many shows.
     pub(crate) fn kinds(&self, count: usize, about: impl Fn(&Value) -> bool) -> Vec<String> {
-        let kinds = || -> Vec<String> {
-            let mut events = self.stored();
-            // What is urgent arrives first. Identifiers grow with time.
-            events.sort_by_key(|event| event["id"].to_string());
-            events.iter().filter(|event| about(event)).map(|event| event["kind"].to_string().replace('"', "")).collect()
-        };
-        let what = format!("{count} events");
-        self.wait(&what, PATIENCE, |_| (kinds().len() >= count).then_some(()));
+        self.wait(&format!("{count} events"), PATIENCE, |_| (self.about(&about).len() >= count).then_some(()));
         self.pass_a_marker();
-        kinds()
+        self.about(about).iter().map(|event| event["kind"].to_string().replace('"', "")).collect()
+    }
+
+    /// The stored events that `about` takes, by the time at which they happened: what is urgent arrives first.
+    pub(crate) fn about(&self, about: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let mut events = self.stored();
+        events.retain(|event| about(event));
+        // Identifiers grow with time.
+        events.sort_by_key(|event| event["id"].to_string());
+        events
     }
 
     /// Waits until an event emitted now is stored: what the collectors had emitted before is stored then, too.
-    fn pass_a_marker(&self) {
+    pub(crate) fn pass_a_marker(&self) {
         // Collectors that poll or gather for a moment get that moment.
         std::thread::sleep(Duration::from_secs(2));
         let marker = std::process::id().to_string() + &self.stored().len().to_string();

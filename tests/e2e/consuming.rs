@@ -4,9 +4,8 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::Write as _,
     os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -19,6 +18,7 @@ use nix::{
 use serde_json::{Value, json};
 
 use crate::{
+    agent::Agent,
     container::{source, workshop},
     foreign::python,
     process::{Process, wait},
@@ -31,64 +31,25 @@ const CHUNK: u64 = 10_000;
 const KILLS_OF_PROGRAM: [u64; 3] = [1, 4, 7];
 const KILLS_OF_AGENT: [u64; 2] = [3, 6];
 
-/// An agent that keeps its state over kills.
-struct Machine {
-    directory: PathBuf,
-    socket: PathBuf,
-    agent: Option<Process>,
+/// An agent that collects nothing.
+fn agent(directory: &Path) -> Agent {
+    let settings = json!({
+        "events": { "flush_interval": "200ms" },
+        "collectors": { "network": "off", "service": "off", "storage": "off", "system": "off" },
+    });
+    Agent::start(directory, settings)
 }
 
-impl Machine {
-    fn new(directory: &Path) -> Machine {
-        let socket = directory.join("rodent.sock");
-        let settings = json!({
-            "state_directory": directory.join("state"),
-            "socket": socket,
-            "events": { "flush_interval": "200ms" },
-            "collectors": { "network": "off", "service": "off", "storage": "off", "system": "off" },
-        });
-        // JSON is YAML.
-        fs::write(directory.join("rodent.yml"), settings.to_string()).expect("write the configuration");
-        let mut machine = Machine { directory: directory.to_owned(), socket, agent: None };
-        machine.start();
-        machine
-    }
+fn pools(numbers: std::ops::Range<u64>) -> impl Iterator<Item = Value> {
+    numbers.map(|number| json!({ "kind": "storage.pool.created", "payload": { "pool_name": format!("p{number}") } }))
+}
 
-    /// Kills the agent that runs, if any, and starts another.
-    fn start(&mut self) {
-        drop(self.agent.take());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
-        command.arg("agent").arg("--config").arg(self.directory.join("rodent.yml")).env_remove("NOTIFY_SOCKET");
-        self.agent = Some(Process::start(&mut command, &self.directory.join("agent.log")));
-        wait("the agent answers", PATIENCE, || self.rodent(&["status"]).output().ok()?.status.success().then_some(()));
-    }
-
-    fn rodent(&self, words: &[&str]) -> Command {
-        let mut rodent = Command::new(env!("CARGO_BIN_EXE_rodent"));
-        rodent.args(words).arg("--socket").arg(&self.socket).stdin(Stdio::null());
-        rodent
-    }
-
-    /// Answers when they are durable.
-    fn emit(&self, numbers: std::ops::Range<u64>) {
-        let mut rodent = self.rodent(&["emit", "--json", "-"]);
-        let mut child = rodent.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("start rodent");
-        let event =
-            |number| json!({ "kind": "storage.pool.created", "payload": { "pool_name": format!("p{number}") } });
-        let lines: String = numbers.map(|number| format!("{}\n", event(number))).collect();
-        let mut input = child.stdin.take().expect("standard input is piped");
-        input.write_all(lines.as_bytes()).expect("write to rodent emit");
-        drop(input);
-        assert!(child.wait().expect("wait for rodent emit").success(), "rodent emit takes every event");
-    }
-
-    /// Where the consumer stands in a lane, and what it has yet to take there.
-    fn cursor(&self, name: &str, lane: &str) -> Option<(u64, u64)> {
-        let output = self.rodent(&["consumers", "show", name, "-o", "jsonl"]).output().ok()?;
-        let value: Value = serde_json::from_slice(&output.stdout).ok()?;
-        let cursor = value["cursors"].as_array()?.iter().find(|cursor| cursor["lane"] == lane)?.clone();
-        Some((cursor["next_sequence"].as_u64()?, cursor["lag_events"].as_u64()?))
-    }
+/// Where the consumer stands in a lane, and what it has yet to take there.
+fn cursor(agent: &Agent, name: &str, lane: &str) -> Option<(u64, u64)> {
+    let output = agent.rodent(&["consumers", "show", name, "-o", "jsonl"]).output().ok()?;
+    let value: Value = serde_json::from_slice(&output.stdout).ok()?;
+    let cursor = value["cursors"].as_array()?.iter().find(|cursor| cursor["lane"] == lane)?.clone();
+    Some((cursor["next_sequence"].as_u64()?, cursor["lag_events"].as_u64()?))
 }
 
 /// A program with all that it has started. Dropping it is SIGKILL to each of them.
@@ -102,34 +63,34 @@ impl Drop for Program {
 }
 
 /// Runs `program`, whose standard output says lane and sequence of each event, over all kills, and checks what it said.
-fn is_given_each_event(program: impl Fn(&Machine) -> Command, read: impl Fn(&str) -> Option<(String, u64)>) {
+fn is_given_each_event(program: impl Fn(&Agent) -> Command, read: impl Fn(&str) -> Option<(String, u64)>) {
     let directory = tempfile::tempdir().expect("make a directory");
-    let mut machine = Machine::new(directory.path());
+    let mut agent = agent(directory.path());
     let printed = |run: usize| directory.path().join(format!("printed.{run}"));
-    let start = |machine: &Machine, run: usize| {
+    let start = |agent: &Agent, run: usize| {
         let output = File::create(printed(run)).expect("make a file");
-        let mut command = program(machine);
+        let mut command = program(agent);
         command.stdout(output).env_remove("PYTHONPATH").env("PYTHONDONTWRITEBYTECODE", "1");
         Program(Process::start(command.process_group(0), &directory.path().join("program.log")))
     };
-    let (mut runs, mut running) = (1, Some(start(&machine, 0)));
+    let (mut runs, mut running) = (1, Some(start(&agent, 0)));
     for chunk in 0..EVENTS / CHUNK {
-        machine.emit(chunk * CHUNK..(chunk + 1) * CHUNK);
+        agent.emit(pools(chunk * CHUNK..(chunk + 1) * CHUNK));
         if KILLS_OF_PROGRAM.contains(&chunk) {
             // In the middle of something: it has come somewhere, and not to the end.
             wait("the program gets on", PATIENCE, || {
-                (machine.cursor("trial", "routine")?.0 > chunk * CHUNK / 2).then_some(())
+                (cursor(&agent, "trial", "routine")?.0 > chunk * CHUNK / 2).then_some(())
             });
             drop(running.take());
-            running = Some(start(&machine, runs));
+            running = Some(start(&agent, runs));
             runs += 1;
         }
         if KILLS_OF_AGENT.contains(&chunk) {
-            machine.start();
+            agent.start_anew();
         }
     }
     for lane in ["urgent", "routine"] {
-        wait("the program has everything", PATIENCE, || (machine.cursor("trial", lane)?.1 == 0).then_some(()));
+        wait("the program has everything", PATIENCE, || (cursor(&agent, "trial", lane)?.1 == 0).then_some(()));
     }
     drop(running);
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
@@ -146,7 +107,7 @@ fn is_given_each_event(program: impl Fn(&Machine) -> Command, read: impl Fn(&str
         }
     }
     for (lane, last) in &seen {
-        let (next, _) = machine.cursor("trial", lane).expect("the agent says where the consumer stands");
+        let (next, _) = cursor(&agent, "trial", lane).expect("the agent says where the consumer stands");
         assert_eq!(*last + 1, next, "the last of the {lane} lane");
     }
     assert!(seen["routine"] >= EVENTS && lines >= EVENTS, "{seen:?}");
@@ -159,10 +120,10 @@ fn words(line: &str) -> Option<(String, u64)> {
 
 #[test]
 fn a_program_in_python_gets_each_event_over_three_kills_of_itself_and_two_of_the_agent() {
-    let program = |machine: &Machine| {
+    let program = |agent: &Agent| {
         let mut command = Command::new(python());
         command.arg(source("docs/clients/python/rodent_client.py")).args(["consume", "trial"]);
-        command.env("RODENT_SOCKET", &machine.socket).env("RODENT_PROTO", source(""));
+        command.env("RODENT_SOCKET", &agent.socket).env("RODENT_PROTO", source(""));
         command
     };
     is_given_each_event(program, words);
@@ -174,9 +135,9 @@ fn a_program_in_go_gets_each_event_over_three_kills_of_itself_and_two_of_the_age
     let mut build = Command::new("sh");
     build.arg(source("docs/clients/go/build.sh")).arg(source("")).arg(&work);
     assert!(build.status().expect("start sh").success(), "the example is built with the distribution's Go");
-    let program = |machine: &Machine| {
+    let program = |agent: &Agent| {
         let mut command = Command::new(work.join("rodent-client"));
-        command.args(["consume", "trial"]).env("RODENT_SOCKET", &machine.socket);
+        command.args(["consume", "trial"]).env("RODENT_SOCKET", &agent.socket);
         command
     };
     is_given_each_event(program, words);
@@ -185,11 +146,11 @@ fn a_program_in_go_gets_each_event_over_three_kills_of_itself_and_two_of_the_age
 #[test]
 fn the_shell_gets_each_event_over_three_kills_of_itself_and_two_of_the_agent() {
     let rodent = Path::new(env!("CARGO_BIN_EXE_rodent")).parent().expect("it lies in a directory").to_owned();
-    let program = |machine: &Machine| {
+    let program = |agent: &Agent| {
         let mut command = Command::new("sh");
         command.arg(source("docs/clients/shell/consume.sh")).arg("trial");
         let path = std::env::var("PATH").unwrap_or_default();
-        command.env("RODENT_SOCKET", &machine.socket).env("PATH", format!("{}:{path}", rodent.display()));
+        command.env("RODENT_SOCKET", &agent.socket).env("PATH", format!("{}:{path}", rodent.display()));
         command
     };
     let read = |line: &str| {
@@ -202,17 +163,17 @@ fn the_shell_gets_each_event_over_three_kills_of_itself_and_two_of_the_agent() {
 #[test]
 fn a_program_that_never_reads_never_commits_or_never_leaves_harms_nobody_beside_it() {
     let directory = tempfile::tempdir().expect("make a directory");
-    let machine = Machine::new(directory.path());
-    let mut idle = machine.rodent(&["events", "--as", "idle", "-f", "-o", "jsonl"]);
+    let agent = agent(directory.path());
+    let mut idle = agent.rodent(&["events", "--as", "idle", "-f", "-o", "jsonl"]);
     // Nobody reads what it prints: it stands still when the pipe is full.
     let _stuck = Process::start(idle.stdout(Stdio::piped()), &directory.path().join("stuck.log"));
-    machine.emit(0..CHUNK);
-    let mut beside = machine.rodent(&["events", "--as", "beside", "-o", "jsonl"]);
+    agent.emit(pools(0..CHUNK));
+    let mut beside = agent.rodent(&["events", "--as", "beside", "-o", "jsonl"]);
     let printed = beside.output().expect("start rodent");
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     assert!(printed.stdout.split(|byte| *byte == b'\n').count() as u64 > CHUNK);
     thread::sleep(Duration::from_millis(500));
-    let (next, lag) = machine.cursor("idle", "routine").expect("it is there");
+    let (next, lag) = cursor(&agent, "idle", "routine").expect("it is there");
     assert!(next < CHUNK && lag > 0, "it has committed what it could print, and no more: {next}, {lag}");
-    assert!(machine.rodent(&["status"]).stdout(Stdio::null()).status().expect("start rodent").success());
+    assert!(agent.rodent(&["status"]).stdout(Stdio::null()).status().expect("start rodent").success());
 }

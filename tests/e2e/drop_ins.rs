@@ -19,7 +19,6 @@ const GIVEN: &[(&str, u64, &[&str])] = &[
     ("smart", SYS_RAWIO | SYS_ADMIN, &["/dev/sda"]),
     ("kernel-log", SYSLOG, &["/dev/kmsg"]),
     ("lvm", SYS_ADMIN, &["/dev/sda"]),
-    ("lvm", SYS_ADMIN, &["/dev/sda"]),
     ("fanotify", DAC_READ_SEARCH | SYS_ADMIN, &["/etc/shadow"]),
 ];
 

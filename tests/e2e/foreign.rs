@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -18,8 +18,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    agent::Agent,
     container::{source, workshop},
-    process::{Process, wait},
+    process::Process,
 };
 
 const EVENTS: usize = 250;
@@ -35,10 +36,16 @@ const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJyaWQiOiJub2RlLTciLCJzdWIiOiJhY21lIn0
 fn a_controller_built_from_the_published_contract_receives_valid_batches_in_order() {
     let directory = tempfile::tempdir().expect("make a directory");
     let server = Server::start(directory.path(), 2);
-    let mut agent = Agent::start(directory.path(), server.port);
+    fs::write(directory.path().join("token"), TOKEN).expect("write the token");
+    let token = directory.path().join("token");
+    let settings = json!({
+        "controller": { "address": format!("127.0.0.1:{}", server.port), "token_file": token, "tls": "off" },
+        "events": { "batch_timeout": "1s", "flush_interval": "200ms" },
+    });
+    let mut agent = Agent::start(directory.path(), settings);
     agent.emit((0..EVENTS).map(numbered_event));
     let calls = server.calls_until_all_events_are_there();
-    assert!(agent.process.terminate(STOP_MAX), "the agent stops within {STOP_MAX:?}");
+    assert!(agent.terminate(STOP_MAX), "the agent stops within {STOP_MAX:?}");
 
     let register = calls.iter().find(|call| call["call"] == "Register").expect("the node registers");
     assert_eq!(register["metadata"]["authorization"], format!("Bearer {TOKEN}"));
@@ -137,46 +144,6 @@ impl Server {
             calls.push(call);
         }
         calls
-    }
-}
-
-/// The agent, collecting nothing by itself.
-struct Agent {
-    socket: PathBuf,
-    process: Process,
-}
-
-impl Agent {
-    fn start(directory: &Path, port: u64) -> Agent {
-        let (socket, config) = (directory.join("rodent.sock"), directory.join("rodent.yml"));
-        fs::write(directory.join("token"), TOKEN).expect("write the token");
-        let here = directory.display();
-        let settings = format!(
-            "controller: {{address: '127.0.0.1:{port}', token_file: {here}/token, tls: off}}\n\
-             events: {{batch_timeout: 1s, flush_interval: 200ms}}\n\
-             state_directory: {here}/state\nsocket: {here}/rodent.sock\n"
-        );
-        fs::write(&config, settings).expect("write the configuration");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
-        command.arg("agent").arg("--config").arg(config).env_remove("NOTIFY_SOCKET");
-        let agent = Agent { socket, process: Process::start(&mut command, &directory.join("agent.log")) };
-        wait("the agent answers", PATIENCE, || agent.rodent("status").output().ok()?.status.success().then_some(()));
-        agent
-    }
-
-    fn emit(&self, events: impl Iterator<Item = Value>) {
-        let mut child = self.rodent("emit").args(["--json", "-"]).stdin(Stdio::piped()).spawn().expect("start rodent");
-        let lines: String = events.map(|event| format!("{event}\n")).collect();
-        let mut input = child.stdin.take().expect("standard input is piped");
-        input.write_all(lines.as_bytes()).expect("write to rodent emit");
-        drop(input);
-        assert!(child.wait().expect("wait for rodent emit").success(), "rodent emit takes every event");
-    }
-
-    fn rodent(&self, command: &str) -> Command {
-        let mut rodent = Command::new(env!("CARGO_BIN_EXE_rodent"));
-        rodent.arg(command).arg("--socket").arg(&self.socket).stdout(Stdio::null());
-        rodent
     }
 }
 

@@ -83,21 +83,21 @@ fn what_happens_while_the_service_is_stopped_is_taken_in_by_the_sandboxed_agent(
     });
     assert_eq!(appliance.run("stat -c '%U %a' /var/lib/rodent/spool"), "rodent 700\n");
     appliance.run("systemctl stop rodent");
-    appliance.run("env -i /usr/lib/rodent/hooks/mdadm Fail /dev/md0 /dev/sdb");
-    appliance.run("env -i /usr/lib/rodent/hooks/mdadm DegradedArray /dev/md0");
+    appliance.run("env -i /usr/lib/rodent/hooks/mdadm SparesMissing /dev/md0");
+    appliance.run("env -i /usr/lib/rodent/hooks/mdadm DeviceDisappeared /dev/md0");
     assert_eq!(appliance.run("stat -c '%U %a' /var/lib/rodent/spool/*.event"), "root 644\n".repeat(2));
     appliance.run("systemctl start rodent");
-    assert_eq!(appliance.kinds(2, told_by("mdadm")), ["storage.disk.state_changed", "storage.pool.degraded"]);
+    assert_eq!(appliance.kinds(2, told_by("mdadm")), ["storage.pool.spares_missing", "storage.pool.removed"]);
     appliance.wait("the spool is empty", crate::appliance::PATIENCE, |machine| {
         machine.run("ls /var/lib/rodent/spool").is_empty().then_some(())
     });
-    let event = appliance.wait_for_event("the failure", told_by("mdadm"));
+    let event = appliance.wait_for_event("the report", told_by("mdadm"));
     assert_eq!(event["origin"]["uid"], "0", "{event}");
 
     // With nobody to take it and no room to leave it, the loss is named where an administrator looks.
     appliance.run("systemctl stop rodent && rmdir /var/lib/rodent/spool");
-    let output = appliance.attempt("env -i /usr/lib/rodent/hooks/mdadm DegradedArray /dev/md0");
+    let output = appliance.attempt("env -i /usr/lib/rodent/hooks/mdadm SparesMissing /dev/md0");
     assert_eq!(output.status.code(), Some(69));
     let journal = appliance.run("journalctl --sync; journalctl -t rodent-hook -o cat --no-pager");
-    assert!(journal.contains("storage.pool.degraded md0 is lost"), "{journal}");
+    assert!(journal.contains("storage.pool.spares_missing md0 is lost"), "{journal}");
 }

@@ -1,9 +1,11 @@
 //! End to end: the programs as they are shipped, on a machine that is booted for the purpose. Needs root, and fails
 //! where it cannot run. `make test` installs what it needs first.
 
+mod agent;
 mod appliance;
 mod consuming;
 mod container;
+mod disk;
 mod doctor;
 mod drop_ins;
 mod faults;

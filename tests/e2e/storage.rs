@@ -1,12 +1,10 @@
 //! A real file system: mounted, filled, emptied, unmounted.
 
-use std::process::Command;
-
-use crate::{appliance::Appliance, container::workshop};
+use crate::{appliance::Appliance, disk::Disk};
 
 #[test]
 fn a_file_system_is_told_when_it_is_mounted_fills_up_and_goes() {
-    let disk = Disk::new("storage");
+    let disk = Disk::ext4("storage", &[]);
     let appliance = Appliance::start("storage", &[&format!("--bind={}", disk.device)]);
     appliance.run(&format!("mkdir /srv/tank && mount {} /srv/tank", disk.device));
     let mounted = appliance.wait_for_event("the mount", |event| event["kind"] == "storage.dataset.mounted");
@@ -27,35 +25,4 @@ fn a_file_system_is_told_when_it_is_mounted_fills_up_and_goes() {
     appliance.run("umount /srv/tank");
     let kinds = appliance.kinds(2, |event| event["payload"]["mountpoint"] == "/srv/tank");
     assert_eq!(kinds, ["storage.dataset.mounted", "storage.dataset.unmounted"]);
-}
-
-/// A small ext4 on a loop device, gone when dropped.
-pub(crate) struct Disk {
-    pub(crate) device: String,
-}
-
-impl Disk {
-    pub(crate) fn new(name: &str) -> Disk {
-        let image = workshop().join(format!("{name}-{}.img", std::process::id()));
-        let image = image.to_str().expect("the target directory's name is UTF-8");
-        host(&["truncate", "-s", "64M", image]);
-        host(&["mkfs.ext4", "-q", "-m", "0", image]);
-        let device = host(&["losetup", "--find", "--show", image]);
-        // The device keeps it open; the name is not needed.
-        host(&["rm", image]);
-        Disk { device }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").args(["-d", &self.device]).status();
-    }
-}
-
-pub(crate) fn host(command: &[&str]) -> String {
-    let output = Command::new(command[0]).args(&command[1..]).output();
-    let output = output.unwrap_or_else(|error| panic!("start {command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rodent::telemetry::message;
 
-use crate::{appliance::Appliance, held::Held, storage::Disk};
+use crate::{appliance::Appliance, disk::Disk, held::Held};
 
 /// From the fault until the next agent is there: what the issue of the watchdog promises.
 const RESTART_MAX: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ fn a_part_that_is_stuck_is_noticed_and_the_agent_started_anew_and_nothing_is_los
 
 #[test]
 fn a_disk_that_hangs_and_a_controller_that_is_silent_are_waited_for() {
-    let disk = Disk::new("slow");
+    let disk = Disk::ext4("slow", &[]);
     let appliance = Appliance::install("slow", &[&format!("--bind={}", disk.device)]);
     appliance.run(&format!("mkdir -p /var/lib/rodent && mount {} /var/lib/rodent", disk.device));
     appliance

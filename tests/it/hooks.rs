@@ -107,7 +107,7 @@ fn what_each_daemon_tells_is_an_event_at_once() {
     let _agent = scene.start();
     succeeds(&scene.hook(&["zed"], SNAPSHOT));
     succeeds(&scene.hook(&["smartd"], SMARTD));
-    succeeds(&scene.hook(&["mdadm", "DegradedArray", "/dev/md0"], "PATH=/bin"));
+    succeeds(&scene.hook(&["mdadm", "DeviceDisappeared", "/dev/md0"], "PATH=/bin"));
     // What the collector tells is passed over without a word.
     succeeds(&scene.hook(&["zed"], include_str!("../fixtures/zed/checksum")));
 
@@ -119,7 +119,7 @@ fn what_each_daemon_tells_is_an_event_at_once() {
     let expected = [
         ("info", "storage.snapshot.created", "zed"),
         ("critical", "storage.disk.health_changed", "smartd"),
-        ("error", "storage.pool.degraded", "mdadm"),
+        ("critical", "storage.pool.removed", "mdadm"),
     ];
     // The first is as old as its zevent.
     assert_eq!(found.len(), 3, "{found:?}");
@@ -138,17 +138,17 @@ fn what_happens_while_the_agent_is_away_is_told_when_it_is_back_each_once_and_in
     scene.wait_for_spool();
     assert!(agent.terminate(PATIENCE));
 
-    for device in ["/dev/sdb", "/dev/sdc", "/dev/sdd"] {
-        succeeds(&scene.hook(&["mdadm", "Fail", "/dev/md0", device], "PATH=/bin"));
+    for array in ["/dev/md3", "/dev/md1", "/dev/md2"] {
+        succeeds(&scene.hook(&["mdadm", "SparesMissing", array], "PATH=/bin"));
     }
     assert_eq!(scene.spool().len(), 3);
     fs::write(scene.path("state/spool/0-strange.event"), "no event").expect("write a file");
     let _agent = scene.start();
-    let told = || scene.events("storage.disk.state_changed");
+    let told = || scene.events("storage.pool.spares_missing");
     wait("all are told", PATIENCE, || (told().len() == 3).then_some(()));
     wait("the spool is empty", PATIENCE, || (scene.spool().len() == 1).then_some(()));
-    let devices: Vec<_> = told().iter().map(|event| event["payload"]["device_path"].clone()).collect();
-    assert_eq!(devices, ["/dev/sdb", "/dev/sdc", "/dev/sdd"]);
+    let arrays: Vec<_> = told().iter().map(|event| event["payload"]["pool_name"].clone()).collect();
+    assert_eq!(arrays, ["md3", "md1", "md2"]);
     let aside = scene.path("state/spool/0-strange.refused");
     assert!(aside.exists(), "what is no event is kept for somebody to look at: {:?}", scene.spool());
 }
@@ -161,18 +161,18 @@ fn what_a_running_agent_cannot_be_given_is_taken_in_without_a_restart() {
     let elsewhere = Path::new("/nonexistent/rodent.sock").display().to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
     command.args(["--socket", &elsewhere, "hook", "--config"]).arg(scene.path("rodent.yml"));
-    command.args(["mdadm", "NewArray", "/dev/md7"]).env_clear().stdin(Stdio::null());
+    command.args(["mdadm", "SparesMissing", "/dev/md7"]).env_clear().stdin(Stdio::null());
     succeeds(&command.output().expect("start rodent"));
-    wait("it is told", PATIENCE, || (scene.events("storage.pool.imported").len() == 1).then_some(()));
+    wait("it is told", PATIENCE, || (scene.events("storage.pool.spares_missing").len() == 1).then_some(()));
 }
 
 #[test]
 fn an_event_that_can_be_neither_given_nor_left_is_named_and_the_hook_fails() {
     let scene = Scene::new();
-    let output = scene.hook(&["mdadm", "DegradedArray", "/dev/md0"], "PATH=/bin");
+    let output = scene.hook(&["mdadm", "DeviceDisappeared", "/dev/md0"], "PATH=/bin");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(69), "{said}");
-    assert!(said.contains("storage.pool.degraded md0 is lost: no agent answers on"), "{said}");
+    assert!(said.contains("storage.pool.removed md0 is lost: no agent answers on"), "{said}");
     assert!(said.contains("there is no spool"), "{said}");
     let output = scene.hook(&["smartd"], "PATH=/bin");
     assert_eq!(output.status.code(), Some(64), "{output:?}");
@@ -187,7 +187,7 @@ fn an_agent_that_does_not_answer_costs_a_daemon_seconds_and_no_event() {
     // Takes connections and never says anything.
     let _mute = std::os::unix::net::UnixListener::bind(scene.path("rodent.sock")).expect("listen");
     let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
-    command.arg("hook").arg("--config").arg(scene.path("rodent.yml")).args(["mdadm", "DegradedArray", "/dev/md0"]);
+    command.arg("hook").arg("--config").arg(scene.path("rodent.yml")).args(["mdadm", "DeviceDisappeared", "/dev/md0"]);
     let mut hook = Process::start(command.env_clear(), &scene.path("hook.log"));
     let ended = wait("the hook ends before ZED kills it", ZED_PATIENCE, || hook.child.try_wait().expect("look at it"));
     assert!(ended.success());
@@ -210,19 +210,19 @@ fn what_is_in_memory_only_keeps_its_file_until_it_is_durable_and_the_hook_says_s
     let agent = scene.start_by(command);
     scene.wait_for_spool();
     limit_files(&agent, "0");
-    let output = scene.hook(&["mdadm", "NewArray", "/dev/md1"], "PATH=/bin");
+    let output = scene.hook(&["mdadm", "SparesMissing", "/dev/md1"], "PATH=/bin");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("storage.pool.imported md1 is kept in the agent's memory only: "), "{said}");
+    assert!(said.contains("storage.pool.spares_missing md1 is kept in the agent's memory only: "), "{said}");
     assert_eq!(scene.spool().len(), 0);
 
     let leave = |array: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
         command.args(["--socket", "/nonexistent/rodent.sock", "hook", "--config"]).arg(scene.path("rodent.yml"));
-        command.args(["mdadm", "NewArray", array]).env_clear().stdin(Stdio::null());
+        command.args(["mdadm", "SparesMissing", array]).env_clear().stdin(Stdio::null());
         succeeds(&command.output().expect("start rodent"));
     };
-    let told = || scene.events("storage.pool.imported").len();
+    let told = || scene.events("storage.pool.spares_missing").len();
     leave("/dev/md2");
     wait("it is told", PATIENCE, || (told() == 2).then_some(()));
     assert_eq!(scene.spool().len(), 1, "the file is all there is on the disk");
@@ -259,19 +259,19 @@ mod as_root {
         let closed = spool.join("00000000-0000-0000-0000-000000000000.event");
         fs::write(&closed, "x").expect("write a file");
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("set permissions");
-        succeeds(&scene.hook(&["mdadm", "NewArray", "/dev/md1"], "PATH=/bin"));
+        succeeds(&scene.hook(&["mdadm", "SparesMissing", "/dev/md1"], "PATH=/bin"));
 
         let program = scene.path("rodent");
         copy_program(&program);
         let mut command = Command::new(program);
         command.uid(USER).gid(USER);
         let agent = scene.start_by(command);
-        let told = || scene.events("storage.pool.imported").len();
+        let told = || scene.events("storage.pool.spares_missing").len();
         wait("it is told", PATIENCE, || (told() == 1).then_some(()));
         for (number, array) in [(2, "/dev/md2"), (3, "/dev/md3")] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_rodent"));
             command.args(["--socket", "/nonexistent/rodent.sock", "hook", "--config"]).arg(scene.path("rodent.yml"));
-            command.args(["mdadm", "NewArray", array]).env_clear().stdin(Stdio::null());
+            command.args(["mdadm", "SparesMissing", array]).env_clear().stdin(Stdio::null());
             succeeds(&command.output().expect("start rodent"));
             wait("it is told", PATIENCE, || (told() >= number).then_some(()));
         }

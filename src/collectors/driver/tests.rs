@@ -11,14 +11,13 @@ use crate::{
         pattern::Patterns,
         tests::{End, Machine, Told},
     },
-    event::Level,
     schema::events::system_host_payload::SystemHostOperation,
 };
 
 /// What a look comes to.
 #[derive(Clone)]
 enum Look {
-    /// These things; those with a `!` are not well.
+    /// These things; those with a `!` are not well, and those with a `?` are news at first sight.
     Sees(&'static [&'static str]),
     Nothing,
     Fails,
@@ -85,7 +84,7 @@ impl<const RIGHT: bool> Domain for Toy<RIGHT> {
     }
 
     fn first_sight(&self, known: &Self::Known) -> Vec<Finding> {
-        known.iter().filter(|thing| thing.contains('!')).map(|thing| come(thing)).collect()
+        known.iter().filter(|thing| thing.contains(['!', '?'])).map(|thing| come(thing)).collect()
     }
 
     fn diff(&self, before: &Self::Known, after: &Self::Known) -> Vec<Finding> {
@@ -110,7 +109,8 @@ impl<const RIGHT: bool> Domain for Toy<RIGHT> {
 }
 
 fn come(thing: &str) -> Finding {
-    Finding::host(Level::Info, SystemHostOperation::RebootRequired, thing, String::new(), "toys", "come")
+    let level = if thing.contains('!') { Level::Warn } else { Level::Info };
+    Finding::host(level, SystemHostOperation::RebootRequired, thing, String::new(), "toys", "come")
 }
 
 /// A collector of two domains.
@@ -171,13 +171,13 @@ async fn what_is_wrong_and_one_inventory_are_told_at_first_sight_and_later_only_
 #[tokio::test]
 async fn where_events_were_lost_what_is_wrong_is_told_once_more_beside_what_has_changed() {
     let machine = Machine::new();
-    tells(&machine, Sees(&["a!", "b"]), Sees(&["c!"]), 3).await;
+    tells(&machine, Sees(&["a!", "b", "e?"]), Sees(&["c!"]), 4).await;
     machine.asserts.set(true);
-    let mut told = tells(&machine, Sees(&["a!", "d!"]), Sees(&["c!"]), 4).await;
+    let mut told = tells(&machine, Sees(&["a!", "d!", "e?"]), Sees(&["c!"]), 4).await;
     told.sort();
-    assert_eq!(told, ["come: a!", "come: c!", "come: d!", "gone: b"]);
+    assert_eq!(told, ["come: a!", "come: c!", "come: d!", "gone: b"], "what was news is none any more");
     machine.asserts.set(false);
-    assert_eq!(tells(&machine, Sees(&["a!", "d!"]), Sees(&["c!"]), 0).await, NOTHING);
+    assert_eq!(tells(&machine, Sees(&["a!", "d!", "e?"]), Sees(&["c!"]), 0).await, NOTHING);
 }
 
 #[tokio::test]

@@ -225,7 +225,10 @@ impl Watch {
                 continue;
             }
             let was_left_out = self.chosen.as_ref().is_some_and(|chosen| !chosen.include(&name));
-            let (known, findings) = judge(self.since, self.known.get(&name), was_left_out, &name, &state);
+            let (known, mut findings) = judge(self.since, self.known.get(&name), was_left_out, &name, &state);
+            if self.context.asserts && self.since != Since::Now && findings.is_empty() {
+                findings.extend(story::first_sight(&name, &state).1.into_iter().map(Finding::asserted));
+            }
             self.context.report(findings).await?;
             self.known.insert(name.clone(), known);
             self.states.insert(name, state);

@@ -97,7 +97,7 @@ impl Thresholds {
     }
 
     /// The threshold of a state; that of the normal one is the border that was left.
-    fn of(&self, fill: Fill) -> f64 {
+    pub(super) fn of(&self, fill: Fill) -> f64 {
         if fill == Fill::Exceeded { self.critical } else { self.warn }
     }
 }
@@ -121,7 +121,7 @@ impl Fill {
         }
     }
 
-    fn operation(self) -> Operation {
+    pub(super) fn operation(self) -> Operation {
         match self {
             Fill::Normal => Operation::Cleared,
             Fill::Approached => Operation::Approached,

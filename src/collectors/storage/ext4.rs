@@ -6,9 +6,17 @@ use std::{collections::BTreeMap, io, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{mount_table::Mounted, mounts::Mounts};
+use super::{
+    mount_table::{self, Mounted},
+    mounts::Mounts,
+};
 use crate::{
-    collectors::{CollectError, Context, driver::Domain, finding::Finding},
+    collectors::{
+        CollectError, Context,
+        driver::Domain,
+        finding::{Finding, told_of},
+        listing::device_path,
+    },
     event::Level,
     host::Host,
     schema::events::{StorageDatasetPayload, storage_dataset_payload::StorageDatasetOperation as Operation},
@@ -28,7 +36,7 @@ type Known = BTreeMap<String, Damage>;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Damage {
     errors: u64,
-    /// As many as have been told: only twice as many are worth telling again.
+    /// As many as have been told.
     told: u64,
     mountpoint: String,
     /// Where in the kernel the last one was found: `ext4_lookup`.
@@ -54,14 +62,9 @@ impl Domain for Ext4Errors {
     fn choice(&self) {}
 
     async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
-        let mounts = self.mounts.borrow().clone().unwrap_or_default();
-        let looked = context.host.look(move |host| look(host, &mounts)).await;
-        let seen = looked.map_err(|error| CollectError::failed(format!("read {DIRECTORY}"), error))?;
+        let mounts = self.mounts.borrow_and_update().clone().unwrap_or_default();
+        let seen = context.look(&format!("read {DIRECTORY}"), move |host| look(host, &mounts)).await?;
         Ok(Some(follow(seen, before)))
-    }
-
-    fn first_sight(&self, known: &Known) -> Vec<Finding> {
-        diff(&Known::new(), known)
     }
 
     fn diff(&self, before: &Known, after: &Known) -> Vec<Finding> {
@@ -71,18 +74,16 @@ impl Domain for Ext4Errors {
     fn interval(&self) -> Option<Duration> {
         Some(INTERVAL)
     }
+
+    async fn wake(&mut self, _: &Context) -> Result<(), CollectError> {
+        mount_table::changed(&mut self.mounts).await
+    }
 }
 
 /// All that are mounted, also those without errors.
 fn look(host: &Host, mounts: &Mounts) -> io::Result<Known> {
     let mut known = Known::new();
-    let entries = match std::fs::read_dir(host.path(DIRECTORY)) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(known),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let device = entry?.file_name().to_string_lossy().into_owned();
+    for device in host.names(DIRECTORY)? {
         let word = |file: &str| host.read(&format!("{DIRECTORY}/{device}/{file}")).ok();
         // `features` has none; nor has one that is being unmounted.
         let Some(errors) = word("errors_count").and_then(|count| count.trim().parse().ok()) else { continue };
@@ -90,7 +91,7 @@ fn look(host: &Host, mounts: &Mounts) -> io::Result<Known> {
         let mount = mounts.iter().find(|(_, mount)| !number.is_empty() && mount.device == number.trim());
         let (name, mountpoint) = match mount {
             Some((place, _)) => (place.source.clone(), place.mountpoint.clone()),
-            None => (format!("/dev/{}", device.replace('!', "/")), String::new()),
+            None => (device_path(&device), String::new()),
         };
         let function = word("last_error_func").unwrap_or_default().trim().to_owned();
         known.insert(name, Damage { errors, told: 0, mountpoint, function });
@@ -105,9 +106,7 @@ fn follow(seen: Known, before: Option<&Known>) -> Known {
     let away = before.iter().filter(|(name, _)| !seen.contains_key(*name)).take(AWAY_MAX);
     let away: Vec<_> = away.map(|(name, damage)| (name.clone(), damage.clone())).collect();
     let damaged = seen.into_iter().filter(|(_, damage)| damage.errors > 0).map(|(name, damage)| {
-        let told = before.get(&name).map_or(0, |before| before.told).min(damage.errors);
-        let is_news = told == 0 || damage.errors >= told.saturating_mul(2);
-        let told = if is_news { damage.errors } else { told };
+        let told = told_of(damage.errors, before.get(&name).map_or(0, |before| before.told));
         (name, Damage { told, ..damage })
     });
     damaged.chain(away).collect()

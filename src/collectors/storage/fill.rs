@@ -1,6 +1,6 @@
 //! How full the file systems are, in bytes and in inodes, as a domain: asked in turn, and when something is mounted, for it may be full already.
 
-use std::{collections::BTreeMap, future::pending, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::sync::watch;
 
@@ -57,10 +57,6 @@ impl Domain for Fill {
         Ok(Some(Measure::ALL.map(next).into()))
     }
 
-    fn first_sight(&self, known: &ByMeasure) -> Vec<Finding> {
-        self.diff(&ByMeasure::new(), known)
-    }
-
     fn diff(&self, before: &ByMeasure, after: &ByMeasure) -> Vec<Finding> {
         let none = Fills::new();
         let diff = |measure| {
@@ -75,9 +71,6 @@ impl Domain for Fill {
     }
 
     async fn wake(&mut self, _: &Context) -> Result<(), CollectError> {
-        match self.mounts.changed().await {
-            Ok(()) => Ok(()),
-            Err(_) => pending().await,
-        }
+        mount_table::changed(&mut self.mounts).await
     }
 }

@@ -74,11 +74,6 @@ impl Gauge {
 
     /// What is not mounted any more is no blind spot.
     pub(super) async fn forget_all_but(&self, context: &Context, mounts: &Mounts) -> Result<(), CollectError> {
-        for gone in context.sight.blind_to(FILE_SYSTEM) {
-            if !mounts.keys().any(|place| place.mountpoint == gone) {
-                context.sees(&format!("{FILE_SYSTEM}{gone}")).await?;
-            }
-        }
-        Ok(())
+        context.sees_gone(FILE_SYSTEM, |name| mounts.keys().any(|place| place.mountpoint == name)).await
     }
 }

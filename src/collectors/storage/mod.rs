@@ -7,6 +7,7 @@
 mod btrfs;
 mod capacity;
 mod disks;
+mod errors;
 mod ext4;
 mod fill;
 mod gauge;
@@ -126,12 +127,12 @@ impl Collector for Storage {
             let Settings { mounts: rule, thresholds, capacity_interval: interval, pools_interval } = self.settings;
             let (gauge, (known, mounts)) = (Gauge::default(), watch::channel(None));
             let (disks, known_disks) = watch::channel(Arc::default());
-            let table = MountTable::new(&context, rule.clone(), interval, gauge.clone(), known);
-            let ext4 = Ext4Errors::new(mounts.clone());
+            let table = MountTable::new(rule.clone(), interval, gauge.clone(), known);
+            let (btrfs, ext4) = (BtrfsVolumes { mounts: mounts.clone() }, Ext4Errors::new(mounts.clone()));
             let fill = Fill { rule, thresholds, interval, gauge, mounts, spaces: Spaces::new() };
             let pools = PoolList::new(thresholds, pools_interval);
             let driver = Driver::new(context, SPEC.name).with(table).with(fill).with(pools);
-            let driver = driver.with(ArrayTable::new()).with(BtrfsVolumes).with(ext4);
+            let driver = driver.with(ArrayTable::new()).with(btrfs).with(ext4);
             let driver = driver.with(VolumeGroups::new(thresholds)).with(DatasetQuotas::new(thresholds));
             driver.with(DiskList::new(disks)).with(Smart::new(known_disks)).run().await
         })

@@ -26,10 +26,18 @@ const NEAR: &str = "mounts beyond the bound";
 /// What is mounted, for whoever measures it; none before it is known.
 pub(super) type Mounted = Option<Arc<Mounts>>;
 
+/// Waits until something has been mounted or unmounted.
+pub(super) async fn changed(mounts: &mut watch::Receiver<Mounted>) -> Result<(), CollectError> {
+    match mounts.changed().await {
+        Ok(()) => Ok(()),
+        Err(_) => pending().await,
+    }
+}
+
 pub(super) struct MountTable {
     rule: MountRule,
     interval: Duration,
-    watch: Option<FileWatch>,
+    watch: FileWatch,
     gauge: Gauge,
     /// Of what has come since the last look.
     spaces: Spaces,
@@ -37,17 +45,8 @@ pub(super) struct MountTable {
 }
 
 impl MountTable {
-    pub(super) fn new(
-        context: &Context,
-        rule: MountRule,
-        interval: Duration,
-        gauge: Gauge,
-        known: watch::Sender<Mounted>,
-    ) -> MountTable {
-        let watch = FileWatch::open(&context.host, MOUNT_TABLE).inspect_err(
-            |error| tracing::debug!(%error, "the table of mounts cannot be watched; it is read now and then"),
-        );
-        MountTable { rule, interval, watch: watch.ok(), gauge, spaces: Spaces::new(), known }
+    pub(super) fn new(rule: MountRule, interval: Duration, gauge: Gauge, known: watch::Sender<Mounted>) -> MountTable {
+        MountTable { rule, interval, watch: FileWatch::new(MOUNT_TABLE), gauge, spaces: Spaces::new(), known }
     }
 }
 
@@ -66,8 +65,11 @@ impl Domain for MountTable {
     }
 
     async fn look(&mut self, context: &Context, before: Option<&Mounts>) -> Result<Option<Mounts>, CollectError> {
-        let table = context.host.look(|host| host.read(MOUNT_TABLE)).await;
-        let table = table.map_err(|error| CollectError::failed(format!("read {MOUNT_TABLE}"), error))?;
+        // Before it is read, so that no change falls between.
+        if let Err(error) = self.watch.begin(&context.host) {
+            tracing::debug!(%error, "the table of mounts cannot be watched; it is read now and then");
+        }
+        let table = context.look(&format!("read {MOUNT_TABLE}"), |host| host.read(MOUNT_TABLE)).await?;
         let (after, beyond) = mounts::bounded(mounts::parse(&table, &self.rule), before);
         let why = listing::beyond(beyond, MOUNTS_MAX, "mounted", "storage.mounts.exclude");
         context.note(BEYOND, why).await?;
@@ -78,6 +80,10 @@ impl Domain for MountTable {
             self.spaces = self.gauge.measure(context, come).await?;
         }
         Ok(Some(after))
+    }
+
+    fn first_sight(&self, _: &Mounts) -> Vec<Finding> {
+        Vec::new()
     }
 
     fn diff(&self, before: &Mounts, after: &Mounts) -> Vec<Finding> {
@@ -99,8 +105,7 @@ impl Domain for MountTable {
     }
 
     async fn wake(&mut self, _: &Context) -> Result<(), CollectError> {
-        let Some(watch) = &mut self.watch else { return pending().await };
-        watch.changed().await.map_err(|error| CollectError::failed(format!("watch {MOUNT_TABLE}"), error))?;
+        self.watch.changed().await.map_err(|error| CollectError::failed(format!("watch {MOUNT_TABLE}"), error))?;
         sleep(QUIET).await;
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::capacity::{Fill, Thresholds, percentage};
 use crate::{
     collectors::{CollectError, Context, driver::Domain, finding::Finding},
     host::command::Program,
-    schema::events::{UsageThresholdPayload, usage_threshold_payload::UsageThresholdOperation as Operation},
+    schema::events::UsageThresholdPayload,
 };
 
 const ZFS: &[&str] = &["/sbin/zfs", "/usr/sbin/zfs", "/usr/local/sbin/zfs"];
@@ -50,17 +50,11 @@ impl Domain for DatasetQuotas {
         if !super::zfs::is_here(&context.host) {
             return Ok(None);
         }
-        if self.zfs.is_none() {
-            self.zfs = Program::find(&context.host, ZFS, TIMEOUT, OUTPUT_BYTES_MAX);
-        }
-        let Some(zfs) = &mut self.zfs else { return Ok(None) };
+        let zfs = Program::found(&mut self.zfs, &context.host, ZFS, TIMEOUT, OUTPUT_BYTES_MAX);
+        let Some(zfs) = zfs else { return Ok(None) };
         let answer = zfs.run(ARGUMENTS).await.map_err(|error| CollectError::failed("ask for quotas", error))?;
         self.quotas = parse(&answer);
         Ok(Some(follow(&self.quotas, before, &self.thresholds)))
-    }
-
-    fn first_sight(&self, known: &Known) -> Vec<Finding> {
-        self.diff(&Known::new(), known)
     }
 
     fn diff(&self, before: &Known, after: &Known) -> Vec<Finding> {
@@ -107,16 +101,11 @@ fn follow(quotas: &Quotas, before: Option<&Known>, thresholds: &Thresholds) -> K
 }
 
 fn finding(name: &str, fill: Fill, quota: Option<&(u64, u64)>, thresholds: &Thresholds) -> Finding {
-    let (operation, limit) = match fill {
-        Fill::Normal => (Operation::Cleared, thresholds.warn),
-        Fill::Approached => (Operation::Approached, thresholds.warn),
-        Fill::Exceeded => (Operation::Exceeded, thresholds.critical),
-    };
     let mut payload = UsageThresholdPayload {
         threshold_name: format!("quota:{name}"),
         metric_name: "dataset.quota_used_percent".to_owned(),
-        threshold_value: percentage(limit),
-        operation: operation.into(),
+        threshold_value: percentage(thresholds.of(fill)),
+        operation: fill.operation().into(),
         resource: format!("Data set {name}"),
         unit: "% of its quota used".to_owned(),
         ..Default::default()

@@ -57,8 +57,7 @@ impl Domain for AccountWatch {
     fn choice(&self) {}
 
     async fn look(&mut self, context: &Context, before: Option<&Accounts>) -> Result<Option<Accounts>, CollectError> {
-        let looked = context.host.look(|host| Ok(accounts::look(host))).await;
-        let looked = match looked.map_err(|error| CollectError::failed("look at the accounts", error))? {
+        let looked = match context.look("look at the accounts", |host| Ok(accounts::look(host))).await? {
             Ok(looked) => looked,
             Err(unready) => {
                 if !self.is_unready {
@@ -73,6 +72,10 @@ impl Domain for AccountWatch {
         let mut after = looked.accounts;
         before.into_iter().for_each(|before| after.follow(before));
         Ok(Some(after))
+    }
+
+    fn first_sight(&self, _: &Accounts) -> Vec<Finding> {
+        Vec::new()
     }
 
     fn diff(&self, before: &Accounts, after: &Accounts) -> Vec<Finding> {

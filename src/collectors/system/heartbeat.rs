@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     collectors::{CollectError, Context, driver::Domain, finding::Finding},
     event::Level,
-    host::clock::Clock,
+    host::{Host, clock::Clock},
     schema::events::{SystemHostPayload, system_host_payload::SystemHostOperation as Operation},
 };
 
@@ -30,11 +30,15 @@ impl Domain for Heartbeat {
     fn choice(&self) {}
 
     async fn look(&mut self, context: &Context, _: Option<&()>) -> Result<Option<()>, CollectError> {
-        let look = context.host.look(|host| Ok((host.hostname().unwrap_or_default(), Clock::of(host).since_boot())));
-        let (hostname, since_boot) = look.await.map_err(|error| CollectError::failed("look at the clock", error))?;
+        let look = |host: &Host| Ok((host.hostname().unwrap_or_default(), Clock::of(host).since_boot()));
+        let (hostname, since_boot) = context.look("look at the clock", look).await?;
         self.beat = self.has_started.then(|| heartbeat(hostname, since_boot));
         self.has_started = true;
         Ok(Some(()))
+    }
+
+    fn first_sight(&self, _: &()) -> Vec<Finding> {
+        Vec::new()
     }
 
     fn diff(&self, (): &(), (): &()) -> Vec<Finding> {

@@ -48,8 +48,7 @@ impl Domain for HostWatch {
     fn choice(&self) {}
 
     async fn look(&mut self, context: &Context, before: Option<&HostState>) -> Result<Option<HostState>, CollectError> {
-        let looked = context.host.look(|host| Ok(HostState::look(host))).await;
-        let mut state = looked.map_err(|error| CollectError::failed("look at the host", error))?;
+        let mut state = context.look("look at the host", |host| Ok(HostState::look(host))).await?;
         before.into_iter().for_each(|before| state.follow(before));
         Ok(Some(state))
     }

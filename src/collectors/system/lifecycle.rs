@@ -21,7 +21,7 @@ const COMPONENT: &str = "agent";
 const FRESH_BOOT: Duration = Duration::from_secs(600);
 
 /// A run of the agent, as it is remembered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Run {
     boot_id: String,
     /// Number and start time of the process: the collector may be started several times in one.
@@ -43,8 +43,7 @@ impl Domain for Lifecycle {
     fn choice(&self) {}
 
     async fn look(&mut self, context: &Context, _: Option<&Run>) -> Result<Option<Run>, CollectError> {
-        let start = context.host.look(|host| Ok(Start::look(host))).await;
-        let start = start.map_err(|error| CollectError::failed("look at the machine", error))?;
+        let start = context.look("look at the machine", |host| Ok(Start::look(host))).await?;
         Ok(Some(self.start.insert(start).run.clone()))
     }
 

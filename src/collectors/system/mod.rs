@@ -21,7 +21,7 @@ use self::{
     account_watch::AccountWatch,
     heartbeat::Heartbeat,
     host_state::HostWatch,
-    kernel::{Counters, Log},
+    kernel::{Counters, IsRead, Log},
     lifecycle::Lifecycle,
     pressure::Pressure,
     sensors::Sensors,
@@ -86,14 +86,15 @@ struct System {
 impl Collector for System {
     fn run(self: Box<Self>, context: Context) -> CollectorRun {
         Box::pin(async move {
+            let is_read = IsRead::default();
             let accounts = AccountWatch::new(&context);
             let driver = Driver::new(context, "accounts").with(Lifecycle::default()).with(HostWatch).with(accounts);
             let driver = driver
                 .with(Pressure)
                 .with(Sensors::default())
                 .with(Supplies::default())
-                .with(Log::default())
-                .with(Counters::default());
+                .with(Log::new(is_read.clone()))
+                .with(Counters::new(is_read));
             match self.settings.heartbeat {
                 Some(interval) => driver.with(Heartbeat::new(interval)).run().await,
                 None => driver.run().await,

@@ -67,16 +67,10 @@ impl Domain for Pressure {
     fn choice(&self) {}
 
     async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
-        let looked = context.host.look(look).await;
-        let seen = looked.map_err(|error| CollectError::failed(format!("read {DIRECTORY}"), error))?;
-        let Some(seen) = seen else {
+        let Some(seen) = context.look(&format!("read {DIRECTORY}"), look).await? else {
             return Err(CollectError::Absent(format!("the kernel counts no pressure: no {DIRECTORY}")));
         };
         Ok(Some(follow(&seen, before)))
-    }
-
-    fn first_sight(&self, known: &Known) -> Vec<Finding> {
-        diff(&Known::new(), known)
     }
 
     fn diff(&self, before: &Known, after: &Known) -> Vec<Finding> {

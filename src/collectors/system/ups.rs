@@ -9,7 +9,7 @@ use crate::{
     collectors::{CollectError, Context, driver::Domain, finding::Finding, listing::counted},
     event::Level,
     host::nut::{Nut, Supply},
-    schema::events::{SystemHostPayload, system_host_payload::SystemHostOperation as Operation},
+    schema::events::system_host_payload::SystemHostOperation as Operation,
 };
 
 /// The protocol has no way to be told. On battery every second counts little, minutes much.
@@ -68,9 +68,7 @@ impl Domain for Supplies {
             let why = supply.as_ref().err().map(|why| format!("upsd has no data of it: {why}"));
             context.note(&format!("{SUPPLY}{name}"), why).await?;
         }
-        for gone in context.sight.blind_to(SUPPLY).iter().filter(|name| !supplies.contains_key(*name)) {
-            context.sees(&format!("{SUPPLY}{gone}")).await?;
-        }
+        context.sees_gone(SUPPLY, |name| supplies.contains_key(name)).await?;
         Ok(Some(follow(&supplies, before)))
     }
 
@@ -156,7 +154,7 @@ fn detail(variables: &BTreeMap<String, String>) -> String {
 fn diff(before: &Known, after: &Known) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in before.keys().filter(|name| !after.contains_key(*name)) {
-        findings.push(finding(Level::Info, name, Operation::UpsGone, "gone", String::new()));
+        findings.push(Finding::host(Level::Info, Operation::UpsGone, name, String::new(), COMPONENT, "gone"));
     }
     let unknown = State::default();
     for (name, is) in after {
@@ -167,23 +165,17 @@ fn diff(before: &Known, after: &Known) -> Vec<Finding> {
                 Power::Battery => (Level::Warn, Operation::UpsOnBattery, "on battery"),
                 Power::Low => (Level::Critical, Operation::UpsBatteryLow, "battery low"),
             };
-            findings.push(finding(level, name, operation, action, is.detail.clone()));
+            findings.push(Finding::host(level, operation, name, is.detail.clone(), COMPONENT, action));
         }
         if was.weakness != is.weakness {
             let (level, operation, action) = match is.weakness.is_empty() {
                 true => (Level::Info, Operation::UpsFit, "fit"),
                 false => (Level::Warn, Operation::UpsWeak, "weak"),
             };
-            findings.push(finding(level, name, operation, action, is.weakness.join(", ")));
+            findings.push(Finding::host(level, operation, name, is.weakness.join(", "), COMPONENT, action));
         }
     }
     findings
-}
-
-fn finding(level: Level, name: &str, operation: Operation, action: &str, detail: String) -> Finding {
-    let payload =
-        SystemHostPayload { subject: name.to_owned(), detail, operation: operation.into(), ..Default::default() };
-    Finding::new(level, payload, COMPONENT, action)
 }
 
 #[cfg(test)]

@@ -9,11 +9,6 @@ use crate::{
 
 const COMPONENT: &str = "btrfs";
 
-/// What is wrong at first sight.
-pub(super) fn faults(volumes: &Volumes) -> Vec<Finding> {
-    diff(&Volumes::new(), volumes)
-}
-
 /// What changed, volume by volume. That one is mounted is no news here, what is wrong with it is.
 pub(super) fn diff(before: &Volumes, after: &Volumes) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -46,7 +41,7 @@ fn error_change(volume: &Volume, was: &Volume) -> Option<Finding> {
     if volume.errors_told > was.errors_told {
         let faulty = volume.members.iter().filter(|(_, member)| member.errors.total() > 0);
         let faulty: Vec<_> =
-            faulty.map(|(number, member)| format!("device {number}{}", words(member.errors))).collect();
+            faulty.map(|(number, member)| format!("device {number}{}", member.errors.words())).collect();
         let payload = StoragePoolPayload {
             read_errors: errors.read,
             write_errors: errors.write,
@@ -59,13 +54,6 @@ fn error_change(volume: &Volume, was: &Volume) -> Option<Finding> {
     let are_cleared = errors.total() == 0 && was.errors().total() > 0;
     are_cleared
         .then(|| Finding::new(Level::Info, payload(volume, Operation::ErrorsCleared), COMPONENT, "errors cleared"))
-}
-
-/// ` (3 read, 12 checksum errors)`
-fn words(errors: super::volume::Errors) -> String {
-    let kinds = [(errors.read, "read"), (errors.write, "write"), (errors.checksum, "checksum")];
-    let counted = kinds.into_iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}"));
-    format!(" ({} {})", counted.collect::<Vec<_>>().join(", "), if errors.total() == 1 { "error" } else { "errors" })
 }
 
 /// At first sight only what one has left is told.

@@ -8,16 +8,21 @@ mod volume;
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use self::volume::Volumes;
+use super::mount_table::{self, Mounted};
 use crate::collectors::{CollectError, Context, driver::Domain, finding::Finding, listing::counted};
 
-/// Small files of the kernel's memory: no disk is asked. Nothing tells when they change.
+/// Small files of the kernel's memory: no disk is asked. Nothing tells when they change, but for what is mounted.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// How many that are not mounted any more are remembered, for they were not well.
 const AWAY_MAX: usize = 256;
 
 /// The look at them.
-pub(super) struct BtrfsVolumes;
+pub(super) struct BtrfsVolumes {
+    pub(super) mounts: watch::Receiver<Mounted>,
+}
 
 impl Domain for BtrfsVolumes {
     const NAME: &'static str = "btrfs volumes";
@@ -27,13 +32,8 @@ impl Domain for BtrfsVolumes {
     fn choice(&self) {}
 
     async fn look(&mut self, context: &Context, before: Option<&Volumes>) -> Result<Option<Volumes>, CollectError> {
-        let looked = context.host.look(volume::look).await;
-        let seen = looked.map_err(|error| CollectError::failed("read /sys/fs/btrfs", error))?;
-        Ok(Some(follow(seen, before)))
-    }
-
-    fn first_sight(&self, known: &Volumes) -> Vec<Finding> {
-        changes::faults(known)
+        self.mounts.mark_unchanged();
+        Ok(Some(follow(context.look("read /sys/fs/btrfs", volume::look).await?, before)))
     }
 
     fn diff(&self, before: &Volumes, after: &Volumes) -> Vec<Finding> {
@@ -47,6 +47,10 @@ impl Domain for BtrfsVolumes {
 
     fn interval(&self) -> Option<Duration> {
         Some(INTERVAL)
+    }
+
+    async fn wake(&mut self, _: &Context) -> Result<(), CollectError> {
+        mount_table::changed(&mut self.mounts).await
     }
 }
 

@@ -36,6 +36,11 @@ fn healthy() -> String {
     DEVINFO.replace("missing: 1", "missing: 0").replace("12800", "0")
 }
 
+/// What is wrong at first sight.
+fn faults(volumes: &Volumes) -> Vec<Finding> {
+    changes::diff(&Volumes::new(), volumes)
+}
+
 #[test]
 fn a_volume_that_loses_a_device_is_scrubbed_and_mended_tells_this() {
     let scrub = |what: &str| SCRUB.replace("1796039873", what);
@@ -60,7 +65,7 @@ fn a_volume_that_loses_a_device_is_scrubbed_and_mended_tells_this() {
     let mut known: Option<Volumes> = None;
     for (what, seen) in looks {
         let after = follow(seen, known.as_ref());
-        let findings = known.as_ref().map_or_else(|| changes::faults(&after), |known| changes::diff(known, &after));
+        let findings = known.as_ref().map_or_else(|| faults(&after), |known| changes::diff(known, &after));
         let pairs = findings.iter().zip(sentences(&findings));
         told.push(format!("{what}:"));
         told.extend(pairs.map(|(finding, sentence)| format!("  {}: {sentence}", finding.level.name())));
@@ -91,12 +96,12 @@ the last leaves errors:
 
 #[test]
 fn at_first_sight_what_is_wrong_is_told_and_a_scrub_of_long_ago_is_not() {
-    let told = sentences(&changes::faults(&follow(shown(DEVINFO, SCRUB), None)));
+    let told = sentences(&faults(&follow(shown(DEVINFO, SCRUB), None)));
     let expected =
         ["Pool t is degraded, 1 of its disks missing", "Pool t has errors: device 2 (12800 checksum errors)"];
     assert_eq!(told, expected);
     let left = SCRUB.replace("uncorrectable_errors:0", "uncorrectable_errors:3");
-    assert_eq!(sentences(&changes::faults(&shown(&healthy(), &left))), ["Pool t was scrubbed, errors left: 6"]);
+    assert_eq!(sentences(&faults(&shown(&healthy(), &left))), ["Pool t was scrubbed, errors left: 6"]);
 }
 
 #[test]
@@ -142,7 +147,7 @@ proptest! {
             count += step;
             let seen = shown(&healthy().replace("read_errs 0", &format!("read_errs {count}")), "");
             let after = follow(seen, known.as_ref());
-            told += known.as_ref().map_or_else(|| changes::faults(&after), |known| changes::diff(known, &after)).len();
+            told += known.as_ref().map_or_else(|| faults(&after), |known| changes::diff(known, &after)).len();
             known = Some(after);
         }
         prop_assert!(told <= 64 - (2 * count).leading_zeros() as usize, "{told} of {count}");

@@ -1,11 +1,14 @@
 //! The btrfs volumes of the machine, as sysfs tells of them to anybody, and of their scrubs, where it may be read, what
 //! `btrfs scrub` has written down.
 
-use std::{collections::BTreeMap, fs, io};
+use std::{collections::BTreeMap, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::Host;
+use crate::{
+    collectors::{finding::told_of, storage::errors::Errors},
+    host::Host,
+};
 
 const DIRECTORY: &str = "/sys/fs/btrfs";
 /// Written by `btrfs scrub`, for root.
@@ -23,7 +26,7 @@ pub(in crate::collectors::storage) struct Volume {
     pub(super) devices: Vec<String>,
     /// By number in the volume; which name belongs to which sysfs does not tell.
     pub(super) members: BTreeMap<u64, Member>,
-    /// As many errors as have been told: only twice as many are worth telling again.
+    /// As many errors as have been told.
     pub(super) errors_told: u64,
     pub(super) scrub: Option<Scrub>,
 }
@@ -33,14 +36,6 @@ pub(in crate::collectors::storage) struct Volume {
 pub(super) struct Member {
     pub(super) is_missing: bool,
     pub(super) errors: Errors,
-}
-
-/// Operations that went wrong since the counters were set to zero. They stand on the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Errors {
-    pub(super) read: u64,
-    pub(super) write: u64,
-    pub(super) checksum: u64,
 }
 
 /// The last scrub.
@@ -63,24 +58,10 @@ pub(super) enum Phase {
     Finished,
 }
 
-impl Errors {
-    pub(super) fn total(self) -> u64 {
-        self.read.saturating_add(self.write).saturating_add(self.checksum)
-    }
-
-    fn plus(self, other: Errors) -> Errors {
-        Errors {
-            read: self.read.saturating_add(other.read),
-            write: self.write.saturating_add(other.write),
-            checksum: self.checksum.saturating_add(other.checksum),
-        }
-    }
-}
-
 impl Volume {
     /// Of all its devices.
     pub(super) fn errors(&self) -> Errors {
-        self.members.values().fold(Errors::default(), |sum, member| sum.plus(member.errors))
+        self.members.values().map(|member| member.errors).sum()
     }
 
     pub(super) fn missing(&self) -> usize {
@@ -95,8 +76,7 @@ impl Volume {
     /// Carries over what one look alone does not tell.
     pub(super) fn follow(&mut self, before: Option<&Volume>) {
         let (errors, told) = (self.errors().total(), before.map_or(0, |before| before.errors_told));
-        let is_news = told == 0 || errors >= told.saturating_mul(2);
-        self.errors_told = if is_news { errors } else { told.min(errors) };
+        self.errors_told = told_of(errors, told);
         self.scrub = self.scrub.or(before.and_then(|before| before.scrub));
     }
 }
@@ -104,9 +84,12 @@ impl Volume {
 /// All that are mounted.
 pub(super) fn look(host: &Host) -> io::Result<Volumes> {
     let mut volumes = Volumes::new();
-    for uuid in names(host, DIRECTORY)? {
+    for uuid in host.names(DIRECTORY)? {
+        let numbers = host.names(&format!("{DIRECTORY}/{uuid}/devinfo")).unwrap_or_default();
         // Beside the volumes there are `features` and, in kernels for debugging, more.
-        let Ok(numbers) = names(host, &format!("{DIRECTORY}/{uuid}/devinfo")) else { continue };
+        if numbers.is_empty() {
+            continue;
+        }
         let word = |file: &str| host.read(&format!("{DIRECTORY}/{uuid}/{file}")).unwrap_or_default();
         let label = word("label").trim().to_owned();
         let member = |number: &String| {
@@ -116,7 +99,7 @@ pub(super) fn look(host: &Host) -> io::Result<Volumes> {
         };
         let volume = Volume {
             name: if label.is_empty() { uuid.clone() } else { label },
-            devices: names(host, &format!("{DIRECTORY}/{uuid}/devices")).unwrap_or_default(),
+            devices: host.names(&format!("{DIRECTORY}/{uuid}/devices")).unwrap_or_default(),
             members: numbers.iter().filter_map(member).collect(),
             errors_told: 0,
             scrub: host.read(&format!("{SCRUBS}{uuid}")).ok().and_then(|text| parse_scrub(&text)),
@@ -132,21 +115,6 @@ pub(super) fn look(host: &Host) -> io::Result<Volumes> {
         }
     }
     Ok(volumes)
-}
-
-/// What is in a directory, in order; nothing where there is none.
-fn names(host: &Host, directory: &str) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(host.path(directory)) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && directory == DIRECTORY => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names)
 }
 
 /// `write_errs 0 read_errs 0 flush_errs 0 corruption_errs 12800 generation_errs 0`; `invalid` is none.

@@ -48,13 +48,7 @@ impl Disk {
 /// The disks of the machine, and, of those that the look before saw, what it found: to ask for a serial may ask the disk.
 pub(super) fn look(host: &Host, before: &Seen) -> io::Result<Seen> {
     let mut seen = Seen::new();
-    let entries = match fs::read_dir(host.path(DIRECTORY)) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(seen),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
+    for name in host.names(DIRECTORY)? {
         let files = Files { host, name: &name };
         if !files.is_disk() {
             continue;

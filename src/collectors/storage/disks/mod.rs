@@ -17,7 +17,7 @@ use crate::{
         CollectError, Context,
         driver::Domain,
         finding::Finding,
-        listing::{bytes, counted},
+        listing::{bytes, counted, device_path},
     },
     event::Level,
     schema::events::{StorageDiskPayload, storage_disk_payload::StorageDiskOperation as Operation},
@@ -71,9 +71,12 @@ impl Domain for DiskList {
         // Before it is looked at, so that no change falls between.
         self.subscribe(context);
         let before = std::mem::take(&mut self.seen);
-        let looked = context.host.look(move |host| disk::look(host, &before)).await;
-        self.seen = looked.map_err(|error| CollectError::failed("read /sys/block", error))?;
+        self.seen = context.look("read /sys/block", move |host| disk::look(host, &before)).await?;
         Ok(Some(disk::by_key(&self.seen)))
+    }
+
+    fn first_sight(&self, _: &Disks) -> Vec<Finding> {
+        Vec::new()
     }
 
     fn diff(&self, before: &Disks, after: &Disks) -> Vec<Finding> {
@@ -123,7 +126,7 @@ fn diff(before: &Disks, after: &Disks) -> Vec<Finding> {
 }
 
 fn payload(disk: &Disk, operation: Operation) -> StorageDiskPayload {
-    let path = format!("/dev/{}", disk.name.replace('!', "/"));
+    let path = device_path(&disk.name);
     StorageDiskPayload {
         device_id: path.clone(),
         device_path: path,

@@ -20,7 +20,6 @@ use crate::{
     host::command::Program,
     schema::events::{
         StoragePoolPayload, UsageThresholdPayload, storage_pool_payload::StoragePoolOperation as Operation,
-        usage_threshold_payload::UsageThresholdOperation,
     },
 };
 
@@ -55,12 +54,8 @@ impl Domain for VolumeGroups {
     fn choice(&self) {}
 
     async fn look(&mut self, context: &Context, before: Option<&Groups>) -> Result<Option<Groups>, CollectError> {
-        if self.lvm.is_none() {
-            self.lvm = Program::find(&context.host, LVM, TIMEOUT, OUTPUT_BYTES_MAX);
-        }
-        let Some(lvm) = &mut self.lvm else {
-            return Err(CollectError::Absent("no lvm here".to_owned()));
-        };
+        let lvm = Program::found(&mut self.lvm, &context.host, LVM, TIMEOUT, OUTPUT_BYTES_MAX);
+        let lvm = lvm.ok_or_else(|| CollectError::Absent("no lvm here".to_owned()))?;
         if !context.host.path(CONTROL).exists() {
             let why = format!("no {CONTROL} for the agent; lvm.conf allows it: docs/systemd.md");
             context.sight.is_not_meant_to_see(GROUPS, &why);
@@ -72,10 +67,6 @@ impl Domain for VolumeGroups {
         let mut groups = groups.map_err(|error| CollectError::failed("read the report of lvm", error))?;
         group::follow(&mut groups, before, &self.thresholds);
         Ok(Some(groups))
-    }
-
-    fn first_sight(&self, known: &Groups) -> Vec<Finding> {
-        diff(&Groups::new(), known, &self.thresholds)
     }
 
     fn diff(&self, before: &Groups, after: &Groups) -> Vec<Finding> {
@@ -147,17 +138,12 @@ fn filling(name: &str, part: Part, fill: Fill, percent: f64, thresholds: &Thresh
         Part::Data => ("data", "Thin pool"),
         Part::Metadata => ("metadata", "Metadata of thin pool"),
     };
-    let (operation, limit) = match fill {
-        Fill::Normal => (UsageThresholdOperation::Cleared, thresholds.warn),
-        Fill::Approached => (UsageThresholdOperation::Approached, thresholds.warn),
-        Fill::Exceeded => (UsageThresholdOperation::Exceeded, thresholds.critical),
-    };
     let payload = UsageThresholdPayload {
         threshold_name: format!("thin {key}:{name}"),
         metric_name: format!("thin_pool.{key}_percent"),
         current_value: percentage(percent),
-        threshold_value: percentage(limit),
-        operation: operation.into(),
+        threshold_value: percentage(thresholds.of(fill)),
+        operation: fill.operation().into(),
         resource: format!("{words} {name}"),
         unit: "% full".to_owned(),
         ..Default::default()

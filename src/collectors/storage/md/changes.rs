@@ -4,7 +4,7 @@ use super::array::{Array, Arrays, Condition, State, Work};
 use crate::{
     collectors::{
         finding::Finding,
-        listing::{bytes, listed},
+        listing::{bytes, device_path, listed},
     },
     event::Level,
     schema::events::{
@@ -180,7 +180,7 @@ impl View<'_> {
     }
 
     fn disk(&self, member: &str, state: State, operation: DiskOperation) -> StorageDiskPayload {
-        let path = format!("/dev/{}", member.replace('!', "/"));
+        let path = device_path(member);
         StorageDiskPayload {
             device_id: path.clone(),
             device_path: path,

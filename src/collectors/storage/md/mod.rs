@@ -9,7 +9,6 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    future::pending,
     time::{Duration, Instant},
 };
 
@@ -31,7 +30,7 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// The look at the arrays.
 pub(super) struct ArrayTable {
-    watch: Option<FileWatch>,
+    watch: FileWatch,
     started: Instant,
     /// Those that do not run, since when.
     assembling: BTreeMap<String, Instant>,
@@ -39,7 +38,7 @@ pub(super) struct ArrayTable {
 
 impl ArrayTable {
     pub(super) fn new() -> ArrayTable {
-        ArrayTable { watch: None, started: Instant::now(), assembling: BTreeMap::new() }
+        ArrayTable { watch: FileWatch::new(TABLE), started: Instant::now(), assembling: BTreeMap::new() }
     }
 
     /// Those that may still be on their way are as they were, or not there yet.
@@ -78,12 +77,10 @@ impl Domain for ArrayTable {
 
     async fn look(&mut self, context: &Context, before: Option<&Arrays>) -> Result<Option<Arrays>, CollectError> {
         // Before it is read, so that no change falls between.
-        if self.watch.is_none() {
-            let open = FileWatch::open(&context.host, TABLE);
-            self.watch = open.inspect_err(|error| tracing::debug!(%error, "{TABLE} is not watched")).ok();
+        if let Err(error) = self.watch.begin(&context.host) {
+            tracing::debug!(%error, "{TABLE} is not watched");
         }
-        let looked = context.host.look(Arrays::look).await;
-        let mut after = looked.map_err(|error| CollectError::failed(format!("read {TABLE}"), error))?;
+        let mut after = context.look(&format!("read {TABLE}"), Arrays::look).await?;
         self.wait_for_assembly(before, &mut after, Instant::now());
         Ok(Some(after))
     }
@@ -106,8 +103,7 @@ impl Domain for ArrayTable {
     }
 
     async fn wake(&mut self, _: &Context) -> Result<(), CollectError> {
-        let Some(watch) = &mut self.watch else { return pending().await };
-        let changed = watch.changed().await;
+        let changed = self.watch.changed().await;
         changed.map_err(|error| CollectError::failed(format!("watch {TABLE}"), error))?;
         sleep(QUIET).await;
         Ok(())

@@ -7,7 +7,9 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::OpenOptions,
+    io,
+    os::unix::fs::OpenOptionsExt as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,9 +19,9 @@ use tokio::sync::watch;
 use self::report::{Answer, Health, Report, SelfTest};
 use super::disks::{Disk, Disks};
 use crate::{
-    collectors::{CollectError, Context, driver::Domain, finding::Finding},
+    collectors::{CollectError, Context, driver::Domain, finding::Finding, listing::device_path},
     event::Level,
-    host::command::Program,
+    host::{Host, command::Program},
     schema::events::{
         StorageDiskPayload, StorageDiskProbePayload, storage_disk_payload::StorageDiskOperation as Operation,
         storage_disk_probe_payload::StorageDiskProbeOperation as ProbeOperation,
@@ -67,25 +69,41 @@ impl Smart {
         let is_due = asked(key).is_none_or(|asked| now.saturating_duration_since(asked) >= DISK_INTERVAL);
         is_due.then(|| (key.clone(), disk.clone()))
     }
+}
 
-    async fn ask(&mut self, context: &Context, disk: &Disk) -> Result<Option<Report>, CollectError> {
-        let Some(smartctl) = &mut self.smartctl else { return Ok(None) };
-        let path = format!("/dev/{}", disk.name);
-        let arguments: Vec<&str> = ARGUMENTS.iter().copied().chain([path.as_str()]).collect();
-        let answer = match smartctl.run_whatever_its_status(&arguments).await {
-            Ok(output) => report::parse(&output).ok_or_else(|| "smartctl gives no JSON".to_owned()),
-            Err(error) => Err(ErrorChain(&error).to_string()),
-        };
-        context.note(&format!("{DISK}{path}"), answer.as_ref().err().cloned()).await?;
-        Ok(match answer {
-            Ok(Answer::Report(report)) => Some(*report),
-            Ok(Answer::None(why)) => {
-                tracing::debug!(path, why, "the disk tells no health");
-                None
-            }
-            Ok(Answer::Sleeps) | Err(_) => None,
-        })
-    }
+/// What the disk says; else why nothing is known of it.
+async fn ask(smartctl: &mut Program, path: &str) -> Result<Option<Report>, String> {
+    let arguments: Vec<&str> = ARGUMENTS.iter().copied().chain([path]).collect();
+    let output = smartctl.run_whatever_its_status(&arguments).await.map_err(|error| ErrorChain(&error).to_string())?;
+    Ok(match report::parse(&output).ok_or("smartctl gives no JSON")? {
+        Answer::Report(report) => Some(*report),
+        Answer::None(why) => {
+            tracing::debug!(path, why, "the disk tells no health");
+            None
+        }
+        Answer::Sleeps => None,
+    })
+}
+
+/// What keeps a disk from being opened.
+struct Closed {
+    why: io::Error,
+    /// No other may be opened either: their nodes are missing, or denied.
+    are_all: bool,
+}
+
+fn open(host: &Host, name: &str, disks: &Disks) -> Result<(), Closed> {
+    // One without a medium can be opened so, too.
+    let open = |name: &str| {
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(host.path(&device_path(name))).map(drop)
+    };
+    let is_denied =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
+    open(name).map_err(|why| {
+        let mut all = disks.values().filter(|disk| disk.has_smart());
+        let are_all = is_denied(&why) && all.all(|disk| open(&disk.name).is_err_and(|why| is_denied(&why)));
+        Closed { why, are_all }
+    })
 }
 
 impl Domain for Smart {
@@ -96,40 +114,37 @@ impl Domain for Smart {
     fn choice(&self) {}
 
     async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
-        if self.smartctl.is_none() {
-            self.smartctl = Program::find(&context.host, SMARTCTL, TIMEOUT, OUTPUT_BYTES_MAX);
-        }
-        if self.smartctl.is_none() {
-            return Err(CollectError::Absent("no smartctl here (smartmontools)".to_owned()));
-        }
         let disks = self.disks.borrow().clone();
         let mut known = before.cloned().unwrap_or_default();
         known.retain(|key, _| disks.contains_key(key));
-        for gone in context.sight.blind_to(DISK) {
-            if !disks.values().any(|disk| gone == format!("/dev/{}", disk.name)) {
-                context.sees(&format!("{DISK}{gone}")).await?;
-            }
-        }
+        context.sees_gone(DISK, |path| disks.values().any(|disk| device_path(&disk.name) == path)).await?;
         let now = Instant::now();
-        if let Some((key, disk)) = self.next(&disks, now) {
-            let path = context.host.path(&format!("/dev/{}", disk.name));
-            if let Err(error) =
-                tokio::task::spawn_blocking(move || File::open(path)).await.unwrap_or_else(|error| Err(error.into()))
-            {
-                let why = format!("no disk may be opened ({error}); smart.conf allows it: docs/systemd.md");
+        let next = self.next(&disks, now);
+        let smartctl = Program::found(&mut self.smartctl, &context.host, SMARTCTL, TIMEOUT, OUTPUT_BYTES_MAX);
+        let smartctl = smartctl.ok_or_else(|| CollectError::Absent("no smartctl here (smartmontools)".to_owned()))?;
+        let Some((key, Disk { name, .. })) = next else { return Ok(Some(known)) };
+        let opened = {
+            let name = name.clone();
+            context.look("open a disk", move |host| Ok(open(host, &name, &disks))).await?
+        };
+        let path = device_path(&name);
+        let report = match opened {
+            Err(Closed { why, are_all: true }) => {
+                let why = format!("no disk may be opened ({why}); smart.conf allows it: docs/systemd.md");
                 context.sight.is_not_meant_to_see(HEALTH, &why);
                 return Err(CollectError::Absent(format!("{HEALTH}: {why}")));
             }
-            context.sight.is_not_meant_to_see(HEALTH, "");
-            self.asked.insert(key.clone(), now);
-            let report = self.ask(context, &disk).await?;
-            known.extend(report.map(|report| (key, (disk.name, report))));
+            Err(Closed { why, .. }) => Err(format!("it cannot be opened ({why})")),
+            Ok(()) => ask(smartctl, &path).await,
+        };
+        context.sight.is_not_meant_to_see(HEALTH, "");
+        self.asked.insert(key.clone(), now);
+        context.note(&format!("{DISK}{path}"), report.as_ref().err().cloned()).await?;
+        if let Ok(Some(report)) = report {
+            let report = report.after(known.get(&key).map(|(_, was)| was));
+            known.insert(key, (name, report));
         }
         Ok(Some(known))
-    }
-
-    fn first_sight(&self, known: &Known) -> Vec<Finding> {
-        diff(&Known::new(), known)
     }
 
     fn diff(&self, before: &Known, after: &Known) -> Vec<Finding> {
@@ -147,9 +162,7 @@ fn diff(before: &Known, after: &Known) -> Vec<Finding> {
     let well = Report::default();
     for (key, (name, report)) in after {
         let was = before.get(key).map_or(&well, |(_, was)| was);
-        let is_worse =
-            report.health > Health::Well && report.faults >= was.faults.saturating_mul(2) && report.faults > was.faults;
-        if report.health != was.health || is_worse {
+        if report.health != was.health || report.told > was.told {
             findings.push(health(name, report));
         }
         if report.self_test != was.self_test {
@@ -166,7 +179,7 @@ fn health(name: &str, report: &Report) -> Finding {
         Health::Failing => (Level::Error, "failing"),
         Health::Failed => (Level::Critical, "failed"),
     };
-    let path = format!("/dev/{name}");
+    let path = device_path(name);
     let payload = StorageDiskPayload {
         device_id: path.clone(),
         device_path: path,
@@ -187,7 +200,7 @@ fn self_test(name: &str, result: SelfTest) -> Finding {
         SelfTest::Passed => (Level::Info, ProbeOperation::Completed, "passed", ""),
         SelfTest::Failed => (Level::Error, ProbeOperation::Failed, "", "the last one found an error"),
     };
-    let path = format!("/dev/{name}");
+    let path = device_path(name);
     let payload = StorageDiskProbePayload {
         device_id: path.clone(),
         device_path: path,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::collectors::finding::told_of;
+
 /// What a disk says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::collectors::storage) struct Report {
@@ -11,6 +13,9 @@ pub(in crate::collectors::storage) struct Report {
     pub(super) reasons: Vec<String>,
     /// All counts together: it grows when the disk gets worse.
     pub(super) faults: u64,
+    /// As many as have been told.
+    #[serde(default)]
+    pub(super) told: u64,
     pub(super) self_test: SelfTest,
     #[serde(skip)]
     pub(super) temperature: i32,
@@ -99,6 +104,11 @@ fn report(root: &Value, passed: bool) -> Report {
 }
 
 impl Report {
+    /// It, behind the one before.
+    pub(super) fn after(self, before: Option<&Report>) -> Report {
+        Report { told: told_of(self.faults, before.map_or(0, |before| before.told)), ..self }
+    }
+
     fn is(&mut self, health: Health, reason: &str, count: Option<u64>) {
         self.health = self.health.max(health);
         self.reasons.push(count.map_or_else(|| reason.to_owned(), |count| format!("{count} {reason}")));

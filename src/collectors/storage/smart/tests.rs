@@ -26,7 +26,8 @@ fn told(reports: &[String]) -> Vec<String> {
     let mut known = Known::new();
     let mut told = Vec::new();
     for json in reports {
-        let after = Known::from([("disk".to_owned(), ("sda".to_owned(), of(json)))]);
+        let report = of(json).after(known.get("disk").map(|(_, was)| was));
+        let after = Known::from([("disk".to_owned(), ("sda".to_owned(), report))]);
         let findings = diff(&known, &after);
         let pairs = findings.iter().zip(sentences(&findings));
         told.push(
@@ -68,12 +69,12 @@ fn a_disk_that_gets_worse_is_told_when_it_does_and_a_test_that_fails() {
     let failed =
         well.replace("\"smart_status\": {\n    \"passed\": true", "\"smart_status\": {\n    \"passed\": false");
     let tested = well.replace("\"standard\": {", "\"standard\": {\"table\": [{\"status\": {\"passed\": false}}],");
-    let steps = [well.clone(), replaced(8), replaced(9), replaced(16), failed, tested, well];
+    let steps = [well.clone(), replaced(8), replaced(12), replaced(16), failed, tested, well];
     let expected = [
         "",
         "warn: Disk /dev/sda health is warning: 8 sectors were replaced by spare ones, 31 °C, QEMU HARDDISK, serial SATA1",
         "",
-        "",
+        "warn: Disk /dev/sda health is warning: 16 sectors were replaced by spare ones, 31 °C, QEMU HARDDISK, serial SATA1",
         "critical: Disk /dev/sda health is failed: it expects to fail soon, 31 °C, QEMU HARDDISK, serial SATA1",
         "info: Disk /dev/sda health is well, 31 °C, QEMU HARDDISK, serial SATA1; \
          error: Disk /dev/sda has failed its test (self-test): the last one found an error",

@@ -12,9 +12,12 @@ use super::{
 };
 use crate::{
     collectors::{
-        finding::Finding,
+        finding::{Finding, told_of},
         listing::{bytes, first, listed},
-        storage::capacity::{Fill, Thresholds, percentage},
+        storage::{
+            capacity::{Fill, Thresholds, percentage},
+            errors::Errors,
+        },
     },
     event::Level,
     schema::events::{
@@ -54,9 +57,7 @@ impl Pool {
         let (fill, told) = before.map_or((Fill::Normal, 0), |before| (before.fill, before.errors_told));
         self.fill = self.used_percent().map_or(fill, |percent| thresholds.next(fill, percent));
         let errors = self.errors();
-        // A dying disk counts on for days: the next word is due when there are twice as many.
-        let is_news = told == 0 || errors >= told.saturating_mul(2);
-        self.errors_told = if is_news { errors } else { told.min(errors) };
+        self.errors_told = told_of(errors, told);
         // zpool tells of the last one alone, where it tells of one.
         for (work, scan) in before.into_iter().flat_map(|before| &before.scans) {
             self.scans.entry(*work).or_insert_with(|| scan.clone());
@@ -276,14 +277,14 @@ impl PoolView<'_> {
     /// With what is wrong, by the pool's own word and by its disks.
     fn with_health(&self, operation: Operation) -> StoragePoolPayload {
         let pool = self.pool;
-        let sum = |errors: fn(&Disk) -> u64| pool.disks.values().map(errors).fold(0, u64::saturating_add);
+        let errors: Errors = pool.disks.values().map(|disk| disk.errors).sum();
         StoragePoolPayload {
             state: pool.state.clone(),
             reason: pool.status.trim_end_matches('.').to_owned(),
             faulty_devices: pool.faulty_devices(),
-            read_errors: sum(|disk| disk.errors.read),
-            write_errors: sum(|disk| disk.errors.write),
-            checksum_errors: sum(|disk| disk.errors.checksum),
+            read_errors: errors.read,
+            write_errors: errors.write,
+            checksum_errors: errors.checksum,
             ..self.payload(operation)
         }
     }

@@ -10,7 +10,7 @@ mod vdev;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    io,
     time::Duration,
 };
 
@@ -60,16 +60,10 @@ impl Zfs {
         if !is_here(host) {
             return Ok(None);
         }
-        if self.zpool.is_none() {
-            self.zpool = Program::find(host, ZPOOL, TIMEOUT, OUTPUT_BYTES_MAX);
-        }
-        let Some(zpool) = &mut self.zpool else { return Ok(None) };
+        let zpool = Program::found(&mut self.zpool, host, ZPOOL, TIMEOUT, OUTPUT_BYTES_MAX);
+        let Some(zpool) = zpool else { return Ok(None) };
         let looked = look(zpool, self.looks, &mut self.sized).await;
         self.looks = self.looks.wrapping_add(1);
-        if matches!(looked, Err(CommandError::Absent(_))) {
-            self.zpool = None;
-            return Ok(None);
-        }
         looked.map(Some)
     }
 }
@@ -107,19 +101,12 @@ pub(super) fn is_here(host: &Host) -> bool {
 
 /// The kernel's words, at the price of a few small files: a change of one is a reason to look at once.
 pub(super) fn states(host: &Host) -> io::Result<States> {
-    let mut states = States::new();
-    let entries = match fs::read_dir(host.path(KSTAT)) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(states),
-        Err(error) => return Err(error),
+    // Beside the pools there are files.
+    let state = |name: String| {
+        let state = host.read(&format!("{KSTAT}/{name}/state")).ok()?;
+        Some((name, state.trim().to_owned()))
     };
-    for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if let Ok(state) = host.read(&format!("{KSTAT}/{name}/state")) {
-            states.insert(name, state.trim().to_owned());
-        }
-    }
-    Ok(states)
+    Ok(host.names(KSTAT)?.into_iter().filter_map(state).collect())
 }
 
 /// Puts the kernel's words in the place of zpool's, for when zpool itself does not answer. Of a pool that no look has seen
@@ -156,6 +143,8 @@ pub(super) fn disks(pools: &Pools) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::collectors::{
         finding::{Finding, lines},

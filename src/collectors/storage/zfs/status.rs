@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     scan::{Phase, Scan, Work},
-    vdev::{self, Class, Errors, Trim},
+    vdev::{self, Class, Trim},
 };
-use crate::collectors::storage::capacity::Fill;
+use crate::collectors::storage::{capacity::Fill, errors::Errors};
 
 /// The pools by name.
 pub(in crate::collectors::storage) type Pools = BTreeMap<String, Pool>;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::collectors::storage::errors::Errors;
+
 /// A row of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Vdev {
@@ -28,14 +30,6 @@ pub(super) enum Class {
     Spare,
 }
 
-/// Operations that went wrong since the counters were cleared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Errors {
-    pub(super) read: u64,
-    pub(super) write: u64,
-    pub(super) checksum: u64,
-}
-
 /// What TRIM does on a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Trim {
@@ -50,25 +44,6 @@ pub(super) enum Trim {
 
 const STATES: [&str; 10] =
     ["ONLINE", "DEGRADED", "FAULTED", "OFFLINE", "UNAVAIL", "REMOVED", "SUSPENDED", "AVAIL", "INUSE", "SPLIT"];
-
-impl Errors {
-    /// All of them.
-    pub(super) fn total(self) -> u64 {
-        self.read.saturating_add(self.write).saturating_add(self.checksum)
-    }
-
-    /// ` (3 read, 12 checksum errors)`; nothing of none.
-    pub(super) fn words(self) -> String {
-        let kinds = [(self.read, "read"), (self.write, "write"), (self.checksum, "checksum")];
-        let counted: Vec<_> = kinds.into_iter().filter(|(count, _)| *count > 0).collect();
-        let words: Vec<_> = counted.iter().map(|(count, kind)| format!("{count} {kind}")).collect();
-        match self.total() {
-            0 => String::new(),
-            1 => format!(" ({} error)", words.join(", ")),
-            _ => format!(" ({} errors)", words.join(", ")),
-        }
-    }
-}
 
 impl Vdev {
     /// Whether it only groups others. Device names that look the same do not exist: groups have a number at the end.

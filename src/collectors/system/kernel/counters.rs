@@ -1,13 +1,17 @@
 //! What the kernel counts where anybody may read it, as a domain: errors of the memory, and, while its messages may not be
 //! read, processes that were killed for want of memory and the kernel's own errors.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::log::Log;
+use super::log::IsRead;
 use crate::{
-    collectors::{CollectError, Context, driver::Domain, finding::Finding},
+    collectors::{
+        CollectError, Context,
+        driver::Domain,
+        finding::{Finding, told_of},
+    },
     event::Level,
     host::Host,
     schema::events::{SystemHostPayload, system_host_payload::SystemHostOperation as Operation},
@@ -32,7 +36,7 @@ pub(in crate::collectors::system) struct Known {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Memory {
     corrected: u64,
-    /// As many as have been told: only twice as many are worth telling again.
+    /// As many as have been told.
     told: u64,
     uncorrected: u64,
 }
@@ -40,9 +44,14 @@ struct Memory {
 /// The look at them.
 #[derive(Default)]
 pub(in crate::collectors::system) struct Counters {
-    /// Whether the messages tell more.
-    has_log: bool,
+    has_log: IsRead,
     hostname: String,
+}
+
+impl Counters {
+    pub(in crate::collectors::system) fn new(has_log: IsRead) -> Counters {
+        Counters { has_log, hostname: String::new() }
+    }
 }
 
 impl Domain for Counters {
@@ -53,10 +62,9 @@ impl Domain for Counters {
     fn choice(&self) {}
 
     async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
-        let looked = context.host.look(|host| Ok((look(host), Log::is_open(host), host.hostname()))).await;
-        let (seen, has_log, hostname) =
-            looked.map_err(|error| CollectError::failed("read the kernel's counters", error))?;
-        (self.has_log, self.hostname) = (has_log, hostname.unwrap_or_default());
+        let look = |host: &Host| Ok((look(host), host.hostname().unwrap_or_default()));
+        let seen;
+        (seen, self.hostname) = context.look("read the kernel's counters", look).await?;
         Ok(Some(follow(seen, before)))
     }
 
@@ -68,14 +76,14 @@ impl Domain for Counters {
     fn diff(&self, before: &Known, after: &Known) -> Vec<Finding> {
         let is_new_boot = before.boot != after.boot;
         let since = |was: u64, is: u64| if is_new_boot { is } else { is.saturating_sub(was) };
-        let mut findings = Vec::new();
+        let (mut findings, has_log) = (Vec::new(), self.has_log.load(Ordering::Relaxed));
         let (killed, oopses) = (since(before.killed, after.killed), since(before.oopses, after.oopses));
         let which = "which, its messages tell (journalctl -k)";
-        if killed > 0 && !self.has_log {
+        if killed > 0 && !has_log {
             let detail = format!("{killed} in all; {which}");
             findings.push(finding(Level::Error, Operation::OomKill, "of a name not known here", detail, killed));
         }
-        if oopses > 0 && !self.has_log {
+        if oopses > 0 && !has_log {
             let detail = format!("{oopses} in all; {which}");
             findings.push(finding(Level::Error, Operation::KernelOops, &self.hostname, detail, oopses));
         }
@@ -106,8 +114,7 @@ fn look(host: &Host) -> Known {
     // Before 6.2 there is no count, only the mark that there was one.
     let oopses = number("/sys/kernel/oops_count").or_else(|| Some(number("/proc/sys/kernel/tainted")? >> 7 & 1));
     let mut memory = BTreeMap::new();
-    for entry in fs::read_dir(host.path(CONTROLLERS)).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
+    for name in host.names(CONTROLLERS).unwrap_or_default() {
         let corrected = number(&format!("{CONTROLLERS}/{name}/ce_count"));
         let uncorrected = number(&format!("{CONTROLLERS}/{name}/ue_count")).unwrap_or_default();
         memory.extend(corrected.map(|corrected| (name, Memory { corrected, told: 0, uncorrected })));
@@ -124,8 +131,7 @@ fn follow(mut seen: Known, before: Option<&Known>) -> Known {
     let before = before.filter(|before| before.boot == seen.boot);
     for (name, memory) in &mut seen.memory {
         let told = before.and_then(|before| before.memory.get(name)).map_or(0, |was| was.told);
-        let is_news = told == 0 || memory.corrected >= told.saturating_mul(2);
-        memory.told = if is_news { memory.corrected } else { told.min(memory.corrected) };
+        memory.told = told_of(memory.corrected, told);
     }
     seen
 }
@@ -143,6 +149,8 @@ fn finding(level: Level, operation: Operation, subject: &str, detail: String, co
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -171,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_is_counted_more_is_told_also_after_a_boot() {
-        let counters = Counters { has_log: false, hostname: "nas".into() };
+        let counters = Counters { has_log: IsRead::default(), hostname: "nas".into() };
         let (mut known, mut told) = (None::<Known>, Vec::new());
         let looks = [
             counted("a", "2", "0", "0"),
@@ -199,7 +207,7 @@ mod tests {
             format!("{killed}; {oops}; Memory mc0 has had errors: 1 corrected since the boot"),
         ];
         assert_eq!(told, expected);
-        let with_log = Counters { has_log: true, ..counters };
+        let with_log = Counters::new(std::sync::Arc::new(true.into()));
         assert_eq!(
             with_log.diff(&counted("a", "2", "0", "0"), &counted("a", "3", "0", "0")),
             [],

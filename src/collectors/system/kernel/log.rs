@@ -2,14 +2,29 @@
 //! start, if the kernel still has it. The same again within a look is told once with a count; a disk that goes on failing
 //! is told again when there are twice as many errors, and once more when there were none for an hour.
 
-use std::{collections::BTreeMap, fs, future::pending, io, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    future::pending,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use tokio::{task::yield_now, time::sleep};
 
 use super::line::{self, Line};
 use crate::{
-    collectors::{CollectError, Context, driver::Domain, finding::Finding},
+    collectors::{
+        CollectError, Context,
+        driver::Domain,
+        finding::{Finding, told_of},
+        listing::device_path,
+    },
     event::Level,
     host::{
         Host,
@@ -54,9 +69,8 @@ pub(in crate::collectors::system) struct Known {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Failing {
     errors: u64,
-    /// As many as have been told.
     told: u64,
-    /// When the last one came, seconds since the boot.
+    /// When the last one came, in seconds since the boot in which the machine was awake.
     last: u64,
     #[serde(skip)]
     how: String,
@@ -69,10 +83,14 @@ enum Incident {
     Oops { text: String },
 }
 
+/// Whether they may be read: then they tell more than what the kernel counts.
+pub(in crate::collectors::system) type IsRead = Arc<AtomicBool>;
+
 /// The look at them.
 #[derive(Default)]
 pub(in crate::collectors::system) struct Log {
     log: Option<KernelLog>,
+    is_read: IsRead,
     hostname: String,
     /// Of the last look, with how many there were.
     incidents: Vec<(Incident, u64)>,
@@ -80,40 +98,43 @@ pub(in crate::collectors::system) struct Log {
     last_oops: Option<u64>,
 }
 
-impl Log {
-    /// Whether it may be read.
-    pub(super) fn is_open(host: &Host) -> bool {
-        host.is_live() && KernelLog::open(host, true).is_ok()
-    }
-
-    /// All messages that are there, of those that tell something, and whether others were overwritten.
-    async fn read(&mut self) -> io::Result<(Vec<KernelRecord>, bool)> {
-        let (mut records, mut has_lost) = (Vec::new(), false);
-        let Some(log) = &mut self.log else { return Ok((records, has_lost)) };
-        for count in 1..=RECORDS_MAX {
-            if count.is_multiple_of(RECORDS_IN_A_ROW) {
-                yield_now().await;
-            }
-            match log.read()? {
-                Next::Record(record) if line::of(&record.text).is_some() => records.push(record),
-                Next::Record(_) | Next::Other => {}
-                Next::Lost => has_lost = true,
-                Next::End => break,
-            }
+/// All messages that are there, of those that tell something, and the number of the one that comes next.
+async fn read(log: &mut KernelLog) -> io::Result<(Vec<KernelRecord>, u64)> {
+    let (mut records, mut next) = (Vec::new(), 0);
+    for count in 1..=RECORDS_MAX {
+        if count.is_multiple_of(RECORDS_IN_A_ROW) {
+            yield_now().await;
         }
-        Ok((records, has_lost))
+        match log.read()? {
+            Next::Record(record) => {
+                next = record.sequence.saturating_add(1);
+                records.extend(Some(record).filter(|record| line::of(&record.text).is_some()));
+            }
+            Next::Other => {}
+            Next::Lost => tracing::debug!("the kernel has overwritten messages before they were read"),
+            Next::End => break,
+        }
+    }
+    Ok((records, next))
+}
+
+impl Log {
+    pub(in crate::collectors::system) fn new(is_read: IsRead) -> Log {
+        Log { is_read, ..Log::default() }
     }
 
     /// Takes in what is new of these messages.
     fn take(&mut self, records: &[KernelRecord], known: &mut Known, disk_of: impl Fn(&str) -> String) {
         self.incidents.clear();
         let next = known.next;
+        let mut disks: BTreeMap<String, String> = BTreeMap::new();
         for record in records.iter().filter(|record| record.sequence >= next) {
             match line::of(&record.text) {
                 Some(Line::IoError { device, how }) => {
-                    let (device, count) = (disk_of(&device), known.failing.len());
-                    if count < DEVICES_MAX || known.failing.contains_key(&device) {
-                        let failing = known.failing.entry(device).or_default();
+                    let (device, count) =
+                        (disks.entry(device).or_insert_with_key(|device| disk_of(device)), known.failing.len());
+                    if count < DEVICES_MAX || known.failing.contains_key(device) {
+                        let failing = known.failing.entry(device.clone()).or_default();
                         failing.errors = failing.errors.saturating_add(1);
                         failing.last = record.microseconds / 1_000_000;
                         failing.how = how;
@@ -158,39 +179,29 @@ impl Domain for Log {
     fn choice(&self) {}
 
     async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
-        if self.log.is_none() {
-            if !context.host.is_live() {
-                return Err(CollectError::Absent("not a running machine".to_owned()));
-            }
-            // At the very first sight what happened before Rodent was there is no news.
-            let opened = KernelLog::open(&context.host, before.is_none()).map_err(|error| {
+        if !context.host.is_live() {
+            return Err(CollectError::Absent("not a running machine".to_owned()));
+        }
+        // It is put back when it has been read: a broken one is opened anew.
+        let mut log = match self.log.take().map_or_else(|| KernelLog::open(&context.host), Ok) {
+            Ok(log) => log,
+            Err(error) => {
+                self.is_read.store(false, Ordering::Relaxed);
                 let why = format!("they may not be read ({error}); kernel-log.conf allows it: docs/systemd.md");
                 context.sight.is_not_meant_to_see(MESSAGES, &why);
-                CollectError::Absent(format!("{MESSAGES}: {why}"))
-            });
-            self.log = Some(opened?);
-            context.sight.is_not_meant_to_see(MESSAGES, "");
-        }
-        let boot = context.host.read("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+                return Err(CollectError::Absent(format!("{MESSAGES}: {why}")));
+            }
+        };
+        context.sight.is_not_meant_to_see(MESSAGES, "");
         self.hostname = context.host.hostname().unwrap_or_default();
-        let mut known = before.cloned().unwrap_or_default();
-        if known.boot != boot {
-            known.failing.values_mut().for_each(|failing| failing.last = 0);
-            known = Known { boot, next: 0, ..known };
-        }
-        let read = self.read().await;
-        let (records, has_lost) = read.map_err(|error| CollectError::failed("read /dev/kmsg", error))?;
-        if has_lost {
-            tracing::debug!("the kernel has overwritten messages before they were read");
-        }
-        let host = context.host.clone();
-        self.take(&records, &mut known, |device| disk_of(&host, device));
-        known.settle(Clock::of(&context.host).since_boot().as_secs());
+        let (records, next) = read(&mut log).await.map_err(|error| CollectError::failed("read /dev/kmsg", error))?;
+        self.log = Some(log);
+        self.is_read.store(true, Ordering::Relaxed);
+        let clock = Clock::of(&context.host);
+        let mut known = Known::begin(before, clock.boot_id().to_string(), next);
+        self.take(&records, &mut known, |device| disk_of(&context.host, device));
+        known.settle(clock.awake_since_boot().as_secs());
         Ok(Some(known))
-    }
-
-    fn first_sight(&self, known: &Known) -> Vec<Finding> {
-        self.diff(&Known::default(), known)
     }
 
     fn diff(&self, before: &Known, after: &Known) -> Vec<Finding> {
@@ -220,20 +231,34 @@ impl Domain for Log {
 
     async fn wake(&mut self, _: &Context) -> Result<(), CollectError> {
         let Some(log) = &mut self.log else { return pending().await };
-        log.changed().await.map_err(|error| CollectError::failed("wait for /dev/kmsg", error))?;
+        if let Err(error) = log.changed().await {
+            self.log = None;
+            return Err(CollectError::failed("wait for /dev/kmsg", error));
+        }
         sleep(QUIET).await;
         Ok(())
     }
 }
 
 impl Known {
+    /// What is known before the messages are taken in, of which the next to come is this one. At the very first sight what
+    /// happened before Rodent was there is no news.
+    fn begin(before: Option<&Known>, boot: String, next: u64) -> Known {
+        match before {
+            None => Known { boot, next, failing: BTreeMap::new() },
+            Some(before) if before.boot == boot => before.clone(),
+            Some(Known { failing, .. }) => {
+                let failing = failing.iter().map(|(disk, it)| (disk.clone(), Failing { last: 0, ..it.clone() }));
+                Known { boot, next: 0, failing: failing.collect() }
+            }
+        }
+    }
+
     /// Which errors are worth telling now, and of which disks none came for long.
     fn settle(&mut self, now: u64) {
         self.failing.retain(|_, failing| failing.told == 0 || now.saturating_sub(failing.last) < CALM_SECONDS);
         for failing in self.failing.values_mut() {
-            if failing.told == 0 || failing.errors >= failing.told.saturating_mul(2) {
-                failing.told = failing.errors;
-            }
+            failing.told = told_of(failing.errors, failing.told);
         }
     }
 }
@@ -257,7 +282,7 @@ impl Log {
 }
 
 fn disk(device: &str, operation: StorageDiskOperation) -> StorageDiskPayload {
-    let path = format!("/dev/{}", device.replace('!', "/"));
+    let path = device_path(device);
     StorageDiskPayload { device_id: path.clone(), device_path: path, operation: operation.into(), ..Default::default() }
 }
 
@@ -336,6 +361,23 @@ mod tests {
                         Kernel of nas has hit an error: BUG: kernel NULL pointer dereference, address: 8";
         assert_eq!(told, expected);
         assert_eq!(look(&mut log, &mut known, &records(1, &texts), 11), "", "what was told is told no more");
+    }
+
+    #[test]
+    fn what_the_kernel_said_before_the_installation_is_never_told_and_what_it_said_before_a_start_is() {
+        let mut told = Vec::new();
+        let (old, new) = (records(1, &["BUG: before", "usb 1: x"]), records(3, &["BUG: after"]));
+        let all = [old.clone(), new].concat();
+        let mut known = None::<Known>;
+        // Each start reads the messages from the first one on.
+        for (boot, messages) in [("a", &old), ("a", &old), ("a", &all), ("a", &all), ("b", &old)] {
+            let mut next = Known::begin(known.as_ref(), boot.to_owned(), messages.len() as u64 + 1);
+            told.push(look(&mut Log::default(), &mut next, messages, 10));
+            // What is remembered.
+            known = serde_json::from_value(serde_json::to_value(next).unwrap()).unwrap();
+        }
+        let oops = |text: &str| format!("Kernel of nas has hit an error: BUG: {text}");
+        assert_eq!(told, [String::new(), String::new(), oops("after"), String::new(), oops("before")]);
     }
 
     #[test]

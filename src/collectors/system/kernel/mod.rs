@@ -5,4 +5,7 @@ mod counters;
 mod line;
 mod log;
 
-pub(super) use self::{counters::Counters, log::Log};
+pub(super) use self::{
+    counters::Counters,
+    log::{IsRead, Log},
+};

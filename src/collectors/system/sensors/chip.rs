@@ -46,16 +46,7 @@ pub(super) type Work = BTreeMap<String, String>;
 /// Reads all of them; `work` is that of the last look, and becomes that of this one.
 pub(super) fn look(host: &Host, work: &mut Work) -> io::Result<Readings> {
     let mut readings = Readings::default();
-    let mut chips = Vec::new();
-    match fs::read_dir(host.path(DIRECTORY)) {
-        Ok(entries) => {
-            for entry in entries {
-                chips.push(entry?.file_name().to_string_lossy().into_owned());
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
+    let mut chips = host.names(DIRECTORY)?;
     // The kernel numbers them as they come: of two of the same kind the order tells which is which.
     chips.sort_by_key(|chip| (chip.len(), chip.clone()));
     let mut names: BTreeMap<String, u32> = BTreeMap::new();
@@ -91,10 +82,7 @@ impl Chip<'_> {
     /// The disk whose sensor it is: `sda`, `nvme0`.
     fn disk(&self) -> Option<String> {
         match self.word("name").as_str() {
-            "drivetemp" => {
-                let mut disks = fs::read_dir(self.host.path(&format!("{}/device/block", self.directory))).ok()?;
-                Some(disks.next()?.ok()?.file_name().to_string_lossy().into_owned())
-            }
+            "drivetemp" => self.host.names(&format!("{}/device/block", self.directory)).ok()?.into_iter().next(),
             "nvme" => {
                 let device = fs::canonicalize(self.host.path(&format!("{}/device", self.directory))).ok()?;
                 let name = device.file_name()?.to_string_lossy().into_owned();
@@ -113,17 +101,8 @@ impl Chip<'_> {
     }
 
     fn read(&self, name: &str, rests: bool, readings: &mut Readings) -> io::Result<()> {
-        let mut files = Vec::new();
-        match fs::read_dir(self.host.path(&self.directory)) {
-            Ok(entries) => {
-                for entry in entries {
-                    files.push(entry?.file_name().to_string_lossy().into_owned());
-                }
-            }
-            // Its driver has been unloaded since.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        }
+        // None where its driver has been unloaded since.
+        let files = self.host.names(&self.directory)?;
         let mut inputs: Vec<_> = files.iter().filter_map(|file| file.strip_suffix("_input")).collect();
         inputs.sort_by_key(|input| (input.len(), *input));
         for input in inputs {

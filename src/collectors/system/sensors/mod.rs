@@ -13,8 +13,9 @@ use self::chip::{Fan, Readings, SENSORS_MAX, Temperature, Work};
 use crate::{
     collectors::{CollectError, Context, driver::Domain, finding::Finding},
     event::Level,
+    host::Host,
     schema::events::{
-        SystemHostPayload, UsageThresholdPayload, system_host_payload::SystemHostOperation,
+        UsageThresholdPayload, system_host_payload::SystemHostOperation,
         usage_threshold_payload::UsageThresholdOperation as Operation,
     },
 };
@@ -81,17 +82,12 @@ impl Domain for Sensors {
 
     async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
         let mut work = std::mem::take(&mut self.work);
-        let looked = context.host.look(move |host| Ok((chip::look(host, &mut work)?, work))).await;
-        let looked = looked.map_err(|error| CollectError::failed("read /sys/class/hwmon", error));
-        (self.readings, self.work) = looked?;
+        let look = move |host: &Host| Ok((chip::look(host, &mut work)?, work));
+        (self.readings, self.work) = context.look("read /sys/class/hwmon", look).await?;
         let beyond = self.readings.beyond;
         let why = (beyond > 0).then(|| format!("more than {SENSORS_MAX} are there, {beyond} are not followed"));
         context.note(BEYOND, why).await?;
         Ok(Some(follow(&self.readings, before)))
-    }
-
-    fn first_sight(&self, known: &Known) -> Vec<Finding> {
-        diff(&Known::default(), known, &self.readings)
     }
 
     fn diff(&self, before: &Known, after: &Known) -> Vec<Finding> {
@@ -207,11 +203,5 @@ fn turning(name: &str, is_slow: bool, fan: Option<&Fan>) -> Finding {
         Some(least) => format!("{} turns a minute, at least {least} are wanted", fan.speed),
         None => format!("{} turns a minute", fan.speed),
     });
-    let payload = SystemHostPayload {
-        subject: name.to_owned(),
-        detail: detail.unwrap_or_default(),
-        operation: operation.into(),
-        ..Default::default()
-    };
-    Finding::new(level, payload, COMPONENT, action)
+    Finding::host(level, operation, name, detail.unwrap_or_default(), COMPONENT, action)
 }
