@@ -30,6 +30,7 @@ test-long:
 	RODENT_TRIALS=200 $(CARGO) test --all-features --test log -- power:: --nocapture
 	RODENT_FAULTS_EVERY=1 $(CARGO) test --all-features --test log_faults
 	RODENT_TRIALS=2500 $(CARGO) test --all-features --test log_damage -- flips:: --nocapture
+	RODENT_EVENTS_CONSUMED=100000 $(CARGO) test --all-features --test e2e -- consuming::
 
 lint:
 	$(CARGO) fmt --check

@@ -6,8 +6,13 @@ use std::{env, fmt::Write as _, fs, io::Write as _, path::PathBuf};
 use flate2::{Compression, write::GzEncoder};
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
-const FILES: [&str; 4] =
-    ["proto/base.proto", "proto/events/event_messages.proto", "proto/local.proto", "proto/meaning.proto"];
+const FILES: [&str; 5] = [
+    "proto/base.proto",
+    "proto/events/event_messages.proto",
+    "proto/local.proto",
+    "proto/meaning.proto",
+    "proto/reflection.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -23,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = tonic_prost_build::Config::new();
     // Deterministic bytes: maps are written in the order of their keys.
     config.btree_map(["."]);
-    config.bytes([".rodent.local"]);
+    config.bytes([".rodent.local", ".grpc.reflection"]);
     tonic_prost_build::configure()
         .emit_rerun_if_changed(false)
         // `connect` is a method of the contract; channels are made by hand.

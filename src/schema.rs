@@ -63,13 +63,22 @@ pub mod local {
     }
 }
 
+/// Package `grpc.reflection.v1`: how clients without .proto files learn what the socket has.
+pub mod reflection {
+    tonic::include_proto!("grpc.reflection.v1");
+}
+
 /// The descriptors of every message above.
-pub static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
+pub static DESCRIPTORS: LazyLock<DescriptorPool> =
+    LazyLock::new(|| DescriptorPool::decode(descriptors().as_slice()).expect("written by our own build"));
+
+/// The same as an encoded set of files, in the order of the pool.
+pub fn descriptors() -> Vec<u8> {
     let packed = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin.gz"));
     let mut descriptors = Vec::new();
     GzDecoder::new(packed.as_slice()).read_to_end(&mut descriptors).expect("the build has packed them");
-    DescriptorPool::decode(descriptors.as_slice()).expect("the descriptors are written by our own build")
-});
+    descriptors
+}
 
 /// A message that can be the payload of an event. Implemented by the build for every payload of the schema.
 pub trait Payload: prost::Message + Sized {

@@ -53,6 +53,17 @@ fn latency_is_measured_of_one_event_and_of_groups() {
 }
 
 #[test]
+fn the_way_to_a_program_is_measured_in_each_form_with_its_delay_and_its_rest() {
+    let words = ["consume", "--events", "30000", "--rounds", "1", "--emits", "20", "--idle", "100ms"];
+    let lines = measure_with(&words);
+    for name in ["events ", "frames", "events, 4 workers", "a filter, 1 in 10,000"] {
+        assert!(numbers(&lines, name).iter().rev().take(2).all(|number| *number > 0.0), "{lines:#?}");
+    }
+    assert_eq!(lines.iter().filter(|line| line.contains("p99")).count(), 1, "{lines:#?}");
+    assert!(lines.iter().any(|line| line.starts_with("32 idle programs: ")), "{lines:#?}");
+}
+
+#[test]
 fn space_is_measured_beside_a_plain_file() {
     let lines = measure("space");
     let stored = numbers(&lines, "stored per event byte");

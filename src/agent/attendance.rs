@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    consumers::programs::{Absence, Attendance, PREFIX, Programs},
+    consumers::programs::{Absence, Attendance, Programs, own_name},
     event::{Level, Metadata},
     pipeline::Emitter,
     schema::events::{SystemHostPayload, system_host_payload::SystemHostOperation as Operation},
@@ -48,7 +48,7 @@ async fn tell(cursor: &str, attendance: &Attendance, emitter: &Emitter) {
         Attendance::Released => (Level::Error, Operation::ConsumerReleased),
         Attendance::Back => (Level::Info, Operation::ConsumerBack),
     };
-    let subject = cursor.strip_prefix(PREFIX).unwrap_or(cursor).to_owned();
+    let subject = own_name(cursor).to_owned();
     let payload = SystemHostPayload { subject, operation: operation.into(), ..Default::default() };
     let metadata: Metadata =
         [("component", "consumers"), ("action", "watch")].map(|(key, value)| (key.to_owned(), value.to_owned())).into();

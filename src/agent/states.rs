@@ -211,7 +211,7 @@ impl States {
             let now = (shared.now)();
             // The file is encoded from a copy, so that nobody who asks waits for the disk.
             let fold = lock(&shared.fold).clone();
-            Checkpoint::write(&shared.path, &fold, now)
+            Checkpoint::write(&shared.path, fold, now)
         });
         let trouble = match written.await {
             Ok(Ok(())) => None,

@@ -22,8 +22,8 @@ use crate::{
             StateRequest, StateResponse, SubjectState,
         },
     },
-    terminal::{grouped, time_utc},
-    words,
+    state::level,
+    words::{self, counted, time_utc},
 };
 
 /// The most that an answer holds, bytes of its states.
@@ -130,7 +130,7 @@ impl StatesDesk {
                 subject: state.subject.clone(),
                 state: state.state.clone(),
                 note: note.to_owned(),
-                actor: if origin.uid == 0 { "root".to_owned() } else { format!("user {}", origin.uid) },
+                actor: origin.actor(),
                 known_level: event_level(level(state)).to_wire().into(),
                 operation: SystemProblemOperation::Acknowledged.into(),
             };
@@ -177,8 +177,8 @@ impl StatesDesk {
             return format!("it was so at {} and is not known since", time_utc(state.carried_from));
         }
         if state.lost_since != 0 {
-            let events = if state.lost_since == 1 { "event was" } else { "events were" };
-            return format!("{} {events} lost since", grouped(state.lost_since));
+            let were = if state.lost_since == 1 { "was" } else { "were" };
+            return format!("{} {were} lost since", counted(state.lost_since, "event"));
         }
         if self.states.is_unseen(&now.source, &now.lane, now.sequence) && is_wrong(state) {
             return format!("the collector {} has looked anew since, and not told of it again", now.source);
@@ -203,10 +203,6 @@ pub(super) fn condition_status(condition: Condition) -> ConditionStatus {
 /// What is wrong now.
 pub(super) fn is_wrong(state: &SubjectState) -> bool {
     level(state) != StateLevel::Ok
-}
-
-pub(super) fn level(state: &SubjectState) -> StateLevel {
-    state.changes.first().map_or(StateLevel::Ok, |now| now.level())
 }
 
 fn event_level(level: StateLevel) -> Level {

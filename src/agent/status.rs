@@ -12,7 +12,7 @@ use super::{
     delivering::Consumers,
     log_conditions,
     log_look::LogLook,
-    states_desk::{self, StatesDesk, condition_status},
+    states_desk::{StatesDesk, condition_status},
     steering::InForceView,
     supervisor::Supervisor,
     systemd,
@@ -30,6 +30,7 @@ use crate::{
         SubjectState,
     },
     sinks::uplink::{UPLINK, UplinkState},
+    state::level,
     telemetry::{journal, message},
 };
 
@@ -82,7 +83,7 @@ impl StatusParts {
         }
         let (_, worst) = self.states.problems(1);
         let wrong = worst.first().filter(|problem| problem.acknowledgement.is_none());
-        let wrong = wrong.filter(|problem| states_desk::level(problem) >= StateLevel::Error);
+        let wrong = wrong.filter(|problem| level(problem) >= StateLevel::Error);
         if let Some(problem) = wrong.and_then(|problem| problem.changes.first()) {
             return sentence(&problem.text);
         }
@@ -209,7 +210,7 @@ pub(super) async fn watch_conditions(parts: Arc<StatusParts>, shutdown: Cancella
 /// The verdict on the agent, and on the machine as far as nobody has said that it is known.
 fn with_machine<'a>(agent: &'a str, worst: &[SubjectState]) -> &'a str {
     let unknown = worst.iter().filter(|problem| problem.acknowledgement.is_none());
-    match unknown.map(states_desk::level).max() {
+    match unknown.map(level).max() {
         Some(StateLevel::Error | StateLevel::Critical) => ConditionLevel::Error.name(),
         Some(StateLevel::Warn) if agent != ConditionLevel::Error.name() => ConditionLevel::Warning.name(),
         _ => agent,

@@ -66,6 +66,17 @@ const STREAMS: [(&str, usize, usize); 2] =
 /// # Errors
 /// When the log or the socket does not work here.
 pub async fn run(directory: &Path, plan: IngestPlan, out: &mut (dyn Write + Send)) -> Result<(), IngestBenchError> {
+    with_agent(directory, async |client, _| measure(client, directory, plan, out).await).await
+}
+
+/// Measures while a log and a socket are open in `directory`.
+///
+/// # Errors
+/// When they do not work here, or what measures says.
+pub(super) async fn with_agent(
+    directory: &Path,
+    measure: impl AsyncFnOnce(&Client, &EventLog) -> Result<(), IngestBenchError>,
+) -> Result<(), IngestBenchError> {
     let log = EventLog::open(sample::log_settings(directory))?;
     let socket = directory.join("socket");
     let api = LocalApi::bind(&local_api::SocketSettings { socket: socket.clone(), ..Default::default() })
@@ -87,7 +98,7 @@ pub async fn run(directory: &Path, plan: IngestPlan, out: &mut (dyn Write + Send
     let ended = CancellationToken::new();
     let measured = async {
         let client = Client::connect(&socket).await?;
-        let measured = measure(&client, directory, plan, out).await;
+        let measured = measure(&client, &log).await;
         ended.cancel();
         measured
     };

@@ -3,6 +3,7 @@
 //!
 //! Named by the command line only.
 
+pub mod consume;
 pub mod encoding;
 pub mod herd;
 pub mod ingest;

@@ -18,6 +18,7 @@ use crate::{
   rodent bench log memory open --stored 1000000,10000000
   rodent bench encoding
   rodent bench ingest --directory /var/tmp
+  rodent bench consume --directory /var/tmp
   rodent bench uplink --events 1000000
   rodent bench herd --agents 10000 --outage 1h")]
 pub(super) struct Arguments {
@@ -71,6 +72,24 @@ enum What {
         /// Events that are given one at a time
         #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
         emits: u32,
+    },
+    /// Events a second from the log through the socket to a program
+    Consume {
+        /// A directory on the disk in question; removed afterwards what was made in it
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
+        /// Stored events
+        #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+        events: u64,
+        /// Rounds; their median is shown
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// Events that are given one at a time
+        #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+        emits: u32,
+        /// How long programs stand idle
+        #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
+        idle: Duration,
     },
     /// Events a second from the log to a controller over the loopback
     Uplink {
@@ -143,6 +162,13 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             let plan = bench::ingest::IngestPlan { events, rounds, emits };
             runtime
                 .block_on(bench::ingest::run(scratch.path(), plan, &mut out))
+                .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?;
+        }
+        What::Consume { directory, events, rounds, emits, idle } => {
+            let scratch = bench::Scratch::below(&directory)?;
+            let plan = bench::consume::ConsumePlan { events, rounds, emits, idle };
+            runtime
+                .block_on(bench::consume::run(scratch.path(), plan, &mut out))
                 .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?;
         }
         What::Uplink { directory, events, batch_size, rounds, tls_cert, tls_key } => {

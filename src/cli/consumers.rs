@@ -11,14 +11,13 @@ use std::{
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::Failure;
+use super::{Failure, say, state::since};
 use crate::{
     client::{Client, ListedConsumer, RemoveConsumerRequest, RewindConsumerRequest, Start, start},
+    consumers::programs::own_name,
     schema::local::consumer_status::State,
-    terminal::{
-        Cell, Column, Output, Screen, TextTable, TimeZone, Tone, grouped, human_duration, moment, moment::ago,
-        quiet_end,
-    },
+    terminal::{Cell, Column, Output, Screen, TextTable, TimeZone, Tone, grouped, human_duration, moment, quiet_end},
+    words::counted,
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -133,18 +132,22 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
             let client = Client::connect(socket).await?;
             let mut rewind = RewindConsumerRequest { consumer: name.clone(), to, dry_run: true };
             let events = client.rewind_consumer(rewind.clone()).await?;
-            if !yes && !agreed(&format!("{} come to {name} once more.", counted(events)))? {
+            if !yes && !agreed(&format!("{} come to {name} once more.", counted(events, "event")))? {
                 return Ok(ExitCode::SUCCESS);
             }
             rewind.dry_run = false;
             let events = client.rewind_consumer(rewind).await?;
-            say(&format!("{} come to {name} once more", counted(events)))?;
+            say(&format!("{} come to {name} once more", counted(events, "event")))?;
         }
         Command::Remove { name, yes } => {
             let client = Client::connect(socket).await?;
             let mut remove = RemoveConsumerRequest { consumer: name.clone(), dry_run: true };
             let events = client.remove_consumer(remove.clone()).await?;
-            if !yes && !agreed(&format!("{name} has yet to take {}, which are not kept for it then.", counted(events)))?
+            if !yes
+                && !agreed(&format!(
+                    "{name} has yet to take {}, which are not kept for it then.",
+                    counted(events, "event")
+                ))?
             {
                 return Ok(ExitCode::SUCCESS);
             }
@@ -203,11 +206,11 @@ fn state(consumer: &ListedConsumer) -> (&'static str, Tone) {
 }
 
 /// How long it has been so.
-fn since(consumer: &ListedConsumer, now: SystemTime) -> String {
+fn lasts(consumer: &ListedConsumer, now: SystemTime) -> String {
     let Some(status) = &consumer.status else { return "-".to_owned() };
     let away = status.program.as_ref().map_or(0, |program| program.unattached_milliseconds);
     match away {
-        0 => ago(status.state_since, now).map_or_else(|| "-".to_owned(), human_duration),
+        0 => since(status.state_since, now),
         away => human_duration(Duration::from_millis(away)),
     }
 }
@@ -234,16 +237,11 @@ fn table(consumers: &[ListedConsumer], now: SystemTime) -> TextTable {
             Cell::from(status.r#type.as_str()),
             Cell::from(owner),
             Cell::toned(state, tone),
-            Cell::from(since(consumer, now)),
+            Cell::from(lasts(consumer, now)),
             Cell::from(grouped(to_go(consumer))),
         ]);
     }
     table
-}
-
-/// What a program calls it.
-fn own_name(name: &str) -> &str {
-    name.strip_prefix("program.").unwrap_or(name)
 }
 
 fn user(uid: u32) -> String {
@@ -303,13 +301,4 @@ fn value(consumer: &ListedConsumer) -> Value {
         fields.insert("uncommitted_events".to_owned(), program.uncommitted_events.into());
     }
     value
-}
-
-fn say(line: &str) -> Result<(), Failure> {
-    let mut screen = Screen::stdout();
-    Ok(quiet_end(screen.line(line).and_then(|()| screen.flush()))?)
-}
-
-fn counted(events: u64) -> String {
-    if events == 1 { "1 event".to_owned() } else { format!("{} events", grouped(events)) }
 }

@@ -7,7 +7,7 @@ use std::{path::Path, process::ExitCode};
 use clap::{Args, Subcommand};
 
 use self::print::{list, show};
-use super::{Failure, failure::tell};
+use super::{Failure, failure::tell, say};
 use crate::{
     client::{
         Client, ClientError, ListDeadLettersRequest, ListedDeadLetter, PurgeDeadLettersRequest, RetryDeadLettersRequest,
@@ -175,11 +175,6 @@ async fn fetch(
             return Ok(letters);
         }
     }
-}
-
-fn say(line: &str) -> Result<(), Failure> {
-    let mut screen = Screen::stdout();
-    Ok(quiet_end(screen.line(line).and_then(|()| screen.flush()))?)
 }
 
 fn counted(letters: u64) -> String {

@@ -35,7 +35,11 @@ use std::{env, future::Future, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::{allocator::Allocator, visible::visible_lines};
+use crate::{
+    allocator::Allocator,
+    terminal::{Screen, quiet_end},
+    visible::visible_lines,
+};
 
 pub use failure::{EXIT_CODES, Failure};
 
@@ -192,6 +196,12 @@ fn usage(error: &clap::Error) -> ExitCode {
         }
     }
     failure::Code::Usage.into()
+}
+
+/// Tells that something is done.
+fn say(line: &str) -> Result<(), Failure> {
+    let mut screen = Screen::stdout();
+    Ok(quiet_end(screen.line(line).and_then(|()| screen.flush()))?)
 }
 
 #[cfg(test)]

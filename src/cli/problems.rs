@@ -3,17 +3,16 @@
 
 use std::{io, path::Path, process::ExitCode, time::SystemTime};
 
-use serde_json::Value;
-
 use super::{
     Failure,
-    state::{describe_folding, known, level_of, name, plain, since, tone},
+    state::{describe_folding, known, plain, rows, since, things, tone},
 };
 use crate::{
     client::{Client, StateRequest, StateResponse, SubjectState},
     schema::local::{ConditionStatus, StateLevel},
     schema::{document, local::STATES},
-    terminal::{Cell, Code, Column, Output, Screen, TextTable, Tone, grouped, human_duration, moment::ago, quiet_end},
+    state,
+    terminal::{Cell, Code, Output, Screen, TextTable, Tone, grouped, quiet_end},
 };
 
 /// What the agent says of itself, and the state that tells the same by name: one line is enough.
@@ -58,33 +57,17 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     let printed = match arguments.output {
         Output::Table => print(&answer, SystemTime::now(), &mut screen),
         Output::Json => screen.json_document(&plain(document(STATES, &answer))),
-        Output::Jsonl => rows(&answer).try_for_each(|row| screen.json(&row)),
+        Output::Jsonl => rows(&answer, &["subjects", "conditions"]).try_for_each(|row| screen.json(&row)),
     };
     quiet_end(printed.and_then(|()| screen.flush()))?;
     let is_well = answer.subjects.is_empty() && answer.conditions.is_empty();
     Ok(if is_well { ExitCode::SUCCESS } else { Code::Other.into() })
 }
 
-fn rows(answer: &StateResponse) -> impl Iterator<Item = Value> {
-    let Value::Object(mut fields) = plain(document(STATES, answer)) else { return Vec::new().into_iter() };
-    let mut list = |name: &str| match fields.remove(name) {
-        Some(Value::Array(list)) => list,
-        _ => Vec::new(),
-    };
-    let (problems, conditions) = (list("subjects"), list("conditions"));
-    problems.into_iter().chain(conditions).collect::<Vec<_>>().into_iter()
-}
-
 fn print(answer: &StateResponse, now: SystemTime, screen: &mut Screen) -> io::Result<()> {
-    let columns = [
-        Column::left("LEVEL"),
-        Column::right("SINCE"),
-        Column::left("SUBJECT").elastic(8),
-        Column::left("WHAT").wraps(),
-    ];
-    let mut table = TextTable::new(&columns);
+    let mut table = things();
     let mut problems: Vec<(StateLevel, Problem)> =
-        answer.subjects.iter().map(|its| (level_of(its), Problem::State(its))).collect();
+        answer.subjects.iter().map(|its| (state::level(its), Problem::State(its))).collect();
     problems.extend(answer.conditions.iter().map(|its| (level_of_condition(its), Problem::Agent(its))));
     problems.sort_by_key(|(level, problem)| (problem.is_known(), std::cmp::Reverse(*level)));
     for (level, problem) in problems {
@@ -117,7 +100,7 @@ impl Problem<'_> {
     }
 
     fn put(&self, level: StateLevel, now: SystemTime, table: &mut TextTable) {
-        let (tone, name) = (tone(level), name(level));
+        let (tone, name) = (tone(level), state::level_name(level));
         let mut row = |first: [Cell; 3], text: Cell| {
             let [a, b, c] = first;
             table.row([a, b, c, text]);
@@ -142,8 +125,7 @@ impl Problem<'_> {
                 change.advice
             }
             Problem::Agent(its) => {
-                let long = ago(its.since, now).map_or_else(|| "-".to_owned(), human_duration);
-                row([Cell::toned(name, tone), long.into(), "rodent".into()], its.text.as_str().into());
+                row([Cell::toned(name, tone), since(its.since, now).into(), "rodent".into()], its.text.as_str().into());
                 its.advice.clone()
             }
         };

@@ -9,6 +9,7 @@ use crate::{
     client::{Client, StateRequest, StateResponse, SubjectState},
     schema::local::{Folding, StateGap, StateLevel},
     schema::{document, local::STATES},
+    state::{level, level_name},
     terminal::{
         Cell, Column, Output, Screen, TextTable, TimeZone, Tone, grouped, human_duration, moment::ago, quiet_end,
     },
@@ -49,7 +50,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
         Output::Table if subjects.is_empty() => print_all(&answer, SystemTime::now(), &mut screen),
         Output::Table => print_stories(&answer, TimeZone::utc(utc), &mut screen),
         Output::Json => screen.json_document(&plain(document(STATES, &answer))),
-        Output::Jsonl => rows(&answer).try_for_each(|row| screen.json(&row)),
+        Output::Jsonl => rows(&answer, &["subjects"]).try_for_each(|row| screen.json(&row)),
     };
     quiet_end(printed.and_then(|()| screen.flush()))?;
     match answer.subjects.is_empty() && !subjects.is_empty() {
@@ -58,42 +59,49 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     }
 }
 
-fn rows(answer: &StateResponse) -> impl Iterator<Item = Value> {
-    let list = match plain(document(STATES, answer)) {
-        Value::Object(mut fields) => fields.remove("subjects"),
-        _ => None,
-    };
-    list.and_then(|list| list.as_array().cloned()).unwrap_or_default().into_iter()
-}
-
-/// With levels as they are called everywhere else.
+/// With levels of states as they are called everywhere else.
 pub(super) fn plain(mut value: Value) -> Value {
     match &mut value {
-        Value::String(text) => {
-            if let Some(level) = text.strip_prefix("STATE_LEVEL_") {
-                *text = level.to_lowercase();
+        Value::Array(list) => list.iter_mut().for_each(|inner| *inner = plain(inner.take())),
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                let level =
+                    inner.as_str().filter(|_| name == "level").and_then(|text| text.strip_prefix("STATE_LEVEL_"));
+                *inner = match level {
+                    Some(level) => level.to_lowercase().into(),
+                    None => plain(inner.take()),
+                };
             }
         }
-        Value::Array(list) => list.iter_mut().for_each(|inner| *inner = plain(inner.take())),
-        Value::Object(fields) => fields.values_mut().for_each(|inner| *inner = plain(inner.take())),
         _ => {}
     }
     value
 }
 
-fn print_all(answer: &StateResponse, now: SystemTime, screen: &mut Screen) -> io::Result<()> {
-    let columns = [
+/// The objects of these lists of an answer, one list behind the other.
+pub(super) fn rows(answer: &StateResponse, lists: &[&str]) -> impl Iterator<Item = Value> {
+    let mut answer = plain(document(STATES, answer));
+    let lists: Vec<_> = lists.iter().filter_map(|list| answer.get_mut(list).map(Value::take)).collect();
+    lists.into_iter().flat_map(|list| if let Value::Array(list) = list { list } else { Vec::new() })
+}
+
+/// A table of things.
+pub(super) fn things() -> TextTable {
+    TextTable::new(&[
         Column::left("LEVEL"),
         Column::right("SINCE"),
         Column::left("SUBJECT").elastic(8),
         Column::left("WHAT").wraps(),
-    ];
-    let mut table = TextTable::new(&columns);
+    ])
+}
+
+fn print_all(answer: &StateResponse, now: SystemTime, screen: &mut Screen) -> io::Result<()> {
+    let mut table = things();
     for state in &answer.subjects {
-        let (level, change) = (level_of(state), state.changes.first().cloned().unwrap_or_default());
+        let (level, change) = (level(state), state.changes.first().cloned().unwrap_or_default());
         let doubt = if state.doubt.is_empty() { "" } else { " (?)" };
         table.row([
-            Cell::toned(name(level), tone(level)),
+            Cell::toned(level_name(level), tone(level)),
             since(change.since, now).into(),
             state.subject.as_str().into(),
             format!("{}{doubt}", change.text).into(),
@@ -113,7 +121,7 @@ fn print_stories(answer: &StateResponse, clock: TimeZone, screen: &mut Screen) -
         if number > 0 {
             screen.line("")?;
         }
-        screen.line(&format!("{}: {}, {}", state.subject, state.state, name(level_of(state))))?;
+        screen.line(&format!("{}: {}, {}", state.subject, state.state, level_name(level(state))))?;
         for line in [known(state, now), Some(&state.doubt).filter(|it| !it.is_empty()).map(|it| format!("? {it}"))] {
             line.map_or(Ok(()), |line| screen.line(&format!("  {line}")))?;
         }
@@ -128,7 +136,7 @@ fn print_stories(answer: &StateResponse, clock: TimeZone, screen: &mut Screen) -
         for change in &state.changes {
             table.row([
                 Cell::toned(clock.time(change.since), Tone::Dim),
-                Cell::toned(name(change.level()), tone(change.level())),
+                Cell::toned(level_name(change.level()), tone(change.level())),
                 grouped(change.events).into(),
                 change.text.as_str().into(),
             ]);
@@ -204,10 +212,6 @@ fn describe_gap(gap: &StateGap) -> String {
     }
 }
 
-pub(super) fn level_of(state: &SubjectState) -> StateLevel {
-    state.changes.first().map_or(StateLevel::Ok, |now| now.level())
-}
-
 /// How long ago.
 pub(super) fn since(time: i64, now: SystemTime) -> String {
     ago(time, now).map_or_else(|| "-".to_owned(), human_duration)
@@ -220,16 +224,7 @@ pub(super) fn known(state: &SubjectState, now: SystemTime) -> Option<String> {
     Some(format!("known to {actor} for {}: {}", since(known.time, now), known.note))
 }
 
-/// How a level is called and shown.
-pub(super) fn name(level: StateLevel) -> &'static str {
-    match level {
-        StateLevel::Ok => "ok",
-        StateLevel::Warn => "warn",
-        StateLevel::Error => "error",
-        StateLevel::Critical => "critical",
-    }
-}
-
+/// How a level is shown.
 pub(super) fn tone(level: StateLevel) -> Tone {
     match level {
         StateLevel::Ok => Tone::Good,

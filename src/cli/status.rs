@@ -12,7 +12,7 @@ pub(super) use self::{
     report::Report,
     tables::{collector_tone, consumer_tone, lag},
 };
-use super::Failure;
+use super::{Failure, state::plain};
 use crate::{
     client::{Client, StatusResponse},
     schema::{document, local::STATUS},
@@ -54,7 +54,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
 }
 
 fn json(status: &StatusResponse) -> Value {
-    document(STATUS, status)
+    plain(document(STATUS, status))
 }
 
 fn print(status: &StatusResponse, now: SystemTime, screen: &mut Screen) -> io::Result<()> {

@@ -48,6 +48,10 @@ pub struct ConsumedEvent {
     pub lane: String,
     /// Its number in the lane, for [`Consumption::commit`].
     pub sequence: u64,
+    /// Whose it is; 0 without workers.
+    pub worker: u32,
+    /// How often it has been given with this time, as far as the agent knows; 1 in frames.
+    pub deliveries: u32,
     /// An encoded `rodent.events.Event`.
     pub encoded: Bytes,
 }
@@ -105,7 +109,16 @@ impl Consumption {
     /// # Errors
     /// When the call is over; [`Consumption::next`] says why.
     pub async fn commit(&self, lane: &str, sequence: u64) -> Result<(), ClientError> {
-        self.say(Request::Commit(Commit { lane: lane.to_owned(), sequence })).await
+        self.say(Request::Commit(Commit { lane: lane.to_owned(), sequence, worker: 0 })).await
+    }
+
+    /// The same for the worker whose the event is.
+    ///
+    /// # Errors
+    /// As [`Consumption::commit`].
+    pub async fn commit_event(&self, event: &ConsumedEvent) -> Result<(), ClientError> {
+        let ConsumedEvent { lane, sequence, worker, .. } = event;
+        self.say(Request::Commit(Commit { lane: lane.clone(), sequence: *sequence, worker: *worker })).await
     }
 
     /// Has the agent show how the program is, as long as it is attached. At most 60 times a minute.
@@ -134,10 +147,12 @@ impl Consumption {
 }
 
 fn events(run: ConsumedRun) -> Result<Vec<ConsumedEvent>, ClientError> {
-    let ConsumedRun { lane, events, sequences, first_sequence, frames, .. } = run;
-    let of = |(sequence, encoded)| ConsumedEvent { lane: lane.clone(), sequence, encoded };
+    let ConsumedRun { lane, events, sequences, first_sequence, frames, worker, deliveries, .. } = run;
+    let of = |(sequence, encoded)| ConsumedEvent { lane: lane.clone(), sequence, worker, deliveries: 1, encoded };
     if frames.is_empty() {
-        return Ok(sequences.into_iter().zip(events).map(of).collect());
+        let counted = deliveries.into_iter().chain(std::iter::repeat(1));
+        let events = sequences.into_iter().zip(events).map(of).zip(counted);
+        return Ok(events.map(|(event, deliveries)| ConsumedEvent { deliveries, ..event }).collect());
     }
     let mut all = Vec::new();
     for frame in frames {

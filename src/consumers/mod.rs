@@ -28,6 +28,7 @@ pub use self::{
     failure::{DeliveryFailure, Reason, Taken, Then, Verdict},
     news::Wording,
     pacing::{BACKOFF, Pacing},
+    refused::bury,
     sink::Sink,
     state::ConsumerState,
 };

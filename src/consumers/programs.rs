@@ -6,7 +6,8 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -15,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     event_log::{Cursor, EventLog, Lane, Ownership},
     health::{Conditions, Fault, Registry},
+    lock::lock,
     schema::local::{ConsumerLaneStatus, ConsumerStatus, ProgramStatus, consumer_status::State},
     telemetry::message,
-    terminal::human_duration,
+    words::{human_duration, is_name},
 };
 
 /// Before the name, in the log and wherever all consumers are shown.
@@ -39,6 +41,32 @@ const NOTE_AGE_MAX: Duration = Duration::from_secs(86_400);
 
 /// After its start the agent gives programs this long to come back, at the most, whatever the notes say.
 const RETURN_TIME: Duration = Duration::from_secs(3600);
+
+/// Of so many runs of events it is remembered how often they were given; those behind them count as new.
+const LEFT_MAX: usize = 1_000;
+
+/// Consecutive events that a program was given alike and did not commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Which.
+    pub sequences: Range<u64>,
+    /// How often they were given.
+    pub deliveries: u32,
+    /// The last time each with nothing beside it.
+    pub alone: bool,
+}
+
+impl Left {
+    /// Takes in what stands right behind it and was given alike. Gives whether it did.
+    pub fn join(&mut self, next: &Left) -> bool {
+        let is_next = self.sequences.end == next.sequences.start;
+        let is_alike = (self.deliveries, self.alone) == (next.deliveries, next.alone);
+        if is_next && is_alike {
+            self.sequences.end = next.sequences.end;
+        }
+        is_next && is_alike
+    }
+}
 
 /// Why a program cannot have a consumer.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +150,8 @@ struct Entry {
     seat: Option<CancellationToken>,
     /// What was told of it last.
     told: Option<Attendance>,
+    /// By lane.
+    left: [Vec<Left>; 2],
 }
 
 /// A program that is attached, until it is dropped.
@@ -135,6 +165,12 @@ pub struct Attachment {
     pub is_new: bool,
     /// Whether nothing was kept for it any more.
     pub was_released: bool,
+    left: [Vec<Left>; 2],
+}
+
+/// What a program calls its consumer, by the name of its cursor; of others that name.
+pub fn own_name(cursor: &str) -> &str {
+    cursor.strip_prefix(PREFIX).unwrap_or(cursor)
 }
 
 /// The name of a consumer's cursor, by its own name or that.
@@ -142,9 +178,8 @@ pub struct Attachment {
 /// # Errors
 /// When it is no name.
 pub fn cursor_name(name: &str) -> Result<String, AttachError> {
-    let own = name.strip_prefix(PREFIX).unwrap_or(name);
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
-    match (1..=NAME_BYTES_MAX).contains(&own.len()) && own.bytes().all(is_plain) {
+    let own = own_name(name);
+    match is_name(own, NAME_BYTES_MAX) {
         true => Ok(format!("{PREFIX}{own}")),
         false => Err(AttachError::Name(name.chars().take(2 * NAME_BYTES_MAX).collect())),
     }
@@ -201,8 +236,10 @@ impl Programs {
         if before.is_released {
             entry.told = Some(Attendance::Released);
         }
+        let left = std::mem::take(&mut entry.left);
+        let left = if is_new { Default::default() } else { left };
         let (programs, was_released) = (self.clone(), before.is_released);
-        Ok(Attachment { programs, name: cursor_name, ousted, cursor, is_new, was_released })
+        Ok(Attachment { programs, name: cursor_name, ousted, cursor, is_new, was_released, left })
     }
 
     /// How each is, by name.
@@ -280,17 +317,12 @@ impl Programs {
         news
     }
 
-    /// Checks that the caller may change a consumer that is there and that nobody is attached to. Gives its cursor's name.
+    /// Checks that the caller may change a consumer that is there and that nobody is attached to.
     ///
     /// # Errors
     /// See [`AttachError`].
-    pub fn idle(&self, name: &str, caller: Caller) -> Result<String, AttachError> {
-        if !self.is_there(name, caller)? {
-            return Err(AttachError::Absent(name.to_owned()));
-        }
-        let cursor = cursor_name(name)?;
-        let is_attached = self.lock().get(&cursor).is_some_and(|entry| entry.seat.is_some());
-        if is_attached { Err(AttachError::Taken(name.to_owned())) } else { Ok(cursor) }
+    pub fn idle(&self, name: &str, caller: Caller) -> Result<(), AttachError> {
+        self.change(name, caller, |_, _| ())
     }
 
     /// Changes a consumer that nobody is attached to, and keeps everybody off meanwhile.
@@ -303,8 +335,11 @@ impl Programs {
         caller: Caller,
         act: impl FnOnce(&EventLog, &str) -> T,
     ) -> Result<T, AttachError> {
-        let cursor = self.idle(name, caller)?;
+        let cursor = cursor_name(name)?;
         let entries = self.lock();
+        if !self.is_there(name, caller)? {
+            return Err(AttachError::Absent(name.to_owned()));
+        }
         match entries.get(&cursor).is_some_and(|entry| entry.seat.is_some()) {
             true => Err(AttachError::Taken(name.to_owned())),
             false => Ok(act(&self.log, &cursor)),
@@ -312,12 +347,12 @@ impl Programs {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 }
 
 fn fault(name: &str, away: Duration, attendance: &Attendance, absence: Absence) -> Fault {
-    let (own, away) = (name.strip_prefix(PREFIX).unwrap_or(name), human_duration(away));
+    let (own, away) = (own_name(name), human_duration(away));
     Fault::warning(match attendance {
         Attendance::Released => {
             format!("no program came for the consumer {own} for {away}; nothing is kept for it any more")
@@ -341,7 +376,7 @@ impl Entry {
             program: Some(ProgramStatus::default()),
             ..ConsumerStatus::default()
         };
-        Entry { status, seat: None, told: None }
+        Entry { status, seat: None, told: None, left: Default::default() }
     }
 
     fn enter(&mut self, state: State, now: i64) {
@@ -374,6 +409,33 @@ impl Attachment {
         if !self.ousted.is_cancelled() {
             self.cursor.commit(lane, next);
         }
+    }
+
+    /// What earlier calls gave and saw not committed, ascending.
+    pub fn left(&self, lane: Lane) -> &[Left] {
+        &self.left[lane.index()]
+    }
+
+    /// The same of this one, for the next.
+    pub fn leave(&self, lane: Lane, mut left: Vec<Left>) {
+        left.truncate(LEFT_MAX);
+        let mut entries = self.programs.lock();
+        if let Some(entry) = entries.get_mut(&self.name).filter(|_| !self.ousted.is_cancelled()) {
+            entry.left[lane.index()] = left;
+        }
+    }
+
+    /// Unix milliseconds.
+    pub fn now(&self) -> i64 {
+        (self.programs.now)()
+    }
+
+    /// An event became a dead letter.
+    pub fn refused(&self, lane: Lane, uncommitted: u64) {
+        self.note(lane, |status, lane, _| {
+            lane.refused_events += 1;
+            status.program.get_or_insert_default().uncommitted_events = uncommitted;
+        });
     }
 
     /// Events were given to the program.

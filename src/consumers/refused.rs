@@ -33,7 +33,7 @@ impl Refused<'_> {
         let event = run.events().next().ok_or("the event cannot be read")?.event;
         let letter = Letter {
             consumer: self.consumer.into(),
-            event: event.clone(),
+            event,
             lane: run.lane,
             epoch: run.epoch,
             sequence: run.first_sequence,
@@ -45,18 +45,26 @@ impl Refused<'_> {
             message: self.error.to_owned(),
             target: self.target.to_owned(),
         };
-        let dead_letters = dead_letters.clone();
-        let added = tokio::task::spawn_blocking(move || dead_letters.add(&letter)).await;
-        added.map_err(|error| error.to_string())?.map_err(|error| ErrorChain(&error).to_string())?;
-        let (lane, epoch, sequence) = (run.lane, run.epoch, run.first_sequence);
-        let refusal = Refusal { consumer: self.consumer, lane, epoch, sequence, event: &event };
-        let recorded = async {
-            let next = log.record_refusal(refusal).await?;
-            if let Some(next) = next {
-                log.secure(Lane::Urgent, next).await?;
-            }
-            Ok(next.map(|next| next - 1))
-        };
-        recorded.await.map_err(|error: LogError| ErrorChain(&error).to_string())
+        bury(letter, dead_letters, log).await
     }
+}
+
+/// Keeps a letter, and records that its consumer does not get the event. Otherwise as [`Refused::keep`].
+///
+/// # Errors
+/// Why it cannot be kept, in words.
+pub async fn bury(letter: Letter, dead_letters: &DeadLetters, log: &EventLog) -> Result<Option<u64>, String> {
+    let (dead_letters, kept) = (dead_letters.clone(), letter.clone());
+    let added = tokio::task::spawn_blocking(move || dead_letters.add(&kept)).await;
+    added.map_err(|error| error.to_string())?.map_err(|error| ErrorChain(&error).to_string())?;
+    let Letter { consumer, lane, epoch, sequence, event, .. } = &letter;
+    let refusal = Refusal { consumer, lane: *lane, epoch: *epoch, sequence: *sequence, event };
+    let recorded = async {
+        let next = log.record_refusal(refusal).await?;
+        if let Some(next) = next {
+            log.secure(Lane::Urgent, next).await?;
+        }
+        Ok(next.map(|next| next - 1))
+    };
+    recorded.await.map_err(|error: LogError| ErrorChain(&error).to_string())
 }

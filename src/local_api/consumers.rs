@@ -7,7 +7,7 @@ use super::{
     consume::{find, status_of},
 };
 use crate::{
-    consumers::programs::{Caller, PREFIX, Programs},
+    consumers::programs::{Caller, Programs, own_name},
     event_log::{EventLog, Lane},
     schema::local::{
         ListConsumersRequest, ListConsumersResponse, ListedConsumer, RemoveConsumerRequest, RemoveConsumerResponse,
@@ -32,7 +32,7 @@ impl Consumers {
         let StatusResponse { consumers, log, .. } = (self.status)();
         let cursors = log.map(|log| log.cursors).unwrap_or_default();
         let asked = &request.consumer;
-        let is_asked = |name: &str| asked.is_empty() || name == asked || name.strip_prefix(PREFIX) == Some(asked);
+        let is_asked = |name: &str| asked.is_empty() || name == asked || own_name(name) == asked;
         let listed = consumers.into_iter().filter(|status| is_asked(&status.name)).map(|status| ListedConsumer {
             cursors: cursors.iter().filter(|cursor| cursor.name == status.name).cloned().collect(),
             status: Some(status),

@@ -160,7 +160,7 @@ impl Desk {
             subject: "dead_letters".to_owned(),
             detail: detail.join(", "),
             count: u64::try_from(ids.len()).unwrap_or(u64::MAX),
-            actor: if origin.uid == 0 { "root".to_owned() } else { format!("user {}", origin.uid) },
+            actor: origin.actor(),
             operation: SystemHostOperation::DeadLettersPurged.into(),
             ..Default::default()
         };

@@ -5,7 +5,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -22,6 +22,7 @@ use tonic::{
 };
 
 use super::shares::{Bounds, Share, Shares};
+use crate::lock::lock;
 
 /// Bytes of requests that are held at once.
 const HELD_BYTES: Bounds = Bounds { max: 64 << 20, user_max: 24 << 20, kept: 16 << 20 };
@@ -151,7 +152,7 @@ impl http_body::Body for Request {
         if let Some(Ok(Some(data))) = frame.as_ref().map(|frame| frame.as_ref().map(Frame::data_ref)) {
             // Who asks for more has done with every whole message before.
             let held = this.message.came + data.len();
-            let mut share = this.share.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut share = lock(&this.share);
             if !share.as_mut().is_some_and(|share| share.change(held)) {
                 let what = "too much is being sent to the agent at the moment; try again later";
                 return Poll::Ready(Some(Err(Status::resource_exhausted(what))));

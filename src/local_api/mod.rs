@@ -6,7 +6,7 @@
 //! origin of the events. Readers hold no cursor, so that they cannot hold the log back; a consumer
 //! has one, and is released when its program stays away. Nothing here can run anything or
 //! bring settings of its own; only who owns the agent can throw dead letters away, or have its files read again. Beside its
-//! own service it has the gRPC health service, for those who may call.
+//! own service it has those of gRPC for health and reflection, for those who may call.
 
 mod authority;
 mod connections;
@@ -19,6 +19,7 @@ mod health;
 mod held;
 mod page;
 mod query;
+mod reflection;
 mod scopes;
 mod service;
 mod shares;
@@ -182,6 +183,7 @@ impl LocalApi {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let shares = held::shares();
+        let reflection = reflection::Described::new(gate.clone());
         let health_service = health::Guarded::new(gate, health.clone(), Arc::clone(&trouble));
         let serving = Server::builder()
             .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
@@ -189,6 +191,7 @@ impl LocalApi {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .timeout(CALL_TIME_MAX)
             .add_service(Counted::new(service, Arc::clone(&shares)))
+            .add_service(Counted::new(reflection, Arc::clone(&shares)))
             .add_service(Counted::new(health_service, shares))
             .serve_with_incoming_shutdown(connections::incoming(self.socket.listener(), self.usage), async {
                 shutdown.cancelled().await;

@@ -65,11 +65,11 @@ pub(super) fn add(page: &mut QueryResponse, bytes: &mut usize, item: Item) -> bo
 }
 
 /// Runs a step of reading away from the async threads, as soon as one of the `slots` is free.
-pub(super) async fn on_disk<T: Send + 'static>(
+pub(super) async fn on_disk<T: Send + 'static, S: Send + 'static>(
     slots: &Arc<Semaphore>,
     mut reading: T,
-    step: fn(&mut T) -> Result<Step, LogError>,
-) -> Result<(T, Step), Status> {
+    step: fn(&mut T) -> Result<S, LogError>,
+) -> Result<(T, S), Status> {
     let slot = slots.clone().acquire_owned().await;
     let done = tokio::task::spawn_blocking(move || {
         let step = step(&mut reading);

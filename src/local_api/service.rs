@@ -65,17 +65,6 @@ impl Service {
         Service { rooms, gate, places, consuming: Shares::new(CONSUMING), slots, desk, consumers, shutdown }
     }
 
-    fn consuming_place(&self, reader: Origin) -> Result<ReaderPlace, Status> {
-        let place = self.consuming.take(reader.uid, 1).ok_or_else(|| {
-            let Bounds { max, user_max, .. } = CONSUMING;
-            Status::resource_exhausted(format!(
-                "too many programs already consume ({max} in all, {user_max} of one user); try again later"
-            ))
-        })?;
-        Ok(ReaderPlace::new(place, self.slots.clone()))
-    }
-
-    /// What a user may read.
     /// States are folded from all events: who may see a part of them is given none.
     fn sees_all(&self, reader: Origin) -> Result<(), Status> {
         let refusal = || {
@@ -87,6 +76,7 @@ impl Service {
         self.scope(reader).map_or(Ok(()), |_| Err(refusal()))
     }
 
+    /// What a user may read; `None` for everything.
     fn scope(&self, reader: Origin) -> Option<Filter> {
         self.rooms.scopes.borrow().of(reader.uid)
     }
@@ -105,14 +95,19 @@ impl Service {
         done.map_err(|_| Status::internal("the consumers could not be looked at"))?.map(Response::new)
     }
 
-    fn reader_place(&self, reader: Origin) -> Result<ReaderPlace, Status> {
-        let place = self.places.take(reader.uid, 1).ok_or_else(|| {
-            let Bounds { max, user_max, .. } = READERS;
+    /// A place among those who read; `what` they do too many of already.
+    fn place(&self, shares: &Arc<Shares>, what: &str, reader: Origin) -> Result<ReaderPlace, Status> {
+        let place = shares.take(reader.uid, 1).ok_or_else(|| {
+            let Bounds { max, user_max, .. } = shares.bounds();
             Status::resource_exhausted(format!(
-                "too many clients already query or follow the log ({max} in all, {user_max} of one user); try again later"
+                "too many {what} ({max} in all, {user_max} of one user); try again later"
             ))
         })?;
         Ok(ReaderPlace::new(place, self.slots.clone()))
+    }
+
+    fn reader_place(&self, reader: Origin) -> Result<ReaderPlace, Status> {
+        self.place(&self.places, "clients already query or follow the log", reader)
     }
 }
 
@@ -208,7 +203,9 @@ impl LocalService for Service {
         self.sees_all(self.gate.admit(&request).await?)?;
         let asked = request.into_inner();
         check_names(&asked.subjects)?;
-        Ok(Response::new((self.rooms.states)(asked)))
+        let states = Arc::clone(&self.rooms.states);
+        let answer = tokio::task::spawn_blocking(move || states(asked)).await;
+        answer.map(Response::new).map_err(|_| Status::internal("the agent could not say how things are"))
     }
 
     async fn acknowledge(&self, request: Request<AcknowledgeRequest>) -> Result<Response<AcknowledgeResponse>, Status> {
@@ -239,14 +236,14 @@ impl LocalService for Service {
         let Some(consume_request::Request::Attach(attach)) = first else {
             return Err(Status::invalid_argument("the first request of Consume is `attach`"));
         };
-        let place = self.consuming_place(reader)?;
+        let place = self.place(&self.consuming, "programs already consume", reader)?;
         let (slot, scope) = (self.slots.clone().acquire_owned().await, self.scope(reader));
         let asked = self.ask(move |consumers| {
             let _slot = slot;
             Asked::check(&attach, scope, &consumers.programs, &consumers.log, caller)
         });
         let asked = asked.await?.into_inner();
-        let consuming = Consuming::begin(asked, &self.rooms.programs, &self.rooms.log, caller)?;
+        let consuming = Consuming::begin(asked, &self.rooms, caller)?;
         Ok(Response::new(Box::pin(consume::responses(consuming, requests, place, self.shutdown.clone()))))
     }
 

@@ -5,11 +5,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use nix::unistd::{Uid, geteuid};
 use tokio::sync::{Notify, Semaphore};
+
+use crate::lock::lock;
 
 /// How much there is of something.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +69,11 @@ impl Shares {
         Arc::new(Shares { bounds, own, taken: Mutex::default(), freed: Notify::new() })
     }
 
+    /// How much there is.
+    pub(super) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// Takes so much, if there is so much for this user.
     pub(super) fn take(self: &Arc<Self>, user: u32, amount: usize) -> Option<Share> {
         let mut share = Share { shares: Arc::clone(self), user, amount: 0 };
@@ -86,7 +93,7 @@ impl Shares {
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.taken)
     }
 }
 

@@ -52,6 +52,13 @@ pub struct Origin {
     pub gid: u32,
 }
 
+impl Origin {
+    /// Who that is, in an event that tells what somebody did: `root`, `user 1000`.
+    pub fn actor(self) -> String {
+        if self.uid == 0 { "root".to_owned() } else { format!("user {}", self.uid) }
+    }
+}
+
 /// What became of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

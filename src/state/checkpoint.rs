@@ -57,7 +57,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// As the file system says; what was there is then still there.
-    pub fn write(path: &Path, fold: &Fold, now: i64) -> io::Result<()> {
+    pub fn write(path: &Path, fold: Fold, now: i64) -> io::Result<()> {
         if let Some(directory) = path.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
@@ -82,12 +82,12 @@ impl Checkpoint {
     }
 }
 
-pub(super) fn bytes(fold: &Fold, now: i64) -> Vec<u8> {
+pub(super) fn bytes(fold: Fold, now: i64) -> Vec<u8> {
     let message = StateCheckpoint {
         meanings: meanings_of_this_version(),
         written_at: now,
         folding: Some(fold.folding()),
-        subjects: fold.subjects.values().cloned().collect(),
+        subjects: fold.subjects.into_values().collect(),
     }
     .encode_to_vec();
     [&MAGIC[..], &crc32c::crc32c(&message).to_be_bytes(), &message].concat()

@@ -388,8 +388,18 @@ impl Fold {
     }
 }
 
+/// How a level is called.
+pub fn level_name(level: StateLevel) -> &'static str {
+    match level {
+        StateLevel::Ok => "ok",
+        StateLevel::Warn => "warn",
+        StateLevel::Error => "error",
+        StateLevel::Critical => "critical",
+    }
+}
+
 /// How bad a state is now.
-pub(super) fn level(state: &SubjectState) -> StateLevel {
+pub fn level(state: &SubjectState) -> StateLevel {
     state.changes.first().map_or(StateLevel::Ok, StateChange::level)
 }
 

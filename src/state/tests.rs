@@ -9,7 +9,7 @@ use crate::{
     schema::{
         Payload as _,
         events::{Event, SystemProblemPayload, system_problem_payload::SystemProblemOperation},
-        local::{StateLevel, SubjectState},
+        local::SubjectState,
     },
 };
 
@@ -46,7 +46,7 @@ impl Told {
 
     /// Through a file and back.
     fn again(self) -> Told {
-        let checkpoint = Checkpoint::parse(&checkpoint::bytes(&self.fold, 77)).expect("whole");
+        let checkpoint = Checkpoint::parse(&checkpoint::bytes(self.fold.clone(), 77)).expect("whole");
         assert!(checkpoint.is_current && checkpoint.written_at == 77);
         Told { fold: checkpoint.fold, ..self }
     }
@@ -67,15 +67,6 @@ impl Told {
 
     fn state(&self, subject: &str, state: &str) -> SubjectState {
         self.fold.of_subject(subject).find(|its| its.state == state).cloned().expect("it is known")
-    }
-}
-
-fn level_name(level: StateLevel) -> &'static str {
-    match level {
-        StateLevel::Ok => "ok",
-        StateLevel::Warn => "warn",
-        StateLevel::Error => "error",
-        StateLevel::Critical => "critical",
     }
 }
 

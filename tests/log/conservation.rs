@@ -14,7 +14,7 @@ mod as_root {
     };
 
     use rodent::{
-        event_log::{Cursor, EventLog, Lane, Read, Settings},
+        event_log::{Cursor, EventLog, Lane, Ownership, Read, Settings},
         schema::events::event_loss_payload::EventLossOperation,
     };
     use tokio::runtime::Runtime;
@@ -33,7 +33,9 @@ mod as_root {
     const MEGABYTES: u64 = 40;
     const PATIENCE: Duration = Duration::from_secs(60);
     const LOOK_PAUSE: Duration = Duration::from_millis(10);
-    const NAMES: [&str; 2] = ["uplink", "phone"];
+    const NAMES: [&str; 3] = ["uplink", "phone", PROGRAM];
+    /// It is rewound and released, too.
+    const PROGRAM: &str = "program.relay";
     /// Events of a step and their size: a few, and more than memory holds.
     const FEW: (u64, usize) = (300, 1500);
     const MANY: (u64, usize) = (2600, 8000);
@@ -107,6 +109,8 @@ mod as_root {
         is_full: bool,
         /// A crash gives back what was taken and not yet durable.
         has_crashed: bool,
+        /// So does somebody who has a consumer begin again.
+        has_rewound: bool,
         steps: Vec<&'static str>,
     }
 
@@ -131,12 +135,13 @@ mod as_root {
                 acknowledged: BTreeMap::new(),
                 is_full: false,
                 has_crashed: false,
+                has_rewound: false,
                 steps: Vec::new(),
             }
         }
 
         fn go_on(&mut self) {
-            let step = self.dice.below(12);
+            let step = self.dice.below(14);
             let which = self.dice.below(self.consumers.len() as u64) as usize;
             let what = match step {
                 0..=3 => {
@@ -163,6 +168,15 @@ mod as_root {
                 10 => {
                     self.reopen();
                     "reopen"
+                }
+                11 => {
+                    let to = Lane::ALL.map(|lane| self.dice.below(self.log.next_sequence(lane)).max(1));
+                    self.has_rewound |= self.log.rewind(PROGRAM, to);
+                    "rewind"
+                }
+                12 => {
+                    self.attend(true);
+                    "release"
                 }
                 _ => {
                     self.crash();
@@ -194,8 +208,17 @@ mod as_root {
             }
         }
 
+        /// Nothing is kept for the program until it comes again.
+        fn attend(&self, is_released: bool) {
+            let program = self.log.program(PROGRAM).expect("it is there");
+            self.log.set_program(PROGRAM, Ownership { is_released, ..program });
+        }
+
         /// A consumer reads on and commits.
         fn take(&mut self, which: usize, events: usize) {
+            if self.consumers[which].account.name == PROGRAM {
+                self.attend(false);
+            }
             let Consumer { account, cursor } = &mut self.consumers[which];
             for lane in Lane::ALL {
                 let readable = cursor.hold(lane, cursor.next(lane), events as u64);
@@ -322,7 +345,7 @@ mod as_root {
                         (from..to).filter(|at| taken.contains(*at)).for_each(|at| both.add(at, at + 1))
                     });
                     assert!(
-                        self.has_crashed || both.count() == 0,
+                        self.has_crashed || (self.has_rewound && *name == PROGRAM) || both.count() == 0,
                         "story {number}, {name}, {lane:?}: {both:?} were taken and are recorded as lost: {steps:?} {records:#?}"
                     );
                     lost += told.count();
@@ -371,6 +394,9 @@ mod as_root {
     }
 
     fn cursor(log: &EventLog, name: &str) -> Cursor {
-        log.cursor(name).expect("room for a cursor")
+        match name {
+            PROGRAM => writer::program_cursor(log, name),
+            _ => log.cursor(name).expect("room for a cursor"),
+        }
     }
 }

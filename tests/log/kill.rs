@@ -10,21 +10,29 @@ use crate::{
     rounds::Rounds,
 };
 
-const KILLS: u64 = 120;
+const KILLS: u64 = 60;
 /// The longest that a child goes on after it has begun to open, or has written what it was to write.
 const GOING_ON_MAX: Duration = Duration::from_millis(25);
 
 #[test]
 fn what_was_acknowledged_outlives_a_kill_at_any_moment() {
+    kill_again_and_again("kill::what_was_acknowledged_outlives_a_kill_at_any_moment", false);
+}
+
+#[test]
+fn what_was_acknowledged_outlives_a_kill_for_a_program_too() {
+    kill_again_and_again("kill::what_was_acknowledged_outlives_a_kill_for_a_program_too", true);
+}
+
+fn kill_again_and_again(test: &str, is_program: bool) {
     Order::carry_out_if_given();
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let (log, errors) = (directory.path().join("log"), directory.path().join("errors"));
     let mut dice = Dice::of_this_run();
     let mut ledger = Ledger::new();
-    ledger::begin(&log);
+    ledger::begin(&log, is_program);
     let mut rounds = Rounds::new(log.clone(), KILLS);
     while let Some(round) = rounds.next(&mut dice, &ledger.tally) {
-        let test = "kill::what_was_acknowledged_outlives_a_kill_at_any_moment";
         let mut writer = Writer::start(test, &round.order, &errors);
         ledger.note_all(writer.wait_until_opening());
         // Otherwise it is killed while it opens.

@@ -22,13 +22,13 @@ use uuid::Uuid;
 use crate::{
     ranges::Ranges,
     report::Report,
-    writer::{CONSUMER, describe, settings},
+    writer::{self, describe, settings},
 };
 
-/// Makes a log with its consumer's cursor.
-pub(crate) fn begin(directory: &Path) {
+/// Makes a log with its consumer's cursor, the agent's own or a program's.
+pub(crate) fn begin(directory: &Path, is_program: bool) {
     let log = EventLog::open(settings(directory)).expect("a new log");
-    log.cursor(CONSUMER).expect("room for a cursor");
+    writer::begin(&log, is_program);
     log.close();
 }
 
@@ -204,7 +204,7 @@ impl Ledger {
         let unclean_stops = self.unclean_stops;
         // A record that went before the consumer had it is as good as none.
         self.accounts.iter_mut().for_each(|account| account.recorded = account.told.clone());
-        let cursors = Lane::ALL.map(|lane| log.cursor(CONSUMER).expect("room for a cursor").next(lane));
+        let cursors = Lane::ALL.map(|lane| writer::cursor(log).next(lane));
         let presences = Lane::ALL.map(|lane| {
             let (present, gaps, end) = self.read(log, lane);
             self.account(lane).gaps.extend(gaps);

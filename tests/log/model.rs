@@ -19,7 +19,7 @@ use crate::{
     ledger::Ledger,
     numbered,
     report::Report,
-    writer::{self, CONSUMER, describe},
+    writer::{self, describe},
 };
 
 const CASES: u64 = 1000;
@@ -59,8 +59,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
     #[test]
-    fn the_log_agrees_with_a_list_whatever_happens(steps in steps(), keeps_history in any::<bool>()) {
-        let mut course = Course::new(keeps_history);
+    fn the_log_agrees_with_a_list_whatever_happens(steps in steps(), keeps_history in any::<bool>(), is_program in any::<bool>()) {
+        let mut course = Course::new(keeps_history, is_program);
         steps.iter().for_each(|step| course.take(step));
         course.reopen();
     }
@@ -81,7 +81,7 @@ struct Course {
 }
 
 impl Course {
-    fn new(keeps_history: bool) -> Course {
+    fn new(keeps_history: bool, is_program: bool) -> Course {
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let directory = directory.expect("a directory");
@@ -89,7 +89,7 @@ impl Course {
         let place = |moves: u64| directory.path().join(moves.to_string());
         let log = EventLog::open(settings(&place(0), keeps_history)).expect("a new log");
         // Known from the start, also after a crash before the first commit.
-        log.cursor(CONSUMER).expect("room for a cursor");
+        writer::begin(&log, is_program);
         log.close();
         let log = EventLog::open(settings(&place(0), keeps_history)).expect("the log");
         let (ledger, position) = (Ledger::new(), [1; 2]);
@@ -146,19 +146,19 @@ impl Course {
         let next = reader.position();
         self.position[lane as usize] = next;
         self.ledger.note(Report::Commit { lane, next });
-        let cursor = self.log.cursor(CONSUMER).expect("room for a cursor");
+        let cursor = writer::cursor(&self.log);
         cursor.commit(lane, next);
         assert!(cursor.next(lane) >= next, "a cursor stands where it was committed, or retention moved it on");
     }
 
     fn return_to_cursor(&mut self) {
-        let cursor = self.log.cursor(CONSUMER).expect("room for a cursor");
+        let cursor = writer::cursor(&self.log);
         self.position = Lane::ALL.map(|lane| cursor.next(lane));
     }
 
     /// Closes and opens: closing is a promise, too.
     fn reopen(&mut self) {
-        let cursors = Lane::ALL.map(|lane| self.log.cursor(CONSUMER).expect("room for a cursor").next(lane));
+        let cursors = Lane::ALL.map(|lane| writer::cursor(&self.log).next(lane));
         let nexts = Lane::ALL.map(|lane| (lane, self.log.next_sequence(lane)));
         self.log.close();
         nexts.into_iter().for_each(|(lane, next)| self.ledger.note(Report::Durable { lane, next }));
@@ -166,7 +166,7 @@ impl Course {
         // What retention takes at the start is owed at once, and its record written like any event.
         Lane::ALL.into_iter().for_each(|lane| self.commit(lane));
         self.ledger.check(&self.log);
-        let cursor = self.log.cursor(CONSUMER).expect("room for a cursor");
+        let cursor = writer::cursor(&self.log);
         assert!(Lane::ALL.map(|lane| cursor.next(lane)) >= cursors, "a closed log knows its cursors");
     }
 

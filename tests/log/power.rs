@@ -38,7 +38,7 @@ mod as_root {
         let mut ledger = Ledger::new();
         make_image(&image(0), IMAGE_MEGABYTES);
         let mut disk = Mounted::image(&image(0), &point);
-        ledger::begin(&point.join("log"));
+        ledger::begin(&point.join("log"), dice.once_in(2));
         let mut rounds = Rounds::new(point.join("log"), CUTS);
         while let Some(round) = rounds.next(&mut dice, &ledger.tally) {
             let mut writer = Writer::start(NAME, &round.order, &errors);

@@ -6,7 +6,7 @@
 
 use std::{io::Write as _, panic, path::Path, process, thread, time::Duration};
 
-use rodent::event_log::{Draft, EventLog, Lane, LogError, Read, Reader, Run, Settings};
+use rodent::event_log::{Cursor, Draft, EventLog, Lane, LogError, Ownership, Read, Reader, Run, Settings};
 
 use crate::{
     child::Order,
@@ -15,8 +15,9 @@ use crate::{
     report::Report,
 };
 
-/// The only consumer.
+/// The only consumer: the agent's own, or in its place a program's.
 pub(crate) const CONSUMER: &str = "uplink";
+const PROGRAM: &str = "program.trial";
 
 /// Between two batches of the routine producer: bounds what a trial has to read back.
 const PAUSE: Duration = Duration::from_micros(500);
@@ -32,6 +33,29 @@ pub(crate) fn settings(directory: &Path) -> Settings {
         generation_bytes: 128 << 10,
         ..Settings::new(directory.to_owned())
     }
+}
+
+/// Makes the consumer of a log that has none.
+pub(crate) fn begin(log: &EventLog, is_program: bool) {
+    if is_program {
+        program_cursor(log, PROGRAM);
+    } else {
+        log.cursor(CONSUMER).expect("room for a cursor");
+    }
+}
+
+/// The one consumer of a log.
+pub(crate) fn cursor(log: &EventLog) -> Cursor {
+    match log.program(PROGRAM) {
+        Some(_) => program_cursor(log, PROGRAM),
+        None => log.cursor(CONSUMER).expect("room for a cursor"),
+    }
+}
+
+/// The cursor of a program's consumer, which begins with the oldest event.
+pub(crate) fn program_cursor(log: &EventLog, name: &str) -> Cursor {
+    let program = Ownership { owner: 1000, created_at: 1, seen: log.age(), is_released: false };
+    log.program_cursor(name, program, Lane::ALL.map(|lane| log.bounds(lane).0)).expect("room for a cursor")
 }
 
 /// Works until it is killed.
@@ -99,7 +123,7 @@ pub(crate) async fn append(log: &EventLog, lane: Lane, first: u64, bytes: &[usiz
 
 /// Reads both lanes, urgent first, and commits now and then.
 fn consume(log: &EventLog, mut dice: Dice) {
-    let cursor = log.cursor(CONSUMER).expect("room for a cursor");
+    let cursor = cursor(log);
     let mut readers = Lane::ALL.map(|lane| log.reader(lane, cursor.next(lane)));
     loop {
         for (lane, reader) in Lane::ALL.into_iter().zip(&mut readers) {

@@ -5,6 +5,7 @@
 //	rodent-client query storage.pool
 //	rodent-client tail 'level>=warn'
 //	rodent-client consume backup
+//	rodent-client work backup 4
 //
 // RODENT_SOCKET names the socket, /run/rodent/rodent.sock by default.
 package main
@@ -16,6 +17,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/golang/protobuf/proto"
@@ -34,11 +37,14 @@ const (
 	pauseMax    = 10 * time.Second
 )
 
-var out = bufio.NewWriter(os.Stdout)
+var (
+	out      = bufio.NewWriter(os.Stdout)
+	printing sync.Mutex
+)
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "rodent-client emit POOL | query CONDITION… | tail CONDITION… | consume NAME [CONDITION…]")
+		fmt.Fprintln(os.Stderr, "rodent-client emit POOL | query CONDITION… | tail CONDITION… | consume NAME [CONDITION…] | work NAME WORKERS [CONDITION…]")
 		os.Exit(64)
 	}
 	path := os.Getenv("RODENT_SOCKET")
@@ -61,7 +67,9 @@ func main() {
 	case "tail":
 		err = tail(agent, arguments)
 	case "consume":
-		err = consume(agent, arguments[0], arguments[1:])
+		err = consume(agent, &local.Attach{Consumer: arguments[0], Filter: arguments[1:]})
+	case "work":
+		err = work(agent, arguments)
 	}
 	out.Flush()
 	if err != nil {
@@ -138,11 +146,23 @@ func show(lane string, sequence uint64, encoded []byte) error {
 	return nil
 }
 
+// work is consume with so many goroutines: all about one subject is one's, in order.
+func work(agent local.LocalServiceClient, arguments []string) error {
+	if len(arguments) < 2 {
+		return fmt.Errorf("work NAME WORKERS [CONDITION…]")
+	}
+	workers, err := strconv.ParseUint(arguments[1], 10, 32)
+	if err != nil {
+		return err
+	}
+	return consume(agent, &local.Attach{Consumer: arguments[0], Workers: uint32(workers), Filter: arguments[2:]})
+}
+
 // consume goes on until it is stopped, also when the agent was away.
-func consume(agent local.LocalServiceClient, consumer string, filter []string) error {
+func consume(agent local.LocalServiceClient, attach *local.Attach) error {
 	pause := pauseMin
 	for {
-		came, err := attached(agent, consumer, filter)
+		came, err := attached(agent, attach)
 		// Unavailable: the agent is stopping, restarting, or not there. Whatever else it says does not pass by waiting.
 		if code := status.Code(err); code != codes.Unavailable && code != codes.Canceled && err != io.EOF {
 			return err
@@ -157,19 +177,42 @@ func consume(agent local.LocalServiceClient, consumer string, filter []string) e
 	}
 }
 
-// attached is one call. What is committed has been dealt with.
-func attached(agent local.LocalServiceClient, consumer string, filter []string) (came bool, err error) {
+// attached is one call: what comes goes to the worker whose it is.
+func attached(agent local.LocalServiceClient, attach *local.Attach) (came bool, err error) {
 	call, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	stream, err := agent.Consume(call)
 	if err != nil {
 		return false, err
 	}
-	attach := &local.ConsumeRequest_Attach{Attach: &local.Attach{Consumer: consumer, Filter: filter}}
-	if err = stream.Send(&local.ConsumeRequest{Request: attach}); err != nil && err != io.EOF {
+	request := &local.ConsumeRequest{Request: &local.ConsumeRequest_Attach{Attach: attach}}
+	if err = stream.Send(request); err != nil && err != io.EOF {
 		return false, err
 	}
-	sinceCommit := map[string]int{}
+	var sending sync.Mutex
+	commit := func(commit *local.Commit) {
+		sending.Lock()
+		defer sending.Unlock()
+		// What is wrong with it is what Recv says.
+		_ = stream.Send(&local.ConsumeRequest{Request: &local.ConsumeRequest_Commit{Commit: commit}})
+	}
+	inboxes := make([]chan *local.ConsumedRun, attach.Workers+1)
+	var dealing sync.WaitGroup
+	for i := range inboxes {
+		inbox := make(chan *local.ConsumedRun, 4)
+		inboxes[i] = inbox
+		dealing.Add(1)
+		go func() {
+			defer dealing.Done()
+			deal(inbox, commit)
+		}()
+	}
+	defer func() {
+		for _, inbox := range inboxes {
+			close(inbox)
+		}
+		dealing.Wait()
+	}()
 	for {
 		response, err := stream.Recv()
 		if err != nil {
@@ -179,26 +222,35 @@ func attached(agent local.LocalServiceClient, consumer string, filter []string) 
 		if gap := response.GetGap(); gap != nil {
 			fmt.Fprintln(os.Stderr, gap.Count, "events are lost:", gap.Lane, gap.FirstSequence, "to", gap.LastSequence)
 		}
-		run := response.GetRun()
-		if run == nil {
-			continue
+		if run := response.GetRun(); run != nil {
+			inboxes[run.Worker] <- run
 		}
-		for i, encoded := range run.Events {
-			if err := show(run.Lane, run.Sequences[i], encoded); err != nil {
-				return came, err
-			}
-		}
-		// Only what is safely out of our hands may be committed.
-		if err := out.Flush(); err != nil {
-			return came, err
+	}
+}
+
+// deal is a worker: deals with its runs and commits what it has dealt with.
+func deal(inbox <-chan *local.ConsumedRun, commit func(*local.Commit)) {
+	sinceCommit := map[string]int{}
+	for run := range inbox {
+		if err := showRun(run); err != nil {
+			// What is not out of our hands is not committed; it comes again.
+			fail(err)
 		}
 		sinceCommit[run.Lane] += len(run.Events)
 		if len(run.Events) < commitEvery || sinceCommit[run.Lane] >= commitEvery {
-			commit := &local.Commit{Lane: run.Lane, Sequence: run.Sequences[len(run.Sequences)-1]}
-			request := &local.ConsumeRequest{Request: &local.ConsumeRequest_Commit{Commit: commit}}
-			// What is wrong with it is what Recv says.
-			_ = stream.Send(request)
+			commit(&local.Commit{Lane: run.Lane, Sequence: run.Sequences[len(run.Sequences)-1], Worker: run.Worker})
 			sinceCommit[run.Lane] = 0
 		}
 	}
+}
+
+func showRun(run *local.ConsumedRun) error {
+	printing.Lock()
+	defer printing.Unlock()
+	for i, encoded := range run.Events {
+		if err := show(run.Lane, run.Sequences[i], encoded); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
 }

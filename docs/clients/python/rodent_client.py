@@ -6,6 +6,7 @@
     python3 rodent_client.py query storage.pool
     python3 rodent_client.py tail 'level>=warn'
     python3 rodent_client.py consume backup
+    python3 rodent_client.py work backup 4      # with four threads
 
 RODENT_SOCKET names the socket (/run/rodent/rodent.sock by default), RODENT_PROTO the directory with the .proto files
 (/usr/share/rodent). The code for them is generated when the program starts, into a directory of its own.
@@ -17,6 +18,7 @@ import queue
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 
@@ -39,6 +41,8 @@ from proto.events import event_messages_pb2 as events  # noqa: E402
 COMMIT_EVERY = 1000
 PAUSE_SECONDS = 0.2
 PAUSE_SECONDS_MAX = 10
+
+printing = threading.Lock()
 
 
 def connect():
@@ -75,45 +79,74 @@ def show(lane, sequence, encoded):
 
 
 def consume(agent, consumer, *conditions):
-    """Until it is stopped; goes on by itself when the agent was away."""
+    """Until it is stopped: each event at least once, in order."""
+    again_and_again(agent, local.Attach(consumer=consumer, filter=conditions))
+
+
+def work(agent, consumer, workers, *conditions):
+    """The same with so many threads: all about one subject is one thread's, in order."""
+    again_and_again(agent, local.Attach(consumer=consumer, filter=conditions, workers=int(workers)))
+
+
+def again_and_again(agent, attach):
+    """Goes on by itself when the agent was away."""
     pause = PAUSE_SECONDS
     while True:
         try:
-            for _ in attached(agent, consumer, conditions):
+            for _ in attached(agent, attach):
                 pause = PAUSE_SECONDS
         except grpc.RpcError as error:
             # UNAVAILABLE: the agent is stopping, restarting, or not there. Whatever else it says does not pass by waiting.
             if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-                sys.exit(f"{consumer}: {error.details()}")
+                sys.exit(f"{attach.consumer}: {error.details()}")
             time.sleep(pause)
             pause = min(2 * pause, PAUSE_SECONDS_MAX)
 
 
-def attached(agent, consumer, conditions):
-    """One call: what it yields has been dealt with and is committed."""
+def attached(agent, attach):
+    """One call: what comes goes to the worker whose it is."""
     requests = queue.SimpleQueue()
-    requests.put(local.ConsumeRequest(attach=local.Attach(consumer=consumer, filter=conditions)))
+    requests.put(local.ConsumeRequest(attach=attach))
+    inboxes = [queue.SimpleQueue() for _ in range(max(attach.workers, 1))]
+    threads = [threading.Thread(target=deal, args=(inbox, requests), daemon=True) for inbox in inboxes]
+    for thread in threads:
+        thread.start()
+    try:
+        for response in agent.Consume(iter(requests.get, None)):
+            kind = response.WhichOneof("response")
+            if kind == "gap":
+                gap = response.gap
+                lost = f"{gap.lane} {gap.first_sequence} to {gap.last_sequence}"
+                print(f"{gap.count} events are lost: {lost}", file=sys.stderr)
+            if kind == "run":
+                inboxes[response.run.worker].put(response.run)
+            yield kind
+    finally:
+        for inbox in inboxes:
+            inbox.put(None)
+        for thread in threads:
+            thread.join()
+        requests.put(None)
+
+
+def deal(inbox, requests):
+    """A worker: deals with its runs and commits what it has dealt with."""
     since_commit = {}
-    for response in agent.Consume(iter(requests.get, None)):
-        kind = response.WhichOneof("response")
-        if kind == "gap":
-            gap = response.gap
-            print(f"{gap.count} events are lost: {gap.lane} {gap.first_sequence} to {gap.last_sequence}", file=sys.stderr)
-        if kind == "run":
-            run = response.run
+    for run in iter(inbox.get, None):
+        with printing:
             for sequence, encoded in zip(run.sequences, run.events):
                 show(run.lane, sequence, encoded)
             # Only what is safely out of our hands may be committed.
             sys.stdout.flush()
-            since_commit[run.lane] = since_commit.get(run.lane, 0) + len(run.events)
-            if since_commit[run.lane] >= COMMIT_EVERY or len(run.events) < COMMIT_EVERY:
-                requests.put(local.ConsumeRequest(commit=local.Commit(lane=run.lane, sequence=run.sequences[-1])))
-                since_commit[run.lane] = 0
-        yield kind
+        since_commit[run.lane] = since_commit.get(run.lane, 0) + len(run.events)
+        if since_commit[run.lane] >= COMMIT_EVERY or len(run.events) < COMMIT_EVERY:
+            commit = local.Commit(lane=run.lane, sequence=run.sequences[-1], worker=run.worker)
+            requests.put(local.ConsumeRequest(commit=commit))
+            since_commit[run.lane] = 0
 
 
 def main():
-    commands = {"emit": emit, "query": query, "tail": tail, "consume": consume}
+    commands = {"emit": emit, "query": query, "tail": tail, "consume": consume, "work": work}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     command = commands[sys.argv[1]]

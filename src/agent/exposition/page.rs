@@ -8,6 +8,7 @@ use crate::{
         CollectorStatus, ConsumerStatus, LogStatus, ProblemCounts, SocketStatus, StateLevel, StatusResponse,
         SubjectState, UplinkStatus, consumer_status::State,
     },
+    state::{level, level_name},
 };
 
 /// States as the status names them; each is a series.
@@ -78,7 +79,7 @@ fn write_build(page: &mut Page, ready: bool) {
 fn write_problems(page: &mut Page, counts: Option<&ProblemCounts>, problems: &[SubjectState]) {
     let mut samples = page.family(&families::PROBLEM);
     for problem in problems {
-        let level = level_name(problem.changes.first().map_or(StateLevel::Ok, |now| now.level()));
+        let level = level_name(level(problem));
         let acknowledged = if problem.acknowledgement.is_some() { "true" } else { "false" };
         samples.put(&[&problem.state, &problem.subject, level, acknowledged], 1.0);
     }
@@ -88,15 +89,6 @@ fn write_problems(page: &mut Page, counts: Option<&ProblemCounts>, problems: &[S
         [(StateLevel::Critical, counts.critical), (StateLevel::Error, counts.error), (StateLevel::Warn, counts.warn)]
     {
         all.put(&[level_name(level)], count as f64);
-    }
-}
-
-fn level_name(level: StateLevel) -> &'static str {
-    match level {
-        StateLevel::Ok => "ok",
-        StateLevel::Warn => "warn",
-        StateLevel::Error => "error",
-        StateLevel::Critical => "critical",
     }
 }
 

@@ -155,7 +155,7 @@ async fn what_another_version_has_folded_is_folded_anew_and_what_the_log_has_not
         json::from_str(r#"{"level": "error", "kind": "storage.pool.degraded", "payload": {"pool_name": "pond"}}"#);
     let gone = gone.expect("an event").encode_to_vec();
     checkpoint.fold.event(at, Head::read(&gone).ok().as_ref(), &gone);
-    Checkpoint::write(&machine.file(), &checkpoint.fold, 7).expect("written");
+    Checkpoint::write(&machine.file(), checkpoint.fold, 7).expect("written");
     // Eight bytes of the format, four of the checksum, then the message, which begins with what its meanings were.
     let file = fs::read(machine.file()).expect("read");
     let mut message = crate::schema::local::StateCheckpoint::decode(&file[12..]).expect("it is one");
@@ -212,7 +212,7 @@ async fn what_the_log_lost_is_told_and_the_collectors_are_to_say_it_again() {
     // Four events that the next run has not folded, and of which nothing is left.
     let mut checkpoint = Checkpoint::read(&machine.file()).expect("read").expect("there");
     checkpoint.fold.gap(Lane::Routine, Gap { from: 1, to: 5 });
-    Checkpoint::write(&machine.file(), &checkpoint.fold, 7).expect("written");
+    Checkpoint::write(&machine.file(), checkpoint.fold, 7).expect("written");
     let run = machine.start();
     // The routine lane of this log has not come so far.
     assert!(run.rebuilt().contains("routine lane"), "{}", run.rebuilt());

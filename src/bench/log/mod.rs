@@ -25,6 +25,7 @@ use std::{
 };
 
 pub use self::job::answer;
+pub(super) use self::reading::{fill, put};
 use crate::event_log::{Gap, LogError};
 
 /// One table.

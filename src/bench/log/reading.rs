@@ -95,7 +95,7 @@ fn takes(filter: &Filter, event: &[u8]) -> bool {
         && EventView::decode(event).is_ok_and(|event| filter.matches(&event))
 }
 
-async fn fill(log: &EventLog, pool: &mut Pool, count: u64) -> Result<(), BenchError> {
+pub(in crate::bench) async fn fill(log: &EventLog, pool: &mut Pool, count: u64) -> Result<(), BenchError> {
     let mut rest = count;
     while rest > 0 {
         pool.renew();
@@ -109,7 +109,7 @@ async fn fill(log: &EventLog, pool: &mut Pool, count: u64) -> Result<(), BenchEr
 }
 
 /// Appends events with all that the log notes of them.
-async fn put(log: &EventLog, events: &[Vec<u8>]) -> Result<(), BenchError> {
+pub(in crate::bench) async fn put(log: &EventLog, events: &[Vec<u8>]) -> Result<(), BenchError> {
     let drafts = events.iter().filter_map(|event| {
         let head = Head::read(event).ok()?;
         let (level, category) = (head.level.to_wire().into(), head.category);

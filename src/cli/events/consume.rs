@@ -70,7 +70,7 @@ async fn next(consumption: &mut Consumption) -> Result<Option<Consumed>, ClientE
 }
 
 fn stored(event: ConsumedEvent) -> StoredEvent {
-    let ConsumedEvent { lane, sequence, encoded } = event;
+    let ConsumedEvent { lane, sequence, encoded, .. } = event;
     StoredEvent { event: encoded, lane, sequence, ..StoredEvent::default() }
 }
 

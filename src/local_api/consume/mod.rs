@@ -7,19 +7,24 @@
 
 mod giving;
 mod start;
+mod worker;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, ops::RangeInclusive, time::Duration};
 
 use futures_util::{FutureExt as _, Stream, future::Either, stream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use self::giving::{Form, Giving, Step, Terms};
+use self::giving::{Buried, Form, Giving, Step, Terms};
 pub(super) use self::start::find;
-use super::{shares::ReaderPlace, wanted::Wanted};
+use super::{Rooms, page, shares::ReaderPlace, wanted::Wanted};
 use crate::{
-    consumers::programs::{AttachError, Attachment, Caller, Programs},
+    consumers::{
+        bury,
+        programs::{AttachError, Attachment, Caller, Programs},
+    },
+    dead_letters::DeadLetters,
     event::Filter,
     event_log::{EventLog, Lane, LogError},
     health::{ConditionLevel, Fault},
@@ -31,13 +36,19 @@ use crate::{
         consume_response::Response,
         consumer_condition::Level,
     },
-    telemetry::{ErrorChain, message},
+    telemetry::message,
     visible::visible,
 };
 
 /// Events of a lane that are given and not committed: by default, and at the most.
 const WINDOW_DEFAULT: u32 = 10_000;
 const WINDOW_MAX: u32 = 50_000;
+
+/// Workers of a program.
+const WORKERS_MAX: u32 = 64;
+
+/// After which time without a commit events may come again, milliseconds.
+const REDELIVER_MILLISECONDS: RangeInclusive<u32> = 100..=86_400_000;
 
 /// Conditions that a program may tell in so long.
 const CONDITIONS_MAX: u32 = 60;
@@ -54,6 +65,8 @@ pub(super) struct Consuming {
     attachment: Attachment,
     lanes: Vec<Giving>,
     terms: Terms,
+    log: EventLog,
+    dead_letters: DeadLetters,
     /// What is to be said first.
     first: VecDeque<Response>,
     /// Lane and sequences of the gaps that were told last.
@@ -102,6 +115,12 @@ impl Asked {
         }
         let form = match Encoding::try_from(attach.encoding) {
             Ok(Encoding::Events) => Form::Events,
+            Ok(Encoding::Frames) if deals(attach) => {
+                return Err(Status::invalid_argument(
+                    "frames are given as they are stored; with workers, or for what is to come again by itself, ask for \
+                     ENCODING_EVENTS",
+                ));
+            }
             Ok(Encoding::Frames) if attach.filter.is_empty() && scope.is_none() => Form::Frames,
             Ok(Encoding::Frames) => {
                 return Err(Status::invalid_argument(
@@ -111,11 +130,30 @@ impl Asked {
             }
             Err(_) => return Err(Status::invalid_argument(format!("there is no encoding {}", attach.encoding))),
         };
+        if attach.workers > WORKERS_MAX {
+            let workers = attach.workers;
+            return Err(Status::invalid_argument(format!("{workers} workers are asked for; at most {WORKERS_MAX}")));
+        }
+        let redeliver = attach.redeliver_milliseconds;
+        if redeliver != 0 && !REDELIVER_MILLISECONDS.contains(&redeliver) {
+            return Err(Status::invalid_argument(format!(
+                "what is not committed is to come again after {redeliver} ms; expected {} to {}, or 0 for never",
+                REDELIVER_MILLISECONDS.start(),
+                REDELIVER_MILLISECONDS.end()
+            )));
+        }
         let wanted = Wanted::parse(&attach.filter, 0, 0)?.within(scope);
         let is_there = programs.is_there(&attach.consumer, caller).map_err(|error| status_of(&error))?;
         // Of one that is there it says nothing, and is not looked for: the event may be gone long since.
         let first = if is_there { None } else { start::find(log, attach.from.as_ref())? };
-        let terms = Terms { wanted, form, window: window.into() };
+        let terms = Terms {
+            wanted,
+            form,
+            window: window.into(),
+            workers: attach.workers.max(1) as usize,
+            redeliver_after: (redeliver != 0).then(|| Duration::from_millis(redeliver.into())),
+            deliveries_max: attach.deliveries_max,
+        };
         Ok(Asked { name: attach.consumer.clone(), steal: attach.steal, terms, first })
     }
 }
@@ -127,14 +165,14 @@ impl Consuming {
     /// When it may not.
     pub(super) fn begin(
         asked: Asked,
-        programs: &Programs,
-        log: &EventLog,
+        Rooms { programs, log, dead_letters, .. }: &Rooms,
         caller: Caller,
     ) -> Result<Consuming, Status> {
         let Asked { name, steal, terms, first } = asked;
         let first = first.unwrap_or_else(|| Lane::ALL.map(|lane| log.bounds(lane).0));
         let attachment = programs.attach(&name, caller, first, steal).map_err(|error| status_of(&error))?;
-        let lanes: Vec<_> = Lane::ALL.into_iter().map(|lane| Giving::new(log, lane, &attachment)).collect();
+        let lanes: Vec<_> =
+            Lane::ALL.into_iter().map(|lane| Giving::new(log, lane, &attachment, terms.workers)).collect();
         let attached = Attached {
             is_new: attachment.is_new,
             cursor: attachment.name().to_owned(),
@@ -145,6 +183,8 @@ impl Consuming {
             attachment,
             lanes,
             terms,
+            log: log.clone(),
+            dead_letters: dead_letters.clone(),
             first: [Response::Attached(attached)].into(),
             told: VecDeque::new(),
             is_caught_up: false,
@@ -153,9 +193,6 @@ impl Consuming {
     }
 
     fn step(&mut self) -> Result<Step, LogError> {
-        if let Some(first) = self.first.pop_front() {
-            return Ok(Step::Give(first));
-        }
         let mut is_over = true;
         for lane in &mut self.lanes {
             if !lane.is_due(&self.terms) {
@@ -164,38 +201,52 @@ impl Consuming {
             match lane.step(&self.attachment, &self.terms)? {
                 Step::End => {}
                 Step::Again => is_over = false,
-                Step::Give(response) => {
+                Step::Give(responses) => {
                     let recorded = lane.take_recorded();
-                    self.tell_gaps(&response, recorded);
-                    return Ok(Step::Give(response));
+                    let gaps = self.gaps(&responses, recorded);
+                    return Ok(Step::Give(responses.into_iter().chain(gaps).collect()));
                 }
+                bury @ Step::Bury(_) => return Ok(bury),
             }
         }
-        let has_come = |lane: &Giving| {
-            let (position, end) = lane.way();
-            position >= end
-        };
-        if !self.is_caught_up && self.lanes.iter().all(has_come) {
+        if !self.is_caught_up && self.lanes.iter().all(Giving::is_through) {
             self.is_caught_up = true;
-            return Ok(Step::Give(Response::CaughtUp(CaughtUp {})));
+            return Ok(Step::Give(vec![Response::CaughtUp(CaughtUp {})]));
         }
         Ok(if is_over { Step::End } else { Step::Again })
     }
 
-    /// Has what records say of gaps told as such, unless the gap itself was found on this call.
-    fn tell_gaps(&mut self, response: &Response, recorded: Vec<ConsumedGap>) {
+    /// What records say of gaps, to be told as such unless the gap itself was found on this call.
+    fn gaps(&mut self, responses: &[Response], recorded: Vec<ConsumedGap>) -> Vec<Response> {
         let place = |gap: &ConsumedGap| (gap.lane.clone(), gap.first_sequence, gap.last_sequence);
-        if let Response::Gap(gap) = response {
-            self.told.truncate(TOLD_MAX - 1);
-            self.told.push_front(place(gap));
+        for response in responses {
+            if let Response::Gap(gap) = response {
+                self.told.truncate(TOLD_MAX - 1);
+                self.told.push_front(place(gap));
+            }
         }
-        for gap in recorded {
+        let is_news = |gap: &ConsumedGap| {
             let is_in = |(lane, first, last): &(String, u64, u64)| {
                 *lane == gap.lane && *first <= gap.first_sequence && gap.last_sequence <= *last
             };
-            if !self.told.iter().any(is_in) {
-                self.first.push_back(Response::Gap(gap));
+            !self.told.iter().any(is_in)
+        };
+        recorded.into_iter().filter(is_news).map(Response::Gap).collect()
+    }
+
+    /// What came as often as it may is kept where people find it, with a record of it; where that fails it comes once more.
+    async fn bury(&mut self, Buried { lane, worker, letter }: Buried) {
+        let (id, deliveries) = (letter.id(), letter.refusals);
+        let kept = bury(letter, &self.dead_letters, &self.log).await;
+        let (letter, error) = (id.to_string(), kept.as_ref().err());
+        match error {
+            None => tracing::warn!(letter, deliveries, "a program does not commit an event; it is a dead letter now"),
+            Some(error) => {
+                tracing::warn!(letter, error, "an event cannot be kept as a dead letter; the program gets it again");
             }
+        }
+        if let Some(giving) = self.lanes.iter_mut().find(|giving| giving.lane == lane) {
+            giving.buried(worker, kept.is_ok(), &self.attachment);
         }
     }
 
@@ -215,15 +266,15 @@ impl Consuming {
         }
     }
 
-    fn commit(&mut self, Commit { lane, sequence }: &Commit) -> Result<(), Status> {
+    fn commit(&mut self, Commit { lane, sequence, worker }: &Commit) -> Result<(), Status> {
         let Some(giving) = self.lanes.iter_mut().find(|giving| giving.lane.name() == lane) else {
             let lane = visible(lane);
             return Err(Status::invalid_argument(format!("`{lane}` is no lane; expected urgent or routine")));
         };
-        match giving.commit(&self.attachment, *sequence) {
+        match giving.commit(&self.attachment, *worker, *sequence) {
             true => Ok(()),
             false => Err(Status::invalid_argument(format!(
-                "the event {sequence} of the {lane} lane is committed, and was not given on this call"
+                "the event {sequence} of the {lane} lane is committed, and was not given on this call to worker {worker}"
             ))),
         }
     }
@@ -262,6 +313,11 @@ impl Drop for Consuming {
     }
 }
 
+/// Whether events are dealt out, or come again, one by one.
+fn deals(attach: &Attach) -> bool {
+    attach.workers > 1 || attach.redeliver_milliseconds > 0 || attach.deliveries_max > 0
+}
+
 fn attached_lane(lane: &Giving) -> AttachedLane {
     let (next_sequence, end_sequence) = lane.way();
     AttachedLane { lane: lane.lane.name().to_owned(), next_sequence, end_sequence }
@@ -283,16 +339,20 @@ pub(super) fn responses(
                 Heard::End => return None,
                 Heard::Refused(status) => return Some((Err(status), None)),
             }
-            let step;
-            (consuming, step) = match on_disk(&place, consuming).await {
-                Ok(done) => done,
-                Err(status) => return Some((Err(status), None)),
-            };
+            if let Some(first) = consuming.first.pop_front() {
+                let response = ConsumeResponse { response: Some(first) };
+                return Some((Ok(response), Some((consuming, requests, place, shutdown))));
+            }
+            let mut step = Step::End;
+            if !consuming.is_caught_up || consuming.lanes.iter().any(|lane| lane.is_due(&consuming.terms)) {
+                (consuming, step) = match page::on_disk(&place.slots, consuming, Consuming::step).await {
+                    Ok(done) => done,
+                    Err(status) => return Some((Err(status), None)),
+                };
+            }
             match step {
-                Step::Give(response) => {
-                    let response = ConsumeResponse { response: Some(response) };
-                    return Some((Ok(response), Some((consuming, requests, place, shutdown))));
-                }
+                Step::Give(responses) => consuming.first.extend(responses),
+                Step::Bury(buried) => consuming.bury(*buried).await,
                 Step::Again => {}
                 Step::End => {
                     let ousted = consuming.attachment.ousted().clone();
@@ -348,31 +408,6 @@ async fn heard(
             }
             Some(Ok(None)) => return Heard::End,
             Some(Err(status)) => return Heard::Refused(status),
-        }
-    }
-}
-
-/// Runs a step of reading away from the async threads, as soon as there is a turn.
-async fn on_disk(place: &ReaderPlace, mut consuming: Consuming) -> Result<(Consuming, Step), Status> {
-    if consuming.first.is_empty()
-        && !consuming.lanes.iter().any(|lane| lane.is_due(&consuming.terms))
-        && consuming.is_caught_up
-    {
-        return Ok((consuming, Step::End));
-    }
-    let slot = place.slots.clone().acquire_owned().await;
-    let done = tokio::task::spawn_blocking(move || {
-        let step = consuming.step();
-        drop(slot);
-        (consuming, step)
-    });
-    let (consuming, step) = done.await.map_err(|_| Status::internal("the reader of the log has stopped"))?;
-    match step {
-        Ok(step) => Ok((consuming, step)),
-        Err(error) => {
-            let error = ErrorChain(&error).to_string();
-            tracing::warn!(error, consumer = consuming.attachment.name(), "the log could not be read for a consumer");
-            Err(Status::internal(error))
         }
     }
 }

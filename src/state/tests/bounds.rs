@@ -64,7 +64,7 @@ fn names_and_sentences_are_cut_and_gaps_are_counted() {
 fn no_cut_and_no_flip_of_a_checkpoint_passes_for_another() {
     let mut told = Told::nothing();
     told.take(Lane::Urgent, &event(1, "error storage.pool.degraded tank", "storage"));
-    let bytes = checkpoint::bytes(&told.fold, 77);
+    let bytes = checkpoint::bytes(told.fold.clone(), 77);
     for end in 0..bytes.len() {
         assert!(Checkpoint::parse(&bytes[..end]).is_err(), "cut at {end}");
     }
@@ -83,7 +83,7 @@ fn a_file_that_is_not_there_is_no_damage_and_what_was_written_is_read() {
     assert!(Checkpoint::read(&path).expect("nothing is wrong").is_none());
     let mut told = Told::nothing();
     told.take(Lane::Urgent, &event(1, "error storage.pool.degraded tank", "storage"));
-    Checkpoint::write(&path, &told.fold, 5).expect("written");
+    Checkpoint::write(&path, told.fold.clone(), 5).expect("written");
     let read = Checkpoint::read(&path).expect("read").expect("there");
     assert_eq!((read.fold, read.written_at, read.is_current), (told.fold, 5, true));
 }
