@@ -38,7 +38,8 @@ pub trait Sink: Send + 'static {
         None
     }
 
-    /// That time has come, it is open, and nothing else is being judged. It bounds how long that takes, and says on `pulse` what
+    /// That time has come, it is open, and nothing else is being judged. Deliveries that are on their way do not go on meanwhile, so
+    /// it waits for none of them. It bounds how long that takes, and says on `pulse` what
     /// it waits for. Gives what is kept with the cursor from now on, if that is something else.
     ///
     /// # Errors

@@ -248,7 +248,7 @@ impl Sink for Webhook {
 
     async fn on_due(&mut self, _: &Pulse) -> Result<Option<Vec<u8>>, DeliveryFailure> {
         let Some(teller) = self.teller.clone() else { return Ok(None) };
-        match teller.tell(&self.courier).await {
+        match teller.tell_unless_told(&self.courier).await {
             Ok(()) => Ok(self.told()),
             Err(outcome) => Err(failure(self.courier.client.target(), outcome)),
         }

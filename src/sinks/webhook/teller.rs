@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{sync::MutexGuard, time::Instant};
 
 use super::{
     courier::{Courier, NotTaken},
@@ -27,6 +27,9 @@ use crate::{
 
 /// How long is waited at a time for what is not folded yet.
 const FOLD_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Until it is looked again at a time at which somebody told already.
+const TURN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Looks in a row: each sends, and finds what has come up meanwhile.
 const LOOKS_MAX: usize = 100;
@@ -86,12 +89,30 @@ impl Teller {
     /// # Errors
     /// When something of it was not taken; what was sent before it is known all the same.
     pub(super) async fn tell(&self, courier: &Courier) -> Result<(), NotTaken> {
+        let turn = self.turn.lock().await;
+        self.tell_in_turn(turn, courier).await
+    }
+
+    /// The same, unless somebody tells just now: who waits for them may be the one that they wait for.
+    ///
+    /// # Errors
+    /// When something of it was not taken.
+    pub(super) async fn tell_unless_told(&self, courier: &Courier) -> Result<(), NotTaken> {
+        match self.turn.try_lock() {
+            Ok(turn) => self.tell_in_turn(turn, courier).await,
+            Err(_) => {
+                *lock(&self.again_at) = Some(Instant::now() + TURN_PAUSE);
+                Ok(())
+            }
+        }
+    }
+
+    async fn tell_in_turn(&self, _turn: MutexGuard<'_, ()>, courier: &Courier) -> Result<(), NotTaken> {
         let ends = Lane::ALL.map(|lane| self.log.bounds(lane).1);
         if tokio::time::timeout(FOLD_TIME_MAX, self.states.await_folded(ends)).await.is_err() {
             *lock(&self.again_at) = Some(Instant::now());
             return Ok(());
         }
-        let _turn = self.turn.lock().await;
         for _ in 0..LOOKS_MAX {
             let at = self.moment();
             let Look { notices, again_at } = self.look(at);
