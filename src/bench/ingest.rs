@@ -79,6 +79,7 @@ pub async fn run(directory: &Path, plan: IngestPlan, out: &mut (dyn Write + Send
         scopes: watch::Sender::new(Scopes::default()).subscribe(),
         dead_letters: DeadLetters::open(&directory.join("dead-letters")).map_err(io::Error::other)?,
         reload: Arc::new(|_| Box::pin(async { Err(Status::unimplemented("nothing to reload")) })),
+        settling: Arc::new(|| Box::pin(async {})),
         states: Arc::new(|_| StateResponse::default()),
         acknowledge: Arc::new(|_, _| Box::pin(async { Err(Status::unimplemented("nothing to acknowledge")) })),
         trouble: Arc::new(|| None),
