@@ -14,15 +14,12 @@ use super::worker::{Next, Worker};
 use crate::{
     consumers::programs::{Attachment, Left},
     dead_letters::Letter,
-    event::{EventView, Head, Level, LossRecord, loss_record_cause, loss_record_consumer},
+    event::{EventView, Head, Level, LossRecord, loss_record},
     event_log::{
         BatchLimits, Cause, EventLog, Gap, Lane, LogError, Piece, Pieces, Read, Reader, Run, Sieve, StoredEvent,
     },
     local_api::wanted::Wanted,
-    schema::{
-        events::{Event, event::EventPayload, system_event::EventType},
-        local::{ConsumedGap, ConsumedRun, StoredFrame, consume_response::Response, stored_frame},
-    },
+    schema::local::{ConsumedGap, ConsumedRun, StoredFrame, consume_response::Response, stored_frame},
 };
 
 /// Events of one answer.
@@ -472,12 +469,8 @@ fn of<F>(run: &Run<F>) -> ConsumedRun {
 fn loss_of(cursor: &str, event: &[u8]) -> Option<ConsumedGap> {
     // Few events are at that level, and the head is read at no cost.
     Head::read(event).ok().filter(|head| head.level.to_wire() as i32 == LossRecord::LEVEL)?;
-    let view = EventView::decode(event).ok()?;
-    loss_record_consumer(&view).filter(|consumer| consumer == cursor)?;
-    let cause = loss_record_cause(&view)?;
-    let Some(EventPayload::SystemEvent(system)) = Event::decode(event).ok()?.event_payload else { return None };
-    let Some(EventType::LossEvent(loss)) = system.event_type else { return None };
-    Some(ConsumedGap {
+    let (loss, cause) = loss_record(&EventView::decode(event).ok()?)?;
+    (loss.consumer == cursor).then_some(ConsumedGap {
         lane: loss.lane,
         first_sequence: loss.first_sequence,
         last_sequence: loss.last_sequence,
