@@ -89,7 +89,7 @@ enum Command {
     /// Look after those who listen to the log
     #[command(after_help = consumers::EXAMPLES)]
     Consumers(consumers::Arguments),
-    /// Decide about events that the controller refuses
+    /// Decide about events that consumers refuse
     #[command(after_help = dead_letters::EXAMPLES)]
     DeadLetters(dead_letters::Arguments),
     /// Check the configuration, or show what it comes to

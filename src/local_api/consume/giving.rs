@@ -8,7 +8,7 @@ use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::worker::{Next, Worker};
 use crate::{
@@ -39,6 +39,9 @@ const SPAN: u64 = 65_536;
 
 /// Reads without anything to give before others have their turn at the disk.
 const READS_MAX: usize = 16;
+
+/// Between two looks for what is to come again and cannot be read.
+const AGAIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// So many events that the filter left out move the cursor; it costs a write of the disk.
 const PASSED_MIN: u64 = 1_000;
@@ -169,7 +172,8 @@ impl Giving {
     /// Waits until something new is there, for ever while there is no room; or until something is to come again. Cancel safe.
     pub(super) async fn ready(&self, terms: &Terms) {
         if self.has_waiting(terms) {
-            return;
+            // The log does not give it at the moment: it is being numbered anew.
+            return sleep(AGAIN_PAUSE).await;
         }
         let again = async {
             match self.again_at(terms) {
@@ -205,7 +209,11 @@ impl Giving {
                 return self.again(number, next, attachment, terms);
             }
         }
-        self.read_on(attachment, terms)
+        match self.read_on(attachment, terms)? {
+            // It was read, and may be given.
+            Step::End if self.has_waiting(terms) => Ok(Step::Again),
+            step => Ok(step),
+        }
     }
 
     fn read_on(&mut self, attachment: &Attachment, terms: &Terms) -> Result<Step, LogError> {
