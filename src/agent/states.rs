@@ -1,16 +1,19 @@
 //! Keeps the states of the machine's things: folds what the log holds and what comes, writes the checkpoint beside the log, and
 //! says of what it does not know that it does not.
 //!
-//! Given the log; gives [`States`] to whoever shows them. Reads both lanes as any reader does, the older event first, and waits
-//! where there is nothing: no turn without an event, but for one that writes what has changed. Always holds: an event is folded
-//! once; a checkpoint that is damaged, or of another log, another numbering or other meanings is not gone on with: what the log
-//! still has is folded anew, and the rest is shown as what it was. A fault in the fold of one event costs that event only.
+//! Given the log; gives [`States`] to whoever shows them. Reads both lanes as any reader does, the older event first, past frames
+//! that hold nothing that tells of a state, and waits where there is nothing: no turn without an event, but for one that writes
+//! what has changed. What is urgent is folded at once; what is not, when somebody asks, and a moment later otherwise, so that a
+//! stream of it does not wake this with every commit. Always holds: an event is folded once; a checkpoint that is damaged, or of
+//! another log, another numbering or other meanings is not gone on with: what the log still has is folded anew, and the rest is
+//! shown as what it was. A fault in the fold of one event costs that event only.
 
+mod follower;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::BTreeSet,
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex},
@@ -20,12 +23,13 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use self::follower::{Follower, Step};
 use crate::{
     event::{EventView, Head},
-    event_log::{EventLog, Gap, Lane, LogError, Read, Reader, StoredEvent},
+    event_log::{EventLog, Lane, Read, Sieve},
     health::{Conditions, Fault},
     lock::lock,
-    state::{Checkpoint, EventOrder, Fold, LaneAt, SUBJECTS_MAX, StatesWatch},
+    state::{Checkpoint, Fold, LaneAt, SUBJECTS_MAX, StatesWatch},
     telemetry::{ErrorChain, message},
     words::grouped,
 };
@@ -42,8 +46,9 @@ const WRITE_AFTER: Duration = Duration::from_secs(60);
 /// So long after a start every collector has looked.
 const ASSERTED_AFTER: Duration = Duration::from_secs(60);
 
-/// So many events are folded anew by a start at the most, unless the agent is killed.
+/// So many events are folded anew by a start at the most, and so many passed over anew, unless the agent is killed.
 const WRITE_EVENTS: u64 = 50_000;
+const WRITE_PASSED: u64 = 2_000_000;
 
 /// As much of a lane is read at a time, events and bytes.
 const READ_MAX: (usize, usize) = (512, 256 * 1024);
@@ -51,8 +56,8 @@ const READ_MAX: (usize, usize) = (512, 256 * 1024);
 /// From so many events on that are yet to be folded, nobody is to believe that all is well.
 const BEHIND_MAX: u64 = 50_000;
 
-/// Events that are folded before anything else has its turn.
-const STEP_EVENTS: u64 = 2_048;
+/// So long somebody who asks waits until everything is folded; then he is told how much is not.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Until a log that could not be read is tried again.
 const LOG_PAUSE: Duration = Duration::from_secs(5);
@@ -78,6 +83,10 @@ struct Shared {
     started_at: i64,
     /// Something was folded.
     turned: Notify,
+    /// Somebody waits for that.
+    asked: Notify,
+    /// Frames that hold something that is to be looked at.
+    sieve: Sieve,
 }
 
 impl States {
@@ -104,6 +113,8 @@ impl States {
             needs_assertion,
             started_at,
             turned: Notify::new(),
+            asked: Notify::new(),
+            sieve: follower::sieve(),
         };
         States { shared: Arc::new(shared) }
     }
@@ -129,14 +140,25 @@ impl States {
     pub(super) async fn folded(&self, next: [u64; 2]) {
         let is_folded =
             || self.with(|fold| Lane::ALL.into_iter().zip(next).all(|(lane, next)| fold.next_sequence(lane) >= next));
+        let mut has_asked = false;
         loop {
             let mut turned = std::pin::pin!(self.shared.turned.notified());
             turned.as_mut().enable();
             if is_folded() {
                 return;
             }
+            if !std::mem::replace(&mut has_asked, true) {
+                self.shared.asked.notify_one();
+            }
             turned.await;
         }
+    }
+
+    /// Waits until what can be read now is folded, but not for long.
+    pub(super) async fn settle(&self) {
+        let next = Lane::ALL.map(|lane| self.shared.log.bounds(lane).1);
+        // Err: there is more than that time is enough for, or the log cannot be read. Both are said beside the states.
+        let _ = tokio::time::timeout(SETTLE_TIME_MAX, self.folded(next)).await;
     }
 
     /// Whether a state of which this collector told last, at this place of the log, was not seen again though the collector
@@ -157,23 +179,22 @@ impl States {
             let stepped = follower.step(&self).await;
             let Some((back, step)) = stepped else { return };
             follower = back;
-            match step {
-                Ok(step) => {
+            unwritten.add(&step);
+            self.shared.turned.notify_waiters();
+            match step.trouble {
+                None => {
                     if std::mem::take(&mut is_unread) {
                         self.shared.conditions.clear(message::STATES_FAIL);
                     }
-                    unwritten.add(&step);
-                    self.shared.turned.notify_waiters();
-                    self.judge(step.events >= STEP_EVENTS);
-                    if unwritten.events >= WRITE_EVENTS {
+                    self.judge(step.is_full);
+                    if unwritten.is_much() {
                         self.write(&mut unwritten).await;
                     }
-                    // One that is not full has come to the end of both lanes.
-                    if step.events >= STEP_EVENTS {
+                    if step.is_full {
                         continue;
                     }
                 }
-                Err(error) => {
+                Some(error) => {
                     let text = format!("what is wrong with the machine is not followed: {}", ErrorChain(&error));
                     self.shared.conditions.set(message::STATES_FAIL, Fault::warning(text));
                     is_unread = true;
@@ -188,7 +209,7 @@ impl States {
             }
             let due = unwritten.since.map(|since| since + WRITE_AFTER);
             tokio::select! {
-                () = follower.ready() => {}
+                () = follower.ready(&self.shared.asked) => {}
                 () = shutdown.cancelled() => {}
                 () = tokio::time::sleep_until(assertion.unwrap_or_else(Instant::now)), if assertion.is_some() => {
                     assertion = None;
@@ -200,7 +221,7 @@ impl States {
                 }
             }
         }
-        if unwritten.events > 0 || unwritten.since.is_some() {
+        if unwritten.is_some() {
             self.write(&mut unwritten).await;
         }
     }
@@ -210,7 +231,11 @@ impl States {
         let written = tokio::task::spawn_blocking(move || {
             let now = (shared.now)();
             // The file is encoded from a copy, so that nobody who asks waits for the disk.
-            let fold = lock(&shared.fold).clone();
+            let mut fold = lock(&shared.fold).clone();
+            for lane in Lane::ALL {
+                let event_id = event_id(&shared.log, lane, fold.next_sequence(lane).saturating_sub(1));
+                fold.note_last_event_id(lane, event_id.unwrap_or_default());
+            }
             Checkpoint::write(&shared.path, fold, now)
         });
         let trouble = match written.await {
@@ -221,7 +246,7 @@ impl States {
         *unwritten = match trouble {
             None => Unwritten::default(),
             // Tried again in a while.
-            Some(_) => Unwritten { events: 0, since: Some(Instant::now()) },
+            Some(_) => Unwritten { since: Some(Instant::now()), ..Unwritten::default() },
         };
         self.shared.conditions.put(message::STATES_FAIL, trouble.map(Fault::warning));
     }
@@ -270,6 +295,7 @@ impl StatesWatch for States {
 #[derive(Default)]
 struct Unwritten {
     events: u64,
+    passed: u64,
     /// Since when a state is otherwise.
     since: Option<Instant>,
 }
@@ -277,141 +303,28 @@ struct Unwritten {
 impl Unwritten {
     fn add(&mut self, step: &Step) {
         self.events += step.events;
+        self.passed += step.passed;
         if step.is_news {
             self.since.get_or_insert_with(Instant::now);
         }
     }
-}
 
-/// What one step has folded.
-#[derive(Default)]
-struct Step {
-    events: u64,
-    is_news: bool,
-}
-
-/// Reads both lanes, and gives the older event first.
-struct Follower {
-    lanes: [LaneQueue; 2],
-}
-
-/// An event that was read, with its head; without one where it is no event.
-struct Placed {
-    order: EventOrder,
-    at: LaneAt,
-    head: Option<Head>,
-    event: StoredEvent,
-}
-
-struct LaneQueue {
-    lane: Lane,
-    reader: Reader,
-    read: VecDeque<Placed>,
-}
-
-impl Follower {
-    fn new(states: &States) -> Follower {
-        let next = states.with(|fold| Lane::ALL.map(|lane| fold.next_sequence(lane)));
-        let queue = |lane: Lane| LaneQueue {
-            lane,
-            reader: states.shared.log.reader(lane, next[lane.index()]),
-            read: VecDeque::new(),
-        };
-        Follower { lanes: Lane::ALL.map(queue) }
+    fn is_some(&self) -> bool {
+        self.events > 0 || self.passed > 0 || self.since.is_some()
     }
 
-    /// Waits until there is something in either lane. Cancel safe.
-    async fn ready(&self) {
-        let [urgent, routine] = &self.lanes;
-        tokio::select! {
-            () = urgent.reader.ready() => {}
-            () = routine.reader.ready() => {}
-        }
-    }
-
-    /// Folds what is there, as far as one read of each lane goes; `None` when the program is being torn down.
-    async fn step(self, states: &States) -> Option<(Follower, Result<Step, LogError>)> {
-        let folding = states.clone();
-        let stepped = tokio::task::spawn_blocking(move || {
-            let mut follower = self;
-            let step = follower.fold(&folding);
-            (follower, step)
-        });
-        match stepped.await {
-            Ok((follower, step)) => Some((follower, step)),
-            // The place has moved before the event was looked at: it is not met again.
-            Err(panic) if panic.is_panic() => {
-                tracing::error!("an event could not be folded into the states; it is left out");
-                // There may be more.
-                Some((Follower::new(states), Ok(Step { events: STEP_EVENTS, is_news: true })))
-            }
-            Err(_) => None,
-        }
-    }
-
-    /// Some events, the older of both lanes first; none at the end of the log.
-    fn fold(&mut self, states: &States) -> Result<Step, LogError> {
-        let (mut step, mut has_ended) = (Step::default(), [false; 2]);
-        while step.events < STEP_EVENTS {
-            for (queue, has_ended) in self.lanes.iter_mut().zip(&mut has_ended) {
-                while queue.read.is_empty() && !*has_ended {
-                    match queue.fill(states)? {
-                        Filled::Some => {}
-                        Filled::Gap => step = Step { events: step.events + 1, is_news: true },
-                        Filled::End => *has_ended = true,
-                    }
-                }
-            }
-            let [urgent, routine] = self.lanes.each_ref().map(|queue| queue.read.front().map(|placed| placed.order));
-            let lane = match (urgent, routine) {
-                (Some(urgent), Some(routine)) => usize::from(routine < urgent),
-                (urgent, _) => usize::from(urgent.is_none()),
-            };
-            let Some(Placed { at, head, event, .. }) = self.lanes[lane].read.pop_front() else { break };
-            step.events += 1;
-            step.is_news |= lock(&states.shared.fold).event(at, head.as_ref(), &event.event);
-        }
-        Ok(step)
+    fn is_much(&self) -> bool {
+        self.events >= WRITE_EVENTS || self.passed >= WRITE_PASSED
     }
 }
 
-/// What a read has given.
-enum Filled {
-    Some,
-    Gap,
-    End,
-}
-
-impl LaneQueue {
-    fn fill(&mut self, states: &States) -> Result<Filled, LogError> {
-        match self.reader.read(READ_MAX.0, READ_MAX.1)? {
-            Read::Run(run) => {
-                for event in run.events() {
-                    let at = LaneAt { lane: run.lane, epoch: run.epoch, sequence: event.sequence };
-                    let head = Head::read(&event.event).ok();
-                    if let Some(head) = &head {
-                        states.note_look(at, head, &event.event);
-                    }
-                    let order =
-                        head.as_ref().map_or_else(EventOrder::default, |head| EventOrder::of(&head.id, head.timestamp));
-                    self.read.push_back(Placed { order, at, head, event });
-                }
-                Ok(Filled::Some)
-            }
-            Read::Gap(gap) => {
-                let Gap { from, to } = gap;
-                tracing::warn!(
-                    lane = self.lane.name(),
-                    from,
-                    to,
-                    "events are gone that were not folded into the states"
-                );
-                lock(&states.shared.fold).gap(self.lane, gap);
-                Ok(Filled::Gap)
-            }
-            Read::End => Ok(Filled::End),
-        }
+/// Identifier of an event of the log; `None` when it is not there.
+fn event_id(log: &EventLog, lane: Lane, sequence: u64) -> Option<String> {
+    let Ok(Read::Run(run)) = log.reader(lane, sequence).read(1, READ_MAX.1) else { return None };
+    if run.first_sequence != sequence {
+        return None;
     }
+    run.events().find_map(|event| Head::read(&event.event).ok()).map(|head| head.id)
 }
 
 /// What a start begins with.
@@ -448,8 +361,7 @@ fn other_log(log: &EventLog, fold: &Fold) -> Option<String> {
         if last < first || known.is_empty() {
             return None;
         }
-        let Ok(Read::Run(run)) = log.reader(lane, last).read(1, READ_MAX.1) else { return None };
-        let found = run.events().find_map(|event| Head::read(&event.event).ok()).map(|head| head.id);
-        (found.as_deref() != Some(known)).then(|| format!("event {last} of the log's {name} lane is another one"))
+        let found = event_id(log, lane, last)?;
+        (found != known).then(|| format!("event {last} of the log's {name} lane is another one"))
     })
 }

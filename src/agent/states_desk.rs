@@ -13,7 +13,7 @@ use crate::{
     event::{Level, Metadata},
     event_log::{EventLog, Lane},
     health::{Condition, ConditionLevel, Registry},
-    local_api::{AcknowledgeDesk, StatesSource},
+    local_api::{AcknowledgeDesk, Settling, StatesSource},
     pipeline::{Emitter, Origin},
     schema::{
         events::{SystemProblemPayload, system_problem_payload::SystemProblemOperation},
@@ -46,6 +46,14 @@ pub(super) struct StatesDesk {
 }
 
 impl StatesDesk {
+    /// For the socket.
+    pub(super) fn settling(self: Arc<Self>) -> Settling {
+        Arc::new(move || {
+            let states = self.states.clone();
+            Box::pin(async move { states.settle().await })
+        })
+    }
+
     /// For the socket.
     pub(super) fn source(self: Arc<Self>) -> StatesSource {
         Arc::new(move |asked| self.answer(&asked))

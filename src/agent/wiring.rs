@@ -188,6 +188,7 @@ impl Agent {
             scopes: scoped,
             reload: steering::desk(changes),
             trouble: exposition.trouble_source(),
+            settling: Arc::clone(&states_desk).settling(),
             states: Arc::clone(&states_desk).source(),
             acknowledge: states_desk.acknowledge_desk(),
             sinks: sinks_desk,

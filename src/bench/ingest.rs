@@ -90,6 +90,7 @@ pub(super) async fn with_agent(
         scopes: watch::Sender::new(Scopes::default()).subscribe(),
         dead_letters: DeadLetters::open(&directory.join("dead-letters")).map_err(io::Error::other)?,
         reload: Arc::new(|_| Box::pin(async { Err(Status::unimplemented("nothing to reload")) })),
+        settling: Arc::new(|| Box::pin(async {})),
         states: Arc::new(|_| StateResponse::default()),
         acknowledge: Arc::new(|_, _| Box::pin(async { Err(Status::unimplemented("nothing to acknowledge")) })),
         sinks: Arc::new(|_| Box::pin(async { Err(Status::unimplemented("nothing to test")) })),

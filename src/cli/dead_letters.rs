@@ -22,9 +22,9 @@ Examples:
   rodent dead-letters retry uplink/routine-4711
   rodent dead-letters purge --all
 
-An event that a consumer (the uplink or a sink) refuses while it takes others is kept as a dead letter of that consumer, so \
-that the rest goes on. Nothing removes it but these commands. At most 1,000 or 16 MiB are kept of each consumer; beyond that \
-its lane waits.";
+An event that a consumer (the uplink or a sink) refuses while it takes others, or that a program does not commit however \
+often it gets it, is kept as a dead letter of that consumer, so that the rest goes on. Nothing removes it but these commands. \
+At most 1,000 or 16 MiB are kept of each consumer; beyond that its lane waits.";
 
 const LIST_EXAMPLES: &str = "\
 Examples:

@@ -93,7 +93,7 @@ enum Command {
     /// Try whether what the agent tells arrives
     #[command(after_help = sinks::EXAMPLES)]
     Sinks(sinks::Arguments),
-    /// Decide about events that the controller refuses
+    /// Decide about events that consumers refuse
     #[command(after_help = dead_letters::EXAMPLES)]
     DeadLetters(dead_letters::Arguments),
     /// Check the configuration, or show what it comes to

@@ -148,6 +148,21 @@ impl Catalogue {
             && meanings.any(|meaning| meaning.tells == name || meaning.ends.iter().any(|ended| ended == name))
     }
 
+    /// Marks of which an event has one whose kind and meaning matter; of operations that this schema has no name for, too.
+    pub fn marks(&self, matters: impl Fn(&Kind, &Meaning) -> bool) -> Vec<KindMark> {
+        let mut marks = Vec::new();
+        for subject in &self.subjects {
+            if matters(&subject.kind(0), subject.meanings.otherwise()) {
+                marks.push(subject.mark_of_all());
+                continue;
+            }
+            let all = subject.kinds.iter();
+            let mattering = all.filter(|(operation, kind)| matters(kind, subject.meanings.of(**operation)));
+            marks.extend(mattering.map(|(operation, _)| subject.mark(*operation)));
+        }
+        marks
+    }
+
     /// Stands for which kinds tell of which states of which things, at which level. Texts do not count.
     pub fn meanings_digest(&self) -> u64 {
         let mut said = String::new();

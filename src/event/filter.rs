@@ -135,6 +135,15 @@ impl Filter {
         conditions.any(|(condition, _)| !condition.asks_for_level_or_kind())
     }
 
+    /// Whether an encoded event matches, of which this is the head: decodes it only where its level, its kind and its bytes leave
+    /// that open.
+    pub fn takes(&self, head: &Head, event: &[u8]) -> bool {
+        self.is_empty()
+            || (self.may_match(head)
+                && self.may_stand_in(event)
+                && EventView::decode(event).is_ok_and(|event| self.matches(&event)))
+    }
+
     /// Whether an event of this kind may match.
     pub fn takes_kind(&self, kind: &str) -> bool {
         self.alternatives.is_empty() || self.alternatives.iter().any(|group| group.takes_kind(kind))

@@ -102,31 +102,10 @@ pub fn loss_record_consumer(event: &EventView) -> Option<String> {
     (!consumer.is_empty()).then_some(consumer)
 }
 
-/// What a record of the event log's own tells whoever folds its events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LossSeen {
-    /// Who loses the events; empty for whoever reads on.
-    pub consumer: String,
-    /// Name of their lane.
-    pub lane: String,
-    /// Whether they had numbers, so that a gap stands where they were.
-    pub was_numbered: bool,
-    /// How many; `None` when nobody knows.
-    pub count: Option<u64>,
-}
-
-impl LossSeen {
-    /// `None` for any other event.
-    pub fn of(event: &EventView) -> Option<LossSeen> {
-        loss_record_cause(event)?;
-        let said: EventLossPayload = event.payload()?.transcode_to().ok()?;
-        Some(LossSeen {
-            consumer: said.consumer,
-            lane: said.lane,
-            was_numbered: said.last_sequence != 0,
-            count: said.count_exact.then_some(said.count),
-        })
-    }
+/// What a loss record of the event log's own says, and the name of its cause; `None` for any other event.
+pub fn loss_record(event: &EventView) -> Option<(EventLossPayload, String)> {
+    let cause = loss_record_cause(event)?;
+    Some((event.payload()?.transcode_to().ok()?, cause))
 }
 
 fn operation(cause: &str) -> EventLossOperation {

@@ -88,6 +88,11 @@ impl Meanings {
         self.by_operation.get(&operation).unwrap_or(&self.otherwise)
     }
 
+    /// Of an operation that is unspecified or not known.
+    pub(super) fn otherwise(&self) -> &Meaning {
+        &self.otherwise
+    }
+
     /// Of every operation, and of those that are not known.
     pub(super) fn all(&self) -> impl Iterator<Item = &Meaning> {
         self.by_operation.values().chain([&self.otherwise])

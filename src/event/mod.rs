@@ -35,7 +35,7 @@ pub use head::Head;
 pub use kind::Kind;
 pub use left_out::{and_more, left_out};
 pub use level::Level;
-pub use loss_record::{LossRecord, LossSeen, loss_record_cause, loss_record_consumer, may_be_loss_record};
+pub use loss_record::{LossRecord, loss_record, loss_record_cause, loss_record_consumer, may_be_loss_record};
 pub use manner::Manner;
 pub use meaning::Meaning;
 pub use role::{MASK, Role, is_redacted};

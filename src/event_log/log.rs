@@ -20,7 +20,10 @@ use super::{
     draft::Draft,
     error::LogError,
     lane::Lane,
-    ledger::loss::{Cause, Loss},
+    ledger::{
+        loss::{Cause, Loss},
+        ownership::Ownership,
+    },
     loss_counts::LossCounts,
     opening::Found,
     reach::{Awaited, Reach},
@@ -188,8 +191,13 @@ impl EventLog {
     /// The cursor of this name; a new one begins with the oldest stored events. `None` when there are too many, or the name
     /// is longer than 64 bytes.
     pub fn cursor(&self, name: &str) -> Option<Cursor> {
+        self.register(name, Lane::ALL.map(|lane| self.bounds(lane).0), None)
+    }
+
+    /// The cursor of this name; a new one begins at these sequences.
+    pub(super) fn register(&self, name: &str, first: [u64; 2], program: Option<Ownership>) -> Option<Cursor> {
         let name: Arc<str> = Arc::from(name);
-        let registered = self.shared.ledger.register(&name, Lane::ALL.map(|lane| self.bounds(lane).0), None);
+        let registered = self.shared.ledger.register(&name, first, program);
         self.shared.buffer.cursor_moved();
         registered.then(|| Cursor { shared: Arc::clone(&self.shared), name })
     }

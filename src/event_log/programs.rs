@@ -1,7 +1,7 @@
 //! Consumers that are programs': they come and go while the log is open, each belongs to a user, and one that stays away is
 //! released.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use super::{
     cursor::Cursor,
@@ -31,9 +31,7 @@ impl EventLog {
     /// The cursor of a new program's consumer that begins at these sequences; of one that is there, where it stands. `None`
     /// when there are too many, or the name is longer than 64 bytes.
     pub fn program_cursor(&self, name: &str, program: Ownership, first: [u64; 2]) -> Option<Cursor> {
-        let registered = self.shared.ledger.register(&Arc::from(name), first, Some(program));
-        self.shared.buffer.cursor_moved();
-        registered.then(|| self.cursor_of(name))
+        self.register(name, first, Some(program))
     }
 
     /// What is known of a program's consumer; `None` for one of the agent's own, and where there is none.
@@ -59,10 +57,6 @@ impl EventLog {
         let rewound = self.shared.ledger.rewind(name, to);
         self.shared.buffer.cursor_moved();
         rewound
-    }
-
-    fn cursor_of(&self, name: &str) -> Cursor {
-        Cursor { shared: Arc::clone(&self.shared), name: Arc::from(name) }
     }
 }
 

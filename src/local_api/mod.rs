@@ -100,6 +100,10 @@ pub type StatusSource = Arc<dyn Fn() -> StatusResponse + Send + Sync>;
 
 /// Has the agent read its configuration again. What it has begun it ends, also when nobody waits for the answer.
 pub type ReloadDesk = Arc<dyn Fn(ReloadRequest) -> BoxFuture<'static, Result<ReloadResponse, Status>> + Send + Sync>;
+
+/// Waits until the states are those of all events that can be read now, but not for long.
+pub type Settling = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// Says how each thing is. Takes as long as a copy of the answer.
 pub type StatesSource = Arc<dyn Fn(StateRequest) -> StateResponse + Send + Sync>;
 
@@ -130,6 +134,8 @@ pub struct Rooms {
     pub scopes: watch::Receiver<Scopes>,
     /// Answers `reload`.
     pub reload: ReloadDesk,
+    /// Is waited for before the states are told.
+    pub settling: Settling,
     /// Answers `state`.
     pub states: StatesSource,
     /// Marks problems as known.

@@ -158,6 +158,7 @@ impl LocalService for Service {
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let reader = self.gate.admit(&request).await?;
+        (self.rooms.settling)().await;
         let (status, sees_all) = (self.rooms.status.clone(), self.sees_all(reader).is_ok());
         let answer = tokio::task::spawn_blocking(move || status()).await.map(|mut answer| {
             if !sees_all {
@@ -203,6 +204,8 @@ impl LocalService for Service {
         self.sees_all(self.gate.admit(&request).await?)?;
         let asked = request.into_inner();
         check_names(&asked.subjects)?;
+        // What the caller has emitted before counts.
+        (self.rooms.settling)().await;
         let states = Arc::clone(&self.rooms.states);
         let answer = tokio::task::spawn_blocking(move || states(asked)).await;
         answer.map(Response::new).map_err(|_| Status::internal("the agent could not say how things are"))

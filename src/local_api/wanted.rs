@@ -5,7 +5,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
-    event::{Catalogue, EventView, Filter, Head, LossRecord},
+    event::{Catalogue, Filter, Head, LossRecord},
     event_log::{Lane, Sieve},
 };
 
@@ -64,9 +64,6 @@ impl Wanted {
 
     /// The event's place in the order, if it is wanted.
     pub(super) fn order_of(&self, event: &[u8]) -> Option<Order> {
-        if self.filter.as_ref().is_some_and(|filter| !filter.may_stand_in(event)) {
-            return None;
-        }
         // The log holds only what was an event when it was accepted; one that cannot be read comes first, and is shown.
         let head = Head::read(event).ok();
         let time = head.as_ref().map_or(0, |head| head.timestamp);
@@ -74,11 +71,9 @@ impl Wanted {
         if !(since..=until).contains(&time) {
             return None;
         }
-        for filter in self.filter.iter().chain(&self.scope) {
-            let head = head.as_ref()?;
-            if !filter.may_match(head) || !EventView::decode(event).is_ok_and(|event| filter.matches(&event)) {
-                return None;
-            }
+        let mut filters = self.filter.iter().chain(&self.scope);
+        if !filters.all(|filter| head.as_ref().is_some_and(|head| filter.takes(head, event))) {
+            return None;
         }
         let id = head.and_then(|head| Uuid::try_parse(&head.id).ok()).unwrap_or_default();
         Some(Order { time, id })

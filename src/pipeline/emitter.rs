@@ -1,8 +1,11 @@
 //! The front door of the pipeline.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, RwLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -171,6 +174,15 @@ impl Emitter {
             self.pipeline.counts.filtered(category as i32);
             return Ok(Outcome::Filtered);
         }
+        let mut encoded = Vec::with_capacity(payload.encoded_len());
+        payload.encode(&mut encoded);
+        let head = Head::of_payload(level, category.into(), &encoded);
+        let (facts, kind) = (Facts::of(&head, level, category.into()), Some(head.kind_mark()));
+        // What was told as urgent is told to be over, whatever levels are kept: else it would stand for ever.
+        if !is_let_in && !self.urgent().are_spoken_of_by(&facts) {
+            self.pipeline.counts.filtered(category.into());
+            return Ok(Outcome::Filtered);
+        }
         let event = Event {
             event_id: identifier::new(),
             level: level.to_wire().into(),
@@ -180,10 +192,6 @@ impl Emitter {
             metadata,
             event_payload: None,
         };
-        let mut encoded = Vec::with_capacity(payload.encoded_len());
-        payload.encode(&mut encoded);
-        let head = Head::of_payload(level, event.category, &encoded);
-        let (facts, kind) = (Facts::of(&head, level, event.category), Some(head.kind_mark()));
         let mut bytes = event.encode_to_vec();
         bytes.append(&mut encoded);
         let (bytes, was_cut) = fit::fit(bytes);
@@ -200,11 +208,6 @@ impl Emitter {
         }
         let draft =
             Draft { event: &bytes, level: event.level, category: event.category, timestamp: event.timestamp, kind };
-        // What was told as urgent is told to be over, whatever levels are kept: else it would stand for ever.
-        if !is_let_in && !self.urgent().are_spoken_of_by(&facts) {
-            self.pipeline.counts.filtered(category as i32);
-            return Ok(Outcome::Filtered);
-        }
         let sorted = self.sort([&facts]);
         self.pipeline.log.append(sorted.lane(0), &[draft]).await?;
         sorted.keep();
@@ -227,10 +230,11 @@ impl Emitter {
         drop(events);
         let gate = self.gate();
         let is_let_in = |event: &Stamped| gate.passes(event.level, event.category);
-        let begun: Vec<&Facts> = stamped.iter().filter(|event| is_let_in(event)).map(|event| &event.facts).collect();
+        let begun: HashSet<&str> =
+            stamped.iter().filter(|event| is_let_in(event)).filter_map(|event| event.facts.begun()).collect();
         // As above; also what this request itself has begun.
         let ends = |event: &Stamped| {
-            self.urgent().are_spoken_of_by(&event.facts) || begun.iter().any(|begun| event.facts.speaks_of(begun))
+            self.urgent().are_spoken_of_by(&event.facts) || event.facts.states().any(|state| begun.contains(state))
         };
         let passes: Vec<bool> = stamped.iter().map(|event| is_let_in(event) || ends(event)).collect();
         let taken: Vec<_> =

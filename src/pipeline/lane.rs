@@ -75,14 +75,15 @@ impl Facts {
         }
         facts
     }
-}
 
-impl Facts {
-    /// Whether it tells of the urgent state that another event begins, or ends it.
-    pub(super) fn speaks_of(&self, other: &Facts) -> bool {
-        other.begins
-            && other.tells.is_some()
-            && (self.tells == other.tells || self.ends.iter().any(|it| Some(it) == other.tells.as_ref()))
+    /// The urgent state that it begins.
+    pub(super) fn begun(&self) -> Option<&str> {
+        self.tells.as_deref().filter(|_| self.begins)
+    }
+
+    /// The states that it tells of, or ends.
+    pub(super) fn states(&self) -> impl Iterator<Item = &str> {
+        self.tells.iter().chain(&self.ends).map(String::as_str)
     }
 }
 
@@ -104,7 +105,7 @@ impl UrgentStates {
     pub(super) fn sort<'a>(&mut self, events: impl IntoIterator<Item = &'a Facts>) -> Sorted {
         let mut sorted = Sorted::default();
         for facts in events {
-            let before = facts.tells.iter().chain(&facts.ends).any(|state| self.states.contains(state));
+            let before = self.are_spoken_of_by(facts);
             sorted.lanes.push(if facts.urgent || before { Lane::Urgent } else { Lane::Routine });
             for state in &facts.ends {
                 self.change(state, false, &mut sorted);
@@ -118,7 +119,7 @@ impl UrgentStates {
 
     /// Whether this event tells of one of these states, or ends it.
     pub(super) fn are_spoken_of_by(&self, facts: &Facts) -> bool {
-        facts.tells.iter().chain(&facts.ends).any(|state| self.states.contains(state))
+        facts.states().any(|state| self.states.iter().any(|urgent| urgent == state))
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -13,10 +13,11 @@ use super::{
     changes,
 };
 use crate::{
-    event::{Catalogue, EventView, Head, Level, LossSeen},
+    event::{Catalogue, EventView, Head, Kind, KindMark, Level, loss_record},
     event_log::{Gap, Lane},
     schema::{
-        events::EventCategory,
+        Payload as _,
+        events::{EventLossPayload, SystemProblemPayload},
         local::{FoldedLane, Folding, ProblemCounts, StateChange, StateGap, StateLevel, SubjectState},
     },
 };
@@ -105,9 +106,32 @@ impl Fold {
         self.lanes[lane.index()].next_sequence
     }
 
-    /// Identifier of the last event of a lane; empty before the first.
+    /// Identifier of the event before the one that comes next in a lane, as it was written down; empty where that is not known.
     pub fn last_event_id(&self, lane: Lane) -> &str {
         &self.lanes[lane.index()].last_event_id
+    }
+
+    /// Notes the identifier of the event before the one that comes next in a lane.
+    pub fn note_last_event_id(&mut self, lane: Lane, event_id: String) {
+        self.lanes[lane.index()].last_event_id = event_id;
+    }
+
+    /// Marks of which every event has one that changes anything but the place in the log: others need not be looked at, as long
+    /// as no gap [awaits](Fold::awaits_event) them.
+    pub fn marks() -> Vec<KindMark> {
+        Catalogue::compiled()
+            .marks(|kind, meaning| !meaning.tells.is_empty() || !meaning.ends.is_empty() || is_noted(kind))
+    }
+
+    /// Whether the next event of a lane is to be looked at, whatever it is: it gives the time at which a gap ended.
+    pub fn awaits_event(&self, lane: Lane) -> bool {
+        self.gaps.iter().any(|gap| gap.noticed_at == 0 && gap.lane == lane.name())
+    }
+
+    /// Nothing that changes anything stands in a lane before this sequence.
+    pub fn pass(&mut self, lane: Lane, next: u64) {
+        let place = &mut self.lanes[lane.index()].next_sequence;
+        *place = next.max(*place);
     }
 
     /// Whether anything was lost, or never known, of which the collectors have not told since.
@@ -135,7 +159,6 @@ impl Fold {
             lane.log_epoch = at.epoch.to_string();
         }
         let Some(head) = head else { return false };
-        lane.last_event_id.clone_from(&head.id);
         let is_news = self.end_gaps(at.lane, head.timestamp);
         self.tell(at, head, event) || is_news
     }
@@ -272,7 +295,7 @@ impl Fold {
 
     /// What is no state, and all the same says something about them.
     fn note(&mut self, head: &Head, event: &[u8]) -> bool {
-        if head.payload_category() != Some(EventCategory::System.into()) {
+        if !head.kind().is_some_and(|kind| is_noted(&kind)) {
             return false;
         }
         let Ok(view) = EventView::decode(event) else { return false };
@@ -284,12 +307,12 @@ impl Fold {
             return true;
         }
         // Events that had a number leave a gap where they stood.
-        match LossSeen::of(&view).filter(|lost| lost.consumer.is_empty() && !lost.was_numbered) {
+        match loss_record(&view).filter(|(lost, _)| lost.consumer.is_empty() && lost.last_sequence == 0) {
             // What was never durable a collector has not remembered as told either: it tells of it again. Whoever waited for an
             // answer has got none.
-            Some(lost) => self.name_gap(StateGap {
+            Some((lost, _)) => self.name_gap(StateGap {
                 lane: lost.lane,
-                events: lost.count.unwrap_or(0),
+                events: if lost.count_exact { lost.count } else { 0 },
                 noticed_at: head.timestamp,
                 asserted: true,
                 ..StateGap::default()
@@ -396,6 +419,13 @@ pub fn level_name(level: StateLevel) -> &'static str {
         StateLevel::Error => "error",
         StateLevel::Critical => "critical",
     }
+}
+
+/// Whether events of this kind say something about states without telling of one.
+fn is_noted(kind: &Kind) -> bool {
+    let is_of =
+        |subject| kind.as_str().strip_prefix(subject).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    is_of(SystemProblemPayload::SUBJECT) || is_of(EventLossPayload::SUBJECT)
 }
 
 /// How bad a state is now.

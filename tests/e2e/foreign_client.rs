@@ -42,7 +42,17 @@ fn a_client_of_others_needs_no_option_to_use_the_socket() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told: Value = serde_json::from_slice(&output.stdout).expect("the client prints JSON");
     let numbers: Vec<usize> = (0..EVENTS).collect();
-    assert_eq!(told, json!({ "accepted": EVENTS, "queried": numbers, "followed": numbers, "connections": 1 }));
+    for (what, expected) in [
+        ("accepted", json!(EVENTS)),
+        ("queried", json!(numbers)),
+        ("followed", json!(numbers)),
+        ("connections", json!(1)),
+        ("services", json!(["rodent.local.LocalService", "grpc.reflection.v1.ServerReflection"])),
+    ] {
+        assert_eq!(told[what], expected, "{what}");
+    }
+    let methods = told["methods"].as_array().expect("methods");
+    assert!(["Emit", "Consume", "Acknowledge"].iter().all(|name| methods.contains(&json!(name))), "{methods:?}");
 }
 
 /// As a target of gRPC spells a path.

@@ -97,6 +97,7 @@ impl Site {
             programs: programs.clone(),
             scopes: tokio::sync::watch::Sender::new(scopes).subscribe(),
             reload,
+            settling: Arc::new(|| Box::pin(async {})),
             states: Arc::new(|_| StateResponse::default()),
             acknowledge,
             sinks: Arc::new(|_| Box::pin(async { Err(Status::unavailable("nothing to test")) })),

@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path, time::Duration};
 
-use super::{BenchError, GROUPS, LogPlan, plain::PlainFile, stream, throughput::stored_bytes};
+use super::{BenchError, GROUPS, LogPlan, plain::PlainFile, throughput::stored_bytes};
 use crate::{
     bench::{
         machine::Latencies,
@@ -94,7 +94,7 @@ async fn commit(log: &EventLog, lane: Lane, portions: &[&[Vec<u8>]]) -> Result<D
     let started = std::time::Instant::now();
     let mut next = log.next_sequence(lane);
     for some in portions {
-        next = log.append(lane, &stream::drafts(some)).await?;
+        next = log.append(lane, &sample::drafts(some)).await?;
     }
     log.commit(lane, next).await?;
     Ok(started.elapsed())

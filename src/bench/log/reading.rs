@@ -11,11 +11,11 @@ use std::{
 use memchr::memmem;
 use prost::Message as _;
 
-use super::{BenchError, LogPlan, median, plain::PlainFile};
+use super::{BenchError, LogPlan, median, plain::PlainFile, stream};
 use crate::{
     bench::sample::{self, Pool},
-    event::{EventView, Filter, Head},
-    event_log::{Draft, EventLog, Lane, Read, Sieve},
+    event::{Filter, Head},
+    event_log::{Draft, EventLog, Lane, LogError, Read, Sieve},
 };
 
 /// What is looked for, and how it is told.
@@ -82,41 +82,34 @@ fn look(log: &EventLog, filter: &Filter) -> Result<(Duration, u64), BenchError> 
     loop {
         match reader.read_where(&sieve, READ_EVENTS, READ_BYTES)? {
             Read::Run(run) if filter.is_empty() => found += run.events().count() as u64,
-            Read::Run(run) => found += run.events().filter(|stored| takes(filter, &stored.event)).count() as u64,
+            Read::Run(run) => {
+                let is_taken = |event: &[u8]| Head::read(event).is_ok_and(|head| filter.takes(&head, event));
+                found += run.events().filter(|stored| is_taken(&stored.event)).count() as u64;
+            }
             Read::Gap(gap) => return Err(BenchError::Gone(gap)),
             Read::End => return Ok((started.elapsed(), found)),
         }
     }
 }
 
-fn takes(filter: &Filter, event: &[u8]) -> bool {
-    filter.may_stand_in(event)
-        && Head::read(event).is_ok_and(|head| filter.may_match(&head))
-        && EventView::decode(event).is_ok_and(|event| filter.matches(&event))
+/// Appends so many events with all that the log notes of them.
+pub(in crate::bench) async fn fill(log: &EventLog, pool: &mut Pool, count: u64) -> Result<(), LogError> {
+    stream::append_new_as(noted, log, pool, count).await.map(drop)
 }
 
-pub(in crate::bench) async fn fill(log: &EventLog, pool: &mut Pool, count: u64) -> Result<(), BenchError> {
-    let mut rest = count;
-    while rest > 0 {
-        pool.renew();
-        let pass = rest.min(pool.len());
-        for some in pool.portions(pass) {
-            put(log, some).await?;
-        }
-        rest -= pass;
-    }
-    Ok(log.commit(Lane::Routine, log.next_sequence(Lane::Routine)).await?)
+/// The same of these.
+pub(in crate::bench) async fn put(log: &EventLog, events: &[Vec<u8>]) -> Result<(), LogError> {
+    log.append(Lane::Routine, &noted(events)).await.map(drop)
 }
 
-/// Appends events with all that the log notes of them.
-pub(in crate::bench) async fn put(log: &EventLog, events: &[Vec<u8>]) -> Result<(), BenchError> {
-    let drafts = events.iter().filter_map(|event| {
+/// Events with all that the log notes of them.
+fn noted(events: &[Vec<u8>]) -> Vec<Draft<'_>> {
+    let draft = |event| {
         let head = Head::read(event).ok()?;
         let (level, category) = (head.level.to_wire().into(), head.category);
         Some(Draft { event, level, category, timestamp: head.timestamp, kind: Some(head.kind_mark()) })
-    });
-    log.append(Lane::Routine, &drafts.collect::<Vec<_>>()).await?;
-    Ok(())
+    };
+    events.iter().filter_map(|event| draft(event)).collect()
 }
 
 fn the_one() -> Vec<u8> {

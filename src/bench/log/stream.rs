@@ -7,7 +7,7 @@ use std::{
 
 use super::BenchError;
 use crate::{
-    bench::sample::Pool,
+    bench::sample::{self, Pool},
     event_log::{Cursor, Draft, EventLog, Lane, LogError, Read},
 };
 
@@ -26,7 +26,7 @@ pub(super) async fn append(log: &EventLog, pool: &Pool, count: u64) -> Result<Du
     let started = Instant::now();
     let mut next = log.next_sequence(Lane::Routine);
     for some in pool.portions(count) {
-        next = log.append(Lane::Routine, &drafts(some)).await?;
+        next = log.append(Lane::Routine, &sample::drafts(some)).await?;
     }
     log.commit(Lane::Routine, next).await?;
     Ok(started.elapsed())
@@ -37,6 +37,19 @@ pub(super) async fn append(log: &EventLog, pool: &Pool, count: u64) -> Result<Du
 /// # Errors
 /// When the log refuses.
 pub(super) async fn append_new(log: &EventLog, pool: &mut Pool, count: u64) -> Result<Duration, LogError> {
+    append_new_as(sample::drafts, log, pool, count).await
+}
+
+/// The same, with these drafts of them.
+///
+/// # Errors
+/// When the log refuses.
+pub(super) async fn append_new_as(
+    drafts: fn(&[Vec<u8>]) -> Vec<Draft<'_>>,
+    log: &EventLog,
+    pool: &mut Pool,
+    count: u64,
+) -> Result<Duration, LogError> {
     let (started, mut rest) = (Instant::now(), count);
     let mut next = log.next_sequence(Lane::Routine);
     while rest > 0 {
@@ -78,12 +91,4 @@ pub(super) fn drain(log: &EventLog, cursor: &Cursor, is_last: impl Fn(u64) -> bo
 /// When the log has too many.
 pub(super) fn consumer(log: &EventLog) -> Result<Cursor, BenchError> {
     log.cursor("bench").ok_or(BenchError::Cursor)
-}
-
-/// Events as the log takes them.
-pub(super) fn drafts(events: &[Vec<u8>]) -> Vec<Draft<'_>> {
-    events
-        .iter()
-        .map(|event| Draft { event, level: 1, category: 2, timestamp: 1_780_000_000_000, kind: None })
-        .collect()
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     consumers::{Delivery, Threshold},
-    event_log::{Cursor, Draft, EventLog, Lane, LogError},
+    event_log::{Cursor, EventLog, Lane, LogError},
     schema::wire::SystemInfo,
     settings::Secret,
     sinks::uplink::{self, Surroundings, Tls, TokenSource, Uplink, UplinkState},
@@ -125,11 +125,7 @@ async fn fill(log: &EventLog, events: u64) -> Result<u64, LogError> {
     for from in (0..events).step_by(1000) {
         let some = sample::encoded(from, events.min(from + 1000));
         bytes += some.iter().map(|event| event.len() as u64).sum::<u64>();
-        let drafts: Vec<_> = some
-            .iter()
-            .map(|event| Draft { event, level: 1, category: 2, timestamp: 1_780_000_000_000, kind: None })
-            .collect();
-        next = log.append(Lane::Routine, &drafts).await?;
+        next = log.append(Lane::Routine, &sample::drafts(&some)).await?;
     }
     log.commit(Lane::Routine, next).await?;
     Ok(bytes)
@@ -181,13 +177,11 @@ async fn drain(log: &EventLog, name: &str, peer: &Peer, plan: &UplinkPlan) -> Re
 
 /// Raises urgent events, one after the other, and notes the longest time that one took. Ends only when the log does.
 async fn raise_urgent(log: &EventLog, cursor: &Cursor, longest: &mut Duration) -> Result<(), LogError> {
-    let events = sample::encoded(0, 1);
-    let event = events.first().map(Vec::as_slice).unwrap_or_default();
+    let event = sample::encoded(0, 1);
     loop {
         tokio::time::sleep(URGENT_INTERVAL).await;
-        let draft = Draft { event, level: 4, category: 2, timestamp: 1_780_000_000_000, kind: None };
         let raised = Instant::now();
-        let next = log.append(Lane::Urgent, &[draft]).await?;
+        let next = log.append(Lane::Urgent, &sample::drafts(&event)).await?;
         while cursor.next(Lane::Urgent) < next {
             tokio::time::sleep(LOOK).await;
         }

@@ -38,7 +38,8 @@ pub(super) fn parse(table: &str, rule: &MountRule) -> Mounts {
     let seen: BTreeMap<_, _> =
         all.iter().map(|(place, mount)| (Path::new(&place.mountpoint), (place, mount))).collect();
     let taken = all.iter().filter(|(place, _)| rule.takes(place));
-    taken.filter(|(place, mount)| !shows_nothing_new(&seen, place, mount)).cloned().collect()
+    let taken = taken.filter(|(place, mount)| !is_private(place) && !shows_nothing_new(&seen, place, mount));
+    taken.cloned().collect()
 }
 
 /// At most [`MOUNTS_MAX`] of them, first those that are followed already; gives how many are left out, too.
@@ -74,6 +75,12 @@ pub(super) fn is_remote(fstype: &str) -> bool {
         "virtiofs",
     ];
     REMOTE.contains(&fstype) || fstype.starts_with("fuse.")
+}
+
+/// Whether it is a directory that systemd gives a service for its temporary files (`PrivateTmp=`): the agent's own, for no other's is
+/// seen, and another one at each start.
+fn is_private(place: &Place) -> bool {
+    place.root.contains("/systemd-private-")
 }
 
 /// Whether the mount below shows the same files at this place. So are the mounts of which a sandbox is made (a service's
@@ -286,6 +293,13 @@ mod tests {
         let elsewhere =
             "40 29 8:1 /usr /srv/usr ro - ext4 /dev/sda1 rw\n41 30 8:1 /var/lib /var/lib rw - ext4 /dev/sda1 rw";
         assert_eq!(mounts(&format!("{host}\n{elsewhere}")).len(), 4);
+    }
+
+    #[test]
+    fn the_agents_own_directories_for_temporary_files_are_no_mounts_of_the_machine() {
+        let host = "29 1 8:1 / / rw - ext4 /dev/sda1 rw";
+        let private = "40 29 8:1 /tmp/systemd-private-44db7ab8-rodent.service-ntjjzZ/tmp /tmp rw - ext4 /dev/sda1 rw";
+        assert_eq!(mounts(&format!("{host}\n{private}")), mounts(host));
     }
 
     #[test]

@@ -104,12 +104,7 @@ pub struct Query {
 impl Query {
     /// Whether it asks for this event, whoever sent it. What cannot be read it never asks for.
     fn takes(&self, event: &[u8]) -> bool {
-        let is_found = || {
-            let head = Head::read(event).ok()?;
-            let may = head.timestamp >= self.from && self.filter.may_match(&head);
-            Some(may && (self.filter.is_empty() || self.filter.matches(&EventView::decode(event).ok()?)))
-        };
-        self.filter.may_stand_in(event) && is_found().unwrap_or(false)
+        Head::read(event).is_ok_and(|head| head.timestamp >= self.from && self.filter.takes(&head, event))
     }
 }
 

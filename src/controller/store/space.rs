@@ -7,14 +7,11 @@
 
 use std::{
     collections::HashMap,
-    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
-
-use nix::sys::statvfs::statvfs;
 
 use super::StoreError;
 use crate::lock::lock;
@@ -52,10 +49,26 @@ type Look = Box<dyn Fn() -> Option<Room> + Send + Sync>;
 pub(super) struct Space {
     quota: Quota,
     look: Look,
-    /// By node, the bytes that were stored while there was nothing free but the reserve.
-    shares: Mutex<HashMap<String, u64>>,
+    shares: Mutex<Shares>,
     /// Whether there was little room at the last look: the log gets the change.
     told: AtomicBool,
+}
+
+/// What was stored while there was nothing free but the reserve.
+#[derive(Default)]
+struct Shares {
+    /// Bytes, by node.
+    used: HashMap<String, u64>,
+    /// How often somebody has made room, so that all have their whole share again.
+    ended: u64,
+}
+
+/// What a node was charged of its share, to be taken back if it comes to nothing.
+#[derive(Debug)]
+pub(super) struct Charge {
+    node: String,
+    bytes: u64,
+    ended: u64,
 }
 
 impl std::fmt::Debug for Space {
@@ -71,6 +84,7 @@ impl Space {
     }
 
     /// What nodes may fill.
+    #[cfg(feature = "nats")]
     pub(super) fn quota(&self) -> Quota {
         self.quota
     }
@@ -91,7 +105,11 @@ impl Space {
         if scarce {
             return Some(reserve);
         }
-        lock(&self.shares).clear();
+        let mut shares = lock(&self.shares);
+        if !shares.used.is_empty() {
+            shares.used.clear();
+            shares.ended += 1;
+        }
         None
     }
 
@@ -102,33 +120,41 @@ impl Space {
         }
         let Some(reserve) = scarce else { return Ok(()) };
         let shares = lock(&self.shares);
-        let is_within = match shares.get(node) {
+        let is_within = match shares.used.get(node) {
             Some(used) => *used < reserve / SHARE_PART,
-            None => shares.len() < SHARES_MAX,
+            None => shares.used.len() < SHARES_MAX,
         };
         if is_within { Ok(()) } else { Err(StoreError::Scarce) }
     }
 
-    /// Notes what a node has stored while there was nothing free but the reserve.
-    pub(super) fn note(&self, node: &str, bytes: u64) {
+    /// Charges a node what it stores while there is nothing free but the reserve.
+    pub(super) fn charge(&self, node: &str, bytes: u64) -> Charge {
         let mut shares = lock(&self.shares);
-        let used = shares.entry(node.to_owned()).or_default();
+        let used = shares.used.entry(node.to_owned()).or_default();
         *used = used.saturating_add(bytes);
+        Charge { node: node.to_owned(), bytes, ended: shares.ended }
     }
 
-    /// Takes back what was noted and is not stored.
-    #[cfg(feature = "nats")]
-    pub(super) fn take_back(&self, node: &str, bytes: u64) {
-        if let Some(used) = lock(&self.shares).get_mut(node) {
-            *used = used.saturating_sub(bytes);
+    #[cfg(test)]
+    pub(super) fn used(&self, node: &str) -> u64 {
+        lock(&self.shares).used.get(node).copied().unwrap_or_default()
+    }
+
+    /// Takes back what was charged and is not stored.
+    pub(super) fn take_back(&self, charge: &Charge) {
+        let mut shares = lock(&self.shares);
+        if shares.ended == charge.ended
+            && let Some(used) = shares.used.get_mut(&charge.node)
+        {
+            *used = used.saturating_sub(charge.bytes);
         }
     }
 }
 
 /// The file system that a directory is on; `None` when the system does not say. Blocks.
 #[cfg(feature = "sqlite")]
-pub(super) fn disk(directory: &Path) -> Option<Room> {
-    let found = statvfs(directory).ok()?;
+pub(super) fn disk(directory: &std::path::Path) -> Option<Room> {
+    let found = nix::sys::statvfs::statvfs(directory).ok()?;
     let block = found.fragment_size();
     Some(Room { free: found.blocks_available() * block, total: found.blocks() * block })
 }
@@ -157,14 +183,32 @@ mod tests {
         let (space, free) = space(Quota { node_bytes: None, reserve: Some(64 * MIB) });
         let store = |node: &str, bytes| {
             let scarce = space.scarce();
-            space.admit(node, 0, scarce).inspect(|()| scarce.into_iter().for_each(|_| space.note(node, bytes))).is_ok()
+            space.admit(node, 0, scarce).map(|()| scarce.map(|_| space.charge(node, bytes))).ok()
         };
-        assert!((0..100).all(|_| store("flood", 10 * MIB)), "there is enough");
+        let stores = |node: &str, bytes| store(node, bytes).is_some();
+        assert!((0..100).all(|_| stores("flood", 10 * MIB)), "there is enough");
         free.store(63, Ordering::Relaxed);
-        assert_eq!([store("flood", MIB), store("flood", MIB)], [true, false]);
-        assert_eq!([store("calm", MIB / 2), store("calm", MIB / 2), store("calm", 1)], [true, true, false]);
+        assert_eq!([stores("flood", MIB), stores("flood", MIB)], [true, false]);
+        assert_eq!([stores("calm", MIB / 2), stores("calm", MIB / 2), stores("calm", 1)], [true, true, false]);
         free.store(64, Ordering::Relaxed);
-        assert!(store("flood", MIB) && space.scarce().is_none(), "somebody has made room");
+        assert!(stores("flood", MIB) && space.scarce().is_none(), "somebody has made room");
+    }
+
+    #[test]
+    fn what_was_charged_and_is_not_stored_is_taken_back_once_and_only_while_it_counts() {
+        let (space, free) = space(Quota { node_bytes: None, reserve: Some(64 * MIB) });
+        free.store(63, Ordering::Relaxed);
+        assert!(space.scarce().is_some());
+        let charge = space.charge("n", MIB);
+        space.take_back(&space.charge("n", MIB / 2));
+        assert_eq!(space.used("n"), MIB);
+        free.store(64, Ordering::Relaxed);
+        assert!(space.scarce().is_none());
+        free.store(63, Ordering::Relaxed);
+        assert!(space.scarce().is_some());
+        space.charge("n", 3);
+        space.take_back(&charge);
+        assert_eq!(space.used("n"), 3, "since then somebody has made room");
     }
 
     #[test]
@@ -174,6 +218,7 @@ mod tests {
         assert_eq!([0, 9, 10, 11].map(refused), [false, false, true, true]);
     }
 
+    #[cfg(feature = "sqlite")]
     #[test]
     fn the_usual_reserve_is_half_a_gib_or_a_tenth_of_a_small_disk() {
         let (space, free) = space(Quota::default());
@@ -181,6 +226,6 @@ mod tests {
         assert_eq!(space.scarce(), None);
         free.store(102, Ordering::Relaxed);
         assert_eq!(space.scarce(), Some(1024 * MIB / 10));
-        assert!(disk(Path::new("/")).is_some_and(|room| room.free <= room.total && room.total > 0));
+        assert!(disk(std::path::Path::new("/")).is_some_and(|room| room.free <= room.total && room.total > 0));
     }
 }

@@ -10,6 +10,9 @@ use crate::{
     schema::{Payload, events},
 };
 
+#[cfg(feature = "sqlite")]
+mod broken;
+
 const NOW: i64 = 1_800_000_000_000;
 
 /// Runs a test on every store that there is.

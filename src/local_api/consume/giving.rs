@@ -8,21 +8,18 @@ use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::worker::{Next, Worker};
 use crate::{
     consumers::programs::{Attachment, Left},
     dead_letters::Letter,
-    event::{EventView, Head, Level, LossRecord, loss_record_cause, loss_record_consumer},
+    event::{EventView, Head, Level, LossRecord, loss_record},
     event_log::{
         BatchLimits, Cause, EventLog, Gap, Lane, LogError, Piece, Pieces, Read, Reader, Run, Sieve, StoredEvent,
     },
     local_api::wanted::Wanted,
-    schema::{
-        events::{Event, event::EventPayload, system_event::EventType},
-        local::{ConsumedGap, ConsumedRun, StoredFrame, consume_response::Response, stored_frame},
-    },
+    schema::local::{ConsumedGap, ConsumedRun, StoredFrame, consume_response::Response, stored_frame},
 };
 
 /// Events of one answer.
@@ -42,6 +39,9 @@ const SPAN: u64 = 65_536;
 
 /// Reads without anything to give before others have their turn at the disk.
 const READS_MAX: usize = 16;
+
+/// Between two looks for what is to come again and cannot be read.
+const AGAIN_PAUSE: Duration = Duration::from_millis(100);
 
 /// So many events that the filter left out move the cursor; it costs a write of the disk.
 const PASSED_MIN: u64 = 1_000;
@@ -172,7 +172,8 @@ impl Giving {
     /// Waits until something new is there, for ever while there is no room; or until something is to come again. Cancel safe.
     pub(super) async fn ready(&self, terms: &Terms) {
         if self.has_waiting(terms) {
-            return;
+            // The log does not give it at the moment: it is being numbered anew.
+            return sleep(AGAIN_PAUSE).await;
         }
         let again = async {
             match self.again_at(terms) {
@@ -208,7 +209,11 @@ impl Giving {
                 return self.again(number, next, attachment, terms);
             }
         }
-        self.read_on(attachment, terms)
+        match self.read_on(attachment, terms)? {
+            // It was read, and may be given.
+            Step::End if self.has_waiting(terms) => Ok(Step::Again),
+            step => Ok(step),
+        }
     }
 
     fn read_on(&mut self, attachment: &Attachment, terms: &Terms) -> Result<Step, LogError> {
@@ -472,12 +477,8 @@ fn of<F>(run: &Run<F>) -> ConsumedRun {
 fn loss_of(cursor: &str, event: &[u8]) -> Option<ConsumedGap> {
     // Few events are at that level, and the head is read at no cost.
     Head::read(event).ok().filter(|head| head.level.to_wire() as i32 == LossRecord::LEVEL)?;
-    let view = EventView::decode(event).ok()?;
-    loss_record_consumer(&view).filter(|consumer| consumer == cursor)?;
-    let cause = loss_record_cause(&view)?;
-    let Some(EventPayload::SystemEvent(system)) = Event::decode(event).ok()?.event_payload else { return None };
-    let Some(EventType::LossEvent(loss)) = system.event_type else { return None };
-    Some(ConsumedGap {
+    let (loss, cause) = loss_record(&EventView::decode(event).ok()?)?;
+    (loss.consumer == cursor).then_some(ConsumedGap {
         lane: loss.lane,
         first_sequence: loss.first_sequence,
         last_sequence: loss.last_sequence,

@@ -10,9 +10,10 @@ import subprocess
 import sys
 
 import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool
 
 sources, work, target = sys.argv[1:]
-protos = ["proto/local.proto", "proto/meaning.proto", "proto/events/event_messages.proto"]
+protos = ["proto/local.proto", "proto/meaning.proto", "proto/events/event_messages.proto", "proto/reflection.proto"]
 outputs = [f"--python_out={work}", f"--grpc_python_out={work}"]
 command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{sources}", *outputs, *protos]
 subprocess.run(command, check=True)
@@ -20,6 +21,8 @@ sys.path.insert(0, str(pathlib.Path(work).resolve()))
 
 from proto import local_pb2 as local  # noqa: E402  (generated a moment ago)
 from proto import local_pb2_grpc  # noqa: E402
+from proto import reflection_pb2 as reflection  # noqa: E402
+from proto import reflection_pb2_grpc  # noqa: E402
 from proto.events import event_messages_pb2 as events  # noqa: E402
 
 CALLS = 100
@@ -36,6 +39,29 @@ def request(number):
 def numbers(page):
     described = [events.Event.FromString(stored.event).metadata for stored in page.events]
     return [int(metadata["number"]) for metadata in described if "number" in metadata]
+
+
+def described(channel):
+    """The services, and the methods of the first, as who has none of the files learns them."""
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    pool, known = descriptor_pool.DescriptorPool(), set()
+
+    def ask(**asked):
+        questions = iter([reflection.ServerReflectionRequest(**asked)])
+        return next(stub.ServerReflectionInfo(questions, timeout=PATIENCE))
+
+    def learn(answer):
+        for encoded in answer.file_descriptor_response.file_descriptor_proto:
+            file = descriptor_pb2.FileDescriptorProto.FromString(encoded)
+            if file.name not in known:
+                known.add(file.name)
+                for name in file.dependency:
+                    learn(ask(file_by_filename=name))
+                pool.Add(file)
+
+    services = [service.name for service in ask(list_services="").list_services_response.service]
+    learn(ask(file_containing_symbol=services[0]))
+    return services, [method.name for method in pool.FindServiceByName(services[0]).methods]
 
 
 with grpc.insecure_channel(target) as channel:
@@ -57,5 +83,7 @@ with grpc.insecure_channel(target) as channel:
     for n in range(CALLS):
         status = agent.Status(local.StatusRequest(), metadata=[(f"x-{n}", "x" * 40 * n)], timeout=PATIENCE)
     connections = status.socket.accepted_connections
+    services, methods = described(channel)
 
-print(json.dumps({"accepted": sum(accepted), "queried": queried, "followed": followed, "connections": connections}))
+told = {"accepted": sum(accepted), "queried": queried, "followed": followed, "connections": connections}
+print(json.dumps({**told, "services": services, "methods": methods}))

@@ -34,8 +34,8 @@ pub(in crate::collectors::storage) struct Array {
     pub(super) sync: Option<Work>,
     /// Tenths of a percent, of what is under way.
     pub(super) permille: Option<u16>,
-    /// Sectors whose copies differ, of the last check.
-    pub(super) mismatches: u64,
+    /// Sectors whose copies differ, of the last check; none where there was none, or something else since.
+    pub(super) mismatches: Option<u64>,
 }
 
 /// What an array is fit for.
@@ -113,9 +113,15 @@ impl Array {
         let missing = missing.or_else(|| sysfs.number("degraded").and_then(|count| count.try_into().ok()));
         let missing = missing.unwrap_or_default();
         let sync = row.sync.as_ref().and_then(|sync| sysfs.work("sync_action").or_else(|| Work::of(&sync.action)));
-        // What a repair has counted it has put right; while a pass runs the count is not that of all.
-        let was_repaired = sysfs.work("last_sync_action") == Some(Work::Repair);
-        let counts = sync.is_none() && !was_repaired;
+        // While a pass runs the count is not that of all, and one that counts nothing leaves it as it was.
+        let mismatches = match sysfs.word("last_sync_action").as_deref() {
+            _ if sync.is_some() => None,
+            // What it has counted it has put right.
+            Some("repair") => Some(0),
+            // Old kernels have no word for it.
+            Some("check") | None => sysfs.number("mismatch_cnt"),
+            Some(_) => None,
+        };
         let state = match (row.activity, sysfs.word("array_state").as_deref()) {
             (Activity::Broken, _) | (_, Some("broken")) => "broken",
             (Activity::Inactive, _) => "inactive",
@@ -140,10 +146,19 @@ impl Array {
             missing,
             sync,
             permille: sync.and(row.sync.as_ref()).and_then(|sync| sync.permille),
-            mismatches: sysfs.number("mismatch_cnt").filter(|_| counts).unwrap_or_default(),
+            mismatches,
         };
         array.condition = array.judge(row.slots.map(|(_, working)| working));
         array
+    }
+
+    pub(super) fn mismatches(&self) -> u64 {
+        self.mismatches.unwrap_or_default()
+    }
+
+    /// Carries over what one look alone does not tell.
+    pub(super) fn follow(&mut self, before: &Array) {
+        self.mismatches = self.mismatches.or(before.mismatches);
     }
 
     /// Whether it may be one that is being assembled.

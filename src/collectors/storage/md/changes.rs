@@ -49,7 +49,7 @@ struct View<'a> {
 impl View<'_> {
     /// What distinguishes it from an array of the same members in perfect health.
     fn faults(&self) -> Vec<Finding> {
-        let mut healthy = Array { condition: Condition::Online, mismatches: 0, ..self.array.clone() };
+        let mut healthy = Array { condition: Condition::Online, mismatches: None, ..self.array.clone() };
         healthy.members.values_mut().filter(|state| **state == State::Faulty).for_each(|state| *state = State::Online);
         if self.array.sync.is_some_and(|work| !work.is_scrub()) {
             (healthy.sync, healthy.permille) = (None, None);
@@ -142,13 +142,13 @@ impl View<'_> {
                 Some(self.pass(Level::Info, self.payload(Operation::ResilverCompleted), work, "completed"))
             }
             // It was compared while nobody looked.
-            (None, None) if self.array.mismatches != before.mismatches => Some(self.scrubbed(Work::Check)),
+            (None, None) if self.array.mismatches() != before.mismatches() => Some(self.scrubbed(Work::Check)),
             _ => None,
         }
     }
 
     fn scrubbed(&self, work: Work) -> Finding {
-        let mismatches = self.array.mismatches;
+        let mismatches = self.array.mismatches();
         let level = if mismatches > 0 { Level::Warn } else { Level::Info };
         let payload = StoragePoolPayload { mismatches, ..self.payload(Operation::ScrubCompleted) };
         self.pass(level, payload, work, "completed")

@@ -81,6 +81,9 @@ impl Domain for ArrayTable {
             tracing::debug!(%error, "{TABLE} is not watched");
         }
         let mut after = context.look(&format!("read {TABLE}"), Arrays::look).await?;
+        for (name, array) in &mut after.arrays {
+            before.and_then(|before| before.arrays.get(name)).into_iter().for_each(|before| array.follow(before));
+        }
         self.wait_for_assembly(before, &mut after, Instant::now());
         Ok(Some(after))
     }

@@ -184,7 +184,25 @@ fn what_sysfs_knows_better_is_taken_from_there() {
     let broken = [("level", "raid0\n"), ("array_state", "broken\n")];
     assert_eq!(Machine::new().shows(table!("mdstat.healthy"), &broken).arrays["md0"].condition, Condition::Failed);
     let repaired = [("last_sync_action", "repair\n"), ("mismatch_cnt", "8\n")];
-    assert_eq!(Machine::new().shows(table!("mdstat.healthy"), &repaired).arrays["md0"].mismatches, 0);
+    assert_eq!(Machine::new().shows(table!("mdstat.healthy"), &repaired).arrays["md0"].mismatches, Some(0));
+}
+
+#[test]
+fn a_rebuild_that_nobody_saw_leaves_the_count_of_the_check_before_as_it_was() {
+    let seen = |action: &str, count: &str| {
+        let sysfs = [("level", "raid1\n"), ("last_sync_action", action), ("mismatch_cnt", count)];
+        Machine::new().shows(table!("mdstat.healthy"), &sysfs)
+    };
+    let follow = |mut after: Arrays, before: &Arrays| {
+        after.arrays.iter_mut().for_each(|(name, array)| array.follow(&before.arrays[name]));
+        (sentences(&changes::diff(before, &after)), after)
+    };
+    let (told, known) = follow(seen("recover\n", "2048\n"), &seen("repair\n", "2048\n"));
+    assert_eq!(told, [""; 0], "the kernel counts on what the repair has mended");
+    let (told, known) = follow(seen("check\n", "8\n"), &known);
+    assert_eq!(told, ["Pool md0 was scrubbed, mismatches: 8"]);
+    let (told, _) = follow(seen("recover\n", "8\n"), &known);
+    assert_eq!(told, [""; 0]);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! What a real smartctl says of emulated disks, changed step by step, and what is told.
 
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::collectors::finding::sentences;
+use crate::collectors::{finding::sentences, tests::Machine};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -108,6 +110,39 @@ fn disks_are_asked_one_a_turn_and_each_seldom() {
     };
     let turns = [0, 1, 2, 29, 30, 31, 32].map(&mut turn);
     assert_eq!(turns, ["a", "b", "", "", "a", "b", ""]);
+}
+
+#[tokio::test]
+async fn one_disk_that_cannot_be_opened_hides_the_health_of_no_other() {
+    let machine = Machine::new();
+    let log = machine.log().await;
+    let (context, _keeper) = machine.context("storage", &log).await;
+    let write = |path: &str, text: &str, mode: u32| {
+        let path = context.host.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("/usr/sbin/answer", ALL[0], 0o644);
+    write("/usr/sbin/smartctl", "#!/bin/sh\ncat \"$(dirname \"$0\")/answer\"\n", 0o755);
+    write("/dev/sdb", "", 0o644);
+    let disk = |name: &str| Disk { name: name.to_owned(), interface: "sata".to_owned(), ..Disk::default() };
+    let disks: Disks = ["sda", "sdb"].map(|name| (name.to_owned(), disk(name))).into();
+    let (_sender, receiver) = watch::channel(Arc::new(disks));
+    let mut smart = Smart::new(receiver.clone());
+    let first = smart.look(&context, None).await.unwrap().unwrap();
+    assert_eq!((first.len(), context.sight.blind_to(DISK)), (0, vec!["/dev/sda".to_owned()]));
+    let second = smart.look(&context, Some(&first)).await.unwrap().unwrap();
+    assert_eq!(second.keys().collect::<Vec<_>>(), ["sdb"]);
+
+    // What is no disk any more is another matter than a node that is kept from the agent.
+    let _broken = std::os::unix::net::UnixListener::bind(context.host.path("/dev/sda")).unwrap();
+    fs::remove_file(context.host.path("/dev/sdb")).unwrap();
+    assert!(Smart::new(receiver.clone()).look(&context, None).await.is_ok());
+    fs::remove_file(context.host.path("/dev/sda")).unwrap();
+    let absent = Smart::new(receiver).look(&context, None).await;
+    assert!(matches!(absent, Err(CollectError::Absent(_))));
+    tokio::task::spawn_blocking(move || log.close()).await.unwrap();
 }
 
 proptest! {

@@ -19,7 +19,7 @@ use super::connection::Connection;
 use crate::{
     controller::store::{
         Arrival, EPOCHS_MAX, Quota, StoreError,
-        space::{Room, Space},
+        space::{Charge, Room, Space},
     },
     lock::lock,
 };
@@ -45,6 +45,13 @@ pub(super) struct Kept {
     nodes: Mutex<HashMap<String, Tally>>,
     hashes: RandomState,
     turns: Semaphore,
+}
+
+/// What a batch was charged: bytes of its node, and where little is free of its node's share.
+#[derive(Debug, Default)]
+pub(super) struct Charged {
+    bytes: u64,
+    of_share: Option<Charge>,
 }
 
 /// How full the stream was, and what was sent since.
@@ -85,8 +92,8 @@ impl Kept {
         self.space.scarce().is_some()
     }
 
-    /// Charges a batch of events: the bytes, or why it is not to be sent; and whether it is time to count what its node has.
-    pub(super) fn charge(&self, arrival: &Arrival, now: Instant) -> (Result<u64, StoreError>, bool) {
+    /// Charges a batch of events, or says why it is not to be sent; and whether it is time to count what its node has.
+    pub(super) fn charge(&self, arrival: &Arrival, now: Instant) -> (Result<Charged, StoreError>, bool) {
         let scarce = self.space.scarce();
         let is_bounded = self.space.quota().node_bytes.is_some();
         let bytes = arrival.records.iter().map(|record| record.bytes.len() as u64).sum();
@@ -108,19 +115,16 @@ impl Kept {
             let mut seen = lock(&self.seen);
             seen.sent = seen.sent.saturating_add(sent);
             drop(seen);
-            if scarce.is_some() {
-                self.space.note(&arrival.node, bytes);
-            }
-            bytes
+            Charged { bytes, of_share: scarce.map(|_| self.space.charge(&arrival.node, bytes)) }
         });
         (charged, count)
     }
 
     /// Takes back what a batch was charged that the servers did not take.
-    pub(super) fn take_back(&self, node: &str, bytes: u64) {
-        self.space.take_back(node, bytes);
+    pub(super) fn take_back(&self, node: &str, charged: &Charged) {
+        charged.of_share.iter().for_each(|charge| self.space.take_back(charge));
         if let Some(tally) = lock(&self.nodes).get_mut(node) {
-            tally.charged = tally.charged.saturating_sub(bytes);
+            tally.charged = tally.charged.saturating_sub(charged.bytes);
         }
     }
 

@@ -36,7 +36,10 @@ use tokio::runtime::{self, Runtime};
 
 pub use settings::NatsSettings;
 
-use self::{connection::Connection, kept::Kept};
+use self::{
+    connection::Connection,
+    kept::{Charged, Kept},
+};
 use super::{Arrival, EventPage, Node, Query, Quota, Receipt, Store, StoreError, Tail, tail::TailSender};
 use crate::telemetry::ErrorChain;
 
@@ -120,10 +123,10 @@ impl NatsStore {
         Ok(self.survey(Some(name)).await?.into_iter().next())
     }
 
-    /// Charges a batch before it is sent; gives the bytes.
-    fn charge(&self, arrival: &Arrival) -> Result<u64, StoreError> {
+    /// Charges a batch before it is sent.
+    fn charge(&self, arrival: &Arrival) -> Result<Charged, StoreError> {
         if arrival.records.is_empty() {
-            return Ok(0);
+            return Ok(Charged::default());
         }
         let (charged, count) = self.kept.charge(arrival, Instant::now());
         if let Some(runtime) = self.runtime.as_ref().filter(|_| count) {
@@ -168,7 +171,7 @@ impl Store for NatsStore {
             () = tokio::time::sleep(BATCH_MAX) => Err(refused("write to")(Slow)),
         };
         if stored.as_ref().is_err_and(StoreError::is_of_store) {
-            self.kept.take_back(&arrival.node, charged);
+            self.kept.take_back(&arrival.node, &charged);
         }
         self.note(&stored);
         stored

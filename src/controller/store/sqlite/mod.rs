@@ -89,6 +89,11 @@ impl SqliteStore {
         Ok(SqliteStore { path: path.to_owned(), jobs, writer: Mutex::new(Some(thread)), tail, space })
     }
 
+    #[cfg(test)]
+    pub(super) fn used_of_share(&self, node: &str) -> u64 {
+        self.space.used(node)
+    }
+
     /// Reads on a thread where waiting is allowed.
     async fn read<T: Send + 'static>(
         &self,

@@ -81,13 +81,13 @@ fn page(tx: &Transaction<'_>, query: &Query) -> rusqlite::Result<EventPage> {
         && let Some(row) = rows.next()?
     {
         let (first, count) = (unsigned(row.get(0)?), unsigned(row.get(6)?));
-        let clear = run::in_clear(row, 7, 8)?;
+        let Some(clear) = run::in_clear(row, [0, 7, 8])? else { continue };
         if !query.filter.may_stand_in(&clear) {
             further += if events.len() >= query.limit { count } else { 0 };
             continue;
         }
         let run = Run::read(row)?;
-        let of_run = run::events(clear)?;
+        let of_run = run::events(first, count, clear);
         let mut places: Vec<_> = (0..).zip(&of_run).filter(|(place, _)| first + place > since).collect();
         if !is_forward {
             places.reverse();

@@ -6,10 +6,10 @@
 
 use bytes::Bytes;
 use prost::encoding::bytes::encode;
-use rusqlite::{Connection, Row, params, types::Type};
+use rusqlite::{Connection, Row, params};
 
 use super::{signed, unsigned};
-use crate::controller::{batch::Batch, store::Record};
+use crate::{controller::batch::Batch, event::Head};
 
 /// Events of one run.
 pub(super) const EVENTS_MAX: u64 = 4096;
@@ -46,7 +46,9 @@ impl Packer {
     /// # Errors
     /// When zstd cannot allocate.
     pub(super) fn new() -> std::io::Result<Packer> {
-        let zstd = zstd::bulk::Compressor::new(EFFORT)?;
+        let mut zstd = zstd::bulk::Compressor::new(EFFORT)?;
+        // So that damage is found.
+        zstd.include_checksum(true)?;
         Ok(Packer { zstd, clear: Vec::new(), packed: Vec::new() })
     }
 
@@ -106,31 +108,52 @@ pub(super) fn next_row(connection: &Connection) -> rusqlite::Result<u64> {
     connection.prepare_cached(sql)?.query_row([], |row| row.get(0).map(unsigned))
 }
 
-/// The events of a run in clear, one behind the other; its length in clear and its bytes stand in these columns.
-pub(super) fn in_clear(row: &Row<'_>, clear_bytes: usize, bytes: usize) -> rusqlite::Result<Bytes> {
+/// The events of a run in clear, one behind the other; the number of its row, its length in clear and its bytes stand in these
+/// columns. `None` where they are damaged, which is told: whoever looks for others goes on.
+pub(super) fn in_clear(row: &Row<'_>, [number, clear_bytes, bytes]: [usize; 3]) -> rusqlite::Result<Option<Bytes>> {
     let (length, stored) = (unsigned(row.get(clear_bytes)?), row.get_ref(bytes)?.as_blob()?);
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     if stored.len() == length {
-        return Ok(Bytes::copy_from_slice(stored));
+        return Ok(Some(Bytes::copy_from_slice(stored)));
     }
     let most = BYTES_MAX + 2 * crate::event::EVENT_BYTES_MAX;
-    let unpacked = zstd::bulk::decompress(stored, length.min(most));
-    unpacked.map(Bytes::from).map_err(|error| damaged(bytes, error))
+    match zstd::bulk::decompress(stored, length.min(most)) {
+        Ok(clear) => Ok(Some(Bytes::from(clear))),
+        Err(error) => {
+            tell_damage(unsigned(row.get(number)?), &error);
+            Ok(None)
+        }
+    }
 }
 
-/// The events out of a run in clear.
-pub(super) fn events(clear: Bytes) -> rusqlite::Result<Vec<Bytes>> {
-    Batch::split(clear).map(|batch| batch.events).map_err(|error| damaged(0, error))
+/// The events out of a run in clear, of which there are to be so many; none where they are damaged, which is told.
+pub(super) fn events(row: u64, count: u64, clear: Bytes) -> Vec<Bytes> {
+    match Batch::split(clear) {
+        Ok(batch) if batch.events.len() as u64 == count => batch.events,
+        Ok(_) => {
+            tell_damage(row, &"there are not as many as there should be");
+            Vec::new()
+        }
+        Err(error) => {
+            tell_damage(row, &error);
+            Vec::new()
+        }
+    }
 }
 
-/// Identifiers of the events of a stream that are stored between two sequences, both inclusive; in order.
+fn tell_damage(row: u64, what: &dyn std::fmt::Display) {
+    tracing::error!(row, %what, "stored events are damaged and left out; what the node still has, it may send again");
+}
+
+/// Identifiers of the events of a stream that are stored between two sequences, both inclusive; in order. What is damaged is not
+/// among them: when it comes again, it is stored anew.
 pub(super) fn identifiers(
     connection: &Connection,
     stream: i64,
     first: u64,
     last: u64,
 ) -> rusqlite::Result<Vec<(u64, String)>> {
-    let sql = "SELECT sequence, clear_bytes, bytes FROM run
+    let sql = "SELECT sequence, clear_bytes, bytes, row, events FROM run
         WHERE stream = ?1 AND sequence BETWEEN ?2 AND ?3 AND sequence + events > ?4 AND sequence IS NOT NULL
         ORDER BY sequence";
     let mut statement = connection.prepare_cached(sql)?;
@@ -138,17 +161,13 @@ pub(super) fn identifiers(
     let mut rows = statement.query(params![stream, signed(least), signed(last), signed(first)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let begin = unsigned(row.get(0)?);
-        for (sequence, event) in (begin..=last).zip(events(in_clear(row, 1, 2)?)?) {
-            if sequence >= first {
-                // What was stored was an event.
-                found.push((sequence, Record::read(event).map(|record| record.id).unwrap_or_default()));
-            }
-        }
+        let Some(clear) = in_clear(row, [3, 1, 2])? else { continue };
+        let (begin, number, count) = (unsigned(row.get(0)?), unsigned(row.get(3)?), unsigned(row.get(4)?));
+        let of_run = (begin..=last).zip(events(number, count, clear)).filter(|(sequence, _)| *sequence >= first);
+        found.extend(of_run.filter_map(|(sequence, event)| Some((sequence, Head::read(&event).ok()?.id))));
     }
+    // Where something was damaged, another run stands beside it.
+    found.sort();
+    found.dedup_by_key(|(sequence, _)| *sequence);
     Ok(found)
-}
-
-fn damaged(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(error))
 }

@@ -13,7 +13,9 @@ use super::{
 };
 use crate::{
     controller::store::{
-        Arrival, ArrivedEvent, EPOCHS_MAX, Loss, Numbering, Receipt, Record, StoreError, space::Space, tail::TailSender,
+        Arrival, ArrivedEvent, EPOCHS_MAX, Loss, Numbering, Receipt, Record, StoreError,
+        space::{Charge, Space},
+        tail::TailSender,
     },
     event::json::Place,
     telemetry::ErrorChain,
@@ -107,15 +109,23 @@ impl Writer {
     fn commit(&mut self, arrivals: Vec<Arrival>) -> rusqlite::Result<Vec<Outcome>> {
         let followed = self.tail.is_followed();
         let (space, packer) = (Arc::clone(&self.space), &mut self.packer);
-        let scarce = space.scarce();
+        let (scarce, mut charges) = (space.scarce(), Vec::new());
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let next_row = &mut run::next_row(&tx)?;
-        let mut outcomes = Vec::with_capacity(arrivals.len());
-        for arrival in &arrivals {
-            outcomes.push(Batch { tx: &tx, packer, next_row, arrival, followed, space: &space, scarce }.write()?);
+        let mut write_all = || {
+            let next_row = &mut run::next_row(&tx)?;
+            let mut outcomes = Vec::with_capacity(arrivals.len());
+            for arrival in &arrivals {
+                let charges = &mut charges;
+                let batch = Batch { tx: &tx, packer, next_row, arrival, followed, space: &space, scarce, charges };
+                outcomes.push(batch.write()?);
+            }
+            Ok(outcomes)
+        };
+        let committed = write_all().and_then(|outcomes| tx.commit().map(|()| outcomes));
+        if committed.is_err() {
+            charges.iter().for_each(|charge| space.take_back(charge));
         }
-        tx.commit()?;
-        Ok(outcomes)
+        committed
     }
 }
 
@@ -131,6 +141,8 @@ struct Batch<'a> {
     space: &'a Space,
     /// Bytes of the reserve, where nothing else is free.
     scarce: Option<u64>,
+    /// What nodes were charged of it.
+    charges: &'a mut Vec<Charge>,
 }
 
 impl Batch<'_> {
@@ -162,7 +174,7 @@ impl Batch<'_> {
         let bytes = i64::try_from(written.bytes).unwrap_or(i64::MAX);
         self.tx.prepare_cached("UPDATE node SET bytes = bytes + ?2 WHERE id = ?1")?.execute(params![node, bytes])?;
         if self.scarce.is_some() {
-            self.space.note(&self.arrival.node, written.bytes as u64);
+            self.charges.push(self.space.charge(&self.arrival.node, written.bytes as u64));
         }
         Ok(Ok(written))
     }
