@@ -311,7 +311,7 @@ async fn what_tells_of_no_state_is_passed_over_and_the_log_is_known_again_by_wha
     run.kill().await;
     let mut checkpoint = Checkpoint::read(&machine.file()).expect("read").expect("there");
     checkpoint.fold = fold;
-    Checkpoint::write(&machine.file(), &checkpoint.fold, 7).expect("written");
+    Checkpoint::write(&machine.file(), checkpoint.fold, 7).expect("written");
     let run = machine.start();
     assert_eq!(run.problems().await, "tank?");
     assert!(run.rebuilt().contains("is another one"), "{}", run.rebuilt());

@@ -7,7 +7,6 @@
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use bytes::Bytes;
-use prost::Message as _;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::worker::{Next, Worker};
