@@ -1,6 +1,6 @@
 //! What a person is told of how things are: that something is wrong, worse, still so, well again; not what happened.
 //!
-//! Given the states of things, the time and what was told before; gives [`Notice`]s, and when to look again. Whoever sends one
+//! Given the states of things, the time and what was told before; gives [`Notification`]s, and when to look again. Whoever sends one
 //! says so ([`Telling::sent`]), and keeps [`Telling::encode`] where it survives. Pure: no clock, no network.
 //!
 //! Always holds: what is wrong and wanted is told once, again when it gets worse, and its end is told when and only when it was
@@ -8,7 +8,7 @@
 //! between, which the digest after them names. Deliberately absent: events. After a month away the month is not told, but how
 //! things are.
 
-mod notice;
+mod notification;
 mod quiet;
 #[cfg(test)]
 mod tests;
@@ -16,12 +16,9 @@ mod told;
 
 use std::{collections::VecDeque, time::Duration};
 
-use self::{
-    notice::Mark,
-    told::{Entry, TOLD_MAX, Told},
-};
+use self::told::{Entry, Mark, TOLD_MAX, Told};
 pub use self::{
-    notice::{Notice, What},
+    notification::{Notification, What},
     quiet::Quiet,
 };
 use crate::schema::local::{StateChange, StateLevel, SubjectState};
@@ -61,14 +58,14 @@ pub struct Moment {
 
 /// What a look has found.
 #[derive(Debug, Default)]
-pub struct Look {
+pub struct Due {
     /// To be sent, in this order.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<Notification>,
     /// When there may be something though no state changes, Unix milliseconds.
     pub again_at: Option<i64>,
 }
 
-impl Look {
+impl Due {
     fn again(&mut self, at: i64) {
         self.again_at = Some(self.again_at.map_or(at, |before| before.min(at)));
     }
@@ -110,8 +107,8 @@ impl Telling {
         wants: impl Fn(StateLevel, &str) -> bool,
         silenced_until: impl Fn(&str) -> Option<i64>,
         at: Moment,
-    ) -> Look {
-        let mut look = Look::default();
+    ) -> Due {
+        let mut look = Due::default();
         let is_quiet = self.rules.quiet.is_some_and(|quiet| quiet.holds(at.minute_of_day));
         let night = self.rules.quiet.filter(|_| !is_quiet).map(|quiet| quiet.last(at));
         let ended = night.filter(|night| self.told.looked_at != 0 && self.told.looked_at < night.end);
@@ -147,19 +144,19 @@ impl Telling {
         }
         look.notices.sort_by_key(|notice| (std::cmp::Reverse(notice.level), notice.since));
         if more > 0 && (self.told.more == 0 || more >= 2 * usize::from(self.told.more)) {
-            look.notices.push(Notice::more(more, at.now));
+            look.notices.push(Notification::more(more, at.now));
         }
         self.fold_together(look, ended.is_some(), at)
     }
 
     /// What is to be said of one thing, whatever the hour.
-    fn judge(&self, subject: &Subject, at: Moment, is_healed: bool, look: &mut Look) -> Option<Notice> {
+    fn judge(&self, subject: &Subject, at: Moment, is_healed: bool, look: &mut Due) -> Option<Notification> {
         let Subject { state, now, key, before } = *subject;
         let level = now.level();
         let mark = |entry: Option<Entry>| Mark { key, entry };
         let entry = |level: StateLevel, is_flapping: bool| Some(Entry::at(level, is_flapping, at.now));
         let say = |what: What, level: StateLevel, entry: Option<Entry>| {
-            Some(Notice::of(state, now, what, level, mark(entry)))
+            Some(Notification::of(state, now, what, level, mark(entry)))
         };
         let is_flapping = !self.rules.is_mirror && is_flapping(state, at.now);
         if is_flapping || before.is_some_and(|before| before.is_flapping) {
@@ -201,7 +198,7 @@ impl Telling {
     }
 
     /// Many at once become one.
-    fn fold_together(&self, mut look: Look, is_morning: bool, at: Moment) -> Look {
+    fn fold_together(&self, mut look: Due, is_morning: bool, at: Moment) -> Due {
         let recent = self.sent_at.iter().filter(|sent| at.now - **sent < STORM_WITHIN);
         let (count, oldest) = (recent.clone().count(), recent.min().copied());
         let most = self.rules.digest_after.max(1);
@@ -212,24 +209,24 @@ impl Telling {
             look.again(oldest.unwrap_or(at.now).saturating_add(STORM_WITHIN));
             look.notices.clear();
         } else if look.notices.len() > most - count || is_morning && look.notices.len() > 1 {
-            look.notices = vec![Notice::digest(std::mem::take(&mut look.notices), at.now)];
+            look.notices = vec![Notification::digest(std::mem::take(&mut look.notices), at.now)];
         }
         look
     }
 
     /// It is being sent: should the agent be killed now, it is not known whether they know of it. Gives whether that is to be kept
     /// before anything is sent.
-    pub fn announce(&mut self, notice: &Notice) -> bool {
+    pub fn announce(&mut self, notice: &Notification) -> bool {
         self.told.announce(&notice.marks)
     }
 
     /// It was not sent after all, for certain.
-    pub fn withdraw(&mut self, notice: &Notice) {
+    pub fn withdraw(&mut self, notice: &Notification) {
         self.told.withdraw(&notice.marks);
     }
 
     /// It was sent: whoever is told knows it now.
-    pub fn sent(&mut self, notice: &Notice, at: Moment) {
+    pub fn sent(&mut self, notice: &Notification, at: Moment) {
         self.told.mark(&notice.marks, notice.more);
         if self.rules.is_mirror {
             return;

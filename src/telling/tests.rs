@@ -50,7 +50,7 @@ impl Person {
         self.next += 1;
     }
 
-    fn is_told(&mut self, minutes: i64) -> Vec<Notice> {
+    fn is_told(&mut self, minutes: i64) -> Vec<Notification> {
         let (least, silence, moment) = (self.least, self.silence.clone(), at(minutes));
         let silenced = |subject: &str| silence.as_ref().filter(|(name, _)| name == subject).map(|(_, until)| *until);
         let look = self.telling.look(self.fold.worst_first(), |level, _| level >= least, silenced, moment);
@@ -205,7 +205,7 @@ proptest! {
         let mut person = Person::new(Rules { quiet, digest_after, ..Rules::default() });
         let mut minutes = 8 * 60;
         let mut knows = std::collections::BTreeSet::new();
-        let mut hear = |notices: Vec<Notice>| {
+        let mut hear = |notices: Vec<Notification>| {
             for notice in notices {
                 for mark in &notice.marks {
                     match mark.entry {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ring::digest::{SHA256, digest};
 
-use super::notice::Mark;
 use crate::schema::local::{StateLevel, SubjectState};
 
 /// The most things of which it is remembered that they were told; what goes wrong beyond it is told as a number.
@@ -44,6 +43,13 @@ impl Entry {
     pub(super) fn told_at(self) -> i64 {
         SINCE + i64::from(self.minute) * MINUTE
     }
+}
+
+/// What is to be known of a thing from now on.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Mark {
+    pub(super) key: u64,
+    pub(super) entry: Option<Entry>,
 }
 
 /// The whole of it.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{
     event::{EventView, Level, json},
     schema::local::StateLevel,
-    telling::Notice,
+    telling::Notification,
     words::time_utc,
 };
 
@@ -270,7 +270,7 @@ impl Said {
     }
 
     /// How things are on this node.
-    pub(super) fn notice(notice: &Notice, node: &str) -> Said {
+    pub(super) fn notice(notice: &Notification, node: &str) -> Said {
         let level = match notice.level {
             StateLevel::Critical => Level::Critical,
             StateLevel::Error => Level::Error,

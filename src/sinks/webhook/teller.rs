@@ -21,7 +21,7 @@ use crate::{
     lock::lock,
     schema::local::StateLevel,
     state::StatesWatch,
-    telling::{Look, Moment, Notice, Rules, Telling, What},
+    telling::{Due, Moment, Notification, Rules, Telling, What},
     terminal::TimeZone,
 };
 
@@ -115,7 +115,7 @@ impl Teller {
         }
         for _ in 0..LOOKS_MAX {
             let at = self.moment();
-            let Look { notices, again_at } = self.look(at);
+            let Due { notices, again_at } = self.look(at);
             if notices.is_empty() {
                 let wait = again_at.map(|again_at| Duration::from_millis((again_at - at.now).max(0).unsigned_abs()));
                 *lock(&self.again_at) = wait.map(|wait| Instant::now() + wait);
@@ -132,9 +132,9 @@ impl Teller {
         Ok(())
     }
 
-    async fn send(&self, notices: &[Notice], at: Moment, courier: &Courier) -> Result<(), NotTaken> {
+    async fn send(&self, notices: &[Notification], at: Moment, courier: &Courier) -> Result<(), NotTaken> {
         // Who only knows how things are is not told how many there are.
-        let is_said = |notice: &&Notice| !(courier.format.is_of_states() && notice.what == What::More);
+        let is_said = |notice: &&Notification| !(courier.format.is_of_states() && notice.what == What::More);
         let said: Vec<_> = notices.iter().filter(is_said).map(|notice| Said::notice(notice, &self.node)).collect();
         let (is_new, announced) = {
             let mut telling = lock(&self.telling);
@@ -156,8 +156,8 @@ impl Teller {
         Ok(())
     }
 
-    fn look(&self, at: Moment) -> Look {
-        let (telling, mut look) = (lock(&self.telling), Look::default());
+    fn look(&self, at: Moment) -> Due {
+        let (telling, mut look) = (lock(&self.telling), Due::default());
         let wants = |level: StateLevel, kind: &str| self.filter.takes_problem(event_level(level), kind);
         self.states.look(&mut |fold| look = telling.look(fold.worst_first(), wants, |_| None, at));
         look

@@ -2,7 +2,7 @@
 
 use ring::digest::{SHA256, digest};
 
-use super::told::Entry;
+use super::told::{Entry, Mark};
 use crate::{
     schema::local::{StateChange, StateLevel, SubjectState},
     words::{grouped, human_duration},
@@ -53,16 +53,9 @@ impl What {
     }
 }
 
-/// What is to be known of a thing from now on.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Mark {
-    pub(super) key: u64,
-    pub(super) entry: Option<Entry>,
-}
-
 /// A message. Equal looks give equal ones.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Notice {
+pub struct Notification {
     /// The same however often it is sent: 32 hexadecimal digits.
     pub id: String,
     /// What is said.
@@ -85,8 +78,14 @@ pub struct Notice {
     pub(super) more: Option<u16>,
 }
 
-impl Notice {
-    pub(super) fn of(state: &SubjectState, now: &StateChange, what: What, level: StateLevel, mark: Mark) -> Notice {
+impl Notification {
+    pub(super) fn of(
+        state: &SubjectState,
+        now: &StateChange,
+        what: What,
+        level: StateLevel,
+        mark: Mark,
+    ) -> Notification {
         let SubjectState { subject, state: name, changes, .. } = state;
         let lasted = || {
             let before = changes.get(1).map_or(now.since, |before| before.wrong_since);
@@ -101,7 +100,7 @@ impl Notice {
         let told = mark.entry.map_or(0, Entry::told_at);
         let again = if what == What::Still { told } else { 0 };
         let seed = format!("{}\0{subject}\0{name}\0{}\0{}\0{again}", what.name(), i32::from(level), now.since);
-        Notice {
+        Notification {
             id: identifier(&seed),
             what,
             level,
@@ -117,9 +116,9 @@ impl Notice {
     }
 
     /// Of many things that there are more than are told one by one.
-    pub(super) fn more(count: usize, now: i64) -> Notice {
+    pub(super) fn more(count: usize, now: i64) -> Notification {
         let text = format!("{} more things are wrong; `rodent problems` lists them.", grouped(count as u64));
-        Notice {
+        Notification {
             id: identifier(&format!("more\0{count}\0{now}")),
             what: What::More,
             level: StateLevel::Error,
@@ -135,15 +134,15 @@ impl Notice {
     }
 
     /// One that says what many would.
-    pub(super) fn digest(notices: Vec<Notice>, now: i64) -> Notice {
+    pub(super) fn digest(notices: Vec<Notification>, now: i64) -> Notification {
         let worst = notices.iter().filter(|notice| !notice.what.is_over()).map(|notice| notice.level).max();
         let ids: String = notices.iter().map(|notice| notice.id.as_str()).collect();
-        let mut lines: Vec<_> = notices.iter().take(DIGEST_LINES_MAX).map(Notice::line).collect();
+        let mut lines: Vec<_> = notices.iter().take(DIGEST_LINES_MAX).map(Notification::line).collect();
         if notices.len() > DIGEST_LINES_MAX {
             lines.push(format!("and {} more; `rodent problems` lists what is wrong", notices.len() - DIGEST_LINES_MAX));
         }
         let more = notices.iter().find_map(|notice| notice.more);
-        Notice {
+        Notification {
             id: identifier(&ids),
             what: What::Digest,
             level: worst.unwrap_or(StateLevel::Ok),
@@ -165,7 +164,7 @@ impl Notice {
 
     /// What it is about, in a few words.
     pub fn title(&self) -> String {
-        let Notice { subject, state, what, .. } = self;
+        let Notification { subject, state, what, .. } = self;
         match what {
             What::Problem => format!("{subject}: {state}, {}", level_name(self.level)),
             What::Worse => format!("{subject}: {state} is worse, {}", level_name(self.level)),
