@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// Between two looks: so late at most is an event that a hook could not give to a busy agent.
-pub(super) const INTERVAL: Duration = BEAT;
+/// Each wakes two threads.
+pub(super) const INTERVAL: Duration = BEAT.saturating_mul(3);
 
 /// Looks at once and then each `interval` until `shutdown`.
 pub(super) async fn run(

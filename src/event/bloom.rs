@@ -62,6 +62,12 @@ impl KindBloom {
         self.0 & asked == asked
     }
 
+    /// Of these events and of those.
+    #[must_use]
+    pub fn and_of(self, other: KindBloom) -> KindBloom {
+        KindBloom(self.0 | other.0)
+    }
+
     /// As it is stored.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_le_bytes()

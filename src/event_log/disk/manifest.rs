@@ -4,7 +4,8 @@
 //! Written by the writer when a generation is sealed, and again when the loss of frames in it has been recorded, so that it
 //! is not recorded twice. Written under another name first: there is an old one or a new one, never half of one.
 //!
-//! Layout, big endian: magic 8 | lane 1 | number 8 | epoch 16 | summary | ranges 4 | from 8, to 8 of each | CRC32C 4.
+//! Layout, big endian: magic 8 | lane 1 | number 8 | epoch 16 | summary | ranges 4 | from 8, to 8 of each | CRC32C 4. Of version
+//! 1, which is read still, the summary has no marks.
 
 use std::{
     io::{self, Read as _},
@@ -25,7 +26,8 @@ use crate::{
     files,
 };
 
-const MAGIC: [u8; 8] = *b"RODENTM\x01";
+const MAGIC: [u8; 8] = *b"RODENTM\x02";
+const MAGIC_1: [u8; 8] = *b"RODENTM\x01";
 
 /// Bytes before the summary.
 const HEAD_BYTES: usize = 8 + 1 + 8 + 16;
@@ -95,10 +97,15 @@ impl Manifest {
         let (magic, head) = head.split_first_chunk::<8>()?;
         let (lane, head) = head.split_first()?;
         let (number, epoch) = head.split_first_chunk::<8>()?;
-        let (summary, rest) = rest.split_first_chunk::<{ Summary::BYTES }>()?;
+        let summary_bytes = match *magic {
+            MAGIC => Summary::BYTES,
+            MAGIC_1 => Summary::BYTES_1,
+            _ => return None,
+        };
+        let (summary, rest) = rest.split_at_checked(summary_bytes)?;
         let (count, rest) = rest.split_first_chunk::<4>()?;
         let (ranges, []) = rest.as_chunks::<16>() else { return None };
-        if *magic != MAGIC || ranges.len() != u32::from_be_bytes(*count) as usize {
+        if ranges.len() != u32::from_be_bytes(*count) as usize {
             return None;
         }
         Some(Manifest {
@@ -143,6 +150,19 @@ mod tests {
         assert_eq!(Manifest::read(directory.path(), Lane::Urgent, 7), Some(noted));
         assert_eq!(Manifest::read(directory.path(), Lane::Routine, 7), None, "of another lane");
         assert_eq!(Manifest::read(directory.path(), Lane::Urgent, 8), None, "of another generation");
+    }
+
+    #[test]
+    fn a_manifest_of_version_1_is_read() {
+        let noted = manifest(vec![5..7, 9..12]);
+        let mut bytes = noted.to_bytes();
+        bytes.truncate(bytes.len() - 4);
+        bytes[..8].copy_from_slice(&MAGIC_1);
+        bytes.drain(HEAD_BYTES + Summary::BYTES_1..HEAD_BYTES + Summary::BYTES);
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
+        let read = Manifest::from_bytes(&bytes).expect("intact");
+        assert_eq!((read.summary.next_sequence, &read.missing), (900, &noted.missing));
+        assert!(read.summary.marks != noted.summary.marks, "anything may be in it");
     }
 
     #[test]

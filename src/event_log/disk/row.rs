@@ -228,6 +228,20 @@ impl Row {
         first.map(|volume| volume.summary.first_sequence)
     }
 
+    /// The sequence after the sealed generation that holds this one, where nothing in it is wanted, as its summary tells; without
+    /// a look into it. One of which something is gone, or may be, is looked into.
+    pub(in crate::event_log) fn end_of_unwanted(
+        &self,
+        sequence: u64,
+        is_wanted: impl Fn(&Summary) -> bool,
+    ) -> Option<u64> {
+        let volumes = self.lock();
+        let volume = volumes.values().find(|volume| volume.sequences().contains(&sequence))?;
+        let is_told = volume.summary.marks.levels != 0;
+        let is_whole = volume.sealed && is_told && !volume.is_suspect && volume.damage.is_none();
+        (is_whole && !is_wanted(&volume.summary)).then_some(volume.summary.next_sequence)
+    }
+
     /// Where to read a sequence.
     ///
     /// # Errors

@@ -1,9 +1,33 @@
 //! What a generation holds, so that nobody has to open it to know.
 
-use crate::event_log::disk::frame::{Entry, Header};
+use crate::{
+    event::KindBloom,
+    event_log::disk::frame::{Entry, Header},
+};
 
 /// Numbers of levels on the wire that are counted apart; those beyond count under the last.
 pub(in crate::event_log) const LEVELS: usize = 8;
+
+/// What may be among events: nothing that is not told here is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::event_log) struct Marks {
+    /// One bit for each level's number on the wire; bit 15 for numbers beyond.
+    pub(in crate::event_log) levels: u16,
+    /// One bit for each category's number; bit 31 for numbers beyond.
+    pub(in crate::event_log) categories: u32,
+    pub(in crate::event_log) kinds: KindBloom,
+}
+
+impl Marks {
+    /// Anything may be.
+    const ANY: Marks = Marks { levels: u16::MAX, categories: u32::MAX, kinds: KindBloom::ANY };
+
+    fn add(&mut self, header: &Header) {
+        self.levels |= header.levels;
+        self.categories |= header.categories;
+        self.kinds = self.kinds.and_of(header.kinds);
+    }
+}
 
 /// Counts and bounds of a generation's events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,11 +50,16 @@ pub(in crate::event_log) struct Summary {
     /// How many of each level, by its number on the wire. Not exact (all zero) for a generation that was not sealed by the
     /// process that wrote it.
     pub(in crate::event_log) levels: [u64; LEVELS],
+    /// What its frames may hold, as their heads say.
+    pub(in crate::event_log) marks: Marks,
 }
 
 impl Summary {
     /// Length of [`Summary::to_bytes`].
-    pub(in crate::event_log) const BYTES: usize = 8 * (9 + LEVELS);
+    pub(in crate::event_log) const BYTES: usize = Summary::BYTES_1 + 8 + 16;
+
+    /// The same as version 1 of the manifest has it, without marks.
+    pub(in crate::event_log) const BYTES_1: usize = 8 * (9 + LEVELS);
 
     /// Of a generation without events.
     pub(in crate::event_log) fn empty(first_sequence: u64) -> Summary {
@@ -55,6 +84,7 @@ impl Summary {
         self.raw_bytes += u64::from(header.raw_bytes);
         self.min_time = self.min_time.min(header.min_time);
         self.max_time = self.max_time.max(header.max_time);
+        self.marks.add(header);
     }
 
     /// Takes the levels of a frame's events into account.
@@ -78,11 +108,27 @@ impl Summary {
         for number in self.levels {
             bytes.extend_from_slice(&number.to_be_bytes());
         }
+        let Marks { levels, categories, kinds } = self.marks;
+        bytes.extend_from_slice(&(u64::from(levels) << 32 | u64::from(categories)).to_be_bytes());
+        bytes.extend_from_slice(&kinds.to_bytes());
         bytes
     }
 
-    /// The opposite; `None` when these are not such bytes.
+    /// The opposite, also of version 1; `None` when these are not such bytes.
     pub(in crate::event_log) fn from_bytes(bytes: &[u8]) -> Option<Summary> {
+        let (bytes, marks) = bytes.split_at_checked(Summary::BYTES_1)?;
+        let marks = match marks.split_first_chunk::<8>() {
+            None if marks.is_empty() => Marks::ANY,
+            None => return None,
+            Some((numbers, kinds)) => {
+                let numbers = u64::from_be_bytes(*numbers);
+                Marks {
+                    levels: u16::try_from(numbers >> 32).ok()?,
+                    categories: (numbers & u64::from(u32::MAX)) as u32,
+                    kinds: KindBloom::from_bytes(kinds.try_into().ok()?),
+                }
+            }
+        };
         let (words, []) = bytes.as_chunks::<8>() else { return None };
         let [first, next, frames, stored, raw, min, max, begun, sealed, levels @ ..] = words else { return None };
         let levels: &[[u8; 8]; LEVELS] = levels.try_into().ok()?;
@@ -97,6 +143,7 @@ impl Summary {
             begun_at: u64::from_be_bytes(*begun),
             sealed_at: u64::from_be_bytes(*sealed),
             levels: levels.map(u64::from_be_bytes),
+            marks,
         })
     }
 }
@@ -113,6 +160,7 @@ pub(in crate::event_log) fn level_counts(entries: &[Entry]) -> [u64; LEVELS] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::KindMark;
 
     #[test]
     fn a_summary_comes_back_from_its_bytes() {
@@ -122,10 +170,14 @@ mod tests {
             frames: 2,
             min_time: -3,
             levels: [1, 2, 3, 4, 5, 6, 7, 8],
+            marks: Marks { levels: 3, categories: 1 << 31 | 5, kinds: KindBloom::of([Some(KindMark::UNNAMED)]) },
             ..Summary::default()
         };
-        assert_eq!(Summary::from_bytes(&summary.to_bytes()), Some(summary.clone()));
-        assert_eq!(Summary::from_bytes(&summary.to_bytes()[1..]), None);
+        let bytes = summary.to_bytes();
+        assert_eq!((bytes.len(), Summary::from_bytes(&bytes)), (Summary::BYTES, Some(summary.clone())));
+        assert_eq!(Summary::from_bytes(&bytes[1..]), None);
+        let of_version_1 = Summary::from_bytes(&bytes[..Summary::BYTES_1]);
+        assert_eq!(of_version_1, Some(Summary { marks: Marks::ANY, ..summary }), "which did not tell");
         assert_eq!(Summary::from_bytes(&[0; 16]), None);
     }
 }

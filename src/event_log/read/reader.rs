@@ -240,15 +240,38 @@ impl Reader {
     /// # Errors
     /// When the storage fails.
     fn pass_over(&mut self, sieve: &Sieve) -> Result<(), LogError> {
-        while self.position < self.shared.visible(self.lane).min(self.end)
-            && !self.shared.numbering.is_pending(self.lane, self.position)
-            && self.find_frame()?.is_none()
-            && let Some(place) = &mut self.place
-            && !place.is_taken(sieve, &mut self.decoder)
-        {
-            self.position = place.stored.header.next_sequence().min(self.end);
+        loop {
+            let end = self.shared.visible(self.lane).min(self.end);
+            if self.position >= end || self.shared.numbering.is_pending(self.lane, self.position) {
+                return Ok(());
+            }
+            if let Some(next) = self.end_of_unwanted(sieve) {
+                self.position = next.min(end);
+            } else if self.find_frame()?.is_none()
+                && let Some(place) = &mut self.place
+                && !place.is_taken(sieve, &mut self.decoder)
+            {
+                self.position = place.stored.header.next_sequence().min(self.end);
+            } else {
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+
+    /// The end of the generation that the position lies in, where nothing in it is wanted. Asked where one begins.
+    fn end_of_unwanted(&mut self, sieve: &Sieve) -> Option<u64> {
+        let is_within = |place: &Place| {
+            holds(&place.stored.header, self.position)
+                || (place.stored.header.next_sequence() == self.position && place.slot + 1 < place.generation.frames())
+        };
+        if self.place.as_ref().is_some_and(is_within) {
+            return None;
+        }
+        let row = &self.shared.rows[self.lane.index()];
+        let next = row.end_of_unwanted(self.position, |summary| sieve.takes_some_of(summary))?;
+        // What is let go of is not read on from.
+        self.place = None;
+        Some(next)
     }
 
     /// Without a sieve, whole frames as they are stored; with one, the events in clear, up to a frame that it does not take.

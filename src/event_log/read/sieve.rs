@@ -3,7 +3,10 @@
 
 use crate::{
     event::{Catalogue, Filter, KindMark},
-    event_log::disk::frame::Header,
+    event_log::disk::{
+        frame::Header,
+        summary::{Marks, Summary},
+    },
 };
 
 /// Which frames may hold events that somebody wants. Never leaves out one that does.
@@ -39,12 +42,22 @@ impl Sieve {
     }
 
     pub(super) fn takes(&self, header: &Header) -> bool {
+        let Header { levels, categories, kinds, min_time, max_time, .. } = *header;
+        self.takes_marks(Marks { levels, categories, kinds }, (min_time, max_time))
+    }
+
+    /// Of a whole generation.
+    pub(super) fn takes_some_of(&self, summary: &Summary) -> bool {
+        self.takes_marks(summary.marks, (summary.min_time, summary.max_time))
+    }
+
+    fn takes_marks(&self, marks: Marks, (min_time, max_time): (i64, i64)) -> bool {
         let (since, until) = self.times;
-        header.levels & self.levels != 0
-            && header.categories & self.categories != 0
-            && header.min_time <= until
-            && header.max_time >= since
-            && self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| header.kinds.may_hold(*kind)))
+        marks.levels & self.levels != 0
+            && marks.categories & self.categories != 0
+            && min_time <= until
+            && max_time >= since
+            && self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|kind| marks.kinds.may_hold(*kind)))
     }
 
     pub(super) fn asks_for_texts(&self) -> bool {
