@@ -6,7 +6,7 @@ root=$1
 . /etc/os-release
 
 # rpm: packages for the other family are tried here, too.
-debian=systemd,systemd-sysv,dbus,libpam-systemd,procps,iproute2,passwd,mount,rpm
+debian=systemd,systemd-sysv,dbus,libpam-systemd,procps,iproute2,passwd,mount,rpm${PACKAGES:-}
 fedora="systemd dbus-daemon procps-ng iproute shadow-utils util-linux coreutils"
 key="1 $ID ${VERSION_ID:-} ${VERSION_CODENAME:-} $debian $fedora"
 [ -d "$root" ] && [ "$(cat "$root.key" 2>/dev/null)" = "$key" ] && exit 0

@@ -35,6 +35,8 @@ pub(super) const SPEC: CollectorSpec = CollectorSpec {
     about: "boots and stops, users and groups, name and clock, the kernel, pressure, heat, power, heartbeat",
     emits: &[
         "identity.group",
+        "storage.dataset.errors",
+        "storage.dataset.errors_cleared",
         "storage.disk.io_errors",
         "storage.disk.io_errors_ceased",
         "system.host.blind_spot",

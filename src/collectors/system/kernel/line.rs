@@ -9,6 +9,10 @@ pub(super) enum Line {
     OomKill { process: String, detail: String },
     /// The kernel has hit an error of its own, or hangs somewhere.
     Oops(String),
+    /// XFS has shut down the file system on a device, after an error that it cannot get over: nothing is read or written any more.
+    XfsDown(String),
+    /// XFS mounts one.
+    XfsMounts(String),
 }
 
 /// As much of a line as is told, characters.
@@ -16,7 +20,7 @@ const CHARS_MAX: usize = 200;
 
 /// What a line tells; most tell nothing.
 pub(super) fn of(text: &str) -> Option<Line> {
-    io_error(text).or_else(|| oom_kill(text)).or_else(|| oops(text))
+    io_error(text).or_else(|| oom_kill(text)).or_else(|| xfs(text)).or_else(|| oops(text))
 }
 
 /// `critical medium error, dev sdb, sector 2000 op 0x0:(READ) flags 0x800 phys_seg 1 prio class 2`, in old kernels with
@@ -48,12 +52,26 @@ fn io_error(text: &str) -> Option<Line> {
         }
         (device, rest.split(" flags").next().unwrap_or_default())
     };
-    let is_name = !device.is_empty() && device.chars().all(|c| c.is_ascii_alphanumeric() || "-_!.".contains(c));
     // A drive without a medium says that whenever somebody looks.
     let is_drive = ["fd", "sr"].iter().any(|kind| {
         device.strip_prefix(kind).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
     });
-    (is_name && !is_drive).then(|| Line::IoError { device: device.to_owned(), how: short(how) })
+    (is_name(device) && !is_drive).then(|| Line::IoError { device: device.to_owned(), how: short(how) })
+}
+
+fn is_name(device: &str) -> bool {
+    !device.is_empty() && device.chars().all(|c| c.is_ascii_alphanumeric() || "-_!.".contains(c))
+}
+
+/// `XFS (dm-0): Metadata I/O Error (0x4) detected at xfs_trans_read_buf_map+… (fs/xfs/xfs_trans_buf.c:296).  Shutting down
+/// filesystem.`, and `XFS (dm-0): Mounting V5 Filesystem 1f6f…`
+fn xfs(text: &str) -> Option<Line> {
+    let (device, said) = text.strip_prefix("XFS (")?.split_once("): ").filter(|(device, _)| is_name(device))?;
+    if said.contains("Shutting down filesystem") {
+        Some(Line::XfsDown(device.to_owned()))
+    } else {
+        said.starts_with("Mounting V").then(|| Line::XfsMounts(device.to_owned()))
+    }
 }
 
 fn is_reporter(from: &str) -> bool {
@@ -124,8 +142,8 @@ mod tests {
         let expected = [r#"IoError { device: "sdb", how: "sector 2000 op 0x0:(READ)" }"#];
         assert_eq!(told(MEDIUM_ERROR), expected);
         let buffers = told(BUFFER_ERRORS);
-        assert_eq!(buffers.len(), 8);
-        assert_eq!(buffers[0], r#"IoError { device: "dm-0", how: "logical block 0, async page read" }"#);
+        assert_eq!((buffers.len(), buffers[0].as_str()), (9, r#"XfsMounts("dm-0")"#));
+        assert_eq!(buffers[1], r#"IoError { device: "dm-0", how: "logical block 0, async page read" }"#);
     }
 
     #[test]
@@ -137,6 +155,8 @@ mod tests {
                 Some(Line::IoError { device, .. }) => format!("io {device}"),
                 Some(Line::OomKill { process, detail }) => format!("oom {process}: {detail}"),
                 Some(Line::Oops(_)) => "oops".to_owned(),
+                Some(Line::XfsDown(device)) => format!("xfs down {device}"),
+                Some(Line::XfsMounts(device)) => format!("xfs mounts {device}"),
             };
             assert_eq!(kind, expected, "{text}");
         }
@@ -150,6 +170,7 @@ mod tests {
                 Some(Line::IoError { how, .. }) => prop_assert!(how.chars().count() <= CHARS_MAX),
                 Some(Line::OomKill { process, .. }) => prop_assert!(process.chars().count() <= CHARS_MAX),
                 Some(Line::Oops(text)) => prop_assert!(text.chars().count() <= CHARS_MAX),
+                Some(other) => prop_assert!(false, "{other:?}"),
             }
         }
 

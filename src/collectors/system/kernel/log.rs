@@ -3,7 +3,7 @@
 //! is told again when there are twice as many errors, and once more when there were none for an hour.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     future::pending,
     io,
@@ -32,8 +32,8 @@ use crate::{
         kernel_log::{KernelLog, KernelRecord, Next},
     },
     schema::events::{
-        StorageDiskPayload, SystemHostPayload, storage_disk_payload::StorageDiskOperation,
-        system_host_payload::SystemHostOperation,
+        StorageDatasetPayload, StorageDiskPayload, SystemHostPayload, storage_dataset_payload::StorageDatasetOperation,
+        storage_disk_payload::StorageDiskOperation, system_host_payload::SystemHostOperation,
     },
 };
 
@@ -63,6 +63,9 @@ pub(in crate::collectors::system) struct Known {
     /// All messages before this one have been told of.
     next: u64,
     failing: BTreeMap<String, Failing>,
+    /// What file systems lie on that XFS has shut down and nobody has mounted anew.
+    #[serde(default)]
+    down: BTreeSet<String>,
 }
 
 /// A disk with errors.
@@ -124,7 +127,13 @@ impl Log {
     }
 
     /// Takes in what is new of these messages.
-    fn take(&mut self, records: &[KernelRecord], known: &mut Known, disk_of: impl Fn(&str) -> String) {
+    fn take(
+        &mut self,
+        records: &[KernelRecord],
+        known: &mut Known,
+        disk_of: impl Fn(&str) -> String,
+        source_of: impl Fn(&str) -> String,
+    ) {
         self.incidents.clear();
         let next = known.next;
         let mut disks: BTreeMap<String, String> = BTreeMap::new();
@@ -139,6 +148,13 @@ impl Log {
                         failing.last = record.microseconds / 1_000_000;
                         failing.how = how;
                     }
+                }
+                Some(Line::XfsDown(device)) if known.down.len() < DEVICES_MAX => {
+                    known.down.insert(source_of(&device));
+                }
+                Some(Line::XfsDown(_)) => {}
+                Some(Line::XfsMounts(device)) => {
+                    known.down.remove(&source_of(&device));
                 }
                 Some(Line::OomKill { process, detail }) => self.happened(Incident::OomKill { process, detail }),
                 Some(Line::Oops(text)) => {
@@ -199,7 +215,8 @@ impl Domain for Log {
         self.is_read.store(true, Ordering::Relaxed);
         let clock = Clock::of(&context.host);
         let mut known = Known::begin(before, clock.boot_id().to_string(), next);
-        self.take(&records, &mut known, |device| disk_of(&context.host, device));
+        let host = &context.host;
+        self.take(&records, &mut known, |device| disk_of(host, device), |device| source_of(host, device));
         known.settle(clock.awake_since_boot().as_secs());
         Ok(Some(known))
     }
@@ -220,6 +237,12 @@ impl Domain for Log {
                 };
                 findings.push(Finding::new(Level::Error, payload, COMPONENT, "i/o errors"));
             }
+        }
+        for source in before.down.difference(&after.down) {
+            findings.push(xfs(Level::Info, source, StorageDatasetOperation::ErrorsCleared, "mounted anew"));
+        }
+        for source in after.down.difference(&before.down) {
+            findings.push(xfs(Level::Error, source, StorageDatasetOperation::Errors, "shut down"));
         }
         findings.extend(self.incidents.iter().map(|(incident, count)| self.finding(incident, *count)));
         findings
@@ -245,11 +268,11 @@ impl Known {
     /// happened before Rodent was there is no news.
     fn begin(before: Option<&Known>, boot: String, next: u64) -> Known {
         match before {
-            None => Known { boot, next, failing: BTreeMap::new() },
+            None => Known { boot, next, ..Known::default() },
             Some(before) if before.boot == boot => before.clone(),
-            Some(Known { failing, .. }) => {
-                let failing = failing.iter().map(|(disk, it)| (disk.clone(), Failing { last: 0, ..it.clone() }));
-                Known { boot, next: 0, failing: failing.collect() }
+            Some(before) => {
+                let failing = before.failing.iter().map(|(disk, it)| (disk.clone(), Failing { last: 0, ..it.clone() }));
+                Known { boot, next: 0, failing: failing.collect(), down: before.down.clone() }
             }
         }
     }
@@ -286,6 +309,24 @@ fn disk(device: &str, operation: StorageDiskOperation) -> StorageDiskPayload {
     StorageDiskPayload { device_id: path.clone(), device_path: path, operation: operation.into(), ..Default::default() }
 }
 
+fn xfs(level: Level, source: &str, operation: StorageDatasetOperation, action: &str) -> Finding {
+    let payload = StorageDatasetPayload {
+        dataset_name: source.to_owned(),
+        r#type: "xfs".to_owned(),
+        operation: operation.into(),
+        ..Default::default()
+    };
+    Finding::new(level, payload, COMPONENT, action)
+}
+
+/// What people mount: a volume of the device mapper by its name.
+fn source_of(host: &Host, device: &str) -> String {
+    match host.read(&format!("/sys/class/block/{device}/dm/name")) {
+        Ok(name) => format!("/dev/mapper/{}", name.trim()),
+        Err(_) => device_path(device),
+    }
+}
+
 /// The disk that a partition is on.
 fn disk_of(host: &Host, device: &str) -> String {
     let place = host.path(&format!("/sys/class/block/{device}"));
@@ -318,7 +359,8 @@ mod tests {
     fn look(log: &mut Log, known: &mut Known, records: &[KernelRecord], now: u64) -> String {
         let before = known.clone();
         log.hostname = "nas".into();
-        log.take(records, known, |device| device.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned());
+        let disk_of = |device: &str| device.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+        log.take(records, known, disk_of, device_path);
         known.settle(now);
         sentences(&log.diff(&before, known)).join("; ")
     }
@@ -381,6 +423,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_system_that_xfs_shuts_down_is_told_once_and_when_it_is_mounted_anew_also_after_a_boot() {
+        let (mut log, mut known) = (Log::default(), Known::default());
+        let mounts = "XFS (sdb1): Mounting V5 Filesystem c1dd5855-d4bb-40d4-a1ac-cdb8d832d6c4";
+        let down = "XFS (sdb1): Log I/O Error (0x6) detected at xfs_fs_goingdown+0x63/0xb0 (fs/xfs/xfs_fsops.c:475).  Shutting \
+                    down filesystem.";
+        let told = look(&mut log, &mut known, &records(1, &[mounts, down, down]), 10);
+        assert_eq!(told, "File system /dev/sdb1 has found errors in itself, xfs");
+        assert_eq!(look(&mut log, &mut known, &records(4, &[down]), 11), "");
+        let mut booted = Known::begin(Some(&known), "b".to_owned(), 2);
+        assert_eq!(
+            look(&mut log, &mut booted, &records(1, &[mounts]), 12),
+            "File system /dev/sdb1 has no errors any more, xfs"
+        );
+    }
+
+    #[test]
     fn a_partition_is_told_as_its_disk() {
         let root = tempfile::tempdir().unwrap();
         let place = root.path().join("sys/devices/x/block/sdb/sdb1");
@@ -400,7 +458,7 @@ mod tests {
                 let kill = "Out of memory: Killed process 7 (smbd) total-vm:9kB";
                 let texts = ["I/O error, dev sdb, sector 8 op 0x0:(READ)", kill, "BUG: x"].repeat(count);
                 let before = known.clone();
-                log.take(&records(first, &texts), &mut known, str::to_owned);
+                log.take(&records(first, &texts), &mut known, str::to_owned, str::to_owned);
                 known.settle(first);
                 told += log.diff(&before, &known).len();
                 first += texts.len() as u64;
