@@ -5,7 +5,7 @@
 //! ends for good ends the agent. Ended front to back, by `Phase`, and then the log. A controller that is away or not
 //! configured does not keep the agent from being ready.
 
-mod attendance;
+mod absence_watch;
 mod clock_watch;
 mod collecting;
 pub mod config;

@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Parts that start again.
 const AGAIN: [&str; 11] = [
-    "attendance",
+    "absence_watch",
     "clock",
     "journal",
     "log_trouble",

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Agent, IDENTITY, Reloads, attendance, clock_watch,
+    Agent, IDENTITY, Reloads, absence_watch, clock_watch,
     collecting::{self, Collectors},
     config::Loaded,
     config_change::{self, Tidings},
@@ -213,9 +213,9 @@ impl Agent {
             }),
             Part::once("orders", Phase::Sources, desk.run(given, sources.clone())),
             Part::once("steering", Phase::Sources, steering.run(asked, signal, sources)),
-            Part::again("attendance", Phase::Sources, {
+            Part::again("absence_watch", Phase::Sources, {
                 let own = own.clone();
-                move |stop| attendance::watch(programs.clone(), absent.clone(), own.clone(), stop)
+                move |stop| absence_watch::watch(programs.clone(), absent.clone(), own.clone(), stop)
             }),
             Part::again("log_trouble", Phase::Sources, {
                 let log = log.clone();

@@ -47,7 +47,7 @@ const LEFT_MAX: usize = 1_000;
 
 /// Consecutive events that a program was given alike and did not commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct Uncommitted {
     /// Which.
     pub sequences: Range<u64>,
     /// How often they were given.
@@ -56,9 +56,9 @@ pub struct Left {
     pub alone: bool,
 }
 
-impl Left {
+impl Uncommitted {
     /// Takes in what stands right behind it and was given alike. Gives whether it did.
-    pub fn join(&mut self, next: &Left) -> bool {
+    pub fn join(&mut self, next: &Uncommitted) -> bool {
         let is_next = self.sequences.end == next.sequences.start;
         let is_alike = (self.deliveries, self.alone) == (next.deliveries, next.alone);
         if is_next && is_alike {
@@ -151,7 +151,7 @@ struct Entry {
     /// What was told of it last.
     told: Option<Attendance>,
     /// By lane.
-    left: [Vec<Left>; 2],
+    left: [Vec<Uncommitted>; 2],
 }
 
 /// A program that is attached, until it is dropped.
@@ -165,7 +165,7 @@ pub struct Attachment {
     pub is_new: bool,
     /// Whether nothing was kept for it any more.
     pub was_released: bool,
-    left: [Vec<Left>; 2],
+    left: [Vec<Uncommitted>; 2],
 }
 
 /// What a program calls its consumer, by the name of its cursor; of others that name.
@@ -412,12 +412,12 @@ impl Attachment {
     }
 
     /// What earlier calls gave and saw not committed, ascending.
-    pub fn left(&self, lane: Lane) -> &[Left] {
+    pub fn left(&self, lane: Lane) -> &[Uncommitted] {
         &self.left[lane.index()]
     }
 
     /// The same of this one, for the next.
-    pub fn leave(&self, lane: Lane, mut left: Vec<Left>) {
+    pub fn leave(&self, lane: Lane, mut left: Vec<Uncommitted>) {
         left.truncate(LEFT_MAX);
         let mut entries = self.programs.lock();
         if let Some(entry) = entries.get_mut(&self.name).filter(|_| !self.ousted.is_cancelled()) {

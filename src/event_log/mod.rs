@@ -29,7 +29,7 @@
 //! ```
 //!
 //! A floor names those above it in this list. `write` and `read` name nothing of each other: what they share is `shared`,
-//! over the buffer, the rows and the ledger. Beside them stand the handles (`log`, `cursor`, `programs`), the start (`opening`) and the
+//! over the buffer, the rows and the ledger. Beside them stand the handles (`log`, `cursor`, `program_cursors`), the start (`opening`) and the
 //! log of an agent that does not run (`offline`).
 
 mod acceptance;
@@ -45,7 +45,7 @@ mod log;
 mod loss_counts;
 mod offline;
 mod opening;
-mod programs;
+mod program_cursors;
 mod ranges;
 mod reach;
 mod read;
@@ -70,7 +70,7 @@ pub use self::{
     log::EventLog,
     loss_counts::LossCount,
     offline::{GenerationReport, Glance, Report, StoppedLog},
-    programs::KnownLoss,
+    program_cursors::KnownLoss,
     read::{
         pieces::{Piece, Pieces},
         reader::{BatchLimits, Gap, Read, Reader, Run, StoredEvent},

@@ -5,11 +5,11 @@
 //! both are bounded in time and number, and what does not answer keeps the state it had.
 
 mod btrfs;
-mod capacity;
 mod disks;
 mod errors;
 mod ext4;
-mod fill;
+mod file_systems;
+mod fullness;
 mod gauge;
 mod lvm;
 mod md;
@@ -28,10 +28,10 @@ use tokio::sync::watch;
 
 use self::{
     btrfs::BtrfsVolumes,
-    capacity::Thresholds,
     disks::DiskList,
     ext4::Ext4Errors,
-    fill::Fill,
+    file_systems::FileSystems,
+    fullness::Thresholds,
     gauge::{Gauge, Spaces},
     lvm::VolumeGroups,
     md::ArrayTable,
@@ -129,7 +129,7 @@ impl Collector for Storage {
             let (disks, known_disks) = watch::channel(Arc::default());
             let table = MountTable::new(rule.clone(), interval, gauge.clone(), known);
             let (btrfs, ext4) = (BtrfsVolumes { mounts: mounts.clone() }, Ext4Errors::new(mounts.clone()));
-            let fill = Fill { rule, thresholds, interval, gauge, mounts, spaces: Spaces::new() };
+            let fill = FileSystems { rule, thresholds, interval, gauge, mounts, spaces: Spaces::new() };
             let pools = PoolList::new(thresholds, pools_interval);
             let driver = Driver::new(context, SPEC.name).with(table).with(fill).with(pools);
             let driver = driver.with(ArrayTable::new()).with(btrfs).with(ext4);

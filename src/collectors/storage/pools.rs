@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use tokio::time::Interval;
 
 use super::{
-    capacity::Thresholds,
+    fullness::Thresholds,
     zfs::{self, Pools, States, Zfs},
 };
 use crate::{

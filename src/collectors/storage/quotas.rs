@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::capacity::{Fill, Thresholds, percentage};
+use super::fullness::{Fill, Thresholds, percentage};
 use crate::{
     collectors::{CollectError, Context, driver::Domain, finding::Finding},
     host::command::Program,
@@ -123,7 +123,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collectors::{finding::sentences, storage::capacity::DEFAULT};
+    use crate::collectors::{finding::sentences, storage::fullness::DEFAULT};
 
     /// As a real ZFS 2.3.9 lists its data sets.
     const LIST: &str = "tank\t253267968\t0\t98304\t0\n\

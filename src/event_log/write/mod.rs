@@ -1,7 +1,7 @@
 //! Writing: the one thread that makes frames, generations and the ledger durable, and lets go of what may go.
 
 mod bookkeeping;
-mod flusher;
+mod flush_thread;
 mod pending;
 mod removal;
 mod rescue;

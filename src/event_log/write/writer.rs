@@ -7,7 +7,7 @@
 //! Without work there is no write and no sync: a sleeping disk stays asleep. How far a lane is durable is noted in the
 //! ledger before anybody is told: after a kill the next start misses whatever of that is spoilt.
 
-use super::flusher::Flusher;
+use super::flush_thread::FlushThread;
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -146,7 +146,7 @@ pub(in crate::event_log) struct Writer {
     pub(super) look_for_age_at: Option<Instant>,
     /// While the disk cannot be written.
     pub(super) failing: Option<Failing>,
-    pub(super) flusher: Flusher,
+    pub(super) flusher: FlushThread,
     /// The lane whose flush is under way, and since when.
     pub(super) flushing: Option<(Lane, Instant)>,
 }
@@ -189,7 +189,8 @@ impl Writer {
             consumers_known_at: now + CONSUMERS_DELAY,
             look_for_age_at: shared.room().age_interval().map(|interval| now + interval),
             failing: None,
-            flusher: Flusher::start().map_err(|e| LogError::io("start a thread for", &shared.settings.directory, e))?,
+            flusher: FlushThread::start()
+                .map_err(|e| LogError::io("start a thread for", &shared.settings.directory, e))?,
             flushing: None,
             room: shared.room(),
             shared,

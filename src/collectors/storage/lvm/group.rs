@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::collectors::storage::capacity::{Fill, Thresholds};
+use crate::collectors::storage::fullness::{Fill, Thresholds};
 
 /// One program for all of it; sizes and counts as plain numbers. Nothing is locked, for nothing is changed.
 pub(super) const ARGUMENTS: &[&str] = &[

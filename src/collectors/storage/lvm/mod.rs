@@ -8,7 +8,7 @@ mod tests;
 use std::time::Duration;
 
 use self::group::{ARGUMENTS, Group, Groups, Part, Volume};
-use super::capacity::{Fill, Thresholds, percentage};
+use super::fullness::{Fill, Thresholds, percentage};
 use crate::{
     collectors::{
         CollectError, Context,

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::collectors::{finding::sentences, storage::capacity::DEFAULT};
+use crate::collectors::{finding::sentences, storage::fullness::DEFAULT};
 
 macro_rules! fixture {
     ($name:literal) => {

@@ -15,8 +15,8 @@ use crate::{
         finding::{Finding, told_of},
         listing::{bytes, first, listed},
         storage::{
-            capacity::{Fill, Thresholds, percentage},
             errors::Errors,
+            fullness::{Fill, Thresholds, percentage},
         },
     },
     event::Level,

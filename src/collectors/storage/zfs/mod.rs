@@ -19,7 +19,7 @@ pub(super) use self::{
     changes::{diff, faults},
     status::Pools,
 };
-use super::capacity::Thresholds;
+use super::fullness::Thresholds;
 use crate::host::{
     Host,
     command::{CommandError, Program},
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::collectors::{
         finding::{Finding, lines},
-        storage::capacity::DEFAULT,
+        storage::fullness::DEFAULT,
     };
 
     fn compare(before: Option<&Pools>, mut after: Pools) -> (Pools, Vec<Finding>) {

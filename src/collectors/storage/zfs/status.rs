@@ -8,7 +8,7 @@ use super::{
     scan::{Phase, Scan, Work},
     vdev::{self, Class, Trim},
 };
-use crate::collectors::storage::{capacity::Fill, errors::Errors};
+use crate::collectors::storage::{errors::Errors, fullness::Fill};
 
 /// The pools by name.
 pub(in crate::collectors::storage) type Pools = BTreeMap<String, Pool>;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::collectors::finding::{lines, sentences};
 use crate::collectors::storage::{
-    capacity::DEFAULT,
+    fullness::DEFAULT,
     zfs::status::{add_sizes, parse_status},
 };
 

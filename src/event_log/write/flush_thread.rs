@@ -18,15 +18,15 @@ use std::{
 use crate::event_log::{disk::generation::Generation, error::LogError};
 
 /// The thread, as the writer sees it. It ends with this.
-pub(in crate::event_log) struct Flusher {
+pub(in crate::event_log) struct FlushThread {
     orders: SyncSender<Arc<Generation>>,
     outcomes: Receiver<Result<(), LogError>>,
 }
 
-impl Flusher {
+impl FlushThread {
     /// # Errors
     /// When there can be no thread.
-    pub(in crate::event_log) fn start() -> io::Result<Flusher> {
+    pub(in crate::event_log) fn start() -> io::Result<FlushThread> {
         let (orders, taken) = sync_channel::<Arc<Generation>>(1);
         let (given, outcomes) = sync_channel(1);
         thread::Builder::new().name("event-log-flush".to_owned()).spawn(move || {
@@ -39,7 +39,7 @@ impl Flusher {
                 }
             }
         })?;
-        Ok(Flusher { orders, outcomes })
+        Ok(FlushThread { orders, outcomes })
     }
 
     /// Begins a flush; gives false when that cannot be.

@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::watch;
 
 use super::{
-    capacity::{self, Fills, Measure, Thresholds},
+    fullness::{self, Fills, Measure, Thresholds},
     gauge::{Gauge, Spaces},
     mount_rule::MountRule,
     mount_table,
 };
 use crate::collectors::{CollectError, Context, driver::Domain, finding::Finding};
 
-pub(super) struct Fill {
+pub(super) struct FileSystems {
     pub(super) rule: MountRule,
     pub(super) thresholds: Thresholds,
     pub(super) interval: Duration,
@@ -25,7 +25,7 @@ pub(super) struct Fill {
 /// What is not normal, by what of it is not.
 type ByMeasure = BTreeMap<Measure, Fills>;
 
-impl Domain for Fill {
+impl Domain for FileSystems {
     const NAME: &'static str = "fill";
     type Known = ByMeasure;
     type Choice = MountRule;
@@ -48,11 +48,11 @@ impl Domain for Fill {
         // What is mounted may not be known yet; then neither is what is not.
         let Some(mounts) = self.mounts.borrow_and_update().clone() else { return Ok(None) };
         self.gauge.forget_all_but(context, &mounts).await?;
-        let measured = capacity::measured(&mounts);
+        let measured = fullness::measured(&mounts);
         self.spaces = self.gauge.measure(context, measured.iter().copied()).await?;
         let next = |measure| {
             let before = before.and_then(|before| before.get(&measure));
-            (measure, capacity::next(measure, before, &measured, &self.spaces, &self.thresholds))
+            (measure, fullness::next(measure, before, &measured, &self.spaces, &self.thresholds))
         };
         Ok(Some(Measure::ALL.map(next).into()))
     }
@@ -61,7 +61,7 @@ impl Domain for Fill {
         let none = Fills::new();
         let diff = |measure| {
             let (before, after) = (before.get(&measure).unwrap_or(&none), after.get(&measure).unwrap_or(&none));
-            capacity::diff(measure, before, after, &self.spaces, &self.thresholds)
+            fullness::diff(measure, before, after, &self.spaces, &self.thresholds)
         };
         Measure::ALL.into_iter().flat_map(diff).collect()
     }
