@@ -122,6 +122,8 @@ impl Scene {
     }
 
     fn power(&self, status: &str, charge: u32) {
+        // The driver reads it again when the time of its change is another, in whole seconds.
+        thread::sleep(Duration::from_millis(1100));
         let variables = format!("ups.status: {status}\nbattery.charge: {charge}\nbattery.runtime: 1805\n");
         self.appliance.write("/etc/nut/rack.dev", &variables);
     }
