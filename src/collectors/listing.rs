@@ -1,6 +1,6 @@
 //! Names and sizes as payloads carry them.
 
-use crate::event::and_more;
+use crate::{event::and_more, host::Host};
 
 /// How many names a payload lists. With very long ones an event is cut further, by the pipeline.
 pub(super) const LISTED_MAX: usize = 100;
@@ -42,6 +42,14 @@ pub(super) fn near(count: usize, most: usize) -> Option<String> {
 /// Where a block device lies, of which the kernel writes the name with `!` for `/`.
 pub(super) fn device_path(name: &str) -> String {
     format!("/dev/{}", name.replace('!', "/"))
+}
+
+/// The same as people mount it: a volume of the device mapper by its name.
+pub(super) fn source_of(host: &Host, name: &str) -> String {
+    match host.read(&format!("/sys/class/block/{name}/dm/name")) {
+        Ok(volume) => format!("/dev/mapper/{}", volume.trim()),
+        Err(_) => device_path(name),
+    }
 }
 
 /// A size as the wire has it.

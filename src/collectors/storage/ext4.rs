@@ -15,7 +15,7 @@ use crate::{
         CollectError, Context,
         driver::Domain,
         finding::{Finding, told_of},
-        listing::device_path,
+        listing::source_of,
     },
     event::Level,
     host::Host,
@@ -91,7 +91,7 @@ fn look(host: &Host, mounts: &Mounts) -> io::Result<Known> {
         let mount = mounts.iter().find(|(_, mount)| !number.is_empty() && mount.device == number.trim());
         let (name, mountpoint) = match mount {
             Some((place, _)) => (place.source.clone(), place.mountpoint.clone()),
-            None => (device_path(&device), String::new()),
+            None => (source_of(host, &device), String::new()),
         };
         let function = word("last_error_func").unwrap_or_default().trim().to_owned();
         known.insert(name, Damage { errors, told: 0, mountpoint, function });
@@ -195,11 +195,15 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let host = Host::at(root.path());
         assert_eq!(look(&host, &Mounts::new()).unwrap(), Known::new());
-        std::fs::create_dir_all(root.path().join("sys/fs/ext4/sdb1")).unwrap();
-        std::fs::write(root.path().join("sys/fs/ext4/sdb1/errors_count"), "7").unwrap();
+        for device in ["sdb1", "dm-1"] {
+            std::fs::create_dir_all(root.path().join("sys/fs/ext4").join(device)).unwrap();
+            std::fs::write(root.path().join("sys/fs/ext4").join(device).join("errors_count"), "7").unwrap();
+        }
+        std::fs::create_dir_all(root.path().join("sys/class/block/dm-1/dm")).unwrap();
+        std::fs::write(root.path().join("sys/class/block/dm-1/dm/name"), "vg-srv\n").unwrap();
         let known = follow(look(&host, &Mounts::new()).unwrap(), None);
-        assert_eq!(lines(&diff(&Known::new(), &known)), ["error storage.dataset.errors"]);
-        assert_eq!(known.keys().collect::<Vec<_>>(), ["/dev/sdb1"]);
+        assert_eq!(lines(&diff(&Known::new(), &known)), ["error storage.dataset.errors"; 2]);
+        assert_eq!(known.keys().collect::<Vec<_>>(), ["/dev/mapper/vg-srv", "/dev/sdb1"]);
     }
 
     proptest! {

@@ -23,7 +23,7 @@ use crate::{
         CollectError, Context,
         driver::Domain,
         finding::{Finding, told_of},
-        listing::device_path,
+        listing::{device_path, source_of},
     },
     event::Level,
     host::{
@@ -317,14 +317,6 @@ fn xfs(level: Level, source: &str, operation: StorageDatasetOperation, action: &
         ..Default::default()
     };
     Finding::new(level, payload, COMPONENT, action)
-}
-
-/// What people mount: a volume of the device mapper by its name.
-fn source_of(host: &Host, device: &str) -> String {
-    match host.read(&format!("/sys/class/block/{device}/dm/name")) {
-        Ok(name) => format!("/dev/mapper/{}", name.trim()),
-        Err(_) => device_path(device),
-    }
 }
 
 /// The disk that a partition is on.
