@@ -2,7 +2,7 @@
 //!
 //! The local socket attaches and gives; the agent looks from time to time who stays away. Always holds: of one consumer one
 //! program is attached at the most, that of its owner, of root or of the agent's own user; a name never is one of the agent's
-//! own consumers, for its cursor is called [`PREFIX`] and the name.
+//! own consumers, for its cursor is called [`PROGRAM_PREFIX`] and the name.
 
 use std::{
     collections::BTreeMap,
@@ -17,13 +17,12 @@ use crate::{
     event_log::{Cursor, EventLog, Lane, Ownership},
     health::{Conditions, Fault, Registry},
     lock::lock,
-    schema::local::{ConsumerLaneStatus, ConsumerStatus, ProgramStatus, consumer_status::State},
+    schema::local::{
+        ConsumerLaneStatus, ConsumerStatus, PROGRAM_PREFIX, ProgramStatus, consumer_status::State, own_name,
+    },
     telemetry::message,
     words::{human_duration, is_name},
 };
-
-/// Before the name, in the log and wherever all consumers are shown.
-pub const PREFIX: &str = "program.";
 
 /// What their status calls their sink.
 pub const TYPE: &str = "program";
@@ -47,7 +46,7 @@ const LEFT_MAX: usize = 1_000;
 
 /// Consecutive events that a program was given alike and did not commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct Uncommitted {
     /// Which.
     pub sequences: Range<u64>,
     /// How often they were given.
@@ -56,9 +55,9 @@ pub struct Left {
     pub alone: bool,
 }
 
-impl Left {
+impl Uncommitted {
     /// Takes in what stands right behind it and was given alike. Gives whether it did.
-    pub fn join(&mut self, next: &Left) -> bool {
+    pub fn join(&mut self, next: &Uncommitted) -> bool {
         let is_next = self.sequences.end == next.sequences.start;
         let is_alike = (self.deliveries, self.alone) == (next.deliveries, next.alone);
         if is_next && is_alike {
@@ -151,7 +150,7 @@ struct Entry {
     /// What was told of it last.
     told: Option<Attendance>,
     /// By lane.
-    left: [Vec<Left>; 2],
+    left: [Vec<Uncommitted>; 2],
 }
 
 /// A program that is attached, until it is dropped.
@@ -165,12 +164,7 @@ pub struct Attachment {
     pub is_new: bool,
     /// Whether nothing was kept for it any more.
     pub was_released: bool,
-    left: [Vec<Left>; 2],
-}
-
-/// What a program calls its consumer, by the name of its cursor; of others that name.
-pub fn own_name(cursor: &str) -> &str {
-    cursor.strip_prefix(PREFIX).unwrap_or(cursor)
+    left: [Vec<Uncommitted>; 2],
 }
 
 /// The name of a consumer's cursor, by its own name or that.
@@ -180,7 +174,7 @@ pub fn own_name(cursor: &str) -> &str {
 pub fn cursor_name(name: &str) -> Result<String, AttachError> {
     let own = own_name(name);
     match is_name(own, NAME_BYTES_MAX) {
-        true => Ok(format!("{PREFIX}{own}")),
+        true => Ok(format!("{PROGRAM_PREFIX}{own}")),
         false => Err(AttachError::Name(name.chars().take(2 * NAME_BYTES_MAX).collect())),
     }
 }
@@ -412,12 +406,12 @@ impl Attachment {
     }
 
     /// What earlier calls gave and saw not committed, ascending.
-    pub fn left(&self, lane: Lane) -> &[Left] {
+    pub fn left(&self, lane: Lane) -> &[Uncommitted] {
         &self.left[lane.index()]
     }
 
     /// The same of this one, for the next.
-    pub fn leave(&self, lane: Lane, mut left: Vec<Left>) {
+    pub fn leave(&self, lane: Lane, mut left: Vec<Uncommitted>) {
         left.truncate(LEFT_MAX);
         let mut entries = self.programs.lock();
         if let Some(entry) = entries.get_mut(&self.name).filter(|_| !self.ousted.is_cancelled()) {

@@ -20,5 +20,5 @@ mod tests;
 pub use self::{
     changes::EventOrder,
     checkpoint::{Checkpoint, CheckpointDamage, FILE_BYTES_MAX},
-    fold::{Fold, LaneAt, SUBJECTS_MAX, level, level_name},
+    fold::{Fold, LaneAt, SUBJECTS_MAX},
 };

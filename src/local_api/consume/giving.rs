@@ -6,13 +6,12 @@
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
-use bytes::Bytes;
 use prost::Message as _;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::worker::{Next, Worker};
+use super::worker::{Next, Worker, letter, share};
 use crate::{
-    consumers::programs::{Attachment, Left},
+    consumers::programs::{Attachment, Uncommitted},
     dead_letters::Letter,
     event::{EventView, Head, Level, LossRecord, loss_record_cause, loss_record_consumer},
     event_log::{
@@ -77,7 +76,7 @@ pub(super) struct Giving {
     reader: Reader,
     workers: Vec<Worker>,
     /// What was given on earlier calls, as far as it did not come on this one.
-    before: VecDeque<Left>,
+    before: VecDeque<Uncommitted>,
     /// How many events the workers have.
     uncommitted_events: u64,
     /// Where the cursor was moved to last.
@@ -289,7 +288,7 @@ impl Giving {
     /// The first of what waits for a worker is gone from the log, as is all before `until`.
     fn lose(&mut self, number: usize, until: u64, attachment: &Attachment) -> Step {
         let Some(worker) = self.workers.get_mut(number) else { return Step::End };
-        let Some(Left { sequences, .. }) = worker.waiting() else { return Step::End };
+        let Some(Uncommitted { sequences, .. }) = worker.waiting() else { return Step::End };
         let (from, to) = (sequences.start, sequences.end.min(until));
         self.uncommitted_events -= worker.drop_until(to);
         attachment.cursor.lost_by(Cause::Damage, self.lane, Gap { from, to });
@@ -417,7 +416,7 @@ impl Giving {
     /// The last that is done with, before the program goes; and how often the rest was given.
     pub(super) fn leave(&mut self, attachment: &Attachment) {
         self.move_cursor(attachment);
-        let mut left: Vec<Left> = self.workers.iter().flat_map(Worker::left).cloned().collect();
+        let mut left: Vec<Uncommitted> = self.workers.iter().flat_map(Worker::left).cloned().collect();
         left.sort_unstable_by_key(|left| left.sequences.start);
         let position = self.reader.position();
         for mut ahead in self.before.drain(..) {
@@ -442,33 +441,6 @@ impl Giving {
             count_by_level: levels.map(|(number, count)| (name(number), count)).collect(),
             cause: known.cause.map_or_else(String::new, |cause| cause.name().to_owned()),
         })
-    }
-}
-
-/// Whose an event is of so many workers: all about one subject are one's.
-fn share(event: &[u8], workers: usize) -> usize {
-    if workers <= 1 {
-        return 0;
-    }
-    let subject = EventView::decode(event).map(|view| view.subject_name()).unwrap_or_default();
-    crc32c::crc32c(subject.as_bytes()) as usize % workers
-}
-
-/// What is kept of an event that came so often.
-fn letter(run: &Run, event: Bytes, attachment: &Attachment, deliveries: u32) -> Letter {
-    Letter {
-        consumer: attachment.name().into(),
-        event,
-        lane: run.lane,
-        epoch: run.epoch,
-        sequence: run.first_sequence,
-        boot_id: run.boot_id,
-        clock: run.clock,
-        refused_at: attachment.now(),
-        refusals: deliveries,
-        code: "not committed".to_owned(),
-        message: format!("given {deliveries} times and not committed"),
-        target: String::new(),
     }
 }
 

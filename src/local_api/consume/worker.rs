@@ -4,16 +4,22 @@
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::consumers::programs::Left;
+use crate::{
+    consumers::programs::{Attachment, Uncommitted},
+    dead_letters::Letter,
+    event::EventView,
+    event_log::Run,
+};
 
 /// A worker, in one lane.
 pub(super) struct Worker {
     /// With the worker: given and not committed, ascending.
-    given: VecDeque<Left>,
+    given: VecDeque<Uncommitted>,
     /// To be given, again or at last; ascending, and behind those.
-    waiting: VecDeque<Left>,
+    waiting: VecDeque<Uncommitted>,
     /// Sequence after the last that it was given.
     end: u64,
     /// Since when it has committed nothing of what is with it.
@@ -49,10 +55,10 @@ impl Worker {
 
     /// It is given these, which have been given so often before.
     pub(super) fn give(&mut self, sequences: Range<u64>, before: u32) {
-        self.put(Left { sequences, deliveries: before.saturating_add(1), alone: false });
+        self.put(Uncommitted { sequences, deliveries: before.saturating_add(1), alone: false });
     }
 
-    fn put(&mut self, part: Left) {
+    fn put(&mut self, part: Uncommitted) {
         if self.given.is_empty() {
             self.since = Instant::now();
         }
@@ -62,7 +68,7 @@ impl Worker {
 
     /// This one was read and is to be given later; it was given so often before, the last time alone or not.
     pub(super) fn wait(&mut self, sequence: u64, deliveries: u32, alone: bool) {
-        join(&mut self.waiting, Left { sequences: sequence..sequence + 1, deliveries, alone });
+        join(&mut self.waiting, Uncommitted { sequences: sequence..sequence + 1, deliveries, alone });
     }
 
     /// It has everything up to this one, unless it was never given that far. Gives how many that are.
@@ -105,7 +111,7 @@ impl Worker {
 
     /// What may be given of what waits; an event that comes again comes alone if it may come so often only.
     pub(super) fn next(&self, deliveries_max: u32) -> Option<Next> {
-        let Left { sequences, deliveries, alone } = self.waiting.front()?;
+        let Uncommitted { sequences, deliveries, alone } = self.waiting.front()?;
         if deliveries_max == 0 || *deliveries == 0 {
             let is_free = !self.given.front().is_some_and(|part| part.alone);
             return is_free.then_some(Next::From(sequences.start));
@@ -122,7 +128,7 @@ impl Worker {
         if first.sequences.is_empty() {
             self.waiting.pop_front();
         }
-        self.put(Left { sequences: sequence..sequence + 1, deliveries, alone });
+        self.put(Uncommitted { sequences: sequence..sequence + 1, deliveries, alone });
         Some(deliveries)
     }
 
@@ -134,17 +140,44 @@ impl Worker {
     }
 
     /// The first that wait without one between.
-    pub(super) fn waiting(&self) -> Option<&Left> {
+    pub(super) fn waiting(&self) -> Option<&Uncommitted> {
         self.waiting.front()
     }
 
     /// What it was given and has not committed.
-    pub(super) fn left(&self) -> impl Iterator<Item = &Left> {
+    pub(super) fn left(&self) -> impl Iterator<Item = &Uncommitted> {
         self.given.iter().chain(&self.waiting).filter(|part| part.deliveries > 0)
     }
 }
 
-fn join(parts: &mut VecDeque<Left>, part: Left) {
+/// Whose an event is of so many workers: all about one subject are one's.
+pub(super) fn share(event: &[u8], workers: usize) -> usize {
+    if workers <= 1 {
+        return 0;
+    }
+    let subject = EventView::decode(event).map(|view| view.subject_name()).unwrap_or_default();
+    crc32c::crc32c(subject.as_bytes()) as usize % workers
+}
+
+/// What is kept of an event that came so often.
+pub(super) fn letter(run: &Run, event: Bytes, attachment: &Attachment, deliveries: u32) -> Letter {
+    Letter {
+        consumer: attachment.name().into(),
+        event,
+        lane: run.lane,
+        epoch: run.epoch,
+        sequence: run.first_sequence,
+        boot_id: run.boot_id,
+        clock: run.clock,
+        refused_at: attachment.now(),
+        refusals: deliveries,
+        code: "not committed".to_owned(),
+        message: format!("given {deliveries} times and not committed"),
+        target: String::new(),
+    }
+}
+
+fn join(parts: &mut VecDeque<Uncommitted>, part: Uncommitted) {
     if !parts.back_mut().is_some_and(|last| last.join(&part)) {
         parts.push_back(part);
     }
