@@ -44,6 +44,33 @@ pub mod local {
     /// The message that tells how things are.
     pub const STATES: &str = "rodent.local.StateResponse";
 
+    /// Before the name of a program's consumer, in the log and wherever all consumers are shown.
+    pub const PROGRAM_PREFIX: &str = "program.";
+
+    /// What a program calls its consumer, by the name of its cursor; of others that name.
+    pub fn own_name(cursor: &str) -> &str {
+        cursor.strip_prefix(PROGRAM_PREFIX).unwrap_or(cursor)
+    }
+
+    impl SubjectState {
+        /// How bad it is now.
+        pub fn level(&self) -> StateLevel {
+            self.changes.first().map_or(StateLevel::Ok, StateChange::level)
+        }
+    }
+
+    impl StateLevel {
+        /// In a word.
+        pub fn word(self) -> &'static str {
+            match self {
+                Self::Ok => "ok",
+                Self::Warn => "warn",
+                Self::Error => "error",
+                Self::Critical => "critical",
+            }
+        }
+    }
+
     impl consumer_status::State {
         /// Each.
         pub const ALL: [Self; 6] =

@@ -81,22 +81,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "controller",
         ],
     ),
-    (
-        "cli",
-        &[
-            "allocator",
-            "event",
-            "event_log",
-            "state",
-            "consumers",
-            "client",
-            "hooks",
-            "spool",
-            "agent",
-            "controller",
-            "bench",
-        ],
-    ),
+    ("cli", &["allocator", "event", "event_log", "client", "hooks", "spool", "agent", "controller", "bench"]),
 ];
 /// Rooms that everyone may name.
 const EVERYONE: &[&str] = &[

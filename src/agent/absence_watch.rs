@@ -6,10 +6,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    consumers::programs::{Absence, Attendance, Programs, own_name},
+    consumers::programs::{Absence, Attendance, Programs},
     event::{Level, Metadata},
     pipeline::Emitter,
-    schema::events::{SystemHostPayload, system_host_payload::SystemHostOperation as Operation},
+    schema::{
+        events::{SystemHostPayload, system_host_payload::SystemHostOperation as Operation},
+        local::own_name,
+    },
 };
 
 /// Between two looks, at the most and at the least.

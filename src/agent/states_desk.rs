@@ -22,7 +22,6 @@ use crate::{
             StateRequest, StateResponse, SubjectState,
         },
     },
-    state::level,
     words::{self, counted, time_utc},
 };
 
@@ -139,7 +138,7 @@ impl StatesDesk {
                 state: state.state.clone(),
                 note: note.to_owned(),
                 actor: origin.actor(),
-                known_level: event_level(level(state)).to_wire().into(),
+                known_level: event_level(state.level()).to_wire().into(),
                 operation: SystemProblemOperation::Acknowledged.into(),
             };
             let emitted = self.emitter.emit(Level::Essential, payload, Metadata::new()).await;
@@ -210,7 +209,7 @@ pub(super) fn condition_status(condition: Condition) -> ConditionStatus {
 
 /// What is wrong now.
 pub(super) fn is_wrong(state: &SubjectState) -> bool {
-    level(state) != StateLevel::Ok
+    state.level() != StateLevel::Ok
 }
 
 fn event_level(level: StateLevel) -> Level {

@@ -30,7 +30,6 @@ use crate::{
         SubjectState,
     },
     sinks::uplink::{UPLINK, UplinkState},
-    state::level,
     telemetry::{journal, message},
 };
 
@@ -83,7 +82,7 @@ impl StatusParts {
         }
         let (_, worst) = self.states.problems(1);
         let wrong = worst.first().filter(|problem| problem.acknowledgement.is_none());
-        let wrong = wrong.filter(|problem| level(problem) >= StateLevel::Error);
+        let wrong = wrong.filter(|problem| problem.level() >= StateLevel::Error);
         if let Some(problem) = wrong.and_then(|problem| problem.changes.first()) {
             return sentence(&problem.text);
         }
@@ -210,7 +209,7 @@ pub(super) async fn watch_conditions(parts: Arc<StatusParts>, shutdown: Cancella
 /// The verdict on the agent, and on the machine as far as nobody has said that it is known.
 fn with_machine<'a>(agent: &'a str, worst: &[SubjectState]) -> &'a str {
     let unknown = worst.iter().filter(|problem| problem.acknowledgement.is_none());
-    match unknown.map(level).max() {
+    match unknown.map(SubjectState::level).max() {
         Some(StateLevel::Error | StateLevel::Critical) => ConditionLevel::Error.name(),
         Some(StateLevel::Warn) if agent != ConditionLevel::Error.name() => ConditionLevel::Warning.name(),
         _ => agent,

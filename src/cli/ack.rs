@@ -5,7 +5,6 @@ use std::{path::Path, process::ExitCode};
 use super::Failure;
 use crate::{
     client::{AcknowledgeRequest, Client},
-    state::{level, level_name},
     terminal::{Screen, quiet_end},
 };
 
@@ -41,7 +40,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     let mut screen = Screen::stdout();
     let printed = known.iter().try_for_each(|state| {
         let text = state.changes.first().map(|now| now.text.as_str()).unwrap_or_default();
-        screen.line(&format!("known: {} of {}, {}: {text}", state.state, state.subject, level_name(level(state))))
+        screen.line(&format!("known: {} of {}, {}: {text}", state.state, state.subject, state.level().word()))
     });
     quiet_end(printed.and_then(|()| screen.flush()))?;
     Ok(ExitCode::SUCCESS)

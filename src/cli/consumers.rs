@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 use super::{Failure, say, state::since};
 use crate::{
     client::{Client, ListedConsumer, RemoveConsumerRequest, RewindConsumerRequest, Start, start},
-    consumers::programs::own_name,
-    schema::local::consumer_status::State,
+    schema::local::{consumer_status::State, own_name},
     terminal::{Cell, Column, Output, Screen, TextTable, TimeZone, Tone, grouped, human_duration, moment, quiet_end},
     words::counted,
 };

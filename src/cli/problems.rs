@@ -11,7 +11,6 @@ use crate::{
     client::{Client, StateRequest, StateResponse, SubjectState},
     schema::local::{ConditionStatus, StateLevel},
     schema::{document, local::STATES},
-    state,
     terminal::{Cell, Code, Output, Screen, TextTable, Tone, grouped, quiet_end},
 };
 
@@ -67,7 +66,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
 fn print(answer: &StateResponse, now: SystemTime, screen: &mut Screen) -> io::Result<()> {
     let mut table = things();
     let mut problems: Vec<(StateLevel, Problem)> =
-        answer.subjects.iter().map(|its| (state::level(its), Problem::State(its))).collect();
+        answer.subjects.iter().map(|its| (its.level(), Problem::State(its))).collect();
     problems.extend(answer.conditions.iter().map(|its| (level_of_condition(its), Problem::Agent(its))));
     problems.sort_by_key(|(level, problem)| (problem.is_known(), std::cmp::Reverse(*level)));
     for (level, problem) in problems {
@@ -100,7 +99,7 @@ impl Problem<'_> {
     }
 
     fn put(&self, level: StateLevel, now: SystemTime, table: &mut TextTable) {
-        let (tone, name) = (tone(level), state::level_name(level));
+        let (tone, name) = (tone(level), level.word());
         let mut row = |first: [Cell; 3], text: Cell| {
             let [a, b, c] = first;
             table.row([a, b, c, text]);

@@ -9,7 +9,6 @@ use crate::{
     client::{Client, StateRequest, StateResponse, SubjectState},
     schema::local::{Folding, StateGap, StateLevel},
     schema::{document, local::STATES},
-    state::{level, level_name},
     terminal::{
         Cell, Column, Output, Screen, TextTable, TimeZone, Tone, grouped, human_duration, moment::ago, quiet_end,
     },
@@ -98,10 +97,10 @@ pub(super) fn things() -> TextTable {
 fn print_all(answer: &StateResponse, now: SystemTime, screen: &mut Screen) -> io::Result<()> {
     let mut table = things();
     for state in &answer.subjects {
-        let (level, change) = (level(state), state.changes.first().cloned().unwrap_or_default());
+        let (level, change) = (state.level(), state.changes.first().cloned().unwrap_or_default());
         let doubt = if state.doubt.is_empty() { "" } else { " (?)" };
         table.row([
-            Cell::toned(level_name(level), tone(level)),
+            Cell::toned(level.word(), tone(level)),
             since(change.since, now).into(),
             state.subject.as_str().into(),
             format!("{}{doubt}", change.text).into(),
@@ -121,7 +120,7 @@ fn print_stories(answer: &StateResponse, clock: TimeZone, screen: &mut Screen) -
         if number > 0 {
             screen.line("")?;
         }
-        screen.line(&format!("{}: {}, {}", state.subject, state.state, level_name(level(state))))?;
+        screen.line(&format!("{}: {}, {}", state.subject, state.state, state.level().word()))?;
         for line in [known(state, now), Some(&state.doubt).filter(|it| !it.is_empty()).map(|it| format!("? {it}"))] {
             line.map_or(Ok(()), |line| screen.line(&format!("  {line}")))?;
         }
@@ -136,7 +135,7 @@ fn print_stories(answer: &StateResponse, clock: TimeZone, screen: &mut Screen) -
         for change in &state.changes {
             table.row([
                 Cell::toned(clock.time(change.since), Tone::Dim),
-                Cell::toned(level_name(change.level()), tone(change.level())),
+                Cell::toned(change.level().word(), tone(change.level())),
                 grouped(change.events).into(),
                 change.text.as_str().into(),
             ]);

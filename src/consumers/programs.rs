@@ -2,7 +2,7 @@
 //!
 //! The local socket attaches and gives; the agent looks from time to time who stays away. Always holds: of one consumer one
 //! program is attached at the most, that of its owner, of root or of the agent's own user; a name never is one of the agent's
-//! own consumers, for its cursor is called [`PREFIX`] and the name.
+//! own consumers, for its cursor is called [`PROGRAM_PREFIX`] and the name.
 
 use std::{
     collections::BTreeMap,
@@ -17,13 +17,12 @@ use crate::{
     event_log::{Cursor, EventLog, Lane, Ownership},
     health::{Conditions, Fault, Registry},
     lock::lock,
-    schema::local::{ConsumerLaneStatus, ConsumerStatus, ProgramStatus, consumer_status::State},
+    schema::local::{
+        ConsumerLaneStatus, ConsumerStatus, PROGRAM_PREFIX, ProgramStatus, consumer_status::State, own_name,
+    },
     telemetry::message,
     words::{human_duration, is_name},
 };
-
-/// Before the name, in the log and wherever all consumers are shown.
-pub const PREFIX: &str = "program.";
 
 /// What their status calls their sink.
 pub const TYPE: &str = "program";
@@ -168,11 +167,6 @@ pub struct Attachment {
     left: [Vec<Uncommitted>; 2],
 }
 
-/// What a program calls its consumer, by the name of its cursor; of others that name.
-pub fn own_name(cursor: &str) -> &str {
-    cursor.strip_prefix(PREFIX).unwrap_or(cursor)
-}
-
 /// The name of a consumer's cursor, by its own name or that.
 ///
 /// # Errors
@@ -180,7 +174,7 @@ pub fn own_name(cursor: &str) -> &str {
 pub fn cursor_name(name: &str) -> Result<String, AttachError> {
     let own = own_name(name);
     match is_name(own, NAME_BYTES_MAX) {
-        true => Ok(format!("{PREFIX}{own}")),
+        true => Ok(format!("{PROGRAM_PREFIX}{own}")),
         false => Err(AttachError::Name(name.chars().take(2 * NAME_BYTES_MAX).collect())),
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     event::EVENT_BYTES_MAX,
     event_log::{ClockState, Lane},
-    schema::local::DeadLetter,
+    schema::local::{DeadLetter, own_name},
     words::is_name,
 };
 
@@ -108,9 +108,7 @@ pub struct NotALetter;
 
 /// A consumer whose letters have a place in the directory.
 pub(super) fn consumer_of(name: &str) -> Result<&str, NotALetter> {
-    // Programs' consumers are called so.
-    let own = name.strip_prefix("program.").unwrap_or(name);
-    if is_name(own, CONSUMER_CHARACTERS_MAX) { Ok(name) } else { Err(NotALetter) }
+    if is_name(own_name(name), CONSUMER_CHARACTERS_MAX) { Ok(name) } else { Err(NotALetter) }
 }
 
 /// How people name a letter: its identifier, of which the consumer, and the end of the epoch or all of it, may be missing.

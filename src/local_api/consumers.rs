@@ -7,11 +7,11 @@ use super::{
     consume::{find, status_of},
 };
 use crate::{
-    consumers::programs::{Caller, Programs, own_name},
+    consumers::programs::{Caller, Programs},
     event_log::{EventLog, Lane},
     schema::local::{
         ListConsumersRequest, ListConsumersResponse, ListedConsumer, RemoveConsumerRequest, RemoveConsumerResponse,
-        RewindConsumerRequest, RewindConsumerResponse, Start, StatusResponse,
+        RewindConsumerRequest, RewindConsumerResponse, Start, StatusResponse, own_name,
     },
 };
 

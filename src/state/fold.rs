@@ -180,7 +180,7 @@ impl Fold {
 
     /// What is wrong, the worst first; what is acknowledged behind everything else. At most so many.
     pub fn worst(&self, most: usize) -> Vec<&SubjectState> {
-        let mut wrong: Vec<_> = self.subjects.values().filter(|state| level(state) != StateLevel::Ok).collect();
+        let mut wrong: Vec<_> = self.subjects.values().filter(|state| state.level() != StateLevel::Ok).collect();
         wrong.sort_by_key(|state| (state.acknowledgement.is_some(), badness(state)));
         wrong.truncate(most);
         wrong
@@ -214,7 +214,7 @@ impl Fold {
     pub fn problems(&self) -> ProblemCounts {
         let mut counts = ProblemCounts::default();
         for state in self.subjects.values() {
-            match level(state) {
+            match state.level() {
                 StateLevel::Ok => continue,
                 StateLevel::Warn => counts.warn += 1,
                 StateLevel::Error => counts.error += 1,
@@ -352,12 +352,12 @@ impl Fold {
         let mut well: Vec<_> = self
             .subjects
             .iter()
-            .filter(|(_, state)| level(state) == StateLevel::Ok)
+            .filter(|(_, state)| state.level() == StateLevel::Ok)
             .map(|(key, state)| (heard(state), key.clone()))
             .collect();
         if well.is_empty() {
-            let least = self.subjects.iter().min_by_key(|(_, state)| (level(state), heard(state)));
-            let Some((key, _)) = least.filter(|(_, state)| level(state) < level_of_new) else { return false };
+            let least = self.subjects.iter().min_by_key(|(_, state)| (state.level(), heard(state)));
+            let Some((key, _)) = least.filter(|(_, state)| state.level() < level_of_new) else { return false };
             let key = key.clone();
             self.subjects.remove(&key);
             self.left_out += 1;
@@ -411,16 +411,6 @@ impl Fold {
     }
 }
 
-/// How a level is called.
-pub fn level_name(level: StateLevel) -> &'static str {
-    match level {
-        StateLevel::Ok => "ok",
-        StateLevel::Warn => "warn",
-        StateLevel::Error => "error",
-        StateLevel::Critical => "critical",
-    }
-}
-
 /// Whether events of this kind say something about states without telling of one.
 fn is_noted(kind: &Kind) -> bool {
     let is_of =
@@ -428,14 +418,9 @@ fn is_noted(kind: &Kind) -> bool {
     is_of(SystemProblemPayload::SUBJECT) || is_of(EventLossPayload::SUBJECT)
 }
 
-/// How bad a state is now.
-pub fn level(state: &SubjectState) -> StateLevel {
-    state.changes.first().map_or(StateLevel::Ok, StateChange::level)
-}
-
 /// The worst first, of equals what has been wrong for longest.
 fn badness(state: &SubjectState) -> (Reverse<StateLevel>, i64) {
-    (Reverse(level(state)), state.changes.first().map_or(0, |now| now.wrong_since))
+    (Reverse(state.level()), state.changes.first().map_or(0, |now| now.wrong_since))
 }
 
 fn cut(mut text: String) -> String {

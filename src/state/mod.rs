@@ -22,7 +22,7 @@ use std::{future::Future, pin::Pin};
 pub use self::{
     changes::EventOrder,
     checkpoint::{Checkpoint, CheckpointDamage, FILE_BYTES_MAX},
-    fold::{Fold, LaneAt, SUBJECTS_MAX, level, level_name},
+    fold::{Fold, LaneAt, SUBJECTS_MAX},
 };
 
 /// How things are, kept by somebody else.

@@ -60,7 +60,7 @@ impl Told {
                 (None, true) => " ?",
                 (None, false) => "",
             };
-            format!("{} {} {} since {}{mark}", level_name(now.level()), state.state, state.subject, now.wrong_since)
+            format!("{} {} {} since {}{mark}", now.level().word(), state.state, state.subject, now.wrong_since)
         };
         self.fold.worst(100).into_iter().map(line).collect::<Vec<_>>().join("; ")
     }

@@ -166,14 +166,14 @@ impl Notification {
     pub fn title(&self) -> String {
         let Notification { subject, state, what, .. } = self;
         match what {
-            What::Problem => format!("{subject}: {state}, {}", level_name(self.level)),
-            What::Worse => format!("{subject}: {state} is worse, {}", level_name(self.level)),
-            What::Still => format!("{subject}: {state} is still at {}", level_name(self.level)),
+            What::Problem => format!("{subject}: {state}, {}", self.level.word()),
+            What::Worse => format!("{subject}: {state} is worse, {}", self.level.word()),
+            What::Still => format!("{subject}: {state} is still at {}", self.level.word()),
             What::Flapping => format!("{subject}: {state} comes and goes"),
             What::Recovered | What::Healed => format!("{subject}: {state} is well again"),
             What::Digest => match self.level {
                 StateLevel::Ok => "all of this is well again".to_owned(),
-                level => format!("several changes, the worst at {}", level_name(level)),
+                level => format!("several changes, the worst at {}", level.word()),
             },
             What::More => "more is wrong".to_owned(),
         }
@@ -192,16 +192,6 @@ impl Notification {
             What::More | What::Digest => self.text.clone(),
             _ => format!("{}: {}", self.title(), self.text),
         }
-    }
-}
-
-/// As `rodent problems` names it.
-fn level_name(level: StateLevel) -> &'static str {
-    match level {
-        StateLevel::Ok => "ok",
-        StateLevel::Warn => "warn",
-        StateLevel::Error => "error",
-        StateLevel::Critical => "critical",
     }
 }
 

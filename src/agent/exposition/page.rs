@@ -8,7 +8,6 @@ use crate::{
         CollectorStatus, ConsumerStatus, LogStatus, ProblemCounts, SocketStatus, StateLevel, StatusResponse,
         SubjectState, UplinkStatus, consumer_status::State,
     },
-    state::{level, level_name},
 };
 
 /// States as the status names them; each is a series.
@@ -79,7 +78,7 @@ fn write_build(page: &mut Page, ready: bool) {
 fn write_problems(page: &mut Page, counts: Option<&ProblemCounts>, problems: &[SubjectState]) {
     let mut samples = page.family(&families::PROBLEM);
     for problem in problems {
-        let level = level_name(level(problem));
+        let level = problem.level().word();
         let acknowledged = if problem.acknowledgement.is_some() { "true" } else { "false" };
         samples.put(&[&problem.state, &problem.subject, level, acknowledged], 1.0);
     }
@@ -88,7 +87,7 @@ fn write_problems(page: &mut Page, counts: Option<&ProblemCounts>, problems: &[S
     for (level, count) in
         [(StateLevel::Critical, counts.critical), (StateLevel::Error, counts.error), (StateLevel::Warn, counts.warn)]
     {
-        all.put(&[level_name(level)], count as f64);
+        all.put(&[level.word()], count as f64);
     }
 }
 

@@ -6,10 +6,9 @@
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
-use bytes::Bytes;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::worker::{Next, Worker, share};
+use super::worker::{Next, Worker, letter, share};
 use crate::{
     consumers::programs::{Attachment, Uncommitted},
     dead_letters::Letter,
@@ -438,24 +437,6 @@ impl Giving {
             count_by_level: levels.map(|(number, count)| (name(number), count)).collect(),
             cause: known.cause.map_or_else(String::new, |cause| cause.name().to_owned()),
         })
-    }
-}
-
-/// What is kept of an event that came so often.
-fn letter(run: &Run, event: Bytes, attachment: &Attachment, deliveries: u32) -> Letter {
-    Letter {
-        consumer: attachment.name().into(),
-        event,
-        lane: run.lane,
-        epoch: run.epoch,
-        sequence: run.first_sequence,
-        boot_id: run.boot_id,
-        clock: run.clock,
-        refused_at: attachment.now(),
-        refusals: deliveries,
-        code: "not committed".to_owned(),
-        message: format!("given {deliveries} times and not committed"),
-        target: String::new(),
     }
 }
 

@@ -4,9 +4,15 @@
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::{consumers::programs::Uncommitted, event::EventView};
+use crate::{
+    consumers::programs::{Attachment, Uncommitted},
+    dead_letters::Letter,
+    event::EventView,
+    event_log::Run,
+};
 
 /// A worker, in one lane.
 pub(super) struct Worker {
@@ -151,6 +157,24 @@ pub(super) fn share(event: &[u8], workers: usize) -> usize {
     }
     let subject = EventView::decode(event).map(|view| view.subject_name()).unwrap_or_default();
     crc32c::crc32c(subject.as_bytes()) as usize % workers
+}
+
+/// What is kept of an event that came so often.
+pub(super) fn letter(run: &Run, event: Bytes, attachment: &Attachment, deliveries: u32) -> Letter {
+    Letter {
+        consumer: attachment.name().into(),
+        event,
+        lane: run.lane,
+        epoch: run.epoch,
+        sequence: run.first_sequence,
+        boot_id: run.boot_id,
+        clock: run.clock,
+        refused_at: attachment.now(),
+        refusals: deliveries,
+        code: "not committed".to_owned(),
+        message: format!("given {deliveries} times and not committed"),
+        target: String::new(),
+    }
 }
 
 fn join(parts: &mut VecDeque<Uncommitted>, part: Uncommitted) {

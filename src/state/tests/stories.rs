@@ -41,7 +41,7 @@ fn a_pool_is_degraded_rebuilt_and_well() {
          urgent  70 error storage.pool.degraded tank         | error pool health tank since 70",
     );
     let changes = told.state("tank", "pool health").changes;
-    let story: Vec<_> = changes.iter().map(|it| (level_name(it.level()), it.since, it.wrong_since)).collect();
+    let story: Vec<_> = changes.iter().map(|it| (it.level().word(), it.since, it.wrong_since)).collect();
     assert_eq!(story, [("error", 70, 70), ("ok", 60, 0), ("error", 40, 10), ("critical", 30, 10), ("error", 10, 10)]);
     assert_eq!(changes[1].text, "Pool tank is online again");
     assert!(changes[0].advice.contains("zpool status"), "{}", changes[0].advice);
