@@ -1,0 +1,80 @@
+//! A webhook that tells what is wrong and what is well again, and not what happened.
+
+use std::collections::BTreeMap;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use super::{Receiver, answer, hook, sink};
+use crate::{
+    process::wait,
+    site::{PATIENCE, Site},
+};
+
+/// A sink that tells of states.
+fn teller(receiver: &Receiver, more: &str) -> String {
+    sink(receiver, &format!(", tell: changes{more}")).replace("'sharing.*'", "'level>=warn'")
+}
+
+#[test]
+fn what_is_wrong_is_told_once_and_that_it_is_well_again_although_the_agent_is_killed() {
+    let receiver = Receiver::start(|_| answer("200 OK"));
+    let mut site = Site::start(&teller(&receiver, ""));
+    let told = || {
+        receiver
+            .taken()
+            .iter()
+            .map(|it| format!("{} {}", it.json()["type"], it.json()["data"]["subject"]))
+            .collect::<Vec<_>>()
+    };
+    let degraded = |site: &Site, pool: &str| {
+        let done = site.rodent(&["emit", "storage.pool.degraded", &format!("pool_name={pool}")]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    };
+    degraded(&site, "tank");
+    wait("it is told", PATIENCE, || (told() == [r#""state.problem" "tank""#]).then_some(()));
+    degraded(&site, "tank");
+    site.until("the second event is passed", |status| hook(status)["lanes"].to_string().contains("delivered_events"));
+    degraded(&site, "pond");
+    wait("the other one is told", PATIENCE, || told().contains(&r#""state.problem" "pond""#.to_owned()).then_some(()));
+    // What was told is kept in the write that moves the cursor.
+    site.until("kept", |status| {
+        let cursors = status["log"]["cursors"].as_array().expect("cursors").clone();
+        cursors
+            .iter()
+            .filter(|cursor| cursor["name"] == "hook")
+            .all(|cursor| cursor["waiting_events"].as_u64().unwrap_or(0) == 0)
+    });
+    site.signal(Signal::SIGKILL);
+    site.start_again();
+    wait("it answers", PATIENCE, || (site.rodent(&["status"]).code == Some(0)).then_some(()));
+    let ended = site.rodent(&["emit", "storage.pool.online", "pool_name=tank"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    wait("its end is told", PATIENCE, || told().contains(&r#""state.recovered" "tank""#.to_owned()).then_some(()));
+    let mut ids = BTreeMap::new();
+    for posted in receiver.taken() {
+        let what = format!("{}", posted.json());
+        assert_eq!(*ids.entry(posted.headers["webhook-id"].clone()).or_insert(what.clone()), what);
+    }
+    assert_eq!(ids.len(), 3, "each is told once, or again under its own identifier: {:?}", told());
+}
+
+#[test]
+fn who_only_keeps_alerts_is_told_of_all_that_is_wrong_and_of_its_end() {
+    let receiver = Receiver::start(|_| answer("200 OK"));
+    let site = Site::start(&teller(&receiver, ", format: alertmanager"));
+    for pool in ["tank", "pond"] {
+        site.rodent(&["emit", "storage.pool.degraded", &format!("pool_name={pool}")]);
+    }
+    let alerts =
+        || receiver.taken().iter().flat_map(|it| it.json().as_array().cloned().unwrap_or_default()).collect::<Vec<_>>();
+    let of = |pool: &str| alerts().into_iter().filter(|alert| alert["labels"]["subject"] == pool).collect::<Vec<_>>();
+    wait("both stand", PATIENCE, || (!of("tank").is_empty() && !of("pond").is_empty()).then_some(()));
+    let began = of("tank")[0].clone();
+    assert_eq!((&began["labels"]["alertname"], &began["labels"]["severity"]), (&json!("pool health"), &json!("error")));
+    site.rodent(&["emit", "storage.pool.online", "pool_name=tank"]);
+    let ended = wait("it has ended", PATIENCE, || {
+        of("tank").into_iter().find(|alert| alert["endsAt"].as_str() < began["endsAt"].as_str())
+    });
+    assert_eq!(ended["labels"], began["labels"], "or it would be another alert");
+}
