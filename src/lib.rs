@@ -81,6 +81,7 @@ pub mod limits;
 pub mod local_api;
 pub mod lock;
 pub mod metrics;
+mod order;
 pub mod pipeline;
 pub mod schema;
 pub mod settings;

@@ -30,6 +30,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("files", &[]),
     ("tls", &[]),
     ("lock", &[]),
+    ("order", &[]),
     ("visible", &[]),
     ("terminal", &["event"]),
     ("event", &[]),
@@ -97,6 +98,7 @@ const EVERYONE: &[&str] = &[
     "files",
     "tls",
     "lock",
+    "order",
     "visible",
 ];
 

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     event::{EventView, Kind, Level, Summary},
     event_log::{EventLog, Lane, LogError, Read, Reader, StoredEvent},
+    order::Sorted as _,
     telemetry::{logging, message},
 };
 
@@ -147,7 +148,7 @@ impl Folding {
         let ended = std::mem::take(self);
         let events = ended.others + ended.repeats.values().sum::<u64>();
         let mut kinds: Vec<_> = ended.repeats.into_iter().collect();
-        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        kinds.order_by_key(|(_, count)| std::cmp::Reverse(*count));
         let kinds: Vec<_> = kinds.iter().take(KINDS_MAX).map(|(kind, count)| format!("{kind} ({count})")).collect();
         (events > 0).then(|| Others { events, kinds: kinds.join(", ") })
     }

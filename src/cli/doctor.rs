@@ -36,6 +36,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use self::{finding::Mark, patient::Patient, print::Row};
 use super::{Failure, failure::Code};
+use crate::order::Sorted as _;
 use crate::terminal::{Output, Screen, quiet_end};
 
 /// After this long, who looks at a terminal is told what is waited for.
@@ -123,7 +124,7 @@ async fn examine(patient: Arc<Patient>) -> Vec<Row> {
         }
     }
     progress.clear();
-    found.sort_by_key(|(number, _)| *number);
+    found.order_by_key(|(number, _)| *number);
     let named = found.into_iter().filter_map(|(number, findings)| Some((check::ALL.get(number)?.name, findings)));
     named.flat_map(|(check, findings)| findings.into_iter().map(move |finding| Row { check, finding })).collect()
 }

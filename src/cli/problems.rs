@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     client::{Client, StateRequest, StateResponse, SubjectState},
+    order::Sorted as _,
     schema::local::{ConditionStatus, StateLevel},
     schema::{document, local::STATES},
     terminal::{Cell, Code, Output, Screen, TextTable, Tone, grouped, quiet_end},
@@ -68,7 +69,7 @@ fn print(answer: &StateResponse, now: SystemTime, screen: &mut Screen) -> io::Re
     let mut problems: Vec<(StateLevel, Problem)> =
         answer.subjects.iter().map(|its| (its.level(), Problem::State(its))).collect();
     problems.extend(answer.conditions.iter().map(|its| (level_of_condition(its), Problem::Agent(its))));
-    problems.sort_by_key(|(level, problem)| (problem.is_known(), std::cmp::Reverse(*level)));
+    problems.order_by_key(|(level, problem)| (problem.is_known(), std::cmp::Reverse(*level)));
     for (level, problem) in problems {
         problem.put(level, now, &mut table);
     }

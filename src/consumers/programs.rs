@@ -17,6 +17,7 @@ use crate::{
     event_log::{Cursor, EventLog, Lane, Ownership},
     health::{Conditions, Fault, Registry},
     lock::lock,
+    order::Sorted as _,
     schema::local::{
         ConsumerLaneStatus, ConsumerStatus, PROGRAM_PREFIX, ProgramStatus, consumer_status::State, own_name,
     },
@@ -258,7 +259,7 @@ impl Programs {
             }
         };
         let mut all: Vec<_> = self.log.programs().into_iter().map(of).collect();
-        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all.order_by(|one, other| one.name.cmp(&other.name));
         all
     }
 

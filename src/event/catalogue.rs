@@ -19,7 +19,7 @@ use super::{
     meaning::{Meanings, Options},
     scan::Tables,
 };
-use crate::{schema::DESCRIPTORS, words};
+use crate::{order::Sorted as _, schema::DESCRIPTORS, words};
 
 /// Every kind of event of a schema, and what it means. Cheap to copy.
 #[derive(Clone, Debug)]
@@ -317,7 +317,7 @@ fn part(field: &FieldDescriptor) -> String {
 fn members(message: &MessageDescriptor, oneof: &str) -> Option<Vec<FieldDescriptor>> {
     let oneof: OneofDescriptor = message.oneofs().find(|o| o.name() == oneof)?;
     let mut fields: Vec<_> = oneof.fields().collect();
-    fields.sort_by_key(FieldDescriptor::number);
+    fields.order_by_key(FieldDescriptor::number);
     Some(fields)
 }
 

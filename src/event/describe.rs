@@ -1,5 +1,6 @@
 //! What the schema says about a kind, for people: its sentence, what it begins and ends, its fields.
 
+use crate::order::Sorted as _;
 use std::sync::Arc;
 
 use prost_reflect::{FieldDescriptor, Kind as Holds};
@@ -72,7 +73,7 @@ impl Description {
     pub fn fields(&self) -> Vec<FieldDescription> {
         let said = self.subject.operation.as_ref().filter(|_| self.operation != 0);
         let mut fields: Vec<_> = self.subject.message.fields().filter(|field| Some(field) != said).collect();
-        fields.sort_by_key(FieldDescriptor::number);
+        fields.order_by_key(FieldDescriptor::number);
         let describe = |field: &FieldDescriptor| FieldDescription {
             name: field.name().to_owned(),
             holds: holds(field),

@@ -15,6 +15,7 @@ use super::{
     role::{Role, roles},
     sentence::Template,
 };
+use crate::order::Sorted as _;
 use crate::schema::meaning as wire;
 
 /// What it means that an operation happened.
@@ -69,7 +70,7 @@ impl Options {
             }
         }
         let mut fields: Vec<_> = payload.fields().collect();
-        fields.sort_by_key(FieldDescriptor::number);
+        fields.order_by_key(FieldDescriptor::number);
         let roles: Vec<_> = fields.iter().map(|field| (field, roles(field))).collect();
         let playing = |role: Role| -> Vec<FieldDescriptor> {
             roles.iter().filter(|(_, roles)| roles.contains(&role)).map(|(field, _)| (*field).clone()).collect()

@@ -13,6 +13,7 @@ use super::{
     unit::Unit,
 };
 use crate::{
+    order::Sorted as _,
     visible::visible,
     words::{group, grouped},
 };
@@ -123,7 +124,7 @@ fn add_words(words: &mut Vec<String>, name: &str, field: &FieldDescriptor, value
 /// What the values of a map are, and its entries in the order of their keys.
 fn entries<'a>(field: &FieldDescriptor, map: &'a HashMap<MapKey, Value>) -> (Kind, Vec<(&'a MapKey, &'a Value)>) {
     let mut entries: Vec<_> = map.iter().collect();
-    entries.sort_by(|a, b| a.0.cmp(b.0));
+    entries.order_by(|a, b| a.0.cmp(b.0));
     let kind = field.kind().as_message().map_or(Kind::String, |entry| entry.map_entry_value_field().kind());
     (kind, entries)
 }

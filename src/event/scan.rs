@@ -11,6 +11,7 @@ use std::str;
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
+use crate::order::Sorted as _;
 use crate::visible::is_hidden;
 
 /// Messages within messages that are followed; deeper ones are left to the reflective reading.
@@ -106,7 +107,7 @@ impl Tables {
         known.push((message.full_name().to_owned(), place));
         self.messages.push(Table::default());
         let mut rules: Vec<_> = message.fields().map(|field| self.rule(&field, known)).collect();
-        rules.sort_by_key(|rule| rule.number);
+        rules.order_by_key(|rule| rule.number);
         if let Some(own) = self.messages.get_mut(place) {
             *own = Table::of(rules);
         }

@@ -1,5 +1,6 @@
 //! Sets of sequences as ascending ranges that do not touch.
 
+use crate::order::Sorted as _;
 use std::ops::Range;
 
 /// What is in `range` and in none of `known`, which ascend.
@@ -32,7 +33,7 @@ pub(in crate::event_log) fn within(ranges: &[Range<u64>], range: &Range<u64>) ->
 /// Sorted, and joined where they touch or overlap.
 pub(in crate::event_log) fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.retain(|range| !range.is_empty());
-    ranges.sort_by_key(|range| range.start);
+    ranges.order_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
     for range in ranges {
         match joined.last_mut() {

@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::order::Sorted as _;
 use crate::telemetry::message::Message;
 
 /// How bad a condition is, the most harmless first.
@@ -131,7 +132,7 @@ impl Registry {
     /// What stands, the worst first, of equals the oldest.
     pub fn standing(&self) -> Vec<Condition> {
         let mut standing: Vec<Condition> = self.lock().values().cloned().collect();
-        standing.sort_by_key(|condition| (std::cmp::Reverse(condition.level), condition.since));
+        standing.order_by_key(|condition| (std::cmp::Reverse(condition.level), condition.since));
         standing
     }
 

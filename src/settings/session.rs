@@ -11,6 +11,7 @@ use super::{
     mistake::{self, Vocabulary},
     tree::{Map, Position, Value, join},
 };
+use crate::order::Sorted as _;
 use crate::words;
 
 /// The most known keys that are listed where none is near the one that was written.
@@ -139,7 +140,7 @@ impl Session {
             self.note_unread();
         }
         self.note_mistakes();
-        self.faults.sort_by_key(|noted| (noted.source, noted.at));
+        self.faults.order_by_key(|noted| (noted.source, noted.at));
         let faults = self.faults.iter().map(|noted| self.named(noted)).collect();
         match Faults::of(faults) {
             Some(faults) => Err(faults),
@@ -167,7 +168,7 @@ impl Session {
     fn home(&self, key: &str, at: Position) -> Option<String> {
         let mut homes: Vec<_> = self.tables.iter().filter(|(_, home)| home.known.contains(&key)).collect();
         // The last one above it in the same file; what stands in no file comes first.
-        homes.sort_by_key(|(_, home)| home.at.filter(|above| above.source == at.source && *above < at));
+        homes.order_by_key(|(_, home)| home.at.filter(|above| above.source == at.source && *above < at));
         let (name, home) = homes.pop()?;
         // Nothing but what is below it has begun since: there it needs no other place, only another column.
         let since =

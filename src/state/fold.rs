@@ -15,6 +15,7 @@ use super::{
 use crate::{
     event::{Catalogue, EventView, Head, Kind, KindMark, Level, loss_record},
     event_log::{Gap, Lane},
+    order::Sorted as _,
     schema::{
         Payload as _,
         events::{EventLossPayload, SystemProblemPayload},
@@ -174,14 +175,14 @@ impl Fold {
     /// Everything, the worst first, of equals what has been wrong for longest; then by name.
     pub fn worst_first(&self) -> Vec<&SubjectState> {
         let mut all: Vec<_> = self.subjects.values().collect();
-        all.sort_by_key(|state| badness(state));
+        all.order_by_key(|state| badness(state));
         all
     }
 
     /// What is wrong, the worst first; what is acknowledged behind everything else. At most so many.
     pub fn worst(&self, most: usize) -> Vec<&SubjectState> {
         let mut wrong: Vec<_> = self.subjects.values().filter(|state| state.level() != StateLevel::Ok).collect();
-        wrong.sort_by_key(|state| (state.acknowledgement.is_some(), badness(state)));
+        wrong.order_by_key(|state| (state.acknowledgement.is_some(), badness(state)));
         wrong.truncate(most);
         wrong
     }

@@ -18,6 +18,7 @@ use tracing_subscriber::layer::{Context, Filter};
 
 use super::message;
 use crate::lock::lock;
+use crate::order::Sorted as _;
 
 /// Target of the events that are mirrored in the journal. They have a limit of their own, and standard error does not
 /// take them.
@@ -121,7 +122,7 @@ impl Counts {
             .filter(|place| place.left_out > 0)
             .map(|place| (std::mem::take(&mut place.left_out), place.metadata))
             .collect();
-        left_out.sort_by_key(|(lines, metadata)| (std::cmp::Reverse(*lines), metadata.line()));
+        left_out.order_by_key(|(lines, metadata)| (std::cmp::Reverse(*lines), metadata.line()));
         let lines = left_out.iter().map(|(lines, _)| lines).sum();
         let mut named = String::new();
         for (lines, metadata) in left_out.iter().take(PLACES_MAX) {

@@ -21,6 +21,7 @@ pub use self::{
     notification::{Notification, What},
     quiet::Quiet,
 };
+use crate::order::Sorted as _;
 use crate::schema::local::{StateChange, StateLevel, SubjectState};
 
 /// So many changes of level within [`FLAPS_WITHIN`] are told as one, and then nothing until it was calm for as long.
@@ -142,7 +143,7 @@ impl Telling {
                 false => look.notices.push(notice),
             }
         }
-        look.notices.sort_by_key(|notice| (std::cmp::Reverse(notice.level), notice.since));
+        look.notices.order_by_key(|notice| (std::cmp::Reverse(notice.level), notice.since));
         if more > 0 && (self.told.more == 0 || more >= 2 * usize::from(self.told.more)) {
             look.notices.push(Notification::more(more, at.now));
         }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::{
     client::StatusResponse,
+    order::Sorted as _,
     schema::local::{ConditionStatus, LaneStatus, LogStatus, StateLevel, SubjectState, UplinkStatus},
     terminal::{Tone, grouped, human_bytes, human_duration, moment::ago},
     words::counted,
@@ -51,7 +52,7 @@ impl Report {
         let (notices, problems): (Vec<_>, Vec<_>) = status.conditions.iter().partition(|it| it.level == NOTICE);
         let mut problems: Vec<Fact> = problems.into_iter().map(problem).collect();
         problems.extend(of_machine(status, now));
-        problems.sort_by_key(|problem| problem.tone != Tone::Bad);
+        problems.order_by_key(|problem| problem.tone != Tone::Bad);
         let (mut verdict, tone) = verdict(status, &problems);
         if status.problems.is_none() && verdict == HEALTHY {
             verdict = AGENT_HEALTHY.to_owned();

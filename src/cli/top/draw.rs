@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     client::StatusResponse,
+    order::Sorted as _,
     schema::local::{ConsumerStatus, LaneStatus, LogStatus, UplinkStatus},
     terminal::{Line, TimeZone, Tone, grouped, human_bytes, human_duration, moment::ago, wrapped},
 };
@@ -242,7 +243,7 @@ fn consumers(view: &View, log: &LogStatus, width: usize, rows: usize) -> Vec<Lin
     let mut list: Vec<&ConsumerStatus> = view.status.consumers.iter().filter(|it| !it.target.is_empty()).collect();
     let count = list.len();
     if count > rows {
-        list.sort_by_key(|it| std::cmp::Reverse(it.state));
+        list.order_by_key(|it| std::cmp::Reverse(it.state));
         list.truncate(rows);
     }
     let line =
@@ -292,12 +293,12 @@ fn categories(view: &View, rows: usize) -> Vec<Line> {
     let mut list: Vec<_> = pipeline.categories.iter().collect();
     // What is equal stands as the schema has it, so that rows do not jump.
     match view.sort {
-        Sort::Rate => list.sort_by(|a, b| {
+        Sort::Rate => list.order_by(|a, b| {
             let of = |category: &str| rate(category).unwrap_or_default();
             of(&b.category).total_cmp(&of(&a.category)).then(b.accepted_events.cmp(&a.accepted_events))
         }),
-        Sort::Total => list.sort_by_key(|category| std::cmp::Reverse(category.accepted_events)),
-        Sort::Name => list.sort_by(|a, b| a.category.cmp(&b.category)),
+        Sort::Total => list.order_by_key(|category| std::cmp::Reverse(category.accepted_events)),
+        Sort::Name => list.order_by(|a, b| a.category.cmp(&b.category)),
     }
     let line = |tone, name: &str, rate: &str, total: &str| {
         Line::new().left(15, tone, name).right(8, tone, rate).right(11, tone, total)

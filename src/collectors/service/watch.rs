@@ -26,6 +26,7 @@ use crate::{
         clock::Clock,
         systemd_bus::{BusError, Properties, Signal, SystemdBus, Unit},
     },
+    order::Sorted as _,
     telemetry::ErrorChain,
 };
 
@@ -330,7 +331,7 @@ impl Listing {
         let mut units = bus.units().await?;
         units.retain(|unit| settings.include(&unit.name));
         // Those that are followed stay followed.
-        units.sort_by_key(|unit| !known.contains_key(&unit.name));
+        units.order_by_key(|unit| !known.contains_key(&unit.name));
         let beyond = units.len().saturating_sub(UNITS_MAX);
         units.truncate(UNITS_MAX);
         let questions = units.into_iter().map(|unit| state_of(bus, unit));

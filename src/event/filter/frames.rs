@@ -5,6 +5,7 @@ use memchr::memmem::Finder;
 
 use super::{Condition, Filter, Group, Pattern, is_beyond_the_schema};
 use crate::event::{Catalogue, Kind, KindMark, Level, catalogue::Subject};
+use crate::order::Sorted as _;
 
 impl Filter {
     /// One bit for each number of a level that may match, on the wire; bit 15 for numbers beyond.
@@ -81,7 +82,7 @@ impl Group {
     pub(super) fn find_texts(&mut self) {
         let mut texts: Vec<&str> =
             self.conditions.iter().flat_map(|(condition, wanted)| condition.texts(*wanted)).collect();
-        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        texts.order_by_key(|text| std::cmp::Reverse(text.len()));
         texts.dedup();
         self.texts = texts.into_iter().map(|text| Finder::new(text).into_owned()).collect();
     }

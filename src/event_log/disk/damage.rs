@@ -12,6 +12,7 @@ use crate::event_log::{
     disk::{generation::Generation, summary::Summary},
     ranges::{common, without},
 };
+use crate::order::Sorted as _;
 
 /// What is known to be gone of a generation.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +59,7 @@ impl Damage {
             self.news.push((range, beside.ok().map(|header| header.epoch).or(epoch)));
         }
         self.missing.extend(self.news.iter().map(|(range, _)| range.clone()));
-        self.missing.sort_by_key(|range| range.start);
+        self.missing.order_by_key(|range| range.start);
         !self.news.is_empty()
     }
 

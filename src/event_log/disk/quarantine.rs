@@ -13,6 +13,7 @@ use crate::{
         disk::files::{self, make_directory, remove_store, sync_directory},
         lane::Lane,
     },
+    order::Sorted as _,
     telemetry::message,
 };
 
@@ -107,7 +108,7 @@ pub(in crate::event_log) fn generation_name(lane: Lane, number: u64) -> String {
 pub(in crate::event_log) fn list(root: &Path) -> Vec<Quarantined> {
     let Ok(entries) = fs::read_dir(place(root)) else { return Vec::new() };
     let mut list: Vec<_> = entries.flatten().filter_map(|entry| known(&entry.path())).collect();
-    list.sort_by_key(|quarantined| quarantined.order);
+    list.order_by_key(|quarantined| quarantined.order);
     list
 }
 

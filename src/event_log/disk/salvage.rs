@@ -16,6 +16,7 @@ use crate::{
         lane::Lane,
     },
     files,
+    order::Sorted as _,
 };
 
 /// What is read at a time, bytes.
@@ -189,7 +190,7 @@ impl Salvage {
 
 /// Sorted, without frames that others cover.
 fn in_order(mut places: Vec<Place>) -> Vec<Place> {
-    places.sort_by_key(|place| (place.first_sequence, std::cmp::Reverse(place.count), place.offset));
+    places.order_by_key(|place| (place.first_sequence, std::cmp::Reverse(place.count), place.offset));
     let mut next = 0;
     places.retain(|place| {
         let is_new = place.next_sequence() > next;

@@ -6,6 +6,7 @@
 //! events never take the part that is kept for urgent ones. What consumers lose by a removal is recorded.
 
 use crate::event_log::{disk::row::Sealed, lane::Lane};
+use crate::order::Sorted as _;
 
 /// Bounds on the disk, bytes.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +53,7 @@ pub(in crate::event_log) fn decide(bounds: Bounds, lanes: &[Candidates], other_b
         .flat_map(|lane| lane.sealed.iter().map(|sealed| (lane.lane, sealed, is_history(lane, sealed))))
         .collect();
     // In the order in which they go: history first, then routine before urgent, oldest first.
-    kept.sort_by_key(|(lane, sealed, history)| (!history, *lane == Lane::Urgent, sealed.number));
+    kept.order_by_key(|(lane, sealed, history)| (!history, *lane == Lane::Urgent, sealed.number));
     let mut history: u64 = kept.iter().filter(|k| k.2).map(|k| k.1.disk_bytes).sum();
     let mut total = other_bytes + kept.iter().map(|k| k.1.disk_bytes).sum::<u64>();
     let mut routine: u64 = kept.iter().filter(|k| k.0 == Lane::Routine).map(|k| k.1.disk_bytes).sum();

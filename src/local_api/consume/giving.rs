@@ -17,6 +17,7 @@ use crate::{
         BatchLimits, Cause, EventLog, Gap, Lane, LogError, Piece, Pieces, Read, Reader, Run, Sieve, StoredEvent,
     },
     local_api::wanted::Wanted,
+    order::Sorted as _,
     schema::local::{ConsumedGap, ConsumedRun, StoredFrame, consume_response::Response, stored_frame},
 };
 
@@ -413,7 +414,7 @@ impl Giving {
     pub(super) fn leave(&mut self, attachment: &Attachment) {
         self.move_cursor(attachment);
         let mut left: Vec<Uncommitted> = self.workers.iter().flat_map(Worker::left).cloned().collect();
-        left.sort_unstable_by_key(|left| left.sequences.start);
+        left.order_by_key(|left| left.sequences.start);
         let position = self.reader.position();
         for mut ahead in self.before.drain(..) {
             ahead.sequences.start = ahead.sequences.start.max(position);

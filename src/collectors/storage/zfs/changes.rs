@@ -20,6 +20,7 @@ use crate::{
         },
     },
     event::Level,
+    order::Sorted as _,
     schema::events::{
         StorageDiskPayload, StoragePoolPayload, storage_disk_payload::StorageDiskOperation as DiskOperation,
         storage_pool_payload::StoragePoolOperation as Operation,
@@ -355,7 +356,7 @@ impl Pool {
     fn faulty_devices(&self) -> Vec<String> {
         let is_faulty = |disk: &Disk| disk.level() != Level::Info || disk.errors.total() > 0;
         let mut faulty: Vec<_> = self.disks.iter().filter(|(_, disk)| is_faulty(disk)).collect();
-        faulty.sort_by_key(|(_, disk)| (Reverse(disk.level()), Reverse(disk.errors.total())));
+        faulty.order_by_key(|(_, disk)| (Reverse(disk.level()), Reverse(disk.errors.total())));
         let words = faulty.into_iter().map(|(device, disk)| {
             let mut words = short_name(device).to_owned();
             if disk.level() != Level::Info {

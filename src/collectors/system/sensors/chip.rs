@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, fs, io};
 
 use crate::host::Host;
+use crate::order::Sorted as _;
 
 const DIRECTORY: &str = "/sys/class/hwmon";
 /// The most sensors that are followed; a server with two hundred disks has as many.
@@ -48,7 +49,7 @@ pub(super) fn look(host: &Host, work: &mut Work) -> io::Result<Readings> {
     let mut readings = Readings::default();
     let mut chips = host.names(DIRECTORY)?;
     // The kernel numbers them as they come: of two of the same kind the order tells which is which.
-    chips.sort_by_key(|chip| (chip.len(), chip.clone()));
+    chips.order_by_key(|chip| (chip.len(), chip.clone()));
     let mut names: BTreeMap<String, u32> = BTreeMap::new();
     for chip in &chips {
         let chip = Chip { host, directory: format!("{DIRECTORY}/{chip}") };
@@ -104,7 +105,7 @@ impl Chip<'_> {
         // None where its driver has been unloaded since.
         let files = self.host.names(&self.directory)?;
         let mut inputs: Vec<_> = files.iter().filter_map(|file| file.strip_suffix("_input")).collect();
-        inputs.sort_by_key(|input| (input.len(), *input));
+        inputs.order_by_key(|input| (input.len(), *input));
         for input in inputs {
             let is_full = readings.temperatures.len().saturating_add(readings.fans.len()) >= SENSORS_MAX;
             let (is_temperature, is_fan) = (is_numbered(input, "temp"), is_numbered(input, "fan"));
