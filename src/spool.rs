@@ -25,6 +25,7 @@ use nix::{
 use uuid::Uuid;
 
 use crate::event::EVENT_BYTES_MAX;
+use crate::order::Sorted as _;
 
 /// Files that may lie in the spool, those set aside among them; 16 MB at worst. Beyond it a hook complains instead.
 pub const FILES_MAX: usize = 1000;
@@ -139,7 +140,7 @@ impl Spool {
             }
         }
         let mut whole: Vec<String> = names.into_iter().filter(|name| name.ends_with(WHOLE)).collect();
-        whole.sort();
+        whole.order_by(Ord::cmp);
         Ok(whole)
     }
 

@@ -109,7 +109,7 @@ impl Catalogue {
             }
         }
         let mut kinds: Vec<Kind> = subjects.iter().flat_map(|subject| subject.kinds.values().cloned()).collect();
-        kinds.sort();
+        kinds.order_by(Ord::cmp);
         kinds.dedup();
         let numbers = |subject: &Arc<Subject>| (subject.wrapper.number(), subject.member.number());
         let by_numbers = subjects.iter().enumerate().map(|(place, subject)| (numbers(subject), place)).collect();

@@ -4,6 +4,7 @@
 //! all of it can be, and what was begun is undone; what is enabled twice is enabled once, and disabling leaves the directories as they were. Deliberately
 //! absent: editing files of others. Where a daemon has no directory for hooks, the administrator is told what to write.
 
+use crate::order::Sorted as _;
 use std::{
     fmt, fs,
     io::{self, Write as _},
@@ -279,7 +280,7 @@ impl Machine<'_> {
             let entries = fs::read_dir(self.path(directory)).into_iter().flatten().flatten().map(|entry| entry.path());
             let mut configurations: Vec<_> =
                 entries.filter(|path| path.extension().is_some_and(|extension| extension == "conf")).collect();
-            configurations.sort();
+            configurations.order_by(Ord::cmp);
             files.append(&mut configurations);
         }
         files.into_iter().filter(|path| !ours(path)).find_map(|path| {

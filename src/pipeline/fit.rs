@@ -9,6 +9,7 @@ use prost::Message as _;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MapKey, ReflectMessage as _, Value};
 
 use crate::event::{EVENT_BYTES_MAX, EventView, RESERVED_PREFIX, and_more, left_out};
+use crate::order::Sorted as _;
 
 /// Elements that a list keeps while there is something else to cut: as many as a sentence shows.
 const ELEMENTS_KEPT: usize = 8;
@@ -88,7 +89,7 @@ fn shorten(message: &mut DynamicMessage, bounds: Bounds, kept: &[String]) {
                 let is_kept = |key: &MapKey| !kept.is_empty() && is_kept_metadata(&field, key);
                 let mut bytes = map.values().map(weight).sum::<usize>();
                 let mut keys: Vec<_> = map.keys().filter(|key| !is_kept(key)).cloned().collect();
-                keys.sort();
+                keys.order_by(Ord::cmp);
                 while bytes > bounds.list_bytes && keys.len() > bounds.elements {
                     let gone = keys.pop().and_then(|key| map.remove(&key));
                     bytes = bytes.saturating_sub(gone.as_ref().map(weight).unwrap_or_default());

@@ -364,7 +364,7 @@ impl Fold {
             self.left_out += 1;
             return true;
         }
-        well.sort();
+        well.order_by(Ord::cmp);
         for (_, key) in well.into_iter().take(FORGOTTEN_AT_ONCE) {
             self.subjects.remove(&key);
             self.forgotten += 1;

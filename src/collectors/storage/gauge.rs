@@ -12,6 +12,7 @@ use super::mounts::{Mounts, Place, is_remote};
 use crate::{
     collectors::{CollectError, Context},
     host::space::{Asked, SpaceError, SpaceProbe},
+    order::Sorted as _,
     telemetry::ErrorChain,
 };
 
@@ -44,7 +45,7 @@ impl Gauge {
             return Ok(spaces);
         }
         let mut places: Vec<_> = places.map(|place| (is_remote(&place.fstype), place)).collect();
-        places.sort();
+        places.order_by(Ord::cmp);
         let asked =
             |&(is_remote, place): &(bool, &Place)| Asked { path: context.host.path(&place.mountpoint), is_remote };
         let asked: Vec<_> = places.iter().map(asked).collect();

@@ -40,6 +40,7 @@ use crate::{
         lane::Lane,
     },
     lock,
+    order::Sorted as _,
 };
 
 /// Segment size of sled, bytes. See the file's head for the relation to a frame.
@@ -340,7 +341,7 @@ pub(in crate::event_log) fn list(lane: &Path) -> io::Result<Vec<u64>> {
             numbers.push(number);
         }
     }
-    numbers.sort_unstable();
+    numbers.order_by(Ord::cmp);
     Ok(numbers)
 }
 

@@ -25,6 +25,7 @@ use self::{
 use crate::{
     event_log::{disk::slots::BODIES_MAX, lane::Lane, ranges},
     lock::lock,
+    order::Sorted as _,
 };
 
 /// The most consumers that a log keeps.
@@ -240,7 +241,7 @@ impl Ledger {
             Lane::ALL.map(|lane| (name.clone(), lane, consumer.position(lane).next))
         };
         let mut list: Vec<_> = state.consumers.values().flat_map(of).collect();
-        list.sort();
+        list.order_by(Ord::cmp);
         list
     }
 

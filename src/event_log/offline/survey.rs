@@ -13,6 +13,7 @@ use crate::event_log::{
     },
     lane::Lane,
 };
+use crate::order::Sorted as _;
 
 /// What it holds.
 pub(super) fn report(volume: &Volume, lane: Lane) -> GenerationReport {
@@ -77,6 +78,6 @@ fn strangers(directory: &Path, is_ours: impl Fn(&str) -> bool) -> Vec<PathBuf> {
         .map(|entry| entry.path())
         .take(UNKNOWN_MAX)
         .collect();
-    strangers.sort();
+    strangers.order_by(Ord::cmp);
     strangers
 }
