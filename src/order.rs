@@ -67,7 +67,7 @@ mod tests {
             expected.sort_by_key(|(key, _)| *key);
             items.order_by_key(|(key, _)| *key);
             prop_assert_eq!(&items, &expected);
-            expected.sort_by(|one, other| other.0.cmp(&one.0));
+            expected.sort_by_key(|(key, _)| std::cmp::Reverse(*key));
             items.order_by(|one, other| other.0.cmp(&one.0));
             prop_assert_eq!(items, expected);
         }

@@ -138,7 +138,8 @@ impl Teller {
         let said: Vec<_> = notices.iter().filter(is_said).map(|notice| Said::notice(notice, &self.node)).collect();
         let (is_new, announced) = {
             let mut telling = lock(&self.telling);
-            let is_new = notices.iter().fold(false, |is_new, notice| telling.announce(notice) || is_new);
+            let mut is_new = false;
+            notices.iter().for_each(|notice| is_new |= telling.announce(notice));
             (is_new, telling.encode())
         };
         // Where the disk does not take it, a person is told all the same.
