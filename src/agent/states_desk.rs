@@ -138,7 +138,7 @@ impl StatesDesk {
                 state: state.state.clone(),
                 note: note.to_owned(),
                 actor: origin.actor(),
-                known_level: event_level(state.level()).to_wire().into(),
+                known_level: Level::from(state.level()).to_wire().into(),
                 operation: SystemProblemOperation::Acknowledged.into(),
             };
             let emitted = self.emitter.emit(Level::Essential, payload, Metadata::new()).await;
@@ -210,13 +210,4 @@ pub(super) fn condition_status(condition: Condition) -> ConditionStatus {
 /// What is wrong now.
 pub(super) fn is_wrong(state: &SubjectState) -> bool {
     state.level() != StateLevel::Ok
-}
-
-fn event_level(level: StateLevel) -> Level {
-    match level {
-        StateLevel::Ok => Level::Info,
-        StateLevel::Warn => Level::Warn,
-        StateLevel::Error => Level::Error,
-        StateLevel::Critical => Level::Critical,
-    }
 }

@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::schema::events::EventLevel;
+use crate::schema::{events::EventLevel, local::StateLevel};
 
 /// How much an event matters, least first. [`Level::Essential`] passes every filter.
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +66,18 @@ impl Level {
             Level::Error => EventLevel::Error,
             Level::Critical => EventLevel::Critical,
             Level::Essential => EventLevel::Essential,
+        }
+    }
+}
+
+impl From<StateLevel> for Level {
+    /// That of an event which tells of a state so bad.
+    fn from(state: StateLevel) -> Level {
+        match state {
+            StateLevel::Ok => Level::Info,
+            StateLevel::Warn => Level::Warn,
+            StateLevel::Error => Level::Error,
+            StateLevel::Critical => Level::Critical,
         }
     }
 }

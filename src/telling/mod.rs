@@ -16,13 +16,18 @@ mod told;
 
 use std::{collections::VecDeque, time::Duration};
 
-use self::told::{Entry, Mark, TOLD_MAX, Told};
 pub use self::{
     notification::{Notification, What},
     quiet::Quiet,
 };
-use crate::order::Sorted as _;
-use crate::schema::local::{StateChange, StateLevel, SubjectState};
+use self::{
+    quiet::Night,
+    told::{Entry, Mark, TOLD_MAX, Told},
+};
+use crate::{
+    order::Sorted as _,
+    schema::local::{StateChange, StateLevel, SubjectState},
+};
 
 /// So many changes of level within [`FLAPS_WITHIN`] are told as one, and then nothing until it was calm for as long.
 const FLAP_EDGES: usize = 4;
@@ -111,8 +116,7 @@ impl Telling {
     ) -> Due {
         let mut look = Due::default();
         let is_quiet = self.rules.quiet.is_some_and(|quiet| quiet.holds(at.minute_of_day));
-        let night = self.rules.quiet.filter(|_| !is_quiet).map(|quiet| quiet.last(at));
-        let ended = night.filter(|night| self.told.looked_at != 0 && self.told.looked_at < night.end);
+        let ended = self.last_night(at).filter(|night| self.told.looked_at != 0 && self.told.looked_at < night.end);
         if let Some(quiet) = self.rules.quiet.filter(|_| is_quiet) {
             look.again(quiet.ends_at(at));
         }
@@ -148,6 +152,12 @@ impl Telling {
             look.notices.push(Notification::more(more, at.now));
         }
         self.fold_together(look, ended.is_some(), at)
+    }
+
+    /// The last quiet hours, where they are over.
+    fn last_night(&self, at: Moment) -> Option<Night> {
+        let quiet = self.rules.quiet.filter(|quiet| !quiet.holds(at.minute_of_day))?;
+        Some(quiet.last(at))
     }
 
     /// What is to be said of one thing, whatever the hour.
@@ -240,9 +250,8 @@ impl Telling {
     /// There is nothing left to say now. What is not among these states any more was forgotten, and nobody waits for its end.
     /// Gives whether what is to be kept is otherwise.
     pub fn looked<'a>(&mut self, states: impl IntoIterator<Item = &'a SubjectState>, at: Moment) -> bool {
-        let is_quiet = self.rules.quiet.is_some_and(|quiet| quiet.holds(at.minute_of_day));
-        let night = self.rules.quiet.filter(|_| !is_quiet).map(|quiet| quiet.last(at));
-        let is_first = self.told.looked_at == 0 || night.is_some_and(|night| self.told.looked_at < night.end);
+        let is_first =
+            self.told.looked_at == 0 || self.last_night(at).is_some_and(|night| self.told.looked_at < night.end);
         if is_first {
             self.told.looked_at = at.now;
         }

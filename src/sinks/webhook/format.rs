@@ -4,8 +4,6 @@
 //! Limits of length are the receivers' own, from their documentation or source: PagerDuty Events v2, ntfy's server, Slack's and
 //! Discord's incoming webhooks, Mattermost's posts. What is longer is cut, and the cut is marked.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
@@ -13,7 +11,6 @@ use uuid::Uuid;
 
 use crate::{
     event::{EventView, Level, json},
-    schema::local::StateLevel,
     telling::Notification,
     words::time_utc,
 };
@@ -250,11 +247,9 @@ impl Said {
         }
     }
 
-    /// That somebody tries whether it arrives.
-    pub(super) fn test(node: &str, now: SystemTime) -> Said {
+    /// That somebody tries whether it arrives, at this time, Unix milliseconds.
+    pub(super) fn test(node: &str, time: i64) -> Said {
         let text = format!("This is a test of {node}. Nothing is wrong; messages arrive here.");
-        let time =
-            now.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
         Said {
             id: Uuid::now_v7().to_string(),
             kind: "test".to_owned(),
@@ -271,12 +266,7 @@ impl Said {
 
     /// How things are on this node.
     pub(super) fn notice(notice: &Notification, node: &str) -> Said {
-        let level = match notice.level {
-            StateLevel::Critical => Level::Critical,
-            StateLevel::Error => Level::Error,
-            StateLevel::Warn => Level::Warn,
-            StateLevel::Ok => Level::Info,
-        };
+        let level = Level::from(notice.level);
         Said {
             id: notice.id.clone(),
             kind: format!("state.{}", notice.what.name()),

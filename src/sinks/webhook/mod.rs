@@ -82,11 +82,10 @@ impl Configured for Settings {
         let mut courier = Courier::new(Settings { fallback: None, ..*self }, &node);
         Box::pin(async move {
             let begins = std::time::Instant::now();
-            let said = [Said::test(&node, SystemTime::now())];
+            let now = unix_ms(SystemTime::now());
+            let said = [Said::test(&node, now)];
             let outcome = match courier.prepare().await {
-                Ok(()) => {
-                    courier.post(&said, unix_ms(SystemTime::now())).await.map_err(|why| failure(&target, why).error)
-                }
+                Ok(()) => courier.post(&said, now).await.map_err(|why| failure(&target, why).error),
                 Err(why) => Err(why),
             };
             SinkTest {

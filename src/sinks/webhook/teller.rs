@@ -159,7 +159,7 @@ impl Teller {
 
     fn look(&self, at: Moment) -> Due {
         let (telling, mut look) = (lock(&self.telling), Due::default());
-        let wants = |level: StateLevel, kind: &str| self.filter.takes_problem(event_level(level), kind);
+        let wants = |level: StateLevel, kind: &str| self.filter.takes_problem(Level::from(level), kind);
         self.states.look(&mut |fold| look = telling.look(fold.worst_first(), wants, |_| None, at));
         look
     }
@@ -170,14 +170,5 @@ impl Teller {
         let mut parts = time.split(':').map(|part| part.parse::<u16>().unwrap_or_default());
         let minute_of_day = parts.next().unwrap_or_default() * 60 + parts.next().unwrap_or_default();
         Moment { now, minute_of_day }
-    }
-}
-
-fn event_level(level: StateLevel) -> Level {
-    match level {
-        StateLevel::Ok => Level::Info,
-        StateLevel::Warn => Level::Warn,
-        StateLevel::Error => Level::Error,
-        StateLevel::Critical => Level::Critical,
     }
 }
