@@ -23,14 +23,18 @@ check:
 	$(CARGO) test --all-features --no-fail-fast --lib --bins $(addprefix --test ,$(checked)) -- --skip as_root::
 	$(CARGO) test --all-features --doc
 
-# The trials of the event log at full size (docs/measuring.md); `make test` and .ci/run take them at a size for every
-# change. Needs root.
+# The trials of the event log at full size, and those on machines with real arrays and pools (docs/measuring.md); `make test` and
+# .ci/run take the first at a size for every change. Needs root.
 test-long:
 	RODENT_TRIALS=500 $(CARGO) test --all-features --test log -- kill:: --nocapture
 	RODENT_TRIALS=200 $(CARGO) test --all-features --test log -- power:: --nocapture
 	RODENT_FAULTS_EVERY=1 $(CARGO) test --all-features --test log_faults
 	RODENT_TRIALS=2500 $(CARGO) test --all-features --test log_damage -- flips:: --nocapture
+	RODENT_TRIALS=100 $(CARGO) test --all-features --test it -- webhook::trial --nocapture
 	RODENT_EVENTS_CONSUMED=100000 $(CARGO) test --all-features --test e2e -- consuming::
+	$(CARGO) build --all-features
+	tests/tiers/arrays.sh
+	tests/tiers/pools.sh
 
 lint:
 	$(CARGO) fmt --check

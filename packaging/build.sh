@@ -21,9 +21,11 @@ export RUSTC_WRAPPER=$PWD/packaging/rustc.sh
 # Flags of this machine's owner would change the bytes.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_INCREMENTAL
 
-# zstd without what nothing here calls: the searches of levels above 3, and the formats from before its first release.
-zstd=-DZSTD_LEGACY_SUPPORT=0
-for search in GREEDY LAZY LAZY2 BTLAZY2 BTOPT BTULTRA; do
+# zstd without what nothing here calls: the searches of levels above 2, and the formats from before its first release; and small:
+# one copy of each loop, and one of the two ways to read a table.
+zstd="-DZSTD_LEGACY_SUPPORT=0 -DDYNAMIC_BMI2=0 -DZSTD_STRIP_ERROR_STRINGS=1"
+zstd+=" -DHUF_FORCE_DECOMPRESS_X1 -DZSTD_FORCE_DECOMPRESS_SEQUENCES_SHORT"
+for search in DFAST GREEDY LAZY LAZY2 BTLAZY2 BTOPT BTULTRA; do
     zstd+=" -DZSTD_EXCLUDE_${search}_BLOCK_COMPRESSOR"
 done
 

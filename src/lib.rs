@@ -21,7 +21,7 @@
 //! # Rooms
 //!
 //! - [`schema`], [`telemetry`], [`backoff`], [`settings`], [`metrics`], [`health`], [`words`], [`limits`], [`files`],
-//!   [`tls`], [`lock`], [`visible`]: what every room may use.
+//!   [`tls`], [`lock`], [`visible`], `service_manager`: what every room may use.
 //! - [`event`]: what an event is called, how much it matters, how it looks in text and JSON. Pure.
 //! - [`event_log`]: the log. The only user of sled.
 //! - [`dead_letters`]: events that a consumer refuses, each in a file of its own.
@@ -84,6 +84,7 @@ pub mod metrics;
 mod order;
 pub mod pipeline;
 pub mod schema;
+mod service_manager;
 pub mod settings;
 pub mod sinks;
 pub mod spool;

@@ -1,10 +1,32 @@
 //! Sorting that weighs little: the order is found by one piece of code for all types, where the library's sort is compiled anew
-//! for each type and each key, 6 KB a time.
+//! for each type and each key, 6 KB a time. Its maps and sets in order sort, too, when they are collected.
 //!
 //! For lists of up to some thousands. Stable, as the library's is. Where a list may be long or is sorted for each event, the
 //! library's own is right.
 
-use std::cmp::Ordering;
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
+
+/// Collects into a map or a set in order, one by one.
+pub(crate) trait Gather: Iterator + Sized {
+    /// As `collect` does: of equal keys the last one's value stays.
+    fn gather<C: InOrder + Extend<Self::Item>>(self) -> C {
+        let mut gathered = C::default();
+        gathered.extend(self);
+        gathered
+    }
+}
+
+impl<I: Iterator> Gather for I {}
+
+/// What sorts when it is collected.
+pub(crate) trait InOrder: Default {}
+
+impl<K, V> InOrder for BTreeMap<K, V> {}
+
+impl<T> InOrder for BTreeSet<T> {}
 
 /// Sorts slices.
 pub(crate) trait Sorted<T> {

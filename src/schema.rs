@@ -1,7 +1,7 @@
 //! The wire as Rust types: generated from `proto/` at build time, with the descriptors that names, filters, JSON and
 //! text are derived from. Everyone may name this module; it names nobody.
 
-#![allow(missing_docs, unreachable_pub, reason = "generated: the comments stand in the .proto files")]
+#![allow(unreachable_pub, reason = "generated: the comments stand in the .proto files")]
 #![allow(clippy::all, reason = "generated")]
 
 use std::{io::Read as _, sync::LazyLock};
@@ -73,8 +73,8 @@ pub mod local {
 
     impl consumer_status::State {
         /// Each.
-        pub const ALL: [Self; 6] =
-            [Self::Off, Self::Connecting, Self::Connected, Self::Waiting, Self::Held, Self::Unattached];
+        pub const ALL: [Self; 7] =
+            [Self::Off, Self::Connecting, Self::Connected, Self::Waiting, Self::Held, Self::Unattached, Self::Paused];
 
         /// In a word, for people, metrics and the status of the uplink.
         pub fn word(self) -> &'static str {
@@ -85,6 +85,7 @@ pub mod local {
                 Self::Waiting => "waiting",
                 Self::Held => "held",
                 Self::Unattached => "unattached",
+                Self::Paused => "paused",
             }
         }
     }

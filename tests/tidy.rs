@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("allocator", &[]),
     ("backoff", &[]),
     ("schema", &[]),
+    ("service_manager", &[]),
     ("settings", &[]),
     ("metrics", &[]),
     ("health", &[]),
@@ -87,6 +88,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Rooms that everyone may name.
 const EVERYONE: &[&str] = &[
     "schema",
+    "service_manager",
     "settings",
     "telemetry",
     "backoff",

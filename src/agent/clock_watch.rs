@@ -26,11 +26,13 @@ pub(super) async fn run(clock: Clock, log: EventLog, conditions: Conditions, shu
         log.set_clock(match synchronisation {
             Synchronisation::Synchronised => ClockState::Synchronised,
             Synchronisation::Unsynchronised => ClockState::Unsynchronised,
+            Synchronisation::Unknown => ClockState::Unknown,
         });
         let before = out_of_step;
         out_of_step = match synchronisation {
             Synchronisation::Synchronised => 0,
             Synchronisation::Unsynchronised => before.saturating_add(1),
+            Synchronisation::Unknown => before,
         };
         if out_of_step == LOOKS_MAX && before != out_of_step {
             tracing::warn!(message_id = %message::CLOCK_UNSYNCHRONISED, "nothing keeps the clock of this machine in step");

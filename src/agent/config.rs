@@ -13,7 +13,9 @@ pub mod reference;
 mod schema;
 mod sinks;
 mod source;
+mod subscriptions;
 mod update;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -32,14 +34,17 @@ pub use schema::schema;
 pub use sinks::SinkSettings;
 pub use source::{NEEDS_RESTART, Source};
 pub use update::{EventUpdate, FileEvents};
+pub use written::{WrittenSink, WrittenSinkError, is_key};
 
 // What the controller's settings are made of; whoever writes them need not know who takes them.
 use self::{controller::Credentials, files::Found};
 pub use crate::sinks::uplink::{Patience, Tls, TokenSource};
 use crate::{
     collectors::{self, Collector, CollectorSpec},
+    pipeline::CounterSettings,
     schema::local::SOCKET,
     settings::{Document, Faults, Part, Records, Table},
+    sinks::BeatSettings,
 };
 
 /// Where the agent keeps its log, unless the configuration says otherwise.
@@ -60,10 +65,14 @@ pub struct Config {
     pub collectors: Vec<CollectorSettings>,
     /// Who else events are delivered to, by the names that the files give them.
     pub sinks: Vec<SinkSettings>,
+    /// Who is called while the agent is well, and how often.
+    pub beat: Option<BeatSettings>,
     /// Programs that consume events.
     pub consumers: ConsumerSettings,
     /// Where the agent shows how it is.
     pub metrics: MetricsSettings,
+    /// Events that are counted there.
+    pub counters: Vec<CounterSettings>,
     /// The least important lines that the agent says about itself.
     pub log_level: tracing::Level,
 }
@@ -112,11 +121,28 @@ impl Config {
     /// Everything that is wrong with it.
     pub fn load(path: Option<&Path>, root: &Path) -> Result<Loaded, Faults> {
         let Found { files, ignored } = match path {
-            Some(path) if path == files::standard_file(root) => files::with_drop_ins(vec![path.to_path_buf()], root)?,
+            Some(path) if path == files::standard_file(root) => {
+                files::with_drop_ins(vec![path.to_path_buf()], root, None)?
+            }
             Some(path) => Found { files: vec![path.to_path_buf()], ..Found::default() },
-            None => files::with_drop_ins(files::standard_if_there(root), root)?,
+            None => files::with_drop_ins(files::standard_if_there(root), root, None)?,
         };
-        let (config, records) = Config::read(Document::open(&files), &Credentials::of_service(root))?;
+        let (config, records) =
+            Config::read(Document::open(&files, &files::variables()?), &Credentials::of_service(root))?;
+        Ok(Loaded { config, records, files, ignored })
+    }
+
+    /// Reads the standard file below `root` and its drop-ins as if this text stood in that drop-in of the administrator's, or
+    /// with `None` as if it were not there.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load_as_if(root: &Path, drop_in: &Path, text: Option<&str>) -> Result<Loaded, Faults> {
+        let is_there = Some((drop_in, text.is_some()));
+        let Found { files, ignored } = files::with_drop_ins(files::standard_if_there(root), root, is_there)?;
+        // The variables of whoever asks are not those of the agent's unit.
+        let document = Document::open_with(&files, &[], text.map(|text| (drop_in, text)));
+        let (config, records) = Config::read(document, &Credentials::of_service(root))?;
         Ok(Loaded { config, records, files, ignored })
     }
 
@@ -143,15 +169,26 @@ impl Config {
     fn read(document: Document, credentials: &Credentials) -> Result<(Config, Records), Faults> {
         let mut root = document.root();
         root.alias("controller", "toggle");
+        let of_consumers;
+        let mut counters = Vec::new();
         let config = Config {
             controller: ControllerSettings::read(&mut root, credentials),
             events: EventSettings::read(&mut root.table("events", "which events are kept, and how")),
             state_directory: root.path("state_directory", STATE_DIRECTORY, "where events are kept"),
             socket: root.path("socket", SOCKET, "the socket for programs on this machine"),
             collectors: read_collectors(&mut root.table("collectors", "what is looked at")),
-            sinks: sinks::read(&mut root),
-            consumers: ConsumerSettings::read(&mut root.table("consumers", "programs that consume events")),
-            metrics: MetricsSettings::read(&mut root),
+            sinks: {
+                // Before what they are put into.
+                of_consumers = subscriptions::read(&mut root);
+                sinks::read(&mut root)
+            },
+            beat: BeatSettings::read(&mut root),
+            consumers: ConsumerSettings::read(
+                &mut root.table("consumers", "programs that consume events"),
+                of_consumers,
+            ),
+            metrics: MetricsSettings::read(&mut root, &mut counters),
+            counters,
             log_level: read_log_level(&mut root.table("log", "what the agent says about itself")),
         };
         drop(root);

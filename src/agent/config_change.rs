@@ -1,6 +1,7 @@
 //! What has changed in a configuration; tells as events that the agent runs with another one than when it last ran, or
 //! than a moment ago.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +26,8 @@ const TELL_MAX: Duration = Duration::from_secs(1);
 pub(super) enum Act<'a> {
     /// The files were read again.
     Reload { in_force: &'a Records },
+    /// A person did it beside the files: the files say the same as before.
+    Hand { trigger: &'static str },
     /// A controller has sent them; not remembered, for the next start forgets it.
     Update { controller: &'a str },
 }
@@ -55,6 +58,7 @@ impl Tidings {
     pub(super) async fn tell(&self, keys: Vec<String>, act: Act<'_>) {
         let (trigger, controller, known) = match act {
             Act::Reload { in_force } => ("reload", String::new(), Some(known(in_force))),
+            Act::Hand { trigger } => (trigger, String::new(), None),
             Act::Update { controller } => ("update", controller.to_owned(), None),
         };
         let (told, done) = oneshot::channel();
@@ -117,13 +121,13 @@ async fn emit(
 
 /// What is remembered of these values.
 fn known(records: &Records) -> Known {
-    records.iter().map(|record| (record.key.clone(), record.text())).collect()
+    records.iter().map(|record| (record.key.clone(), record.text())).gather()
 }
 
 /// Keys whose values differ, by section.
 fn changed(before: &Known, now: &Known) -> BTreeMap<String, Vec<String>> {
     let differs = |key: &&String| before.get(*key) != now.get(*key);
-    let keys: std::collections::BTreeSet<_> = before.keys().chain(now.keys()).filter(differs).collect();
+    let keys: std::collections::BTreeSet<_> = before.keys().chain(now.keys()).filter(differs).gather();
     by_section(keys.into_iter().cloned())
 }
 

@@ -4,6 +4,9 @@
 //! Always holds: of one cursor there is never more than one consumer at work, and the next one goes on where the cursor
 //! stands, so that nothing is left out and nothing comes twice but what was on its way and not answered.
 
+mod orders;
+
+use crate::order::Gather as _;
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::AssertUnwindSafe,
@@ -22,11 +25,12 @@ use tonic::Status;
 
 use super::{
     config::{ControllerSettings, SinkSettings},
+    pausing::Paused,
     supervisor::{Part, Phase, Supervisor},
     system_info,
 };
 use crate::{
-    consumers::{ConsumerState, Delivery, Threshold},
+    consumers::{ConsumerState, Delivery, Effort, Threshold},
     dead_letters::DeadLetters,
     event_log::{Cursor, EventLog},
     health::{Pulse, Registry},
@@ -56,6 +60,8 @@ pub(super) struct Surroundings {
     pub(super) threshold: watch::Sender<Threshold>,
     pub(super) state: UplinkState,
     pub(super) dead_letters: DeadLetters,
+    /// Sinks that nothing is sent to for now.
+    pub(super) paused: Paused,
     /// How things are.
     pub(super) states: Arc<dyn StatesWatch>,
     /// Where the certificate is kept that the controller issues.
@@ -91,6 +97,13 @@ impl Consumers {
     pub(super) fn status(&self) -> Vec<ConsumerStatus> {
         let sinks = self.lock();
         std::iter::once(&self.uplink).chain(sinks.values().map(|(state, _)| state)).map(ConsumerState::status).collect()
+    }
+
+    /// What each costs, by name.
+    pub(super) fn efforts(&self) -> Vec<(String, Arc<Effort>)> {
+        let sinks = self.lock();
+        let sinks = sinks.iter().map(|(name, (state, _))| (name.clone(), Arc::clone(state.effort())));
+        std::iter::once((UPLINK.to_owned(), Arc::clone(self.uplink.effort()))).chain(sinks).collect()
     }
 
     /// Has each say what is wrong with it now, Unix milliseconds.
@@ -191,7 +204,7 @@ impl Delivering {
         let is_left = |name: &String| {
             name != UPLINK && with.log.program(name).is_none() && !sinks.iter().any(|sink| sink.name == *name)
         };
-        cursors.filter(is_left).collect::<BTreeSet<_>>().iter().for_each(|name| with.forget(name));
+        cursors.filter(is_left).gather::<BTreeSet<_>>().iter().for_each(|name| with.forget(name));
         let consumers = Consumers {
             uplink: with.state.consumer(),
             sinks: Arc::default(),
@@ -233,17 +246,20 @@ impl Delivering {
         let (staying, ending): (BTreeMap<_, _>, BTreeMap<_, _>) = all.into_iter().partition(|(name, _)| stays(name));
         self.sinks = staying;
         let stopping = self.with.stopping.clone();
-        let ended = ending.into_iter().map(|(name, running)| {
+        let ended = ending.into_values().map(|running| {
             let stopping = stopping.clone();
-            async move {
-                running.end(&stopping).await;
-                name
-            }
+            async move { running.end(&stopping).await }
         });
-        for name in futures_util::future::join_all(ended).await {
+        futures_util::future::join_all(ended).await;
+        let known: Vec<_> = self.consumers.lock().keys().cloned().collect();
+        for name in known {
             if !sinks.iter().any(|sink| sink.name == name) {
                 self.consumers.remove(&name);
                 self.with.forget(&name);
+                if self.with.paused.get(&name).is_some() {
+                    // Where the disk does not take it, whoever configures it again finds it paused, and is told.
+                    let _ = self.set_pause(&name, None).await;
+                }
             }
         }
         for sink in sinks.iter().filter(|sink| !is_as_before(sink)) {
@@ -294,6 +310,10 @@ impl Delivering {
             states.insert(name.clone(), (state.clone(), settings.clone()));
             state
         };
+        if let Some(pause) = with.paused.get(name) {
+            state.pause(&format!("by {}", pause.actor), pause.since);
+            return;
+        }
         let (replaced, abandon) = (CancellationToken::new(), with.abandon.child_token());
         let consumer = Consumer {
             name: name.clone(),

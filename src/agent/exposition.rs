@@ -79,6 +79,8 @@ impl Exposed for Exposition {
             ready: Exposition::trouble(self).is_none(),
             now: parts.clock.unix_milliseconds(),
             counts: parts.emitter.counts(),
+            counters: &parts.emitter.counters(),
+            efforts: parts.consumers.efforts().into_iter().chain(parts.programs.efforts()).collect(),
             commits: parts.log.commits(),
             writer_stalled_seconds: signs.stuck().or(signs.hung()).map_or(0.0, |time| time.as_secs_f64()),
             problems: parts.states.problems(PROBLEMS_MAX).1,

@@ -19,10 +19,12 @@ mod log_trouble;
 mod mirror;
 mod node;
 mod opening;
+mod pausing;
 mod privacy;
 pub mod probe;
 mod registration;
 mod signals;
+mod silencing;
 mod spool_intake;
 mod states;
 mod states_desk;
@@ -30,7 +32,6 @@ mod status;
 mod steering;
 mod supervisor;
 mod system_info;
-mod systemd;
 mod watchdog;
 mod wiring;
 
@@ -56,6 +57,7 @@ pub use self::{
 use crate::{
     event_log::EventLog,
     health::Pulse,
+    service_manager,
     telemetry::{logging::LogLevel, message},
 };
 
@@ -146,7 +148,7 @@ impl Agent {
     /// Until `shutdown`, or until nothing but a new process helps.
     async fn go_on(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let watchdog = Watchdog::start(self.log.clone(), &self.loops).context("start the watchdog")?;
-        systemd::ready();
+        service_manager::ready();
         tracing::info!(message_id = %message::AGENT_READY, version = env!("CARGO_PKG_VERSION"), "the agent is ready");
         let ended = tokio::select! {
             () = shutdown.cancelled() => Ok(()),
@@ -154,7 +156,7 @@ impl Agent {
             reason = self.supervisor.failed() => Err(anyhow::anyhow!(reason)),
         };
         drop(watchdog);
-        systemd::stopping();
+        service_manager::stopping();
         self.stop().await;
         ended
     }

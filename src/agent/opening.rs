@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::{config::Config, node, states::States};
+use super::{config::Config, node, pausing::Paused, states::States};
 use crate::{
     dead_letters::DeadLetters,
     event_log::{self, EventLog},
@@ -43,6 +43,12 @@ pub(super) async fn open_dead_letters(config: &Config) -> DeadLetters {
         );
     }
     letters
+}
+
+/// Which sinks a person has paused.
+pub(super) async fn open_paused(config: &Config) -> anyhow::Result<Paused> {
+    let directory = config.state_directory.clone();
+    tokio::task::spawn_blocking(move || Paused::read(&directory)).await.context("look which sinks are paused")
 }
 
 /// Before anything is emitted: what was urgent when the agent last ran may end now.

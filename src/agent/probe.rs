@@ -3,6 +3,7 @@
 //!
 //! Given to `rodent doctor`. Always holds: nothing is changed, nothing is registered, every question has a bound.
 
+use crate::order::Gather as _;
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -87,7 +88,7 @@ pub async fn unit(name: &str) -> Result<Option<BTreeMap<String, String>>, String
     let shown = systemctl.run(&["show", name, UNIT_PROPERTIES]).await;
     let shown = shown.map_err(|error| ErrorChain(&error).to_string())?;
     let properties = shown.lines().filter_map(|line| line.split_once('='));
-    Ok(Some(properties.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()))
+    Ok(Some(properties.map(|(key, value)| (key.to_owned(), value.to_owned())).gather()))
 }
 
 /// Whether the journal can explain every message that has an identifier; `None` where systemd does not run.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     health::{BEAT, Conditions, Fault, round},
     pipeline::{EmitError, Emitter, Origin},
+    schema::local::emit_request::Durability,
     spool::{FILES_MAX, Spool, SpoolError},
     telemetry::{ErrorChain, message},
 };
@@ -117,7 +118,7 @@ impl Intake {
             Err(error) => return Err(error),
         };
         let origin = Origin { uid: left.uid, gid: left.gid };
-        let taken = match self.emitter.submit(vec![left.event.into()], origin).await {
+        let taken = match self.emitter.submit(vec![left.event.into()], origin, Durability::Committed).await {
             Ok(submission) => self.emitter.secure(submission.ends).await,
             Err(error) => Err(error),
         };

@@ -56,6 +56,9 @@ const READ_MAX: (usize, usize) = (512, 256 * 1024);
 /// From so many events on that are yet to be folded, nobody is to believe that all is well.
 const BEHIND_MAX: u64 = 50_000;
 
+/// Who emits much leaves so many behind for a moment, again and again: that is told only when it lasts so long.
+const BEHIND_AFTER: Duration = Duration::from_secs(3);
+
 /// So long somebody who asks waits until everything is folded; then he is told how much is not.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -175,6 +178,7 @@ impl States {
         let mut unwritten = Unwritten::default();
         let mut assertion = self.shared.needs_assertion.then(|| Instant::now() + ASSERTED_AFTER);
         let mut is_unread = false;
+        let mut behind_since = None;
         loop {
             let stepped = follower.step(&self).await;
             let Some((back, step)) = stepped else { return };
@@ -186,7 +190,8 @@ impl States {
                     if std::mem::take(&mut is_unread) {
                         self.shared.conditions.clear(message::STATES_FAIL);
                     }
-                    self.judge(step.is_full);
+                    behind_since = behind_since.filter(|_| step.is_full).or_else(|| step.is_full.then(Instant::now));
+                    self.judge(behind_since);
                     if unwritten.is_much() {
                         self.write(&mut unwritten).await;
                     }
@@ -262,14 +267,14 @@ impl States {
         }
     }
 
-    /// `is_behind` when there was more than one step could fold.
-    fn judge(&self, is_behind: bool) {
-        let behind = if is_behind { self.behind() } else { 0 };
-        if behind > BEHIND_MAX || !is_behind {
-            let text = || {
+    /// `behind_since`: since when there has been more than one step could fold.
+    fn judge(&self, behind_since: Option<Instant>) {
+        let behind = behind_since.filter(|since| since.elapsed() >= BEHIND_AFTER).map(|_| self.behind());
+        if behind_since.is_none() || behind.is_some_and(|behind| behind > BEHIND_MAX) {
+            let text = |behind| {
                 format!("what is wrong with the machine is not known yet: {} events are to be folded", grouped(behind))
             };
-            self.shared.conditions.put(message::STATES_BEHIND, is_behind.then(text).map(Fault::warning));
+            self.shared.conditions.put(message::STATES_BEHIND, behind.map(text).map(Fault::warning));
         }
         let (subjects, left_out) = self.with(|fold| (fold.len(), fold.left_out()));
         let full = (subjects >= SUBJECTS_MAX && left_out > 0).then(|| {

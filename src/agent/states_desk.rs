@@ -1,6 +1,7 @@
 //! Answers what is wrong with the machine, and takes a person's word that it is known.
 //!
-//! Given the states, the collectors and the agent's own conditions; gives `rodent state`, `problems` and `ack` their answers, and
+//! Given the states, the collectors and the agent's own conditions; gives `rodent state`, `problems`, `ack` and, in
+//! [`silencing`](super::silencing), `silence` their answers, and
 //! `status` and the metrics their numbers. Always holds: an answer fits a message of the socket; of a state that may be otherwise
 //! by now it says why.
 
@@ -29,7 +30,7 @@ use crate::{
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// The longest note, bytes.
-const NOTE_BYTES_MAX: usize = 300;
+pub(super) const NOTE_BYTES_MAX: usize = 300;
 
 /// How long somebody who acknowledges waits until it is folded.
 const FOLD_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
@@ -42,6 +43,8 @@ pub(super) struct StatesDesk {
     pub(super) registry: Registry,
     pub(super) emitter: Emitter,
     pub(super) log: EventLog,
+    /// Unix milliseconds.
+    pub(super) now: Arc<dyn Fn() -> i64 + Send + Sync>,
 }
 
 impl StatesDesk {
@@ -68,10 +71,10 @@ impl StatesDesk {
         let is_asked = |state: &SubjectState| {
             asked.subjects.is_empty() || asked.subjects.iter().any(|wanted| words::matches(wanted, &state.subject))
         };
-        let (found, problems, mut folding) = self.states.with(|fold| {
+        let (found, problems, mut folding, silences) = self.states.with(|fold| {
             let all = fold.worst_first().into_iter().filter(|state| is_asked(state));
             let found: Vec<_> = all.filter(|state| !asked.problems_only || is_wrong(state)).cloned().collect();
-            (found, fold.problems(), fold.folding())
+            (found, fold.problems(), fold.folding(), fold.silences().standing((self.now)()))
         });
         folding.behind_events = self.states.behind();
         let (mut room, total) = (ANSWER_BYTES_MAX, found.len());
@@ -97,6 +100,7 @@ impl StatesDesk {
             problems: Some(problems),
             folding: Some(folding),
             conditions: conditions.collect(),
+            silences,
         }
     }
 
@@ -140,25 +144,30 @@ impl StatesDesk {
                 actor: origin.actor(),
                 known_level: Level::from(state.level()).to_wire().into(),
                 operation: SystemProblemOperation::Acknowledged.into(),
+                ..SystemProblemPayload::default()
             };
             let emitted = self.emitter.emit(Level::Essential, payload, Metadata::new()).await;
             emitted.map_err(|error| Status::unavailable(error.to_string()))?;
         }
-        let next = Lane::ALL.map(|lane| self.log.next_sequence(lane));
-        for (lane, next) in Lane::ALL.into_iter().zip(next) {
-            let secured = self.log.secure(lane, next).await;
-            secured.map_err(|error| Status::unavailable(format!("it is not durable: {error}")))?;
-        }
-        if tokio::time::timeout(FOLD_TIME_MAX, self.states.folded(next)).await.is_err() {
-            return Err(Status::unavailable(
-                "it is noted in the log, and not folded yet: the agent still reads what the log holds",
-            ));
-        }
+        self.settle_own().await?;
         let (subject, collectors) = (&asked.subject, self.collecting.status());
         let mut subjects: Vec<SubjectState> = self.states.with(|fold| fold.of_subject(subject).cloned().collect());
         subjects.retain(|state| state.acknowledgement.is_some() && is_meant(&state));
         subjects.iter_mut().for_each(|state| state.doubt = self.doubt(state, &collectors));
         Ok(AcknowledgeResponse { subjects })
+    }
+
+    /// Until what was emitted is durable and folded.
+    pub(super) async fn settle_own(&self) -> Result<(), Status> {
+        let next = Lane::ALL.map(|lane| self.log.next_sequence(lane));
+        for (lane, next) in Lane::ALL.into_iter().zip(next) {
+            let secured = self.log.secure(lane, next).await;
+            secured.map_err(|error| Status::unavailable(format!("it is not durable: {error}")))?;
+        }
+        let folded = tokio::time::timeout(FOLD_TIME_MAX, self.states.folded(next)).await;
+        folded.map_err(|_| {
+            Status::unavailable("it is noted in the log, and not folded yet: the agent still reads what the log holds")
+        })
     }
 
     fn nothing_wrong(&self, asked: &AcknowledgeRequest, of_subject: &[SubjectState]) -> String {

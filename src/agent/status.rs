@@ -15,7 +15,6 @@ use super::{
     states_desk::{StatesDesk, condition_status},
     steering::InForceView,
     supervisor::Supervisor,
-    systemd,
 };
 use crate::{
     consumers::programs::Programs,
@@ -29,6 +28,7 @@ use crate::{
         ConsumerStatus, CursorStatus, DeadLetterStatus, LaneStatus, LogStatus, LossStatus, StateLevel, StatusResponse,
         SubjectState,
     },
+    service_manager,
     sinks::uplink::{UPLINK, UplinkState},
     telemetry::{journal, message},
 };
@@ -166,6 +166,7 @@ impl StatusParts {
             clock_state: match self.clock.synchronisation() {
                 Synchronisation::Synchronised => "synchronised",
                 Synchronisation::Unsynchronised => "unsynchronised",
+                Synchronisation::Unknown => "unknown",
             }
             .to_owned(),
             dead_letters: self.dead_letters.count(),
@@ -195,8 +196,7 @@ pub(super) async fn watch_conditions(parts: Arc<StatusParts>, shutdown: Cancella
             parts.judge_now();
         }
         let line = parts.line();
-        if line != told {
-            systemd::status(&line);
+        if line != told && service_manager::status(&line) {
             told = line;
         }
         tokio::select! {

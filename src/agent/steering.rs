@@ -22,12 +22,12 @@ pub(super) use self::parts::{Parts, threshold};
 use super::{
     config::{Config, EventUpdate, FileEvents, Loaded, Source},
     config_change::{Act, Tidings},
-    systemd,
 };
 use crate::{
     health::{Conditions, Fault},
-    local_api::ReloadDesk,
+    local_api::{ReloadDesk, SinkAct, SinkOrder, SinkOrders},
     schema::local::{ConfigurationStatus, ReloadRequest, ReloadResponse},
+    service_manager,
     settings::{Faults, Records},
     sinks::uplink::control::OrderRefusal,
     telemetry::message,
@@ -48,6 +48,8 @@ pub(super) enum Change {
         dry_run: bool,
         answer: oneshot::Sender<Result<ReloadResponse, Status>>,
     },
+    /// Pause a sink, resume it, or have it begin again further back.
+    Sink { order: SinkOrder, answer: oneshot::Sender<Result<u64, Status>> },
     /// Take settings of events from a controller, until the files are read the next time.
     Update {
         /// JSON: an object of keys of `events`.
@@ -62,7 +64,7 @@ impl Change {
     /// too late, or a reload has put another in its place.
     pub(super) fn is_wanted(&self) -> bool {
         match self {
-            Change::Reload { .. } => true,
+            Change::Reload { .. } | Change::Sink { .. } => true,
             Change::Update { answer, .. } => !answer.is_closed(),
         }
     }
@@ -155,6 +157,7 @@ impl Steering {
                     change if !change.is_wanted() => {}
                     // Whoever asked may have gone.
                     Change::Reload { dry_run, answer } => drop(answer.send(self.reload(dry_run).await)),
+                    Change::Sink { order, answer } => drop(answer.send(self.order(&order).await)),
                     Change::Update { settings, controller, answer } => {
                         drop(answer.send(self.update(&settings, &controller).await));
                     }
@@ -177,15 +180,27 @@ impl Steering {
                 Err(faults) => Ok(refusal(&faults)),
             };
         }
-        systemd::reloading();
+        service_manager::reloading();
         let answer = match read(&source).await {
             Ok(Ok(loaded)) => Ok(self.take(loaded, &source).await),
             Ok(Err(faults)) => Ok(self.refuse(&faults)),
             Err(status) => Err(status),
         };
         // Before the answer: who has it may count on the service manager to know.
-        systemd::ready();
+        service_manager::ready();
         answer
+    }
+
+    /// Has a sink obey, and tells of a pause and of its end as of any change that people make.
+    async fn order(&mut self, order: &SinkOrder) -> Result<u64, Status> {
+        let events = self.parts.delivering.obey(&self.config.sinks, order, (self.now)()).await?;
+        let trigger = match order.act {
+            SinkAct::Pause => "pause",
+            SinkAct::Resume => "resume",
+            SinkAct::Replay { .. } => return Ok(events),
+        };
+        self.tidings.tell(vec![format!("sinks.{}", order.sink)], Act::Hand { trigger }).await;
+        Ok(events)
     }
 
     /// Puts in force what the files say.
@@ -263,20 +278,38 @@ impl Steering {
 /// For the socket: hands a request to the task, and waits for its answer.
 pub(super) fn desk(changes: mpsc::Sender<Change>) -> ReloadDesk {
     Arc::new(move |ReloadRequest { dry_run }| {
-        let changes = changes.clone();
+        let (answer, answered) = oneshot::channel();
+        let queued = queue(&changes, Change::Reload { dry_run, answer });
         Box::pin(async move {
-            let (answer, answered) = oneshot::channel();
-            let stopping = || Status::unavailable("the agent is stopping; nothing has changed");
-            match changes.try_send(Change::Reload { dry_run, answer }) {
-                Ok(()) => answered.await.unwrap_or_else(|_| Err(stopping())),
-                Err(mpsc::error::TrySendError::Closed(_)) => Err(stopping()),
-                Err(mpsc::error::TrySendError::Full(_)) => {
-                    let text = format!("{WAITING_MAX} changes of the configuration wait already; try again");
-                    Err(Status::resource_exhausted(text))
-                }
-            }
+            queued?;
+            answered.await.unwrap_or_else(|_| Err(stopping()))
         })
     })
+}
+
+/// For the socket: the same of what is asked of a sink.
+pub(super) fn sink_orders(changes: mpsc::Sender<Change>) -> SinkOrders {
+    Arc::new(move |order| {
+        let (answer, answered) = oneshot::channel();
+        let queued = queue(&changes, Change::Sink { order, answer });
+        Box::pin(async move {
+            queued?;
+            answered.await.unwrap_or_else(|_| Err(stopping()))
+        })
+    })
+}
+
+fn queue(changes: &mpsc::Sender<Change>, change: Change) -> Result<(), Status> {
+    changes.try_send(change).map_err(|error| match error {
+        mpsc::error::TrySendError::Closed(_) => stopping(),
+        mpsc::error::TrySendError::Full(_) => {
+            Status::resource_exhausted(format!("{WAITING_MAX} changes of the configuration wait already; try again"))
+        }
+    })
+}
+
+fn stopping() -> Status {
+    Status::unavailable("the agent is stopping; nothing has changed")
 }
 
 /// Keys that a controller has set: what is in force is not what this machine's files say, so that is worth a look.

@@ -10,8 +10,9 @@ use crate::agent::config::Config;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Parts that start again.
-const AGAIN: [&str; 11] = [
+const AGAIN: [&str; 12] = [
     "absence_watch",
+    "beat",
     "clock",
     "journal",
     "log_trouble",
@@ -31,7 +32,7 @@ async fn agent(directory: &std::path::Path) -> Agent {
     let text = format!(
         "state_directory: {0}/state\nsocket: {0}/rodent.sock\n\
          controller: {{address: 'localhost:9', jwt: a, tls: off}}\n\
-         collectors: {{service: off, storage: off, system: off}}\n",
+         collectors: {{access: off, identity: off, security: off, service: off, sharing: off, storage: off, system: off}}\n",
         directory.display()
     );
     let loaded = Config::parse("rodent.yml", &text).unwrap_or_else(|faults| panic!("{faults}"));

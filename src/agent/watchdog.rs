@@ -15,10 +15,10 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::systemd;
 use crate::{
     event_log::EventLog,
     health::{AtDisk, BEAT, Pulse, STUCK_AFTER, Signs, round},
+    service_manager,
     telemetry::message,
 };
 
@@ -53,7 +53,7 @@ impl Watchdog {
                 match watch.look(Instant::now(), log.signs()) {
                     (what, silent) if silent >= STUCK_AFTER => end(what, silent),
                     (_, silent) if silent >= DOUBTED_AFTER => {}
-                    _ => systemd::watchdog(),
+                    _ => service_manager::watchdog(),
                 }
             }
         })?;

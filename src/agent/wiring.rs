@@ -33,7 +33,10 @@ use crate::{
     local_api::{self, LocalApi, Rooms},
     pipeline::{Emitter, Gate, MemoryKeeper},
     schema::local::SOCKET,
-    sinks::uplink::{UPLINK, UplinkState},
+    sinks::{
+        self,
+        uplink::{UPLINK, UplinkState},
+    },
     spool::Spool,
     telemetry::ErrorChain,
 };
@@ -64,6 +67,7 @@ impl Agent {
                 .context("listen for programs on this machine")?;
         let exposition = Exposition::new(stopping.clone());
         let (metrics, followed) = watch::channel(config.metrics);
+        let (beat, beaten) = watch::channel(config.beat.clone());
         // Answers `/livez` while a large log is being opened.
         let exposed = Arc::clone(&exposition);
         supervisor.start(Part::again("metrics", Phase::Doors, move |stop| {
@@ -74,11 +78,13 @@ impl Agent {
             let (gate, now) = (Gate::new(&config.events.levels, &config.events.categories), Arc::clone(&now));
             Emitter::new(log.clone(), gate, move || now())
         };
+        emitter.set_counters(&config.counters);
         let own = emitter.for_source("agent");
         let keeper = MemoryKeeper::new(config.state_directory.join("memory"), log.clone());
         opening::remember_urgent_states(&emitter, keeper.memory("urgent_states")).await;
         let states = opening::open_states(&log, &config, registry.part("states"), &now).await?;
         let dead_letters = opening::open_dead_letters(&config).await;
+        let paused = opening::open_paused(&config).await?;
         let cursor = log.cursor(UPLINK).context("too many cursors in the event log")?;
         let programs = Programs::new(log.clone(), registry.clone(), Arc::clone(&now));
 
@@ -103,6 +109,7 @@ impl Agent {
                 threshold: threshold.clone(),
                 state: uplink.clone(),
                 dead_letters: dead_letters.clone(),
+                paused,
                 states: Arc::new(states.clone()),
                 identity: config.state_directory.join(IDENTITY),
                 node_id: node_id.clone(),
@@ -135,6 +142,7 @@ impl Agent {
             registry: registry.clone(),
             emitter: own.clone(),
             log: log.clone(),
+            now: Arc::clone(&now),
         });
         let status = Arc::new(StatusParts {
             started_at: now(),
@@ -169,6 +177,7 @@ impl Agent {
             may: may.clone(),
             log_level,
             metrics,
+            beat,
             collectors,
             delivering,
             absence,
@@ -186,10 +195,12 @@ impl Agent {
             dead_letters,
             programs: programs.clone(),
             scopes: scoped,
+            sink_orders: steering::sink_orders(changes.clone()),
             reload: steering::desk(changes),
             trouble: exposition.trouble_source(),
             settling: Arc::clone(&states_desk).settling(),
             states: Arc::clone(&states_desk).source(),
+            silence: Arc::clone(&states_desk).silence_desk(),
             acknowledge: states_desk.acknowledge_desk(),
             sinks: sinks_desk,
         };
@@ -222,6 +233,13 @@ impl Agent {
                 move |stop| {
                     let log = log.clone();
                     log_trouble::report(move || log.degraded(), log_trouble::INTERVAL, own.clone(), stop)
+                }
+            }),
+            Part::again("beat", Phase::Sources, {
+                let (trouble, conditions) = (exposition.trouble_source(), registry.part("beat"));
+                move |stop| {
+                    let trouble = Arc::clone(&trouble);
+                    sinks::beat(beaten.clone(), move || trouble(), conditions.clone(), stop)
                 }
             }),
             Part::once("socket", Phase::Doors, serve(api, rooms, doors)),

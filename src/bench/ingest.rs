@@ -93,6 +93,8 @@ pub(super) async fn with_agent(
         settling: Arc::new(|| Box::pin(async {})),
         states: Arc::new(|_| StateResponse::default()),
         acknowledge: Arc::new(|_, _| Box::pin(async { Err(Status::unimplemented("nothing to acknowledge")) })),
+        silence: Arc::new(|_, _| Box::pin(async { Err(Status::unimplemented("nothing to silence")) })),
+        sink_orders: Arc::new(|_| Box::pin(async { Err(Status::unimplemented("nothing to order")) })),
         sinks: Arc::new(|_| Box::pin(async { Err(Status::unimplemented("nothing to test")) })),
         trouble: Arc::new(|| None),
     };

@@ -83,6 +83,12 @@ pub(super) fn anonymous_kib() -> Option<u64> {
     number_after("/proc/self/status", "RssAnon:")
 }
 
+/// Resident memory of a process and how much of it is anonymous, KiB.
+pub(super) fn memory_of(process: u32) -> Option<(u64, u64)> {
+    let status = format!("/proc/{process}/status");
+    Some((number_after(&status, "VmRSS:")?, number_after(&status, "RssAnon:")?))
+}
+
 /// The highest anonymous memory of this process from now on, looked at by a thread of its own.
 pub(super) struct Peak {
     watched: Arc<Watched>,

@@ -12,5 +12,6 @@ mod machine;
 mod sample;
 mod scratch;
 pub mod uplink;
+pub mod webhook;
 
 pub use scratch::Scratch;

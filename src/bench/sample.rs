@@ -167,6 +167,7 @@ pub(super) fn file_access(n: u64) -> SharingFileAccessPayload {
         operation_type: ["open", "read", "write", "rename"][(mix(n + 3) % 4) as usize].to_owned(),
         file_size: (mix(n + 4) % 80_000_000) as i64,
         operation: (1 + mix(n + 3) % 4) as i32,
+        ..Default::default()
     }
 }
 

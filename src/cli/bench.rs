@@ -20,6 +20,7 @@ use crate::{
   rodent bench ingest --directory /var/tmp
   rodent bench consume --directory /var/tmp
   rodent bench uplink --events 1000000
+  rodent bench webhook --directory /var/tmp
   rodent bench herd --agents 10000 --outage 1h")]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -112,6 +113,27 @@ enum What {
         #[arg(long, value_name = "FILE", requires = "tls_cert")]
         tls_key: Option<PathBuf>,
     },
+    /// Events a second from an agent to a webhook over the loopback, and what idle sinks hold
+    Webhook {
+        /// A directory on the disk in question; removed afterwards what was made in it
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        directory: PathBuf,
+        /// The agent to measure [default: this program]
+        #[arg(long, value_name = "FILE")]
+        program: Option<PathBuf>,
+        /// Events of a round
+        #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+        events: u64,
+        /// Rounds; their median is shown
+        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// Urgent events that are given one at a time
+        #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
+        emits: u32,
+        /// How long agents stand idle
+        #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "20s")]
+        idle: Duration,
+    },
     /// Simulate many agents whose controller comes back, in simulated time
     Herd {
         /// How many agents
@@ -169,6 +191,13 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             let plan = bench::consume::ConsumePlan { events, rounds, emits, idle };
             runtime
                 .block_on(bench::consume::run(scratch.path(), plan, &mut out))
+                .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?;
+        }
+        What::Webhook { directory, program, events, rounds, emits, idle } => {
+            let scratch = bench::Scratch::below(&directory)?;
+            let plan = bench::webhook::WebhookPlan { program, events, rounds, emits, idle };
+            runtime
+                .block_on(bench::webhook::run(scratch.path(), &plan, &mut out))
                 .map_err(|error| Failure::other(ErrorChain(&error).to_string()))?;
         }
         What::Uplink { directory, events, batch_size, rounds, tls_cert, tls_key } => {

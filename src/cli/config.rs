@@ -229,7 +229,7 @@ fn cells(key: &str, value: &str, record: &SettingRecord) -> [Cell; 3] {
 fn tone(record: &SettingRecord) -> Tone {
     match record.origin {
         SettingOrigin::Default => Tone::Dim,
-        SettingOrigin::Derived(_) | SettingOrigin::File { .. } => Tone::Plain,
+        SettingOrigin::Derived(_) | SettingOrigin::File { .. } | SettingOrigin::Environment(_) => Tone::Plain,
     }
 }
 

@@ -158,7 +158,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
-fn place(text: &str) -> Result<Start, Failure> {
+pub(super) fn place(text: &str) -> Result<Start, Failure> {
     let start = if text == "oldest" {
         start::Start::Place(start::Place::Oldest.into())
     } else if uuid::Uuid::try_parse(text).is_ok() {
@@ -170,7 +170,7 @@ fn place(text: &str) -> Result<Start, Failure> {
 }
 
 /// Asks a person; whoever is none has to say so beforehand.
-fn agreed(what: &str) -> Result<bool, Failure> {
+pub(super) fn agreed(what: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::usage(format!("{what} Say --yes if that is meant")));
     }
@@ -190,7 +190,8 @@ fn list(consumers: &[ListedConsumer], output: Output, screen: &mut Screen) -> io
     }
 }
 
-fn state(consumer: &ListedConsumer) -> (&'static str, Tone) {
+/// How it is, in a word.
+pub(super) fn state(consumer: &ListedConsumer) -> (&'static str, Tone) {
     let Some(status) = &consumer.status else { return ("unknown", Tone::Dim) };
     match status.state() {
         State::Off => ("off", Tone::Dim),
@@ -201,6 +202,7 @@ fn state(consumer: &ListedConsumer) -> (&'static str, Tone) {
         State::Held => ("held", Tone::Bad),
         State::Unattached if status.program.as_ref().is_some_and(|program| program.released) => ("released", Tone::Bad),
         State::Unattached => ("unattached", Tone::Warn),
+        State::Paused => ("paused", Tone::Warn),
     }
 }
 
@@ -214,7 +216,8 @@ fn lasts(consumer: &ListedConsumer, now: SystemTime) -> String {
     }
 }
 
-fn to_go(consumer: &ListedConsumer) -> u64 {
+/// Events that it has yet to take.
+pub(super) fn to_go(consumer: &ListedConsumer) -> u64 {
     consumer.cursors.iter().map(|cursor| cursor.lag_events).sum()
 }
 
@@ -279,7 +282,8 @@ fn show(consumers: &[ListedConsumer], output: Output, screen: &mut Screen) -> io
     Ok(())
 }
 
-fn value(consumer: &ListedConsumer) -> Value {
+/// What is said of any consumer.
+pub(super) fn value(consumer: &ListedConsumer) -> Value {
     let status = consumer.status.clone().unwrap_or_default();
     let cursor = |cursor: &crate::schema::local::CursorStatus| json!({"lane": cursor.lane, "next_sequence": cursor.next_sequence, "lag_events": cursor.lag_events});
     let mut value = json!({

@@ -36,7 +36,7 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use self::{finding::Mark, patient::Patient, print::Row};
 use super::{Failure, failure::Code};
-use crate::order::Sorted as _;
+use crate::order::{Gather as _, Sorted as _};
 use crate::terminal::{Output, Screen, quiet_end};
 
 /// After this long, who looks at a terminal is told what is waited for.
@@ -105,7 +105,7 @@ async fn examine(patient: Arc<Patient>) -> Vec<Row> {
         async move { (number, check.run(patient).await) }
     };
     let mut running: FuturesUnordered<_> = check::ALL.iter().enumerate().map(run).collect();
-    let mut waited_for: BTreeSet<usize> = (0..check::ALL.len()).collect();
+    let mut waited_for: BTreeSet<usize> = (0..check::ALL.len()).gather();
     let mut found: Vec<(usize, Vec<finding::Finding>)> = Vec::new();
     let mut progress = Progress::default();
     loop {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     client::{Client, ClientError, Durability, EmitResponse},
-    event::{Level, Metadata, json::from_pairs},
+    event::{Level, Metadata, TRACEPARENT_VARIABLE, json::from_pairs, note_trace},
     schema::events::Event,
     telemetry::ErrorChain,
 };
@@ -36,6 +36,8 @@ line, and the rest is stored. What `rodent events` has printed is taken as it is
 
 With --spool an event that the agent does not take now lies in its spool, at most 1,000 of them with those of hooks, and is \
 taken in within seconds of its start.
+
+The trace that the variable TRACEPARENT names goes with the event as metadata, and as a header to who gets it by webhook.
 
 Exit codes: 0 all taken or left, 65 something was refused, 69 no agent, 77 no permission.";
 
@@ -78,6 +80,14 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+impl Arguments {
+    /// An event of that kind, left for the agent where it does not take it now and may be left.
+    pub(super) fn one(kind: &str, fields: Vec<(String, String)>, spool: bool) -> Arguments {
+        let (level, metadata, json, config) = (None, Vec::new(), None, None);
+        Arguments { kind: Some(kind.to_owned()), fields, level, metadata, json, no_wait: false, spool, config }
+    }
+}
+
 pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode, Failure> {
     let durability = if arguments.no_wait { Durability::Buffered } else { Durability::Committed };
     match (&arguments.json, &arguments.kind) {
@@ -88,7 +98,10 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
 }
 
 async fn one(kind: &str, arguments: &Arguments, socket: &Path, durability: Durability) -> Result<ExitCode, Failure> {
-    let metadata = metadata(&arguments.metadata)?;
+    let mut metadata = metadata(&arguments.metadata)?;
+    if let Some(trace) = trace() {
+        note_trace(&mut metadata, &trace);
+    }
     let mut event = from_pairs(kind, arguments.level, &arguments.fields, metadata)
         .map_err(|error| Failure::data(error.to_string()))?;
     if arguments.spool {
@@ -129,6 +142,17 @@ fn metadata(pairs: &[(String, String)]) -> Result<Metadata, Failure> {
         }
     }
     Ok(metadata)
+}
+
+/// The trace that whoever runs the command says it belongs to. What is none is told, and left out: an event matters more.
+fn trace() -> Option<String> {
+    let trace = std::env::var_os(TRACEPARENT_VARIABLE).filter(|trace| !trace.is_empty())?.into_string();
+    let is_one = |trace: &String| note_trace(&mut Metadata::new(), trace);
+    let trace = trace.ok().filter(is_one);
+    if trace.is_none() {
+        tell(&format!("{TRACEPARENT_VARIABLE} is no trace context of the W3C, and is left out"));
+    }
+    trace
 }
 
 fn words(answer: &EmitResponse) -> String {

@@ -1,7 +1,8 @@
 //! `rodent hook`: what the programs in /usr/lib/rodent/hooks run when a daemon calls them. Not for people.
 //!
 //! Gives what the daemon says to the agent; leaves it in the agent's spool when the agent is away or does not answer in
-//! time. Always holds: it ends within [`TAKE_MAX`] and a write to the disk, well before any daemon loses its patience; what
+//! time. Always holds: it ends within [`TAKE_MAX`] (where something is to be asked, with [`END_WAIT`] and [`ASK_MAX`]) and a write
+//! to the disk, well before any daemon loses its patience; what
 //! could be neither given nor left is named in the system's log, and the exit code is not 0. What the agent has in memory
 //! only, for want of a disk, is named there, too.
 
@@ -21,9 +22,9 @@ use uuid::Uuid;
 use super::{Failure, failure::tell};
 use crate::{
     agent::config::{Config, STATE_DIRECTORY},
-    client::{Client, ClientError, Durability, SOCKET},
-    event::{EventView, Summary},
-    hooks::{self, Daemon, Words},
+    client::{Client, ClientError, Durability, QueryRequest, SOCKET},
+    event::{EventView, Summary, TRACEPARENT_VARIABLE, note_trace},
+    hooks::{self, Daemon, Torn, Words},
     schema::events::Event,
     spool::Spool,
     telemetry::ErrorChain,
@@ -32,6 +33,17 @@ use crate::{
 /// How long the agent may take. Older ZEDs kill what runs for ten seconds and do nothing else meanwhile; smartd and mdadm
 /// wait as long as it takes.
 const TAKE_MAX: Duration = Duration::from_secs(3);
+
+/// How long another call of the hook may take to tell that a transfer has come whole, which happens together with this.
+const END_WAIT: Duration = Duration::from_secs(3);
+/// How long the agent may look for the last that was told of a transfer.
+const ASK_MAX: Duration = Duration::from_secs(2);
+/// The longest that a transfer takes; nobody asks for what was told before.
+const TRANSFER_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The last events of a transfer that are looked at.
+const ASKED_EVENTS: u32 = 32;
+/// What is told of one that is under way.
+const UNDER_WAY: [&str; 2] = ["storage.transfer.started", "storage.transfer.progress"];
 
 /// Where the system's log listens.
 const LOG: &str = "/dev/log";
@@ -65,11 +77,22 @@ pub(super) async fn run(arguments: Arguments, socket: Option<PathBuf>) -> Result
     let mut events = hooks::events(daemon, &words, Path::new("/"))
         .map_err(|why| complain(daemon, format!("the hook was called without what it needs: {why}")))
         .map_err(Failure::usage)?;
+    let torn = hooks::torn(daemon, &words);
+    if events.is_empty() && torn.is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let places = Places::of(arguments.config.as_deref(), socket);
+    if let Some(torn) = torn
+        && is_under_way(&torn, &places.socket).await
+    {
+        events = vec![torn.event];
+    }
     if events.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     events.iter_mut().for_each(complete);
-    let places = Places::of(arguments.config.as_deref(), socket);
+    let trace = env::var(TRACEPARENT_VARIABLE).unwrap_or_default();
+    events.iter_mut().for_each(|event| _ = note_trace(&mut event.metadata, &trace));
     let refusal = match give(&events, &places.socket).await {
         Ok(None) => return Ok(ExitCode::SUCCESS),
         Ok(Some(why)) => {
@@ -109,6 +132,33 @@ async fn give(events: &[Event], socket: &Path) -> Result<Option<String>, ClientE
         Ok(taken) => taken.map(|answer| Some(answer.only_in_memory).filter(|why| !why.is_empty())),
         Err(_) => Err(ClientError::Unavailable(format!("the agent did not answer within {} s", TAKE_MAX.as_secs()))),
     }
+}
+
+/// Whether the last that had happened to a transfer is that it has begun. An agent that does not say so in time knows of none.
+async fn is_under_way(torn: &Torn, socket: &Path) -> bool {
+    if torn.may_end_now {
+        tokio::time::sleep(END_WAIT).await;
+    }
+    let last = tokio::time::timeout(ASK_MAX, was_under_way(torn, socket)).await;
+    matches!(last, Ok(Ok(true)))
+}
+
+/// How the transfer stood then, by the times of what happened: calls of the hook overtake each other, and the next transfer may
+/// have begun since.
+async fn was_under_way(torn: &Torn, socket: &Path) -> Result<bool, ClientError> {
+    let until = torn.event.timestamp;
+    let since = until.saturating_sub(i64::try_from(TRANSFER_MAX.as_millis()).unwrap_or_default()).max(0);
+    let filter = vec!["storage.transfer".to_owned(), format!("destination={}", torn.destination)];
+    let query = QueryRequest { filter, limit: ASKED_EVENTS, since, until, ..QueryRequest::default() };
+    let mut pages = Client::connect(socket).await?.query(query).await?;
+    let mut last: Option<(i64, bool)> = None;
+    while let Some(page) = pages.next().await? {
+        for event in page.events.iter().filter_map(|stored| EventView::decode(&stored.event).ok()) {
+            let has_ended = !UNDER_WAY.contains(&event.kind().as_str());
+            last = last.max(Some((event.timestamp(), has_ended)));
+        }
+    }
+    Ok(last.is_some_and(|(_, has_ended)| !has_ended))
 }
 
 /// Where the agent is.

@@ -1,7 +1,8 @@
 //! The command line: one file a command, each with its arguments and `run`.
 //!
-//! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `events`, `show`, `status`,
-//! `problems`, `state`, `ack`, `top`, `reload`, `consumers`, `sinks` and `dead-letters` are thin clients of the agent's socket; `doctor`
+//! Takes words and standard input, gives tables, JSON and an exit code (those of sysexits). `emit`, `transfer`, `events`, `show`,
+//! `status`, `problems`, `state`, `ack`, `silence`, `top`, `reload`, `consumers`, `sinks` and `dead-letters` are thin clients of the
+//! agent's socket; `doctor`
 //! looks without one, too. Always holds:
 //! results go to standard output and everything else to standard error, one line each; a reader that goes away ends a command
 //! quietly.
@@ -24,11 +25,14 @@ mod log;
 mod problems;
 mod reload;
 mod show;
+mod silence;
 mod sinks;
 mod socket;
 mod state;
 mod status;
 mod top;
+mod transfer;
+#[cfg(feature = "bench")]
 mod try_out;
 
 use std::{env, future::Future, path::PathBuf, process::ExitCode};
@@ -45,7 +49,6 @@ pub use failure::{EXIT_CODES, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
-  rodent try                             see it work here; nothing stays
   rodent status                          is all well?
   rodent problems                        what is wrong with this machine
   rodent doctor                          what is wrong, and what to do
@@ -75,8 +78,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Agent(agent::Arguments),
+    #[cfg(feature = "bench")]
+    #[command(hide = true)]
     Try(try_out::Arguments),
     Emit(emit::Arguments),
+    Transfer(transfer::Arguments),
     Events(events::Arguments),
     Show(show::Arguments),
     Kinds(kinds::KindsArguments),
@@ -85,12 +91,13 @@ enum Command {
     Problems(problems::Arguments),
     State(state::Arguments),
     Ack(ack::Arguments),
+    Silence(silence::Arguments),
     Top(top::Arguments),
     Doctor(doctor::Arguments),
     /// Look after those who listen to the log
     #[command(after_help = consumers::EXAMPLES)]
     Consumers(consumers::Arguments),
-    /// Try whether what the agent tells arrives
+    /// Look after those who are told besides the controller
     #[command(after_help = sinks::EXAMPLES)]
     Sinks(sinks::Arguments),
     /// Decide about events that consumers refuse
@@ -134,8 +141,12 @@ impl Command {
                 Allocator::default().apply();
                 agent::run(&arguments, named)
             }
+            #[cfg(feature = "bench")]
             Command::Try(arguments) => try_out::run(&arguments),
             Command::Emit(arguments) => wait_for(async { emit::run(arguments, &socket::of(named).await).await }),
+            Command::Transfer(arguments) => {
+                wait_for(async { transfer::run(arguments, &socket::of(named).await).await })
+            }
             Command::Events(arguments) => wait_for(async { events::run(arguments, &socket::of(named).await).await }),
             Command::Show(arguments) => wait_for(async { show::run(arguments, &socket::of(named).await).await }),
             Command::Kinds(arguments) => kinds::list(&arguments),
@@ -146,6 +157,7 @@ impl Command {
             }
             Command::State(arguments) => wait_for(async { state::run(arguments, &socket::of(named).await).await }),
             Command::Ack(arguments) => wait_for(async { ack::run(arguments, &socket::of(named).await).await }),
+            Command::Silence(arguments) => wait_for(async { silence::run(arguments, &socket::of(named).await).await }),
             Command::Top(arguments) => wait_for(async { top::run(arguments, &socket::of(named).await).await }),
             Command::Doctor(arguments) => wait_for(doctor::run(arguments, named)),
             Command::Consumers(arguments) => {

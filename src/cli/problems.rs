@@ -4,7 +4,7 @@
 use std::{io, path::Path, process::ExitCode, time::SystemTime};
 
 use super::{
-    Failure,
+    Failure, silence,
     state::{describe_folding, known, plain, rows, since, things, tone},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     order::Sorted as _,
     schema::local::{ConditionStatus, StateLevel},
     schema::{document, local::STATES},
-    terminal::{Cell, Code, Output, Screen, TextTable, Tone, grouped, quiet_end},
+    terminal::{Cell, Code, Output, Screen, TextTable, TimeZone, Tone, grouped, quiet_end},
 };
 
 /// What the agent says of itself, and the state that tells the same by name: one line is enough.
@@ -80,6 +80,10 @@ fn print(answer: &StateResponse, now: SystemTime, screen: &mut Screen) -> io::Re
     }
     if answer.more_subjects > 0 {
         screen.line(&format!("And {} more.", grouped(answer.more_subjects)))?;
+    }
+    for its in &answer.silences {
+        let (what, until) = (silence::name(its), TimeZone::Local.time(its.until));
+        screen.line(&format!("Nobody is told of {what} until {until}: `rodent silence`."))?;
     }
     let unsure = describe_folding(&answer.folding.clone().unwrap_or_default(), false);
     if !unsure.is_empty() {

@@ -27,6 +27,8 @@
 //! # }
 //! ```
 
+#![warn(missing_docs)]
+
 mod channel;
 mod consumption;
 mod emission;
@@ -45,12 +47,14 @@ pub use emission::{Emission, EmitRefusal, Totals};
 pub use error::ClientError;
 
 pub use crate::schema::local::{
-    AcknowledgeRequest, Attach, Attached, ChangedSetting, ConsumedGap, ConsumerCondition, EmitResponse,
-    ListDeadLettersRequest, ListDeadLettersResponse, ListedConsumer, ListedDeadLetter, PurgeDeadLettersRequest,
-    QueryRequest, QueryResponse, ReloadRequest, ReloadResponse, RemoveConsumerRequest, RetryDeadLettersRequest,
-    RetryDeadLettersResponse, RewindConsumerRequest, SOCKET, Start, StateRequest, StateResponse, StatusResponse,
-    StoredEvent, SubjectState, TailRequest, TestSinkRequest, TestSinkResponse,
+    AcknowledgeRequest, Attach, Attached, ChangeSinkRequest, ChangedSetting, ConsumedGap, ConsumerCondition,
+    EmitResponse, ListDeadLettersRequest, ListDeadLettersResponse, ListedConsumer, ListedDeadLetter,
+    PurgeDeadLettersRequest, QueryRequest, QueryResponse, ReloadRequest, ReloadResponse, RemoveConsumerRequest,
+    RetryDeadLettersRequest, RetryDeadLettersResponse, RewindConsumerRequest, SOCKET, Silence, SilenceRequest, Start,
+    StateRequest, StateResponse, StatusResponse, StoredEvent, SubjectState, TailRequest, TestSinkRequest,
+    TestSinkResponse,
     attach::{Bound, Encoding},
+    change_sink_request::Act,
     consumer_condition,
     emit_request::Durability,
     start,
@@ -228,6 +232,15 @@ impl Client {
         Ok(self.service.clone().acknowledge(known).await?.into_inner().subjects)
     }
 
+    /// Has nobody be told of something for a while, or ends that; gives all that is silenced then. An event tells of it.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when nothing is known of it, or it is for too short, too long or one too many; nothing has been
+    /// done then.
+    pub async fn silence(&self, silence: SilenceRequest) -> Result<Vec<Silence>, ClientError> {
+        Ok(self.service.clone().silence(silence).await?.into_inner().silences)
+    }
+
     /// Has a sink of the agent send a message that says it is a test.
     ///
     /// # Errors
@@ -235,6 +248,15 @@ impl Client {
     /// user. That the message was not taken is no error: the answer says so.
     pub async fn test_sink(&self, sink: &str) -> Result<TestSinkResponse, ClientError> {
         Ok(self.service.clone().test_sink(TestSinkRequest { sink: sink.to_owned() }).await?.into_inner())
+    }
+
+    /// Pauses a sink, resumes it, or has it send again what it has sent; gives how many stored events come once more.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] when no sink has this name or there is no such place, [`ClientError::Denied`] to everybody but root
+    /// and the agent's own user, [`ClientError::Unavailable`] when the disk does not take it.
+    pub async fn change_sink(&self, change: ChangeSinkRequest) -> Result<u64, ClientError> {
+        Ok(self.service.clone().change_sink(change).await?.into_inner().events)
     }
 
     /// Has the agent read its configuration again. The answer comes when what it says is in force, or tells why nothing

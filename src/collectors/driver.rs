@@ -98,7 +98,7 @@ pub(super) trait Domain: Send + 'static {
 /// A collector at work.
 pub(super) struct Driver {
     ground: Ground,
-    domains: Vec<Box<dyn Driven>>,
+    domains: Vec<Slot>,
 }
 
 impl Driver {
@@ -109,14 +109,8 @@ impl Driver {
 
     /// One more domain. The first look goes by the order in which they are given.
     pub(super) fn with(mut self, domain: impl Domain) -> Driver {
-        self.domains.push(Box::new(Slot {
-            domain,
-            known: None,
-            chosen: None,
-            stage: Stage::Unseen,
-            is_blind: false,
-            absent: None,
-        }));
+        let watched = Box::new(Watch { domain, known: None, chosen: None, seen: None });
+        self.domains.push(Slot { watched, stage: Stage::Unseen, is_blind: false, absent: None });
         self
     }
 
@@ -179,27 +173,57 @@ impl Ground {
     }
 }
 
-/// A domain, whatever is known of it.
-trait Driven: Send {
-    /// The first look; gives what there is when that is to be told.
-    fn begin<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<String, CollectError>>;
+/// A domain, whatever is known of it: what each domain has of its own, and no more, for there are many.
+trait Watched: Send {
+    fn name(&self) -> &'static str;
 
-    /// The inventory has been told.
-    fn has_told(&mut self, ground: &Ground);
+    fn interval(&self) -> Option<Duration>;
 
-    /// Looks until it is absent, and says why it is.
-    fn follow<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<String, CollectError>>;
+    /// Takes up what is remembered.
+    ///
+    /// # Errors
+    /// It is not understood.
+    fn recall(&mut self, entry: &Value) -> Result<(), serde_json::Error>;
 
-    /// The last word, after the last look.
-    fn end<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<(), CollectError>>;
+    /// Looks, and keeps what was seen; gives whether something was.
+    fn look<'a>(&'a mut self, context: &'a Context) -> BoxFuture<'a, Result<bool, CollectError>>;
+
+    /// What was seen, beside what is known. Where it `asserts`, what was wrong before and still is, too.
+    fn compare(&self, asserts: bool) -> Vec<Finding>;
+
+    /// What was seen is known from now on.
+    fn accept(&mut self) -> Accepted;
+
+    fn wake<'a>(&'a mut self, context: &'a Context) -> BoxFuture<'a, Result<(), CollectError>>;
+
+    /// What to remember; nothing where nothing is known.
+    fn entry(&self) -> Option<serde_json::Result<Value>>;
+
+    /// The last word; nothing where nothing is known.
+    fn end(&mut self, agent_ends: bool) -> Option<Vec<Finding>>;
+}
+
+/// What follows from what was seen.
+struct Accepted {
+    /// It is to be remembered.
+    is_news: bool,
+    /// What there is, where nothing was known before.
+    inventory: String,
 }
 
 /// A domain and what is known of it.
-struct Slot<D: Domain> {
+struct Watch<D: Domain> {
     domain: D,
     known: Option<D::Known>,
     /// By which it was chosen what is known from the memory, until the first look.
     chosen: Option<D::Choice>,
+    /// By the look that nothing was made of yet.
+    seen: Option<D::Known>,
+}
+
+/// A domain, and how this run is with it.
+struct Slot {
+    watched: Box<dyn Watched>,
     stage: Stage,
     /// Whether the last look failed.
     is_blind: bool,
@@ -224,34 +248,99 @@ struct Entry<Known, Choice> {
     chosen: Choice,
 }
 
-impl<D: Domain> Slot<D> {
-    fn recall(&mut self, ground: &Ground) {
-        let entry = ground.remembered().get(D::NAME).map(Entry::<D::Known, D::Choice>::deserialize);
-        match entry {
-            None => {}
-            Some(Ok(Entry { known, chosen })) => {
-                let (known, _) = D::split(known, &self.domain.choice());
-                self.domain.knows(&known);
-                (self.known, self.chosen) = (Some(known), Some(chosen));
-            }
-            Some(Err(error)) => {
-                tracing::warn!(domain = D::NAME, %error, "what was remembered is not understood; it is looked at anew");
-            }
-        }
+impl<D: Domain> Watched for Watch<D> {
+    fn name(&self) -> &'static str {
+        D::NAME
     }
 
-    async fn look(&mut self, context: &Context) -> Result<Option<D::Known>, CollectError> {
-        match self.domain.look(context, self.known.as_ref()).await {
+    fn interval(&self) -> Option<Duration> {
+        self.domain.interval()
+    }
+
+    fn recall(&mut self, entry: &Value) -> Result<(), serde_json::Error> {
+        let Entry { known, chosen } = Entry::<D::Known, D::Choice>::deserialize(entry)?;
+        let (known, _) = D::split(known, &self.domain.choice());
+        self.domain.knows(&known);
+        (self.known, self.chosen) = (Some(known), Some(chosen));
+        Ok(())
+    }
+
+    fn look<'a>(&'a mut self, context: &'a Context) -> BoxFuture<'a, Result<bool, CollectError>> {
+        self.seen = None;
+        Box::pin(async move {
+            self.seen = self.domain.look(context, self.known.as_ref()).await?;
+            Ok(self.seen.is_some())
+        })
+    }
+
+    fn compare(&self, asserts: bool) -> Vec<Finding> {
+        let Some(after) = &self.seen else { return Vec::new() };
+        let mut findings = compare(&self.domain, self.known.as_ref(), self.chosen.as_ref(), after);
+        if asserts && self.known.is_some() {
+            add_standing(&mut findings, self.domain.first_sight(after));
+        }
+        findings
+    }
+
+    fn accept(&mut self) -> Accepted {
+        let Some(after) = self.seen.take() else { return Accepted { is_news: false, inventory: String::new() } };
+        let is_other = self.known.as_ref() != Some(&after);
+        let inventory = if self.known.is_none() { self.domain.inventory(&after) } else { String::new() };
+        if is_other {
+            self.domain.knows(&after);
+        }
+        self.known = Some(after);
+        Accepted { is_news: self.chosen.take().is_some() || is_other, inventory }
+    }
+
+    fn wake<'a>(&'a mut self, context: &'a Context) -> BoxFuture<'a, Result<(), CollectError>> {
+        Box::pin(self.domain.wake(context))
+    }
+
+    fn entry(&self) -> Option<serde_json::Result<Value>> {
+        let known = self.known.as_ref()?;
+        Some(serde_json::to_value(Entry { known, chosen: self.domain.choice() }))
+    }
+
+    fn end(&mut self, agent_ends: bool) -> Option<Vec<Finding>> {
+        let (known, farewell) = self.domain.end(self.known.take()?, agent_ends);
+        self.known = Some(known);
+        Some(farewell)
+    }
+}
+
+/// What stands is told once more. What is no more than news, as that the agent has started, does not stand.
+fn add_standing(findings: &mut Vec<Finding>, at_first_sight: Vec<Finding>) {
+    let standing = at_first_sight.into_iter().filter(|it| it.level > Level::Info && !findings.contains(it));
+    let standing: Vec<_> = standing.map(Finding::asserted).collect();
+    findings.extend(standing);
+}
+
+impl Slot {
+    /// The first look; gives what there is when that is to be told.
+    async fn begin(&mut self, ground: &Ground) -> Result<String, CollectError> {
+        let domain = self.watched.name();
+        let recalled = ground.remembered().get(domain).map_or(Ok(()), |entry| self.watched.recall(entry));
+        if let Err(error) = recalled {
+            tracing::warn!(domain, %error, "what was remembered is not understood; it is looked at anew");
+        }
+        self.turn(ground).await
+    }
+
+    /// Gives whether something was seen.
+    async fn look(&mut self, context: &Context) -> Result<bool, CollectError> {
+        let domain = self.watched.name();
+        match self.watched.look(context).await {
             Err(error @ CollectError::Failed { .. }) => {
                 self.is_blind = true;
                 let why = ErrorChain(&error).to_string();
-                context.is_blind(D::NAME, &why).await?;
-                Ok(None)
+                context.is_blind(domain, &why).await?;
+                Ok(false)
             }
             Err(CollectError::Absent(why)) => {
-                tracing::debug!(domain = D::NAME, why, "nothing of it on this machine");
+                tracing::debug!(domain, why, "nothing of it on this machine");
                 self.absent = Some(why);
-                Ok(None)
+                Ok(false)
             }
             looked => {
                 self.is_blind = false;
@@ -261,25 +350,15 @@ impl<D: Domain> Slot<D> {
     }
 
     async fn turn(&mut self, ground: &Ground) -> Result<String, CollectError> {
-        let Some(after) = self.look(&ground.context).await? else { return Ok(String::new()) };
-        ground.context.sees(D::NAME).await?;
-        let mut findings = compare(&self.domain, self.known.as_ref(), self.chosen.as_ref(), &after);
-        if ground.context.asserts && self.stage == Stage::Unseen && self.known.is_some() {
-            // What is no more than news, as that the agent has started, does not stand.
-            let standing = self.domain.first_sight(&after).into_iter().filter(|it| it.level > Level::Info);
-            let standing = standing.filter(|standing| !findings.contains(standing));
-            let standing: Vec<_> = standing.map(Finding::asserted).collect();
-            findings.extend(standing);
+        if !self.look(&ground.context).await? {
+            return Ok(String::new());
         }
+        ground.context.sees(self.watched.name()).await?;
+        let findings = self.watched.compare(ground.context.asserts && self.stage == Stage::Unseen);
         ground.context.report(findings).await?;
-        let is_news = self.known.as_ref() != Some(&after);
-        let inventory = if self.known.is_none() { self.domain.inventory(&after) } else { String::new() };
+        let Accepted { is_news, inventory } = self.watched.accept();
         self.stage = if inventory.is_empty() { Stage::Told } else { Stage::Seen };
         if is_news {
-            self.domain.knows(&after);
-        }
-        self.known = Some(after);
-        if self.chosen.take().is_some() || is_news {
             self.remember(ground);
         }
         Ok(inventory)
@@ -287,20 +366,15 @@ impl<D: Domain> Slot<D> {
 
     /// Nothing of which not everything has been told: the next run could not know that.
     fn remember(&self, ground: &Ground) {
-        let Some(known) = self.known.as_ref().filter(|_| self.stage == Stage::Told) else { return };
-        match serde_json::to_value(Entry { known, chosen: self.domain.choice() }) {
-            Ok(entry) => ground.remember(D::NAME, entry),
-            Err(error) => tracing::error!(domain = D::NAME, %error, "what is known of it has no JSON form"),
+        let domain = self.watched.name();
+        match self.watched.entry().filter(|_| self.stage == Stage::Told) {
+            None => {}
+            Some(Ok(entry)) => ground.remember(domain, entry),
+            Some(Err(error)) => tracing::error!(domain, %error, "what is known of it has no JSON form"),
         }
     }
-}
 
-impl<D: Domain> Driven for Slot<D> {
-    fn begin<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<String, CollectError>> {
-        self.recall(ground);
-        Box::pin(self.turn(ground))
-    }
-
+    /// The inventory has been told.
     fn has_told(&mut self, ground: &Ground) {
         if self.stage == Stage::Seen {
             self.stage = Stage::Told;
@@ -308,39 +382,39 @@ impl<D: Domain> Driven for Slot<D> {
         }
     }
 
-    fn follow<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<String, CollectError>> {
-        Box::pin(async move {
-            let mut turns = turns(self.domain.interval().unwrap_or(NEVER));
-            loop {
-                if let Some(why) = self.absent.take() {
-                    return Ok(why);
-                }
-                if self.is_blind {
-                    turns.reset_after(RETRY.min(turns.period()));
-                }
-                tokio::select! {
-                    _ = turns.tick() => {}
-                    woken = self.domain.wake(&ground.context) => if is_broken::<D>(woken) {
-                        sleep(RETRY).await;
-                    }
-                }
-                let inventory = self.turn(ground).await?;
-                ground.tell_inventory(vec![inventory]).await?;
-                self.has_told(ground);
+    /// Looks until it is absent, and says why it is.
+    async fn follow(&mut self, ground: &Ground) -> Result<String, CollectError> {
+        let mut turns = turns(self.watched.interval().unwrap_or(NEVER));
+        loop {
+            if let Some(why) = self.absent.take() {
+                return Ok(why);
             }
-        })
+            if self.is_blind {
+                turns.reset_after(RETRY.min(turns.period()));
+            }
+            let domain = self.watched.name();
+            tokio::select! {
+                _ = turns.tick() => {}
+                woken = self.watched.wake(&ground.context) => if let Err(error) = woken {
+                    tracing::warn!(domain, error = %ErrorChain(&error), "nothing tells when it changes");
+                    sleep(RETRY).await;
+                }
+            }
+            let inventory = self.turn(ground).await?;
+            ground.tell_inventory(vec![inventory]).await?;
+            self.has_told(ground);
+        }
     }
 
-    fn end<'a>(&'a mut self, ground: &'a Ground) -> BoxFuture<'a, Result<(), CollectError>> {
-        Box::pin(async move {
-            // What has not been told of this run yet has no end either.
-            let Some(known) = self.known.take().filter(|_| self.stage == Stage::Told) else { return Ok(()) };
-            let (known, farewell) = self.domain.end(known, ground.context.agent_stops.is_cancelled());
-            ground.context.report(farewell).await?;
-            self.known = Some(known);
-            self.remember(ground);
-            Ok(())
-        })
+    /// The last word, after the last look. What has not been told of this run yet has no end either.
+    async fn end(&mut self, ground: &Ground) -> Result<(), CollectError> {
+        if self.stage != Stage::Told {
+            return Ok(());
+        }
+        let Some(farewell) = self.watched.end(ground.context.agent_stops.is_cancelled()) else { return Ok(()) };
+        ground.context.report(farewell).await?;
+        self.remember(ground);
+        Ok(())
     }
 }
 
@@ -358,14 +432,6 @@ pub(super) fn compare<D: Domain>(
     let mut findings = domain.diff(before, &taken);
     findings.extend(left_out.iter().flat_map(|left_out| domain.first_sight(left_out)));
     findings
-}
-
-fn is_broken<D: Domain>(woken: Result<(), CollectError>) -> bool {
-    let error = woken.err();
-    if let Some(error) = &error {
-        tracing::warn!(domain = D::NAME, error = %ErrorChain(error), "nothing tells when it changes");
-    }
-    error.is_some()
 }
 
 /// The first one after a whole period, for the first look is taken at the start.

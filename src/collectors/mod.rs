@@ -7,12 +7,17 @@
 //! A new one is a folder with its `SPEC` and a type that is a [`driver::Domain`]: how to look, and what the difference of
 //! two looks comes to. The driver does the rest.
 
+mod access;
 mod driver;
 mod finding;
+mod identity;
 mod listing;
 mod network;
 mod pattern;
+mod security;
 mod service;
+mod settling;
+mod sharing;
 mod sight;
 mod storage;
 mod system;
@@ -32,7 +37,16 @@ use crate::{
 };
 
 /// Every collector, in alphabetical order.
-pub const ALL: &[CollectorSpec] = &[network::SPEC, service::SPEC, storage::SPEC, system::SPEC];
+pub const ALL: &[CollectorSpec] = &[
+    access::SPEC,
+    identity::SPEC,
+    network::SPEC,
+    security::SPEC,
+    service::SPEC,
+    sharing::SPEC,
+    storage::SPEC,
+    system::SPEC,
+];
 
 /// What a collector is called and how it is made.
 pub struct CollectorSpec {
@@ -54,7 +68,6 @@ pub trait Collector: Send {
     fn run(self: Box<Self>, context: Context) -> CollectorRun;
 }
 
-/// The run of a collector.
 pub type CollectorRun = Pin<Box<dyn Future<Output = Result<(), CollectError>> + Send>>;
 
 /// What a collector is handed.
@@ -76,6 +89,20 @@ pub struct Context {
 }
 
 impl Context {
+    /// For a part of a collector that is driven by itself.
+    #[cfg(feature = "systemd")]
+    fn copied(&self) -> Context {
+        Context {
+            emitter: self.emitter.clone(),
+            host: self.host.clone(),
+            memory: self.memory.clone(),
+            sight: self.sight.clone(),
+            shutdown: self.shutdown.clone(),
+            agent_stops: self.agent_stops.clone(),
+            asserts: self.asserts,
+        }
+    }
+
     /// It cannot see something: a part that does not answer, or what lies beyond a bound. Told when that is news.
     pub(crate) async fn is_blind(&self, what: &str, why: &str) -> Result<(), CollectError> {
         Ok(self.sight.is_blind(&self.emitter, what, why).await?)

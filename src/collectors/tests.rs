@@ -14,7 +14,7 @@ use super::{ALL, Collector, Context, Sights};
 use crate::{
     event::{EventView, Summary},
     event_log::{EventLog, Lane, Read, Reader, Settings},
-    host::Host,
+    host::{Host, journal::tests::Written},
     pipeline::{Emitter, Gate, MemoryKeeper},
     settings::Document,
 };
@@ -53,8 +53,12 @@ impl Machine {
         Machine { root, state, settings: RefCell::default(), asserts: Default::default() }
     }
 
-    fn write(&self, path: &str, text: &str) {
-        let path = self.root.path().join(path);
+    pub(super) fn path(&self, path: &str) -> std::path::PathBuf {
+        self.root.path().join(path)
+    }
+
+    pub(super) fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
@@ -66,7 +70,7 @@ impl Machine {
     }
 
     /// Runs a collector while `script` plays; gives every event of this run.
-    async fn run(&self, name: &str, end: End, script: impl AsyncFnOnce(&mut Told)) -> Vec<String> {
+    pub(super) async fn run(&self, name: &str, end: End, script: impl AsyncFnOnce(&mut Told)) -> Vec<String> {
         let spec = ALL.iter().find(|spec| spec.name == name).unwrap();
         let collector = (spec.build)(&mut Document::parse("settings", &self.settings.borrow()).root());
         self.run_this(spec.name, collector, end, script).await
@@ -377,4 +381,50 @@ async fn a_collector_that_is_turned_off_says_no_farewell_and_the_next_start_find
     assert_eq!(run(End::Off, 0).await, Vec::<String>::new(), "on again, in the same process");
     machine.write("proc/self/stat", &stat(200));
     assert_eq!(run(End::Killed, 1).await, ["info system.startup.service_restart nas"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_are_told_as_they_come_and_those_of_the_time_without_the_agent_at_its_next_start() {
+    let machine = nas();
+    let id = "0123456789abcdef0123456789abcdef";
+    machine.write("etc/machine-id", id);
+    let journal = machine.root.path().join("var/log/journal").join(id).join("system.journal");
+    let mut journal = Written::new(journal, 1, true);
+    let sshd = "/usr/sbin/sshd";
+    let accepted = |user: &str| format!("Accepted password for {user} from 10.0.0.7 port 5 ssh2");
+    journal.says(7, 1, sshd, &accepted("before"));
+    let told = machine
+        .run("security", End::Killed, async |told| {
+            // The first look has been taken.
+            while !machine.state.path().join("memory/security.json").exists() {
+                told.reaches(0).await;
+            }
+            journal.says(7, 2, sshd, &accepted("alice"));
+            journal.says(7, 3, sshd, "Failed password for bob from 10.0.0.7 port 6 ssh2");
+            journal.says(7, 4, "/usr/bin/logger", &accepted("root"));
+            told.reaches(2).await;
+        })
+        .await;
+    assert_eq!(told, ["info security.auth.login_success alice", "warn security.auth.login_failed bob"]);
+    journal.says(7, 5, sshd, &accepted("carol"));
+    let told = machine.run("security", End::Clean, async |told| told.reaches(1).await).await;
+    assert_eq!(told, ["info security.auth.login_success carol"]);
+    assert_eq!(machine.run("security", End::Clean, async |told| told.reaches(0).await).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_are_told_once_two_looks_see_the_same_change() {
+    let machine = nas();
+    machine.write("etc/samba/smb.conf", "[data]\npath = /srv/data\n");
+    let told = machine
+        .run("sharing", End::Clean, async |told| {
+            told.reaches(1).await;
+            machine.write("etc/exports", "/srv/x *(ro)\n");
+            machine.write("etc/samba/smb.conf", "[data]\npath = /srv/other\n");
+            told.reaches(1).await;
+        })
+        .await;
+    assert_eq!(told, ["info system.host.inventory sharing"]);
+    let told = machine.run("sharing", End::Clean, async |told| told.reaches(2).await).await;
+    assert_eq!(told, ["info sharing.share.created /srv/x", "info sharing.share.modified data"]);
 }

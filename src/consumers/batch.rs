@@ -38,12 +38,12 @@ pub struct Batch<P: Packing> {
     pub id: String,
     /// Lane of the events.
     pub lane: Lane,
-    /// Sequence of the first.
     pub first_sequence: u64,
-    /// Sequence of the last.
     pub last_sequence: u64,
     /// Answers in a row that may mean that it is too much at a time.
     pub strained: u32,
+    /// Whether it was sent before.
+    pub is_sent: bool,
     run: Run<Pieces>,
     packed: Option<(P, P::Message)>,
     /// Unix milliseconds of the first packing; what the batch says of itself.
@@ -57,7 +57,7 @@ impl<P: Packing> Batch<P> {
         let (epoch, lane) = (run.epoch, run.lane.name());
         let id = format!("{epoch}/{lane}/{}-{last_sequence}/{:08x}", run.first_sequence, run.fields.digest());
         let (lane, first_sequence) = (run.lane, run.first_sequence);
-        Batch { id, lane, first_sequence, last_sequence, strained: 0, run, packed: None, cut_at: None }
+        Batch { id, lane, first_sequence, last_sequence, strained: 0, is_sent: false, run, packed: None, cut_at: None }
     }
 
     /// Number of events.

@@ -56,7 +56,6 @@ impl<P: Packing> Delivery<P> {
         self.threshold.clone()
     }
 
-    /// The log.
     pub fn log(&self) -> &EventLog {
         &self.log
     }

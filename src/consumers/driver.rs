@@ -44,6 +44,7 @@ struct Done<S: Sink> {
     bytes: u64,
     /// How many pauses there had been when it began.
     pauses: u64,
+    began: Instant,
 }
 
 /// The task.
@@ -210,9 +211,16 @@ impl<S: Sink> Driver<S> {
             Some(blob) if !self.delivery.keep_with_cursor(&blob) => Err(too_much_to_keep()),
             _ => Ok(()),
         });
-        if let Err(failure) = kept {
-            self.state.attempt_failed(None, failure.reason);
-            self.wait(&failure);
+        match kept {
+            Ok(()) if self.delivery.held().is_none() && self.state.recovers((self.now)()) => {
+                self.pacing.reset();
+                self.state.tell(&News::Arrives);
+            }
+            Ok(()) => {}
+            Err(failure) => {
+                self.state.attempt_failed(None, failure.reason);
+                self.wait(&failure);
+            }
         }
     }
 
@@ -244,12 +252,15 @@ impl<S: Sink> Driver<S> {
                 }
             }
         };
-        let Ok((batch, message)) = packed else { return };
+        let Ok((mut batch, message)) = packed else { return };
+        if std::mem::replace(&mut batch.is_sent, true) {
+            self.state.effort().retried.add(1);
+        }
         let (bytes, pauses) = (S::Packing::wire_bytes(&message) as u64, self.pauses);
         self.in_flight_bytes += batch.raw_bytes();
-        self.state.sent(batch.lane, bytes);
-        let sending = self.sink.deliver(message);
-        self.in_flight.push(sending.map(move |outcome| Done { batch, outcome, bytes, pauses }).boxed());
+        self.state.sent(batch.lane, bytes, now);
+        let (sending, began) = (self.sink.deliver(message), Instant::now());
+        self.in_flight.push(sending.map(move |outcome| Done { batch, outcome, bytes, pauses, began }).boxed());
     }
 
     fn cannot_pack(&mut self, batch: Batch<S::Packing>, error: &(dyn std::error::Error + 'static)) {
@@ -259,7 +270,11 @@ impl<S: Sink> Driver<S> {
     }
 
     /// What an answer means for its batch and for everything that comes after it.
-    async fn settle(&mut self, Done { mut batch, outcome, bytes, pauses }: Done<S>) {
+    async fn settle(&mut self, Done { mut batch, outcome, bytes, pauses, began }: Done<S>) {
+        if bytes > 0 {
+            // Otherwise nothing of it was for the other side.
+            self.state.effort().took.observe(began.elapsed());
+        }
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(batch.raw_bytes());
         let verdict = self.sink.judge(batch.count(), batch.strained, outcome);
         let failure = match verdict {

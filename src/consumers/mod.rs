@@ -9,6 +9,7 @@
 mod batch;
 mod delivery;
 mod driver;
+mod effort;
 mod failure;
 mod news;
 mod pacing;
@@ -17,6 +18,7 @@ mod refused;
 mod renumbering;
 mod sink;
 mod state;
+mod uncommitted;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ pub use self::{
     batch::{Batch, Packing},
     delivery::{Delivery, Threshold},
     driver::Driver,
+    effort::Effort,
     failure::{DeliveryFailure, Reason, Taken, Then, Verdict},
     news::Wording,
     pacing::{BACKOFF, Pacing},

@@ -86,7 +86,7 @@ impl ConsumerState {
         }
     }
 
-    /// Says what is wrong with it now (Unix milliseconds): it refuses, or is out of reach.
+    /// Says what is wrong with it now (Unix milliseconds): it refuses, is out of reach, or somebody has paused it.
     pub fn judge(&self, conditions: &Conditions, now: i64) {
         let Wording { who, away, refuses, .. } = self.wording();
         let status = self.status();
@@ -101,6 +101,9 @@ impl ConsumerState {
             Fault::warning(format!("{who} is out of reach{long}: {error}")).since(since).told()
         });
         conditions.put(*away, waiting);
+        let paused = (status.state() == State::Paused)
+            .then(|| Fault::warning(format!("{who} is paused, {error}; what is for it is kept")).since(since).told());
+        conditions.put(message::SINK_PAUSED, paused);
     }
 }
 
@@ -131,5 +134,9 @@ mod tests {
         state.enter(State::Held, NOW);
         state.begin("");
         assert_eq!(said(), [""; 0], "it delivers to nobody any more");
+        state.pause("by root", NOW);
+        assert_eq!(said(), ["sink_paused warning the sink phone is paused, by root; what is for it is kept"]);
+        state.begin("http://ntfy.lan");
+        assert_eq!(said(), [""; 0], "it goes on");
     }
 }

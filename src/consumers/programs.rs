@@ -6,18 +6,19 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Range,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
 
+use super::effort::{Effort, Stopwatch};
+pub use super::uncommitted::Uncommitted;
 use crate::{
     event_log::{Cursor, EventLog, Lane, Ownership},
     health::{Conditions, Fault, Registry},
     lock::lock,
-    order::Sorted as _,
+    order::{Gather as _, Sorted as _},
     schema::local::{
         ConsumerLaneStatus, ConsumerStatus, PROGRAM_PREFIX, ProgramStatus, consumer_status::State, own_name,
     },
@@ -44,29 +45,6 @@ const RETURN_TIME: Duration = Duration::from_secs(3600);
 
 /// Of so many runs of events it is remembered how often they were given; those behind them count as new.
 const LEFT_MAX: usize = 1_000;
-
-/// Consecutive events that a program was given alike and did not commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Uncommitted {
-    /// Which.
-    pub sequences: Range<u64>,
-    /// How often they were given.
-    pub deliveries: u32,
-    /// The last time each with nothing beside it.
-    pub alone: bool,
-}
-
-impl Uncommitted {
-    /// Takes in what stands right behind it and was given alike. Gives whether it did.
-    pub fn join(&mut self, next: &Uncommitted) -> bool {
-        let is_next = self.sequences.end == next.sequences.start;
-        let is_alike = (self.deliveries, self.alone) == (next.deliveries, next.alone);
-        if is_next && is_alike {
-            self.sequences.end = next.sequences.end;
-        }
-        is_next && is_alike
-    }
-}
 
 /// Why a program cannot have a consumer.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +130,7 @@ struct Entry {
     told: Option<Attendance>,
     /// By lane.
     left: [Vec<Uncommitted>; 2],
+    stopwatch: Stopwatch,
 }
 
 /// A program that is attached, until it is dropped.
@@ -159,7 +138,6 @@ pub struct Attachment {
     programs: Programs,
     name: String,
     ousted: CancellationToken,
-    /// Its cursor.
     pub cursor: Cursor,
     /// Whether it is new.
     pub is_new: bool,
@@ -263,11 +241,17 @@ impl Programs {
         all
     }
 
+    /// What each costs, by name.
+    pub fn efforts(&self) -> Vec<(String, Arc<Effort>)> {
+        let entries = self.lock();
+        entries.iter().map(|(name, entry)| (name.clone(), Arc::clone(&entry.stopwatch.effort))).collect()
+    }
+
     /// Looks who has not come for long, and releases who has stayed away for too long. Gives what is news, by cursor.
     pub fn look(&self, absence: Absence) -> Vec<(String, Attendance)> {
         let (mut entries, age) = (self.lock(), self.log.age());
         let since_start = Duration::from_millis(age.saturating_sub(self.started));
-        let programs: BTreeMap<_, _> = self.log.programs().into_iter().collect();
+        let programs: BTreeMap<_, _> = self.log.programs().into_iter().gather();
         let mut news = Vec::new();
         for (name, program) in &programs {
             let entry = entries.entry(name.clone()).or_insert_with(|| Entry::new(name));
@@ -371,7 +355,7 @@ impl Entry {
             program: Some(ProgramStatus::default()),
             ..ConsumerStatus::default()
         };
-        Entry { status, seat: None, told: None, left: Default::default() }
+        Entry { status, seat: None, told: None, left: Default::default(), stopwatch: Stopwatch::default() }
     }
 
     fn enter(&mut self, state: State, now: i64) {
@@ -427,7 +411,7 @@ impl Attachment {
 
     /// An event became a dead letter.
     pub fn refused(&self, lane: Lane, uncommitted: u64) {
-        self.note(lane, |status, lane, _| {
+        self.note(lane, |Entry { status, .. }, lane, _| {
             lane.refused_events += 1;
             status.program.get_or_insert_default().uncommitted_events = uncommitted;
         });
@@ -435,36 +419,45 @@ impl Attachment {
 
     /// Events were given to the program.
     pub fn given(&self, lane: Lane, bytes: u64, window: u32, uncommitted: u64) {
-        self.note(lane, |status, lane, _| {
+        self.note(lane, |Entry { status, stopwatch, .. }, its, _| {
+            stopwatch.begin(lane);
             status.sent_batches += 1;
             status.sent_bytes += bytes;
             status.window = window;
-            lane.sent_batches += 1;
-            lane.sent_bytes += bytes;
+            its.sent_batches += 1;
+            its.sent_bytes += bytes;
             status.program.get_or_insert_default().uncommitted_events = uncommitted;
         });
+    }
+
+    /// What it is given next it was given before.
+    pub fn retries(&self) {
+        if let Some(entry) = self.programs.lock().get(&self.name) {
+            entry.stopwatch.effort.retried.add(1);
+        }
     }
 
     /// The program has committed so many.
     pub fn committed(&self, lane: Lane, events: u64, uncommitted: u64) {
-        self.note(lane, |status, lane, now| {
+        self.note(lane, |Entry { status, stopwatch, .. }, its, now| {
+            stopwatch.lap(lane, uncommitted == 0);
             status.delivered_events += events;
             status.delivered_batches += 1;
             status.last_success = now;
-            lane.delivered_events += events;
-            lane.delivered_batches += 1;
-            lane.last_acknowledgement = now;
+            its.delivered_events += events;
+            its.delivered_batches += 1;
+            its.last_acknowledgement = now;
             status.program.get_or_insert_default().uncommitted_events = uncommitted;
         });
     }
 
-    fn note(&self, lane: Lane, note: impl FnOnce(&mut ConsumerStatus, &mut ConsumerLaneStatus, i64)) {
+    fn note(&self, lane: Lane, note: impl FnOnce(&mut Entry, &mut ConsumerLaneStatus, i64)) {
         let now = (self.programs.now)();
         let mut entries = self.programs.lock();
         let Some(entry) = entries.get_mut(&self.name).filter(|_| !self.ousted.is_cancelled()) else { return };
         let Some(at) = entry.status.lanes.iter().position(|its| its.lane == lane.name()) else { return };
         let mut its = std::mem::take(&mut entry.status.lanes[at]);
-        note(&mut entry.status, &mut its, now);
+        note(entry, &mut its, now);
         entry.status.lanes[at] = its;
     }
 }
@@ -475,6 +468,7 @@ impl Drop for Attachment {
         let mut entries = self.programs.lock();
         let Some(entry) = entries.get_mut(&self.name).filter(|_| !self.ousted.is_cancelled()) else { return };
         entry.seat = None;
+        entry.stopwatch.stop();
         entry.enter(State::Unattached, now);
         entry.status.program.get_or_insert_default().uncommitted_events = 0;
         // Of what it was given it has nothing any more but what it has committed.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Reason, Wording};
+use super::{Effort, Reason, Wording};
 use crate::{
     event_log::Lane,
     lock::lock,
@@ -17,6 +17,7 @@ use crate::{
 pub struct ConsumerState {
     inner: Arc<Mutex<Inner>>,
     wording: Arc<Wording>,
+    effort: Arc<Effort>,
 }
 
 struct Inner {
@@ -74,13 +75,22 @@ impl ConsumerState {
             ..ConsumerStatus::default()
         };
         let inner = Inner { status, next_attempt: None, rate: Rate::new() };
-        ConsumerState { inner: Arc::new(Mutex::new(inner)), wording: Arc::new(Wording::of_sink(name)) }
+        ConsumerState {
+            inner: Arc::new(Mutex::new(inner)),
+            wording: Arc::new(Wording::of_sink(name)),
+            effort: Arc::default(),
+        }
     }
 
     /// Of one that is told of in other words than a sink.
     #[must_use]
     pub fn with_wording(self, wording: Wording) -> ConsumerState {
         ConsumerState { wording: Arc::new(wording), ..self }
+    }
+
+    /// What its deliveries cost.
+    pub fn effort(&self) -> &Arc<Effort> {
+        &self.effort
     }
 
     pub(super) fn wording(&self) -> &Wording {
@@ -98,6 +108,12 @@ impl ConsumerState {
         (status.in_flight_batches, status.window) = (0, 0);
         status.last_error.clear();
         status.lanes.iter_mut().for_each(|lane| lane.in_flight_batches = 0);
+    }
+
+    /// Nobody delivers, and everything is kept: somebody wants it so, as `who` says, since then (Unix milliseconds).
+    pub fn pause(&self, who: &str, since: i64) {
+        self.enter(State::Paused, since);
+        who.clone_into(&mut self.lock().status.last_error);
     }
 
     /// The state now.
@@ -138,7 +154,11 @@ impl ConsumerState {
     /// A batch has arrived.
     pub(super) fn delivered(&self, lane: Lane, events: u64, bytes: u64, now: i64) {
         let mut inner = self.lock();
-        inner.status.last_success = now;
+        if bytes > 0 {
+            // Otherwise nothing of it was for the other side.
+            inner.status.last_success = now;
+            inner.status.failures_in_a_row = 0;
+        }
         inner.status.delivered_batches += 1;
         inner.status.delivered_events += events;
         inner.status.delivered_bytes += bytes;
@@ -150,9 +170,32 @@ impl ConsumerState {
         lane.delivered_bytes += bytes;
     }
 
-    /// A batch is on its way.
-    pub(super) fn sent(&self, lane: Lane, bytes: u64) {
+    /// A message that belongs to no batch, or is one of many of it, is sent; or `is_taken`.
+    pub fn posts(&self, is_taken: bool, now: i64) {
         let mut inner = self.lock();
+        inner.status.last_attempt = now;
+        if is_taken {
+            inner.status.last_success = now;
+            inner.status.failures_in_a_row = 0;
+        }
+    }
+
+    /// What was to be done without an event was done. Gives whether the other side takes again what it did not take before; one
+    /// that was sent nothing proves nothing.
+    pub(super) fn recovers(&self, now: i64) -> bool {
+        let is_back = {
+            let status = &self.lock().status;
+            status.state() == State::Waiting && status.failures_in_a_row == 0
+        };
+        is_back && self.enter(State::Connected, now)
+    }
+
+    /// A batch is on its way.
+    pub(super) fn sent(&self, lane: Lane, bytes: u64, now: i64) {
+        let mut inner = self.lock();
+        if bytes > 0 {
+            inner.status.last_attempt = now;
+        }
         inner.status.sent_batches += 1;
         inner.status.sent_bytes += bytes;
         let Some(lane) = inner.lane(lane) else { return };
@@ -163,6 +206,7 @@ impl ConsumerState {
     /// An attempt has failed: to deliver a batch of a lane, or before that.
     pub(super) fn attempt_failed(&self, lane: Option<Lane>, reason: Reason) {
         let mut inner = self.lock();
+        inner.status.failures_in_a_row += 1;
         if let Some(count) = inner.status.failed_attempts_by_reason.get_mut(reason.name()) {
             *count += 1;
         }
@@ -219,11 +263,15 @@ mod tests {
         let state = ConsumerState::new("phone", "webhook", "c:1");
         let reasons = state.status().failed_attempts_by_reason;
         assert_eq!((reasons.len(), reasons.values().sum::<u64>()), (Reason::ALL.len(), 0));
-        state.sent(Lane::Urgent, 70);
-        state.sent(Lane::Routine, 500);
+        state.sent(Lane::Urgent, 70, 400);
+        state.sent(Lane::Routine, 500, 500);
         state.attempt_failed(Some(Lane::Routine), Reason::Timeout);
-        state.sent(Lane::Routine, 500);
+        state.sent(Lane::Routine, 500, 600);
+        assert_eq!((state.status().failures_in_a_row, state.status().last_success), (1, 0));
         state.delivered(Lane::Routine, 100, 500, 1_000);
+        state.delivered(Lane::Routine, 0, 0, 2_000);
+        let status = state.status();
+        assert_eq!((status.failures_in_a_row, status.last_success, status.last_attempt), (0, 1_000, 600));
         state.refused(Lane::Urgent);
         state.attempt_failed(None, Reason::Unreachable);
         state.flows(0, |_| 0, 4);
@@ -234,12 +282,12 @@ mod tests {
         let urgent = ConsumerLaneStatus { sent_batches: 1, sent_bytes: 70, refused_events: 1, ..expected("urgent") };
         let routine = ConsumerLaneStatus {
             delivered_events: 100,
-            delivered_batches: 1,
+            delivered_batches: 2,
             delivered_bytes: 500,
             sent_batches: 2,
             sent_bytes: 1000,
             failed_attempts: 1,
-            last_acknowledgement: 1_000,
+            last_acknowledgement: 2_000,
             ..expected("routine")
         };
         assert_eq!(status.lanes, [urgent, routine]);

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -171,5 +171,90 @@ async fn more_than_can_be_kept_beside_a_cursor_holds_the_lane_and_loses_nothing(
     let sink = Teller { ballast: BLOB_BYTES_MAX, ..Teller::new() };
     run(&log, &cursor, sink, |state, _| state.status().state() == State::Held).await;
     assert_eq!((cursor.next(Lane::Routine), cursor.blob()), (1, Vec::new()));
+    log.close();
+}
+
+/// Takes everything, or while it is dead nothing.
+struct Endpoint {
+    is_dead: Arc<AtomicBool>,
+    attempts: Arc<AtomicU32>,
+}
+
+impl Sink for Endpoint {
+    type Packing = Count;
+    type Outcome = bool;
+
+    async fn open(&mut self, _: &Pulse) -> Result<Count, DeliveryFailure> {
+        Ok(Count)
+    }
+
+    fn window(&self) -> usize {
+        1
+    }
+
+    fn deliver(&mut self, _: u64) -> impl Future<Output = bool> + Send + 'static {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(!self.is_dead.load(Ordering::Relaxed))
+    }
+
+    fn judge(&mut self, _: u64, _: u32, is_taken: bool) -> Verdict {
+        let dead = || DeliveryFailure {
+            then: Then::Later(Duration::ZERO),
+            error: "nobody listens".to_owned(),
+            code: String::new(),
+            reason: Reason::Unreachable,
+            is_strain: false,
+        };
+        if is_taken { Ok(Taken::default()) } else { Err(dead()) }
+    }
+
+    async fn changed(&mut self) {
+        std::future::pending().await
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const HOURS_OF_MONTH: u64 = 30 * 24;
+
+/// Time is simulated: it passes as fast as nobody has anything to do.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_dead_for_a_month_costs_few_attempts_and_another_beside_it_gets_each_event_as_it_comes() {
+    const DEAD: usize = 1;
+    let directory = tempfile::tempdir().expect("a directory");
+    let log = EventLog::open(Settings::new(directory.path().join("log"))).expect("a log");
+    let (is_dead, never, end) = (Arc::new(AtomicBool::new(true)), Arc::default(), CancellationToken::new());
+    let threshold = Threshold { batch_size: 10, batch_timeout: Duration::from_millis(5) };
+    let (mut drivers, mut sinks) = (Vec::new(), Vec::new());
+    for number in 0..=DEAD {
+        let cursor = log.cursor(&format!("s{number}")).expect("room for a cursor");
+        let is_dead = if number == DEAD { Arc::clone(&is_dead) } else { Arc::clone(&never) };
+        let (state, attempts) =
+            (ConsumerState::new(&format!("s{number}"), "test", "somebody"), Arc::<AtomicU32>::default());
+        let sink = Endpoint { is_dead, attempts: Arc::clone(&attempts) };
+        let pacing = Pacing::new(Duration::from_secs(1), Duration::from_secs(600));
+        let driver = Driver::new(sink, Delivery::new(&log, &cursor, threshold), state.clone(), Arc::new(|| 1));
+        drivers.push(driver.with_pacing(pacing).run(end.clone(), end.clone()));
+        sinks.push((cursor, state, attempts));
+    }
+    let month = async {
+        let begun = Instant::now();
+        for hour in 1..=HOURS_OF_MONTH {
+            append(&log, 1).await;
+            // The disk takes real time; some of the simulated passes meanwhile, too.
+            log.secure(Lane::Routine, 1 + hour).await.expect("durable");
+            tokio::time::sleep(HOUR).await;
+            let [(healthy, ..), (dead, state, _)] = &sinks[..] else { panic!("two") };
+            assert_eq!(healthy.next(Lane::Routine), 1 + hour, "within the hour");
+            assert_eq!((dead.next(Lane::Routine), state.status().in_flight_batches), (1, 0), "nothing is on its way");
+        }
+        let (attempts, minutes) = (u64::from(sinks[DEAD].2.load(Ordering::Relaxed)), begun.elapsed().as_secs() / 60);
+        // Up to ten minutes apart by chance, and five at an even chance.
+        assert!((minutes / 10..minutes / 3).contains(&attempts), "{attempts} in {minutes} minutes");
+        is_dead.store(false, Ordering::Relaxed);
+        tokio::time::sleep(HOUR).await;
+        assert_eq!(sinks[DEAD].0.next(Lane::Routine), 1 + HOURS_OF_MONTH, "all that was kept for it");
+        end.cancel();
+    };
+    tokio::join!(futures_util::future::join_all(drivers), month);
     log.close();
 }

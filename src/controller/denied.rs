@@ -3,6 +3,7 @@
 //!
 //! What holds: a file that cannot be used changes nothing, so that nobody gets back in by its being damaged or removed.
 
+use crate::order::Gather as _;
 use std::{
     collections::BTreeSet,
     io,
@@ -63,7 +64,7 @@ impl Denied {
 fn names(path: &Path) -> io::Result<BTreeSet<String>> {
     let text = String::from_utf8(files::read_bounded(path, BYTES_MAX)?).map_err(io::Error::other)?;
     let lines = text.lines().map(str::trim);
-    Ok(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
+    Ok(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).gather())
 }
 
 #[cfg(test)]

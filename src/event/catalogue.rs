@@ -5,7 +5,7 @@
 //! Always holds: whatever the schema gains appears here without a change to this file.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     ops::Deref,
     sync::{Arc, LazyLock},
 };
@@ -19,7 +19,11 @@ use super::{
     meaning::{Meanings, Options},
     scan::Tables,
 };
-use crate::{order::Sorted as _, schema::DESCRIPTORS, words};
+use crate::{
+    order::{Gather as _, Sorted as _},
+    schema::DESCRIPTORS,
+    words,
+};
 
 /// Every kind of event of a schema, and what it means. Cheap to copy.
 #[derive(Clone, Debug)]
@@ -41,7 +45,7 @@ pub struct Inner {
     /// In the order of the schema.
     pub(super) subjects: Vec<Arc<Subject>>,
     kinds: Vec<Kind>,
-    by_numbers: HashMap<(u32, u32), usize>,
+    by_numbers: BTreeMap<(u32, u32), usize>,
     pub(super) tables: Tables,
 }
 
@@ -81,6 +85,8 @@ pub(super) struct Subject {
     pub(super) message: MessageDescriptor,
     /// The field `operation`, where the payload has one.
     pub(super) operation: Option<FieldDescriptor>,
+    /// Its number, which every event is asked for.
+    pub(super) operation_number: Option<u32>,
     /// The kind of each known operation; 0 is the kind in two parts.
     pub(super) kinds: BTreeMap<i32, Kind>,
     /// What they mean.
@@ -112,7 +118,7 @@ impl Catalogue {
         kinds.order_by(Ord::cmp);
         kinds.dedup();
         let numbers = |subject: &Arc<Subject>| (subject.wrapper.number(), subject.member.number());
-        let by_numbers = subjects.iter().enumerate().map(|(place, subject)| (numbers(subject), place)).collect();
+        let by_numbers = subjects.iter().enumerate().map(|(place, subject)| (numbers(subject), place)).gather();
         let categories = wrappers.iter().map(part).collect();
         let EventFields { id, level, category, timestamp, metadata, .. } = &fields;
         let tables = Tables::of(&event, [id, level, category, timestamp, metadata]);
@@ -268,6 +274,7 @@ impl Subject {
             wrapper: wrapper.clone(),
             member,
             message,
+            operation_number: operation.as_ref().map(FieldDescriptor::number),
             operation,
             kinds,
             meanings,

@@ -26,6 +26,7 @@ mod pattern;
 mod words;
 
 use condition::Condition;
+pub(super) use field::FieldPath;
 use memchr::memmem::Finder;
 use pattern::Pattern;
 
@@ -78,6 +79,14 @@ impl Filter {
     /// When a condition is not understood, or nothing can meet it; the message quotes it.
     pub fn parse<S: AsRef<str>>(conditions: &[S]) -> Result<Filter, FilterError> {
         Filter::parse_by(Catalogue::compiled(), conditions)
+    }
+
+    /// Looks for a field as conditions name it: `pool_name`, `part.size` inside a message, `system_info.os` in a map.
+    ///
+    /// # Errors
+    /// When no payload has it, or it is secret; the field, or one of `others`, that was meant.
+    pub fn check_field(path: &str, others: &[&str]) -> Result<(), String> {
+        field::check(Catalogue::compiled(), path, others)
     }
 
     pub(super) fn parse_by<S: AsRef<str>>(catalogue: &Catalogue, conditions: &[S]) -> Result<Filter, FilterError> {

@@ -57,7 +57,7 @@ impl Head {
     /// event. The head has no more.
     pub fn of_payload(level: Level, category: i32, encoded: &[u8]) -> Head {
         let catalogue = Catalogue::compiled();
-        let payload = || Payload::of(catalogue, scan::payload(encoded)?);
+        let payload = || Head::scan(catalogue, encoded)?.payload;
         Head {
             id: String::new(),
             timestamp: 0,
@@ -68,6 +68,17 @@ impl Head {
             hidden_key: None,
             payload: payload().or_else(|| Head::of(&EventView::decode_by(catalogue, encoded).ok()?).payload),
         }
+    }
+
+    /// What an encoded event is about, as [`EventView::subject_name`] has it; empty where the bytes are no event.
+    pub fn name_of(bytes: &[u8]) -> String {
+        let catalogue = Catalogue::compiled();
+        let scanned = || {
+            let (wrapper, member, payload) = catalogue.tables.scan(bytes, RESERVED_PREFIX)?.payload?;
+            name(catalogue.subject_by(wrapper, member)?, payload)
+        };
+        let view = || EventView::decode_by(catalogue, bytes).ok().map(|view| view.subject_name());
+        scanned().or_else(view).unwrap_or_default()
     }
 
     /// Number of the payload's category; `None` for a payload that this version does not know.
@@ -152,8 +163,7 @@ impl Payload {
     /// Of the bytes of a payload, and where they were found; nothing where they have to be read by reflection.
     fn of(catalogue: &Catalogue, (wrapper, member, bytes): (u32, u32, &[u8])) -> Option<Payload> {
         let subject = catalogue.subject_by(wrapper, member)?;
-        let number = subject.operation.as_ref().map(prost_reflect::FieldDescriptor::number);
-        let operation = number.map_or(Some(0), |number| scan::enumerator(bytes, number))?;
+        let operation = subject.operation_number.map_or(Some(0), |number| scan::enumerator(bytes, number))?;
         let name = match tells(subject, operation) {
             true => Some(name(subject, bytes)?),
             false => None,
@@ -218,6 +228,7 @@ mod tests {
         let Some(scanned) = Head::scan(catalogue, bytes) else { return false };
         let view = EventView::decode(bytes).expect("what is scanned can be decoded");
         assert_eq!(parts(&scanned), parts(&Head::of(&view)), "{bytes:02x?}");
+        assert_eq!(Head::name_of(bytes), view.subject_name(), "{bytes:02x?}");
         true
     }
 

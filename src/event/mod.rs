@@ -4,6 +4,8 @@
 //! Pure: no I/O, no clock, no tokio. Takes encoded events or typed ones, gives names and text. What is deliberately
 //! absent: any list of payloads, categories or operations.
 
+#![warn(missing_docs)]
+
 mod bloom;
 mod catalogue;
 mod credentials;
@@ -13,6 +15,7 @@ mod filter;
 mod head;
 pub mod json;
 mod kind;
+mod label;
 mod left_out;
 mod level;
 mod loss_record;
@@ -23,6 +26,7 @@ mod role;
 mod scan;
 mod sentence;
 mod summary;
+mod trace;
 mod unit;
 mod view;
 
@@ -33,6 +37,7 @@ pub use describe::{Description, FieldDescription};
 pub use filter::{Filter, FilterError};
 pub use head::Head;
 pub use kind::Kind;
+pub use label::Label;
 pub use left_out::{and_more, left_out};
 pub use level::Level;
 pub use loss_record::{LossRecord, loss_record, loss_record_cause, loss_record_consumer, may_be_loss_record};
@@ -40,6 +45,7 @@ pub use manner::Manner;
 pub use meaning::Meaning;
 pub use role::{MASK, Role, is_redacted};
 pub use summary::Summary;
+pub use trace::{TRACEPARENT, TRACEPARENT_VARIABLE, is_traceparent, note_trace};
 pub use view::{DecodeError, EventView};
 
 /// Free text beside a payload. Keys that begin with [`RESERVED_PREFIX`] are the agent's own.

@@ -7,7 +7,7 @@
 //!
 //! Source: the protobuf encoding (base-128 varints, keys, length-delimited fields).
 
-use std::str;
+use std::{mem, str};
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
@@ -19,6 +19,12 @@ const DEPTH_MAX: u32 = 16;
 
 /// The longest varint, bytes.
 const VARINT_BYTES_MAX: usize = 10;
+
+/// Wire types.
+const VARINT: u32 = 0;
+const FIXED64: u32 = 1;
+const DELIMITED: u32 = 2;
+const FIXED32: u32 = 5;
 
 /// What every event is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +44,7 @@ pub(super) struct Scanned<'a> {
 /// By message, what its fields look like on the wire.
 #[derive(Debug)]
 pub(super) struct Tables {
+    /// That of an event is the first.
     messages: Vec<Table>,
     /// Numbers of the fields of an event.
     id: u32,
@@ -47,35 +54,34 @@ pub(super) struct Tables {
     metadata: u32,
 }
 
-/// The fields of a message, by number.
-#[derive(Debug, Default)]
-struct Table {
-    rules: Vec<Rule>,
-    /// Where the rules of the numbers below stand, without a search.
-    places: [Option<u8>; PLACES],
-}
+/// Place of the table of an event.
+const EVENT: u16 = 0;
 
-/// Most fields have smaller numbers.
-const PLACES: usize = 32;
-
-/// One field.
+/// The fields of a message.
 #[derive(Debug)]
-struct Rule {
-    number: u32,
-    shape: Shape,
-    /// Whether it holds a category's wrapper, or a payload within one: of these one stands in an event, and once.
-    is_member: bool,
+struct Table {
+    /// By number: those that take one byte on the wire, which most are.
+    near: [Shape; NEAR],
+    /// All others, in the order of their numbers.
+    far: Vec<(u32, Shape)>,
 }
+
+/// Fields of smaller numbers have keys of one byte.
+const NEAR: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
+    /// This schema has no such field.
+    Unknown,
     Varint,
     Fixed64,
     Fixed32,
     Text,
     Bytes,
     /// Place of its table.
-    Message(usize),
+    Message(u16),
+    /// Likewise: a category's wrapper, or a payload within one. Of these one stands in an event, and once.
+    Member(u16),
     /// One that this does not read.
     Odd,
 }
@@ -83,8 +89,13 @@ enum Shape {
 /// A field as it lies there.
 enum Value<'a> {
     Varint(u64),
-    Fixed,
-    Bytes(&'a [u8]),
+    /// Text in UTF-8.
+    Text(&'a [u8]),
+    /// Place of its table, and its bytes, which nobody has checked.
+    Message(u16, &'a [u8]),
+    Member(u16, &'a [u8]),
+    /// One that nobody asks for.
+    Other,
 }
 
 /// Nothing, for what is not usual.
@@ -105,45 +116,45 @@ impl Tables {
         }
         let place = self.messages.len();
         known.push((message.full_name().to_owned(), place));
-        self.messages.push(Table::default());
-        let mut rules: Vec<_> = message.fields().map(|field| self.rule(&field, known)).collect();
-        rules.order_by_key(|rule| rule.number);
+        self.messages.push(Table { near: [Shape::Unknown; NEAR], far: Vec::new() });
+        let shapes: Vec<_> = message.fields().map(|field| (field.number(), self.shape(&field, known))).collect();
         if let Some(own) = self.messages.get_mut(place) {
-            *own = Table::of(rules);
+            *own = Table::of(shapes);
         }
         place
     }
 
-    fn rule(&mut self, field: &FieldDescriptor, known: &mut Vec<(String, usize)>) -> Rule {
-        let shape = match field.kind() {
+    fn shape(&mut self, field: &FieldDescriptor, known: &mut Vec<(String, usize)>) -> Shape {
+        let is_member =
+            field.containing_oneof().is_some_and(|oneof| ["event_payload", "event_type"].contains(&oneof.name()));
+        match field.kind() {
             Kind::String => Shape::Text,
             Kind::Bytes => Shape::Bytes,
-            Kind::Message(message) if !field.is_group() => Shape::Message(self.add(&message, known)),
+            Kind::Message(message) if !field.is_group() => match u16::try_from(self.add(&message, known)) {
+                Ok(place) if is_member => Shape::Member(place),
+                Ok(place) => Shape::Message(place),
+                Err(_) => Shape::Odd,
+            },
             // Many numbers may lie in one field.
             _ if field.is_list() => Shape::Odd,
             Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => Shape::Fixed64,
             Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => Shape::Fixed32,
             Kind::Message(_) => Shape::Odd,
             _ => Shape::Varint,
-        };
-        let is_member =
-            field.containing_oneof().is_some_and(|oneof| ["event_payload", "event_type"].contains(&oneof.name()));
-        Rule { number: field.number(), shape, is_member }
+        }
     }
 
     /// The head of an encoded event; nothing where its reading is left to others.
     pub(super) fn scan<'a>(&self, bytes: &'a [u8], reserved: &str) -> Usual<Scanned<'a>> {
-        let mut scanned = Scanned::default();
-        let (mut wrapper, mut rest) = (None, bytes);
-        while !rest.is_empty() {
-            let (number, value) = field(&mut rest)?;
-            match (self.check(0, number, &value, 0)?, value) {
-                (_, Value::Varint(value)) if number == self.level => scanned.level = value as i32,
-                (_, Value::Varint(value)) if number == self.category => scanned.category = value as i32,
-                (_, Value::Varint(value)) if number == self.timestamp => scanned.timestamp = value as i64,
-                (_, Value::Bytes(value)) if number == self.id => scanned.id = str::from_utf8(value).ok()?,
-                (_, Value::Bytes(value)) if number == self.metadata => {
-                    let key = key(value)?;
+        let (mut scanned, mut has_wrapper) = (Scanned::default(), false);
+        self.each(EVENT, bytes, |number, value| {
+            match value {
+                Value::Varint(value) if number == self.level => scanned.level = value as i32,
+                Value::Varint(value) if number == self.category => scanned.category = value as i32,
+                Value::Varint(value) if number == self.timestamp => scanned.timestamp = value as i64,
+                Value::Text(id) if number == self.id => scanned.id = str::from_utf8(id).ok()?,
+                Value::Message(place, entry) if number == self.metadata => {
+                    let key = self.key(place, entry)?;
                     if key.starts_with(reserved) {
                         scanned.reserved_key.get_or_insert(key);
                     }
@@ -151,97 +162,118 @@ impl Tables {
                         scanned.hidden_key.get_or_insert(key);
                     }
                 }
-                (Some(Rule { is_member: true, shape: Shape::Message(place), .. }), Value::Bytes(value)) => {
-                    let before = wrapper.replace((number, *place, value));
-                    before.is_none().then_some(())?;
+                Value::Message(place, bytes) => self.check(place, bytes, 1)?,
+                Value::Member(place, bytes) => {
+                    (!mem::replace(&mut has_wrapper, true)).then_some(())?;
+                    let payload = self.payload(place, bytes)?;
+                    scanned.payload = payload.map(|(member, bytes)| (number, member, bytes));
                 }
-                _ => {}
+                Value::Text(_) | Value::Varint(_) | Value::Other => {}
             }
-        }
-        if let Some((wrapper, place, mut rest)) = wrapper {
-            while !rest.is_empty() {
-                let (number, value) = field(&mut rest)?;
-                let is_member = self.find(place, number).is_some_and(|rule| rule.is_member);
-                if let Value::Bytes(value) = value
-                    && is_member
-                    && scanned.payload.replace((wrapper, number, value)).is_some()
-                {
-                    return None;
-                }
-            }
-        }
+            Some(())
+        })?;
         Some(scanned)
     }
 
-    fn find(&self, place: usize, number: u32) -> Option<&Rule> {
-        self.messages.get(place)?.find(number)
-    }
-
-    /// The rule of a field whose value is as it says, with everything in it; no rule where the field is not known.
-    fn check(&self, place: usize, number: u32, value: &Value<'_>, depth: u32) -> Usual<Option<&Rule>> {
-        let Some(rule) = self.find(place, number) else { return Some(None) };
-        match (rule.shape, value) {
-            (Shape::Varint, Value::Varint(_)) | (Shape::Bytes, Value::Bytes(_)) => {}
-            (Shape::Text, Value::Bytes(bytes)) => _ = str::from_utf8(bytes).ok()?,
-            (Shape::Message(place), Value::Bytes(bytes)) if depth < DEPTH_MAX => {
-                let mut rest = *bytes;
-                while !rest.is_empty() {
-                    let (number, value) = field_of_width(&mut rest)?;
-                    self.check_of_width(place, number, value, depth + 1)?;
-                }
+    /// The payload in a category's wrapper, where it has one, by its number.
+    fn payload<'a>(&self, place: u16, wrapper: &'a [u8]) -> Usual<Option<(u32, &'a [u8])>> {
+        let mut found = None;
+        self.each(place, wrapper, |number, value| match value {
+            Value::Member(place, bytes) => {
+                self.check(place, bytes, 2)?;
+                found.replace((number, bytes)).is_none().then_some(())
             }
-            _ => return None,
-        }
-        Some(Some(rule))
+            Value::Message(place, bytes) => self.check(place, bytes, 2),
+            _ => Some(()),
+        })?;
+        Some(found)
     }
 
-    fn check_of_width(&self, place: usize, number: u32, (value, width): (Value<'_>, u32), depth: u32) -> Usual<()> {
-        match (self.find(place, number).map(|rule| rule.shape), &value, width) {
-            (Some(Shape::Fixed64), Value::Fixed, 8) | (Some(Shape::Fixed32), Value::Fixed, 4) => Some(()),
-            _ => self.check(place, number, &value, depth).map(|_| ()),
+    /// The key of an entry of a map by text.
+    fn key<'a>(&self, place: u16, entry: &'a [u8]) -> Usual<&'a str> {
+        let mut key = "";
+        self.each(place, entry, |number, value| match value {
+            Value::Text(text) if number == 1 => {
+                key = str::from_utf8(text).ok()?;
+                Some(())
+            }
+            Value::Message(place, bytes) | Value::Member(place, bytes) => self.check(place, bytes, 2),
+            _ => Some(()),
+        })?;
+        Some(key)
+    }
+
+    /// Whether everything in a message is as its schema says.
+    fn check(&self, place: u16, message: &[u8], depth: u32) -> Usual<()> {
+        (depth <= DEPTH_MAX).then_some(())?;
+        self.each(place, message, |_, value| match value {
+            Value::Message(place, bytes) | Value::Member(place, bytes) => self.check(place, bytes, depth + 1),
+            _ => Some(()),
+        })
+    }
+
+    /// Gives every field of a message, which are as its schema says; what lies within messages is for `take` to check.
+    #[inline(always)]
+    fn each<'a>(&self, place: u16, mut rest: &'a [u8], mut take: impl FnMut(u32, Value<'a>) -> Usual<()>) -> Usual<()> {
+        let table = self.messages.get(usize::from(place))?;
+        while !rest.is_empty() {
+            let (number, wire) = key(&mut rest)?;
+            let value = match (wire, table.shape(number)) {
+                (VARINT, shape @ (Shape::Varint | Shape::Unknown)) => match (varint(&mut rest)?, shape) {
+                    (value, Shape::Varint) => Value::Varint(value),
+                    _ => Value::Other,
+                },
+                (DELIMITED, shape) => match (delimited(&mut rest)?, shape) {
+                    (bytes, Shape::Text) => {
+                        (bytes.is_ascii() || str::from_utf8(bytes).is_ok()).then_some(Value::Text(bytes))?
+                    }
+                    (bytes, Shape::Message(place)) => Value::Message(place, bytes),
+                    (bytes, Shape::Member(place)) => Value::Member(place, bytes),
+                    (_, Shape::Bytes | Shape::Unknown) => Value::Other,
+                    _ => return None,
+                },
+                (FIXED64, Shape::Fixed64 | Shape::Unknown) => taken(&mut rest, 8).map(|_| Value::Other)?,
+                (FIXED32, Shape::Fixed32 | Shape::Unknown) => taken(&mut rest, 4).map(|_| Value::Other)?,
+                _ => return None,
+            };
+            take(number, value)?;
         }
+        Some(())
     }
 }
 
 impl Table {
-    /// Of rules in the order of their numbers.
-    fn of(rules: Vec<Rule>) -> Table {
-        let mut places = [None; PLACES];
-        for (at, rule) in rules.iter().enumerate() {
-            if let Some(place) = places.get_mut(rule.number as usize) {
-                *place = u8::try_from(at).ok();
+    fn of(shapes: Vec<(u32, Shape)>) -> Table {
+        let mut table = Table { near: [Shape::Unknown; NEAR], far: Vec::new() };
+        for (number, shape) in shapes {
+            match table.near.get_mut(number as usize) {
+                Some(place) => *place = shape,
+                None => table.far.push((number, shape)),
             }
         }
-        Table { rules, places }
+        table.far.order_by_key(|(number, _)| *number);
+        table
     }
 
-    #[inline]
-    fn find(&self, number: u32) -> Option<&Rule> {
-        let at = match self.places.get(number as usize) {
-            Some(place) => usize::from((*place)?),
-            None => self.rules.binary_search_by_key(&number, |rule| rule.number).ok()?,
-        };
-        self.rules.get(at)
+    #[inline(always)]
+    fn shape(&self, number: u32) -> Shape {
+        if let Some(shape) = self.near.get(number as usize) {
+            return *shape;
+        }
+        let found = self.far.binary_search_by_key(&number, |(number, _)| *number);
+        found.ok().and_then(|at| self.far.get(at)).map_or(Shape::Unknown, |(_, shape)| *shape)
     }
-}
-
-/// Numbers of the wrapper's field and of the payload's in it, and the payload's bytes: of the field of an event that this
-/// program has encoded.
-pub(super) fn payload(mut encoded: &[u8]) -> Usual<(u32, u32, &[u8])> {
-    let (wrapper, Value::Bytes(mut rest)) = field(&mut encoded)? else { return None };
-    let (member, Value::Bytes(payload)) = field(&mut rest)? else { return None };
-    (encoded.is_empty() && rest.is_empty()).then_some((wrapper, member, payload))
 }
 
 /// The last value of each of these text fields in a message that was checked, in their order.
 pub(super) fn texts<'a>(message: &'a [u8], numbers: &[u32]) -> Usual<Vec<Option<&'a str>>> {
     let (mut found, mut rest) = (vec![None; numbers.len()], message);
     while !rest.is_empty() {
-        let (number, value) = field(&mut rest)?;
-        if let (Some(place), Value::Bytes(bytes)) = (numbers.iter().position(|own| *own == number), value)
-            && let Some(found) = found.get_mut(place)
-        {
-            *found = Some(str::from_utf8(bytes).ok()?);
+        let (number, wire) = key(&mut rest)?;
+        let place = numbers.iter().position(|own| *own == number);
+        match (wire, place.and_then(|place| found.get_mut(place))) {
+            (DELIMITED, Some(found)) => *found = Some(str::from_utf8(delimited(&mut rest)?).ok()?),
+            _ => skip(&mut rest, wire)?,
         }
     }
     Some(found)
@@ -251,63 +283,46 @@ pub(super) fn texts<'a>(message: &'a [u8], numbers: &[u32]) -> Usual<Vec<Option<
 pub(super) fn enumerator(message: &[u8], wanted: u32) -> Usual<i32> {
     let (mut found, mut rest) = (0, message);
     while !rest.is_empty() {
-        if let (number, Value::Varint(value)) = field(&mut rest)?
-            && number == wanted
-        {
-            found = value as i32;
+        match key(&mut rest)? {
+            (number, VARINT) if number == wanted => found = varint(&mut rest)? as i32,
+            (_, wire) => skip(&mut rest, wire)?,
         }
     }
     Some(found)
 }
 
-/// The key of an entry of a map by text.
-fn key(entry: &[u8]) -> Usual<&str> {
-    let (mut key, mut rest) = ("", entry);
-    while !rest.is_empty() {
-        if let (1, Value::Bytes(bytes)) = field(&mut rest)? {
-            key = str::from_utf8(bytes).ok()?;
-        }
-    }
-    Some(key)
-}
-
-#[inline]
-fn field<'a>(rest: &mut &'a [u8]) -> Usual<(u32, Value<'a>)> {
-    field_of_width(rest).map(|(number, (value, _))| (number, value))
-}
-
-/// The next field, and how wide it is where it is a fixed number.
-#[inline]
-fn field_of_width<'a>(rest: &mut &'a [u8]) -> Usual<(u32, (Value<'a>, u32))> {
+/// Number and wire type of the next field.
+#[inline(always)]
+fn key(rest: &mut &[u8]) -> Usual<(u32, u32)> {
     let key = u32::try_from(varint(rest)?).ok()?;
-    let (number, wire) = (key >> 3, key & 7);
-    let value = match wire {
-        0 => (Value::Varint(varint(rest)?), 0),
-        1 => {
-            take(rest, 8)?;
-            (Value::Fixed, 8)
-        }
-        2 => {
-            let length = usize::try_from(varint(rest)?).ok()?;
-            (Value::Bytes(take(rest, length)?), 0)
-        }
-        5 => {
-            take(rest, 4)?;
-            (Value::Fixed, 4)
-        }
-        _ => return None,
-    };
-    (number != 0).then_some((number, value))
+    (key >> 3 != 0).then_some((key >> 3, key & 7))
 }
 
-#[inline]
-fn take<'a>(rest: &mut &'a [u8], length: usize) -> Usual<&'a [u8]> {
+#[inline(always)]
+fn skip(rest: &mut &[u8], wire: u32) -> Usual<()> {
+    match wire {
+        VARINT => varint(rest).map(|_| ()),
+        FIXED64 => taken(rest, 8).map(|_| ()),
+        DELIMITED => delimited(rest).map(|_| ()),
+        FIXED32 => taken(rest, 4).map(|_| ()),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn delimited<'a>(rest: &mut &'a [u8]) -> Usual<&'a [u8]> {
+    let length = usize::try_from(varint(rest)?).ok()?;
+    taken(rest, length)
+}
+
+#[inline(always)]
+fn taken<'a>(rest: &mut &'a [u8], length: usize) -> Usual<&'a [u8]> {
     let (taken, left) = rest.split_at_checked(length)?;
     *rest = left;
     Some(taken)
 }
 
-#[inline]
+#[inline(always)]
 fn varint(rest: &mut &[u8]) -> Usual<u64> {
     match rest.split_first()? {
         (byte, left) if *byte < 0x80 => {

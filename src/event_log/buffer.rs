@@ -89,6 +89,7 @@ pub(super) struct Waiting {
     pub(super) oldest: Duration,
 }
 
+#[derive(Default)]
 struct Queue {
     next_sequence: u64,
     blocks: VecDeque<Block>,
@@ -118,7 +119,6 @@ struct State {
     limits: Limits,
 }
 
-/// The buffer.
 pub(super) struct Buffer {
     state: Mutex<State>,
     work: Condvar,
@@ -127,14 +127,7 @@ pub(super) struct Buffer {
 
 impl Buffer {
     pub(super) fn new(limits: Limits, next_sequences: [u64; 2]) -> Buffer {
-        let queue = |next_sequence| Queue {
-            next_sequence,
-            blocks: VecDeque::new(),
-            target: 0,
-            events: 0,
-            bytes: 0,
-            in_hand_since: None,
-        };
+        let queue = |next_sequence| Queue { next_sequence, ..Queue::default() };
         Buffer {
             state: Mutex::new(State {
                 queues: next_sequences.map(queue),
@@ -166,21 +159,24 @@ impl Buffer {
         self.lock().limits
     }
 
-    /// Puts events, all of them or none; gives the sequence after the last. Waits while there is no room.
+    /// Puts events, all of them or none; gives the sequence after the last. Waits while there is no room. `is_awaited`: a commit
+    /// would be asked for at once.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing has been put.
-    pub(super) async fn put(&self, lane: Lane, drafts: &[Draft<'_>], clock: ClockState) -> Result<u64, LogError> {
-        let bytes: usize = drafts.iter().map(|draft| draft.event.len()).sum();
+    pub(super) async fn put(
+        &self,
+        lane: Lane,
+        drafts: &[Draft<'_>],
+        clock: ClockState,
+        is_awaited: bool,
+    ) -> Result<u64, LogError> {
         loop {
-            if let Some(next) = self.put_if_room(lane, drafts, bytes, clock)? {
-                return Ok(next);
-            }
             let room = self.room.notified();
             tokio::pin!(room);
+            // Room that is made from here on is not missed.
             room.as_mut().enable();
-            // Room may have been made in between.
-            if let Some(next) = self.put_if_room(lane, drafts, bytes, clock)? {
+            if let Some(next) = self.put_if_room(lane, drafts, clock, is_awaited)? {
                 return Ok(next);
             }
             room.await;
@@ -191,9 +187,10 @@ impl Buffer {
         &self,
         lane: Lane,
         drafts: &[Draft<'_>],
-        bytes: usize,
         clock: ClockState,
+        is_awaited: bool,
     ) -> Result<Option<u64>, LogError> {
+        let bytes: usize = drafts.iter().map(|draft| draft.event.len()).sum();
         let mut state = self.lock();
         state.check_open()?;
         let (events, held) = (state.events(), state.bytes());
@@ -210,6 +207,8 @@ impl Buffer {
             state.aim_at_everything();
         } else if lane == Lane::Urgent {
             state.hurry();
+        } else if is_awaited {
+            state.aim_at(lane);
         } else if events > 0 {
             return Ok(Some(next));
         }
@@ -297,8 +296,7 @@ impl Buffer {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let interval = state.limits.flush_interval;
-            if state.due(now, interval) {
+            if state.due(now) {
                 state.aim_at_everything();
             } else if state.urgent_due.is_some_and(|due| now >= due) {
                 state.aim_at(Lane::Urgent);
@@ -357,7 +355,7 @@ impl Buffer {
         let (state, now) = (self.lock(), Instant::now());
         let is_aimed_at = |queue: &Queue| queue.blocks.front().is_some_and(|block| block.first_sequence < queue.target);
         state.queues.iter().any(is_aimed_at)
-            || state.due(now, state.limits.flush_interval)
+            || state.due(now)
             || state.urgent_due.is_some_and(|due| now >= due)
             || state.cursors_moved.is_some_and(|since| now >= since + CURSOR_DELAY)
     }
@@ -400,11 +398,8 @@ impl Buffer {
 
 impl State {
     fn check_open(&self) -> Result<(), LogError> {
-        match (&self.ended, self.closing) {
-            (Some(reason), _) => Err(LogError::Closed(reason.clone())),
-            (None, true) => Err(LogError::Closed("the agent is stopping".to_owned())),
-            (None, false) => Ok(()),
-        }
+        let reason = self.ended.clone().or_else(|| self.closing.then(|| "the agent is stopping".to_owned()));
+        reason.map_or(Ok(()), |reason| Err(LogError::Closed(reason)))
     }
 
     fn events(&self) -> usize {
@@ -419,8 +414,8 @@ impl State {
         self.queues.iter().filter_map(|queue| queue.blocks.front()).map(|block| block.since).min()
     }
 
-    fn due(&self, now: Instant, interval: Duration) -> bool {
-        self.oldest().is_some_and(|since| now >= since + interval)
+    fn due(&self, now: Instant) -> bool {
+        self.oldest().is_some_and(|since| now >= since + self.limits.flush_interval)
     }
 
     fn aim_at_everything(&mut self) {
@@ -448,9 +443,11 @@ impl State {
 
     fn push(&mut self, lane: Lane, drafts: &[Draft<'_>], clock: ClockState) -> u64 {
         let block_bytes = self.block_bytes;
+        // Whoever sends many fills a block; its last event goes beyond.
+        let room = if let [first, _, ..] = drafts { block_bytes + 2 * first.event.len() } else { 0 };
         let queue = &mut self.queues[lane.index()];
         for draft in drafts {
-            let block = queue.open_block(lane, clock, block_bytes);
+            let block = queue.open_block(lane, clock, block_bytes, room);
             push_event(&mut block.fields, draft.event);
             block.entries.push(draft.entry(block.fields.len()));
             block.event_bytes += draft.event.len();
@@ -480,7 +477,7 @@ impl State {
 
 impl Queue {
     /// The block that the next event goes into.
-    fn open_block(&mut self, lane: Lane, clock: ClockState, block_bytes: usize) -> &mut Block {
+    fn open_block(&mut self, lane: Lane, clock: ClockState, block_bytes: usize, room: usize) -> &mut Block {
         let goes_on = self.blocks.back().is_some_and(|block| block.fields.len() < block_bytes && block.clock == clock);
         if !goes_on {
             let first_sequence = self.next_sequence;
@@ -488,7 +485,7 @@ impl Queue {
             self.blocks.push_back(Block {
                 lane,
                 first_sequence,
-                fields: Vec::new(),
+                fields: Vec::with_capacity(room),
                 entries: Vec::new(),
                 clock,
                 event_bytes: 0,

@@ -70,7 +70,6 @@ impl Report {
 /// What a generation holds.
 #[derive(Clone, Debug)]
 pub struct GenerationReport {
-    /// Its lane.
     pub lane: Lane,
     /// Its number in the lane's row.
     pub number: u64,

@@ -4,6 +4,7 @@
 //! Nothing has to be written for it, so that a log opens on a disk that is full or read-only as on any other; the writer
 //! finds out what the disk takes.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeSet, fs, io, ops::Range, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -239,7 +240,7 @@ fn send_home(root: &Path) -> Result<(), LogError> {
     loop {
         let mut strangers = volume::strangers(root, Lane::Urgent)?;
         strangers.extend(volume::strangers(root, Lane::Routine)?);
-        let homes: BTreeSet<_> = strangers.iter().map(|stranger| stranger.path.clone()).collect();
+        let homes: BTreeSet<_> = strangers.iter().map(|stranger| stranger.path.clone()).gather();
         // Each move brings at least one to where it stays.
         let Some(stranger) = strangers.into_iter().find(|stranger| !stuck.contains(&stranger.path)) else {
             return Ok(());

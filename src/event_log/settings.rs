@@ -85,7 +85,6 @@ impl Settings {
 
 /// How much the log may keep and for how long: what can change while it is open. As in [`Settings`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the field of the same name in `Settings`")]
 pub struct Room {
     pub disk_bytes_max: u64,
     pub history_bytes: Option<u64>,

@@ -5,9 +5,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown},
     path::Path,
 };
 
@@ -26,8 +26,31 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As the file system says; what was there is then still there.
 pub fn replace_by(path: &Path, new: &Path, content: &[u8]) -> io::Result<()> {
+    replace_as(path, new, content, |_| Ok(()))
+}
+
+/// As [`replace`], for a group to read, or with a mode of its own: before it stands under its name.
+///
+/// # Errors
+/// As the file system says; what was there is then still there.
+pub fn replace_for(path: &Path, content: &[u8], mode: u32, group: Option<u32>) -> io::Result<()> {
+    let mut new = OsString::from(path);
+    new.push(".new");
+    replace_as(path, Path::new(&new), content, |file| {
+        group.map_or(Ok(()), |group| fchown(file, None, Some(group)))?;
+        file.set_permissions(Permissions::from_mode(mode))
+    })
+}
+
+fn replace_as(
+    path: &Path,
+    new: &Path,
+    content: &[u8],
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     remove(new)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new)?;
+    prepare(&file)?;
     file.write_all(content)?;
     // Content, name, directory: each on the disk before the next.
     file.sync_all()?;
@@ -58,8 +81,6 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]

@@ -1,10 +1,11 @@
 //! What `mdadm --monitor` reports, as events: that an array which it is to watch is not there, or short of spares, which stands
-//! in its configuration alone. What happens to an array that runs stands in the kernel's table: the storage collector tells of
-//! that, and one incident is one event.
+//! in its configuration alone. What happens to an array that runs, also that somebody stops it, stands in the kernel's table: the
+//! storage collector tells of that, and one incident is one event.
 
 use std::{
     fs::File,
     io::Read as _,
+    os::unix::process::parent_id,
     path::{Path, PathBuf},
 };
 
@@ -17,8 +18,16 @@ use crate::{
     },
 };
 
-/// The files of an array hold one word or number.
-const FILE_BYTES_MAX: u64 = 64;
+/// The files of an array hold one word or number; those of a process a line.
+const FILE_BYTES_MAX: u64 = 512;
+
+/// A monitor begins with what it is to watch and does not find: for so long, seconds, what it misses was not there. What it misses
+/// later it has seen before.
+const BEGINNING_SECONDS: u64 = 60;
+/// Programs between the monitor and this one: a shell, and what somebody has written to run several hooks.
+const GENERATIONS_MAX: usize = 8;
+/// In which the kernel counts when a process began.
+const TICKS_PER_SECOND: u64 = 100;
 
 /// What a report tells; none where the storage collector sees it.
 pub(super) fn events(words: &Words, root: &Path) -> Result<Vec<Event>, String> {
@@ -35,6 +44,8 @@ pub(super) fn events(words: &Words, root: &Path) -> Result<Vec<Event>, String> {
         "DeviceDisappeared" if other == "Wrong-Level" => None,
         // mdadm misses what its configuration calls otherwise, every day; the kernel has it.
         "DeviceDisappeared" if array.is_there() => None,
+        // It was there: somebody has stopped it, and the collector has seen that, too.
+        "DeviceDisappeared" if has_watched_for_long(root) => None,
         "DeviceDisappeared" => Some(array.pool(Level::Critical, PoolOperation::Removed, report)),
         "SparesMissing" => Some(array.pool(Level::Warn, PoolOperation::SparesMissing, report)),
         "TestMessage" => Some(test(device)),
@@ -57,6 +68,36 @@ fn test(device: &str) -> Event {
         ..Default::default()
     };
     event(Daemon::Mdadm, Level::Info, payload, "TestMessage")
+}
+
+/// Whether the monitor that runs this looks for more than the first time. One that is not found has begun just now, so that an array is
+/// told twice rather than never.
+fn has_watched_for_long(root: &Path) -> bool {
+    monitor_seconds(root).is_some_and(|seconds| seconds > BEGINNING_SECONDS)
+}
+
+/// How long the monitor has run.
+fn monitor_seconds(root: &Path) -> Option<u64> {
+    let mut process = parent_id();
+    for _ in 0..GENERATIONS_MAX {
+        let line = read(&root.join(format!("proc/{process}/stat")))?;
+        // `650 (mdadm) S 1 …`: what is in parentheses is any text, the rest are numbers.
+        let (name, numbers) = line.split_once('(')?.1.rsplit_once(") ")?;
+        let mut numbers = numbers.split(' ').skip(1);
+        process = numbers.next()?.parse().ok()?;
+        if name == "mdadm" {
+            let began: u64 = numbers.nth(17)?.parse().ok()?;
+            let uptime: u64 = read(&root.join("proc/uptime"))?.split('.').next()?.parse().ok()?;
+            return uptime.checked_sub(began / TICKS_PER_SECOND);
+        }
+    }
+    None
+}
+
+fn read(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 struct Array {
@@ -84,10 +125,7 @@ impl Array {
 
     /// A word that the kernel has of it.
     fn word(&self, file: &str) -> Option<String> {
-        let mut word = String::new();
-        let file = File::open(self.directory.as_ref()?.join(file)).ok()?;
-        file.take(FILE_BYTES_MAX).read_to_string(&mut word).ok()?;
-        Some(word.trim().to_owned())
+        Some(read(&self.directory.as_ref()?.join(file))?.trim().to_owned())
     }
 
     /// Whether the kernel runs it.
@@ -168,6 +206,35 @@ mod tests {
             let root = machine(&[("array_state", state)]);
             assert_eq!(told(root.path(), &["DeviceDisappeared", "/dev/md127"]), lines, "{state}");
         }
+    }
+
+    #[test]
+    fn an_array_that_was_there_when_the_monitor_began_has_been_stopped_and_the_collector_tells_of_that() {
+        let root = machine(&[]);
+        let process = |number: u32, line: String| {
+            fs::create_dir_all(root.path().join(format!("proc/{number}"))).expect("make directories");
+            fs::write(root.path().join(format!("proc/{number}/stat")), line).expect("write a file");
+        };
+        let began = |ticks: u64, name: &str| {
+            let rest = "0 0 0 -1 4194560 95 0 0 0 0 0 0 0 20 0 1 0";
+            process(parent_id(), format!("{} (a (shell) b) S 4000000 {rest} 9000 2048 1\n", parent_id()));
+            process(4_000_000, format!("4000000 ({name}) S 1 {rest} {ticks} 2048 1\n"));
+        };
+        fs::create_dir_all(root.path().join("proc")).expect("make a directory");
+        fs::write(root.path().join("proc/uptime"), "100.25 190.00\n").expect("write a file");
+        let missed = ["critical storage.pool.removed md0"];
+        for (ticks, name, lines) in [
+            (3_900, "mdadm", &[][..]),
+            (4_000, "mdadm", &missed),
+            (9_900, "mdadm", &missed),
+            (10_100, "mdadm", &missed),
+            (3_900, "cron", &missed),
+        ] {
+            began(ticks, name);
+            assert_eq!(told(root.path(), &["DeviceDisappeared", "/dev/md0"]), lines, "{name} {ticks}");
+        }
+        process(4_000_000, "4000000 (mdadm) S 1 0".to_owned());
+        assert_eq!(told(root.path(), &["DeviceDisappeared", "/dev/md0"]), missed, "a line that is cut");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! event at once.
 //!
 //! Given the words that a daemon calls a hook with ([`Words`]), gives events ([`events`]); and puts hooks where a daemon
-//! looks for them, and away again ([`state`], [`enable`], [`disable`]). Takes nothing from the network and emits
+//! looks for them, and away again ([`state`], [`enable`], [`disable`]). What a call alone does not say, it leaves open ([`torn`]). Takes nothing from the network and emits
 //! nothing: the command `rodent hook` does. Always holds: nothing that is not ours is changed, and what a daemon says is
 //! bounded and never trusted to be text. Deliberately absent: what the collectors see by themselves; see docs/hooks.md.
 
@@ -63,6 +63,7 @@ impl Daemon {
                 "storage.snapshot",
                 "storage.transfer.started",
                 "storage.transfer.completed",
+                "storage.transfer.failed",
             ],
             Daemon::Smartd => &["storage.disk.health_changed", "storage.disk_probe.failed", "system.host.hook_tested"],
             Daemon::Mdadm => &["storage.pool.removed", "storage.pool.spares_missing", "system.host.hook_tested"],
@@ -86,6 +87,25 @@ pub fn events(daemon: Daemon, words: &Words, root: &Path) -> Result<Vec<Event>, 
         Daemon::Zed => zed::events(words),
         Daemon::Smartd => smartd::events(words),
         Daemon::Mdadm => mdadm::events(words, root),
+    }
+}
+
+/// What a call tells in place of its events, where the last that was told of a transfer is that it has begun.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Torn {
+    /// Where it went.
+    pub destination: String,
+    /// That it has failed.
+    pub event: Event,
+    /// Whether another call may be telling at this moment that it has come whole.
+    pub may_end_now: bool,
+}
+
+/// What a daemon's call may say of a transfer; it is for the caller to ask how that stands.
+pub fn torn(daemon: Daemon, words: &Words) -> Option<Torn> {
+    match daemon {
+        Daemon::Zed => zed::torn(words),
+        Daemon::Smartd | Daemon::Mdadm => None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Always holds: at most [`WORDS_MAX`] words, each at most [`WORD_BYTES_MAX`] bytes of UTF-8 without control characters.
 //! What is longer is cut, what is no text becomes replacement characters: a disk may call itself anything.
 
+use crate::order::Gather as _;
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
@@ -33,7 +34,7 @@ impl Words {
         let is_of_daemon = |name: &OsStr| PREFIXES.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix));
         let variables = environment.into_iter().filter(|(name, _)| is_of_daemon(name)).take(WORDS_MAX);
         Words {
-            variables: variables.map(|(name, value)| (text(&name), text(&value))).collect(),
+            variables: variables.map(|(name, value)| (text(&name), text(&value))).gather(),
             arguments: arguments.into_iter().take(WORDS_MAX).map(|argument| text(&argument)).collect(),
         }
     }

@@ -2,7 +2,9 @@
 //! errors, scrubs, resilvers and trims, folded where the kernel counts hundreds; this tells of data sets, snapshots,
 //! received streams, pools made and destroyed, hung devices and a log that could not be replayed.
 
-use super::{Daemon, Words, event, note};
+mod properties;
+
+use super::{Daemon, Torn, Words, event, note};
 use crate::{
     event::{Level, text_without_credentials},
     schema::{
@@ -44,6 +46,24 @@ pub(super) fn events(words: &Words) -> Result<Vec<Event>, String> {
         _ => None,
     };
     Ok(event.map(|event| complete(event, words)).into_iter().collect())
+}
+
+/// What a data set that is removed may tell: ZFS removes what a torn stream has left of one, and the part of its own that a stream was
+/// received into, torn or whole.
+pub(super) fn torn(words: &Words) -> Option<Torn> {
+    let is_removed = words.variable("ZEVENT_SUBCLASS") == "history_event"
+        && words.variable("ZEVENT_HISTORY_INTERNAL_NAME") == "destroy";
+    let (name, pool) = (words.variable("ZEVENT_HISTORY_DSNAME"), words.variable("ZEVENT_POOL"));
+    let subject = Subject { name, pool, words };
+    let destination = subject.without(RECEIVING);
+    if !is_removed || destination.is_empty() || destination.contains(['@', '%']) {
+        return None;
+    }
+    Some(Torn {
+        destination: destination.to_owned(),
+        event: complete(subject.transfer(Level::Error, destination, TransferOperation::Failed), words),
+        may_end_now: name.ends_with(RECEIVING),
+    })
 }
 
 fn complete(mut event: Event, words: &Words) -> Event {
@@ -90,6 +110,7 @@ fn history(words: &Words, pool: &str) -> Option<Event> {
     match words.variable("ZEVENT_HISTORY_INTERNAL_NAME") {
         "finish receiving" => Some(subject.received(detail)),
         "receive" => Some(subject.transfer(Level::Info, subject.without(RECEIVING), TransferOperation::Started)),
+        "resume receive" => Some(subject.resumed()),
         "clone swap" if subject.name.ends_with(ROLLING_BACK) => Some(subject.rolled_back()),
         // Whatever else happens to a data set that ZFS works with is a step of the three above.
         _ if subject.name.contains('%') => None,
@@ -184,13 +205,13 @@ impl<'a> Subject<'a> {
         self.changed("name", detail.trim_start_matches("->").trim(), "renamed")
     }
 
-    /// `compression=lz4`; those with a dollar are ZFS's own.
+    /// `compression=15`, which is lz4; those with a dollar are ZFS's own.
     fn property_changed(&self, detail: &str) -> Option<Event> {
         let (property, value) = detail.split_once('=').unwrap_or((detail, ""));
         if property.is_empty() || property.starts_with('$') {
             return None;
         }
-        Some(self.changed(property, value, "property changed"))
+        Some(self.changed(property, &properties::shown(property, value), "property changed"))
     }
 
     fn changed(&self, property: &str, value: &str, action: &str) -> Event {
@@ -210,6 +231,13 @@ impl<'a> Subject<'a> {
             ..Default::default()
         };
         self.event(level, payload, "receive")
+    }
+
+    /// Where it was torn it goes on.
+    fn resumed(&self) -> Event {
+        let mut event = self.transfer(Level::Info, self.without(RECEIVING), TransferOperation::Started);
+        note(&mut event.metadata, "resumed", "true");
+        event
     }
 
     /// `snap=daily-1`, which stands beside: the transfer that has started is to the data set, and is one with this.
@@ -266,12 +294,39 @@ mod tests {
 
     #[test]
     fn a_received_stream_begins_and_ends_as_the_transfer_of_one_thing() {
-        let begun = words(
-            "ZEVENT_SUBCLASS=history_event\nZEVENT_POOL=tank\nZEVENT_HISTORY_DSNAME=tank/copy/%recv\n\
-             ZEVENT_HISTORY_INTERNAL_NAME=receive",
-        );
-        assert_eq!(told(&begun), ["info storage.transfer.started tank/copy"]);
+        assert_eq!(told(&zevent!("history_event.receive")), ["info storage.transfer.started tank/copy"]);
         assert_eq!(told(&zevent!("history_event.finish_receiving")), ["info storage.transfer.completed tank/copy"]);
+    }
+
+    #[test]
+    fn a_stream_that_is_resumed_begins_again() {
+        let resumed = words(
+            "ZEVENT_SUBCLASS=history_event\nZEVENT_POOL=tank\nZEVENT_HISTORY_DSNAME=tank/copy/%recv\n\
+             ZEVENT_HISTORY_INTERNAL_NAME=resume receive",
+        );
+        let resumed = events(&resumed).expect("a zevent");
+        assert_eq!(lines(&resumed), ["info storage.transfer.started tank/copy"]);
+        assert_eq!(resumed[0].metadata["resumed"], "true");
+    }
+
+    #[test]
+    fn what_a_stream_was_received_into_may_have_been_removed_because_it_was_torn() {
+        let inner = torn(&zevent!("history_event.destroy_recv")).expect("the part of a stream");
+        assert_eq!((inner.destination.as_str(), inner.may_end_now), ("tank/copy", true));
+        assert_eq!(lines(std::slice::from_ref(&inner.event)), ["error storage.transfer.failed tank/copy"]);
+        assert_eq!(sentences(&[inner.event]), ["Transfer to tank/copy has failed"]);
+        let whole = torn(&zevent!("history_event.destroy")).expect("a data set");
+        assert_eq!((whole.destination.as_str(), whole.may_end_now), ("tank/clone", false));
+        let removed = |name: &str| {
+            words(&format!(
+                "ZEVENT_SUBCLASS=history_event\nZEVENT_HISTORY_INTERNAL_NAME=destroy\nZEVENT_HISTORY_DSNAME={name}"
+            ))
+        };
+        let (receiving, snapshot) = (zevent!("history_event.finish_receiving"), zevent!("history_event.snapshot"));
+        let pool = zevent!("pool_destroy");
+        for other in [receiving, snapshot, pool, removed("tank/a@b"), removed("tank/a/%rollback"), removed("")] {
+            assert_eq!(torn(&other), None, "{other:?}");
+        }
     }
 
     #[test]
@@ -313,7 +368,7 @@ mod tests {
                  ZEVENT_HISTORY_INTERNAL_NAME=set\nZEVENT_HISTORY_INTERNAL_STR={detail}"
             ))
         };
-        let told_ = events(&set("compression=lz4")).expect("a zevent");
+        let told_ = events(&set("compression=15")).expect("a zevent");
         assert_eq!(sentences(&told_), ["Dataset tank/a was changed: compression, now lz4"]);
         let told_ = events(&set("keylocation=https://bob:S3CRET@h/key")).expect("a zevent");
         assert_eq!(sentences(&told_), ["Dataset tank/a was changed: keylocation, now https://h/key"]);

@@ -20,6 +20,8 @@ pub enum Synchronisation {
     Synchronised,
     /// It is not, or no longer.
     Unsynchronised,
+    /// The kernel may not be asked here.
+    Unknown,
 }
 
 impl Clock {
@@ -60,10 +62,10 @@ impl Clock {
             let mut timex: libc::timex = std::mem::zeroed();
             libc::adjtimex(&mut timex)
         };
-        if (0..libc::TIME_ERROR).contains(&state) {
-            Synchronisation::Synchronised
-        } else {
-            Synchronisation::Unsynchronised
+        match state {
+            0..libc::TIME_ERROR => Synchronisation::Synchronised,
+            libc::TIME_ERROR.. => Synchronisation::Unsynchronised,
+            _ => Synchronisation::Unknown,
         }
     }
 }

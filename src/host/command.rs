@@ -124,6 +124,15 @@ impl Program {
         Ok(self.ended(arguments).await?.stdout)
     }
 
+    /// The same of a program that says on either output how it is, and ends as it likes: what it has said on both.
+    ///
+    /// # Errors
+    /// When it gives no complete answer.
+    pub async fn run_for_all_it_says(&mut self, arguments: &[&str]) -> Result<String, CommandError> {
+        let answer = self.ended(arguments).await?;
+        Ok(answer.stdout + &answer.stderr)
+    }
+
     async fn ended(&mut self, arguments: &[&str]) -> Result<Answer, CommandError> {
         self.check_hanging()?;
         let mut child = self.start(arguments)?;

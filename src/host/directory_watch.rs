@@ -4,6 +4,7 @@
 //! watch on a file would stay with the old one. What inotify cannot tell (its queue overflowed, the directory was
 //! unmounted, moved or removed) is reported as [`DirectoryChange::Anew`]: look at everything again.
 
+use crate::order::Gather as _;
 use std::{
     collections::BTreeSet,
     ffi::OsString,
@@ -119,12 +120,12 @@ impl DirectoryWatch {
         if events.iter().any(|event| event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)) {
             return DirectoryChange::Anew;
         }
-        DirectoryChange::Names(events.into_iter().filter_map(|event| event.name).collect())
+        DirectoryChange::Names(events.into_iter().filter_map(|event| event.name).gather())
     }
 }
 
 #[expect(unsafe_code, reason = "tokio lets nobody but the caller answer for the descriptor")]
-fn register(inotify: Inotify) -> io::Result<AsyncFd<Descriptor>> {
+pub(super) fn register(inotify: Inotify) -> io::Result<AsyncFd<Descriptor>> {
     // SAFETY: the descriptor is owned by what is registered, is always the same, and closes after it is deregistered.
     Ok(unsafe { AsyncFd::register_with_interest(Descriptor(inotify), Interest::READABLE) }?)
 }
@@ -143,7 +144,7 @@ fn mask() -> AddWatchFlags {
 }
 
 #[derive(Debug)]
-struct Descriptor(Inotify);
+pub(super) struct Descriptor(pub(super) Inotify);
 
 impl AsRawFd for Descriptor {
     fn as_raw_fd(&self) -> RawFd {

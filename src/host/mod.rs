@@ -3,10 +3,12 @@
 //! Given a root (`/`, or a fixture tree in tests); taken by collectors and the agent. Everything is bounded: files by
 //! [`FILE_BYTES_MAX`], commands by time and output. No shell is ever between us and a program.
 
+pub mod account_names;
 pub mod clock;
 pub mod command;
 pub mod directory_watch;
 pub mod file_watch;
+pub mod journal;
 pub mod kernel_log;
 #[cfg(feature = "kernel")]
 pub mod netlink;
@@ -14,8 +16,10 @@ pub mod nut;
 pub mod space;
 #[cfg(feature = "systemd")]
 pub mod systemd_bus;
+pub mod tree_watch;
 #[cfg(feature = "kernel")]
 pub mod uevent_watch;
+pub mod xattr;
 
 use std::{
     io::{self, Read as _},

@@ -1,6 +1,7 @@
 //! Asks upsd, the server of Network UPS Tools, on the loopback: its protocol is lines of text. Nothing is ever set, and no
 //! name or password given: whoever is on the machine may read.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, io, net::Ipv4Addr, time::Duration};
 
 use tokio::{
@@ -55,7 +56,7 @@ impl Nut {
         let mut supplies = BTreeMap::new();
         for name in listed.iter().filter_map(|line| words(line).into_iter().next()).take(SUPPLIES_MAX) {
             let variables = self.list(&format!("VAR {name}")).await?;
-            let variables = variables.map(|lines| lines.iter().filter_map(|line| variable(line)).collect());
+            let variables = variables.map(|lines| lines.iter().filter_map(|line| variable(line)).gather());
             supplies.insert(name, variables);
         }
         Ok(supplies)

@@ -5,6 +5,7 @@
 //! in the bus; a bus that loses patience disconnects. Whoever gets [`BusError::Lost`] connects and lists anew. No unit
 //! is ever started, stopped or changed from here.
 
+use crate::order::Gather as _;
 use std::{
     collections::{BTreeMap, HashMap},
     num::NonZeroUsize,
@@ -115,7 +116,8 @@ impl Signal {
 #[derive(Debug)]
 pub struct SystemdBus {
     questions: Connection,
-    signals: MessageStream,
+    /// None where nobody waits for them.
+    signals: Option<MessageStream>,
     owner: String,
     suffix: &'static str,
 }
@@ -128,10 +130,7 @@ impl SystemdBus {
     /// # Errors
     /// [`BusError::Absent`] where there is no such bus or no systemd on it.
     pub async fn connect(address: Option<&str>, suffix: &'static str) -> Result<SystemdBus, BusError> {
-        let questions = builder(address).build().await.map_err(absent)?;
-        let bus = DBusProxy::new(&questions).await.map_err(lost("speak to the bus"))?;
-        let name = BusName::try_from(SYSTEMD).map_err(lost("name systemd"))?;
-        let owner = bus.get_name_owner(name).await.map_err(|error| absent(error.into()))?.to_string();
+        let mut bus = SystemdBus::to_ask(address, suffix).await?;
         let connection = builder(address).build().await.map_err(absent)?;
         let signals = MessageStream::from(&connection);
         for rule in MATCHES {
@@ -145,7 +144,20 @@ impl SystemdBus {
             .call_method(Some(SYSTEMD), MANAGER_PATH, Some(MANAGER), "Subscribe", &())
             .await
             .map_err(lost("ask systemd for signals"))?;
-        Ok(SystemdBus { questions, signals, owner, suffix })
+        bus.signals = Some(signals);
+        Ok(bus)
+    }
+
+    /// Connects to ask only: no signals come.
+    ///
+    /// # Errors
+    /// As [`SystemdBus::connect`].
+    pub async fn to_ask(address: Option<&str>, suffix: &'static str) -> Result<SystemdBus, BusError> {
+        let questions = builder(address).build().await.map_err(absent)?;
+        let bus = DBusProxy::new(&questions).await.map_err(lost("speak to the bus"))?;
+        let name = BusName::try_from(SYSTEMD).map_err(lost("name systemd"))?;
+        let owner = bus.get_name_owner(name).await.map_err(|error| absent(error.into()))?.to_string();
+        Ok(SystemdBus { questions, signals: None, owner, suffix })
     }
 
     /// The loaded units of the type that is of interest.
@@ -154,7 +166,9 @@ impl SystemdBus {
     /// When the connection is lost.
     pub async fn units(&self) -> Result<Vec<Unit>, BusError> {
         type Row = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
-        let answer = self.ask(MANAGER_PATH, MANAGER, "ListUnits", &()).await.map_err(lost("list units"))?;
+        let wanted = (Vec::<&str>::new(), vec![format!("*{}", self.suffix)]);
+        let answer = self.ask(MANAGER_PATH, MANAGER, "ListUnitsByPatterns", &wanted).await;
+        let answer = answer.map_err(lost("list units"))?;
         let rows: Vec<Row> = answer.body().deserialize().map_err(lost("read the list of units"))?;
         let units = rows.into_iter().map(|row| Unit { name: row.0, path: row.6 });
         Ok(units.filter(|unit| unit.name.ends_with(self.suffix)).collect())
@@ -201,7 +215,8 @@ impl SystemdBus {
         const ACTION: &str = "receive signals of systemd";
         loop {
             let gone = || zbus::Error::Failure("the connection has been closed".into());
-            let message = self.signals.next().await.ok_or_else(gone).flatten().map_err(lost(ACTION))?;
+            let Some(signals) = &mut self.signals else { return std::future::pending().await };
+            let message = signals.next().await.ok_or_else(gone).flatten().map_err(lost(ACTION))?;
             let header = message.header();
             if header.message_type() != Type::Signal {
                 continue;
@@ -265,7 +280,7 @@ fn signal_of(message: &Message, header: &Header<'_>, suffix: &str) -> Option<Sig
 }
 
 fn properties_of(values: HashMap<&str, Variant<'_>>) -> Properties {
-    values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value_of(&value)?))).collect()
+    values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value_of(&value)?))).gather()
 }
 
 fn value_of(value: &Variant<'_>) -> Option<Value> {

@@ -57,9 +57,7 @@ impl Consumers {
         let RewindConsumerRequest { consumer, to, dry_run } = request;
         let refused = |error| status_of(&error);
         self.programs.idle(consumer, caller).map_err(refused)?;
-        let Some(to) = find(&self.log, to.as_ref().filter(|to: &&Start| to.start.is_some()))? else {
-            return Err(Status::invalid_argument("it is not said to where: name an event, a time, or the oldest"));
-        };
+        let to = self.place(to.as_ref())?;
         let rewind = |log: &EventLog, cursor: &str| {
             let events = Lane::ALL.into_iter().zip(to).map(|(lane, to)| {
                 // What is gone of it does not come again.
@@ -73,6 +71,15 @@ impl Consumers {
             events
         };
         Ok(RewindConsumerResponse { events: self.programs.change(consumer, caller, rewind).map_err(refused)? })
+    }
+
+    /// The sequences that a place stands for. Blocking: may read the log.
+    ///
+    /// # Errors
+    /// When it names none.
+    pub(super) fn place(&self, to: Option<&Start>) -> Result<[u64; 2], Status> {
+        find(&self.log, to.filter(|to| to.start.is_some()))?
+            .ok_or_else(|| Status::invalid_argument("it is not said to where: name an event, a time, or the oldest"))
     }
 
     /// # Errors

@@ -16,7 +16,6 @@ use crate::{
     schema::local::{EmitRequest, EmitResponse, emit_request::Durability},
 };
 
-/// Events of one request.
 pub(super) const REQUEST_EVENTS_MAX: usize = 1_000;
 
 /// Bytes of the events of one request.
@@ -34,7 +33,7 @@ const GROUP_WAIT_MAX: Duration = Duration::from_millis(1);
 /// Takes one request.
 pub(super) async fn emit(emitter: &Emitter, request: EmitRequest, origin: Origin) -> Result<EmitResponse, Status> {
     let durability = request.durability();
-    let (mut answer, ends) = submit(emitter, request, origin).await?;
+    let (mut answer, ends) = submit(emitter, request, origin, durability).await?;
     if durability == Durability::Committed {
         answer.only_in_memory = emitter.secure(ends).await.map_err(status_of)?.unwrap_or_default();
     }
@@ -175,7 +174,8 @@ impl Emission {
         self.seen += 1;
         let (durability, events) = (request.durability(), request.events.len());
         let bytes: usize = request.events.iter().map(|event| event.len()).sum();
-        match submit(&self.emitter, request, self.origin).await {
+        // A group of them is committed together.
+        match submit(&self.emitter, request, self.origin, Durability::Buffered).await {
             Ok((answer, ends)) => {
                 let taken = &mut self.taken;
                 taken.answers.push_back(answer);
@@ -220,9 +220,14 @@ async fn long_enough(since: Option<Instant>) {
 }
 
 /// Takes a request into memory: its answer, and what is to be durable before that says so.
-async fn submit(emitter: &Emitter, request: EmitRequest, origin: Origin) -> Result<(EmitResponse, Ends), Status> {
+async fn submit(
+    emitter: &Emitter,
+    request: EmitRequest,
+    origin: Origin,
+    durability: Durability,
+) -> Result<(EmitResponse, Ends), Status> {
     check_size(&request)?;
-    let submission = emitter.submit(request.events, origin).await.map_err(status_of)?;
+    let submission = emitter.submit(request.events, origin, durability).await.map_err(status_of)?;
     let mut answer = EmitResponse::default();
     answer.event_ids.reserve_exact(submission.outcomes.len());
     for outcome in submission.outcomes {

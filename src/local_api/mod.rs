@@ -52,8 +52,9 @@ use crate::{
     health::{BEAT, Health},
     pipeline::{Emitter, Origin},
     schema::local::{
-        AcknowledgeRequest, AcknowledgeResponse, ReloadRequest, ReloadResponse, SOCKET, StateRequest, StateResponse,
-        StatusResponse, TestSinkResponse, local_service_server::LocalServiceServer,
+        AcknowledgeRequest, AcknowledgeResponse, ReloadRequest, ReloadResponse, SOCKET, SilenceRequest,
+        SilenceResponse, StateRequest, StateResponse, StatusResponse, TestSinkResponse,
+        local_service_server::LocalServiceServer,
     },
 };
 
@@ -111,8 +112,44 @@ pub type StatesSource = Arc<dyn Fn(StateRequest) -> StateResponse + Send + Sync>
 pub type AcknowledgeDesk =
     Arc<dyn Fn(AcknowledgeRequest, Origin) -> BoxFuture<'static, Result<AcknowledgeResponse, Status>> + Send + Sync>;
 
+/// Has nobody be told of something for a while, in the name of who asks; or ends that. What it has begun it ends, also when nobody
+/// waits for the answer.
+pub type SilenceDesk =
+    Arc<dyn Fn(SilenceRequest, Origin) -> BoxFuture<'static, Result<SilenceResponse, Status>> + Send + Sync>;
+
 /// Has a sink of this name send a test.
 pub type SinksDesk = Arc<dyn Fn(String) -> BoxFuture<'static, Result<TestSinkResponse, Status>> + Send + Sync>;
+
+/// What is to be done with a sink that is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SinkAct {
+    /// Nothing is sent, also after a restart.
+    Pause,
+    /// It goes on, and tries at once.
+    Resume,
+    /// It begins again at these sequences, urgent first, where they are further back.
+    Replay {
+        /// Where.
+        to: [u64; 2],
+        /// Nothing is done but counted.
+        dry_run: bool,
+    },
+}
+
+/// What somebody asks of a sink.
+#[derive(Clone, Debug)]
+pub struct SinkOrder {
+    /// As the configuration calls it.
+    pub sink: String,
+    /// What.
+    pub act: SinkAct,
+    /// Who, as the kernel says.
+    pub actor: String,
+}
+
+/// Has a sink obey; gives how many events come once more, of a replay. What it has begun it ends, also when nobody waits for the
+/// answer.
+pub type SinkOrders = Arc<dyn Fn(SinkOrder) -> BoxFuture<'static, Result<u64, Status>> + Send + Sync>;
 
 /// Says why no events are taken now, if so. Does not block.
 pub type TroubleSource = Arc<dyn Fn() -> Option<String> + Send + Sync>;
@@ -140,8 +177,12 @@ pub struct Rooms {
     pub states: StatesSource,
     /// Marks problems as known.
     pub acknowledge: AcknowledgeDesk,
+    /// Begins and ends silences.
+    pub silence: SilenceDesk,
     /// Has sinks tested.
     pub sinks: SinksDesk,
+    /// Has sinks paused, resumed and replayed.
+    pub sink_orders: SinkOrders,
     /// Why no events are taken, for those who ask for the health.
     pub trouble: TroubleSource,
 }

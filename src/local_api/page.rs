@@ -13,7 +13,6 @@ use crate::{
     telemetry::ErrorChain,
 };
 
-/// Events of one page.
 pub(super) const PAGE_EVENTS_MAX: usize = 256;
 
 /// Bytes of one page, but for its last event.

@@ -1,8 +1,10 @@
 //! Says to a client that has no .proto files what the socket has: gRPC's reflection over the descriptors that the program
 //! carries anyway.
 //!
-//! Answers one question after the other. Deliberately absent: the health service, whose descriptors nobody carries, and the
-//! contract with the controller as a service, which is not served here.
+//! Answers one question after the other. Deliberately absent: the contract with the controller as a service, which is not
+//! served here.
+
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -27,7 +29,13 @@ use crate::{
 };
 
 /// What the socket serves of what is described.
-const SERVICES: [&str; 2] = ["rodent.local.LocalService", "grpc.reflection.v1.ServerReflection"];
+const SERVICES: [&str; 3] =
+    ["rodent.local.LocalService", "grpc.reflection.v1.ServerReflection", "grpc.health.v1.Health"];
+
+/// What the library that serves the health service says of it.
+static HEALTH: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(tonic_health::pb::FILE_DESCRIPTOR_SET).expect("the library has packed them")
+});
 
 /// The longest question, bytes.
 const QUESTION_BYTES_MAX: usize = 4 * 1024;
@@ -62,8 +70,8 @@ fn answer(question: ServerReflectionRequest) -> ServerReflectionResponse {
             let service = SERVICES.map(|name| ServiceResponse { name: name.to_owned() }).into();
             Ok(Answer::ListServicesResponse(ListServiceResponse { service }))
         }
-        Some(Asked::FileByFilename(name)) => file(DESCRIPTORS.get_file_by_name(name), name),
-        Some(Asked::FileContainingSymbol(name)) => file(file_of(&DESCRIPTORS, name), name),
+        Some(Asked::FileByFilename(name)) => file(pools().find_map(|pool| pool.get_file_by_name(name)), name),
+        Some(Asked::FileContainingSymbol(name)) => file(pools().find_map(|pool| file_of(pool, name)), name),
         Some(Asked::FileContainingExtension(ExtensionRequest { containing_type, extension_number })) => {
             let mut extensions = extensions(containing_type);
             let found = extensions.find(|extension| i32::try_from(extension.number()) == Ok(*extension_number));
@@ -88,6 +96,11 @@ fn answer(question: ServerReflectionRequest) -> ServerReflectionResponse {
     }
 }
 
+/// All that is described, in two sets.
+fn pools() -> impl Iterator<Item = &'static DescriptorPool> {
+    [&*DESCRIPTORS, &*HEALTH].into_iter()
+}
+
 /// The extensions of a message.
 fn extensions(message: &str) -> impl Iterator<Item = ExtensionDescriptor> + '_ {
     DESCRIPTORS.all_extensions().filter(move |extension| extension.containing_message().full_name() == message)
@@ -107,10 +120,14 @@ fn file_of(pool: &DescriptorPool, name: &str) -> Option<FileDescriptor> {
 
 /// A file as it was compiled.
 fn file(found: Option<FileDescriptor>, asked: &str) -> Result<Answer, (Code, String)> {
-    let place = found.and_then(|found| DESCRIPTORS.files().position(|file| file == found));
-    // A set of files has the form of a list of events; what is not kept need not be held for ever.
-    let files = EventList::decode(Bytes::from(descriptors())).map(|set| set.events).unwrap_or_default();
-    let file = place.and_then(|place| files.get(place)).cloned();
+    let file = found.and_then(|found| {
+        let is_health = *found.parent_pool() == *HEALTH;
+        let bytes =
+            if is_health { Bytes::from_static(tonic_health::pb::FILE_DESCRIPTOR_SET) } else { descriptors().into() };
+        let place = found.parent_pool().files().position(|file| file == found)?;
+        // A set of files has the form of a list of events; what is not kept need not be held for ever.
+        EventList::decode(bytes).ok()?.events.get(place).cloned()
+    });
     let file = file.ok_or_else(|| (Code::NotFound, format!("nothing here is called `{}`", visible(asked))))?;
     Ok(Answer::FileDescriptorResponse(FileDescriptorResponse { file_descriptor_proto: vec![file] }))
 }
@@ -134,7 +151,7 @@ mod tests {
 
     #[test]
     fn each_file_is_given_by_its_name_and_each_symbol_has_its_file() {
-        for file in DESCRIPTORS.files() {
+        for file in pools().flat_map(DescriptorPool::files) {
             assert_eq!(name_of(ask(Asked::FileByFilename(file.name().to_owned()))), file.name());
         }
         for (symbol, file) in [
@@ -144,6 +161,8 @@ mod tests {
             ("rodent.events.Event", "proto/events/event_messages.proto"),
             ("rodent.events.Event.event_id", "proto/events/event_messages.proto"),
             ("grpc.reflection.v1.ServerReflection", "proto/reflection.proto"),
+            ("grpc.health.v1.Health", "health.proto"),
+            ("grpc.health.v1.HealthCheckResponse", "health.proto"),
         ] {
             assert_eq!(name_of(ask(Asked::FileContainingSymbol(symbol.to_owned()))), file, "{symbol}");
         }

@@ -1,4 +1,5 @@
-//! Who may read less than everything: users whose queries, tails and consumers get what a filter takes, and nothing else.
+//! Who may read less than everything: users whose queries, tails and consumers get what a filter takes, and nothing else. And
+//! what programs' consumers get where somebody has subscribed it for them.
 
 use std::sync::Arc;
 
@@ -8,16 +9,22 @@ use crate::event::Filter;
 #[derive(Clone, Debug, Default)]
 pub struct Scopes {
     of_users: Arc<Vec<(u32, Filter)>>,
+    of_consumers: Arc<Vec<(String, Filter)>>,
 }
 
 impl Scopes {
-    /// One entry for a user is enough.
-    pub fn new(of_users: Vec<(u32, Filter)>) -> Scopes {
-        Scopes { of_users: Arc::new(of_users) }
+    /// One entry for a user, or a consumer, is enough.
+    pub fn new(of_users: Vec<(u32, Filter)>, of_consumers: Vec<(String, Filter)>) -> Scopes {
+        Scopes { of_users: Arc::new(of_users), of_consumers: Arc::new(of_consumers) }
     }
 
     /// What a user may read; `None` for everything.
     pub(super) fn of(&self, uid: u32) -> Option<Filter> {
         self.of_users.iter().find(|(user, _)| *user == uid).map(|(_, filter)| filter.clone())
+    }
+
+    /// What is subscribed for the consumer of this name; `None` where nothing is.
+    pub fn of_consumer(&self, name: &str) -> Option<Filter> {
+        self.of_consumers.iter().find(|(consumer, _)| consumer == name).map(|(_, filter)| filter.clone())
     }
 }

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use super::{
-    Rooms,
+    Rooms, SinkAct, SinkOrder,
     consume::{self, Asked, Consuming},
     consumers::Consumers,
     dead_letters::Desk,
@@ -23,13 +23,14 @@ use crate::{
     event::Filter,
     pipeline::{EmitError, Origin},
     schema::local::{
-        AcknowledgeRequest, AcknowledgeResponse, ConsumeRequest, ConsumeResponse, EmitRequest, EmitResponse,
-        FlushRequest, FlushResponse, ListConsumersRequest, ListConsumersResponse, ListDeadLettersRequest,
-        ListDeadLettersResponse, PurgeDeadLettersRequest, PurgeDeadLettersResponse, QueryRequest, QueryResponse,
-        ReloadRequest, ReloadResponse, RemoveConsumerRequest, RemoveConsumerResponse, RetryDeadLettersRequest,
-        RetryDeadLettersResponse, RewindConsumerRequest, RewindConsumerResponse, StateRequest, StateResponse,
-        StatusRequest, StatusResponse, TailRequest, TestSinkRequest, TestSinkResponse, consume_request,
-        local_service_server::LocalService,
+        AcknowledgeRequest, AcknowledgeResponse, ChangeSinkRequest, ChangeSinkResponse, ConsumeRequest,
+        ConsumeResponse, EmitRequest, EmitResponse, FlushRequest, FlushResponse, ListConsumersRequest,
+        ListConsumersResponse, ListDeadLettersRequest, ListDeadLettersResponse, PurgeDeadLettersRequest,
+        PurgeDeadLettersResponse, QueryRequest, QueryResponse, ReloadRequest, ReloadResponse, RemoveConsumerRequest,
+        RemoveConsumerResponse, RetryDeadLettersRequest, RetryDeadLettersResponse, RewindConsumerRequest,
+        RewindConsumerResponse, SilenceRequest, SilenceResponse, StateRequest, StateResponse, StatusRequest,
+        StatusResponse, TailRequest, TestSinkRequest, TestSinkResponse, change_sink_request::Act, consume_request,
+        local_service_server::LocalService, own_name,
     },
 };
 
@@ -217,6 +218,12 @@ impl LocalService for Service {
         (self.rooms.acknowledge)(request.into_inner(), origin).await.map(Response::new)
     }
 
+    async fn silence(&self, request: Request<SilenceRequest>) -> Result<Response<SilenceResponse>, Status> {
+        let origin = self.gate.admit(&request).await?;
+        self.sees_all(origin)?;
+        (self.rooms.silence)(request.into_inner(), origin).await.map(Response::new)
+    }
+
     async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
         self.gate.admit_owner(&request, "have the configuration read again").await?;
         (self.rooms.reload)(request.into_inner()).await.map(Response::new)
@@ -225,6 +232,24 @@ impl LocalService for Service {
     async fn test_sink(&self, request: Request<TestSinkRequest>) -> Result<Response<TestSinkResponse>, Status> {
         self.gate.admit_owner(&request, "have a sink send a test").await?;
         (self.rooms.sinks)(request.into_inner().sink).await.map(Response::new)
+    }
+
+    async fn change_sink(&self, request: Request<ChangeSinkRequest>) -> Result<Response<ChangeSinkResponse>, Status> {
+        let origin = self.gate.admit_owner(&request, "pause, resume or replay a sink").await?;
+        let ChangeSinkRequest { sink, act, to, dry_run } = request.into_inner();
+        let act = match Act::try_from(act) {
+            Ok(Act::Pause) => SinkAct::Pause,
+            Ok(Act::Resume) => SinkAct::Resume,
+            Ok(Act::Replay) => {
+                let to = self.ask(move |consumers| consumers.place(to.as_ref())).await?.into_inner();
+                SinkAct::Replay { to, dry_run }
+            }
+            Ok(Act::Unspecified) | Err(_) => {
+                return Err(Status::invalid_argument("it is not said what to do with the sink"));
+            }
+        };
+        let events = (self.rooms.sink_orders)(SinkOrder { sink, act, actor: origin.actor() }).await?;
+        Ok(Response::new(ChangeSinkResponse { events }))
     }
 
     type ConsumeStream = BoxStream<ConsumeResponse>;
@@ -240,10 +265,11 @@ impl LocalService for Service {
             return Err(Status::invalid_argument("the first request of Consume is `attach`"));
         };
         let place = self.place(&self.consuming, "programs already consume", reader)?;
-        let (slot, scope) = (self.slots.clone().acquire_owned().await, self.scope(reader));
+        let subscribed = self.rooms.scopes.borrow().of_consumer(own_name(&attach.consumer));
+        let (slot, scopes) = (self.slots.clone().acquire_owned().await, [self.scope(reader), subscribed]);
         let asked = self.ask(move |consumers| {
             let _slot = slot;
-            Asked::check(&attach, scope, &consumers.programs, &consumers.log, caller)
+            Asked::check(&attach, scopes, &consumers.programs, &consumers.log, caller)
         });
         let asked = asked.await?.into_inner();
         let consuming = Consuming::begin(asked, &self.rooms, caller)?;

@@ -18,8 +18,8 @@ const CONDITIONS_BYTES_MAX: usize = 4 * 1024;
 pub(super) struct Wanted {
     /// `None` when every event will do.
     filter: Option<Filter>,
-    /// What the reader may have at all; `None` for everything.
-    scope: Option<Filter>,
+    /// What the reader may have at all, by each of these.
+    scopes: Vec<Filter>,
     /// Which frames of the log may hold what is wanted. Its times are those of the events, too.
     sieve: Sieve,
 }
@@ -43,17 +43,17 @@ impl Wanted {
         let filter = Filter::parse(conditions).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let times = (if since == 0 { i64::MIN } else { since }, if until == 0 { i64::MAX } else { until });
         let sieve = Sieve::of(&filter, times);
-        Ok(Wanted { filter: (!conditions.is_empty()).then_some(filter), scope: None, sieve })
+        Ok(Wanted { filter: (!conditions.is_empty()).then_some(filter), scopes: Vec::new(), sieve })
     }
 
     /// The same, of what the reader may have.
-    pub(super) fn within(self, scope: Option<Filter>) -> Wanted {
-        let mut sieve = self.sieve;
-        if let Some(scope) = &scope {
-            sieve.levels &= scope.levels();
-            sieve.categories &= scope.categories(Catalogue::compiled());
+    pub(super) fn within(mut self, scope: Option<Filter>) -> Wanted {
+        if let Some(scope) = scope {
+            self.sieve.levels &= scope.levels();
+            self.sieve.categories &= scope.categories(Catalogue::compiled());
+            self.scopes.push(scope);
         }
-        Wanted { scope, sieve, ..self }
+        self
     }
 
     /// The same conditions, whatever the time.
@@ -71,7 +71,7 @@ impl Wanted {
         if !(since..=until).contains(&time) {
             return None;
         }
-        let mut filters = self.filter.iter().chain(&self.scope);
+        let mut filters = self.filter.iter().chain(&self.scopes);
         if !filters.all(|filter| head.as_ref().is_some_and(|head| filter.takes(head, event))) {
             return None;
         }
@@ -86,7 +86,7 @@ impl Wanted {
 
     /// Whether every event is.
     pub(super) fn takes_all(&self) -> bool {
-        self.filter.is_none() && self.scope.is_none() && self.sieve.times == (i64::MIN, i64::MAX)
+        self.filter.is_none() && self.scopes.is_empty() && self.sieve.times == (i64::MIN, i64::MAX)
     }
 
     /// Which frames may hold what is wanted, or in the lane that they stand in records of losses.

@@ -39,17 +39,14 @@ impl FamilyKind {
 }
 
 impl Family {
-    /// A counter.
     pub const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
         Family { name, kind: FamilyKind::Counter, labels, help }
     }
 
-    /// A gauge.
     pub const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
         Family { name, kind: FamilyKind::Gauge, labels, help }
     }
 
-    /// A histogram.
     pub const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
         Family { name, kind: FamilyKind::Histogram, labels, help }
     }

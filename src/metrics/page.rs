@@ -5,7 +5,7 @@
 //! it introduces them, names their unit, and ends with `# EOF`. Buckets are written alike in both, so that a series goes
 //! on when a Prometheus begins to ask for the other.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use super::{Counter, Family, FamilyKind, Format, Histogram};
 
@@ -21,7 +21,8 @@ pub struct Page {
 /// Takes the samples of one family.
 pub struct Samples<'p> {
     text: &'p mut String,
-    family: &'static Family,
+    name: &'p str,
+    labels: Cow<'p, [&'p str]>,
 }
 
 impl Page {
@@ -32,16 +33,26 @@ impl Page {
 
     /// Introduces a family, whose samples follow. Once for each.
     pub fn family(&mut self, family: &'static Family) -> Samples<'_> {
+        self.introduce(family.name, family.kind, family.help);
+        Samples { text: &mut self.text, name: family.name, labels: Cow::Borrowed(family.labels) }
+    }
+
+    /// Introduces a counter that is in no table. `help` is without quotes and backslashes.
+    pub fn counted<'p>(&'p mut self, name: &'p str, labels: Vec<&'p str>, help: &str) -> Samples<'p> {
+        self.introduce(name, FamilyKind::Counter, help);
+        Samples { text: &mut self.text, name, labels: Cow::Owned(labels) }
+    }
+
+    fn introduce(&mut self, name: &str, kind: FamilyKind, help: &str) {
         let (name, kind) = match self.format {
-            Format::Text => (family.name, family.kind.name()),
-            Format::OpenMetrics => in_open_metrics(family),
+            Format::Text => (name, kind.name()),
+            Format::OpenMetrics => in_open_metrics(name, kind),
         };
         let _ = writeln!(self.text, "# TYPE {name} {kind}");
         if let (Format::OpenMetrics, Some(unit)) = (self.format, unit_of(name)) {
             let _ = writeln!(self.text, "# UNIT {name} {unit}");
         }
-        let _ = writeln!(self.text, "# HELP {name} {}", family.help);
-        Samples { text: &mut self.text, family }
+        let _ = writeln!(self.text, "# HELP {name} {help}");
     }
 
     /// A family without labels.
@@ -81,9 +92,9 @@ impl Samples<'_> {
     }
 
     fn write(&mut self, ending: &str, labels: &[&str], bound: Option<&str>, value: f64) {
-        debug_assert_eq!(labels.len(), self.family.labels.len(), "{}", self.family.name);
-        let _ = write!(self.text, "{}{ending}", self.family.name);
-        let labels = self.family.labels.iter().copied().zip(labels.iter().copied());
+        debug_assert_eq!(labels.len(), self.labels.len(), "{}", self.name);
+        let _ = write!(self.text, "{}{ending}", self.name);
+        let labels = self.labels.iter().copied().zip(labels.iter().copied());
         let mut separator = '{';
         for (name, value) in labels.chain(bound.map(|bound| ("le", bound))) {
             let _ = write!(self.text, "{separator}{name}=\"");
@@ -113,11 +124,11 @@ fn escaped(character: char) -> impl Iterator<Item = char> {
     std::iter::once(first).chain(second)
 }
 
-fn in_open_metrics(family: &Family) -> (&'static str, &'static str) {
-    match family.kind {
-        FamilyKind::Counter => (family.name.trim_end_matches("_total"), "counter"),
-        FamilyKind::Info => (family.name.trim_end_matches("_info"), "info"),
-        kind => (family.name, kind.name()),
+fn in_open_metrics(name: &str, kind: FamilyKind) -> (&str, &'static str) {
+    match kind {
+        FamilyKind::Counter => (name.trim_end_matches("_total"), "counter"),
+        FamilyKind::Info => (name.trim_end_matches("_info"), "info"),
+        kind => (name, kind.name()),
     }
 }
 

@@ -1,12 +1,13 @@
 //! What went through the pipeline, counted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use crate::{
-    event::Level,
+    event::{Catalogue, Kind, Level},
+    order::Sorted as _,
     schema::local::{CategoryStatus, PipelineStatus},
 };
 
@@ -16,7 +17,14 @@ pub struct Counts {
     refused: AtomicU64,
     /// By number of the category; the first is what the schema does not know.
     categories: Vec<OfCategory>,
+    /// Those of the schema.
+    kinds: HashMap<Kind, AtomicU64>,
+    /// What the schema has no name for.
+    other_kinds: AtomicU64,
 }
+
+/// What a kind is called that the schema has no name for.
+const OTHER: &str = "other";
 
 #[derive(Debug, Default)]
 struct OfCategory {
@@ -27,14 +35,21 @@ struct OfCategory {
 }
 
 impl Counts {
-    /// With a place for each of these categories, in the order of their numbers from 1 on.
-    pub(super) fn new(categories: &[String]) -> Counts {
+    /// With a place for each category of the catalogue, in the order of their numbers from 1 on, and for each kind.
+    pub(super) fn new(catalogue: &Catalogue) -> Counts {
         let of = |name: &String| OfCategory { name: name.clone(), ..OfCategory::default() };
-        let categories = std::iter::once(&"other".to_owned()).chain(categories).map(of).collect();
-        Counts { refused: AtomicU64::new(0), categories }
+        Counts {
+            refused: AtomicU64::new(0),
+            categories: std::iter::once(&OTHER.to_owned()).chain(catalogue.categories()).map(of).collect(),
+            kinds: catalogue.kinds().iter().map(|kind| (kind.clone(), AtomicU64::new(0))).collect(),
+            other_kinds: AtomicU64::new(0),
+        }
     }
 
-    pub(super) fn accepted(&self, level: Level, category: i32) {
+    /// `kind` is none where the schema has no name for it.
+    pub(super) fn accepted(&self, level: Level, category: i32, kind: Option<&Kind>) {
+        let of_kind = kind.and_then(|kind| self.kinds.get(kind)).unwrap_or(&self.other_kinds);
+        of_kind.fetch_add(1, Ordering::Relaxed);
         if let Some(count) = self.of(category).and_then(|its| its.accepted.get(level as usize)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -63,6 +78,15 @@ impl Counts {
             let counts = Level::ALL.into_iter().zip(&its.accepted).map(of_level);
             counts.map(|(level, count)| (its.name.as_str(), level, count))
         })
+    }
+
+    /// Events that were accepted, of each kind of which there were any, by name.
+    pub fn accepted_by_kind(&self) -> Vec<(&str, u64)> {
+        let other = (OTHER, self.other_kinds.load(Ordering::Relaxed));
+        let known = self.kinds.iter().map(|(kind, count)| (kind.as_str(), count.load(Ordering::Relaxed)));
+        let mut counts: Vec<_> = known.chain([other]).filter(|(_, count)| *count > 0).collect();
+        counts.order_by_key(|(kind, _)| *kind);
+        counts
     }
 
     /// Events that the configured levels and categories left out, of each category.
@@ -104,17 +128,17 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Catalogue;
 
     #[test]
     fn every_category_of_the_schema_is_told_and_what_it_does_not_know_is_other() {
         let known = Catalogue::compiled().categories();
-        let counts = Counts::new(known);
-        counts.accepted(Level::Info, 1);
-        counts.accepted(Level::Error, 1);
+        let counts = Counts::new(Catalogue::compiled());
+        let kind = Catalogue::compiled().kinds().first().expect("there are kinds");
+        counts.accepted(Level::Info, 1, Some(kind));
+        counts.accepted(Level::Error, 1, Some(kind));
         counts.filtered(2);
         for unknown in [0, 31, 32, 107, -1] {
-            counts.accepted(Level::Info, unknown);
+            counts.accepted(Level::Info, unknown, None);
         }
         let status = counts.status();
         let names: Vec<_> = status.categories.iter().map(|category| category.category.as_str()).collect();
@@ -123,6 +147,9 @@ mod tests {
         let of = |place: usize| (status.categories[place].accepted_events, status.categories[place].filtered_events);
         assert_eq!((of(0), of(1), of(names.len() - 1)), ((2, 0), (0, 1), (5, 0)));
         assert_eq!((status.accepted_events, status.filtered_events), (7, 1));
+        let mut by_kind = counts.accepted_by_kind();
+        by_kind.order_by_key(|(_, count)| *count);
+        assert_eq!(by_kind, [(kind.as_str(), 2), ("other", 5)]);
         assert_eq!(status.accepted_by_level, [("error".to_owned(), 1), ("info".to_owned(), 6)].into());
     }
 }

@@ -12,17 +12,20 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::{
-    Counts, Gate, Memory, fit, identifier,
+    CounterSettings, Counts, FieldCounter, Gate, Memory,
+    counters::Counters,
+    fit, identifier,
     lane::{Facts, Sorted, UrgentStates},
     stamp::{Stamp, Stamped},
 };
 use crate::{
-    event::{Catalogue, EVENT_BYTES_MAX, Head, Level, Metadata},
+    event::{Catalogue, EVENT_BYTES_MAX, Head, Kind, Level, Metadata},
     event_log::{Draft, EventLog, Lane, LogError},
     lock::{self, lock},
     schema::{
         Payload,
         events::{Event, EventCategory, event::EventPayload},
+        local::emit_request::Durability,
     },
     telemetry::ErrorChain,
 };
@@ -39,6 +42,7 @@ struct Pipeline {
     log: EventLog,
     gate: RwLock<Gate>,
     counts: Counts,
+    counters: Counters,
     urgent: Mutex<UrgentStates>,
     /// Where the urgent states are written down.
     memory: OnceLock<Memory>,
@@ -124,7 +128,8 @@ impl Emitter {
             pipeline: Arc::new(Pipeline {
                 log,
                 gate: RwLock::new(gate),
-                counts: Counts::new(Catalogue::compiled().categories()),
+                counts: Counts::new(Catalogue::compiled()),
+                counters: Counters::default(),
                 urgent: Mutex::default(),
                 memory: OnceLock::new(),
                 now: Box::new(now),
@@ -183,12 +188,13 @@ impl Emitter {
             self.pipeline.counts.filtered(category.into());
             return Ok(Outcome::Filtered);
         }
+        let now = (self.pipeline.now)();
         let event = Event {
-            event_id: identifier::new(),
+            event_id: identifier::new(now),
             level: level.to_wire().into(),
             category: category.into(),
             source: self.source.to_string(),
-            timestamp: (self.pipeline.now)(),
+            timestamp: now,
             metadata,
             event_payload: None,
         };
@@ -211,17 +217,23 @@ impl Emitter {
         let sorted = self.sort([&facts]);
         self.pipeline.log.append(sorted.lane(0), &[draft]).await?;
         sorted.keep();
-        self.count(level, event.category);
+        self.count(level, event.category, head.kind().as_ref(), &bytes);
         Ok(Outcome::Accepted(event.event_id))
     }
 
     /// Takes encoded events from a caller outside the agent into memory: all of them or none, as long as the log takes
     /// events. Checks each (size, payload, category, reserved metadata keys), stamps what is absent and the origin, keeps
-    /// fields it does not know. Those of one lane stay in their order. Outcomes in order.
+    /// fields it does not know. Those of one lane stay in their order. Outcomes in order. `durability` is what the caller
+    /// asks [`Emitter::secure`] for next: of what is to be committed the log need not be told twice.
     ///
     /// # Errors
     /// [`EmitError::Refused`] names the first event at fault by its place in `events`, from 1.
-    pub async fn submit(&self, events: Vec<Bytes>, origin: Origin) -> Result<Submission, EmitError> {
+    pub async fn submit(
+        &self,
+        events: Vec<Bytes>,
+        origin: Origin,
+        durability: Durability,
+    ) -> Result<Submission, EmitError> {
         let stamp = Stamp::new(origin, (self.pipeline.now)());
         let (stamped, completed) = stamp.complete_all(&events).map_err(|(place, error)| {
             self.pipeline.counts.refused();
@@ -240,10 +252,10 @@ impl Emitter {
         let taken: Vec<_> =
             stamped.iter().zip(&passes).filter(|(_, passes)| **passes).map(|(event, _)| event).collect();
         let sorted = self.sort(taken.iter().map(|event| &event.facts));
-        let ends = self.append(&taken, &completed, &sorted).await?;
+        let ends = self.append(&taken, &completed, &sorted, durability).await?;
         sorted.keep();
         for event in &taken {
-            self.count(event.level, event.category);
+            self.count(event.level, event.category, event.kind.as_ref(), event.bytes(&completed));
         }
         let outcome = |(event, passes): (Stamped, bool)| {
             if passes {
@@ -256,14 +268,22 @@ impl Emitter {
     }
 
     /// Appends events to their lanes, the urgent ones first.
-    async fn append(&self, events: &[&Stamped], completed: &[u8], sorted: &Pending<'_>) -> Result<Ends, EmitError> {
-        let mut ends = Ends::default();
+    async fn append(
+        &self,
+        events: &[&Stamped],
+        completed: &[u8],
+        sorted: &Pending<'_>,
+        durability: Durability,
+    ) -> Result<Ends, EmitError> {
+        let (log, mut ends) = (&self.pipeline.log, Ends::default());
         for (lane, next) in Lane::ALL.into_iter().zip(&mut ends.next) {
             let of_lane = events.iter().enumerate().filter(|(place, _)| sorted.lane(*place) == lane);
             let drafts: Vec<_> = of_lane.map(|(_, event)| event.draft(completed)).collect();
-            if !drafts.is_empty() {
-                *next = Some(self.pipeline.log.append(lane, &drafts).await?);
-            }
+            *next = match durability {
+                _ if drafts.is_empty() => None,
+                Durability::Committed => Some(log.append_awaited(lane, &drafts).await?),
+                Durability::Buffered => Some(log.append(lane, &drafts).await?),
+            };
         }
         Ok(ends)
     }
@@ -292,6 +312,16 @@ impl Emitter {
         *lock::write(&self.pipeline.gate) = gate;
     }
 
+    /// Counts these from now on; those that are as before go on.
+    pub fn set_counters(&self, counters: &[CounterSettings]) {
+        self.pipeline.counters.set(counters);
+    }
+
+    /// What the configuration has counted.
+    pub fn counters(&self) -> Arc<[Arc<FieldCounter>]> {
+        self.pipeline.counters.all()
+    }
+
     /// Counters of the whole pipeline.
     pub fn counts(&self) -> &Counts {
         &self.pipeline.counts
@@ -314,9 +344,10 @@ impl Emitter {
         lock::read(&self.pipeline.gate).clone()
     }
 
-    fn count(&self, level: Level, category: i32) {
+    fn count(&self, level: Level, category: i32, kind: Option<&Kind>, event: &[u8]) {
         self.emitted.fetch_add(1, Ordering::Relaxed);
-        self.pipeline.counts.accepted(level, category);
+        self.pipeline.counts.accepted(level, category, kind);
+        self.pipeline.counters.count(event);
     }
 }
 

@@ -54,6 +54,11 @@ impl Memory {
     /// The most that may be remembered, bytes of JSON. More is not written, and said so.
     pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 
+    /// Another one beside it, of which the first knows nothing.
+    pub fn beside(&self, name: &'static str) -> Memory {
+        Memory { shared: Arc::clone(&self.shared), name }
+    }
+
     /// What was remembered last, if it can be read as `T`. Blocking, one small file.
     pub fn recall<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
         let path = self.shared.path(self.name);

@@ -6,6 +6,7 @@
 //! one of the agent's own that is too large is cut and never refused for it.
 //! The clock is handed in.
 
+mod counters;
 mod counts;
 mod emitter;
 mod fit;
@@ -17,6 +18,7 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 
+pub use counters::{COUNTERS_MAX, CounterFault, CounterSettings, FieldCounter};
 pub use counts::Counts;
 pub use emitter::{EmitError, Emitter, Ends, Origin, Outcome};
 pub use gate::Gate;

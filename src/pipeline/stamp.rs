@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use super::{EmitError, Origin, identifier, lane::Facts};
 use crate::{
-    event::{EVENT_BYTES_MAX, Head, KindMark, Level, RESERVED_PREFIX},
+    event::{EVENT_BYTES_MAX, Head, Kind, KindMark, Level, RESERVED_PREFIX},
     event_log::Draft,
     schema::events::Event,
     visible::{is_hidden, visible},
@@ -31,7 +31,10 @@ pub(super) struct Stamped {
     pub(super) level: Level,
     pub(super) category: i32,
     pub(super) timestamp: i64,
-    pub(super) kind: KindMark,
+    /// By which it is found in the log.
+    pub(super) mark: KindMark,
+    /// None where the schema has no name for it.
+    pub(super) kind: Option<Kind>,
     pub(super) facts: Facts,
 }
 
@@ -39,12 +42,17 @@ impl Stamped {
     /// For the log. `completed` is where [`Stamp::complete`] put it.
     pub(super) fn draft<'a>(&self, completed: &'a [u8]) -> Draft<'a> {
         Draft {
-            event: completed.get(self.place.clone()).unwrap_or_default(),
+            event: self.bytes(completed),
             level: self.level.to_wire().into(),
             category: self.category,
             timestamp: self.timestamp,
-            kind: Some(self.kind),
+            kind: Some(self.mark),
         }
+    }
+
+    /// Its bytes, out of where [`Stamp::complete`] put it.
+    pub(super) fn bytes<'a>(&self, completed: &'a [u8]) -> &'a [u8] {
+        completed.get(self.place.clone()).unwrap_or_default()
     }
 }
 
@@ -78,18 +86,24 @@ impl Stamp {
     pub(super) fn complete_all(&self, events: &[Bytes]) -> Result<(Vec<Stamped>, Vec<u8>), (usize, EmitError)> {
         let bytes = events.iter().map(|event| event.len() + self.common.len() + Stamp::BYTES).sum();
         let (mut stamped, mut completed) = (Vec::with_capacity(events.len()), Vec::with_capacity(bytes));
+        let mut identifiers = identifier::Block::take(self.now, events.len());
         for (place, event) in events.iter().enumerate() {
-            stamped.push(self.complete(event, &mut completed).map_err(|error| (place, error))?);
+            stamped.push(self.complete(event, &mut identifiers, &mut completed).map_err(|error| (place, error))?);
         }
         Ok((stamped, completed))
     }
 
-    fn complete(&self, event: &Bytes, completed: &mut Vec<u8>) -> Result<Stamped, EmitError> {
+    fn complete(
+        &self,
+        event: &Bytes,
+        identifiers: &mut identifier::Block,
+        completed: &mut Vec<u8>,
+    ) -> Result<Stamped, EmitError> {
         let head = Head::read(event).map_err(|_| refused("is not an encoded rodent.events.Event"))?;
         let category = check(&head)?;
         let level = head.level;
         let own = Event {
-            event_id: if head.id.is_empty() { identifier::new() } else { String::new() },
+            event_id: if head.id.is_empty() { identifiers.next() } else { String::new() },
             // Written even where the caller gave one: an unknown number counts as info everywhere.
             level: level.to_wire().into(),
             category,
@@ -104,10 +118,10 @@ impl Stamp {
         if length > EVENT_BYTES_MAX {
             return Err(refused(&format!("is {length} bytes long; at most {EVENT_BYTES_MAX} are taken")));
         }
-        let (facts, kind) = (Facts::of(&head, level, category), head.kind_mark());
+        let (facts, mark, kind) = (Facts::of(&head, level, category), head.kind_mark(), head.kind());
         let timestamp = if own.timestamp == 0 { head.timestamp } else { own.timestamp };
         let id = if head.id.is_empty() { own.event_id } else { head.id };
-        Ok(Stamped { place: start..completed.len(), id, level, category, timestamp, kind, facts })
+        Ok(Stamped { place: start..completed.len(), id, level, category, timestamp, mark, kind, facts })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         ServiceStatusPayload, StoragePoolPayload, service_status_payload::ServiceStatusOperation as Operation,
         storage_pool_payload::StoragePoolOperation,
     },
+    schema::local::emit_request::Durability,
 };
 
 const ORIGIN: Origin = Origin { uid: 7, gid: 8 };
@@ -51,7 +52,7 @@ async fn a_request_for_both_lanes_is_durable_in_both_when_it_is_answered_and_in_
         let (level, name) = line.split_once(' ').expect("two words");
         service(level, name)
     });
-    let submission = emitter.submit(events.into(), ORIGIN).await.expect("taken");
+    let submission = emitter.submit(events.into(), ORIGIN, Durability::Buffered).await.expect("taken");
     assert_eq!(emitter.secure(submission.ends).await.expect("durable"), None);
     assert_eq!(submission.outcomes.len(), 5);
     assert_eq!(names(&log, Lane::Urgent), ["b", "d", "d"]);
@@ -73,7 +74,7 @@ async fn an_event_of_the_agents_own_is_never_refused_for_its_size_and_one_of_a_c
     emitter.flush().await.expect("durable");
     assert_eq!((names(&log, Lane::Urgent), emitter.counts().refused_events()), (vec!["smbd".to_owned()], 0));
     let large = service("error", &"x".repeat(100_000));
-    let refused = emitter.submit(vec![large], ORIGIN).await;
+    let refused = emitter.submit(vec![large], ORIGIN, Durability::Buffered).await;
     assert!(matches!(refused, Err(EmitError::Refused(_))));
     assert_eq!(emitter.counts().refused_events(), 1);
     log.close();
@@ -84,11 +85,11 @@ async fn a_request_with_a_bad_event_leaves_nothing_in_either_lane() {
     let directory = tempfile::tempdir().expect("a directory");
     let (log, emitter) = open(directory.path());
     let events = vec![service("error", "a"), service("info", "b"), Bytes::from_static(b"\x0a\x05x")];
-    let refused = emitter.submit(events, ORIGIN).await;
+    let refused = emitter.submit(events, ORIGIN, Durability::Buffered).await;
     assert!(matches!(refused, Err(EmitError::Refused(why)) if why.contains("event 3 of 3")));
     assert_eq!(Lane::ALL.map(|lane| log.next_sequence(lane)), [1, 1]);
     // Nor is it remembered as something that may end.
-    let submission = emitter.submit(vec![service("info", "a")], ORIGIN).await.expect("taken");
+    let submission = emitter.submit(vec![service("info", "a")], ORIGIN, Durability::Buffered).await.expect("taken");
     emitter.secure(submission.ends).await.expect("durable");
     assert_eq!(names(&log, Lane::Routine), ["a"]);
     log.close();
@@ -123,7 +124,7 @@ async fn what_ends_an_urgent_state_passes_whatever_levels_are_kept_and_nothing_e
     let events =
         vec![service("info", "nfsd"), service("error", "smbd"), service("info", "smbd"), service("info", "smbd")];
     let taken = async |events: Vec<Bytes>| {
-        let submitted = emitter.submit(events, ORIGIN).await.expect("taken");
+        let submitted = emitter.submit(events, ORIGIN, Durability::Buffered).await.expect("taken");
         submitted.outcomes.iter().map(|outcome| *outcome != Outcome::Filtered).collect::<Vec<_>>()
     };
     for (event, is_taken) in events.into_iter().zip([false, true, true, false]) {

@@ -21,6 +21,17 @@ pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// The most files of one document; more are a fault.
 pub const FILES_MAX: usize = 256;
 
+/// A variable of the environment that sets a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// As it is called: `RODENT_EVENTS__BATCH_SIZE`.
+    pub name: String,
+    /// `events`, `batch_size`.
+    pub key: Vec<String>,
+    /// One line.
+    pub value: String,
+}
+
 /// A configuration that is being read. Later files win over earlier ones, key by key; lists are replaced whole.
 pub struct Document {
     session: Arc<Mutex<Session>>,
@@ -28,12 +39,19 @@ pub struct Document {
 }
 
 impl Document {
-    /// Reads the files, the weakest first. What is wrong with them is reported by [`Document::finish`].
-    pub fn open(files: &[PathBuf]) -> Document {
+    /// Reads the files, the weakest first, and lays `variables` over them: name of each, the key that it sets, part by part, and
+    /// the value as it would stand in a file. What is wrong with them is reported by [`Document::finish`].
+    pub fn open(files: &[PathBuf], variables: &[Variable]) -> Document {
+        Document::open_with(files, variables, None)
+    }
+
+    /// The same, as if this text stood in the file at this path.
+    pub fn open_with(files: &[PathBuf], variables: &[Variable], other: Option<(&Path, &str)>) -> Document {
         let mut session = Session::default();
         let mut root = Map::default();
         for file in files.iter().take(FILES_MAX) {
-            match read(file) {
+            let other = other.filter(|(path, _)| path == file);
+            match other.map_or_else(|| read(file), |(_, text)| Ok((text.to_owned(), None))) {
                 Ok((text, mode)) => session.lay_over(&mut root, &file.display().to_string(), mode, &text),
                 Err(message) => session.unreadable(&file.display().to_string(), message),
             }
@@ -41,6 +59,12 @@ impl Document {
         if files.len() > FILES_MAX {
             session.broken = true;
             session.fault(None, "", None, format!("{} configuration files; {FILES_MAX} are the most", files.len()));
+        }
+        for Variable { name, key, value } in variables {
+            let nested = |(depth, part): (usize, &String)| format!("{:1$}{part}:", "", 2 * depth);
+            let lines: Vec<_> = key.iter().enumerate().map(nested).collect();
+            session.lay_over(&mut root, name, None, &format!("{} {value}", lines.join("\n")));
+            session.sources.last_mut().into_iter().for_each(|source| source.is_variable = true);
         }
         session.begin_keys();
         Document { session: Arc::new(Mutex::new(session)), root: Arc::new(root) }
@@ -98,7 +122,7 @@ impl Session {
 
     fn source(&mut self, name: &str, mode: Option<u32>) -> u16 {
         let number = u16::try_from(self.sources.len()).unwrap_or(u16::MAX);
-        self.sources.push(Source { name: name.to_owned(), mode });
+        self.sources.push(Source { name: name.to_owned(), mode, is_variable: false });
         number
     }
 }

@@ -21,12 +21,12 @@ mod tree;
 mod values;
 mod yaml;
 
-pub use document::{Document, FILE_BYTES_MAX, FILES_MAX};
+pub use document::{Document, FILE_BYTES_MAX, FILES_MAX, Variable};
 pub use fault::{Faults, SettingFault};
 pub use record::{Records, Section, SettingOrigin, SettingRecord};
 pub use secret::Secret;
 pub use shape::Shape;
-pub use table::{Part, Switch, Table};
+pub use table::{Lowered, Part, Switch, Table, ValuePlace};
 
 #[cfg(test)]
 mod tests;

@@ -22,13 +22,22 @@ pub enum SettingOrigin {
         /// From 1.
         column: u32,
     },
+    /// It stands in this variable of the environment.
+    Environment(String),
+}
+
+impl SettingOrigin {
+    /// Whether somebody wrote it down, in a file or in the environment.
+    pub fn is_written(&self) -> bool {
+        matches!(self, SettingOrigin::File { .. } | SettingOrigin::Environment(_))
+    }
 }
 
 impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SettingOrigin::Default => f.write_str("default"),
-            SettingOrigin::Derived(from) => f.write_str(from),
+            SettingOrigin::Derived(from) | SettingOrigin::Environment(from) => f.write_str(from),
             SettingOrigin::File { file, line, .. } => write!(f, "{file}:{line}"),
         }
     }
@@ -127,7 +136,7 @@ impl Records {
 
     /// How many keys stand in a file.
     pub fn set(&self) -> usize {
-        self.records.iter().filter(|record| matches!(record.origin, SettingOrigin::File { .. })).count()
+        self.records.iter().filter(|record| record.origin.is_written()).count()
     }
 
     /// Keeps with the one for this key what is not to be shown of it.

@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{
-    Faults, Records, SettingFault,
+    Faults, Records, SettingFault, SettingOrigin,
     line::{self, begin},
     mistake::{self, Vocabulary},
     tree::{Map, Position, Value, join},
 };
-use crate::order::Sorted as _;
+use crate::order::{Gather as _, Sorted as _};
 use crate::words;
 
 /// The most known keys that are listed where none is near the one that was written.
@@ -22,6 +22,8 @@ pub(super) struct Source {
     pub(super) name: String,
     /// Permission bits; none for what is not a file.
     pub(super) mode: Option<u32>,
+    /// A variable of the environment, within which nobody looks for a line.
+    pub(super) is_variable: bool,
 }
 
 #[derive(Default)]
@@ -126,9 +128,14 @@ impl Session {
         self.read.insert(key_at);
     }
 
-    /// Name of the file that a position is in.
-    pub(super) fn file(&self, at: Position) -> &str {
-        self.sources.get(usize::from(at.source)).map_or("", |source| &source.name)
+    /// What stands at a position comes from there.
+    pub(super) fn origin(&self, at: Position) -> SettingOrigin {
+        let source = self.sources.get(usize::from(at.source));
+        let file = source.map(|source| source.name.clone()).unwrap_or_default();
+        match source.is_some_and(|source| source.is_variable) {
+            true => SettingOrigin::Environment(file),
+            false => SettingOrigin::File { file, line: at.line, column: at.column },
+        }
     }
 
     /// Closes the session: every fault in the order of the files, or everything that was read.
@@ -176,6 +183,8 @@ impl Session {
         let is_below =
             |own: &str| name.is_empty() || own.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'));
         let is_near = self.tables.iter().filter(|(_, opened)| since(opened)).all(|(own, _)| is_below(own));
+        // Which one of a list matters to nobody.
+        let name = name.split('[').next().unwrap_or(name);
         let short = name.rsplit('.').next().unwrap_or_default();
         Some(match home.at {
             None if name.is_empty() => begin(key, 1),
@@ -229,7 +238,7 @@ impl Session {
     /// The keys of every table, under each of its names.
     fn vocabulary(&self) -> Vocabulary {
         let own = self.tables.iter().map(|(name, opened)| (name.clone(), opened.known.clone()));
-        let mut vocabulary: Vocabulary = own.collect();
+        let mut vocabulary: Vocabulary = own.gather();
         for (key, other) in self.records.aliases() {
             let parent = key.rsplit_once('.').map_or("", |(parent, _)| parent);
             let renamed = self.tables.iter().filter_map(|(name, opened)| {
@@ -245,7 +254,7 @@ impl Session {
         let source = noted.source.and_then(|source| self.sources.get(usize::from(source)));
         SettingFault {
             file: source.map(|source| source.name.clone()),
-            position: noted.at.map(|at| (at.line, at.column)),
+            position: noted.at.filter(|_| !source.is_some_and(|it| it.is_variable)).map(|at| (at.line, at.column)),
             key: (!noted.key.is_empty()).then(|| noted.key.clone()),
             found: noted.found.clone(),
             message: noted.message.clone(),

@@ -23,6 +23,10 @@ pub enum Shape {
     SeveralOf(Vec<String>),
     /// A list of texts.
     Texts,
+    /// Names that the file chooses, and a text, a number, `true` or `false` of each.
+    Values,
+    /// The same; one of them may stand alone.
+    TextOrTexts,
     /// A whole number.
     Integer(RangeInclusive<u64>),
     /// Percent, with or without the sign.
@@ -56,6 +60,8 @@ impl Shape {
             Shape::OneOf(words) => format!("one of {}", listed(words)),
             Shape::SeveralOf(words) => format!("`all`, or a list of {}", listed(words)),
             Shape::Texts => "list of texts".to_owned(),
+            Shape::Values => "names and their values".to_owned(),
+            Shape::TextOrTexts => "text, or list of texts".to_owned(),
             Shape::Integer(bounds) => format!("number, {} to {}", bounds.start(), bounds.end()),
             Shape::Percent(bounds) => format!("percent, {}% to {}%", bounds.start(), bounds.end()),
             Shape::Duration { bounds, or_off } => {

@@ -1,6 +1,8 @@
-//! A part of a configuration, open for reading. What can be read of it is in [`reads`], what can be said of several keys
-//! at once in [`rules`].
+//! A part of a configuration, open for reading. What can be read of it is in [`reads`] and [`lists`], what can be said of
+//! several keys at once in [`rules`], what one part has to say to another in [`lowering`].
 
+mod lists;
+mod lowering;
 mod reads;
 mod rules;
 
@@ -8,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value as Json;
 
+pub use self::lowering::{Lowered, ValuePlace};
 use super::{
     SettingOrigin, SettingRecord, Shape,
     line::{self, begin},
@@ -210,8 +213,7 @@ impl Table {
     }
 
     fn origin(&self, entry: &Entry) -> SettingOrigin {
-        let at = value_at(entry);
-        SettingOrigin::File { file: lock(&self.session).file(at).to_owned(), line: at.line, column: at.column }
+        lock(&self.session).origin(value_at(entry))
     }
 
     fn default_origin(&self) -> SettingOrigin {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -181,6 +183,25 @@ fn values_are_read_as_what_they_are() {
 }
 
 #[test]
+fn names_of_the_files_own_choice_have_values_as_json_has_them() {
+    let document = Document::parse("f", "a: {is.ok: true, n: 7, word: '7', text: seven, last: x}\nb: {c: [d], e:}\n");
+    let mut root = document.root();
+    let values = root.values("a", "");
+    let expected = [("is.ok", json!(true)), ("n", json!(7)), ("word", json!("7")), ("text", json!("seven"))];
+    assert_eq!(values[..4], expected.map(|(name, value)| (name.to_owned(), value)));
+    assert!(root.values("b", "").is_empty());
+    drop(root);
+    let faults: Vec<_> = document.finish().expect_err("two").iter().map(ToString::to_string).collect();
+    assert_eq!(
+        faults,
+        [
+            "f:2:8: b: a list: `c` has no value; expected names with a value each, such as {name: value}",
+            "f:2:14: b: `e` has no value; expected names with a value each, such as {name: value}",
+        ]
+    );
+}
+
+#[test]
 fn a_fault_in_a_value_gives_the_default() {
     let document = Document::parse("f", "a: five\nb: maybe\n");
     let mut root = document.root();
@@ -238,7 +259,7 @@ mod files {
     }
 
     fn told(paths: &[PathBuf]) -> Vec<String> {
-        let document = Document::open(paths);
+        let document = Document::open(paths, &[]);
         document.root().table("a", "").integer("b", 1, 1..=9, "");
         let faults = document.finish().expect_err("faults");
         let name = |file: &str| file.rsplit('/').next().unwrap_or_default().to_owned();
@@ -249,9 +270,42 @@ mod files {
     }
 
     #[test]
+    fn variables_win_over_files_and_their_names_are_the_place_of_what_is_wrong() {
+        let (_directory, paths) = written(&[b"a: {b: 2, c: {d: x}, l: [1, 2]}"]);
+        let variable = |name: &str, key: &[&str], value: &str| Variable {
+            name: name.to_owned(),
+            key: key.iter().map(|part| (*part).to_owned()).collect(),
+            value: value.to_owned(),
+        };
+        let read = |variables: &[Variable]| {
+            let document = Document::open(&paths, variables);
+            let mut table = document.root().table("a", "");
+            let (b, l) = (table.integer("b", 1, 1..=9, ""), table.strings("l", &[], ""));
+            let d = table.table("c", "").string("d", "", "");
+            drop(table);
+            ((b, d, l), document.finish())
+        };
+        let set = [variable("A__B", &["a", "b"], "3"), variable("A__C__D", &["a", "c", "d"], "\"y, {z}\"")];
+        let ((b, d, l), records) = read(&set);
+        assert_eq!((b, d.as_str(), l), (3, "y, {z}", vec!["1".to_owned(), "2".to_owned()]));
+        let records = records.expect("no faults");
+        assert_eq!(records.get("a.b").expect("a record").origin.to_string(), "A__B");
+        assert!(records.get("a.c.d").expect("a record").origin.is_written());
+        let wrong = [
+            variable("A__B", &["a", "b"], "12"),
+            variable("A__BB", &["a", "bb"], "[1"),
+            variable("A__M", &["a", "m"], "1"),
+        ];
+        let told = |variables: &[Variable]| read(variables).1.expect_err("faults").to_string();
+        assert_eq!(told(&wrong[..1]), "A__B: a.b: 12: expected a whole number from 1 to 9");
+        assert!(told(&wrong[1..2]).starts_with("A__BB: "), "{}", told(&wrong[1..2]));
+        assert!(told(&wrong[2..]).starts_with("A__M: a.m: unknown key"), "{}", told(&wrong[2..]));
+    }
+
+    #[test]
     fn later_files_win_key_by_key_and_empty_ones_change_nothing() {
         let (_directory, paths) = written(&[b"a: {b: 2, c: x, l: [1, 2]}", b"a:\n", b"", b"a: {b: 3, l: [9]}"]);
-        let document = Document::open(&paths);
+        let document = Document::open(&paths, &[]);
         let mut table = document.root().table("a", "");
         assert_eq!(table.integer("b", 1, 1..=9, ""), 3);
         assert_eq!(table.string("c", "", ""), "x");
@@ -294,7 +348,7 @@ mod files {
         let mut text = b"a: {b: 2}\n".to_vec();
         text.resize(usize::try_from(FILE_BYTES_MAX).expect("a size"), b'#');
         let (_directory, paths) = written(&[&text]);
-        let document = Document::open(&paths);
+        let document = Document::open(&paths, &[]);
         assert_eq!(document.root().table("a", "").integer("b", 1, 1..=9, ""), 2);
         assert!(document.finish().is_ok());
     }

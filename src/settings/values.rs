@@ -2,6 +2,8 @@
 
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
+use serde_json::Value as Json;
+
 use super::{
     fault::excerpt,
     tree::{Node, Position, Value},
@@ -136,6 +138,32 @@ pub(super) fn list<T>(value: &Value, expects: &str, item: impl Fn(&Value) -> Rea
         }
     }
     if faults.is_empty() { Ok(items) } else { Err(faults) }
+}
+
+/// A table of names and a value of each: as JSON has it, text where it stands in quotes or is no number.
+pub(super) fn pairs(value: &Value, expects: &str) -> Reading<Vec<(String, Json)>> {
+    let map = match value {
+        Value::Map(map) => map,
+        Value::Nothing => return wrong(value, format!("nothing is set; expected {expects}, or no such line")),
+        other => return wrong(other, format!("expected {expects}")),
+    };
+    let (mut pairs, mut faults) = (Vec::new(), Vec::new());
+    for entry in &map.entries {
+        match &entry.node.value {
+            Value::Scalar { text, quoted } => pairs.push((entry.key.clone(), json(text, *quoted))),
+            other => faults.push(Wrong {
+                at: Some(entry.node.at),
+                found: shown(other),
+                message: format!("`{}` has no value; expected {expects}", entry.key),
+            }),
+        }
+    }
+    if faults.is_empty() { Ok(pairs) } else { Err(faults) }
+}
+
+fn json(text: &str, is_quoted: bool) -> Json {
+    let plain = serde_json::from_str(text).ok().filter(|value: &Json| value.is_boolean() || value.is_number());
+    plain.filter(|_| !is_quoted).unwrap_or_else(|| text.into())
 }
 
 pub(super) fn integer_expected(bounds: &RangeInclusive<u64>) -> String {

@@ -18,6 +18,10 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
+pub use self::webhook::{
+    TIMEOUT_BOUNDS,
+    beat::{BeatSettings, beat},
+};
 use crate::{
     consumers::{ConsumerState, Delivery, Driver, Pacing, Sink, Threshold},
     dead_letters::DeadLetters,
@@ -45,6 +49,11 @@ pub struct SinkSpec {
 pub trait Configured: Any + Send {
     /// Where it delivers to, as people may see it.
     fn target(&self) -> String;
+
+    /// Whether it tells how things are, and not what happens.
+    fn is_of_states(&self) -> bool {
+        false
+    }
 
     /// The name of the sink that takes what this one has not taken for long.
     fn fallback(&self) -> Option<&str> {
@@ -74,7 +83,6 @@ pub struct SinkTest {
     pub certificate_until: Option<SystemTime>,
 }
 
-/// The run of a sink.
 pub type SinkRun = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Consumer {
@@ -94,7 +102,6 @@ impl Consumer {
 pub struct Consumer {
     /// What the configuration calls it; the name of its cursor.
     pub name: String,
-    /// The log.
     pub log: EventLog,
     /// How far it has come.
     pub cursor: Cursor,

@@ -12,7 +12,7 @@ use crate::schema::local::{StateChange, StateLevel};
 pub(super) const CHANGES_MAX: usize = 5;
 
 /// The source of events of other programs.
-const OTHERS: &str = "local";
+pub(super) const OTHERS: &str = "local";
 
 /// When an event happened, as far as two can be put in order: by its identifier, where that is one that grows with time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -75,9 +75,9 @@ impl Checkpoint {
         if crc32c::crc32c(message) != u32::from_be_bytes(*crc) {
             return Err("its checksum is wrong");
         }
-        let StateCheckpoint { meanings, written_at, folding, subjects } =
+        let StateCheckpoint { meanings, written_at, folding, subjects, silences } =
             StateCheckpoint::decode(message).map_err(|_| "it holds no states")?;
-        let fold = Fold::of(folding.unwrap_or_default(), subjects).ok_or("it holds no states")?;
+        let fold = Fold::of(folding.unwrap_or_default(), subjects, silences).ok_or("it holds no states")?;
         Ok(Checkpoint { fold, written_at, is_current: meanings == meanings_of_this_version() })
     }
 }
@@ -88,6 +88,7 @@ pub(super) fn bytes(fold: Fold, now: i64) -> Vec<u8> {
         written_at: now,
         folding: Some(fold.folding()),
         subjects: fold.subjects.into_values().collect(),
+        silences: fold.silences.into_kept(),
     }
     .encode_to_vec();
     [&MAGIC[..], &crc32c::crc32c(&message).to_be_bytes(), &message].concat()

@@ -11,15 +11,16 @@ use uuid::Uuid;
 use super::{
     acknowledgement::{self, Known, level_of},
     changes,
+    silences::Silences,
 };
 use crate::{
     event::{Catalogue, EventView, Head, Kind, KindMark, Level, loss_record},
     event_log::{Gap, Lane},
-    order::Sorted as _,
+    order::{Gather as _, Sorted as _},
     schema::{
         Payload as _,
         events::{EventLossPayload, SystemProblemPayload},
-        local::{FoldedLane, Folding, ProblemCounts, StateChange, StateGap, StateLevel, SubjectState},
+        local::{FoldedLane, Folding, ProblemCounts, Silence, StateChange, StateGap, StateLevel, SubjectState},
     },
 };
 
@@ -39,7 +40,6 @@ const TEXT_BYTES_MAX: usize = 300;
 /// Where an event stands in the log.
 #[derive(Clone, Copy, Debug)]
 pub struct LaneAt {
-    /// Its lane.
     pub lane: Lane,
     /// Identity of the numbering.
     pub epoch: Uuid,
@@ -61,6 +61,7 @@ pub struct Fold {
     pub(super) left_out: u64,
     pub(super) rebuilt: String,
     pub(super) rebuilt_at: i64,
+    pub(super) silences: Silences,
 }
 
 impl Fold {
@@ -93,6 +94,7 @@ impl Fold {
         self.older_gaps = before.older_gaps;
         gaps.into_iter().for_each(|gap| self.name_gap(gap));
         (self.forgotten, self.left_out) = (before.forgotten, before.left_out);
+        self.silences = before.silences;
         self
     }
 
@@ -202,6 +204,11 @@ impl Fold {
         self.left_out
     }
 
+    /// Of what nobody is to be told.
+    pub fn silences(&self) -> &Silences {
+        &self.silences
+    }
+
     /// What is known of one thing.
     pub fn of_subject<'a>(&'a self, subject: &'a str) -> impl Iterator<Item = &'a SubjectState> {
         let from = (subject.to_owned(), String::new());
@@ -244,7 +251,7 @@ impl Fold {
     }
 
     /// What a fold is made of; `None` when it is of no use.
-    pub(super) fn of(folding: Folding, subjects: Vec<SubjectState>) -> Option<Fold> {
+    pub(super) fn of(folding: Folding, subjects: Vec<SubjectState>, silences: Vec<Silence>) -> Option<Fold> {
         let named = |lane: &FoldedLane, name: Lane| lane.lane == name.name() && lane.next_sequence > 0;
         let lanes: [FoldedLane; 2] = folding.lanes.try_into().ok()?;
         if !lanes.iter().zip(Lane::ALL).all(|(lane, name)| named(lane, name)) || subjects.len() > SUBJECTS_MAX {
@@ -252,7 +259,7 @@ impl Fold {
         }
         let key = |state: SubjectState| ((state.subject.clone(), state.state.clone()), state);
         Some(Fold {
-            subjects: subjects.into_iter().filter(|state| !state.changes.is_empty()).map(key).collect(),
+            subjects: subjects.into_iter().filter(|state| !state.changes.is_empty()).map(key).gather(),
             lanes,
             gaps: folding.gaps,
             older_gaps: folding.older_gaps,
@@ -260,6 +267,7 @@ impl Fold {
             left_out: folding.left_out,
             rebuilt: folding.rebuilt,
             rebuilt_at: folding.rebuilt_at,
+            silences: Silences::of(silences),
         })
     }
 
@@ -305,6 +313,9 @@ impl Fold {
             if let Some(state) = self.subjects.get_mut(&key) {
                 known.mark(state);
             }
+            return true;
+        }
+        if self.silences.take(&view) {
             return true;
         }
         // Events that had a number leave a gap where they stood.

@@ -14,6 +14,7 @@ mod acknowledgement;
 mod changes;
 mod checkpoint;
 mod fold;
+mod silences;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ pub use self::{
     changes::EventOrder,
     checkpoint::{Checkpoint, CheckpointDamage, FILE_BYTES_MAX},
     fold::{Fold, LaneAt, SUBJECTS_MAX},
+    silences::{SILENCE_MAX, SILENCES_MAX, Silences},
 };
 
 /// How things are, kept by somebody else.

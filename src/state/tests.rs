@@ -9,11 +9,12 @@ use crate::{
     schema::{
         Payload as _,
         events::{Event, SystemProblemPayload, system_problem_payload::SystemProblemOperation},
-        local::SubjectState,
+        local::{self, SubjectState},
     },
 };
 
 mod bounds;
+mod silences;
 mod stories;
 
 const EPOCH: Uuid = Uuid::from_u128(7);
@@ -101,6 +102,7 @@ fn acknowledged(time: i64, subject: &str, state: &str, level: Level) -> Event {
         actor: "root".to_owned(),
         known_level: level.to_wire().into(),
         operation: SystemProblemOperation::Acknowledged.into(),
+        ..SystemProblemPayload::default()
     };
     Event {
         event_id: id(time, 1),

@@ -75,6 +75,12 @@ messages! {
     /// A sink takes nothing until somebody acts; events are kept for it.
     SINK_REFUSES = "6585b9a76be84957b8178ac8ce239e20"
         => "correct its URL, token or key, or remove it from the configuration; then `rodent reload`";
+    /// Somebody has paused a sink; events are kept for it.
+    SINK_PAUSED = "147f950ee167481d90622b2fe23e64dc"
+        => "rodent sinks resume NAME";
+    /// Who waits for this machine's call is not reached.
+    BEAT_FAILS = "efc66511ffcc42f7a4331a650ee25462"
+        => "look whether `beat.url` is right and whether the network leads there; the agent calls again by itself";
     /// No program came for a consumer for long.
     CONSUMER_MISSING = "917b526c4bfd4f05bf6d8a622e575abe"
         => "start its program, or `rodent consumers remove` it";

@@ -13,16 +13,19 @@ mod quiet;
 #[cfg(test)]
 mod tests;
 mod told;
+mod weekly;
 
 use std::{collections::VecDeque, time::Duration};
 
 pub use self::{
     notification::{Notification, What},
     quiet::Quiet,
+    weekly::Weekly,
 };
 use self::{
     quiet::Night,
     told::{Entry, Mark, TOLD_MAX, Told},
+    weekly::Standing,
 };
 use crate::{
     order::Sorted as _,
@@ -49,6 +52,8 @@ pub struct Rules {
     pub repeat: Option<Duration>,
     /// More messages in a minute become one.
     pub digest_after: usize,
+    /// When it is said that all is well, or what is not.
+    pub weekly: Option<Weekly>,
     /// Whoever is told keeps an account of their own: nothing is folded together, and what is acknowledged is said again, too.
     pub is_mirror: bool,
 }
@@ -60,6 +65,8 @@ pub struct Moment {
     pub now: i64,
     /// Minutes since midnight, as the clock on the wall shows.
     pub minute_of_day: u16,
+    /// Of the same clock; 0 is Sunday.
+    pub day_of_week: u8,
 }
 
 /// What a look has found.
@@ -92,6 +99,8 @@ struct Subject<'a> {
     now: &'a StateChange,
     key: u64,
     before: Option<Entry>,
+    /// When a silence of it was over, Unix milliseconds: what came and went before that is no news.
+    news_from: i64,
 }
 
 impl Telling {
@@ -106,7 +115,7 @@ impl Telling {
     }
 
     /// What is to be told now of these states. `wants` says of a level and a kind whether a problem of that sort is told at all;
-    /// `silenced_until` of a thing, until when nothing is said of it, Unix milliseconds.
+    /// `silenced_until` of a thing, until when nothing is said of it, or was not, Unix milliseconds.
     pub fn look<'a>(
         &self,
         states: impl IntoIterator<Item = &'a SubjectState>,
@@ -120,19 +129,29 @@ impl Telling {
         if let Some(quiet) = self.rules.quiet.filter(|_| is_quiet) {
             look.again(quiet.ends_at(at));
         }
-        let mut more = 0;
+        let (mut more, mut standing) = (0, self.weekly(at, is_quiet, &mut look));
         for state in states {
             let Some(now) = state.changes.first() else { continue };
+            if let Some(standing) = &mut standing {
+                let is_silent = silenced_until(&state.subject).is_some_and(|until| until > at.now);
+                let is_wanted = worst(state).is_some_and(|worst| wants(worst.level(), &worst.kind));
+                standing.add(state, now, is_wanted, is_silent);
+            }
             let is_healed = ended.is_some_and(|night| night.has_healed(state));
-            if self.told.is_empty() && now.level() == StateLevel::Ok && !is_healed && !is_flapping(state, at.now) {
+            let is_steady = now.level() == StateLevel::Ok && !is_healed && !is_flapping(state, at.now, 0);
+            if self.told.is_empty() && is_steady {
                 continue;
             }
             let key = told::key(&state.subject, &state.state);
-            let subject = Subject { state, now, key, before: self.told.get(key) };
-            if let Some(until) = silenced_until(&state.subject).filter(|until| *until > at.now) {
-                look.again(until);
+            let (before, news_from) = (self.told.get(key), silenced_until(&state.subject).unwrap_or_default());
+            // Who keeps an account would take silence for the end of what stands in it.
+            let is_kept_up = self.rules.is_mirror && before.is_some();
+            if news_from > at.now && !is_kept_up {
+                look.again(news_from);
                 continue;
             }
+            let is_healed = is_healed && now.since >= news_from;
+            let subject = Subject { state, now, key, before, news_from };
             let worst = worst(state);
             let is_wanted = subject.before.is_some() || worst.is_some_and(|worst| wants(worst.level(), &worst.kind));
             let found = self.judge(&subject, at, is_healed, &mut look).filter(|_| is_wanted);
@@ -151,7 +170,19 @@ impl Telling {
         if more > 0 && (self.told.more == 0 || more >= 2 * usize::from(self.told.more)) {
             look.notices.push(Notification::more(more, at.now));
         }
-        self.fold_together(look, ended.is_some(), at)
+        let mut look = self.fold_together(look, ended.is_some(), at);
+        // Whatever else there is to say.
+        look.notices.extend(standing.map(|standing| Notification::weekly(&standing, at.now)));
+        look
+    }
+
+    /// An account of all that is, where it is time for it. What was missed is made up for.
+    fn weekly(&self, at: Moment, is_quiet: bool, look: &mut Due) -> Option<Standing> {
+        let weekly = self.rules.weekly?;
+        look.again(weekly.next(at));
+        let last = weekly.last(at);
+        let is_due = !is_quiet && self.told.weekly_at != 0 && self.told.weekly_at < last;
+        is_due.then(|| Standing::of(last))
     }
 
     /// The last quiet hours, where they are over.
@@ -162,14 +193,14 @@ impl Telling {
 
     /// What is to be said of one thing, whatever the hour.
     fn judge(&self, subject: &Subject, at: Moment, is_healed: bool, look: &mut Due) -> Option<Notification> {
-        let Subject { state, now, key, before } = *subject;
+        let Subject { state, now, key, before, news_from } = *subject;
         let level = now.level();
         let mark = |entry: Option<Entry>| Mark { key, entry };
         let entry = |level: StateLevel, is_flapping: bool| Some(Entry::at(level, is_flapping, at.now));
         let say = |what: What, level: StateLevel, entry: Option<Entry>| {
             Some(Notification::of(state, now, what, level, mark(entry)))
         };
-        let is_flapping = !self.rules.is_mirror && is_flapping(state, at.now);
+        let is_flapping = !self.rules.is_mirror && is_flapping(state, at.now, news_from);
         if is_flapping || before.is_some_and(|before| before.is_flapping) {
             let calm_at = now.since.saturating_add(FLAPS_WITHIN);
             if calm_at > at.now {
@@ -239,6 +270,9 @@ impl Telling {
     /// It was sent: whoever is told knows it now.
     pub fn sent(&mut self, notice: &Notification, at: Moment) {
         self.told.mark(&notice.marks, notice.more);
+        if matches!(notice.what, What::Well | What::Unwell) {
+            self.told.weekly_at = at.now;
+        }
         if self.rules.is_mirror {
             return;
         }
@@ -255,6 +289,12 @@ impl Telling {
         if is_first {
             self.told.looked_at = at.now;
         }
+        // Who has only just asked for it waits for a week at the most.
+        let was_asked = self.rules.weekly.is_some();
+        let is_first = is_first || was_asked != (self.told.weekly_at != 0);
+        if !was_asked || self.told.weekly_at == 0 {
+            self.told.weekly_at = if was_asked { at.now } else { 0 };
+        }
         let forgot = !self.told.is_empty() && self.told.forget_all_but(states);
         is_first || forgot
     }
@@ -268,6 +308,8 @@ fn worst(state: &SubjectState) -> Option<&StateChange> {
     from.take_while(is_wrong).max_by_key(|change| change.level())
 }
 
-fn is_flapping(state: &SubjectState, now: i64) -> bool {
-    state.changes.iter().filter(|change| now.saturating_sub(change.since) < FLAPS_WITHIN).count() >= FLAP_EDGES
+/// Of what happened from `from` on.
+fn is_flapping(state: &SubjectState, now: i64, from: i64) -> bool {
+    let counts = |change: &&StateChange| change.since >= from && now.saturating_sub(change.since) < FLAPS_WITHIN;
+    state.changes.iter().filter(counts).count() >= FLAP_EDGES
 }

@@ -2,7 +2,10 @@
 
 use ring::digest::{SHA256, digest};
 
-use super::told::{Entry, Mark};
+use super::{
+    told::{Entry, Mark},
+    weekly::Standing,
+};
 use crate::{
     schema::local::{StateChange, StateLevel, SubjectState},
     words::{grouped, human_duration},
@@ -30,6 +33,10 @@ pub enum What {
     Digest,
     /// Other things are wrong, too.
     More,
+    /// Once a week: nothing is wrong.
+    Well,
+    /// Once a week: what is wrong.
+    Unwell,
 }
 
 impl What {
@@ -44,12 +51,14 @@ impl What {
             What::Healed => "healed",
             What::Digest => "digest",
             What::More => "more",
+            What::Well => "well",
+            What::Unwell => "unwell",
         }
     }
 
     /// Whether nothing is wrong any more.
     pub fn is_over(self) -> bool {
-        matches!(self, What::Recovered | What::Healed)
+        matches!(self, What::Recovered | What::Healed | What::Well)
     }
 }
 
@@ -133,14 +142,32 @@ impl Notification {
         }
     }
 
+    /// How all of it stands, once a week.
+    pub(super) fn weekly(standing: &Standing, now: i64) -> Notification {
+        let what = if standing.wrong.is_empty() { What::Well } else { What::Unwell };
+        Notification {
+            id: identifier(&format!("weekly\0{}", standing.asked_at)),
+            what,
+            level: standing.worst.unwrap_or(StateLevel::Ok),
+            subject: String::new(),
+            state: String::new(),
+            since: now,
+            kind: String::new(),
+            text: match what {
+                What::Well => standing.well(),
+                _ => lines(standing.wrong.iter().cloned(), standing.wrong.len()),
+            },
+            advice: String::new(),
+            marks: Vec::new(),
+            more: None,
+        }
+    }
+
     /// One that says what many would.
     pub(super) fn digest(notices: Vec<Notification>, now: i64) -> Notification {
         let worst = notices.iter().filter(|notice| !notice.what.is_over()).map(|notice| notice.level).max();
         let ids: String = notices.iter().map(|notice| notice.id.as_str()).collect();
-        let mut lines: Vec<_> = notices.iter().take(DIGEST_LINES_MAX).map(Notification::line).collect();
-        if notices.len() > DIGEST_LINES_MAX {
-            lines.push(format!("and {} more; `rodent problems` lists what is wrong", notices.len() - DIGEST_LINES_MAX));
-        }
+        let text = lines(notices.iter().map(Notification::line), notices.len());
         let more = notices.iter().find_map(|notice| notice.more);
         Notification {
             id: identifier(&ids),
@@ -150,7 +177,7 @@ impl Notification {
             state: String::new(),
             since: now,
             kind: String::new(),
-            text: lines.join("\n"),
+            text,
             advice: String::new(),
             marks: notices.into_iter().flat_map(|notice| notice.marks).collect(),
             more,
@@ -176,6 +203,8 @@ impl Notification {
                 level => format!("several changes, the worst at {}", level.word()),
             },
             What::More => "more is wrong".to_owned(),
+            What::Well => "all is well".to_owned(),
+            What::Unwell => format!("not all is well, the worst at {}", self.level.word()),
         }
     }
 
@@ -189,10 +218,19 @@ impl Notification {
 
     fn line(&self) -> String {
         match self.what {
-            What::More | What::Digest => self.text.clone(),
+            What::More | What::Digest | What::Well | What::Unwell => self.text.clone(),
             _ => format!("{}: {}", self.title(), self.text),
         }
     }
+}
+
+/// The first lines of so many, and how many more there are.
+fn lines(lines: impl Iterator<Item = String>, count: usize) -> String {
+    let mut lines: Vec<_> = lines.take(DIGEST_LINES_MAX).collect();
+    if count > DIGEST_LINES_MAX {
+        lines.push(format!("and {} more; `rodent problems` lists what is wrong", count - DIGEST_LINES_MAX));
+    }
+    lines.join("\n")
 }
 
 fn sentence(text: &str) -> String {
@@ -204,5 +242,5 @@ fn sentence(text: &str) -> String {
 
 fn identifier(seed: &str) -> String {
     let whole = digest(&SHA256, seed.as_bytes());
-    whole.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    crate::words::hexadecimal(whole.as_ref().get(..16).unwrap_or_default())
 }

@@ -29,15 +29,6 @@ impl Quiet {
     /// # Errors
     /// What was expected.
     pub fn parse(text: &str) -> Result<Quiet, String> {
-        let minutes = |time: &str| {
-            let (hour, minute) = time.trim().split_once(':')?;
-            let is_number =
-                |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-            let (hour, minute) =
-                (Some(hour).filter(|it| is_number(it))?, Some(minute).filter(|it| is_number(it) && it.len() == 2)?);
-            let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
-            (hour < 24 && minute < 60).then_some(hour * 60 + minute)
-        };
         let parsed = text.split_once('-').and_then(|(from, to)| Some(Quiet { from: minutes(from)?, to: minutes(to)? }));
         parsed.filter(|quiet| quiet.from != quiet.to).ok_or_else(|| format!("expected {}", Quiet::EXPECTS))
     }
@@ -60,6 +51,16 @@ impl Quiet {
         let end = at.now - at.now.rem_euclid(MINUTE) - i64::from(ahead(self.to, at.minute_of_day)) * MINUTE;
         Night { start: end - i64::from(ahead(self.from, self.to)) * MINUTE, end }
     }
+}
+
+/// Minutes since midnight of `22:00`.
+pub(super) fn minutes(time: &str) -> Option<u16> {
+    let (hour, minute) = time.trim().split_once(':')?;
+    let is_number = |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (hour, minute) =
+        (Some(hour).filter(|it| is_number(it))?, Some(minute).filter(|it| is_number(it) && it.len() == 2)?);
+    let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+    (hour < 24 && minute < 60).then_some(hour * 60 + minute)
 }
 
 /// Minutes from one time of day to the next of another.

@@ -23,7 +23,6 @@ struct Person {
     telling: Telling,
     next: u64,
     least: StateLevel,
-    silence: Option<(String, i64)>,
     again_at: Option<i64>,
 }
 
@@ -31,13 +30,15 @@ fn at(minutes: i64) -> Moment {
     Moment {
         now: MIDNIGHT + minutes * MINUTE,
         minute_of_day: u16::try_from(minutes.rem_euclid(DAY)).expect("a time of day"),
+        // A story begins on a Sunday.
+        day_of_week: u8::try_from(minutes.div_euclid(DAY).rem_euclid(7)).expect("a day"),
     }
 }
 
 impl Person {
     fn new(rules: Rules) -> Person {
         let (fold, telling) = (Fold::new([1, 1]), Telling::new(rules, &[]));
-        Person { fold, telling, next: 1, least: StateLevel::Warn, silence: None, again_at: None }
+        Person { fold, telling, next: 1, least: StateLevel::Warn, again_at: None }
     }
 
     fn happens(&mut self, text: &str, minutes: i64) {
@@ -51,8 +52,8 @@ impl Person {
     }
 
     fn is_told(&mut self, minutes: i64) -> Vec<Notification> {
-        let (least, silence, moment) = (self.least, self.silence.clone(), at(minutes));
-        let silenced = |subject: &str| silence.as_ref().filter(|(name, _)| name == subject).map(|(_, until)| *until);
+        let (least, moment) = (self.least, at(minutes));
+        let silenced = |subject: &str| self.fold.silences().until(subject, moment.now);
         let look = self.telling.look(self.fold.worst_first(), |level, _| level >= least, silenced, moment);
         look.notices.iter().for_each(|notice| self.telling.sent(notice, moment));
         self.telling.looked(self.fold.worst_first(), moment);
@@ -82,10 +83,8 @@ fn person_of(words: &str) -> Person {
             ("repeat", every) => rules.repeat = Some(humantime::parse_duration(every).expect("a duration")),
             ("digest", most) => rules.digest_after = most.parse().expect("a number"),
             ("wants", _) => person.least = StateLevel::Critical,
-            ("silence", what) => {
-                let (subject, until) = what.split_once('@').expect("a subject and a time");
-                person.silence = Some((subject.to_owned(), at(minutes_of(until)).now));
-            }
+            ("mirror", _) => rules.is_mirror = true,
+            ("weekly", time) => rules.weekly = Some(Weekly::parse(&time.replace('@', " ")).expect("a day and a time")),
             other => panic!("{other:?} is no rule"),
         }
     }
@@ -131,6 +130,13 @@ fn degraded(pool: usize) -> String {
 
 fn healthy(pool: usize) -> String {
     format!(r#"{{"kind": "storage.pool.online", "payload": {{"pool_name": "p{pool}"}}}}"#)
+}
+
+fn silenced(subject: &str, minutes: i64) -> String {
+    format!(
+        r#"{{"kind": "system.problem.silenced", "payload": {{"subject": "{subject}", "silenced_seconds": {}}}}}"#,
+        minutes * 60
+    )
 }
 
 #[test]
@@ -197,7 +203,7 @@ proptest! {
     /// calm and day.
     #[test]
     fn in_the_end_a_person_knows_what_is_wrong(
-        steps in prop::collection::vec((0_usize..4, any::<bool>(), 0_i64..400), 1..40),
+        steps in prop::collection::vec((0_usize..4, any::<bool>(), 0_i64..400, 0_usize..9), 1..40),
         is_quiet in any::<bool>(),
         digest_after in 1_usize..5,
     ) {
@@ -215,7 +221,12 @@ proptest! {
                 }
             }
         };
-        for (pool, is_wrong, wait) in steps {
+        for (pool, is_wrong, wait, silence) in steps {
+            match silence {
+                0 => person.happens(&silenced("", 60), minutes),
+                1 => person.happens(&silenced(&format!("p{pool}"), 90), minutes),
+                _ => {}
+            }
             person.happens(&if is_wrong { degraded(pool) } else { healthy(pool) }, minutes);
             hear(person.is_told(minutes));
             minutes += wait;

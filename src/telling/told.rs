@@ -1,5 +1,6 @@
 //! What somebody was told, in so few bytes that it moves with their cursor.
 
+use crate::order::Gather as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ring::digest::{SHA256, digest};
@@ -14,6 +15,9 @@ const HEAD_BYTES: usize = 1 + 4 + 2;
 /// Name, level and flag, when.
 const ENTRY_BYTES: usize = 6 + 1 + 3;
 const FORMAT: u8 = 1;
+/// The same with when the weekly message was sent behind the head.
+const FORMAT_WEEKLY: u8 = 2;
+const WEEKLY_BYTES: usize = 4;
 const FLAPPING: u8 = 0x80;
 const PENDING: u8 = 0x40;
 
@@ -60,6 +64,8 @@ pub(super) struct Told {
     pub(super) looked_at: i64,
     /// How many more things than have room were told to be wrong.
     pub(super) more: u16,
+    /// When the weekly message was sent last, or first waited for, Unix milliseconds; 0 where nobody wants it.
+    pub(super) weekly_at: i64,
 }
 
 /// What a thing's state is known by here: 48 bits.
@@ -117,7 +123,7 @@ impl Told {
     }
 
     pub(super) fn forget_all_but<'a>(&mut self, states: impl IntoIterator<Item = &'a SubjectState>) -> bool {
-        let kept: BTreeSet<_> = states.into_iter().map(|state| key(&state.subject, &state.state)).collect();
+        let kept: BTreeSet<_> = states.into_iter().map(|state| key(&state.subject, &state.state)).gather();
         let before = self.entries.len();
         self.entries.retain(|key, _| kept.contains(key));
         self.entries.len() < before
@@ -125,10 +131,17 @@ impl Told {
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_BYTES + self.entries.len() * ENTRY_BYTES);
-        let looked = if self.looked_at == 0 { 0 } else { (self.looked_at - SINCE) / MINUTE + 1 };
-        bytes.push(FORMAT);
-        bytes.extend(u32::try_from(looked).unwrap_or_default().to_be_bytes());
+        let minutes = |at: i64| {
+            let minutes = if at == 0 { 0 } else { (at - SINCE) / MINUTE + 1 };
+            u32::try_from(minutes).unwrap_or_default().to_be_bytes()
+        };
+        // As before there was such a message, where nobody wants it.
+        bytes.push(if self.weekly_at == 0 { FORMAT } else { FORMAT_WEEKLY });
+        bytes.extend(minutes(self.looked_at));
         bytes.extend(self.more.to_be_bytes());
+        if self.weekly_at != 0 {
+            bytes.extend(minutes(self.weekly_at));
+        }
         for (key, entry) in &self.entries {
             let flapping = if entry.is_flapping { FLAPPING } else { 0 };
             let pending = if entry.is_pending { PENDING } else { 0 };
@@ -143,8 +156,14 @@ impl Told {
     /// None of what is no such thing.
     pub(super) fn decode(bytes: &[u8]) -> Option<Told> {
         let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-        let (head, entries) = bytes.split_at_checked(HEAD_BYTES)?;
-        let (looked, more) = head.strip_prefix(&[FORMAT])?.split_at_checked(4)?;
+        let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
+        let (format, head) = head.split_first()?;
+        let (looked, more) = head.split_at_checked(4)?;
+        let (weekly, entries) = match *format {
+            FORMAT => (&[] as &[u8], rest),
+            FORMAT_WEEKLY => rest.split_at_checked(WEEKLY_BYTES)?,
+            _ => return None,
+        };
         let entry = |entry: &[u8]| {
             let (key, rest) = entry.split_at_checked(6)?;
             let (flags, minute) = rest.split_first()?;
@@ -159,13 +178,14 @@ impl Told {
         if !chunks.remainder().is_empty() {
             return None;
         }
-        let looked_at = match i64::try_from(number(looked)).ok()? {
-            0 => 0,
-            minutes => SINCE + (minutes - 1) * MINUTE,
+        let time = |bytes: &[u8]| match i64::try_from(number(bytes)).ok()? {
+            0 => Some(0),
+            minutes => Some(SINCE + (minutes - 1) * MINUTE),
         };
         Some(Told {
             entries: chunks.map(entry).collect::<Option<_>>()?,
-            looked_at,
+            looked_at: time(looked)?,
+            weekly_at: time(weekly)?,
             more: u16::try_from(number(more)).ok()?,
         })
     }

@@ -59,6 +59,14 @@ impl TimeZone {
         }
     }
 
+    /// The day of the week; 0 is Sunday.
+    pub fn day_of_week(self, unix_ms: i64) -> u8 {
+        let local = (self == TimeZone::Local).then(|| local_of(unix_ms.div_euclid(1000))).flatten();
+        // 1970 began on a Thursday.
+        let in_utc = || (unix_ms.div_euclid(86_400_000) + 4).rem_euclid(7);
+        u8::try_from(local.map_or_else(in_utc, |local| local.tm_wday.into())).unwrap_or_default()
+    }
+
     /// Unix milliseconds of a date and a time of day, both as [`TimeZone::time`] gives them; `None` for one that is none.
     pub fn parse(self, date: &str, time_of_day: &str) -> Option<i64> {
         let utc = humantime::parse_rfc3339(&format!("{date}T{time_of_day}Z")).ok()?;
@@ -117,6 +125,9 @@ mod tests {
             assert_eq!(TimeZone::Local.parse(date, time), Some(unix_ms), "{shown}");
             assert_eq!(TimeZone::Local.time_of_day(unix_ms), time);
             assert_eq!(shown.len(), TimeZone::Local.width());
+            // What the wall shows is in UTC on the same day of the week.
+            let as_utc = TimeZone::Utc.parse(date, time).expect("a time");
+            assert_eq!(TimeZone::Local.day_of_week(unix_ms), TimeZone::Utc.day_of_week(as_utc));
         }
     }
 
@@ -124,6 +135,7 @@ mod tests {
     fn utc_is_as_it_is_everywhere_and_what_no_calendar_has_is_a_number() {
         assert_eq!(TimeZone::Utc.time(1_762_767_000_000), "2025-11-10T09:30:00Z");
         assert_eq!(TimeZone::Utc.time_of_day(1_762_767_000_000), "09:30:00");
+        assert_eq!(TimeZone::Utc.day_of_week(1_762_767_000_000), 1, "a Monday");
         assert_eq!(TimeZone::Utc.parse("2025-11-10", "09:30:00"), Some(1_762_767_000_000));
         for clock in [TimeZone::Utc, TimeZone::Local] {
             assert_eq!((clock.time(-5), clock.time(i64::MAX)), ("-5ms".to_owned(), format!("{}ms", i64::MAX)));

@@ -3,12 +3,14 @@
 //!
 //! Always holds: everything here is pure, and takes any text and any number without a panic.
 
+mod hexadecimal;
 mod name;
 mod near;
 mod pattern;
 mod quantity;
 mod time;
 
+pub use hexadecimal::hexadecimal;
 pub use name::is_name;
 pub use near::{did_you_mean, nearest};
 pub use pattern::{WILDCARDS, matches};

@@ -41,7 +41,7 @@ const KILLS_OF_AGENT: [u64; 2] = [3, 6];
 fn agent(directory: &Path) -> Agent {
     let settings = json!({
         "events": { "flush_interval": "200ms" },
-        "collectors": { "network": "off", "service": "off", "storage": "off", "system": "off" },
+        "collectors": { "access": "off", "identity": "off", "network": "off", "security": "off", "service": "off", "sharing": "off", "storage": "off", "system": "off" },
     });
     Agent::start(directory, settings)
 }

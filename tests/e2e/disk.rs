@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::container::workshop;
+use crate::{appliance::PATIENCE, container::workshop, process::wait};
 
 /// Gone when dropped, with its file.
 pub(crate) struct Disk {
@@ -35,9 +35,10 @@ impl Disk {
         host(&["losetup", "-d", &self.device]);
     }
 
-    /// Puts it back.
+    /// Puts it back. Another test may have been given the same number meanwhile: then once that is done with it.
     pub(crate) fn attach(&self) {
-        host(&["losetup", &self.device, &self.image]);
+        let attach = || Command::new("losetup").args([&self.device, &self.image]).output().expect("start losetup");
+        wait(&format!("{} is free again", self.device), 3 * PATIENCE, || attach().status.success().then_some(()));
     }
 }
 

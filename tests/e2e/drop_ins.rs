@@ -14,17 +14,18 @@ const SYSLOG: u64 = 1 << 34;
 
 /// Each with its capabilities, and the files that it opens.
 const GIVEN: &[(&str, u64, &[&str])] = &[
-    ("locked-accounts", DAC_READ_SEARCH, &["/etc/shadow"]),
+    ("locked-accounts", DAC_READ_SEARCH, &["/etc/shadow", "/root/.ssh/authorized_keys"]),
     ("locked-accounts-debian", 0, &["/etc/shadow"]),
     ("smart", SYS_RAWIO | SYS_ADMIN, &["/dev/sda"]),
     ("kernel-log", SYSLOG, &["/dev/kmsg"]),
+    ("journal", 0, &[]),
     ("lvm", SYS_ADMIN, &["/dev/sda"]),
-    ("fanotify", DAC_READ_SEARCH | SYS_ADMIN, &["/etc/shadow"]),
+    ("fanotify", DAC_READ_SEARCH | SYS_ADMIN, &["/etc/shadow", "/root/.ssh/authorized_keys"]),
 ];
 
 /// Run by the unit, as the agent's user. There is no such disk here: that the kernel looks for it is all that can be had.
 const TRY: &str = r#"
-for file in /etc/shadow /dev/sda /dev/kmsg; do
+for file in /etc/shadow /root/.ssh/authorized_keys /dev/sda /dev/kmsg; do
     why=$( { exec 3< $file; } 2>&1 ) && why=opened
     case "$why" in opened | *"No such device or address") echo $file ;; esac
 done > /var/lib/rodent/tried
@@ -36,7 +37,8 @@ const DIRECTORY: &str = "/etc/systemd/system/rodent.service.d";
 fn the_agent_starts_with_each_drop_in_and_has_what_it_gives_and_no_more() {
     let appliance =
         Appliance::install("drop-ins", &["--capability=CAP_SYSLOG,CAP_SYS_RAWIO", "--bind=/dev/kmsg:/dev/kmsg"]);
-    appliance.run("mknod -m 660 /dev/sda b 8 0 && chgrp disk /dev/sda");
+    appliance.run("mknod -m 660 /dev/sda b 8 0 && chgrp disk /dev/sda && mkdir -p -m 700 /root/.ssh");
+    appliance.write("/root/.ssh/authorized_keys", "");
     appliance.write("/usr/local/lib/try.sh", TRY);
     for (name, capabilities, opened) in GIVEN {
         appliance.run(&format!("rm -rf {DIRECTORY}"));

@@ -147,22 +147,26 @@ impl Server {
     }
 }
 
-/// A Python with gRPC from its package index, in an environment under `target` that is made once.
+/// A Python with gRPC from its package index.
 pub(crate) fn python() -> &'static PathBuf {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let environment = workshop().join("venv");
-        let (python, made) = (environment.join("bin/python"), environment.join("made"));
-        if !made.exists() {
-            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
-            run(Command::new(&python).args(["-m", "pip", "install", "-q", "grpcio-tools>=1.60"]));
-            fs::write(made, "").expect("note that the environment is made");
-        }
-        python
-    })
+    PYTHON.get_or_init(|| environment("venv", &["grpcio-tools>=1.60"]))
 }
 
-fn run(command: &mut Command) {
+/// A Python with packages from their index, in an environment of this name under `target` that is made once.
+pub(crate) fn environment(name: &str, packages: &[&str]) -> PathBuf {
+    let environment = workshop().join(name);
+    let (python, made) = (environment.join("bin/python"), environment.join("made"));
+    if !made.exists() {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment));
+        run(Command::new(&python).args(["-m", "pip", "install", "-q"]).args(packages));
+        fs::write(made, "").expect("note that the environment is made");
+    }
+    python
+}
+
+/// Runs a command that has to succeed.
+pub(crate) fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

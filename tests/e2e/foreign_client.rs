@@ -47,7 +47,10 @@ fn a_client_of_others_needs_no_option_to_use_the_socket() {
         ("queried", json!(numbers)),
         ("followed", json!(numbers)),
         ("connections", json!(1)),
-        ("services", json!(["rodent.local.LocalService", "grpc.reflection.v1.ServerReflection"])),
+        (
+            "services",
+            json!(["rodent.local.LocalService", "grpc.reflection.v1.ServerReflection", "grpc.health.v1.Health"]),
+        ),
     ] {
         assert_eq!(told[what], expected, "{what}");
     }

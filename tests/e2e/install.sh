@@ -15,6 +15,9 @@ needs=(
     "mkfs.ext4 e2fsprogs e2fsprogs"
     "mkfs.btrfs btrfs-progs btrfs-progs"
     "python3 python3 python3"
+    # Receivers of webhooks: the example, and Standard Webhooks' library for JavaScript.
+    "node nodejs nodejs"
+    "npm npm nodejs-npm"
     # The server scrapes the programs; its promtool reads pages, rules and queries.
     "prometheus prometheus golang-github-prometheus"
     "promtool prometheus golang-github-prometheus"
@@ -28,6 +31,9 @@ if command -v apt-get >/dev/null; then
     # For the example of a consumer in Go: the compiler, and what it needs, which has no command.
     needs+=("go golang-go -" "protoc protobuf-compiler -" "protoc-gen-go golang-goprotobuf-dev -")
     command -v nats-server >/dev/null || nats_is_new=yes
+    # A receiver of webhooks.
+    needs+=("prometheus-alertmanager prometheus-alertmanager -")
+    command -v prometheus-alertmanager >/dev/null || alertmanager_is_new=yes
 elif ! command -v dnf >/dev/null; then
     fail "neither apt-get nor dnf is here to install packages with"
 fi
@@ -59,6 +65,9 @@ if [ ${#packages[@]} -gt 0 ]; then
             || fail "cannot install ${packages[*]}"
         # The packages start servers for everybody. The tests start their own.
         if [ -n "${nats_is_new:-}" ] && [ -d /run/systemd/system ]; then systemctl disable --now -q nats-server; fi
+        if [ -n "${alertmanager_is_new:-}" ] && [ -d /run/systemd/system ]; then
+            systemctl disable --now -q prometheus-alertmanager
+        fi
         if [ -n "${prometheus_is_new:-}" ] && [ -d /run/systemd/system ]; then systemctl disable --now -q prometheus; fi
     else
         dnf install -y --setopt=install_weak_deps=False "${packages[@]}" </dev/null || fail "cannot install ${packages[*]}"

@@ -3,6 +3,8 @@
 
 mod agent;
 mod appliance;
+mod calling;
+mod categories;
 mod consuming;
 mod container;
 mod disk;
@@ -15,13 +17,16 @@ mod foreign_package;
 mod held;
 mod hooks;
 mod journald;
+mod logins;
 mod network;
 mod odd;
 mod packages;
 #[path = "../it/process.rs"]
 mod process;
+mod receivers;
 mod sandbox;
 mod service;
+mod shown_receivers;
 mod stopping;
 mod storage;
 mod systemd;

@@ -17,7 +17,7 @@ const NEW_KEYS: [&str; 3] = ["ImportCredential", "RestartSteps", "RestartMaxDela
 /// Of personality(2): what a 32-bit program would see.
 const PER_LINUX32: libc::c_ulong = 8;
 /// By `systemd-analyze security`, at the most.
-const EXPOSURE_MAX: f64 = 1.5;
+const EXPOSURE_MAX: f64 = 1.8;
 
 #[test]
 fn the_sandbox_is_as_tight_as_it_is_said_to_be() {
@@ -47,8 +47,9 @@ fn the_sandbox_is_as_tight_as_it_is_said_to_be() {
     appliance.run("rm /etc/systemd/system/rodent.service.d/inside.conf");
     assert_eq!(appliance.run("stat -c '%U %G %a' /run/rodent/rodent.sock"), "rodent rodent 660\n");
     appliance.run("test -e /dev/shm/of-others -a -e /tmp/of-others");
-    let status = appliance.run("rodent status");
-    assert!(status.contains("locked accounts"), "what is not seen is said: {status}");
+    appliance.wait("what is not seen is said", crate::appliance::PATIENCE, |machine| {
+        machine.run("rodent status").contains("locked accounts").then_some(())
+    });
 
     for drop_in in fs::read_dir(source("systemd/drop-ins")).expect("the drop-ins") {
         let path = drop_in.expect("a drop-in").path();
@@ -58,10 +59,15 @@ fn the_sandbox_is_as_tight_as_it_is_said_to_be() {
         appliance.run("systemctl daemon-reload");
         assert_eq!(said, Some(exposure(&appliance, "rodent")), "{}", path.display());
         if path.to_string_lossy().contains("locked-accounts") {
-            appliance.run("systemctl restart rodent");
+            let user = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            appliance.run(&format!("useradd --no-user-group -p '$6$salt$hash' {user} && systemctl restart rodent"));
+            // Once is not enough: until its first look the agent compares with nothing.
             appliance.wait(&format!("{} opens its eyes", path.display()), crate::appliance::PATIENCE, |machine| {
-                let status = machine.run("rodent status");
-                (status.contains("running") && !status.contains("locked accounts")).then_some(())
+                machine.run(&format!("usermod -L {user} && sleep 0.5 && usermod -U {user} && sleep 0.5"));
+                let locked = appliance.about(|event| {
+                    event["payload"]["username"] == user.as_str() && event["kind"] == "system.user.locked"
+                });
+                (!locked.is_empty() && !machine.run("rodent status").contains("locked accounts")).then_some(())
             });
         }
     }
@@ -157,6 +163,10 @@ fn the_kernel_is_out_of_reach() {
     unsafe {
         refused("load a module", libc::syscall(libc::SYS_finit_module, 0, c"".as_ptr(), 0));
         refused("set the clock", libc::clock_settime(libc::CLOCK_REALTIME, &raw const now).into());
+        let mut clock: libc::timex = std::mem::zeroed();
+        // That it may be asked cannot be shown here: what boots the container forbids that to all in it.
+        clock.modes = libc::ADJ_STATUS;
+        refused("say that the clock is in step", libc::adjtimex(&raw mut clock).into());
         refused(
             "mount",
             libc::mount(std::ptr::null(), c"/tmp".as_ptr(), c"tmpfs".as_ptr(), 0, std::ptr::null()).into(),

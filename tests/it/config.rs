@@ -14,8 +14,8 @@ use rodent::{
 
 const SAMPLE: &str = include_str!("../../packaging/config/rodent.yml");
 
-/// Keys of the part that has no defaults, and whose lines are therefore examples.
-const WITHOUT_DEFAULT: &str = "controller";
+/// Parts that have no defaults, and whose lines are therefore examples.
+const WITHOUT_DEFAULT: [&str; 2] = ["controller", "beat"];
 /// A key that excludes another one of the sample.
 const ONLY_IN_PROSE: &str = "controller.jwt";
 
@@ -30,7 +30,7 @@ fn faults(text: &str) -> Vec<String> {
     }
 }
 
-/// The sample with every setting in force, line by line the same; with or without the part that has no defaults.
+/// The sample with every setting in force, line by line the same; with or without the parts that have no defaults.
 fn uncommented(with_examples: bool) -> String {
     let mut in_examples = false;
     let mut text = String::new();
@@ -38,7 +38,7 @@ fn uncommented(with_examples: bool) -> String {
         let bare = line.strip_prefix('#').filter(|rest| is_setting(rest));
         if let Some(setting) = bare.or(Some(line).filter(|line| is_setting(line))) {
             if !setting.starts_with(' ') {
-                in_examples = setting.starts_with(WITHOUT_DEFAULT);
+                in_examples = WITHOUT_DEFAULT.iter().any(|part| setting.starts_with(part));
             }
             text.push_str(if in_examples && !with_examples { line } else { setting });
         } else {
@@ -235,4 +235,29 @@ proptest! {
         bytes[at] = byte;
         faults(&String::from_utf8_lossy(&bytes));
     }
+}
+
+#[test]
+fn the_environment_beats_the_files_and_config_show_names_the_variable() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("rodent.yml");
+    std::fs::write(&file, "events: {batch_size: 100}\ncollectors: {network: off}\n").expect("written");
+    let shown = |variables: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rodent"));
+        let done = command.args(["config", "show"]).arg(&file).envs(variables.iter().copied()).output().expect("run");
+        (
+            done.status.code(),
+            String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr),
+        )
+    };
+    let (code, text) = shown(&[("RODENT_EVENTS__BATCH_SIZE", "200"), ("RODENT_COLLECTORS__NETWORK__ENABLED", "true")]);
+    assert_eq!(code, Some(0), "{text}");
+    let line = |key: &str| text.lines().find(|line| line.contains(key)).unwrap_or_default().to_owned();
+    assert!(line("batch_size").contains("200") && line("batch_size").ends_with("RODENT_EVENTS__BATCH_SIZE"), "{text}");
+    let (code, text) = shown(&[("RODENT_EVENTS__BATCH_SIZ", "200")]);
+    assert_eq!(code, Some(78), "{text}");
+    assert!(
+        text.contains("RODENT_EVENTS__BATCH_SIZ: events.batch_siz: unknown key; did you mean `batch_size`?"),
+        "{text}"
+    );
 }

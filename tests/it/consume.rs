@@ -210,7 +210,7 @@ async fn what_cannot_be_done_is_said_in_one_sentence_and_harms_nobody() {
         assert_eq!(refused.lines().count(), 1, "{refused}");
     }
     let framed = Attach { encoding: Encoding::Frames.into(), filter: vec!["storage".to_owned()], ..attach("a") };
-    assert!(refusal(&site.client, framed.clone()).await.contains("with a filter, or for a user"));
+    assert!(refusal(&site.client, framed.clone()).await.contains("with a filter or a subscription, or for a user"));
     let dealt = Attach { filter: Vec::new(), workers: 2, ..framed };
     assert!(refusal(&site.client, dealt).await.contains("with workers, or for what is to come again"));
     for (lane, sequence, says) in [("routine", 99, "was not given on this call"), ("fast", 1, "`fast` is no lane")] {
@@ -277,7 +277,7 @@ async fn a_consumer_is_rewound_and_removed_when_nobody_is_attached() {
 async fn a_user_who_may_read_only_some_events_gets_no_others_by_whatever_way() {
     let own = nix::unistd::geteuid().as_raw();
     let filter = Filter::parse(&["storage.pool.degraded"]).expect("a filter");
-    let site = Site::of_scopes(Scopes::new(vec![(own, filter)])).await;
+    let site = Site::of_scopes(Scopes::new(vec![(own, filter)], Vec::new())).await;
     emit(&site.client, 0..10).await;
     site.client.emit(&[degraded(1)], Durability::Committed).await.expect("taken");
     let mut consumption = site.client.consume(attach("some")).await.expect("attached");
@@ -289,6 +289,28 @@ async fn a_user_who_may_read_only_some_events_gets_no_others_by_whatever_way() {
     assert_eq!(page.events.len(), 1);
     let frames = Attach { encoding: Encoding::Frames.into(), ..attach("frames") };
     assert!(refusal(&site.client, frames).await.contains("who may not read everything"));
+}
+
+#[tokio::test]
+async fn a_program_gets_what_is_subscribed_for_its_consumer_and_of_that_what_it_asks_for() {
+    let filter = Filter::parse(&["storage.pool.degraded"]).expect("a filter");
+    let site = Site::of_scopes(Scopes::new(Vec::new(), vec![("some".to_owned(), filter)])).await;
+    emit(&site.client, 0..10).await;
+    site.client.emit(&[degraded(1)], Durability::Committed).await.expect("taken");
+    for name in ["some", "program.some"] {
+        let mut consumption = site.client.consume(Attach { steal: true, ..attach(name) }).await.expect("attached");
+        let first = next(&mut consumption).await;
+        assert!(matches!(&first, Consumed::Run(run) if run.len() == 1 && run[0].lane == "urgent"), "{first:?}");
+        assert_eq!(next(&mut consumption).await, Consumed::CaughtUp);
+    }
+    let mut others = site.client.consume(attach("others")).await.expect("attached");
+    next(&mut others).await;
+    assert!(matches!(next(&mut others).await, Consumed::Run(run) if run.len() == 10), "nothing is subscribed for it");
+    let frames = Attach { encoding: Encoding::Frames.into(), ..attach("some") };
+    assert!(refusal(&site.client, frames).await.contains("a subscription"));
+    let asked = Attach { filter: vec!["level>=critical".to_owned()], steal: true, ..attach("some") };
+    let mut consumption = site.client.consume(asked).await.expect("attached");
+    assert_eq!(next(&mut consumption).await, Consumed::CaughtUp, "the one event is an error");
 }
 
 /// More than a log of 28 MiB holds.
@@ -370,7 +392,7 @@ async fn who_was_released_gets_first_what_is_gone_and_then_what_is_left() {
     let told = (gap.lane.as_str(), gap.first_sequence, gap.last_sequence, gap.count, gap.cause.as_str());
     assert_eq!(told, ("routine", 1, removed, removed, "released"));
     let (mut left, mut records) = (0, 0);
-    // The log may still have been making room; each may be told where it is found and behind its record.
+    // The log may still have been making room; a record may say of more than was found.
     let mut gone = BTreeMap::new();
     while left + gone.values().sum::<u64>() + removed < total || records == 0 {
         match next(&mut back).await {
@@ -379,7 +401,7 @@ async fn who_was_released_gets_first_what_is_gone_and_then_what_is_left() {
             Consumed::CaughtUp => {}
             Consumed::Gap(gap) => {
                 assert!(gap.first_sequence > removed, "told twice: {gap:?}");
-                gone.insert(gap.first_sequence, gap.count);
+                assert_ne!(gone.insert(gap.first_sequence, gap.count), Some(gap.count), "told twice: {gap:?}");
             }
         }
     }

@@ -33,7 +33,7 @@ impl Agent {
         let settings = format!(
             "controller: {{address: '{}', token_file: {here}/token, tls: off, may: [status, set]}}\n\
              events: {{batch_timeout: {batch_timeout}, urgent_share: 30%}}\n\
-             collectors: {{network: off, service: off, storage: off, system: off}}\n\
+             collectors: {{access: off, identity: off, network: off, security: off, service: off, sharing: off, storage: off, system: off}}\n\
              state_directory: {here}/state\nsocket: {here}/rodent.sock\n",
             toggle.address
         );

@@ -24,8 +24,8 @@ stands in `[…]` is left out when the field is not set. Counts are grouped, siz
 *State*: **tells** of a state of its subject, as bad as the event's level from `warn` on, and well below that; **ends** states
 that are over with it. Nothing there: it happened, and says nothing about how anything is now.
 
-Who emits: a collector, the agent itself (`agent`, `event_log`) or a daemon's hook (`zed`, `smartd`, `mdadm`). Whatever stands here
-without a name comes from other programs, through `rodent emit` and the socket.
+Who emits: a collector, the agent itself (`agent`, `event_log`) or a daemon's hook (`zed`, `smartd`, `mdadm`). *Others* are
+programs that give it to the agent, by `rodent emit`, `rodent transfer` and the socket: nothing in the agent sees it by itself.
 ";
 
 fn path() -> std::path::PathBuf {
@@ -40,7 +40,8 @@ fn all_emitters() -> impl Iterator<Item = (&'static str, &'static [&'static str]
 fn emitters(kind: &Kind) -> String {
     let emits = |patterns: &[&str]| Filter::parse(patterns).expect("patterns of kinds").takes_kind(kind.as_str());
     let names = all_emitters().filter(|(_, patterns)| emits(patterns)).map(|(name, _)| name);
-    names.collect::<Vec<_>>().join(", ")
+    let names = names.collect::<Vec<_>>().join(", ");
+    if names.is_empty() { "others".to_owned() } else { names }
 }
 
 fn cell(text: &str) -> String {

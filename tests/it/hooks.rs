@@ -5,7 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use serde_json::Value;
@@ -29,7 +29,7 @@ impl Scene {
         let directory = tempfile::tempdir().expect("a directory");
         let at = |name: &str| directory.path().join(name).display().to_string();
         let settings = format!(
-            "state_directory: {}\nsocket: {}\ncollectors: {{network: off, service: off, storage: off, system: off}}\n",
+            "state_directory: {}\nsocket: {}\ncollectors: {{access: off, identity: off, network: off, security: off, service: off, sharing: off, storage: off, system: off}}\n",
             at("state"),
             at("rodent.sock"),
         );
@@ -129,6 +129,53 @@ fn what_each_daemon_tells_is_an_event_at_once() {
     let snapshot = &scene.events("storage.snapshot")[0];
     assert_eq!(snapshot["payload"]["snapshot_name"], "tank/data@s1");
     assert!(snapshot["origin"]["uid"].is_string(), "{snapshot}");
+}
+
+/// A zevent so many milliseconds after the test began, about another data set than the real one's where a name is given.
+fn zevent(environment: &str, dataset: Option<&str>, began: Duration, after: u64) -> String {
+    let time = began + Duration::from_millis(after);
+    let lines = environment.lines().filter(|line| !line.starts_with("ZEVENT_TIME"));
+    let named = |line: &str| match (line.split_once('='), dataset) {
+        (Some((name @ "ZEVENT_HISTORY_DSNAME", _)), Some(dataset)) => format!("{name}={dataset}\n"),
+        _ => format!("{line}\n"),
+    };
+    let times = format!("ZEVENT_TIME_SECS={}\nZEVENT_TIME_NSECS={}\n", time.as_secs(), time.subsec_nanos());
+    lines.map(named).collect::<String>() + &times
+}
+
+#[test]
+fn a_stream_that_is_torn_has_failed_and_what_is_removed_otherwise_has_been_destroyed() {
+    const RECEIVE: &str = include_str!("../fixtures/zed/history_event.receive");
+    const FINISH: &str = include_str!("../fixtures/zed/history_event.finish_receiving");
+    const DESTROY_INNER: &str = include_str!("../fixtures/zed/history_event.destroy_recv");
+    const DESTROY: &str = include_str!("../fixtures/zed/history_event.destroy");
+    let scene = Scene::new();
+    let _agent = scene.start();
+    let began = UNIX_EPOCH.elapsed().expect("a clock") - Duration::from_secs(60);
+    // All kinds that were ever told.
+    let told = |course: &[(&str, Option<&str>, u64)]| {
+        for (environment, dataset, after) in course {
+            succeeds(&scene.hook(&["zed"], &zevent(environment, *dataset, began, *after)));
+        }
+        let events = scene.events("storage.*");
+        let mut kinds: Vec<_> = events.iter().map(|event| event["kind"].as_str().expect("a kind").to_owned()).collect();
+        kinds.sort();
+        kinds
+    };
+    let (begun, whole, failed) = ("storage.transfer.started", "storage.transfer.completed", "storage.transfer.failed");
+    // What came since, into a part of ZFS's own: torn; and whole, with the next one begun before anybody asks, and told in any order.
+    assert_eq!(told(&[(RECEIVE, None, 0), (DESTROY_INNER, None, 9)]), [failed, begun]);
+    assert_eq!(
+        told(&[(FINISH, None, 20), (RECEIVE, None, 10), (RECEIVE, None, 25), (DESTROY_INNER, None, 20)]),
+        [whole, failed, begun, begun, begun]
+    );
+    assert_eq!(told(&[(DESTROY_INNER, None, 30)]), [whole, failed, failed, begun, begun, begun]);
+    // All of it, into a new data set: torn, and one that somebody destroys.
+    let (new, other) = (Some("tank/new"), Some("tank/other"));
+    assert_eq!(
+        told(&[(RECEIVE, new, 40), (DESTROY, new, 50), (DESTROY, other, 60)]),
+        ["storage.dataset.deleted", whole, failed, failed, failed, begun, begun, begun, begun]
+    );
 }
 
 #[test]

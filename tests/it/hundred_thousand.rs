@@ -55,7 +55,7 @@ impl Site {
         let here = directory.display();
         let settings = format!(
             "controller: {{address: '{}', token_file: {here}/token, tls: off}}\n\
-             collectors: {{network: off, service: off, storage: off}}\n\
+             collectors: {{access: off, identity: off, network: off, security: off, service: off, sharing: off, storage: off}}\n\
              state_directory: {here}/state\nsocket: {here}/rodent.sock\n",
             site.address
         );

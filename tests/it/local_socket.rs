@@ -100,6 +100,8 @@ impl Site {
             settling: Arc::new(|| Box::pin(async {})),
             states: Arc::new(|_| StateResponse::default()),
             acknowledge,
+            silence: Arc::new(|_, _| Box::pin(async { Err(Status::unavailable("nothing to silence")) })),
+            sink_orders: Arc::new(|_| Box::pin(async { Err(Status::unavailable("nothing to order")) })),
             sinks: Arc::new(|_| Box::pin(async { Err(Status::unavailable("nothing to test")) })),
             trouble,
         };

@@ -2,6 +2,7 @@
 
 mod address;
 mod at_disk;
+mod coming_from;
 mod command_line;
 mod config;
 mod consume;
@@ -9,6 +10,9 @@ mod control;
 mod controller;
 mod copied;
 mod dead_letters;
+#[expect(dead_code, reason = "the trials of the log throw more kinds of dice")]
+#[path = "../log/dice.rs"]
+mod dice;
 mod ended;
 mod events_document;
 mod fork;

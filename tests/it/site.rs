@@ -61,7 +61,7 @@ impl Site {
 
     /// Writes the configuration; the agent does not know yet. `HERE` stands for the directory.
     pub(crate) fn configure(&self, lines: &str) {
-        let off = "collectors: {network: off, service: off, storage: off, system: off}\n";
+        let off = "collectors: {access: off, identity: off, network: off, security: off, service: off, sharing: off, storage: off, system: off}\n";
         let collectors = if lines.contains("collectors:") { "" } else { off };
         let places = ["state_directory: HERE/state\n", "socket: HERE/rodent.sock\n"];
         let places = places.iter().filter(|place| !lines.contains(place.split(':').next().expect("a key")));
@@ -133,9 +133,13 @@ impl Site {
         wait(text, PATIENCE, || self.log().contains(text).then_some(()));
     }
 
+    /// Of the agent.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
-        let process = self.process.as_ref().expect("it runs");
-        let number = i32::try_from(process.child.id()).expect("process numbers are positive");
+        let number = i32::try_from(self.process_id()).expect("process numbers are positive");
         kill(Pid::from_raw(number), signal).expect("signalled");
     }
 

@@ -41,7 +41,7 @@ mod as_root {
     fn an_agent_elsewhere_is_found_also_when_its_configuration_is_wrong_and_names_another_place() {
         let (code, said) = on_a_machine(
             r#"
-            off='collectors: {network: off, service: off, storage: off, system: off}'
+            off='collectors: {access: off, identity: off, network: off, security: off, service: off, sharing: off, storage: off, system: off}'
             printf 'socket: %s/own.sock\nstate_directory: %s/state\n%s\n' "$HERE" "$HERE" "$off" > /etc/rodent/rodent.yml
             "$RODENT" agent 2> "$HERE/log" &
             trap "kill $!; wait $!" EXIT

@@ -38,7 +38,7 @@ impl Site {
         let settings = format!(
             "controller: {{address: '{controller}', token_file: {here}/token, tls: off, \
              call_timeout: {CALL_TIMEOUT}, keepalive: {KEEPALIVE}, backoff_max: {BACKOFF_MAX}}}\n\
-             collectors: {{network: off, service: off, storage: off, system: off}}\n\
+             collectors: {{access: off, identity: off, network: off, security: off, service: off, sharing: off, storage: off, system: off}}\n\
              events: {{batch_timeout: 100ms}}\n\
              state_directory: {here}/state\nsocket: {here}/rodent.sock\n",
         );

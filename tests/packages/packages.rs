@@ -109,6 +109,8 @@ fn common(name: &str) -> BTreeSet<String> {
         paths.extend(names("docs", ".md").iter().map(|file| format!("/usr/share/doc/rodent/docs/{file}")));
         let clients = ["python/rodent_client.py", "go/main.go", "go/build.sh", "shell/consume.sh"];
         paths.extend(clients.map(|file| format!("/usr/share/doc/rodent/docs/clients/{file}")));
+        let receivers = ["python/sql_receiver.py", "node/monitoring_receiver.js"];
+        paths.extend(receivers.map(|file| format!("/usr/share/doc/rodent/docs/receivers/{file}")));
         let protos = ["local.proto", "meaning.proto", "events/event_messages.proto"];
         paths.extend(protos.map(|file| format!("/usr/share/rodent/proto/{file}")));
         let drop_ins = names("systemd/drop-ins", ".conf");

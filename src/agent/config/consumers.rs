@@ -18,12 +18,13 @@ const SCOPES_MAX: usize = 64;
 pub struct ConsumerSettings {
     /// For how long a program may stay away.
     pub absence: Absence,
-    /// What users may read.
+    /// What users may read, and what is subscribed for programs.
     pub scopes: Scopes,
 }
 
 impl ConsumerSettings {
-    pub(super) fn read(table: &mut Table) -> ConsumerSettings {
+    /// `of_consumers` is what is subscribed for the consumers of programs.
+    pub(super) fn read(table: &mut Table, of_consumers: Vec<(String, Filter)>) -> ConsumerSettings {
         let absence = Absence {
             warn_after: table.duration(
                 "warn_after",
@@ -55,7 +56,7 @@ impl ConsumerSettings {
                 Err(message) => table.fault("allow", message),
             }
         }
-        ConsumerSettings { absence, scopes: Scopes::new(of_users) }
+        ConsumerSettings { absence, scopes: Scopes::new(of_users, of_consumers) }
     }
 }
 

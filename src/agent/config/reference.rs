@@ -20,21 +20,37 @@ const TAIL: &str = include_str!("reference/tail.md");
 /// The longest list of words that stands in a table; a longer one is told in words.
 const DEFAULT_CHARACTERS_MAX: usize = 60;
 
-/// Every key as it is where nothing is set, and where a sink of each type has no more than it cannot do without: its name is
-/// that of the type.
+/// What of the parts in lists cannot be done without: one of each list stands here.
+const LISTED: &str = "subscriptions: [{on: '*', to: 'consumer:program'}]\n\
+                      metrics: {enabled: false, counters: [{name: events_total, on: '*'}]}\n";
+
+/// Every key as it is where nothing is set, and where a sink of each type, and a part of each list, has no more than it cannot do
+/// without: the name of the sink is that of the type.
 ///
 /// # Panics
 /// Never: the defaults are valid.
 pub fn keys() -> Records {
     let sink = |spec: &SinkSpec| format!("  {0}: {{type: {0}, {1}}}\n", spec.name, spec.sample);
-    let text = format!("sinks:\n{}", sinks::ALL.iter().map(sink).collect::<String>());
-    Config::parse("", &text).expect("the defaults are valid").records
+    let text = format!("{LISTED}sinks:\n{}", sinks::ALL.iter().map(sink).collect::<String>());
+    let mut records = Config::parse("", &text).expect("the defaults are valid").records;
+    // A switch that stands here only for what is beside it.
+    let defaults = Config::parse("", "").expect("the defaults are valid").records;
+    defaults.iter().filter(|record| record.shape == Shape::Switch).for_each(|record| records.put(record.clone()));
+    records
 }
 
 /// The type of the sinks that a part is about.
 pub(super) fn sink_type(section: &str) -> Option<&str> {
     section.strip_prefix("sinks.").filter(|name| !name.contains('.'))
 }
+
+/// The key of the list that a part is the first of: `subscriptions` of `subscriptions[0]`.
+pub(super) fn list_of(section: &str) -> Option<&str> {
+    section.strip_suffix(FIRST)
+}
+
+/// Behind the key of a list: its first part.
+const FIRST: &str = "[0]";
 
 /// Whether a reload puts another value of this key in force.
 pub fn is_live(key: &str) -> bool {
@@ -63,7 +79,7 @@ fn write_section(page: &mut String, section: &Section, records: &Records) {
         "" => "At the top".to_owned(),
         name if sink_type(name).is_some() => format!("`sinks.NAME` with `type: {}`", last(name)),
         name if name.starts_with("sinks.") => format!("`sinks.NAME.{}`", last(name)),
-        name => format!("`{name}`"),
+        name => format!("`{}`", name.replace(FIRST, "[]")),
     };
     let _ = write!(page, "\n### {title}\n\n");
     let is_switch = own.iter().any(|record| record.shape == Shape::Switch);
@@ -110,8 +126,9 @@ fn write_profiles(page: &mut String) {
 }
 
 fn default(record: &SettingRecord) -> String {
+    let is_of_sample = sink_type(parent(&record.key)).is_some() || list_of(parent(&record.key)).is_some();
     match record.text() {
-        _ if record.origin != SettingOrigin::Default && sink_type(parent(&record.key)).is_some() => "none".to_owned(),
+        _ if record.origin != SettingOrigin::Default && is_of_sample => "none".to_owned(),
         empty if empty.is_empty() => "none".to_owned(),
         long if long.chars().count() > DEFAULT_CHARACTERS_MAX => {
             let items = record.value.as_array().map_or(0, Vec::len);

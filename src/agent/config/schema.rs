@@ -20,7 +20,6 @@ const TIME: &str = "^[0-9]+(\\.[0-9]+)?( *[a-zA-Zµ]+ *([0-9]+(\\.[0-9]+)? *[a-z
 const SIZE: &str = "^[0-9]+(\\.[0-9]+)? *([kKmMgGtTpPeE]?[iI]?[bB])?$";
 const PERCENT: &str = "^[0-9]+%?$";
 
-/// The schema.
 pub fn schema() -> Value {
     let records = reference::keys();
     let mut schema = table("", &records);
@@ -52,7 +51,10 @@ fn table(name: &str, records: &Records) -> Value {
         if let Some(key) = below(&section.name) {
             let mut part = part(&section.name, records);
             describe(&mut part, section.about);
-            properties.insert(key, part);
+            match reference::list_of(&key) {
+                Some(list) => properties.insert(list.to_owned(), json!({"type": ["array", "null"], "items": part})),
+                None => properties.insert(key, part),
+            };
         }
     }
     for record in records.iter() {
@@ -104,8 +106,8 @@ fn describe(value: &mut Value, about: &str) {
 }
 
 /// What a value looks like after an editor has read it as YAML: what is text to the agent may be a number to the editor.
-fn shape(shape: &Shape) -> Value {
-    match shape {
+fn shape(of: &Shape) -> Value {
+    match of {
         Shape::Boolean | Shape::Switch => json!({"type": "boolean"}),
         Shape::Text | Shape::Secret => json!({"type": ["string", "number", "boolean"]}),
         Shape::Path => json!({"type": "string", "pattern": "^/"}),
@@ -114,6 +116,10 @@ fn shape(shape: &Shape) -> Value {
             json!({"anyOf": [{"const": "all"}, {"type": "array", "minItems": 1, "items": word(words)}]})
         }
         Shape::Texts => json!({"type": "array", "items": {"type": ["string", "number", "boolean"]}}),
+        Shape::Values => {
+            json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}})
+        }
+        Shape::TextOrTexts => json!({"anyOf": [shape(&Shape::Text), shape(&Shape::Texts)]}),
         Shape::Integer(bounds) => json!({"type": "integer", "minimum": bounds.start(), "maximum": bounds.end()}),
         Shape::Percent(bounds) => json!({"anyOf": [
             {"type": "integer", "minimum": bounds.start(), "maximum": bounds.end()},

@@ -27,6 +27,7 @@ pub struct SinkSettings {
     settings: Part,
     /// The sink that takes what this one has not taken for long.
     fallback: Option<Box<SinkSettings>>,
+    is_enabled: bool,
 }
 
 impl SinkSettings {
@@ -65,6 +66,7 @@ pub(super) fn read(root: &mut Table) -> Vec<SinkSettings> {
         if !has_type {
             table.fault("type", format!("missing; expected {}", types.join(" or ")));
         }
+        let is_enabled = table.boolean("enabled", true, "whether it is told; where not, nothing is kept for it");
         if settings.len() >= SINKS_MAX {
             table.fault("type", format!("at most {SINKS_MAX} sinks are taken"));
         }
@@ -81,7 +83,13 @@ pub(super) fn read(root: &mut Table) -> Vec<SinkSettings> {
                     }
                 }
             }
-            settings.push(SinkSettings { name: name.clone(), spec, settings: table.part(), fallback: None });
+            settings.push(SinkSettings {
+                name: name.clone(),
+                spec,
+                settings: table.part(),
+                fallback: None,
+                is_enabled,
+            });
         }
     }
     for (at, other) in fallbacks {
@@ -91,10 +99,13 @@ pub(super) fn read(root: &mut Table) -> Vec<SinkSettings> {
             sink.fallback = other.map(|other| Box::new(SinkSettings { fallback: None, ..other }));
         }
     }
+    // One that is off may take what another one cannot deliver.
+    settings.retain(|sink| sink.is_enabled);
     settings
 }
 
-fn is_name(name: &str) -> Result<(), String> {
+/// What is wrong with a name of a sink.
+pub(super) fn is_name(name: &str) -> Result<(), String> {
     match name {
         UPLINK => Err("the controller's own name; give the sink another one".to_owned()),
         name if words::is_name(name, NAME_CHARACTERS_MAX) => Ok(()),

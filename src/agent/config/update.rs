@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::EventSettings;
-use crate::settings::{Document, Faults, Records, SettingOrigin, SettingRecord};
+use crate::settings::{Document, Faults, Records, SettingRecord};
 
 /// Keys of `events` that a controller may set. The others are bounds of what is on the disk: the machine's own affair.
 const LIVE: [&str; 3] = ["profile", "levels", "categories"];
@@ -59,7 +59,7 @@ impl FileEvents {
 
     /// What the files say, with an update on top of it.
     fn read(&self, update: Map<String, Value>) -> (EventSettings, Result<Records, Faults>) {
-        let set = self.0.iter().filter(|record| matches!(record.origin, SettingOrigin::File { .. }));
+        let set = self.0.iter().filter(|record| record.origin.is_written());
         let set = set.filter_map(|record| Some((record.key.strip_prefix(SECTION)?.to_owned(), record.value.clone())));
         let mut events: Map<String, Value> = set.collect();
         events.extend(update);

@@ -25,6 +25,7 @@ families! {
     JOURNAL_LINES = Family::counter("rodent_journal_missing_lines_total", &[], "Lines of the agent that the journal, or else standard error, did not take.");
 
     ACCEPTED = Family::counter("rodent_pipeline_accepted_events_total", &["category", "level"], "Events that were taken into the log.");
+    PUBLISHED = Family::counter("rodent_pipeline_published_events_total", &["kind"], "Events that were taken into the log, by kind; a kind of which there was none since the start has no sample.");
     FILTERED = Family::counter("rodent_pipeline_filtered_events_total", &["category"], "Events that the configured levels and categories left out.");
     REFUSED = Family::counter("rodent_pipeline_refused_emissions_total", &[], "Emissions that held no acceptable event: too long, without a payload, not to be read.");
 
@@ -46,7 +47,7 @@ families! {
     LAG_EVENTS = Family::gauge("rodent_log_cursor_lag_events", &["cursor", "lane"], "Stored events that a consumer has yet to take.");
     LAG_SECONDS = Family::gauge("rodent_log_cursor_lag_seconds", &["cursor", "lane"], "Age of the oldest of them; 0 when there is none.");
 
-    CONSUMER_STATE = Family::gauge("rodent_consumer_state", &["consumer", "state"], "1 for the state of a consumer of the log, the uplink, a sink or a program's: off, connecting, connected, waiting, held, unattached.");
+    CONSUMER_STATE = Family::gauge("rodent_consumer_state", &["consumer", "state"], "1 for the state of a consumer of the log, the uplink, a sink or a program's: off, connecting, connected, waiting, held, unattached, paused.");
     DELIVERED_EVENTS = Family::counter("rodent_consumer_delivered_events_total", &["consumer", "lane"], "Events that were taken.");
     DELIVERED_BATCHES = Family::counter("rodent_consumer_delivered_batches_total", &["consumer", "lane"], "Batches that were taken.");
     SENT_BATCHES = Family::counter("rodent_consumer_sent_batches_total", &["consumer", "lane"], "Batches that were sent, one that was sent again once more.");
@@ -54,6 +55,8 @@ families! {
     FAILED_BATCHES = Family::counter("rodent_consumer_failed_batches_total", &["consumer", "lane"], "Batches that were sent and not taken, or could not be put together.");
     REFUSED_EVENTS = Family::counter("rodent_consumer_refused_events_total", &["consumer", "lane"], "Events that were refused and became dead letters.");
     FAILED_ATTEMPTS = Family::counter("rodent_consumer_failed_attempts_total", &["consumer", "reason"], "Attempts to connect or deliver that did not succeed.");
+    RETRIED_BATCHES = Family::counter("rodent_consumer_retried_batches_total", &["consumer"], "Batches that were sent again.");
+    DELIVERY_SECONDS = Family::histogram("rodent_consumer_delivery_seconds", &["consumer"], "How long it took from sending a batch until it was taken or not.");
     IN_FLIGHT = Family::gauge("rodent_consumer_in_flight_batches", &["consumer", "lane"], "Batches that are on their way.");
     WINDOW = Family::gauge("rodent_consumer_window_batches", &["consumer"], "Batches of a lane that may be on their way at once; 0 without a connection.");
     BACKOFF = Family::gauge("rodent_consumer_backoff_seconds", &["consumer"], "Time until the next attempt; 0 when none is waited for.");

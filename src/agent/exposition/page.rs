@@ -1,9 +1,12 @@
 //! Writes the page that Prometheus reads, from what `rodent status` is made of and a few counters beside it.
 
+use std::sync::Arc;
+
 use super::families;
 use crate::{
+    consumers::Effort,
     metrics::{Format, Histogram, Page, write_process},
-    pipeline::Counts,
+    pipeline::{Counts, FieldCounter},
     schema::local::{
         CollectorStatus, ConsumerStatus, LogStatus, ProblemCounts, SocketStatus, StateLevel, StatusResponse,
         SubjectState, UplinkStatus, consumer_status::State,
@@ -19,6 +22,10 @@ pub(super) struct Beside<'a> {
     /// Unix milliseconds.
     pub(super) now: i64,
     pub(super) counts: &'a Counts,
+    /// What the configuration has counted.
+    pub(super) counters: &'a [Arc<FieldCounter>],
+    /// By consumer.
+    pub(super) efforts: Vec<(String, Arc<Effort>)>,
     pub(super) commits: &'a Histogram,
     pub(super) writer_stalled_seconds: f64,
     /// The worst of the machine.
@@ -35,7 +42,6 @@ pub(super) fn starting(format: Format) -> String {
     page.finish()
 }
 
-/// The page.
 pub(super) fn page(status: &StatusResponse, beside: &Beside<'_>, format: Format) -> String {
     let mut page = Page::new(format);
     write_build(&mut page, beside.ready);
@@ -56,6 +62,7 @@ pub(super) fn page(status: &StatusResponse, beside: &Beside<'_>, format: Format)
         write_log(&mut page, log, beside);
     }
     write_consumers(&mut page, &status.consumers);
+    write_efforts(&mut page, &beside.efforts);
     if let Some(uplink) = &status.uplink {
         write_credentials(&mut page, uplink);
     }
@@ -67,7 +74,23 @@ pub(super) fn page(status: &StatusResponse, beside: &Beside<'_>, format: Format)
     write_collectors(&mut page, &status.collectors);
     write_socket(&mut page, status.socket.as_ref().unwrap_or(&SocketStatus::default()));
     write_process(&mut page);
+    beside.counters.iter().for_each(|counter| write_counter(&mut page, counter));
     page.finish()
+}
+
+fn write_counter(page: &mut Page, counter: &FieldCounter) {
+    let help = "Events that the configuration of this machine has counted.";
+    let mut samples = page.counted(counter.name(), counter.labels(), help);
+    for (values, count) in counter.series() {
+        samples.put(&values.iter().map(String::as_str).collect::<Vec<_>>(), count as f64);
+    }
+}
+
+fn write_efforts(page: &mut Page, efforts: &[(String, Arc<Effort>)]) {
+    let mut retried = page.family(&families::RETRIED_BATCHES);
+    efforts.iter().for_each(|(consumer, effort)| retried.put(&[consumer], effort.retried.value() as f64));
+    let mut seconds = page.family(&families::DELIVERY_SECONDS);
+    efforts.iter().for_each(|(consumer, effort)| seconds.histogram(&[consumer], &effort.took));
 }
 
 fn write_build(page: &mut Page, ready: bool) {
@@ -96,6 +119,8 @@ fn write_pipeline(page: &mut Page, counts: &Counts) {
     for (category, level, count) in counts.accepted_events() {
         accepted.put(&[category, level.name()], count as f64);
     }
+    let mut published = page.family(&families::PUBLISHED);
+    counts.accepted_by_kind().into_iter().for_each(|(kind, count)| published.put(&[kind], count as f64));
     let mut filtered = page.family(&families::FILTERED);
     for (category, count) in counts.filtered_events() {
         filtered.put(&[category], count as f64);

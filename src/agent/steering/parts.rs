@@ -13,6 +13,7 @@ use crate::{
     event_log::{EventLog, Room},
     local_api::Scopes,
     pipeline::{Emitter, Gate},
+    sinks::BeatSettings,
     telemetry::logging::LogLevel,
 };
 
@@ -26,6 +27,7 @@ pub(in crate::agent) struct Parts {
     pub(in crate::agent) may: watch::Sender<Vec<String>>,
     pub(in crate::agent) log_level: Option<LogLevel>,
     pub(in crate::agent) metrics: watch::Sender<MetricsSettings>,
+    pub(in crate::agent) beat: watch::Sender<Option<BeatSettings>>,
     pub(in crate::agent) collectors: Collectors,
     pub(in crate::agent) delivering: Delivering,
     /// How long programs may stay away, and what users may read.
@@ -40,6 +42,8 @@ impl Parts {
             level.set(config.log_level);
         }
         self.metrics.send_replace(config.metrics);
+        self.emitter.set_counters(&config.counters);
+        self.beat.send_if_modified(|beat| std::mem::replace(beat, config.beat.clone()) != config.beat);
         self.log.set_room(room(&config.events));
         self.turn_events(&config.events);
         let is_changed = |name: &str| difference.touches(&format!("collectors.{name}"));

@@ -39,7 +39,6 @@ const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub struct PeerTlsFiles {
     /// The certificate.
     pub cert: PathBuf,
-    /// Its key.
     pub key: PathBuf,
 }
 

@@ -34,7 +34,6 @@ impl Text {
         self
     }
 
-    /// A paragraph.
     pub(crate) fn paragraph(&mut self, text: &str) -> &mut Text {
         self.apart();
         self.line(text)

@@ -37,6 +37,7 @@ fn in_step(state: Synchronisation) -> Finding {
     match state {
         Synchronisation::Synchronised => Finding::pass("something keeps it in step"),
         Synchronisation::Unsynchronised => Finding::warn("nothing keeps it in step", ADVICE),
+        Synchronisation::Unknown => Finding::warn("the kernel does not say whether something keeps it in step", ADVICE),
     }
 }
 

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     client::{Client, Durability, Emission, Totals},
-    event::json::view_from_str,
+    event::{TRACEPARENT, json::view_from_str},
+    schema::events::Event,
     terminal::grouped,
 };
 
@@ -38,7 +39,8 @@ pub(super) async fn run(file: &Path, socket: &Path, durability: Durability) -> R
     let (name, input) = open(file)?;
     let mut emission = Client::connect(socket).await?.emission(durability).await?;
     let (sender, found) = mpsc::channel(PARSED_MAX);
-    tokio::task::spawn_blocking(move || read(input, &sender));
+    let trace = super::trace();
+    tokio::task::spawn_blocking(move || read(input, trace.as_deref(), &sender));
     let mut sending = Sending { name, malformed: 0, broken: None };
     let sent = sending.send_all(&mut emission, found).await;
     sending.report_refusals(&mut emission);
@@ -64,7 +66,7 @@ fn open(file: &Path) -> Result<(String, Box<dyn BufRead + Send>), Failure> {
 }
 
 /// Reads to the end, or until nobody takes what is found.
-fn read(mut input: Box<dyn BufRead + Send>, sender: &mpsc::Sender<Found>) {
+fn read(mut input: Box<dyn BufRead + Send>, trace: Option<&str>, sender: &mpsc::Sender<Found>) {
     let mut pieces = Pieces::new();
     loop {
         let (found, at_end) = match read_line(&mut *input) {
@@ -77,7 +79,7 @@ fn read(mut input: Box<dyn BufRead + Send>, sender: &mpsc::Sender<Found>) {
                 return;
             }
         };
-        let gone = found.into_iter().any(|piece| sender.blocking_send(parse(piece)).is_err());
+        let gone = found.into_iter().any(|piece| sender.blocking_send(parse(piece, trace)).is_err());
         if gone || at_end {
             return;
         }
@@ -98,11 +100,20 @@ fn read_line(input: &mut dyn BufRead) -> io::Result<Option<Result<String, String
     Ok(Some(String::from_utf8(line).map_err(|_| "the line is not UTF-8".to_owned())))
 }
 
-fn parse(piece: Piece) -> Found {
+/// `trace` is of the events that do not say to which they belong.
+fn parse(piece: Piece, trace: Option<&str>) -> Found {
     match piece {
         Piece::Malformed { line, reason } => Found::Malformed { line, reason },
         Piece::Value { line, text } => match view_from_str(&text) {
-            Ok(event) => Found::Event { line, event: event.message().encode_to_vec().into() },
+            Ok(view) => {
+                let mut event = view.message().encode_to_vec();
+                if let Some(trace) = trace.filter(|_| view.metadata(TRACEPARENT).is_none()) {
+                    // What stands behind is one more entry of the map.
+                    let metadata = [(TRACEPARENT.to_owned(), trace.to_owned())].into();
+                    event.extend(Event { metadata, ..Event::default() }.encode_to_vec());
+                }
+                Found::Event { line, event: event.into() }
+            }
             Err(error) => Found::Malformed { line, reason: error.to_string() },
         },
     }

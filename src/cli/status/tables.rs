@@ -95,7 +95,7 @@ pub(in crate::cli) fn consumer_tone(state: State) -> Tone {
         State::Off => Tone::Dim,
         State::Connecting => Tone::Plain,
         State::Connected => Tone::Good,
-        State::Waiting | State::Unattached => Tone::Warn,
+        State::Waiting | State::Unattached | State::Paused => Tone::Warn,
         State::Held => Tone::Bad,
     }
 }

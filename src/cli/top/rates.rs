@@ -3,6 +3,7 @@
 //! Pure: moments are handed in. A counter that went back, because the agent has started again, gives no rate, never a wrong
 //! one.
 
+use crate::order::Gather as _;
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
@@ -22,7 +23,6 @@ pub(super) struct Rates {
     /// Events accepted, and delivered to the controller.
     pub(super) accepted: Rate,
     pub(super) delivered: Rate,
-    /// Bytes sent.
     pub(super) sent_bytes: Rate,
     /// By lane: stored, delivered.
     pub(super) lanes: BTreeMap<String, (Rate, Rate)>,
@@ -101,9 +101,9 @@ impl Rates {
             accepted: rate(pipelines.0.accepted_events, pipelines.1.accepted_events),
             delivered: rate(uplinks.0.delivered_events, uplinks.1.delivered_events),
             sent_bytes: rate(uplinks.0.sent_bytes, uplinks.1.sent_bytes),
-            lanes: lanes.collect(),
-            categories: categories.collect(),
-            collectors: collectors.collect(),
+            lanes: lanes.gather(),
+            categories: categories.gather(),
+            collectors: collectors.gather(),
         }
     }
 }

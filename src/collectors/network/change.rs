@@ -1,5 +1,6 @@
 //! From one look at the interfaces to the next: which events that makes. Pure.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::interface::{Interface, Known, LinkState};
@@ -24,7 +25,7 @@ pub(super) fn diff(before: &Known, after: &Known) -> Vec<Finding> {
 
 fn keyed(known: &Known, by_name: bool) -> BTreeMap<(u32, &str), &Interface> {
     let key = |name, interface: &Interface| if by_name { (0, name) } else { (interface.index, "") };
-    known.iter().map(|(name, interface)| (key(name.as_str(), interface), interface)).collect()
+    known.iter().map(|(name, interface)| (key(name.as_str(), interface), interface)).gather()
 }
 
 fn diff_one(before: Option<&Interface>, after: Option<&Interface>) -> Vec<Finding> {

@@ -1,5 +1,6 @@
 //! Every interface of the machine as last heard of: what changes are compared with. Pure.
 
+use crate::order::Gather as _;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -113,7 +114,6 @@ pub(super) type Known = BTreeMap<String, Interface>;
 pub(super) struct Interfaces(BTreeMap<u32, Interface>);
 
 impl Interfaces {
-    /// From a dump.
     pub(super) fn from_dump(messages: &[NetlinkMessage]) -> Interfaces {
         let mut interfaces = Interfaces::default();
         for message in messages {
@@ -157,6 +157,6 @@ impl Interfaces {
     /// Those whose names these patterns do not match.
     pub(super) fn without(&self, exclude: &Patterns) -> Known {
         let others = self.0.values().filter(|interface| !exclude.matches(&interface.name));
-        others.map(|interface| (interface.name.clone(), interface.clone())).collect()
+        others.map(|interface| (interface.name.clone(), interface.clone())).gather()
     }
 }

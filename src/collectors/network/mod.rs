@@ -2,27 +2,33 @@
 //!
 //! Takes every change from rtnetlink in the kernel's order, so that a carrier that is away for a millisecond is two
 //! events. At first sight an enabled hardware interface without carrier is an event and the rest is one inventory;
-//! after that the differences to what was remembered, by name, are reported once. Routes and name servers are not
-//! looked at.
+//! after that the differences to what was remembered, by name, are reported once. Routes through gateways and name servers are
+//! looked at in turn.
 
 #[cfg(feature = "kernel")]
 mod change;
 #[cfg(feature = "kernel")]
 mod interface;
+mod name_servers;
+mod routes;
 #[cfg(feature = "kernel")]
 mod watch;
 
-#[cfg(not(feature = "kernel"))]
-use super::CollectError;
-#[cfg(feature = "kernel")]
-use super::driver::Driver;
-use super::{Collector, CollectorRun, CollectorSpec, Context, pattern::Patterns};
+use self::{name_servers::NameServers, routes::Routes};
+use super::{Collector, CollectorRun, CollectorSpec, Context, driver::Driver, pattern::Patterns};
 use crate::settings::Table;
 
 pub(super) const SPEC: CollectorSpec = CollectorSpec {
     name: "network",
-    about: "network interfaces and their addresses",
-    emits: &["network.interface", "system.host.blind_spot", "system.host.inventory", "system.host.sees_again"],
+    about: "network interfaces and their addresses, routes, name servers",
+    emits: &[
+        "network.dns",
+        "network.interface",
+        "network.route",
+        "system.host.blind_spot",
+        "system.host.inventory",
+        "system.host.sees_again",
+    ],
     enabled: true,
     build: |table| Box::new(Network { settings: Settings::read(table) }),
 };
@@ -47,14 +53,11 @@ struct Network {
 }
 
 impl Collector for Network {
-    #[cfg(feature = "kernel")]
     fn run(self: Box<Self>, context: Context) -> CollectorRun {
-        Box::pin(Driver::new(context, SPEC.name).with(watch::Watch::new(self.settings)).run())
-    }
-
-    #[cfg(not(feature = "kernel"))]
-    fn run(self: Box<Self>, _: Context) -> CollectorRun {
-        let _ = self.settings.exclude;
-        Box::pin(async { Err(CollectError::Absent("this build was made without the feature `kernel`".into())) })
+        let driver = Driver::new(context, SPEC.name);
+        // Without the kernel's own word only what stands in files is seen.
+        #[cfg(feature = "kernel")]
+        let driver = driver.with(watch::Watch::new(self.settings.clone()));
+        Box::pin(driver.with(Routes::new(self.settings.exclude)).with(NameServers::default()).run())
     }
 }

@@ -1,4 +1,4 @@
-//! Services of systemd: started, stopped, restarted, failed.
+//! Services of systemd: started, stopped, restarted, failed; and timers that do not start them at their times.
 //!
 //! Takes the states of `.service` units from the system bus, in systemd's order. At first sight failed services are
 //! events and the rest is one inventory; after that the differences to what was remembered are reported once. A service
@@ -8,26 +8,29 @@
 #[cfg(feature = "systemd")]
 mod story;
 #[cfg(feature = "systemd")]
+mod timers;
+#[cfg(feature = "systemd")]
 mod unit;
 #[cfg(feature = "systemd")]
 mod watch;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(not(feature = "systemd"))]
-use super::CollectError;
-use super::{Collector, CollectorRun, CollectorSpec, Context, pattern::Patterns};
+#[cfg(feature = "systemd")]
+use super::driver::Driver;
+use super::{CollectError, Collector, CollectorRun, CollectorSpec, Context, pattern::Patterns};
 use crate::settings::Table;
 
 pub(super) const SPEC: CollectorSpec = CollectorSpec {
     name: "service",
-    about: "services of systemd",
+    about: "services of systemd, and timers that are overdue",
     emits: &[
         "service.status.started",
         "service.status.stopped",
         "service.status.restarted",
         "service.status.failed",
         "service.status.gave_up",
+        "service.timer",
         "system.host.blind_spot",
         "system.host.inventory",
         "system.host.sees_again",
@@ -47,7 +50,7 @@ impl Settings {
     fn read(table: &mut Table) -> Settings {
         Settings {
             units: Patterns::new(table.strings("units", &["*.service"], "services to follow; * is any text")),
-            exclude: Patterns::new(table.strings("exclude", &[], "services to leave out of them")),
+            exclude: Patterns::new(table.strings("exclude", &[], "services, and timers, to leave out of them")),
         }
     }
 
@@ -66,11 +69,23 @@ impl Collector for Service {
     fn run(self: Box<Self>, context: Context) -> CollectorRun {
         Box::pin(async move {
             let shutdown = context.shutdown.clone();
+            let beside = Context { memory: context.memory.beside("service_timers"), ..context.copied() };
+            let timers = Driver::new(beside, "timers").with(timers::Timers::new(self.settings.exclude.clone()));
+            // Without a bus the services say so.
+            let timers = async {
+                match timers.run().await {
+                    Err(CollectError::Absent(_)) => std::future::pending().await,
+                    ended => ended,
+                }
+            };
             // Dropped wherever it stands: what was emitted and not yet remembered is found again at the next start.
-            tokio::select! {
-                () = shutdown.cancelled() => Ok(()),
-                ended = watch::watch(self.settings, context) => ended,
-            }
+            let services = async {
+                tokio::select! {
+                    () = shutdown.cancelled() => Ok(()),
+                    ended = watch::watch(self.settings, context) => ended,
+                }
+            };
+            tokio::try_join!(services, timers).map(|_| ())
         })
     }
 

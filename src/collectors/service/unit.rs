@@ -51,7 +51,7 @@ impl UnitState {
                 ("SubState", Value::Text(text)) => self.sub.clone_from(text),
                 ("Result", Value::Text(text)) => self.result.clone_from(text),
                 ("InvocationID", Value::Bytes(bytes)) => {
-                    self.invocation = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                    self.invocation = crate::words::hexadecimal(bytes);
                 }
                 (name, Value::Number(number)) => self.update_number(name, *number),
                 _ => {}

@@ -1,6 +1,7 @@
 //! The errors that ext4 file systems have counted in themselves, as a domain. The count stands on the disk: it outlasts
 //! reboots, until the file system is checked.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, io, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -109,7 +110,7 @@ fn follow(seen: Known, before: Option<&Known>) -> Known {
         let told = told_of(damage.errors, before.get(&name).map_or(0, |before| before.told));
         (name, Damage { told, ..damage })
     });
-    damaged.chain(away).collect()
+    damaged.chain(away).gather()
 }
 
 fn diff(before: &Known, after: &Known) -> Vec<Finding> {

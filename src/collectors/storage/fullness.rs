@@ -1,6 +1,7 @@
 //! How full things are, against two thresholds. A state is entered at its threshold and left only some points below
 //! it, so that a file system that hovers at a border tells of it once.
 
+use crate::order::Gather as _;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -160,7 +161,7 @@ pub(super) fn next(
         percent.map_or(fill, |percent| thresholds.next(fill, percent))
     };
     let fills = measured.iter().map(|&place| (place.clone(), next(place)));
-    fills.filter(|(_, fill)| *fill != Fill::Normal).collect()
+    fills.filter(|(_, fill)| *fill != Fill::Normal).gather()
 }
 
 /// What to tell of a change of states. One that is no longer mounted is told, too: else it would be over its limit for ever.

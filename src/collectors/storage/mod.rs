@@ -5,6 +5,7 @@
 //! both are bounded in time and number, and what does not answer keeps the state it had.
 
 mod btrfs;
+mod data_sets;
 mod disks;
 mod errors;
 mod ext4;
@@ -18,7 +19,6 @@ mod mount_table;
 mod mounts;
 mod place;
 mod pools;
-mod quotas;
 mod smart;
 mod zfs;
 
@@ -28,6 +28,7 @@ use tokio::sync::watch;
 
 use self::{
     btrfs::BtrfsVolumes,
+    data_sets::DataSets,
     disks::DiskList,
     ext4::Ext4Errors,
     file_systems::FileSystems,
@@ -38,7 +39,6 @@ use self::{
     mount_rule::MountRule,
     mount_table::MountTable,
     pools::PoolList,
-    quotas::DatasetQuotas,
     smart::Smart,
 };
 use super::{Collector, CollectorRun, CollectorSpec, Context, driver::Driver};
@@ -76,6 +76,9 @@ pub(super) const SPEC: CollectorSpec = CollectorSpec {
         "storage.disk.state_changed",
         "storage.disk_probe.completed",
         "storage.disk_probe.failed",
+        "storage.transfer.cancelled",
+        "storage.transfer.completed",
+        "storage.transfer.failed",
         "system.host.blind_spot",
         "system.host.inventory",
         "system.host.sees_again",
@@ -133,7 +136,7 @@ impl Collector for Storage {
             let pools = PoolList::new(thresholds, pools_interval);
             let driver = Driver::new(context, SPEC.name).with(table).with(fill).with(pools);
             let driver = driver.with(ArrayTable::new()).with(btrfs).with(ext4);
-            let driver = driver.with(VolumeGroups::new(thresholds)).with(DatasetQuotas::new(thresholds));
+            let driver = driver.with(VolumeGroups::new(thresholds)).with(DataSets::new(thresholds));
             driver.with(DiskList::new(disks)).with(Smart::new(known_disks)).run().await
         })
     }

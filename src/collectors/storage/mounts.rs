@@ -1,5 +1,6 @@
 //! Mounts appearing and going, from the kernel's table of mounts.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, path::Path};
 
 use serde::{Deserialize, Serialize};
@@ -35,11 +36,10 @@ pub(super) struct Mount {
 pub(super) fn parse(table: &str, rule: &MountRule) -> Mounts {
     let all: Vec<_> = table.lines().filter_map(parse_line).collect();
     // Of several at one mount point the last is seen.
-    let seen: BTreeMap<_, _> =
-        all.iter().map(|(place, mount)| (Path::new(&place.mountpoint), (place, mount))).collect();
+    let seen: BTreeMap<_, _> = all.iter().map(|(place, mount)| (Path::new(&place.mountpoint), (place, mount))).gather();
     let taken = all.iter().filter(|(place, _)| rule.takes(place));
     let taken = taken.filter(|(place, mount)| !is_private(place) && !shows_nothing_new(&seen, place, mount));
-    taken.cloned().collect()
+    taken.cloned().gather()
 }
 
 /// At most [`MOUNTS_MAX`] of them, first those that are followed already; gives how many are left out, too.

@@ -6,6 +6,7 @@
 //! Of a password only this is kept, in memory and beyond: whether one can log in with it, and the day of its last
 //! change. Without the right to read `/etc/shadow` these stay unknown and everything else works.
 
+use crate::order::Gather as _;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -148,7 +149,7 @@ fn parse_group(line: &str) -> Option<(String, Group)> {
     let (name, _password) = (fields.next()?, fields.next()?);
     let gid = number(fields.next()?)?;
     let members = fields.next().unwrap_or_default().split(',').map(str::trim_start);
-    let members = members.filter(|member| !member.is_empty()).map(str::to_owned).collect();
+    let members = members.filter(|member| !member.is_empty()).map(str::to_owned).gather();
     Some((name.to_owned(), Group { gid, members }))
 }
 

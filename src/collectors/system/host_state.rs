@@ -70,10 +70,9 @@ impl HostState {
     /// Reads it from the machine.
     pub(super) fn look(host: &Host) -> HostState {
         let clock = Clock::of(host);
-        let synchronised = clock.synchronisation() == Synchronisation::Synchronised;
         HostState {
             hostname: host.hostname().unwrap_or_default(),
-            synchronised: (synchronised || clock.since_boot() > SYNCHRONISATION_GRACE).then_some(synchronised),
+            synchronised: synchronised(clock.synchronisation(), clock.since_boot()),
             reboot_required: REBOOT_REQUIRED.iter().any(|path| host.path(path).exists()),
             clock_offset: Some(clock_offset(&clock)),
         }
@@ -103,8 +102,8 @@ impl HostState {
         }
         let was_synchronised = before.and_then(|before| before.synchronised);
         match (was_synchronised, self.synchronised) {
-            (Some(true) | None, Some(false)) => findings.push(unsynchronised()),
-            (Some(false), Some(true)) => findings.push(synchronised()),
+            (Some(true) | None, Some(false)) => findings.push(out_of_step()),
+            (Some(false), Some(true)) => findings.push(in_step()),
             _ => {}
         }
         let was_required = before.is_some_and(|before| before.reboot_required);
@@ -130,12 +129,21 @@ impl HostState {
     }
 }
 
-fn unsynchronised() -> Finding {
+/// Whether something keeps the clock, as far as that is known and settled.
+fn synchronised(state: Synchronisation, since_boot: Duration) -> Option<bool> {
+    match state {
+        Synchronisation::Synchronised => Some(true),
+        Synchronisation::Unsynchronised => (since_boot > SYNCHRONISATION_GRACE).then_some(false),
+        Synchronisation::Unknown => None,
+    }
+}
+
+fn out_of_step() -> Finding {
     let detail = "no time service keeps the wall clock in step: times of events may be wrong".to_owned();
     Finding::host(Level::Warn, Operation::ClockUnsynchronised, "wall clock", detail, "clock", "unsynchronised")
 }
 
-fn synchronised() -> Finding {
+fn in_step() -> Finding {
     let detail = "the wall clock is kept in step".to_owned();
     Finding::host(Level::Info, Operation::ClockSynchronised, "wall clock", detail, "clock", "synchronised")
 }
@@ -221,6 +229,24 @@ mod tests {
         };
         let before = look("nas\n");
         assert_eq!(lines(&look("vault\n").changes(Some(&before))), ["info system.host.hostname_changed vault"]);
+    }
+
+    #[test]
+    fn the_unit_lets_the_agent_ask_whether_the_clock_is_in_step_and_an_agent_that_may_not_says_nothing_of_it() {
+        let unit = include_str!("../../../systemd/rodent.service");
+        assert!(!unit.contains("\nProtectClock="), "it forbids the question together with the answer");
+        let filters: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")).collect();
+        assert_eq!(
+            filters.last(),
+            Some(&"adjtimex clock_adjtime clock_adjtime64"),
+            "after what forbids them: {filters:?}"
+        );
+        assert!(unit.contains("\nCapabilityBoundingSet=\n"), "without a capability they only read");
+        let (early, late) = (Duration::from_secs(60), Duration::from_secs(601));
+        assert_eq!(synchronised(Synchronisation::Unknown, late), None);
+        assert_eq!(synchronised(Synchronisation::Unsynchronised, early), None);
+        assert_eq!(synchronised(Synchronisation::Unsynchronised, late), Some(false));
+        assert_eq!(synchronised(Synchronisation::Synchronised, early), Some(true));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The starts and stops of machine and agent. The agent remembers that it runs: what it finds at its start tells how it
 //! ended the last time.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -176,7 +177,7 @@ fn system_info(host: &Host, boot_id: String) -> BTreeMap<String, String> {
         ("architecture", std::env::consts::ARCH.to_owned()),
         ("boot_id", boot_id),
     ];
-    information.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key.to_owned(), value)).collect()
+    information.into_iter().filter(|(_, value)| !value.is_empty()).map(|(key, value)| (key.to_owned(), value)).gather()
 }
 
 /// `PRETTY_NAME="Debian GNU/Linux 13 (trixie)"`, in one of the shell's three ways of quoting.

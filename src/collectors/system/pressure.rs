@@ -1,6 +1,7 @@
 //! Pressure as a domain: how much of the time work of the machine stands still for want of memory, disks or processors, as the
 //! kernel counts it (`/proc/pressure`). A state is entered at its limit and left at half of it.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, io, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -120,7 +121,7 @@ fn follow(seen: &BTreeMap<&'static str, f32>, before: Option<&Known>) -> Known {
         let percent = if state == was.state { was.percent } else { percent };
         (measure.file.to_owned(), Strain { state, percent })
     };
-    MEASURES.iter().map(next).collect()
+    MEASURES.iter().map(next).gather()
 }
 
 fn diff(before: &Known, after: &Known) -> Vec<Finding> {

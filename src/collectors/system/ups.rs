@@ -1,6 +1,7 @@
 //! Uninterruptible power supplies as a domain: upsd of Network UPS Tools is asked on the loopback. It need not be there; where
 //! it once was and does not answer, that is a blind spot.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, io, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -73,7 +74,7 @@ impl Domain for Supplies {
     }
 
     fn first_sight(&self, known: &Known) -> Vec<Finding> {
-        let well = known.keys().map(|name| (name.clone(), State::default())).collect();
+        let well = known.keys().map(|name| (name.clone(), State::default())).gather();
         diff(&well, known)
     }
 
@@ -105,7 +106,7 @@ fn follow(supplies: &BTreeMap<String, Supply>, before: Option<&Known>) -> Known 
         };
         Some((name.clone(), state))
     });
-    states.collect()
+    states.gather()
 }
 
 impl State {

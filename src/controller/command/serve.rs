@@ -26,6 +26,7 @@ use crate::{
         tls::{ServerTls, TlsFiles},
         token::{KeyFiles, Keys},
     },
+    service_manager,
     telemetry::{Ending, flood::Flood, levels, logging::Plain, stderr},
     words::parse_size,
 };
@@ -199,8 +200,7 @@ async fn serve(settings: ServerSettings) -> Result<(), Failure> {
     if let Some(address) = server.http_address() {
         tracing::info!(%address, "answering /livez, /readyz and /metrics");
     }
-    // Err: no systemd listens.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    service_manager::ready();
     tokio::select! {
         never = feed_watchdog() => match never {},
         served = server.run(stop.cancelled_owned()) => served?,
@@ -213,8 +213,7 @@ async fn serve(settings: ServerSettings) -> Result<(), Failure> {
 /// Tells systemd that tasks get on; without `WatchdogSec=` nobody listens.
 async fn feed_watchdog() -> Infallible {
     loop {
-        // Err: no systemd listens.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        service_manager::watchdog();
         sleep(WATCHDOG_INTERVAL).await;
     }
 }
@@ -249,8 +248,7 @@ fn watch_signals(stop: CancellationToken) -> io::Result<impl Future<Output = ()>
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            // Err: no systemd listens.
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+            service_manager::stopping();
             stop.cancel();
         }
     })

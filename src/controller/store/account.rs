@@ -31,6 +31,7 @@
 //! One thing cannot be seen from here: where an epoch began. When the first events of a log made anew are missing, and
 //! the first of it that have arrived stand beside events of an earlier log, then that one seems to cover them.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use serde::Serialize;
@@ -93,9 +94,7 @@ pub struct EpochAccount {
 /// Numbers that have neither arrived nor were reported lost, while higher ones have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hole {
-    /// The first.
     pub first: u64,
-    /// The last.
     pub last: u64,
     /// When the first higher one arrived, Unix milliseconds.
     pub since: i64,
@@ -221,7 +220,7 @@ struct History<'a> {
 
 impl<'a> History<'a> {
     fn new(lane: &str, epochs: &[&str], node: &'a Node) -> History<'a> {
-        let indices: BTreeMap<&str, usize> = epochs.iter().enumerate().map(|(index, name)| (*name, index)).collect();
+        let indices: BTreeMap<&str, usize> = epochs.iter().enumerate().map(|(index, name)| (*name, index)).gather();
         let index = |name: &str| indices.get(name).copied();
         let mut overlaps = BTreeMap::new();
         for overlap in node.overlaps.iter().filter(|overlap| overlap.lane == lane) {

@@ -1,5 +1,6 @@
 //! A field of a payload in a condition: found in the schema when the filter is read, and in each event by name.
 
+use crate::order::Gather as _;
 use std::collections::BTreeSet;
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
@@ -18,7 +19,7 @@ const PREFIX: &str = "payload.";
 
 /// `pool_name`; `system_info.os`, an entry of a map; `part.size`, a field of a message inside.
 #[derive(Clone, Debug)]
-pub(super) struct FieldPath {
+pub(in crate::event) struct FieldPath {
     name: String,
     rest: Option<String>,
     /// Whether it is text in every payload that has it, so that its value stands in the bytes as it is.
@@ -44,6 +45,50 @@ impl FieldPath {
             None => Err(format!("{key} is redacted and cannot be asked for")),
             Some(_) if open.iter().any(|field| fits(field, comparison, value)) => Ok(path),
             Some(first) => Err(misfit(first, &open, comparison, value)),
+        }
+    }
+
+    /// Finds a field of one value in a word, in the payloads of the kinds that are taken.
+    pub(in crate::event) fn single(
+        catalogue: &Catalogue,
+        key: &str,
+        takes_kind: impl Fn(&str) -> bool,
+    ) -> Result<FieldPath, String> {
+        let key = key.strip_prefix(PREFIX).unwrap_or(key);
+        let path = FieldPath::of(key);
+        if !catalogue.subjects.iter().any(|subject| path.is_in(&subject.message)) {
+            return Err(unknown(catalogue, key));
+        }
+        let taken =
+            catalogue.subjects.iter().filter(|subject| subject.kinds.values().any(|kind| takes_kind(kind.as_str())));
+        let found: Vec<FieldDescriptor> = taken.filter_map(|subject| path.leaf(&subject.message)).collect();
+        let is_word = |field: &FieldDescriptor| {
+            let kind = field.kind();
+            !field.is_list()
+                && !field.is_map()
+                && !matches!(kind, Kind::Bytes | Kind::Message(_) | Kind::Float | Kind::Double)
+        };
+        match found.iter().find(|field| !is_redacted(field)) {
+            None if found.is_empty() => Err(format!("no event of these has a field {key}")),
+            None => Err(format!("{key} is redacted, and is not shown")),
+            Some(_) if found.iter().any(is_word) => Ok(path),
+            Some(_) => Err(format!("{key} has no value in one word: a list, a message, a fraction")),
+        }
+    }
+
+    /// Its value in a payload; empty where it has none.
+    pub(in crate::event) fn text(&self, message: &DynamicMessage) -> String {
+        let Some(field) = message.descriptor().get_field_by_name(&self.name).filter(|f| !is_redacted(f)) else {
+            return String::new();
+        };
+        match (&*message.get_field(&field), &self.rest) {
+            (Value::Map(map), Some(key)) => {
+                let entry = map.iter().find(|(own, _)| json::key_text(own) == *key);
+                entry.map(|(_, value)| word(&map_value(&field), value)).unwrap_or_default()
+            }
+            (Value::Message(inner), Some(rest)) => FieldPath::of(rest).text(inner),
+            (value, None) => word(&field, value),
+            (_, Some(_)) => String::new(),
         }
     }
 
@@ -98,6 +143,48 @@ impl FieldPath {
             (Some(_), Some(_)) if field.is_map() => Some(map_value(&field)),
             (Some(rest), Some(inner)) => FieldPath::of(rest).leaf(inner),
             (Some(_), None) => None,
+        }
+    }
+}
+
+/// Looks for a field of this path in the payloads of the schema.
+///
+/// # Errors
+/// When none has it, or nobody may see it; the field, or one of `others`, that was meant.
+pub(super) fn check(catalogue: &Catalogue, key: &str, others: &[&str]) -> Result<(), String> {
+    let path = FieldPath::of(key);
+    let mut found = catalogue.subjects.iter().filter_map(|subject| path.leaf(&subject.message)).peekable();
+    if found.peek().is_none() {
+        let mut names: BTreeSet<String> = others.iter().map(|name| (*name).to_owned()).gather();
+        names.extend(field_names(catalogue));
+        let near = words::did_you_mean(words::nearest(key, names.iter().map(String::as_str)));
+        return Err(format!("no event has a field \"{key}\"{near}"));
+    }
+    match found.any(|field| !is_redacted(&field)) {
+        true => Ok(()),
+        false => Err(format!("{key} is secret, and shown to nobody")),
+    }
+}
+
+fn field_names(catalogue: &Catalogue) -> impl Iterator<Item = String> {
+    catalogue.subjects.iter().flat_map(|subject| subject.message.fields()).map(|field| field.name().to_owned())
+}
+
+/// A value in one word; empty for what has none.
+fn word(field: &FieldDescriptor, value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(value) => value.to_string(),
+        Value::I32(n) => n.to_string(),
+        Value::I64(n) => n.to_string(),
+        Value::U32(n) => n.to_string(),
+        Value::U64(n) => n.to_string(),
+        Value::EnumNumber(n) => {
+            let short = field.kind().as_enum().and_then(|enumeration| enumeration::short_name(enumeration, *n));
+            short.unwrap_or_else(|| n.to_string())
+        }
+        Value::F32(_) | Value::F64(_) | Value::Bytes(_) | Value::Message(_) | Value::List(_) | Value::Map(_) => {
+            String::new()
         }
     }
 }
@@ -198,7 +285,7 @@ fn misfit(field: &FieldDescriptor, all: &[&FieldDescriptor], comparison: Compari
         Kind::Enum(_) if !comparison.is_by_order() => {
             let kinds = all.iter().map(|field| field.kind());
             let names: BTreeSet<String> =
-                kinds.filter_map(|kind| kind.as_enum().map(enumeration::short_names)).flatten().collect();
+                kinds.filter_map(|kind| kind.as_enum().map(enumeration::short_names)).flatten().gather();
             let nearest = words::nearest(text, names.iter().map(String::as_str));
             format!("{name} is never \"{text}\"{}", words::did_you_mean(nearest))
         }
@@ -219,9 +306,7 @@ fn misfit(field: &FieldDescriptor, all: &[&FieldDescriptor], comparison: Compari
 
 fn unknown(catalogue: &Catalogue, key: &str) -> String {
     let mut names: BTreeSet<String> = ["level", "category", "kind", "source", "id", "text"].map(str::to_owned).into();
-    for subject in &catalogue.subjects {
-        names.extend(subject.message.fields().map(|field| field.name().to_owned()));
-    }
+    names.extend(field_names(catalogue));
     match key {
         "time" | "timestamp" | "since" | "until" => return "times are asked for by --since and --until".to_owned(),
         "node" => return "one node's events are asked for by --node of rodent-controller".to_owned(),

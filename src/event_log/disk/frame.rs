@@ -25,7 +25,6 @@ pub(in crate::event_log) use self::error::FrameError;
 /// What every frame begins with; chosen so that it is not valid UTF-8 and unlikely in any body.
 pub(in crate::event_log) const MAGIC: [u8; 8] = *b"\xF7RODENT\x01";
 
-/// Bytes of the header.
 pub(in crate::event_log) const HEADER_BYTES: usize = 112;
 
 /// Bytes of the header that does not tell of kinds.

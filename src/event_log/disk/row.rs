@@ -80,7 +80,6 @@ pub(in crate::event_log) struct Sealed {
     pub(in crate::event_log) disk_bytes: u64,
 }
 
-/// The row.
 pub(in crate::event_log) struct Row {
     lane: Lane,
     path: PathBuf,
@@ -210,7 +209,6 @@ impl Row {
         &self.path
     }
 
-    /// The lane.
     pub(in crate::event_log) fn lane(&self) -> Lane {
         self.lane
     }

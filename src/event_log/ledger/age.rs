@@ -73,7 +73,6 @@ impl AgeClock {
         milliseconds(self.now())
     }
 
-    /// What to note.
     pub(in crate::event_log) fn note(&self) -> Noted {
         Noted { age: self.now(), boot_id: self.boot_id, since_boot: (self.since_boot)() }
     }

@@ -71,7 +71,6 @@ pub struct Gap {
 /// How much is read at a time for a batch. At least one event is.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchLimits {
-    /// Events.
     pub events_max: usize,
     /// Events where stopping at `events_max` would cut a stored frame; at least as many as `events_max`.
     pub events_max_whole: usize,
@@ -90,7 +89,6 @@ pub struct Run<F = Bytes> {
     pub boot_id: Uuid,
     /// Whether the wall clock was in step when they were accepted.
     pub clock: ClockState,
-    /// Sequence of the first.
     pub first_sequence: u64,
     /// The events as fields 1 of an `EventBatch`: tag, length, bytes; again and again.
     pub fields: F,
@@ -121,7 +119,6 @@ impl<F> Run<F> {
 }
 
 impl Run {
-    /// The events one by one.
     pub fn events(&self) -> impl Iterator<Item = StoredEvent> + '_ {
         let mut at = 0;
         (self.first_sequence..self.next_sequence()).map_while(move |sequence| {

@@ -43,7 +43,6 @@ impl NetlinkMessage {
 pub struct Link {
     /// The kernel's number for it; holds until it is removed, also when it is renamed.
     pub index: u32,
-    /// Name.
     pub name: Option<String>,
     /// Hardware address, bytes in hexadecimal with colons between; empty when it has none.
     pub mac: Option<String>,

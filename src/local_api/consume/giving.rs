@@ -278,6 +278,7 @@ impl Giving {
             given.sequences.push(sequence);
             given.events.push(event);
         }
+        attachment.retries();
         self.note(attachment, terms, given.events.iter().map(|event| event.len()).sum());
         Ok(Step::Give(vec![Response::Run(given)]))
     }

@@ -29,8 +29,7 @@ use crate::{
     event_log::{EventLog, Lane, LogError},
     health::{ConditionLevel, Fault},
     schema::local::{
-        Attach, Attached, AttachedLane, CaughtUp, Commit, ConsumeRequest, ConsumeResponse, ConsumedGap,
-        ConsumerCondition,
+        Attach, Attached, AttachedLane, CaughtUp, Commit, ConsumeRequest, ConsumeResponse, ConsumerCondition,
         attach::{Bound, Encoding},
         consume_request::Request,
         consume_response::Response,
@@ -96,13 +95,13 @@ pub(super) fn status_of(error: &AttachError) -> Status {
 }
 
 impl Asked {
-    /// Checks the first request. Blocking where a new consumer does not begin at an end of the log.
+    /// Checks the first request. `scopes` is what the caller may have, and what is subscribed for the consumer. Blocking where a new consumer does not begin at an end of the log.
     ///
     /// # Errors
     /// What is wrong with it.
     pub(super) fn check(
         attach: &Attach,
-        scope: Option<Filter>,
+        scopes: [Option<Filter>; 2],
         programs: &Programs,
         log: &EventLog,
         caller: Caller,
@@ -121,11 +120,11 @@ impl Asked {
                      ENCODING_EVENTS",
                 ));
             }
-            Ok(Encoding::Frames) if attach.filter.is_empty() && scope.is_none() => Form::Frames,
+            Ok(Encoding::Frames) if attach.filter.is_empty() && scopes.iter().all(Option::is_none) => Form::Frames,
             Ok(Encoding::Frames) => {
                 return Err(Status::invalid_argument(
-                    "frames are given as they are stored; with a filter, or for a user who may not read everything, ask \
-                     for ENCODING_EVENTS",
+                    "frames are given as they are stored; with a filter or a subscription, or for a user who may not read \
+                     everything, ask for ENCODING_EVENTS",
                 ));
             }
             Err(_) => return Err(Status::invalid_argument(format!("there is no encoding {}", attach.encoding))),
@@ -142,7 +141,7 @@ impl Asked {
                 REDELIVER_MILLISECONDS.end()
             )));
         }
-        let wanted = Wanted::parse(&attach.filter, 0, 0)?.within(scope);
+        let wanted = scopes.into_iter().fold(Wanted::parse(&attach.filter, 0, 0)?, Wanted::within);
         let is_there = programs.is_there(&attach.consumer, caller).map_err(|error| status_of(&error))?;
         // Of one that is there it says nothing, and is not looked for: the event may be gone long since.
         let first = if is_there { None } else { start::find(log, attach.from.as_ref())? };
@@ -202,9 +201,10 @@ impl Consuming {
                 Step::End => {}
                 Step::Again => is_over = false,
                 Step::Give(responses) => {
-                    let recorded = lane.take_recorded();
-                    let gaps = self.gaps(&responses, recorded);
-                    return Ok(Step::Give(responses.into_iter().chain(gaps).collect()));
+                    let recorded = lane.take_recorded().into_iter().map(Response::Gap);
+                    let mut given: Vec<_> = responses.into_iter().chain(recorded).collect();
+                    given.retain(|response| self.is_news(response));
+                    return Ok(Step::Give(given));
                 }
                 bury @ Step::Bury(_) => return Ok(bury),
             }
@@ -216,22 +216,17 @@ impl Consuming {
         Ok(if is_over { Step::End } else { Step::Again })
     }
 
-    /// What records say of gaps, to be told as such unless the gap itself was found on this call.
-    fn gaps(&mut self, responses: &[Response], recorded: Vec<ConsumedGap>) -> Vec<Response> {
-        let place = |gap: &ConsumedGap| (gap.lane.clone(), gap.first_sequence, gap.last_sequence);
-        for response in responses {
-            if let Response::Gap(gap) = response {
-                self.told.truncate(TOLD_MAX - 1);
-                self.told.push_front(place(gap));
-            }
+    /// A gap is found on the way, and a record says it, too, in whichever lane is read first: it is told once.
+    fn is_news(&mut self, response: &Response) -> bool {
+        let Response::Gap(gap) = response else { return true };
+        let place = (gap.lane.clone(), gap.first_sequence, gap.last_sequence);
+        let is_told =
+            self.told.iter().any(|(lane, first, last)| *lane == place.0 && *first <= place.1 && place.2 <= *last);
+        if !is_told {
+            self.told.truncate(TOLD_MAX - 1);
+            self.told.push_front(place);
         }
-        let is_news = |gap: &ConsumedGap| {
-            let is_in = |(lane, first, last): &(String, u64, u64)| {
-                *lane == gap.lane && *first <= gap.first_sequence && gap.last_sequence <= *last
-            };
-            !self.told.iter().any(is_in)
-        };
-        recorded.into_iter().filter(is_news).map(Response::Gap).collect()
+        !is_told
     }
 
     /// What came as often as it may is kept where people find it, with a record of it; where that fails it comes once more.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::{
     consumers::programs::{Attachment, Uncommitted},
     dead_letters::Letter,
-    event::EventView,
+    event::Head,
     event_log::Run,
 };
 
@@ -155,8 +155,7 @@ pub(super) fn share(event: &[u8], workers: usize) -> usize {
     if workers <= 1 {
         return 0;
     }
-    let subject = EventView::decode(event).map(|view| view.subject_name()).unwrap_or_default();
-    crc32c::crc32c(subject.as_bytes()) as usize % workers
+    crc32c::crc32c(Head::name_of(event).as_bytes()) as usize % workers
 }
 
 /// What is kept of an event that came so often.

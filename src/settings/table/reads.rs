@@ -10,7 +10,7 @@ use crate::{
     lock::lock,
     settings::{
         Secret, Shape,
-        tree::{Entry, Value, join},
+        tree::{Entry, Node, Value, join},
         values::{self, Reading, wrong},
     },
     words::{exact_duration, exact_size},
@@ -120,6 +120,17 @@ impl Table {
         };
         let default = default.iter().map(|text| (*text).to_owned()).collect();
         self.read(Asked::new(key, expects, Shape::Texts, about), default, parse, |items| items.clone().into())
+    }
+
+    /// Names that the file chooses and a value of each: text, a number, `true` or `false`.
+    pub fn values(&mut self, key: &'static str, about: &'static str) -> Vec<(String, Json)> {
+        let expects = "names with a value each, such as {name: value}";
+        if let Some(Entry { node: Node { value: Value::Map(map), .. }, .. }) = self.find(key) {
+            map.entries.iter().for_each(|entry| lock(&self.session).mark_read(entry.key_at));
+        }
+        let parse = |value: &Value| values::pairs(value, expects);
+        let show = |pairs: &Vec<(String, Json)>| Json::Object(pairs.iter().cloned().collect());
+        self.read(Asked::new(key, expects, Shape::Values, about), Vec::new(), parse, show)
     }
 
     /// Words out of a closed set, as a list or as the word `all`; each at most once, and never none.
@@ -309,7 +320,7 @@ impl Table {
         self.read(Asked::new(key, expects, Shape::Path, about), default, parse, show)
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         asked: Asked,
         default: T,

@@ -72,10 +72,10 @@ impl Table {
     }
 
     /// `line 7`, or with its file where that is another than the one that it is seen from.
-    fn line_of(&self, at: Position, seen_from: Position) -> String {
+    pub(super) fn line_of(&self, at: Position, seen_from: Position) -> String {
         match at.source == seen_from.source {
             true => format!("line {}", at.line),
-            false => format!("{}:{}", lock(&self.session).file(at), at.line),
+            false => lock(&self.session).origin(at).to_string(),
         }
     }
 }

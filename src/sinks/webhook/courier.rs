@@ -10,20 +10,26 @@ use std::{
 };
 
 use hyper::{
-    Method, Request,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT},
+    Request,
+    header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 use tokio::time::Instant;
 
 use super::{
-    client::{Answer, Client, NoAnswer},
+    answer::{Answer, NoAnswer},
+    body::{self, Whole},
+    client::Client,
+    connector::Connector,
     credentials::{Credentials, Proof},
-    format::{Format, Letter, Said},
+    expectation::Expectation,
+    fields::Fields,
+    format::{Format, Letter},
     is_refusal,
+    said::Said,
     settings::Settings,
-    signature,
+    signature, unix_ms,
 };
-use crate::lock::lock;
+use crate::{consumers::ConsumerState, lock::lock};
 
 /// How often a receiver is tried whose place another one has taken.
 const PROBE_INTERVAL: Duration = Duration::from_secs(60);
@@ -40,8 +46,13 @@ pub(super) struct Courier {
     timeout: Duration,
     pub(super) format: Format,
     headers: Arc<[(HeaderName, HeaderValue)]>,
+    fields: Arc<Fields>,
+    is_compressed: bool,
+    expectation: Arc<Expectation>,
     node: Arc<str>,
     fallback: Option<Arc<Fallback>>,
+    /// Where it says that it posts, and whether that was taken.
+    state: Option<ConsumerState>,
 }
 
 /// Who takes what the first has not taken for long.
@@ -65,21 +76,31 @@ struct First {
 impl Courier {
     pub(super) fn new(settings: Settings, node: &Arc<str>) -> Courier {
         let Settings { target, format, places, is_insecure, timeout, headers, fallback, stand_in, .. } = settings;
+        let Settings { fields, is_compressed, expectation, proxy, .. } = settings;
         let fallback = fallback.zip(stand_in).map(|(fallback, settings)| {
             let to = Courier::new(Settings { stand_in: None, ..*settings }, node);
             let receiver = target.to_string();
             Arc::new(Fallback { to, name: fallback.to, receiver, after: fallback.after, first: Mutex::default() })
         });
         Courier {
-            client: Arc::new(Client::new(target, is_insecure)),
+            client: Arc::new(Client::new(Connector::new(target, proxy, is_insecure))),
             credentials: Credentials::new(places),
             proof: Proof::default(),
             timeout,
             format,
             headers: headers.into(),
+            fields: Arc::new(fields),
+            is_compressed,
+            expectation: Arc::new(expectation),
             node: Arc::clone(node),
             fallback,
+            state: None,
         }
+    }
+
+    /// Says of a consumer when something is posted for it.
+    pub(super) fn telling(self, state: ConsumerState) -> Courier {
+        Courier { state: Some(state), ..self }
     }
 
     /// Gets what it proves itself with.
@@ -128,26 +149,29 @@ impl Courier {
     /// When it was not taken.
     pub(super) async fn post(&self, said: &[Said], now: i64) -> Result<String, NotTaken> {
         let mut text = String::new();
-        for letter in self.format.letters(said, &self.node, now) {
+        for letter in self.format.letters(&self.fields.of(said), &self.node, &self.proof.words, now) {
             let request = self.request(&letter).map_err(Err)?;
-            match self.client.ask(request, self.proof.tls.as_ref(), self.timeout).await {
-                Ok(answer) if answer.status.is_success() => text = format!("{} {}", answer.status, answer.text),
-                other => return Err(other),
+            let posts =
+                |is_taken| self.state.iter().for_each(|state| state.posts(is_taken, unix_ms(SystemTime::now())));
+            posts(false);
+            let answer = self.client.ask(request, &self.proof.trust, self.timeout).await.map_err(Err)?;
+            if let Err(misfit) = self.expectation.judge(&answer) {
+                return Err(Ok(Answer { misfit, ..answer }));
             }
+            posts(true);
+            text = format!("{} {}", answer.status, answer.text());
         }
         Ok(text)
     }
 
-    fn request(&self, letter: &Letter) -> Result<Request<String>, NoAnswer> {
-        let (target, proof) = (self.client.target(), &self.proof);
+    fn request(&self, letter: &Letter) -> Result<Request<Whole>, NoAnswer> {
+        let proof = &self.proof;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(&target.path)
-            .header(HOST, target.authority())
-            .header(USER_AGENT, concat!("rodent/", env!("CARGO_PKG_VERSION")))
-            .header(CONTENT_TYPE, letter.content_type)
+        let mut request = self
+            .client
+            .request(self.format.method())
+            .header(CONTENT_TYPE, letter.content_type.as_ref())
             .header("webhook-id", &letter.id)
             .header("webhook-timestamp", now);
         for (name, value) in &letter.headers {
@@ -159,24 +183,29 @@ impl Courier {
         for (name, secret) in &proof.headers {
             request = request.header(name, secret.reveal());
         }
-        if let Some(bearer) = &proof.bearer {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", bearer.reveal()));
+        if let Some(authorization) = &proof.authorization {
+            request = request.header(AUTHORIZATION, authorization.reveal());
         }
-        let mut body = letter.body.clone();
+        let mut body = letter.body.clone().into_bytes();
+        if let (Format::PagerDuty, [key, ..]) = (&self.format, proof.keys.as_slice()) {
+            let key = serde_json::Value::from(key.reveal());
+            body = format!("{{\"routing_key\":{key},{}", letter.body.get(1..).unwrap_or_default()).into_bytes();
+        }
+        // As it reads: compressed it goes over the wire, and the receivers' libraries verify what their server has unpacked.
         match (&self.format, proof.keys.as_slice()) {
-            (_, []) => {}
+            (_, []) | (Format::PagerDuty, _) => {}
             (Format::Signed(signed), [key, ..]) => {
                 request = request.header(format!("{}-Signature", signed.prefix), signature::of_body(key, &body));
-            }
-            (Format::PagerDuty, [key, ..]) => {
-                let key = serde_json::Value::from(key.reveal());
-                body = format!("{{\"routing_key\":{key},{}", body.get(1..).unwrap_or_default());
             }
             (_, keys) => {
                 request = request.header("webhook-signature", signature::signatures(keys, &letter.id, now, &body));
             }
         }
-        request.body(body).map_err(|error| NoAnswer::local(&error))
+        if self.is_compressed {
+            request = request.header(CONTENT_ENCODING, "gzip");
+            body = body::gzip(&body).map_err(|error| NoAnswer::local(&error))?;
+        }
+        request.body(Whole::new(body)).map_err(|error| NoAnswer::local(&error))
     }
 }
 

@@ -4,19 +4,24 @@
 //! Limits of length are the receivers' own, from their documentation or source: PagerDuty Events v2, ntfy's server, Slack's and
 //! Discord's incoming webhooks, Mattermost's posts. What is longer is cut, and the cut is marked.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ring::digest::{SHA256, digest};
-use serde_json::{Value, json};
-use uuid::Uuid;
+use std::{borrow::Cow, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::{
+    free::{FreeForm, Saying},
+    said::{CUT, Said, cut, hexadecimal, without_empty},
+};
 use crate::{
-    event::{EventView, Level, json},
-    telling::Notification,
+    event::{Level, TRACEPARENT},
+    settings::Secret,
     words::time_utc,
 };
 
 /// A way to put what is to be said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Format {
     /// Standard Webhooks 1.0.0: `type`, `timestamp`, `data`.
     Standard,
@@ -42,6 +47,8 @@ pub(super) enum Format {
     PagerDuty,
     /// Alertmanager's API v2: all that is wrong, again and again.
     Alertmanager,
+    /// As the configuration has it.
+    Free(Arc<FreeForm>),
 }
 
 /// What of the signed form differs from receiver to receiver.
@@ -58,7 +65,7 @@ pub(super) struct Signed {
 pub(super) struct Letter {
     /// The same however often it is sent.
     pub(super) id: String,
-    pub(super) content_type: &'static str,
+    pub(super) content_type: Cow<'static, str>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: String,
 }
@@ -75,65 +82,48 @@ const DISCORD_CHARACTERS_MAX: usize = 2000;
 const MATTERMOST_CHARACTERS_MAX: usize = 16_383;
 /// PagerDuty refuses a longer summary.
 const PAGERDUTY_SUMMARY_CHARACTERS_MAX: usize = 1024;
-/// What an identifier in a header may be as long as, bytes.
-const ID_BYTES_MAX: usize = 64;
 /// So long Alertmanager believes what it was told last; it is told again several times within it. Milliseconds.
 const ALERT_LASTS: i64 = 4 * 60 * 1000;
-/// Stands where something was cut.
-const CUT: char = '…';
+/// What those are called of which more is set than the name.
+pub(super) const SIGNED: &str = "signed";
+pub(super) const PAGERDUTY: &str = "pagerduty";
+pub(super) const ALERTMANAGER: &str = "alertmanager";
+pub(super) const FREE: &str = "free";
 
-const JSON: &str = "application/json";
-
-/// What is to be said, whatever the format.
-#[derive(Clone, Debug)]
-pub(super) struct Said {
-    id: String,
-    kind: String,
-    /// Unix milliseconds.
-    time: i64,
-    /// The thing.
-    subject: String,
-    /// Which of its states.
-    state: String,
-    title: String,
-    /// What happened, and what to do about it.
-    text: String,
-    level: Level,
-    /// Nothing is wrong any more.
-    is_over: bool,
-    data: Value,
-}
+/// The type of what most receivers take.
+pub(super) const JSON: &str = "application/json";
 
 impl Format {
-    pub(super) const NAMES: [&'static str; 12] = [
+    pub(super) const NAMES: [&'static str; 13] = [
         "standard",
         "cloudevents",
         "cloudevents-binary",
         "cloudevents-batch",
-        "signed",
+        SIGNED,
         "ntfy",
         "gotify",
         "slack",
         "discord",
         "mattermost",
-        "pagerduty",
-        "alertmanager",
+        PAGERDUTY,
+        ALERTMANAGER,
+        FREE,
     ];
 
-    /// `signed` counts only for the format of that name.
+    /// `signed` counts only for the format of that name; the free form is made of more than a name.
     pub(super) fn named(name: &str, signed: Signed) -> Format {
         match name {
             "cloudevents" => Format::CloudEvents,
             "cloudevents-binary" => Format::CloudEventsBinary,
             "cloudevents-batch" => Format::CloudEventsBatch,
-            "signed" => Format::Signed(signed),
+            SIGNED => Format::Signed(signed),
             "ntfy" => Format::Ntfy,
             "gotify" => Format::Gotify,
             "slack" => Format::Slack,
             "discord" => Format::Discord,
             "mattermost" => Format::Mattermost,
-            "pagerduty" => Format::PagerDuty,
-            "alertmanager" => Format::Alertmanager,
+            PAGERDUTY => Format::PagerDuty,
+            ALERTMANAGER => Format::Alertmanager,
             _ => Format::Standard,
         }
     }
@@ -143,15 +133,29 @@ impl Format {
         *self == Format::Alertmanager
     }
 
+    /// How it is sent.
+    pub(super) fn method(&self) -> Method {
+        match self {
+            Format::Free(form) => form.method.clone(),
+            _ => Method::POST,
+        }
+    }
+
+    /// Whether a format of this name says things field by field, so that some may be left out, renamed and added.
+    pub(super) fn has_fields(name: &str) -> bool {
+        name.starts_with("cloudevents") || ["standard", SIGNED, PAGERDUTY, FREE].contains(&name)
+    }
+
     /// Whether several things are said in one letter.
     pub(super) fn is_of_several(&self) -> bool {
         matches!(self, Format::CloudEventsBatch | Format::Alertmanager)
     }
 
-    /// What this node says, at this time (Unix milliseconds), in as few letters as the receiver takes.
-    pub(super) fn letters(&self, said: &[Said], node: &str, now: i64) -> Vec<Letter> {
+    /// What this node says, at this time (Unix milliseconds), in as few letters as the receiver takes. Of `secrets` there is in
+    /// them what the free form asks for.
+    pub(super) fn letters(&self, said: &[Said], node: &str, secrets: &[(String, Secret)], now: i64) -> Vec<Letter> {
         if said.is_empty() || !self.is_of_several() {
-            return said.iter().map(|said| self.letter(said, node)).collect();
+            return said.iter().map(|said| self.letter(Saying { said, node, secrets })).collect();
         }
         let (content_type, values): (_, Vec<_>) = match self {
             Format::Alertmanager => (JSON, said.iter().map(|said| said.alert(node, now)).collect()),
@@ -159,16 +163,21 @@ impl Format {
         };
         let ids: Vec<_> = said.iter().map(|said| said.id.as_str()).collect();
         let id = hexadecimal(ids.join("\0").as_bytes());
-        vec![Letter { id, content_type, headers: Vec::new(), body: Value::Array(values).to_string() }]
+        let body = Value::Array(values).to_string();
+        vec![Letter { id, content_type: content_type.into(), headers: Vec::new(), body }]
     }
 
-    fn letter(&self, said: &Said, node: &str) -> Letter {
-        let (mut headers, mut content_type) = (Vec::new(), JSON);
+    fn letter(&self, saying: Saying) -> Letter {
+        let Saying { said, node, .. } = saying;
+        let (mut headers, mut content_type) = (Vec::new(), Cow::Borrowed(JSON));
         let mut header = |name: &str, value: String| headers.push((name.to_owned(), value));
         let time = time_utc(said.time);
+        if let Some(trace) = &said.trace {
+            header(TRACEPARENT, trace.clone());
+        }
         let body = match self {
             Format::CloudEvents => {
-                content_type = "application/cloudevents+json";
+                content_type = "application/cloudevents+json".into();
                 said.cloud_event(node).to_string()
             }
             Format::CloudEventsBinary => {
@@ -180,6 +189,9 @@ impl Format {
                 if !said.subject.is_empty() {
                     header("ce-subject", escaped(&said.subject));
                 }
+                if let Some(trace) = &said.trace {
+                    header("ce-traceparent", trace.clone());
+                }
                 said.data.to_string()
             }
             Format::Signed(Signed { prefix, kind_key }) => {
@@ -188,7 +200,7 @@ impl Format {
                 json!({*kind_key: said.kind, "timestamp": time, "data": said.data}).to_string()
             }
             Format::Ntfy => {
-                content_type = "text/plain; charset=utf-8";
+                content_type = "text/plain; charset=utf-8".into();
                 header("title", encoded(&cut(&format!("{node}: {}", said.title), NTFY_TITLE_CHARACTERS_MAX)));
                 header("priority", priority(said).to_string());
                 header("tags", tag(said).to_owned());
@@ -215,6 +227,11 @@ impl Format {
                 },
             })
             .to_string(),
+            Format::Free(form) => {
+                content_type = form.content_type.clone().into();
+                headers = form.headers(saying);
+                form.body(saying)
+            }
             // The others are of several.
             _ => json!({"type": said.kind, "timestamp": time, "data": said.data}).to_string(),
         };
@@ -223,73 +240,6 @@ impl Format {
 }
 
 impl Said {
-    /// That something has happened on this node.
-    pub(super) fn event(event: &EventView, node: &str) -> Said {
-        let (sentence, advice) = (event.sentence(), event.advice());
-        let sentence = if sentence.is_empty() { event.kind().to_string() } else { sentence };
-        let meaning = event.meaning();
-        let state = meaning.map_or("", |meaning| match meaning.tells.as_str() {
-            "" => meaning.ends.first().map_or("", String::as_str),
-            tells => tells,
-        });
-        let level = event.level_or_default();
-        Said {
-            id: identifier(event.id()),
-            kind: event.kind().to_string(),
-            time: event.timestamp(),
-            subject: event.subject_name(),
-            state: state.to_owned(),
-            title: event.kind().to_string(),
-            text: if advice.is_empty() { sentence } else { format!("{sentence}\n{advice}") },
-            level,
-            is_over: !state.is_empty() && !matches!(level, Level::Warn | Level::Error | Level::Critical),
-            data: json::to_value(event, Some(node), None),
-        }
-    }
-
-    /// That somebody tries whether it arrives, at this time, Unix milliseconds.
-    pub(super) fn test(node: &str, time: i64) -> Said {
-        let text = format!("This is a test of {node}. Nothing is wrong; messages arrive here.");
-        Said {
-            id: Uuid::now_v7().to_string(),
-            kind: "test".to_owned(),
-            time,
-            subject: String::new(),
-            state: String::new(),
-            title: "test".to_owned(),
-            data: json!({"node": node, "text": text, "test": true}),
-            text,
-            level: Level::Info,
-            is_over: false,
-        }
-    }
-
-    /// How things are on this node.
-    pub(super) fn notice(notice: &Notification, node: &str) -> Said {
-        let level = Level::from(notice.level);
-        Said {
-            id: notice.id.clone(),
-            kind: format!("state.{}", notice.what.name()),
-            time: notice.since,
-            subject: notice.subject.clone(),
-            state: notice.state.clone(),
-            title: notice.title(),
-            text: notice.body(),
-            level,
-            is_over: notice.what.is_over(),
-            data: without_empty(json!({
-                "node": node,
-                "subject": notice.subject,
-                "state": notice.state,
-                "level": level.name(),
-                "since": time_utc(notice.since),
-                "kind": notice.kind,
-                "text": notice.text,
-                "advice": notice.advice,
-            })),
-        }
-    }
-
     fn cloud_event(&self, node: &str) -> Value {
         without_empty(json!({
             "specversion": "1.0",
@@ -299,6 +249,7 @@ impl Said {
             "time": time_utc(self.time),
             "subject": self.subject,
             "datacontenttype": JSON,
+            "traceparent": self.trace.as_deref().unwrap_or_default(),
             "data": self.data,
         }))
     }
@@ -332,27 +283,6 @@ impl Said {
 
 fn source(node: &str) -> String {
     format!("/rodent/{node}")
-}
-
-/// The event's own identifier, or its digest where that cannot stand in a header.
-fn identifier(id: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    match (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_plain) {
-        true => id.to_owned(),
-        false => hexadecimal(id.as_bytes()),
-    }
-}
-
-/// The digest of something, SHA-256.
-fn hexadecimal(bytes: &[u8]) -> String {
-    digest(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn without_empty(mut value: Value) -> Value {
-    if let Some(object) = value.as_object_mut() {
-        object.retain(|_, value| value.as_str() != Some(""));
-    }
-    value
 }
 
 /// From 1 to 5, as ntfy has them.
@@ -402,13 +332,6 @@ fn escaped(text: &str) -> String {
         }
     }
     escaped
-}
-
-fn cut(text: &str, characters_max: usize) -> String {
-    match text.char_indices().nth(characters_max) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(characters_max.saturating_sub(1)).chain([CUT]).collect(),
-    }
 }
 
 fn cut_bytes(text: &str, bytes_max: usize) -> String {

@@ -4,14 +4,26 @@
 //! Gives nothing of the node but events. Always holds: an event has one identifier, its own, however often it is sent; a
 //! record of what this consumer lost passes every filter; what the receiver answers moves nothing but this consumer's cursor.
 
+mod answer;
+pub(super) mod beat;
+mod body;
 mod client;
+mod connector;
 mod courier;
 mod credentials;
+mod distrust;
+mod expectation;
+mod fields;
 mod format;
+mod free;
+mod proxy;
+mod refusals;
+mod said;
 mod settings;
 mod signature;
 mod target;
 mod teller;
+mod template;
 
 use std::{
     any::Any,
@@ -27,10 +39,12 @@ use std::{
 use hyper::StatusCode;
 use tokio::time::Instant;
 
+pub use self::settings::TIMEOUT_BOUNDS;
 use self::{
-    client::{Answer, NoAnswer},
+    answer::{Answer, NoAnswer},
     courier::{Courier, NotTaken},
-    format::Said,
+    refusals::{Refusals, Refused},
+    said::Said,
     settings::Settings,
     teller::Teller,
 };
@@ -69,6 +83,10 @@ impl Configured for Settings {
 
     fn fallback(&self) -> Option<&str> {
         self.fallback.as_ref().map(|fallback| fallback.to.as_str())
+    }
+
+    fn is_of_states(&self) -> bool {
+        self.rules.is_some()
     }
 
     fn stand_in(&mut self, other: &dyn Configured) {
@@ -111,6 +129,7 @@ struct Webhook {
     wanted: Wanted,
     courier: Courier,
     teller: Option<Arc<Teller>>,
+    refusals: Refusals,
 }
 
 /// Which events are told of.
@@ -170,6 +189,7 @@ impl Packing for Wanted {
 
 impl Webhook {
     fn new(mut settings: Settings, consumer: &Consumer) -> Webhook {
+        let refusals = Refusals::new(settings.refusals_max);
         let (filter, node) = (Arc::new(std::mem::take(&mut settings.filter)), consumer.node_id.as_str().into());
         let teller = settings.rules.take().map(|rules| {
             let (states, now) = (Arc::clone(&consumer.states), Arc::clone(&consumer.now));
@@ -181,11 +201,11 @@ impl Webhook {
                 now,
             ))
         });
-        let consumer = consumer.name.as_str().into();
         Webhook {
-            courier: Courier::new(settings, &node),
-            wanted: Wanted { filter, node, consumer, is_of_states: teller.is_some() },
+            courier: Courier::new(settings, &node).telling(consumer.state.clone()),
+            wanted: Wanted { filter, node, consumer: consumer.name.as_str().into(), is_of_states: teller.is_some() },
             teller,
+            refusals,
         }
     }
 
@@ -197,7 +217,7 @@ impl Webhook {
 
 impl Sink for Webhook {
     type Packing = Wanted;
-    type Outcome = Result<(), NotTaken>;
+    type Outcome = Result<(), Refused>;
 
     async fn open(&mut self, pulse: &Pulse) -> Result<Wanted, DeliveryFailure> {
         pulse.await_disk(self.courier.prepare()).await.map_err(|error| DeliveryFailure {
@@ -219,16 +239,16 @@ impl Sink for Webhook {
         &mut self,
         Sendings { said, arrived, .. }: Sendings,
     ) -> impl Future<Output = Self::Outcome> + Send + 'static {
-        let (courier, teller) = (self.courier.clone(), self.teller.clone());
+        let (courier, teller, refusals) = (self.courier.clone(), self.teller.clone(), self.refusals.clone());
         async move {
             let rest = said.get(arrived.load(Ordering::Relaxed)..).unwrap_or_default();
             let at_once = if courier.format.is_of_several() { BATCH_EVENTS } else { 1 };
             for said in rest.chunks(at_once) {
-                courier.take(said, 0).await?;
+                courier.take(said, 0).await.map_err(|why| refusals.note(said, why))?;
                 arrived.fetch_add(said.len(), Ordering::Relaxed);
             }
             match teller {
-                Some(teller) => teller.tell(&courier).await,
+                Some(teller) => teller.tell(&courier).await.map_err(Refused::of_nobody),
                 None => Ok(()),
             }
         }
@@ -237,7 +257,10 @@ impl Sink for Webhook {
     fn judge(&mut self, _: u64, _: u32, outcome: Self::Outcome) -> Verdict {
         match outcome {
             Ok(()) => Ok(Taken { blob: self.told(), ..Taken::default() }),
-            Err(outcome) => Err(failure(self.courier.client.target(), outcome)),
+            Err(Refused { why, times }) => {
+                let failure = failure(self.courier.client.target(), why);
+                Err(DeliveryFailure { then: self.refusals.then(times, failure.then), ..failure })
+            }
         }
     }
 
@@ -260,7 +283,7 @@ impl Sink for Webhook {
 
 /// Whether what was said was refused, by somebody who takes what is said.
 fn is_refusal(not_taken: &NotTaken) -> bool {
-    not_taken.as_ref().is_ok_and(|answer| answer.status.is_client_error() && reason(answer.status) == Reason::Refused)
+    not_taken.as_ref().is_ok_and(|answer| reason(answer) == Reason::Refused)
 }
 
 fn unix_ms(time: SystemTime) -> i64 {
@@ -271,9 +294,11 @@ fn unix_ms(time: SystemTime) -> i64 {
 ///
 /// | answer | meaning |
 /// |---|---|
-/// | none; 408, 425, 429, 5xx | again, later; not before it says (`retry-after`, at most an hour) |
+/// | none; 408, 425, 429, 5xx; one that is not as expected | again, later; not before it says (`retry-after`, at most an hour) |
 /// | 3xx, 401, 403, 404, 405, 407, 410, 501 | hold: somebody has to act |
 /// | every other 4xx, 413 among them | the event itself is refused |
+///
+/// How often it may be, where that is set, [`refusals`] knows.
 fn failure(target: &target::Target, outcome: Result<Answer, NoAnswer>) -> DeliveryFailure {
     let answer = match outcome {
         Ok(answer) => answer,
@@ -287,9 +312,9 @@ fn failure(target: &target::Target, outcome: Result<Answer, NoAnswer>) -> Delive
             };
         }
     };
-    let Answer { status, retry_after, text } = answer;
+    let (reason, text) = (reason(&answer), answer.text());
+    let Answer { status, retry_after, misfit, .. } = answer;
     let later = || Then::Later(asked(retry_after.as_deref(), SystemTime::now()));
-    let reason = reason(status);
     let then = match reason {
         Reason::Refused => Then::Smaller,
         Reason::Credentials | Reason::Unsupported => Then::Hold,
@@ -298,9 +323,14 @@ fn failure(target: &target::Target, outcome: Result<Answer, NoAnswer>) -> Delive
     let hint = match status {
         status if status.is_redirection() => "; redirects are not followed: give the URL that it leads to",
         StatusCode::GONE => "; the receiver wants no more: remove the sink, or correct its URL",
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => "; correct `http_proxy`",
         _ => "",
     };
-    let said = if text.is_empty() { String::new() } else { format!(": {text}") };
+    let said = match misfit {
+        Some(misfit) => format!(", and {misfit}"),
+        None if text.is_empty() => String::new(),
+        None => format!(": {text}"),
+    };
     DeliveryFailure {
         then,
         error: format!("{target} answered {status}{said}{hint}"),
@@ -310,9 +340,10 @@ fn failure(target: &target::Target, outcome: Result<Answer, NoAnswer>) -> Delive
     }
 }
 
-/// The class of an answer that is not 2xx.
-fn reason(status: StatusCode) -> Reason {
-    match status {
+/// The class of an answer that does not mean that something was taken.
+fn reason(answer: &Answer) -> Reason {
+    match answer.status {
+        _ if answer.misfit.is_some() => Reason::Error,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             Reason::Credentials
         }

@@ -44,6 +44,12 @@ impl Target {
         Ok(Target { is_encrypted, host: host.to_owned(), port, path })
     }
 
+    /// Host and port, as a proxy is asked for them.
+    pub(super) fn place(&self) -> String {
+        let Target { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
     /// The value of the header `host`.
     pub(super) fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
@@ -55,8 +61,13 @@ impl Target {
 
     /// Whether the connection may go to this address, one of those that the host has.
     pub(super) fn may_reach(&self, address: IpAddr) -> bool {
-        let is_written = self.host.eq_ignore_ascii_case("localhost") || self.host.parse() == Ok(address);
-        is_written || is_of_a_network(unwrapped(address))
+        let is_local = self.host.eq_ignore_ascii_case("localhost") && address.is_loopback();
+        is_local || self.host.parse() == Ok(address) || is_of_a_network(unwrapped(address))
+    }
+
+    /// Whether it is written that it leads into a private network, or to this machine: by an address, or as `localhost`.
+    pub(super) fn is_written_near(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost") || self.host.parse().is_ok_and(Target::is_near)
     }
 
     /// Whether an address that it may reach is one of a private network, or of this machine: nobody beyond can listen.
@@ -211,6 +222,7 @@ mod tests {
         assert!(!written.may_reach("127.0.0.2".parse().expect("an address")), "another one than is written");
         let local = Target::parse("http://localhost/").expect("a URL");
         assert!(local.may_reach("::1".parse().expect("an address")));
+        assert!(!local.may_reach("169.254.169.254".parse().expect("an address")), "that is no loopback");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::{sync::MutexGuard, time::Instant};
 
 use super::{
     courier::{Courier, NotTaken},
-    format::Said,
+    said::Said,
 };
 use crate::{
     event::{Filter, Level},
@@ -160,7 +160,10 @@ impl Teller {
     fn look(&self, at: Moment) -> Due {
         let (telling, mut look) = (lock(&self.telling), Due::default());
         let wants = |level: StateLevel, kind: &str| self.filter.takes_problem(Level::from(level), kind);
-        self.states.look(&mut |fold| look = telling.look(fold.worst_first(), wants, |_| None, at));
+        self.states.look(&mut |fold| {
+            let silenced_until = |subject: &str| fold.silences().until(subject, at.now);
+            look = telling.look(fold.worst_first(), wants, silenced_until, at);
+        });
         look
     }
 
@@ -169,6 +172,6 @@ impl Teller {
         let time = TimeZone::Local.time_of_day(now);
         let mut parts = time.split(':').map(|part| part.parse::<u16>().unwrap_or_default());
         let minute_of_day = parts.next().unwrap_or_default() * 60 + parts.next().unwrap_or_default();
-        Moment { now, minute_of_day }
+        Moment { now, minute_of_day, day_of_week: TimeZone::Local.day_of_week(now) }
     }
 }

@@ -52,6 +52,9 @@ fn the_schema_takes_whatever_the_agent_takes() {
         "collectors: {network: off, service: 'OFF', storage: on, system: false}",
         "collectors: {network: true, service: {enabled: false}, system: {heartbeat: off}}",
         "collectors: {network: {exclude: [lo, 'veth*', 17]}, storage: {capacity: {warn: 70, critical: 95}}}",
+        "subscriptions: [{on: storage, to: [https://example.com/, 'consumer:x']}]",
+        "sinks: {a: {type: webhook, url: 'http://b/'}}\nsubscriptions: [{on: [storage, system], to: a, timeout: 5s, retry: {attempts: 3, backoff: [1m]}}]",
+        "subscriptions:",
         "log: {level: DEBUG}\nstate_directory: /srv/rodent\nsocket: /run/x",
     ] {
         valid(text);
@@ -95,6 +98,9 @@ fn the_schema_refuses_what_is_wrong_by_its_structure_as_the_agent_does() {
         "collectors: {network: {exclude: lo}}",
         "collectors: {storage: {capacity: {wran: 3}}}",
         "state_directory: here",
+        "subscriptions: {on: storage, to: a}",
+        "subscriptions: [{on: storage, too: a}]",
+        "subscriptions: [{on: {a: b}, to: 'consumer:x'}]",
         "log: {level: loud}",
         "log: {level: [info]}",
         "[events]",

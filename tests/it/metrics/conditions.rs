@@ -39,7 +39,8 @@ fn a_controller_that_goes_away_is_told_alike_by_socket_metrics_status_top_and_do
     assert_eq!(sample(&page(address), away), Some(1.0));
     let begins = "the controller is out of reach for ";
     let shown = said(&site, &["status"]);
-    assert!(shown.contains("1 thing needs attention") && shown.contains(begins), "{shown}");
+    // Beside what is wrong with the machine itself, by then: its clock, its load.
+    assert!(shown.contains(" attention\n") && shown.contains(begins), "{shown}");
     let top = said(&site, &["top", "-n", "1", "-o", "jsonl"]);
     assert!(top.contains("\"verdict\":\"warning\""), "{top}");
     let config = site.path("rodent.yml").display().to_string();

@@ -106,6 +106,8 @@ fn every_metric_of_the_agent_is_on_its_page() {
     site.configure(Some(serving), "{listen: '127.0.0.1:0'}");
     let _agent = site.agent();
     let address = site.listening(0);
+    ready(address);
+    site.run(&["emit", "storage.pool.created", "pool_name=tank"]);
     // Tells when the token expires only when it has read it.
     let page = wait("the page is whole", PATIENCE, || {
         Some(page(address)).filter(|page| sample(page, "rodent_uplink_token_expiry_timestamp_seconds").is_some())
@@ -120,6 +122,32 @@ fn every_metric_of_the_agent_is_on_its_page() {
     }
     let families = page.lines().filter(|line| line.starts_with("# TYPE ")).count();
     assert_eq!(families, agent::families().count() - only_with_tls.len(), "no other");
+}
+
+#[test]
+fn what_the_configuration_counts_is_on_the_page_and_goes_on_through_a_reload_that_leaves_it_alone() {
+    let site = Site::new();
+    let counter = "{name: nas_pools_total, on: ['storage.pool.*'], by: [pool_name, level, meta.no]}";
+    site.configure(None, &format!("{{listen: '127.0.0.1:0', counters: [{counter}]}}"));
+    let _agent = site.agent();
+    let address = site.listening(0);
+    ready(address);
+    let emit = |pool: &str| site.run(&["emit", "storage.pool.degraded", &format!("pool_name={pool}"), "-m", "no=1\"2"]);
+    emit("tank");
+    emit("tank");
+    site.run(&["emit", "sharing.share.created", "share_name=home"]);
+    let own = "nas_pools_total{pool_name=\"tank\",level=\"error\",meta_no=\"1\\\"2\"}";
+    let page = check_both(address);
+    assert_eq!(sample(&page, own), Some(2.0), "{page}");
+    assert_eq!(sample(&page, "rodent_pipeline_published_events_total{kind=\"storage.pool.degraded\"}"), Some(2.0));
+    assert_eq!(sample(&page, "rodent_pipeline_published_events_total{kind=\"sharing.share.created\"}"), Some(1.0));
+    let more = "{name: nas_all_total, on: '*'}";
+    site.configure(None, &format!("{{listen: '127.0.0.1:0', counters: [{counter}, {more}]}}"));
+    site.run(&["reload"]);
+    emit("tank");
+    let page = check_both(address);
+    assert_eq!(sample(&page, own), Some(3.0), "{page}");
+    assert!(sample(&page, "nas_all_total").is_some_and(|all| (1.0..3.0).contains(&all)), "from the reload on: {page}");
 }
 
 #[test]

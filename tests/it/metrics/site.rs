@@ -86,7 +86,7 @@ impl Site {
             format!("controller:\n  address: {address}\n  token_file: {}\n  tls: off\n", token.display())
         });
         let (state, socket) = (self.path("state"), self.path("rodent.sock"));
-        let collectors = "collectors: {network: off, service: off, storage: off}\n";
+        let collectors = "collectors: {access: off, identity: off, network: off, security: off, service: off, sharing: off, storage: off}\n";
         let places = format!("state_directory: {}\nsocket: {}\n", state.display(), socket.display());
         let text = format!("{controller}events: {{batch_timeout: 1s}}\n{places}{collectors}metrics: {metrics}\n");
         fs::write(self.path("rodent.yml"), text).expect("written");

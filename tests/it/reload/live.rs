@@ -71,7 +71,7 @@ fn the_level_of_the_agents_own_log_changes_both_ways() {
 
 #[test]
 fn collectors_are_turned_on_and_off_and_only_those_whose_settings_changed_begin_again() {
-    let only_system = "collectors: {network: off, service: off, storage: off, system: {heartbeat: HEART}}";
+    let only_system = "collectors: {access: off, identity: off, network: off, security: off, service: off, sharing: off, storage: off, system: {heartbeat: HEART}}";
     let site = Site::start(&only_system.replace("HEART", "1h"));
     let state = |status: &Value, name: &str| {
         let collectors = status["collectors"].as_array().expect("a list").clone();
@@ -89,7 +89,7 @@ fn collectors_are_turned_on_and_off_and_only_those_whose_settings_changed_begin_
     site.until("it is on again", |status| state(status, "system") == "running");
     site.reload(&only_system.replace("{heartbeat: HEART}", "off"));
     assert_eq!(state(&site.status(), "system"), "off");
-    let network = "collectors: {network: on, service: off, storage: off, system: off}";
+    let network = "collectors: {access: off, identity: off, network: on, security: off, service: off, sharing: off, storage: off, system: off}";
     site.reload(network);
     site.until("another is on", |status| state(status, "network") == "running" && state(status, "system") == "off");
     site.reload(&only_system.replace("HEART", "2h"));

@@ -46,7 +46,7 @@ fn fifty_reloads_cost_no_event_and_bring_none_twice() {
             let told = site.reload(&format!(
                 "{part}events: {{batch_size: {batch}, buffer_size: {buffer}, flush_threshold: 4000, \
                  flush_interval: {interval}, batch_timeout: 100ms, history: {history}MiB}}\n\
-                 collectors: {{network: {collectors}, service: off, storage: off, system: off}}"
+                 collectors: {{access: off, identity: off, network: {collectors}, security: off, service: off, sharing: off, storage: off, system: off}}"
             ));
             assert!(told.contains("events.batch_size"), "{told}");
         }

@@ -31,7 +31,7 @@ impl Agent {
         let files = Files::new();
         let here = files.path("");
         let settings = format!(
-            "{controller}\ncollectors: {{network: off, service: off, storage: off}}\n\
+            "{controller}\ncollectors: {{access: off, identity: off, network: off, security: off, service: off, sharing: off, storage: off}}\n\
              state_directory: {0}state\nsocket: {0}rodent.sock\nlog: {{level: trace}}\n",
             here.display()
         );

@@ -78,3 +78,49 @@ fn who_only_keeps_alerts_is_told_of_all_that_is_wrong_and_of_its_end() {
     });
     assert_eq!(ended["labels"], began["labels"], "or it would be another alert");
 }
+
+#[test]
+fn of_what_is_silenced_nothing_is_told_over_a_kill_until_somebody_ends_it() {
+    let receiver = Receiver::start(|_| answer("200 OK"));
+    let mut site = Site::start(&teller(&receiver, ""));
+    let told = || {
+        let line =
+            |it: &super::Posted| format!("{} {}", it.json()["type"], it.json()["data"]["subject"]).replace('"', "");
+        receiver.taken().iter().map(line).collect::<Vec<_>>()
+    };
+    let emit = |site: &Site, kind: &str, pool: &str| {
+        let done = site.rodent(&["emit", kind, &format!("pool_name={pool}")]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    };
+    for pool in ["tank", "pond", "lake"] {
+        emit(&site, "storage.pool.created", pool);
+        emit(&site, "storage.pool.online", pool);
+    }
+    let refused = site.rodent(&["silence", "tnak"]);
+    assert!(refused.code == Some(65) && refused.err.contains("did you mean \"tank\""), "{refused:?}");
+    assert_eq!(site.rodent(&["silence", "tank", "--for", "8days"]).code, Some(65));
+    assert_eq!(site.rodent(&["silence", "--end", "tank"]).code, Some(65));
+    assert_eq!(site.rodent(&["silence"]).out, "Nothing is silenced.\n");
+    let silenced = site.rodent(&["silence", "tank", "--for", "1h", "--note", "new disks"]);
+    assert!(silenced.code == Some(0) && silenced.out.contains("new disks"), "{silenced:?}");
+    emit(&site, "storage.pool.degraded", "tank");
+    emit(&site, "storage.pool.degraded", "pond");
+    wait("the other one is told", PATIENCE, || (told() == ["state.problem pond"]).then_some(()));
+    assert!(site.rodent(&["problems"]).out.contains("Nobody is told of tank until "));
+
+    site.signal(Signal::SIGKILL);
+    site.start_again();
+    wait("it answers", PATIENCE, || (site.rodent(&["status"]).code == Some(0)).then_some(()));
+    emit(&site, "storage.pool.degraded", "lake");
+    wait("it tells again", PATIENCE, || told().contains(&"state.problem lake".to_owned()).then_some(()));
+    let listed = site.rodent(&["silence", "-o", "jsonl"]).out;
+    assert!(listed.contains(r#""subject":"tank""#) && listed.contains(r#""note":"new disks""#), "{listed}");
+    assert!(!told().iter().any(|line| line.contains("tank")), "{:?}", told());
+    assert_eq!(site.rodent(&["silence", "--end", "tank"]).out, "Nothing is silenced.\n");
+    wait("what is still wrong is told", PATIENCE, || told().contains(&"state.problem tank".to_owned()).then_some(()));
+    let story = site.rodent(&["events", "system.problem"]).out;
+    assert!(
+        story.contains("Nobody is told of tank for 1h") && story.contains("People are told of tank again"),
+        "{story}"
+    );
+}

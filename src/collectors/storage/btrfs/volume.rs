@@ -1,6 +1,7 @@
 //! The btrfs volumes of the machine, as sysfs tells of them to anybody, and of their scrubs, where it may be read, what
 //! `btrfs scrub` has written down.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, io};
 
 use serde::{Deserialize, Serialize};
@@ -100,7 +101,7 @@ pub(super) fn look(host: &Host) -> io::Result<Volumes> {
         let volume = Volume {
             name: if label.is_empty() { uuid.clone() } else { label },
             devices: host.names(&format!("{DIRECTORY}/{uuid}/devices")).unwrap_or_default(),
-            members: numbers.iter().filter_map(member).collect(),
+            members: numbers.iter().filter_map(member).gather(),
             errors_told: 0,
             scrub: host.read(&format!("{SCRUBS}{uuid}")).ok().and_then(|text| parse_scrub(&text)),
         };

@@ -6,7 +6,7 @@ mod tests;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::sleep};
+use tokio::sync::watch;
 
 use self::disk::Seen;
 pub(super) use self::disk::{Disk, Disks};
@@ -26,6 +26,7 @@ use crate::{
 /// For a kernel whose events do not come in here.
 const INTERVAL: Duration = Duration::from_secs(60);
 /// A shelf that is switched on has many disks: one look for all that come so close together.
+#[cfg(feature = "kernel")]
 const QUIET: Duration = Duration::from_secs(1);
 const COMPONENT: &str = "disks";
 
@@ -105,7 +106,7 @@ impl Domain for DiskList {
                 self.watch = None;
                 return Err(CollectError::failed("listen to the kernel's events", error));
             }
-            sleep(QUIET).await;
+            tokio::time::sleep(QUIET).await;
             return Ok(());
         }
         pending().await

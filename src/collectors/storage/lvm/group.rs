@@ -1,5 +1,6 @@
 //! Reads what `lvm fullreport` says of volume groups: disks that are missing, thin pools that fill up, arrays.
 
+use crate::order::Gather as _;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -109,7 +110,7 @@ pub(super) fn parse(json: &str) -> Option<Groups> {
             size_bytes: number(head, "vg_size"),
             missing: number(head, "vg_missing_pv_count").try_into().unwrap_or(u32::MAX),
             disks: there.map(|disk| word(disk, "pv_name").to_owned()).collect(),
-            volumes: volumes.collect(),
+            volumes: volumes.gather(),
         };
         groups.insert(name.to_owned(), group);
     }
@@ -138,7 +139,7 @@ fn volume(row: &Value) -> Option<(String, Volume)> {
         trouble: word(row, "lv_health_status").to_owned(),
         mismatches: number(row, "raid_mismatch_count"),
         fills: BTreeMap::new(),
-        percents: parts.into_iter().flatten().filter(|_| kind == 't').collect(),
+        percents: parts.into_iter().flatten().filter(|_| kind == 't').gather(),
     };
     Some((name.to_owned(), volume))
 }

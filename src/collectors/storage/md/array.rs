@@ -1,5 +1,6 @@
 //! An array as it is known: what the table of the kernel tells, completed by what sysfs has of it.
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, io};
 
 use serde::{Deserialize, Serialize};
@@ -81,7 +82,7 @@ impl Arrays {
         let rows = table::parse(&table).ok_or_else(|| io::Error::other("the table has no end"))?;
         let rows = rows.into_iter().filter(|(_, row)| !row.is_container);
         let arrays = rows.map(|(name, row)| (name.clone(), Array::of(row, &Sysfs { host, name: &name })));
-        Ok(Arrays { boot, arrays: arrays.collect() })
+        Ok(Arrays { boot, arrays: arrays.gather() })
     }
 }
 
@@ -141,7 +142,7 @@ impl Array {
             condition: Condition::Online,
             state: state.to_owned(),
             level: sysfs.word("level").unwrap_or(row.personality),
-            members: members.collect(),
+            members: members.gather(),
             size_bytes: row.size_kib.unwrap_or_default().saturating_mul(1024),
             missing,
             sync,

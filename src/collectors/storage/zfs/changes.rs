@@ -20,7 +20,7 @@ use crate::{
         },
     },
     event::Level,
-    order::Sorted as _,
+    order::{Gather as _, Sorted as _},
     schema::events::{
         StorageDiskPayload, StoragePoolPayload, storage_disk_payload::StorageDiskOperation as DiskOperation,
         storage_pool_payload::StoragePoolOperation as Operation,
@@ -329,7 +329,7 @@ impl Pool {
     /// boot. Each stands in the row that it had, and none has been rebuilt, as one that took another's place would have been.
     fn under_the_names_of(&self, now: &Pool) -> Option<Pool> {
         let by_row = |pool: &Pool| -> BTreeMap<usize, (String, Class)> {
-            pool.disks.iter().map(|(device, disk)| (disk.row, (device.clone(), disk.class))).collect()
+            pool.disks.iter().map(|(device, disk)| (disk.row, (device.clone(), disk.class))).gather()
         };
         let (were, are) = (by_row(self), by_row(now));
         let same_tree = were.len() == self.disks.len()
@@ -344,7 +344,7 @@ impl Pool {
             return None;
         }
         let name = |disk: &Disk| are.get(&disk.row).map(|(device, _)| device.clone());
-        let disks = self.disks.values().filter_map(|disk| Some((name(disk)?, disk.clone()))).collect();
+        let disks = self.disks.values().filter_map(|disk| Some((name(disk)?, disk.clone()))).gather();
         Some(Pool { disks, ..self.clone() })
     }
 

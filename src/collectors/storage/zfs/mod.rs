@@ -8,11 +8,7 @@ mod scan;
 mod status;
 mod vdev;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use self::status::{LIST_ARGUMENTS, STATUS_ARGUMENTS, add_sizes, parse_status};
 pub(super) use self::{
@@ -20,9 +16,12 @@ pub(super) use self::{
     status::Pools,
 };
 use super::fullness::Thresholds;
-use crate::host::{
-    Host,
-    command::{CommandError, Program},
+use crate::{
+    host::{
+        Host,
+        command::{CommandError, Program},
+    },
+    order::Gather as _,
 };
 
 /// Programs to look for.
@@ -31,6 +30,8 @@ const ZPOOL: &[&str] = &["/sbin/zpool", "/usr/sbin/zpool", "/usr/local/sbin/zpoo
 const MODULE: &[&str] = &["/dev/zfs", "/proc/spl"];
 /// One directory a pool, with a file `state`.
 const KSTAT: &str = "/proc/spl/kstat/zfs";
+/// Of a pool that is being imported or exported: it is not there yet, or no more.
+const COMING_OR_GOING: [&str; 3] = ["TRANSITIONING", "OFFLINE", "UNKNOWN"];
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Some hundred pools of some hundred disks.
 const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -46,8 +47,8 @@ const LOOKS_PER_SIZES: u32 = 5;
 pub(super) struct Zfs {
     zpool: Option<Program>,
     looks: u32,
-    /// Those whose sizes have been asked.
-    sized: BTreeSet<String>,
+    /// How those were whose sizes have been asked: who is otherwise now is asked for them at once.
+    sized: States,
 }
 
 impl Zfs {
@@ -75,15 +76,15 @@ pub(super) struct Looked {
     pub(super) complaint: Option<CommandError>,
 }
 
-async fn look(zpool: &mut Program, looks: u32, sized: &mut BTreeSet<String>) -> Result<Looked, CommandError> {
+async fn look(zpool: &mut Program, looks: u32, sized: &mut States) -> Result<Looked, CommandError> {
     let mut pools = parse_status(&zpool.run(STATUS_ARGUMENTS).await?);
     let mut complaint = None;
-    let has_new = pools.keys().any(|name| !sized.contains(name));
-    if !pools.is_empty() && (has_new || looks.is_multiple_of(LOOKS_PER_SIZES)) {
+    let has_changed = pools.iter().any(|(name, pool)| sized.get(name) != Some(&pool.state));
+    if !pools.is_empty() && (has_changed || looks.is_multiple_of(LOOKS_PER_SIZES)) {
         match zpool.run(LIST_ARGUMENTS).await {
             Ok(list) => {
                 add_sizes(&mut pools, &list);
-                *sized = pools.keys().cloned().collect();
+                *sized = pools.iter().map(|(name, pool)| (name.clone(), pool.state.clone())).gather();
             }
             Err(error) => {
                 sized.clear();
@@ -103,10 +104,10 @@ pub(super) fn is_here(host: &Host) -> bool {
 pub(super) fn states(host: &Host) -> io::Result<States> {
     // Beside the pools there are files.
     let state = |name: String| {
-        let state = host.read(&format!("{KSTAT}/{name}/state")).ok()?;
-        Some((name, state.trim().to_owned()))
+        let state = host.read(&format!("{KSTAT}/{name}/state")).ok()?.trim().to_owned();
+        (!COMING_OR_GOING.contains(&state.as_str())).then_some((name, state))
     };
-    Ok(host.names(KSTAT)?.into_iter().filter_map(state).collect())
+    Ok(host.names(KSTAT)?.into_iter().filter_map(state).gather())
 }
 
 /// Puts the kernel's words in the place of zpool's, for when zpool itself does not answer. Of a pool that no look has seen
@@ -179,6 +180,20 @@ mod tests {
         let mut unlisted = Pools::new();
         assert_eq!(keep_those_of_the_kernel(Some(&pools), &mut unlisted, &states), ["tank"]);
         assert_eq!(unlisted["tank"].disks, pools["tank"].disks, "what zpool does not list for a moment is not gone");
+    }
+
+    #[test]
+    fn a_pool_that_is_being_imported_is_not_there_until_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let kstat = root.path().join("proc/spl/kstat/zfs/single");
+        fs::create_dir_all(&kstat).unwrap();
+        for word in ["TRANSITIONING", "OFFLINE", "UNKNOWN"] {
+            fs::write(kstat.join("state"), format!("{word}\n")).unwrap();
+            let mut pools = Pools::new();
+            let states = states(&Host::at(root.path())).unwrap();
+            assert_eq!(keep_those_of_the_kernel(Some(&Pools::new()), &mut pools, &states), [""; 0]);
+            assert_eq!(pools, Pools::new(), "{word} would be told as a fault, with nothing that is wrong");
+        }
     }
 
     #[tokio::test]

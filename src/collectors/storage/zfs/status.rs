@@ -115,7 +115,7 @@ impl Pool {
                 class: vdev.class,
                 state: vdev.state.clone(),
                 errors: vdev.errors,
-                note: vdev.note.clone(),
+                note: vdev.reason().to_owned(),
                 trim: vdev.trim(),
             };
             // What a missing device was called may be the name of another one by now.

@@ -57,6 +57,13 @@ impl Vdev {
         self.note.strip_prefix("was ").and_then(|was| was.split_whitespace().next()).unwrap_or(&self.name)
     }
 
+    /// The note less what it says of TRIM, which is no reason for a state.
+    pub(super) fn reason(&self) -> &str {
+        let is_trim = |rest: &str| rest.split(')').next().is_some_and(|words| words.contains("trim"));
+        let trim = self.note.match_indices('(').map(|(at, _)| self.note.split_at(at)).find(|(_, rest)| is_trim(rest));
+        trim.map_or(self.note.as_str(), |(before, _)| before.trim_end())
+    }
+
     /// What the note says of TRIM.
     pub(super) fn trim(&self) -> Trim {
         let Some((_, after)) = self.note.split_once("% trimmed, ") else { return Trim::Idle };
@@ -177,6 +184,24 @@ mod tests {
         assert_eq!(vdevs[0].errors, Errors { read: 3, write: 200, checksum: 0 });
         assert_eq!(vdevs[0].note, "too many errors");
         assert_eq!((vdevs[0].depth, vdevs[0].errors.total()), (2, 203));
+    }
+
+    #[test]
+    fn what_a_note_says_of_trim_is_no_reason() {
+        let reason = |note: &str| {
+            let vdevs = parse([format!("\t    vdb  OFFLINE  0  0  0  {note}").as_str()].into_iter());
+            vdevs.first().map(|vdev| vdev.reason().to_owned())
+        };
+        for (note, expected) in [
+            ("(untrimmed)", ""),
+            ("(trim unsupported)", ""),
+            ("too many errors  (untrimmed)", "too many errors"),
+            ("(resilvering)  (12% trimmed, started at Fri Nov 20)", "(resilvering)"),
+            ("(resilvering)", "(resilvering)"),
+            ("was /dev/sdb1", "was /dev/sdb1"),
+        ] {
+            assert_eq!(reason(note).as_deref(), Some(expected), "{note}");
+        }
     }
 
     #[test]

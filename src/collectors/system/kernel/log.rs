@@ -2,6 +2,7 @@
 //! start, if the kernel still has it. The same again within a look is told once with a count; a disk that goes on failing
 //! is told again when there are twice as many errors, and once more when there were none for an hour.
 
+use crate::order::Gather as _;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -272,7 +273,7 @@ impl Known {
             Some(before) if before.boot == boot => before.clone(),
             Some(before) => {
                 let failing = before.failing.iter().map(|(disk, it)| (disk.clone(), Failing { last: 0, ..it.clone() }));
-                Known { boot, next: 0, failing: failing.collect(), down: before.down.clone() }
+                Known { boot, next: 0, failing: failing.gather(), down: before.down.clone() }
             }
         }
     }

@@ -5,6 +5,7 @@ mod chip;
 #[cfg(test)]
 mod tests;
 
+use crate::order::Gather as _;
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -112,7 +113,7 @@ fn follow(readings: &Readings, before: Option<&Known>) -> Known {
         let was = before.fans.get(name).copied().unwrap_or_default();
         (name.clone(), fan.next(was))
     });
-    Known { heat: heat.collect(), fans: fans.collect() }
+    Known { heat: heat.gather(), fans: fans.gather() }
 }
 
 impl Temperature {

@@ -146,8 +146,7 @@ pub(super) fn name(text: &str) -> String {
         return name;
     }
     let digest = digest(&SHA256, text.as_bytes());
-    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("=h{hex}")
+    format!("=h{}", crate::words::hexadecimal(digest.as_ref()))
 }
 
 /// The text that [`name`] was made of; of a digest and of what is no such name, itself.

@@ -1,76 +1,27 @@
-//! The quotas of ZFS data sets as a domain: `zfs list` is asked in turn. A data set may be full while its pool is not.
+//! How near data sets are to their quotas: what `zfs list` tells of two moments, compared. A data set may be full while its pool
+//! is not.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use super::fullness::{Fill, Thresholds, percentage};
 use crate::{
-    collectors::{CollectError, Context, driver::Domain, finding::Finding},
-    host::command::Program,
+    collectors::{
+        finding::Finding,
+        storage::fullness::{Fill, Thresholds, percentage},
+    },
+    order::Gather as _,
     schema::events::UsageThresholdPayload,
 };
 
-const ZFS: &[&str] = &["/sbin/zfs", "/usr/sbin/zfs", "/usr/local/sbin/zfs"];
-/// Exact numbers; a quota counts snapshots and descendants (`used`), a refquota the data set alone (`referenced`).
-const ARGUMENTS: &[&str] = &["list", "-Hp", "-t", "filesystem,volume", "-o", "name,used,quota,referenced,refquota"];
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// Some ten thousand data sets.
-const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Asking for thousands of them costs the pool something.
-const INTERVAL: Duration = Duration::from_secs(300);
 const COMPONENT: &str = "quotas";
 
 /// Those whose quota is not far away, by name.
-type Known = BTreeMap<String, Fill>;
+pub(super) type Known = BTreeMap<String, Fill>;
 
 /// Used and allowed bytes, by name, of those that have a quota.
-type Quotas = BTreeMap<String, (u64, u64)>;
-
-/// The look at them.
-pub(super) struct DatasetQuotas {
-    thresholds: Thresholds,
-    zfs: Option<Program>,
-    /// As last read.
-    quotas: Quotas,
-}
-
-impl DatasetQuotas {
-    pub(super) fn new(thresholds: Thresholds) -> DatasetQuotas {
-        DatasetQuotas { thresholds, zfs: None, quotas: Quotas::new() }
-    }
-}
-
-impl Domain for DatasetQuotas {
-    const NAME: &'static str = "quotas";
-    type Known = Known;
-    type Choice = ();
-
-    fn choice(&self) {}
-
-    async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
-        if !super::zfs::is_here(&context.host) {
-            return Ok(None);
-        }
-        let zfs = Program::found(&mut self.zfs, &context.host, ZFS, TIMEOUT, OUTPUT_BYTES_MAX);
-        let Some(zfs) = zfs else { return Ok(None) };
-        let answer = zfs.run(ARGUMENTS).await.map_err(|error| CollectError::failed("ask for quotas", error))?;
-        self.quotas = parse(&answer);
-        Ok(Some(follow(&self.quotas, before, &self.thresholds)))
-    }
-
-    fn diff(&self, before: &Known, after: &Known) -> Vec<Finding> {
-        let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name, Fill::Normal));
-        let changed = after.iter().filter(|(name, fill)| before.get(*name) != Some(fill));
-        let all = gone.chain(changed.map(|(name, fill)| (name, *fill)));
-        all.map(|(name, fill)| finding(name, fill, self.quotas.get(name), &self.thresholds)).collect()
-    }
-
-    fn interval(&self) -> Option<Duration> {
-        Some(INTERVAL)
-    }
-}
+pub(super) type Quotas = BTreeMap<String, (u64, u64)>;
 
 /// `tank/data 126074880 314572800 126009344 0`; lines that make no sense are passed over. Of two quotas the nearer.
-fn parse(list: &str) -> Quotas {
+pub(super) fn parse(list: &str) -> Quotas {
     let quota = |line: &str| {
         let mut fields = line.split('\t');
         let name = fields.next().filter(|name| !name.is_empty())?;
@@ -81,9 +32,7 @@ fn parse(list: &str) -> Quotas {
         let nearest = limited.max_by(|one, other| percent(*one).total_cmp(&percent(*other)))?;
         Some((name.to_owned(), nearest))
     };
-    // A line without an end may have lost digits.
-    let whole = list.rfind('\n').and_then(|end| list.get(..end)).unwrap_or_default();
-    whole.lines().filter_map(quota).collect()
+    super::whole_lines(list).filter_map(quota).gather()
 }
 
 fn percent((used, limit): (u64, u64)) -> f64 {
@@ -92,12 +41,20 @@ fn percent((used, limit): (u64, u64)) -> f64 {
     percent
 }
 
-fn follow(quotas: &Quotas, before: Option<&Known>, thresholds: &Thresholds) -> Known {
+pub(super) fn follow(quotas: &Quotas, before: Option<&Known>, thresholds: &Thresholds) -> Known {
     let next = |(name, quota): (&String, &(u64, u64))| {
         let was = before.and_then(|before| before.get(name)).copied().unwrap_or_default();
         (name.clone(), thresholds.next(was, percent(*quota)))
     };
-    quotas.iter().map(next).filter(|(_, fill)| *fill != Fill::Normal).collect()
+    quotas.iter().map(next).filter(|(_, fill)| *fill != Fill::Normal).gather()
+}
+
+/// What has changed.
+pub(super) fn diff(before: &Known, after: &Known, quotas: &Quotas, thresholds: &Thresholds) -> Vec<Finding> {
+    let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name, Fill::Normal));
+    let changed = after.iter().filter(|(name, fill)| before.get(*name) != Some(fill));
+    let all = gone.chain(changed.map(|(name, fill)| (name, *fill)));
+    all.map(|(name, fill)| finding(name, fill, quotas.get(name), thresholds)).collect()
 }
 
 fn finding(name: &str, fill: Fill, quota: Option<&(u64, u64)>, thresholds: &Thresholds) -> Finding {
@@ -132,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_data_set_that_comes_near_its_quota_is_told_once_and_when_it_has_room_again() {
-        let (mut look, mut known, mut told) = (DatasetQuotas::new(DEFAULT), None::<Known>, Vec::new());
+        let (mut known, mut told) = (None::<Known>, Vec::new());
         let with = |used: u64, quota: u64| LIST.replace("126074880\t314572800", &format!("{used}\t{quota}"));
         for list in [
             with(126, 1000),
@@ -143,9 +100,9 @@ mod tests {
             with(950, 1000),
             String::new(),
         ] {
-            look.quotas = parse(&list);
-            let after = follow(&look.quotas, known.as_ref(), &DEFAULT);
-            told.push(sentences(&look.diff(&known.unwrap_or_default(), &after)).join("; "));
+            let quotas = parse(&list);
+            let after = follow(&quotas, known.as_ref(), &DEFAULT);
+            told.push(sentences(&diff(&known.unwrap_or_default(), &after, &quotas, &DEFAULT)).join("; "));
             known = Some(after);
         }
         let expected = [

@@ -1,0 +1,58 @@
+//! `rodent transfer`: tells how a transfer of data goes, from the script that does it. It is `rodent emit` with the right kinds.
+
+use std::{path::Path, process::ExitCode};
+
+use super::{Failure, emit};
+use crate::words::parse_size;
+
+const EXAMPLES: &str = "\
+Examples:
+  rodent transfer start nightly --detail 'tank to backup1' --total 12GiB
+  rodent transfer progress nightly --done 3GiB --total 12GiB
+  rodent transfer failed nightly --detail 'rsync ended with 23'
+  rodent transfer done nightly --done 12GiB
+  rodent problems                              names those that failed
+
+One that failed is a problem until the same one is done, or cancelled.
+
+Exit codes: 0 taken or left, 65 something was refused, 69 no agent, 77 no permission.";
+
+/// Tell how a transfer of data goes
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// How it is
+    #[arg(value_parser = ["start", "progress", "done", "failed", "cancelled", "paused", "resumed"])]
+    step: String,
+    /// What it is called; the same in each of its runs
+    id: String,
+    /// From where to where, or why it failed
+    #[arg(long, short, value_name = "TEXT")]
+    detail: Option<String>,
+    /// As much as has been transferred: bytes, or 3GiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    done: Option<u64>,
+    /// As much as there is to transfer
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    total: Option<u64>,
+    /// Leave it for the agent when it does not take it now; for root and the agent's own user
+    #[arg(long)]
+    spool: bool,
+}
+
+pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode, Failure> {
+    let operation = match arguments.step.as_str() {
+        "start" => "started",
+        "done" => "completed",
+        step => step,
+    };
+    let fields = [
+        ("transfer_id", Some(arguments.id)),
+        ("detail", arguments.detail),
+        ("done_bytes", arguments.done.map(|size| size.to_string())),
+        ("total_bytes", arguments.total.map(|size| size.to_string())),
+    ];
+    let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    let kind = format!("data_transfer.transfer.{operation}");
+    emit::run(emit::Arguments::one(&kind, fields, arguments.spool), socket).await
+}

@@ -1,0 +1,92 @@
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use super::*;
+use crate::collectors::{
+    driver::compare,
+    finding::{lines, sentences},
+    tests::{End, Machine},
+};
+
+const TAKEN: &str = include_str!("../../../../tests/fixtures/identity/wbinfo-t.taken.txt");
+const ONLINE: &str = include_str!("../../../../tests/fixtures/identity/wbinfo-online-status.txt");
+
+fn look() -> Membership {
+    Membership { computer: "nas".to_owned(), ..Membership::default() }
+}
+
+fn known(trust: Trust, online: Option<bool>, before: Option<&Known>) -> Known {
+    let before = before.and_then(|before| before.get("EXAMPLE"));
+    let member = member(trust, online, before).expect("somebody has answered");
+    member.map(|member| ("EXAMPLE".to_owned(), member)).into_iter().collect()
+}
+
+#[test]
+fn a_domain_that_is_joined_goes_away_refuses_the_account_and_is_left_is_told_step_by_step() {
+    let steps = [
+        (Trust::NotJoined, None),
+        (Trust::Taken, Some(true)),
+        (Trust::Unreachable("NT_STATUS_NO_LOGON_SERVERS".to_owned()), Some(true)),
+        (Trust::Taken, Some(true)),
+        (Trust::Refused("NT_STATUS_ACCESS_DENIED".to_owned()), Some(true)),
+        (Trust::Taken, None),
+        (Trust::NotJoined, None),
+    ];
+    let (mut before, mut told) = (None::<Known>, Vec::new());
+    for (trust, online) in steps {
+        let after = known(trust, online, before.as_ref());
+        told.extend(compare(&look(), before.as_ref(), None, &after));
+        before = serde_json::from_value(serde_json::to_value(after).unwrap()).unwrap();
+    }
+    let expected = [
+        "Computer nas has joined its domain EXAMPLE",
+        "Computer nas does not reach its domain EXAMPLE: NT_STATUS_NO_LOGON_SERVERS",
+        "Computer nas reaches its domain EXAMPLE again",
+        "Computer nas is refused by its domain EXAMPLE: NT_STATUS_ACCESS_DENIED",
+        "Computer nas is taken by its domain EXAMPLE again",
+        "Computer nas has left its domain EXAMPLE",
+    ];
+    assert_eq!(sentences(&told), expected);
+    let levels: Vec<_> = lines(&told).iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(levels, ["info", "error", "info", "error", "info", "warn"]);
+}
+
+#[test]
+fn what_is_wrong_at_first_is_told_and_what_nobody_answers_is_not() {
+    let away = known(Trust::Unreachable("NT_STATUS_IO_TIMEOUT".to_owned()), None, None);
+    assert_eq!(lines(&look().first_sight(&away)), ["error identity.computer.offline"]);
+    assert_eq!(look().inventory(&away), "member of EXAMPLE");
+    assert_eq!(member(Trust::Unknown, None, None), None);
+    let offline = member(Trust::Unknown, Some(false), None).flatten().unwrap();
+    assert!(!offline.is_online && offline.is_taken);
+}
+
+#[test]
+fn the_domain_stands_in_the_configuration_of_samba() {
+    let of = |settings: &[(&str, &str)]| {
+        configured(&settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    };
+    assert_eq!(of(&[("security", "ADS"), ("workgroup", "example")]).as_deref(), Some("EXAMPLE"));
+    assert_eq!(of(&[("server role", "member server")]).as_deref(), Some("WORKGROUP"));
+    assert_eq!(of(&[("security", "user"), ("server role", "standalone server")]), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_are_asked_where_the_machine_is_a_member_and_a_domain_is_no_news_at_first_sight() {
+    let machine = Machine::new();
+    let program = |path: &str, text: &str| {
+        machine.write(path, text);
+        fs::set_permissions(machine.path(path), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    machine.write("proc/sys/kernel/hostname", "nas\n");
+    machine.write("etc/samba/smb.conf", "[global]\nsecurity = ads\nworkgroup = example\n");
+    let wbinfo = format!("#!/bin/sh\ncase $1 in\n-t) cat <<'E'\n{TAKEN}E\n;;\n*) cat <<'E'\n{ONLINE}E\n;;\nesac\n");
+    program("usr/bin/wbinfo", &wbinfo);
+    program(
+        "usr/sbin/sssctl",
+        "#!/bin/sh\ncase $1 in\ndomain-list) echo example.com ;;\n*) echo 'Online status: Offline' ;;\nesac\n",
+    );
+    let told = machine.run("identity", End::Clean, async |told| told.reaches(2).await).await;
+    assert_eq!(told, ["error identity.computer.offline nas", "info system.host.inventory identity"]);
+    let told = machine.run("identity", End::Clean, async |told| told.reaches(0).await).await;
+    assert_eq!(told, Vec::<String>::new());
+}

@@ -1,0 +1,143 @@
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::collectors::{
+    driver::compare,
+    finding::{lines, sentences},
+};
+
+/// By ssh-keygen, with what `ssh-keygen -l` says of each behind it.
+const KEYS: &str = include_str!("../../../../tests/fixtures/logins/authorized_keys");
+const PRINTS: [&str; 3] = [
+    "SHA256:FhI7qghYe5jnyYO1q/XlHEnXKqcFplY6j0joCy89nqk",
+    "SHA256:TWwS7CDcdgaN3i5lFKuY1Wd2AarjQpdi7S+gbpTUad8",
+    "SHA256:l6/tY19QrtPxqUJaVxKrOokHHdS2+taNMNzaBkasYzU",
+];
+const PASSWD: &str =
+    "root:x:0:0:root:/root:/bin/bash\nalice:x:1000:1000::/home/alice:/bin/sh\nbin:x:2:2::/bin:/usr/sbin/nologin\n";
+
+fn machine(files: &[(&str, &str)]) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in [("etc/passwd", PASSWD)].iter().chain(files) {
+        place(&root, path, text);
+    }
+    root
+}
+
+fn place(root: &TempDir, path: &str, text: &str) {
+    let path = root.path().join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn known(root: &TempDir) -> Known {
+    look(&Host::at(root.path())).unwrap().known
+}
+
+fn line(at: usize) -> &'static str {
+    KEYS.lines().nth(at).unwrap()
+}
+
+#[test]
+fn fingerprints_are_those_of_ssh_keygen_with_type_and_comment() {
+    let root = machine(&[("home/alice/.ssh/authorized_keys", KEYS)]);
+    let known = known(&root);
+    assert_eq!(known["alice"].keys().map(String::as_str).collect::<Vec<_>>(), PRINTS);
+    let of = |print: &str| (known["alice"][print].kind.as_str(), known["alice"][print].comment.as_str());
+    assert_eq!(of(PRINTS[0]), ("ssh-rsa", "backup of nas"));
+    assert_eq!(of(PRINTS[1]), ("ecdsa-sha2-nistp256", ""));
+    assert_eq!(of(PRINTS[2]), ("ssh-ed25519", "alice@laptop"));
+}
+
+#[test]
+fn options_before_a_key_are_passed_over_and_what_is_no_key_is_none() {
+    let with = |options: &str| file::key(&format!("{options} {}", line(0))).map(|(print, key)| (print, key.kind));
+    let expected = |kind: &str| Some((PRINTS[2].to_owned(), kind.to_owned()));
+    assert_eq!(with(r#"command="echo \"a b\" # c",no-pty"#), expected("ssh-ed25519"));
+    assert_eq!(with("cert-authority"), expected("ssh-ed25519, certificate authority"));
+    assert_eq!(with("#"), None);
+    assert_eq!(file::key(&line(0).replace("ssh-ed25519 ", "ssh-rsa ")), None, "the key says what it is");
+    assert_eq!(file::key(&line(0).replace("AAAA", "AAA!")), None);
+}
+
+#[test]
+fn a_key_that_comes_or_goes_is_told_with_its_user_and_for_root_it_is_a_warning() {
+    let root = machine(&[("home/alice/.ssh/authorized_keys", line(0))]);
+    let mut keys = Keys::default();
+    let before = known(&root);
+    assert_eq!(compare(&keys, None, None, &before), vec![], "what there is at first is no news");
+    place(&root, "home/alice/.ssh/authorized_keys", line(1));
+    place(&root, "root/.ssh/authorized_keys2", line(2));
+    let looked = look(&Host::at(root.path())).unwrap();
+    keys.roots = looked.roots;
+    let findings = compare(&keys, Some(&before), None, &looked.known);
+    let expected = [
+        format!("Key {} was removed from user alice, ssh-ed25519, alice@laptop", PRINTS[2]),
+        format!("Key {} was installed for user alice, ecdsa-sha2-nistp256", PRINTS[1]),
+        format!("Key {} was installed for user root, ssh-rsa, backup of nas", PRINTS[0]),
+    ];
+    assert_eq!(sentences(&findings), expected);
+    let levels: Vec<_> = lines(&findings).iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(levels, ["info", "info", "warn"]);
+}
+
+#[test]
+fn the_files_are_where_the_configuration_says_and_who_has_no_shell_has_none() {
+    let config = "Include /etc/ssh/sshd_config.d/*.conf\nMatch user x\nAuthorizedKeysFile none\n";
+    let more = "authorizedkeysfile = /etc/ssh/keys/%u .ssh/more\n";
+    let root = machine(&[
+        ("etc/ssh/sshd_config", config),
+        ("etc/ssh/keys/alice", line(0)),
+        ("etc/ssh/keys/bin", line(1)),
+        ("root/.ssh/more", line(2)),
+        ("root/.ssh/authorized_keys", line(1)),
+    ]);
+    assert_eq!(known(&root).keys().collect::<Vec<_>>(), ["root"], "what is for some alone does not count");
+    place(&root, "etc/ssh/sshd_config.d/a.conf", more);
+    let known = known(&root);
+    assert_eq!(known.keys().collect::<Vec<_>>(), ["alice", "root"]);
+    assert_eq!(known["root"].keys().collect::<Vec<_>>(), [PRINTS[0]]);
+    place(&root, "etc/passwd", "alice:x:1000:1000::/home/alice:/bin/sh\n");
+    assert!(look(&Host::at(root.path())).is_none(), "without root it is not whole");
+}
+
+#[test]
+fn a_pipe_or_a_directory_in_place_of_the_file_is_not_seen_and_not_waited_for() {
+    let root = machine(&[("home/alice/.ssh/x", "")]);
+    nix::unistd::mkfifo(&root.path().join("home/alice/.ssh/authorized_keys"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let looked = look(&Host::at(root.path())).unwrap();
+    assert_eq!(looked.unseen.iter().collect::<Vec<_>>(), ["alice"]);
+}
+
+#[tokio::test]
+async fn a_change_wakes_also_where_the_directory_comes_only_then() {
+    let root = machine(&[("home/alice/x", "")]);
+    let mut keys = Keys { watch: TreeWatch::new(true).ok(), ..Keys::default() };
+    for _ in 0..2 {
+        let looked = look(&Host::at(root.path())).unwrap();
+        follow(keys.watch.as_mut().unwrap(), &looked.paths);
+        keys.paths = looked.paths;
+        place(&root, "home/alice/.ssh/authorized_keys", line(0));
+        let watch = keys.watch.as_mut().unwrap();
+        let mut change = watch.changed().await.unwrap();
+        watch.settle(&mut change, Duration::from_millis(50), SETTLE_MAX).await.unwrap();
+        assert!(change.paths.keys().any(|path| keys.paths.contains(path)), "{change:?}");
+    }
+    let mode = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(root.path().join("home/alice/x"), mode).unwrap();
+    let change = keys.watch.as_mut().unwrap().changed().await.unwrap();
+    assert!(!change.paths.keys().any(|path| keys.paths.contains(path)), "what else is in a home does not wake");
+}
+
+proptest! {
+    #[test]
+    fn no_line_makes_it_panic_and_a_key_that_is_cut_is_none(noise in ".{0,60}", cut in 0_usize..80, options in "[a-z=\",\\\\ ]{0,20}") {
+        let _ = file::key(&noise);
+        let _ = file::key(&format!("{options} {}", line(0)));
+        prop_assert_eq!(file::key(&line(0)[..cut.min(75)]), None);
+        let _ = places::users(&noise);
+    }
+}

@@ -1,0 +1,214 @@
+//! What happens on a NAS, of every category, on one machine: shares and the files on them, exports, rights, keys, certificates, routes,
+//! name servers, timers, transfers, groups. Each arrives in the controller's store once, with its level and its sentence, and is
+//! a problem while it lasts.
+
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use serde_json::Value;
+
+use crate::appliance::{Appliance, PATIENCE};
+
+const SETTINGS: &str = "
+collectors:
+  access: {paths: [/srv/data]}
+  security: {certificates: [/etc/ssl/nas.pem]}
+";
+const SMB_CONF: &str = include_str!("../fixtures/samba/smb.conf");
+const KEYS: &str = include_str!("../fixtures/logins/authorized_keys");
+/// Two looks at timers, the time of a timer that starts every ten seconds, and how late it may be.
+const TIMERS_PATIENCE: Duration = Duration::from_secs(180);
+
+/// A certificate that ends in so many days.
+fn pem(days: u64) -> String {
+    let until = SystemTime::now() + Duration::from_secs(days * 24 * 3600);
+    let text = humantime::format_rfc3339_seconds(until).to_string();
+    let part = |range: std::ops::Range<usize>| text[range].parse::<u16>().expect("digits");
+    let mut params = CertificateParams::new(vec!["nas".to_owned()]).expect("a name");
+    params.not_before = date_time_ymd(2020, 1, 1);
+    let (month, day) = (u8::try_from(part(5..7)), u8::try_from(part(8..10)));
+    params.not_after = date_time_ymd(part(0..4).into(), month.expect("a month"), day.expect("a day"));
+    params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate").pem()
+}
+
+/// `warn security.certificate.expires_soon`, and the sentence that people read.
+fn line(event: &Value) -> String {
+    let word = |key: &str| event[key].as_str().unwrap_or_default();
+    format!("{} {}", word("level"), word("kind"))
+}
+
+/// Waits until this is told, and proves that it is told once.
+fn told_once(appliance: &Appliance, level_and_kind: &str, patience: Duration, is_it: impl Fn(&Value) -> bool) -> Value {
+    let (level, kind) = level_and_kind.split_once(' ').expect("level and kind");
+    let is_it = |event: &Value| event["kind"] == kind && is_it(event);
+    let event = appliance.wait(level_and_kind, patience, |_| appliance.stored().into_iter().find(&is_it));
+    assert_eq!(event["level"], level, "{event}");
+    let count = appliance.stored().iter().filter(|event| is_it(event)).count();
+    assert_eq!(count, 1, "{level_and_kind}");
+    event
+}
+
+fn problems(appliance: &Appliance) -> String {
+    String::from_utf8_lossy(&appliance.attempt("rodent problems").stdout).into_owned()
+}
+
+fn sentences(appliance: &Appliance) -> String {
+    appliance.run("rodent events -n 10000 | tr -s ' '")
+}
+
+fn begin() -> Appliance {
+    let appliance = Appliance::install("categories", &[]);
+    let directory = "/etc/systemd/system/rodent.service.d";
+    for drop_in in ["journal", "locked-accounts"] {
+        appliance.install(&format!("systemd/drop-ins/{drop_in}.conf"), &format!("{directory}/{drop_in}.conf"));
+    }
+    appliance.write("/etc/rodent/rodent.d/categories.yml", SETTINGS);
+    appliance.write("/etc/ssl/nas.pem", &pem(5));
+    appliance.write("/etc/samba/smb.conf", SMB_CONF);
+    appliance.write("/etc/exports", "/srv/x *(ro)\n");
+    appliance.write("/root/.ssh/authorized_keys", "");
+    // It hangs once it is told to.
+    let quick = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'test ! -e /run/hang || exec sleep infinity'\n";
+    appliance.write("/run/systemd/system/quick.service", quick);
+    appliance.write("/run/systemd/system/quick.timer", "[Timer]\nOnCalendar=*:*:0/10\nAccuracySec=1s\n");
+    appliance.write("/run/systemd/system/broken.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n");
+    appliance.write("/run/systemd/system/broken.timer", "[Timer]\nOnActiveSec=1s\nAccuracySec=1s\n");
+    appliance.run(
+        "useradd -m -s /bin/sh alice && useradd -m -s /bin/sh bob && mkdir -p /srv/data /srv/x && echo hello > /srv/data/file && \
+         echo no > /srv/data/secret && chmod 600 /srv/data/secret && chown alice /srv/data /srv/data/file && \
+         printf 'right\\nright\\n' | smbpasswd -s -a alice && systemctl daemon-reload && systemctl start smbd quick.timer",
+    );
+    appliance.begin();
+    appliance
+}
+
+#[test]
+fn what_happens_on_a_nas_is_told_once_with_its_level_and_is_a_problem_while_it_lasts() {
+    let appliance = begin();
+    let status = appliance.run("rodent status");
+    assert!(!status.contains("journal.conf") && !status.contains("locked-accounts.conf"), "{status}");
+    told_once(&appliance, "warn security.certificate.expires_soon", PATIENCE, |event| {
+        event["payload"]["cert_id"] == "/etc/ssl/nas.pem"
+    });
+
+    // Files on a share, as a client uses them.
+    let smb = |commands: &str| format!("smbclient //127.0.0.1/data -U alice%right -c '{commands}'");
+    appliance.run(&smb("cd /; get file /tmp/got; put /etc/hostname new; rename new newer; del newer"));
+    appliance.run(&format!("{} || true", smb("get secret /tmp/no")));
+    for (line, path) in [
+        ("info sharing.file_access.rename", "/srv/data/new"),
+        ("info sharing.file_access.delete", "/srv/data/newer"),
+        ("warn sharing.file_access.denied", "/srv/data/secret"),
+    ] {
+        let event = told_once(&appliance, line, PATIENCE, |event| event["payload"]["file_path"] == path);
+        assert_eq!(
+            (&event["payload"]["username"], &event["payload"]["client_ip"]),
+            (&"alice".into(), &"127.0.0.1".into())
+        );
+    }
+
+    // Rights and access lists.
+    appliance.run("chmod 666 /srv/data/file && chown bob /srv/data/file && setfacl -m u:bob:rwx /srv/data && chmod 700 /root/.ssh");
+    told_once(&appliance, "warn access.permission.changed", PATIENCE, |event| {
+        event["payload"]["permission"] == "mode" && event["payload"]["resource_path"] == "/srv/data/file"
+    });
+    told_once(&appliance, "info access.permission.changed", PATIENCE, |event| {
+        event["payload"]["permission"] == "owner"
+    });
+    let granted =
+        told_once(&appliance, "info access.acl.granted", PATIENCE, |event| event["payload"]["principal"] == "user bob");
+    assert_eq!(
+        (&granted["payload"]["resource_path"], &granted["payload"]["permissions"][0]),
+        (&"/srv/data".into(), &"rwx".into())
+    );
+    appliance.run("setfacl -m u:bob:r-x /srv/data");
+    told_once(&appliance, "info access.acl.modified", PATIENCE, |event| {
+        event["payload"]["permissions"][0] == "r-x instead of rwx"
+    });
+    appliance.run("setfacl -b /srv/data");
+    told_once(&appliance, "info access.acl.removed", PATIENCE, |event| event["payload"]["principal"] == "user bob");
+
+    // Keys.
+    appliance.write("/root/.ssh/authorized_keys", KEYS.lines().next().expect("a key"));
+    let key =
+        told_once(&appliance, "warn security.key.installed", PATIENCE, |event| event["payload"]["username"] == "root");
+    assert_eq!(key["payload"]["key_id"], "SHA256:l6/tY19QrtPxqUJaVxKrOokHHdS2+taNMNzaBkasYzU");
+    appliance.run("rm /root/.ssh/authorized_keys");
+    told_once(&appliance, "info security.key.removed", PATIENCE, |event| event["payload"]["username"] == "root");
+
+    // Shares that come, change and go.
+    appliance.write("/etc/exports", "/srv/x *(rw)\n/srv/data 192.0.2.0/24(ro)\n");
+    appliance.write("/etc/samba/smb.conf", &SMB_CONF.replace("[data]", "[archive]"));
+    for (line, key, name) in [
+        ("info sharing.share.modified", "path", "/srv/x"),
+        ("info sharing.share.created", "share_name", "archive"),
+        ("warn sharing.share.deleted", "share_name", "data"),
+    ] {
+        told_once(&appliance, line, PATIENCE, |event| event["payload"][key] == name);
+    }
+
+    // Routes and name servers.
+    appliance.run(
+        "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6; ip link add lan7 type veth peer name lan8 && ip link set lan8 up && \
+         ip link set lan7 up && ip address add 192.0.2.7/24 dev lan7 && ip route add 198.51.100.0/24 via 192.0.2.1 && \
+         rm -f /etc/resolv.conf && echo nameserver 192.0.2.53 > /etc/resolv.conf",
+    );
+    told_once(&appliance, "info network.route.added", PATIENCE, |event| event["payload"]["gateway"] == "192.0.2.1");
+    told_once(&appliance, "info network.dns.changed", PATIENCE, |event| event["payload"]["servers"][0] == "192.0.2.53");
+
+    // A job that fails, and a user who may do everything from now on.
+    appliance.run("systemctl start broken.timer; usermod -aG sudo bob");
+    told_once(&appliance, "error service.status.failed", PATIENCE, |event| {
+        event["payload"]["service_name"] == "broken.service"
+    });
+    told_once(&appliance, "warn identity.group.member_added", PATIENCE, |event| {
+        event["payload"]["group_name"] == "sudo"
+    });
+
+    // Transfers.
+    appliance.run("rodent transfer start nightly --detail 'tank to backup1' && rodent transfer progress nightly --done 1GiB --total 12GiB");
+    appliance.run("rodent transfer failed nightly --detail 'no route'");
+    told_once(&appliance, "error data_transfer.transfer.failed", PATIENCE, |_| true);
+    let found = problems(&appliance);
+    for wrong in ["nightly", "broken.service", "/etc/ssl/nas.pem"] {
+        assert!(found.contains(wrong), "{wrong}: {found}");
+    }
+    appliance.run("rodent transfer start nightly && rodent transfer done nightly --done 12GiB");
+    told_once(&appliance, "info data_transfer.transfer.completed", PATIENCE, |_| true);
+
+    // A certificate that is renewed while the agent is down.
+    appliance.run("systemctl stop rodent");
+    appliance.write("/etc/ssl/nas.pem", &pem(300));
+    appliance.run("systemctl start rodent");
+    told_once(&appliance, "info security.certificate.renewed", PATIENCE, |_| true);
+    let found = problems(&appliance);
+    assert!(!found.contains("nightly") && !found.contains("/etc/ssl/nas.pem"), "{found}");
+
+    // A timer whose job hangs, until it does not.
+    appliance.wait("two looks at the timers", TIMERS_PATIENCE, |machine| {
+        std::thread::sleep(Duration::from_secs(35));
+        Some(machine.run("touch /run/hang"))
+    });
+    let overdue = told_once(&appliance, "warn service.timer.overdue", TIMERS_PATIENCE, |_| true);
+    assert_eq!(overdue["payload"]["unit_name"], "quick.service", "{overdue}");
+    assert!(problems(&appliance).contains("quick.timer"));
+    appliance.run("rm /run/hang; systemctl stop quick.service");
+    told_once(&appliance, "info service.timer.on_time", TIMERS_PATIENCE, |_| true);
+    assert!(!problems(&appliance).contains("quick.timer"));
+
+    let said = sentences(&appliance);
+    for sentence in [
+        "Access to /srv/data/file was changed: mode rw-rw-rw- instead of rw-r--r--",
+        "Access list of /srv/data lets in user bob: rwx",
+        "File /srv/data/secret was refused to alice",
+        "Timer quick.timer is overdue: quick.service was to start on",
+    ] {
+        assert!(said.contains(sentence), "{sentence}:\n{said}");
+    }
+    let unexpected: Vec<_> = appliance
+        .about(|event| event["kind"] == "system.host.blind_spot" && event["source"] != "storage")
+        .iter()
+        .map(line)
+        .collect();
+    assert_eq!(unexpected, Vec::<String>::new());
+}
