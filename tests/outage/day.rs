@@ -100,9 +100,17 @@ async fn live_through_a_day() {
             before = Some(Footprint::of(std::process::id()));
         }
     }
-    let (before, after) = (before.expect("a day is longer"), Footprint::of(std::process::id()));
-    assert!(after.descriptors <= before.descriptors, "{before:?} became {after:?}");
-    assert!(after.threads <= before.threads + THREADS_SPARE, "{before:?} became {after:?}");
+    let (before, mut after) = (before.expect("a day is longer"), Footprint::of(std::process::id()));
+    // An attempt or a write may be under way, and ends by the machine's clock; what leaks is there for ever.
+    let hold_on = std::time::Instant::now() + PATIENCE;
+    let holds_more =
+        |now: &Footprint| now.descriptors > before.descriptors || now.threads > before.threads + THREADS_SPARE;
+    while holds_more(&after) && std::time::Instant::now() < hold_on {
+        std::thread::sleep(LOOK);
+        tokio::task::yield_now().await;
+        after = Footprint::of(std::process::id());
+    }
+    assert!(!holds_more(&after), "{before:?} became {after:?}");
     assert!(after.memory <= before.memory + MEMORY_SPARE, "{before:?} became {after:?}");
     check_spacing(&attempts);
 
