@@ -78,4 +78,7 @@ fn the_agent_starts_and_takes_events_whatever_is_missing() {
             appliance.wait_for_event(what, |event| event["metadata"]["odd"] == *what);
         }
     }
+    // Where there is no systemd its services are absent, and nobody is blind to them.
+    let blind = appliance.about(|event| event["kind"] == "system.host.blind_spot" && event["source"] == "service");
+    assert_eq!(blind, Vec::<serde_json::Value>::new());
 }

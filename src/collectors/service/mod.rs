@@ -15,10 +15,14 @@ mod unit;
 mod watch;
 
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "systemd")]
+use tokio::sync::Notify;
 
+#[cfg(not(feature = "systemd"))]
+use super::CollectError;
 #[cfg(feature = "systemd")]
 use super::driver::Driver;
-use super::{CollectError, Collector, CollectorRun, CollectorSpec, Context, pattern::Patterns};
+use super::{Collector, CollectorRun, CollectorSpec, Context, pattern::Patterns};
 use crate::settings::Table;
 
 pub(super) const SPEC: CollectorSpec = CollectorSpec {
@@ -71,18 +75,19 @@ impl Collector for Service {
             let shutdown = context.shutdown.clone();
             let beside = Context { memory: context.memory.beside("service_timers"), ..context.copied() };
             let timers = Driver::new(beside, "timers").with(timers::Timers::new(self.settings.exclude.clone()));
-            // Without a bus the services say so.
+            let connected = Notify::new();
+            // Where there is no systemd the services say so, and nothing else is said.
             let timers = async {
-                match timers.run().await {
-                    Err(CollectError::Absent(_)) => std::future::pending().await,
-                    ended => ended,
+                tokio::select! {
+                    () = shutdown.cancelled() => Ok(()),
+                    () = connected.notified() => timers.run().await,
                 }
             };
             // Dropped wherever it stands: what was emitted and not yet remembered is found again at the next start.
             let services = async {
                 tokio::select! {
                     () = shutdown.cancelled() => Ok(()),
-                    ended = watch::watch(self.settings, context) => ended,
+                    ended = watch::watch(self.settings, context, &connected) => ended,
                 }
             };
             tokio::try_join!(services, timers).map(|_| ())

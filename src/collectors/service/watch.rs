@@ -12,7 +12,10 @@ use std::{
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     Settings,
@@ -115,8 +118,8 @@ impl From<CollectError> for Ended {
     }
 }
 
-/// Looks until dropped.
-pub(super) async fn watch(settings: Settings, context: Context) -> Result<(), CollectError> {
+/// Looks until dropped; whoever waits for `connected` hears when systemd has been found.
+pub(super) async fn watch(settings: Settings, context: Context, connected: &Notify) -> Result<(), CollectError> {
     if !context.host.is_live() {
         return Err(CollectError::Absent("services are only those of the running machine".into()));
     }
@@ -127,6 +130,7 @@ pub(super) async fn watch(settings: Settings, context: Context) -> Result<(), Co
         let error = match SystemdBus::connect(None, ".service").await {
             Ok(bus) => {
                 seen = true;
+                connected.notify_one();
                 match watch.session(bus, &mut backoff).await {
                     Ok(never) => match never {},
                     Err(Ended::Bus(error)) => error,
