@@ -1,6 +1,6 @@
 //! `rodent state`: how each thing is as its events tell, until which event that is known, and the story of one thing.
 
-use std::{io, path::Path, process::ExitCode, time::SystemTime};
+use std::{collections::BTreeSet, io, path::Path, process::ExitCode, time::SystemTime};
 
 use serde_json::Value;
 
@@ -96,8 +96,13 @@ pub(super) fn things() -> TextTable {
 
 fn print_all(answer: &StateResponse, now: SystemTime, screen: &mut Screen) -> io::Result<()> {
     let mut table = things();
+    let mut told = BTreeSet::new();
     for state in &answer.subjects {
         let (level, change) = (state.level(), state.changes.first().cloned().unwrap_or_default());
+        // That a pool is gone ends all that was known of it: it is one line, not one for each state.
+        if !change.event_id.is_empty() && !told.insert((&state.subject, change.event_id.clone())) {
+            continue;
+        }
         let doubt = if state.doubt.is_empty() { "" } else { " (?)" };
         table.row([
             Cell::toned(level.word(), tone(level)),

@@ -85,6 +85,10 @@ fn what_is_wrong_is_told_until_it_ends_and_is_known_when_somebody_says_so() {
         assert!(story.contains(told), "{told}: {story}");
     }
     assert_eq!(site.rodent(&["state", "nowhere"]).code, Some(1));
+    emit(&site, &["storage.pool.exported", "pool_name=tank"]);
+    settle(&site);
+    let all = site.rodent(&["state"]).out;
+    assert_eq!(all.matches("Pool tank is gone").count(), 1, "of five states that end with it: {all}");
 }
 
 /// Whatever was answered as durable is folded after a kill, and what the checkpoint holds is never ahead of the log.
