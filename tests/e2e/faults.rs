@@ -46,6 +46,8 @@ struct Scene {
     /// It finds errors in itself.
     sick: Disk,
     mirror: [Disk; 2],
+    /// A subvolume of it has a quota.
+    projects: Disk,
     /// On a file system that is full at a megabyte.
     small: Disk,
     _place: Scratch,
@@ -59,7 +61,8 @@ impl Scene {
         let [tank, sick] = ["tank", "sick"].map(|name| Disk::ext4(name, &[]));
         let mail = Disk::ext4("mail", &["-N", "64"]);
         let mirror = ["first", "second"].map(|name| Disk::new(name, "300M"));
-        let devices = [&tank, &mail, &sick, &mirror[0], &mirror[1]];
+        let projects = with_a_quota();
+        let devices = [&tank, &mail, &sick, &mirror[0], &mirror[1], &projects];
         host(&["mkfs.btrfs", "-q", "-L", "mirror", "-d", "raid1", "-m", "raid1", &mirror[0].device, &mirror[1].device]);
 
         let mut options: Vec<_> = devices.iter().map(|disk| format!("--bind={}", disk.device)).collect();
@@ -71,16 +74,16 @@ impl Scene {
             appliance.install(&format!("systemd/drop-ins/{name}.conf"), &place);
         }
         appliance
-            .run("systemctl daemon-reload && mkdir -p /srv/tank /srv/mail /srv/sick /srv/mirror /etc/nut /run/nut");
+            .run("systemctl daemon-reload && mkdir -p /srv/tank /srv/mail /srv/sick /srv/mirror /srv/projects /etc/nut /run/nut");
         // systemd-nspawn leaves out of it what the file systems tell.
         appliance.run(
             "mkdir /run/sys && mount -t sysfs sysfs /run/sys && mount --rbind /sys/fs/cgroup /run/sys/fs/cgroup && \
              mount --rbind /run/sys /sys",
         );
-        for (disk, name) in [(&tank, "tank"), (&mail, "mail"), (&sick, "sick")] {
+        for (disk, name) in [(&tank, "tank"), (&mail, "mail"), (&sick, "sick"), (&projects, "projects")] {
             appliance.run(&format!("mount {} /srv/{name}", disk.device));
         }
-        let scene = Scene { appliance, tank, mail, sick, mirror, small, _place: place };
+        let scene = Scene { appliance, tank, mail, sick, mirror, projects, small, _place: place };
         scene.loses_a_copy();
         scene.starts_nut();
         scene.appliance.begin();
@@ -145,6 +148,20 @@ impl Scene {
     }
 }
 
+/// A btrfs with a subvolume that may hold 8 MiB.
+fn with_a_quota() -> Disk {
+    let (disk, place) = (Disk::new("projects", "128M"), Scratch::new("projects"));
+    let at = place.0.to_str().expect("UTF-8");
+    let data = format!("{at}/data");
+    host(&["mkfs.btrfs", "-q", "-L", "projects", &disk.device]);
+    host(&["mount", &disk.device, at]);
+    host(&["btrfs", "quota", "enable", at]);
+    host(&["btrfs", "subvolume", "create", &data]);
+    host(&["btrfs", "qgroup", "limit", "8M", &data]);
+    host(&["umount", at]);
+    disk
+}
+
 /// Whether each line begins as the one that is expected in its place, both in order.
 fn begin_so(mut lines: Vec<String>, expected: &[&str]) -> bool {
     let mut expected = expected.to_vec();
@@ -158,7 +175,7 @@ fn what_breaks_is_told_once_is_a_problem_and_ends_when_it_is_mended_also_while_t
     let scene = Scene::new();
     let appliance = &scene.appliance;
     let [tank, mail, sick, small] = [&scene.tank, &scene.mail, &scene.sick, &scene.small].map(|it| it.device.as_str());
-    let ours = ["/srv/", "Pool mirror", "UPS rack", tank, mail, sick, small];
+    let ours = ["/srv/", "Pool mirror", "Subvolume", "UPS rack", tank, mail, sick, small, &scene.projects.device];
 
     // It breaks.
     scene.power("OB DISCHRG", 60);
@@ -168,14 +185,15 @@ fn what_breaks_is_told_once_is_a_problem_and_ends_when_it_is_mended_also_while_t
     let trigger = format!("/sys/fs/ext4/{}/trigger_fs_error", sick.trim_start_matches("/dev/"));
     fs::write(trigger, "a trial").expect("ext4 may be made to find an error");
     scene.btrfs("scrub start -B /srv/mirror");
-    appliance.run("mount -o remount,ro /srv/tank");
+    appliance.run("mount -o remount,ro /srv/tank && head -c 7700K /dev/urandom > /srv/projects/data/file && sync");
     let failing = format!("Disk {small} fails to read or write, errors: ");
     let read_only = format!("File system {tank} is read-only now, mounted at /srv/tank, ext4");
     let full = "/srv/mail is over its limit: 100 % of its inodes used, limit 90";
+    let over_quota = "Subvolume 256 of projects is over its limit: 9";
     let damaged = format!("File system {sick} has found errors in itself: 1, mounted at /srv/sick, ext4");
     let copies_lost = "Pool mirror has errors: device 2 (";
     let on_battery = "UPS rack runs on its battery, mains power is away: battery 60 %, 30 min left";
-    scene.has_problems(&ours, &[&failing, &read_only, full, &damaged, copies_lost, on_battery]);
+    scene.has_problems(&ours, &[&failing, &read_only, full, &damaged, copies_lost, over_quota, on_battery]);
 
     // While the agent is away something is mended, something else breaks, and something breaks and is mended.
     appliance.run("systemctl stop rodent");
@@ -189,11 +207,11 @@ fn what_breaks_is_told_once_is_a_problem_and_ends_when_it_is_mended_also_while_t
     let copy_read_only = format!("File system {first} is read-only now, mounted at /srv/mirror, btrfs");
     let degraded = "Pool mirror is degraded, 1 of its disks missing";
     let low = "UPS rack has a low battery, power fails soon: battery 5 %, 30 min left";
-    scene.has_problems(&ours, &[&failing, full, &damaged, copies_lost, &copy_read_only, degraded, low]);
+    scene.has_problems(&ours, &[&failing, full, &damaged, copies_lost, over_quota, &copy_read_only, degraded, low]);
 
     // All is mended.
     scene.power("OL CHRG", 20);
-    appliance.run("rm -rf /srv/mail/*; umount /srv/sick /srv/mirror");
+    appliance.run("rm -rf /srv/mail/* /srv/projects/data/file; sync; umount /srv/sick /srv/mirror");
     for place in ["/srv/sick", "/srv/mirror"] {
         // Who mounts it again at once is not seen to have unmounted it.
         appliance.wait_for_event(place, |event| event["text"].to_string().contains(&format!("unmounted from {place}")));
@@ -219,6 +237,8 @@ fn what_breaks_is_told_once_is_a_problem_and_ends_when_it_is_mended_also_while_t
         &format!("info storage.dataset.writable: File system {tank} is writable again, mounted at /srv/tank, ext4"),
         &format!("error usage.threshold.exceeded: {full}"),
         "info usage.threshold.cleared: /srv/mail is no longer near its limit: ",
+        &format!("error usage.threshold.exceeded: {over_quota}"),
+        "info usage.threshold.cleared: Subvolume 256 of projects is no longer near its limit",
         &format!("error storage.dataset.errors: {damaged}"),
         &format!("info storage.dataset.unmounted: File system {sick} was unmounted from /srv/sick"),
         &format!("info storage.dataset.mounted: File system {sick} was mounted at /srv/sick, ext4"),

@@ -1,7 +1,7 @@
 //! The data sets of the ZFS pools as a domain: `zfs list` is asked in turn how near each is to its quota, and what streams that were
 //! being received have left half done.
 
-mod quotas;
+pub(super) mod quotas;
 mod receives;
 
 use std::time::Duration;
@@ -21,8 +21,6 @@ const ARGUMENTS: &[&str] =
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Some ten thousand data sets.
 const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Asking for thousands of them costs the pool something.
-const INTERVAL: Duration = Duration::from_secs(300);
 /// There where ZED runs the hook (docs/hooks.md), which tells of streams that come whole.
 const HOOK: &str = "/etc/zfs/zed.d/history_event-rodent.sh";
 
@@ -35,6 +33,7 @@ pub(super) struct Known {
 /// The look at them.
 pub(super) struct DataSets {
     thresholds: Thresholds,
+    interval: Duration,
     zfs: Option<Program>,
     /// As last read.
     quotas: quotas::Quotas,
@@ -42,8 +41,8 @@ pub(super) struct DataSets {
 }
 
 impl DataSets {
-    pub(super) fn new(thresholds: Thresholds) -> DataSets {
-        DataSets { thresholds, zfs: None, quotas: quotas::Quotas::new(), ends: receives::Ends::new() }
+    pub(super) fn new(thresholds: Thresholds, interval: Duration) -> DataSets {
+        DataSets { thresholds, interval, zfs: None, quotas: quotas::Quotas::new(), ends: receives::Ends::new() }
     }
 
     /// What an answer comes to.
@@ -82,7 +81,7 @@ impl Domain for DataSets {
     }
 
     fn interval(&self) -> Option<Duration> {
-        Some(INTERVAL)
+        Some(self.interval)
     }
 }
 

@@ -27,7 +27,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 use self::{
-    btrfs::BtrfsVolumes,
+    btrfs::{BtrfsQuotas, BtrfsVolumes},
     data_sets::DataSets,
     disks::DiskList,
     ext4::Ext4Errors,
@@ -95,6 +95,7 @@ struct Settings {
     thresholds: Thresholds,
     capacity_interval: Duration,
     pools_interval: Duration,
+    data_sets_interval: Duration,
 }
 
 impl Settings {
@@ -116,7 +117,14 @@ impl Settings {
             SHORTEST..=LONGEST,
             "how often zpool is asked; a change of a pool's state is seen earlier",
         );
-        Settings { mounts, thresholds, capacity_interval, pools_interval }
+        // Asking for thousands of them costs the pool something.
+        let data_sets_interval = table.table("data_sets", "how data sets of ZFS are looked at").duration(
+            "interval",
+            Duration::from_secs(300),
+            SHORTEST..=LONGEST,
+            "how often zfs is asked how near they are to their quotas, and for receives that were torn",
+        );
+        Settings { mounts, thresholds, capacity_interval, pools_interval, data_sets_interval }
     }
 }
 
@@ -127,7 +135,8 @@ struct Storage {
 impl Collector for Storage {
     fn run(self: Box<Self>, context: Context) -> CollectorRun {
         Box::pin(async move {
-            let Settings { mounts: rule, thresholds, capacity_interval: interval, pools_interval } = self.settings;
+            let Settings { mounts: rule, thresholds, capacity_interval: interval, pools_interval, data_sets_interval } =
+                self.settings;
             let (gauge, (known, mounts)) = (Gauge::default(), watch::channel(None));
             let (disks, known_disks) = watch::channel(Arc::default());
             let table = MountTable::new(rule.clone(), interval, gauge.clone(), known);
@@ -136,7 +145,8 @@ impl Collector for Storage {
             let pools = PoolList::new(thresholds, pools_interval);
             let driver = Driver::new(context, SPEC.name).with(table).with(fill).with(pools);
             let driver = driver.with(ArrayTable::new()).with(btrfs).with(ext4);
-            let driver = driver.with(VolumeGroups::new(thresholds)).with(DataSets::new(thresholds));
+            let driver = driver.with(VolumeGroups::new(thresholds)).with(BtrfsQuotas::new(thresholds));
+            let driver = driver.with(DataSets::new(thresholds, data_sets_interval));
             driver.with(DiskList::new(disks)).with(Smart::new(known_disks)).run().await
         })
     }

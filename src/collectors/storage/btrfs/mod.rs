@@ -2,6 +2,7 @@
 //! that is not mounted any more stays as it was known.
 
 mod changes;
+mod quotas;
 #[cfg(test)]
 mod tests;
 mod volume;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub(super) use self::quotas::BtrfsQuotas;
 use self::volume::Volumes;
 use super::mount_table::{self, Mounted};
 use crate::collectors::{CollectError, Context, driver::Domain, finding::Finding, listing::counted};

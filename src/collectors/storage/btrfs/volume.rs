@@ -11,7 +11,7 @@ use crate::{
     host::Host,
 };
 
-const DIRECTORY: &str = "/sys/fs/btrfs";
+pub(super) const DIRECTORY: &str = "/sys/fs/btrfs";
 /// Written by `btrfs scrub`, for root.
 const SCRUBS: &str = "/var/lib/btrfs/scrub.status.";
 
@@ -85,21 +85,16 @@ impl Volume {
 /// All that are mounted.
 pub(super) fn look(host: &Host) -> io::Result<Volumes> {
     let mut volumes = Volumes::new();
-    for uuid in host.names(DIRECTORY)? {
+    for (uuid, name) in names(host)? {
         let numbers = host.names(&format!("{DIRECTORY}/{uuid}/devinfo")).unwrap_or_default();
-        // Beside the volumes there are `features` and, in kernels for debugging, more.
-        if numbers.is_empty() {
-            continue;
-        }
         let word = |file: &str| host.read(&format!("{DIRECTORY}/{uuid}/{file}")).unwrap_or_default();
-        let label = word("label").trim().to_owned();
         let member = |number: &String| {
             let of = |file: &str| word(&format!("devinfo/{number}/{file}"));
             let errors = parse_errors(&of("error_stats"));
             Some((number.parse().ok()?, Member { is_missing: of("missing").trim() == "1", errors }))
         };
         let volume = Volume {
-            name: if label.is_empty() { uuid.clone() } else { label },
+            name,
             devices: host.names(&format!("{DIRECTORY}/{uuid}/devices")).unwrap_or_default(),
             members: numbers.iter().filter_map(member).gather(),
             errors_told: 0,
@@ -107,15 +102,26 @@ pub(super) fn look(host: &Host) -> io::Result<Volumes> {
         };
         volumes.insert(uuid, volume);
     }
-    // Two that somebody has given the same label are told apart.
-    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
-    volumes.values().for_each(|volume| *counts.entry(volume.name.clone()).or_default() += 1);
-    for (uuid, volume) in &mut volumes {
-        if counts.get(&volume.name).is_some_and(|count| *count > 1) {
-            volume.name.clone_from(uuid);
+    Ok(volumes)
+}
+
+/// By UUID: how each is called. Two that somebody has given the same label are told apart.
+pub(super) fn names(host: &Host) -> io::Result<BTreeMap<String, String>> {
+    let (mut names, mut counts) = (BTreeMap::new(), BTreeMap::<String, u32>::new());
+    for uuid in host.names(DIRECTORY)? {
+        // Beside the volumes there are `features` and, in kernels for debugging, more.
+        if host.names(&format!("{DIRECTORY}/{uuid}/devinfo")).is_ok_and(|numbers| !numbers.is_empty()) {
+            let label = host.read(&format!("{DIRECTORY}/{uuid}/label")).unwrap_or_default().trim().to_owned();
+            *counts.entry(label.clone()).or_default() += 1;
+            names.insert(uuid, label);
         }
     }
-    Ok(volumes)
+    for (uuid, name) in &mut names {
+        if name.is_empty() || counts.get(name).is_some_and(|count| *count > 1) {
+            name.clone_from(uuid);
+        }
+    }
+    Ok(names)
 }
 
 /// `write_errs 0 read_errs 0 flush_errs 0 corruption_errs 12800 generation_errs 0`; `invalid` is none.

@@ -1,5 +1,5 @@
-//! How near data sets are to their quotas: what `zfs list` tells of two moments, compared. A data set may be full while its pool
-//! is not.
+//! How near data sets, and subvolumes of btrfs, are to their quotas: what is told of two moments, compared. One may be full while
+//! its pool is not.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::{
 const COMPONENT: &str = "quotas";
 
 /// Those whose quota is not far away, by name.
-pub(super) type Known = BTreeMap<String, Fill>;
+pub(in crate::collectors::storage) type Known = BTreeMap<String, Fill>;
 
 /// Used and allowed bytes, by name, of those that have a quota.
-pub(super) type Quotas = BTreeMap<String, (u64, u64)>;
+pub(in crate::collectors::storage) type Quotas = BTreeMap<String, (u64, u64)>;
 
 /// `tank/data 126074880 314572800 126009344 0`; lines that make no sense are passed over. Of two quotas the nearer.
 pub(super) fn parse(list: &str) -> Quotas {
@@ -28,11 +28,15 @@ pub(super) fn parse(list: &str) -> Quotas {
         let mut number = || fields.next().and_then(|field| field.trim().parse::<u64>().ok());
         let (used, quota, referenced, refquota) = (number()?, number(), number()?, number());
         let pairs = [(used, quota.unwrap_or(0)), (referenced, refquota.unwrap_or(0))];
-        let limited = pairs.into_iter().filter(|(_, limit)| *limit > 0);
-        let nearest = limited.max_by(|one, other| percent(*one).total_cmp(&percent(*other)))?;
-        Some((name.to_owned(), nearest))
+        Some((name.to_owned(), nearest(pairs)?))
     };
     super::whole_lines(list).filter_map(quota).gather()
+}
+
+/// Of pairs of what is used and what is allowed; 0 allows all.
+pub(in crate::collectors::storage) fn nearest(pairs: [(u64, u64); 2]) -> Option<(u64, u64)> {
+    let limited = pairs.into_iter().filter(|(_, limit)| *limit > 0);
+    limited.max_by(|one, other| percent(*one).total_cmp(&percent(*other)))
 }
 
 fn percent((used, limit): (u64, u64)) -> f64 {
@@ -41,7 +45,11 @@ fn percent((used, limit): (u64, u64)) -> f64 {
     percent
 }
 
-pub(super) fn follow(quotas: &Quotas, before: Option<&Known>, thresholds: &Thresholds) -> Known {
+pub(in crate::collectors::storage) fn follow(
+    quotas: &Quotas,
+    before: Option<&Known>,
+    thresholds: &Thresholds,
+) -> Known {
     let next = |(name, quota): (&String, &(u64, u64))| {
         let was = before.and_then(|before| before.get(name)).copied().unwrap_or_default();
         (name.clone(), thresholds.next(was, percent(*quota)))
@@ -50,7 +58,12 @@ pub(super) fn follow(quotas: &Quotas, before: Option<&Known>, thresholds: &Thres
 }
 
 /// What has changed.
-pub(super) fn diff(before: &Known, after: &Known, quotas: &Quotas, thresholds: &Thresholds) -> Vec<Finding> {
+pub(in crate::collectors::storage) fn diff(
+    before: &Known,
+    after: &Known,
+    quotas: &Quotas,
+    thresholds: &Thresholds,
+) -> Vec<Finding> {
     let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name, Fill::Normal));
     let changed = after.iter().filter(|(name, fill)| before.get(*name) != Some(fill));
     let all = gone.chain(changed.map(|(name, fill)| (name, *fill)));
@@ -63,7 +76,7 @@ fn finding(name: &str, fill: Fill, quota: Option<&(u64, u64)>, thresholds: &Thre
         metric_name: "dataset.quota_used_percent".to_owned(),
         threshold_value: percentage(thresholds.of(fill)),
         operation: fill.operation().into(),
-        resource: format!("Data set {name}"),
+        resource: resource(name),
         unit: "% of its quota used".to_owned(),
         ..Default::default()
     };
@@ -73,6 +86,17 @@ fn finding(name: &str, fill: Fill, quota: Option<&(u64, u64)>, thresholds: &Thre
         (payload.used_bytes, payload.available_bytes) = (used, limit.saturating_sub(used));
     }
     Finding::new(fill.level(), payload, COMPONENT, fill.name())
+}
+
+/// `tank/data` is a data set, `tank#0/256` a group of btrfs: no data set has such a letter in its name. Of level 0 are subvolumes.
+fn resource(name: &str) -> String {
+    match name.rsplit_once('#') {
+        Some((volume, group)) => match group.strip_prefix("0/") {
+            Some(number) => format!("Subvolume {number} of {volume}"),
+            None => format!("Quota group {group} of {volume}"),
+        },
+        None => format!("Data set {name}"),
+    }
 }
 
 #[cfg(test)]
@@ -122,6 +146,7 @@ mod tests {
     fn of_two_quotas_the_nearer_counts() {
         assert_eq!(parse("a\t10\t100\t9\t10\n")["a"], (9, 10));
         assert_eq!(parse("a\t10\t11\t9\t90\n")["a"], (10, 11));
+        assert_eq!(parse("a\t10\t11\t9\t90\nb\t10\t11\t9\t90").len(), 1, "the last line may be cut");
     }
 
     proptest! {
