@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -61,6 +62,18 @@ impl Machine {
         let path = self.path(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
+    }
+
+    /// A program of the machine, in shell.
+    pub(super) fn program(&self, path: &str, script: &str) {
+        self.write(path, &format!("#!/bin/sh\n{script}\n"));
+        std::fs::set_permissions(self.path(path), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// What a domain is handed to look at it, as long as the log is kept.
+    pub(super) async fn ground(&self, name: &'static str) -> (Context, EventLog) {
+        let log = self.log().await;
+        (self.context(name, &log).await.0, log)
     }
 
     /// As editors do it.

@@ -131,9 +131,12 @@ pub(super) fn register(inotify: Inotify) -> io::Result<AsyncFd<Descriptor>> {
 }
 
 fn mask() -> AddWatchFlags {
-    AddWatchFlags::IN_CLOSE_WRITE
-        | AddWatchFlags::IN_MODIFY
-        | AddWatchFlags::IN_ATTRIB
+    of_names() | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MODIFY
+}
+
+/// Names that come, go and are replaced in a directory, the rights on them, and what becomes of itself.
+pub(super) fn of_names() -> AddWatchFlags {
+    AddWatchFlags::IN_ATTRIB
         | AddWatchFlags::IN_CREATE
         | AddWatchFlags::IN_DELETE
         | AddWatchFlags::IN_MOVED_FROM

@@ -18,10 +18,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::directory_watch::{Descriptor, register};
+use super::directory_watch::{Descriptor, of_names, register};
 
 /// The most paths that are told one by one; beyond them everything may have changed.
 const TOUCHED_MAX: usize = 4096;
+/// What changes in several steps is told when nothing has for so long, but no later than this.
+const QUIET: Duration = Duration::from_millis(200);
+const SETTLE_MAX: Duration = Duration::from_secs(2);
 
 /// Directories under watch.
 #[derive(Debug)]
@@ -81,15 +84,7 @@ impl TreeWatch {
     /// When the machine has no inotify instance left.
     pub fn new(content: bool) -> io::Result<TreeWatch> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let mask = AddWatchFlags::IN_ATTRIB
-            | AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_MOVE_SELF
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_ONLYDIR;
-        let mask = if content { mask | AddWatchFlags::IN_CLOSE_WRITE } else { mask };
+        let mask = if content { of_names() | AddWatchFlags::IN_CLOSE_WRITE } else { of_names() };
         Ok(TreeWatch { inotify: register(inotify)?, mask, places: HashMap::new(), watches: BTreeMap::new() })
     }
 
@@ -161,6 +156,27 @@ impl TreeWatch {
             change.join(more?);
         }
         Ok(())
+    }
+
+    /// Waits for a change that `concerns`, and takes in what follows it until it has been quiet for a moment.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, `change` keeps what it has taken in.
+    ///
+    /// # Errors
+    /// As [`TreeWatch::changed`].
+    pub async fn concerned(
+        &mut self,
+        change: &mut TreeChange,
+        concerns: impl Fn(&TreeChange) -> bool,
+    ) -> io::Result<()> {
+        loop {
+            let next = self.changed().await?;
+            if concerns(&next) {
+                change.join(next);
+                return self.settle(change, QUIET, SETTLE_MAX).await;
+            }
+        }
     }
 
     fn note(&mut self, events: Vec<InotifyEvent>) -> TreeChange {

@@ -78,15 +78,18 @@ impl Tree {
         Ok(Tree { roots, watch, known: Known::new(), unseen: BTreeMap::new(), beyond: 0 })
     }
 
+    #[cfg(test)]
     pub(super) fn watch(&mut self) -> &mut TreeWatch {
         &mut self.watch
     }
 
-    /// Whether a change is of anything that is followed, or of what leads to it.
-    pub(super) fn concerns(&self, change: &TreeChange) -> bool {
-        let concerns =
-            |path: &PathBuf| self.roots.iter().any(|root| path.starts_with(&root.real) || root.given.starts_with(path));
-        change.is_anew || change.paths.keys().any(concerns)
+    /// Waits until something has changed that is followed, or that leads to it; `change` takes it in.
+    pub(super) async fn changed(&mut self, change: &mut TreeChange) -> io::Result<()> {
+        let roots = &self.roots;
+        let leads_to_one =
+            |path: &PathBuf| roots.iter().any(|root| path.starts_with(&root.real) || root.given.starts_with(path));
+        let concerns = |change: &TreeChange| change.is_anew || change.paths.keys().any(leads_to_one);
+        self.watch.concerned(change, concerns).await
     }
 
     /// Looks at what has changed; `before` is what is known.
@@ -164,7 +167,7 @@ impl Tree {
         self.unseen.retain(|unseen, _| !is_within(unseen, name));
     }
 
-    fn take(&mut self, name: &str, seen: Seen, before: &Known) {
+    pub(super) fn take(&mut self, name: &str, seen: Seen, before: &Known) {
         if seen.is_too_long {
             self.is_unseen(name, format!("its access list has more than {ENTRIES_MAX} entries"), before);
         }

@@ -13,9 +13,6 @@ use crate::{
 
 /// How often it is looked whether another thing is at a named path, which no watch tells of what is mounted there.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// What changes in several steps is looked at when nothing has for so long, but no later than this.
-const QUIET: Duration = Duration::from_millis(200);
-const SETTLE_MAX: Duration = Duration::from_secs(2);
 /// The most paths that are told one by one after a look; `chmod -R` changes thousands.
 const TOLD_MAX: usize = 32;
 /// Blind spots begin so; the named path follows.
@@ -117,15 +114,8 @@ impl Domain for AccessWatch {
 
     async fn wake(&mut self, _: &Context) -> Result<(), CollectError> {
         let Some(tree) = &mut self.tree else { return pending().await };
-        let failed = |error| CollectError::failed("watch the access rights", error);
-        loop {
-            let change = tree.watch().changed().await.map_err(failed)?;
-            if tree.concerns(&change) {
-                self.change.join(change);
-                break;
-            }
-        }
-        tree.watch().settle(&mut self.change, QUIET, SETTLE_MAX).await.map_err(failed)
+        let woken = tree.changed(&mut self.change).await;
+        woken.map_err(|error| CollectError::failed("watch the access rights", error))
     }
 }
 

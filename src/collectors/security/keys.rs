@@ -29,9 +29,6 @@ use crate::{
 };
 
 const INTERVAL: Duration = Duration::from_secs(60);
-/// A file that is written is read when it has been left alone for so long, but no later than this.
-const QUIET: Duration = Duration::from_millis(200);
-const SETTLE_MAX: Duration = Duration::from_secs(2);
 /// Some hundred keys.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 /// The most users whose keys are followed, and keys of one of them; that there are more is a blind spot.
@@ -134,12 +131,9 @@ impl Domain for Keys {
 
     async fn wake(&mut self, _: &Context) -> Result<(), CollectError> {
         let Some(watch) = &mut self.watch else { return pending().await };
-        let failed = |error| CollectError::failed("watch the authorized keys", error);
-        let mut change = TreeChange::default();
-        while !(change.is_anew || change.paths.keys().any(|path| self.paths.contains(path))) {
-            change = watch.changed().await.map_err(failed)?;
-        }
-        watch.settle(&mut change, QUIET, SETTLE_MAX).await.map_err(failed)
+        let is_ours = |change: &TreeChange| change.is_anew || change.paths.keys().any(|path| self.paths.contains(path));
+        let woken = watch.concerned(&mut TreeChange::default(), is_ours).await;
+        woken.map_err(|error| CollectError::failed("watch the authorized keys", error))
     }
 }
 

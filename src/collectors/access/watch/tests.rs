@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::collectors::access::{look, rights};
 use crate::collectors::{driver::compare, finding::sentences};
 
 /// Paths in a machine of files, with looks at them one after another.
@@ -31,7 +32,7 @@ impl Looks {
     async fn told(&mut self) -> Vec<String> {
         let mut change = std::mem::take(&mut self.domain.change);
         if let Some(tree) = &mut self.domain.tree {
-            tree.watch().settle(&mut change, Duration::from_millis(50), SETTLE_MAX).await.unwrap();
+            tree.watch().settle(&mut change, Duration::from_millis(50), Duration::from_secs(2)).await.unwrap();
         }
         change.is_anew |= self.domain.tree.is_none();
         let mut tree = self.domain.tree.take().unwrap_or_else(|| Tree::new(&self.host(), &self.domain.paths).unwrap());
@@ -169,6 +170,66 @@ async fn beyond_the_bound_what_lies_higher_is_followed_and_the_rest_is_counted()
     assert_eq!(known.len(), PATHS_MAX);
     assert!(known.contains_key("/srv/b"));
     assert_eq!(looks.domain.tree.as_ref().unwrap().beyond, 5);
+}
+
+#[tokio::test]
+async fn beyond_the_bound_directories_are_not_watched_and_counted() {
+    let root = machine(&["srv/a/x/one"]);
+    for number in 0..WATCHES_MAX {
+        fs::create_dir(root.path().join(format!("srv/a/{number:05}"))).unwrap();
+    }
+    let mut looks = Looks::at(root, &["/srv/a"]);
+    looks.told().await;
+    let tree = looks.domain.tree.as_mut().unwrap();
+    // With the one that leads to them.
+    assert_eq!((tree.watch().count(), tree.beyond), (WATCHES_MAX, 3));
+}
+
+#[tokio::test]
+async fn what_is_beside_a_named_file_does_not_wake() {
+    let mut looks = Looks::at(machine(&["etc/conf", "etc/other"]), &["/etc/conf"]);
+    looks.told().await;
+    let (conf, other) = (looks.path("etc/conf"), looks.path("etc/other"));
+    let tree = looks.domain.tree.as_mut().unwrap();
+    let mut change = TreeChange::default();
+    mode(&other, 0o600);
+    assert!(tokio::time::timeout(Duration::from_millis(300), tree.changed(&mut change)).await.is_err());
+    mode(&conf, 0o600);
+    tokio::time::timeout(Duration::from_secs(20), tree.changed(&mut change)).await.unwrap().unwrap();
+    assert!(change.paths.contains_key(&conf), "{change:?}");
+}
+
+#[tokio::test]
+async fn what_is_mounted_below_is_followed_by_its_own_name_alone() {
+    let mut tree = Tree::new(&Host::at("/"), &["/dev".to_owned()]).unwrap();
+    tree.look(None, &TreeChange { is_anew: true, ..TreeChange::default() });
+    assert!(tree.known.contains_key("/dev/null") && !tree.known.contains_key("/dev/pts"));
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_long_and_what_cannot_be_seen_are_blind_spots_and_what_was_known_of_it_stays() {
+    let mut looks = Looks::at(machine(&["srv/a/one"]), &["/srv/a"]);
+    looks.told().await;
+    let tree = looks.domain.tree.as_mut().unwrap();
+    let rights = looks.known.as_ref().unwrap()["/srv/a/one"].clone();
+    let seen = look::Seen { rights, is_directory: false, device: 1, is_too_long: true };
+    tree.take("/srv/a/one", seen, looks.known.as_ref().unwrap());
+    let why = format!("/srv/a: /srv/a/one: its access list has more than {} entries", rights::ENTRIES_MAX);
+    assert_eq!(looks.blind(), [why]);
+    let mut many = rights::Rights::default();
+    for number in 0..10_000 {
+        let who = rights::Who::User(number);
+        many.add(rights::Entry { kind: rights::Kind::Posix, who, flags: 0, may: 7 });
+    }
+    assert_eq!(many.list.len(), rights::ENTRIES_MAX + 1, "one stays as a sign of the others");
+    // The named directory goes, and comes back with other rights.
+    fs::rename(looks.path("srv/a"), looks.path("srv/b")).unwrap();
+    assert_eq!(looks.told().await, Vec::<String>::new());
+    assert!(looks.known.as_ref().unwrap().contains_key("/srv/a/one"), "what cannot be seen now is not gone");
+    mode(&looks.path("srv/b/one"), 0o600);
+    fs::rename(looks.path("srv/b"), looks.path("srv/a")).unwrap();
+    let expected = ["Access to /srv/a/one was changed: mode rw------- instead of rw-r-----"];
+    assert_eq!(looks.told().await, expected);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::*;
 use crate::collectors::{
     driver::compare,
     finding::{lines, sentences},
+    tests::Machine,
 };
 
 /// By ssh-keygen, with what `ssh-keygen -l` says of each behind it.
@@ -85,6 +86,16 @@ fn a_key_that_comes_or_goes_is_told_with_its_user_and_for_root_it_is_a_warning()
 }
 
 #[test]
+fn a_comment_with_what_nobody_sees_does_not_get_onto_a_screen() {
+    let root = machine(&[]);
+    let before = known(&root);
+    place(&root, "home/alice/.ssh/authorized_keys", &line(0).replace("alice@laptop", "a\u{1b}[2J\u{202e}b"));
+    let told = sentences(&compare(&Keys::default(), Some(&before), None, &known(&root)));
+    let expected = format!("Key {} was installed for user alice, ssh-ed25519, a\\u{{1b}}[2J\\u{{202e}}b", PRINTS[2]);
+    assert_eq!(told, [expected]);
+}
+
+#[test]
 fn the_files_are_where_the_configuration_says_and_who_has_no_shell_has_none() {
     let config = "Include /etc/ssh/sshd_config.d/*.conf\nMatch user x\nAuthorizedKeysFile none\n";
     let more = "authorizedkeysfile = /etc/ssh/keys/%u .ssh/more\n";
@@ -112,6 +123,37 @@ fn a_pipe_or_a_directory_in_place_of_the_file_is_not_seen_and_not_waited_for() {
     assert_eq!(looked.unseen.iter().collect::<Vec<_>>(), ["alice"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_cannot_be_read_now_are_not_gone_and_there_may_be_many() {
+    let machine = Machine::new();
+    let (context, _log) = machine.ground("security").await;
+    machine.write("etc/passwd", PASSWD);
+    machine.write("home/alice/.ssh/authorized_keys", line(0));
+    let mut keys = Keys::default();
+    let first = keys.look(&context, None).await.unwrap().unwrap();
+    assert_eq!(first["alice"].len(), 1);
+    let path = machine.path("home/alice/.ssh/authorized_keys");
+    fs::remove_file(&path).unwrap();
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    assert_eq!(keys.look(&context, Some(&first)).await.unwrap(), Some(first));
+    fs::remove_file(&path).unwrap();
+    let many = |number: usize| {
+        let bytes = [&11_u32.to_be_bytes()[..], b"ssh-ed25519", &8_u32.to_be_bytes(), &number.to_be_bytes()].concat();
+        format!("ssh-ed25519 {}\n", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes))
+    };
+    fs::write(&path, (0..KEYS_MAX + 2).map(many).collect::<String>()).unwrap();
+    let all = keys.look(&context, None).await.unwrap().unwrap();
+    assert_eq!((all["alice"].len(), context.sight.blind_to("")), (KEYS_MAX, vec![BEYOND.to_owned()]));
+    // Another look is taken when they change, and not for what else is in the home.
+    let woken = tokio::time::timeout(Duration::from_secs(20), keys.wake(&context)).await;
+    assert!(woken.is_ok(), "for what was written above");
+    fs::write(machine.path("home/alice/.ssh/known_hosts"), "").unwrap();
+    let woken = tokio::time::timeout(Duration::from_millis(300), keys.wake(&context)).await;
+    assert!(woken.is_err());
+    fs::write(&path, line(1)).unwrap();
+    tokio::time::timeout(Duration::from_secs(20), keys.wake(&context)).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_change_wakes_also_where_the_directory_comes_only_then() {
     let root = machine(&[("home/alice/x", "")]);
@@ -123,7 +165,7 @@ async fn a_change_wakes_also_where_the_directory_comes_only_then() {
         place(&root, "home/alice/.ssh/authorized_keys", line(0));
         let watch = keys.watch.as_mut().unwrap();
         let mut change = watch.changed().await.unwrap();
-        watch.settle(&mut change, Duration::from_millis(50), SETTLE_MAX).await.unwrap();
+        watch.settle(&mut change, Duration::from_millis(50), Duration::from_secs(2)).await.unwrap();
         assert!(change.paths.keys().any(|path| keys.paths.contains(path)), "{change:?}");
     }
     let mode = fs::Permissions::from_mode(0o700);
