@@ -13,6 +13,7 @@ use crate::host::journal::JournalRecord;
 /// As much of a name as is told, characters; the longest that Linux takes has 32, a domain before it more.
 const NAME_CHARS_MAX: usize = 128;
 const ROOT: u32 = 0;
+const SUPERUSER: &str = "root";
 
 const SSHD: &[&str] = &[
     "/usr/sbin/sshd",
@@ -233,12 +234,14 @@ fn su(text: &str) -> Option<Attempt> {
     Some(Attempt { succeeded, user, target, method, ..Attempt::default() })
 }
 
-/// `   alice : TTY=pts/0 ; PWD=/home/alice ; USER=root ; COMMAND=/usr/bin/id`; what went wrong stands before the first `=`.
+/// `   alice : TTY=pts/0 ; PWD=/home/alice ; USER=root ; COMMAND=/usr/bin/id`; what went wrong stands before the first `=`. The caller
+/// names the directory and the command as he likes: where they name users, too, the one with the most rights counts.
 fn sudo(text: &str) -> Option<Attempt> {
     let (user, rest) = text.trim_start().split_once(" : ")?;
     let (first, _) = rest.split_once(" ; ")?;
-    let (_, target) = rest.split_once(" ; USER=")?;
-    let (target, _) = target.split_once(" ; ")?;
+    let mut targets = rest.split(" ; USER=").skip(1).filter_map(|it| Some(it.split_once(" ; ")?.0));
+    let first_target = targets.next()?;
+    let target = targets.find(|target| *target == SUPERUSER).unwrap_or(first_target);
     let succeeded = first.split_once('=').is_some_and(|(key, _)| key.bytes().all(|byte| byte.is_ascii_uppercase()));
     let is_password = first.ends_with("incorrect password attempt") || first.ends_with("incorrect password attempts");
     let reason = if succeeded || is_password { String::new() } else { first.chars().take(60).collect() };

@@ -113,6 +113,11 @@ fn who_becomes_somebody_else_or_sits_at_the_machine_is_read() {
         ),
         (
             "/usr/bin/sudo",
+            "eve : TTY=pts/0 ; PWD=/tmp/a ; USER=bob ; b ; USER=root ; COMMAND=/bin/sh",
+            "in eve>root sudo from : ",
+        ),
+        (
+            "/usr/bin/sudo",
             "eve : user NOT in sudoers ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/sh",
             "failed eve>root sudo from : user NOT in sudoers",
         ),
@@ -147,16 +152,31 @@ fn what_anybody_else_says_in_their_words_is_not_believed() {
     assert_eq!(told(&said("/usr/bin/sudo", 1666, forged)).as_deref(), Some("in uid1666>root sudo from : "));
     let forged = "FAILED SU (to root) alice on pts/0";
     assert_eq!(told(&said("/usr/bin/su", 1666, forged)).as_deref(), Some("failed uid1666>root su from : "));
+    let forged = "pam_unix(login:session): session opened for user root(uid=0) by LOGIN(uid=0)";
+    assert_eq!(told(&said("/usr/bin/login", 1666, forged)), None);
     for record in records(SMBD_LINES) {
         assert_eq!(told(&JournalRecord { uid: 1000, ..record.clone() }), None);
         assert_eq!(told(&JournalRecord { executable: "/usr/sbin/nmbd".into(), ..record }), None);
     }
 }
 
+#[test]
+fn of_samba_what_is_no_login_is_none_and_who_somebody_has_become_counts_and_long_names_are_cut() {
+    let smbd = |kind: &str, status: &str, name: &str| {
+        let login = serde_json::json!({"type": kind, "Authentication": {"status": status, "clientAccount": name,
+            "becameAccount": "alice", "remoteAddress": "ipv6:fe80::1:41552"}});
+        by("/usr/sbin/smbd", &login.to_string())
+    };
+    assert_eq!(smbd("Authentication", "NT_STATUS_OK", "guest").as_deref(), Some("in alice> smb from fe80::1: "));
+    assert_eq!(smbd("Authorization", "NT_STATUS_OK", "guest"), None);
+    let refused = smbd("Authentication", "NT_STATUS_ACCOUNT_DISABLED", &"x".repeat(5000)).unwrap();
+    assert_eq!(refused, format!("failed {}> smb from fe80::1: account disabled", "x".repeat(NAME_CHARS_MAX)));
+}
+
 proptest! {
     #[test]
     fn no_message_makes_it_panic_and_no_client_can_move_its_failure_to_another_address(
-        name in "( from |[0-9.:]{1,12}| port |ssh2|\\[preauth\\]|invalid user |[a-z ]|.){0,12}",
+        name in "( from |[0-9.:]{1,12}| port |ssh2|\\[preauth\\]|invalid user |\n|[a-z ]|.){0,12}",
         noise in ".{0,80}",
         program in 0usize..12,
     ) {
