@@ -1,8 +1,11 @@
-//! What happens on a NAS, of every category, on one machine: shares and the files on them, exports, rights, keys, certificates, routes,
-//! name servers, timers, transfers, groups. Each arrives in the controller's store once, with its level and its sentence, and is
-//! a problem while it lasts.
+//! What happens on a NAS, of every category, on one machine: shares, who uses them and the files on them, exports, rights, keys,
+//! certificates, links, routes, name servers, services, timers, transfers, users and groups. Each arrives in the controller's store
+//! once, with its level and its sentence, and is a problem while it lasts.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::Value;
@@ -18,6 +21,16 @@ const SMB_CONF: &str = include_str!("../fixtures/samba/smb.conf");
 const KEYS: &str = include_str!("../fixtures/logins/authorized_keys");
 /// Two looks at timers, the time of a timer that starts every ten seconds, and how late it may be.
 const TIMERS_PATIENCE: Duration = Duration::from_secs(180);
+/// After so long the timers have been looked at twice.
+const TIMERS_SEEN: Duration = Duration::from_secs(35);
+/// A second agent, run by root: to nobody else Samba tells who uses its shares.
+const SETTINGS_OF_ROOT: &str = "
+state_directory: /run/agent-of-root
+socket: /run/agent-of-root.sock
+collectors: {access: off, identity: off, network: off, security: off, service: off, storage: off, system: off}
+";
+/// A name that clears the screen of whoever prints it.
+const EVIL: &str = "/srv/data/e\u{1b}[2Jvil";
 
 /// A certificate that ends in so many days.
 fn pem(days: u64) -> String {
@@ -56,6 +69,11 @@ fn sentences(appliance: &Appliance) -> String {
     appliance.run("rodent events -n 10000 | tr -s ' '")
 }
 
+/// What the agent of root has told of who uses shares.
+fn connections(appliance: &Appliance) -> String {
+    appliance.run("RODENT_SOCKET=/run/agent-of-root.sock rodent events -n 100 sharing.connection | tr -s ' '")
+}
+
 fn begin() -> Appliance {
     let appliance = Appliance::install("categories", &[]);
     let directory = "/etc/systemd/system/rodent.service.d";
@@ -73,28 +91,47 @@ fn begin() -> Appliance {
     appliance.write("/run/systemd/system/quick.timer", "[Timer]\nOnCalendar=*:*:0/10\nAccuracySec=1s\n");
     appliance.write("/run/systemd/system/broken.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n");
     appliance.write("/run/systemd/system/broken.timer", "[Timer]\nOnActiveSec=1s\nAccuracySec=1s\n");
+    // It cannot start what is masked.
+    appliance.write("/usr/lib/systemd/system/doomed.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n");
+    appliance.write("/usr/lib/systemd/system/doomed.timer", "[Timer]\nOnCalendar=*:*:0/10\nAccuracySec=1s\n");
+    let loops = "[Unit]\nStartLimitBurst=3\n[Service]\nExecStart=/bin/false\nRestart=on-failure\nRestartSec=0\n";
+    appliance.write("/run/systemd/system/loop.service", loops);
+    appliance.write("/run/agent-of-root.yml", SETTINGS_OF_ROOT);
+    appliance.write(EVIL, "");
     appliance.run(
         "useradd -m -s /bin/sh alice && useradd -m -s /bin/sh bob && mkdir -p /srv/data /srv/x && echo hello > /srv/data/file && \
          echo no > /srv/data/secret && chmod 600 /srv/data/secret && chown alice /srv/data /srv/data/file && \
-         printf 'right\\nright\\n' | smbpasswd -s -a alice && systemctl daemon-reload && systemctl start smbd quick.timer",
+         printf 'right\\nright\\n' | smbpasswd -s -a alice && systemctl daemon-reload && systemctl start smbd quick.timer doomed.timer && \
+         systemd-run -q --unit=agent-of-root rodent agent --config /run/agent-of-root.yml",
     );
     appliance.begin();
+    // A client that stays.
+    let commands = "(echo open file; sleep infinity) | smbclient //127.0.0.1/data -U alice%right";
+    appliance.run(&format!("systemd-run -q --unit=client sh -c '{commands}'"));
     appliance
 }
 
 #[test]
 fn what_happens_on_a_nas_is_told_once_with_its_level_and_is_a_problem_while_it_lasts() {
     let appliance = begin();
+    let begun = Instant::now();
     let status = appliance.run("rodent status");
     assert!(!status.contains("journal.conf") && !status.contains("locked-accounts.conf"), "{status}");
     told_once(&appliance, "warn security.certificate.expires_soon", PATIENCE, |event| {
         event["payload"]["cert_id"] == "/etc/ssl/nas.pem"
     });
 
-    // Files on a share, as a client uses them.
+    appliance.run("useradd -p '$6$salt$hash' carol");
+
+    // Files on a share, as a client uses them, and what anybody says in the words of Samba.
+    for user in ["bob", "root"] {
+        let forged = "alice|127.0.0.1|vm|data|unlinkat|ok|/srv/data/forged";
+        appliance.run(&format!("setpriv --reuid={user} logger -t smbd_audit '{forged}'"));
+    }
     let smb = |commands: &str| format!("smbclient //127.0.0.1/data -U alice%right -c '{commands}'");
     appliance.run(&smb("cd /; get file /tmp/got; put /etc/hostname new; rename new newer; del newer"));
     appliance.run(&format!("{} || true", smb("get secret /tmp/no")));
+    appliance.run(&format!("! {}", smb("ls").replace("right", "wrong")));
     for (line, path) in [
         ("info sharing.file_access.rename", "/srv/data/new"),
         ("info sharing.file_access.delete", "/srv/data/newer"),
@@ -107,8 +144,17 @@ fn what_happens_on_a_nas_is_told_once_with_its_level_and_is_a_problem_while_it_l
         );
     }
 
+    for line in ["info security.auth.login_success", "warn security.auth.login_failed"] {
+        let login = told_once(&appliance, line, PATIENCE, |event| event["payload"]["method"] == "smb");
+        let payload = &login["payload"];
+        assert_eq!((&payload["username"], &payload["source_ip"]), (&"alice".into(), &"127.0.0.1".into()), "{login}");
+    }
+
     // Rights and access lists.
-    appliance.run("chmod 666 /srv/data/file && chown bob /srv/data/file && setfacl -m u:bob:rwx /srv/data && chmod 700 /root/.ssh");
+    appliance.run(
+        "chmod 666 /srv/data/file && chown bob /srv/data/file && setfacl -m u:bob:rwx /srv/data && \
+         chmod 600 /srv/data/e*vil && chmod 700 /root/.ssh",
+    );
     told_once(&appliance, "warn access.permission.changed", PATIENCE, |event| {
         event["payload"]["permission"] == "mode" && event["payload"]["resource_path"] == "/srv/data/file"
     });
@@ -128,6 +174,12 @@ fn what_happens_on_a_nas_is_told_once_with_its_level_and_is_a_problem_while_it_l
     appliance.run("setfacl -b /srv/data");
     told_once(&appliance, "info access.acl.removed", PATIENCE, |event| event["payload"]["principal"] == "user bob");
 
+    told_once(&appliance, "info access.permission.changed", PATIENCE, |event| {
+        event["payload"]["resource_path"] == EVIL
+    });
+    told_once(&appliance, "info system.user.created", PATIENCE, |event| event["payload"]["username"] == "carol");
+    appliance.run("usermod -aG sudo carol");
+
     // Keys.
     appliance.write("/root/.ssh/authorized_keys", KEYS.lines().next().expect("a key"));
     let key =
@@ -135,6 +187,16 @@ fn what_happens_on_a_nas_is_told_once_with_its_level_and_is_a_problem_while_it_l
     assert_eq!(key["payload"]["key_id"], "SHA256:l6/tY19QrtPxqUJaVxKrOokHHdS2+taNMNzaBkasYzU");
     appliance.run("rm /root/.ssh/authorized_keys");
     told_once(&appliance, "info security.key.removed", PATIENCE, |event| event["payload"]["username"] == "root");
+
+    told_once(&appliance, "warn identity.group.member_added", PATIENCE, |event| {
+        event["payload"]["members"][0] == "carol"
+    });
+    appliance.run("usermod -L carol");
+
+    // Who uses a share, until it is taken away.
+    let opened = "Share data was opened by alice, from 127.0.0.1, smb3.11";
+    appliance.wait("a client is seen", PATIENCE, |_| connections(&appliance).contains(opened).then_some(()));
+    appliance.run("systemctl stop client");
 
     // Shares that come, change and go.
     appliance.write("/etc/exports", "/srv/x *(rw)\n/srv/data 192.0.2.0/24(ro)\n");
@@ -155,24 +217,34 @@ fn what_happens_on_a_nas_is_told_once_with_its_level_and_is_a_problem_while_it_l
     );
     told_once(&appliance, "info network.route.added", PATIENCE, |event| event["payload"]["gateway"] == "192.0.2.1");
     told_once(&appliance, "info network.dns.changed", PATIENCE, |event| event["payload"]["servers"][0] == "192.0.2.53");
+    told_once(&appliance, "info network.interface.address_added", PATIENCE, |event| {
+        event["payload"]["ip_address"] == "192.0.2.7"
+    });
+    appliance.run("ip link set lan8 down");
+    told_once(&appliance, "warn network.interface.down", PATIENCE, |event| {
+        event["payload"]["interface_name"] == "lan7"
+    });
+    assert!(problems(&appliance).contains("Interface lan7 is down: no carrier"));
+    appliance.run("ip link set lan8 up");
+    told_once(&appliance, "info system.user.locked", PATIENCE, |event| event["payload"]["username"] == "carol");
 
-    // A job that fails, and a user who may do everything from now on.
-    appliance.run("systemctl start broken.timer; usermod -aG sudo bob");
-    told_once(&appliance, "error service.status.failed", PATIENCE, |event| {
-        event["payload"]["service_name"] == "broken.service"
-    });
-    told_once(&appliance, "warn identity.group.member_added", PATIENCE, |event| {
-        event["payload"]["group_name"] == "sudo"
-    });
+    // A job that fails, and a service that always does.
+    appliance.run("systemctl start broken.timer loop");
+    for (line, name) in
+        [("error service.status.failed", "broken.service"), ("error service.status.gave_up", "loop.service")]
+    {
+        told_once(&appliance, line, PATIENCE, |event| event["payload"]["service_name"] == name);
+    }
 
     // Transfers.
     appliance.run("rodent transfer start nightly --detail 'tank to backup1' && rodent transfer progress nightly --done 1GiB --total 12GiB");
     appliance.run("rodent transfer failed nightly --detail 'no route'");
     told_once(&appliance, "error data_transfer.transfer.failed", PATIENCE, |_| true);
     let found = problems(&appliance);
-    for wrong in ["nightly", "broken.service", "/etc/ssl/nas.pem"] {
+    for wrong in ["nightly", "broken.service", "loop.service", "/etc/ssl/nas.pem"] {
         assert!(found.contains(wrong), "{wrong}: {found}");
     }
+    assert!(!found.contains("lan7"), "{found}");
     appliance.run("rodent transfer start nightly && rodent transfer done nightly --done 12GiB");
     told_once(&appliance, "info data_transfer.transfer.completed", PATIENCE, |_| true);
 
@@ -184,27 +256,60 @@ fn what_happens_on_a_nas_is_told_once_with_its_level_and_is_a_problem_while_it_l
     let found = problems(&appliance);
     assert!(!found.contains("nightly") && !found.contains("/etc/ssl/nas.pem"), "{found}");
 
-    // A timer whose job hangs, until it does not.
-    appliance.wait("two looks at the timers", TIMERS_PATIENCE, |machine| {
-        std::thread::sleep(Duration::from_secs(35));
-        Some(machine.run("touch /run/hang"))
-    });
+    // A timer whose job hangs, until it does not, and one that has nothing to start any more.
+    thread::sleep(TIMERS_SEEN.saturating_sub(begun.elapsed()));
+    appliance.run("touch /run/hang && systemctl mask --runtime doomed.service");
     let overdue = told_once(&appliance, "warn service.timer.overdue", TIMERS_PATIENCE, |_| true);
     assert_eq!(overdue["payload"]["unit_name"], "quick.service", "{overdue}");
-    assert!(problems(&appliance).contains("quick.timer"));
-    appliance.run("rm /run/hang; systemctl stop quick.service");
-    told_once(&appliance, "info service.timer.on_time", TIMERS_PATIENCE, |_| true);
-    assert!(!problems(&appliance).contains("quick.timer"));
+    told_once(&appliance, "error service.timer.failed", TIMERS_PATIENCE, |event| {
+        event["payload"]["timer_name"] == "doomed.timer"
+    });
+    let found = problems(&appliance);
+    assert!(found.contains("quick.timer") && found.contains("doomed.timer"), "{found}");
+    appliance.run(
+        "rm /run/hang; systemctl stop quick.service; systemctl unmask --runtime doomed.service && systemctl restart doomed.timer",
+    );
+    for name in ["quick.timer", "doomed.timer"] {
+        let is_it = |event: &Value| event["payload"]["timer_name"] == name;
+        told_once(&appliance, "info service.timer.on_time", TIMERS_PATIENCE, is_it);
+    }
+    let found = problems(&appliance);
+    assert!(!found.contains("quick.timer") && !found.contains("doomed.timer"), "{found}");
 
     let said = sentences(&appliance);
     for sentence in [
         "Access to /srv/data/file was changed: mode rw-rw-rw- instead of rw-r--r--",
         "Access list of /srv/data lets in user bob: rwx",
-        "File /srv/data/secret was refused to alice",
+        "Access to /srv/data/e\\u{1b}[2Jvil was changed: mode rw------- instead of rw-r--r--",
+        "File /srv/data/secret was refused to alice: read, share data, from 127.0.0.1",
+        "File /srv/data/new was renamed to /srv/data/newer by alice, share data, from 127.0.0.1",
+        "File /srv/data/newer was deleted by alice, share data, from 127.0.0.1",
+        "Share archive was created: /srv/data, smb",
+        "Share data was deleted: /srv/data, smb",
+        "Share /srv/x was changed: /srv/x, nfs, for *(rw), changed: *",
+        "Share /srv/data was created: /srv/data, nfs, read-only, for 192.0.2.0/24(ro)",
+        "Certificate /etc/ssl/nas.pem expires soon, days left: ",
+        "Certificate /etc/ssl/nas.pem was renewed, valid until ",
+        "Route to 198.51.100.0/24 was added, via 192.0.2.1, on lan7",
+        "Name servers have changed: 192.0.2.53",
+        "Interface lan7 has a new address: 192.0.2.7",
+        "User carol was created",
+        "Group sudo has new members: carol",
+        "User carol was locked: no login with a password",
+        "Service broken.service has failed: exit-code, exited with 1",
+        "Service loop.service is not started again: systemd has given up",
+        "Transfer nightly has started: tank to backup1",
+        "Transfer nightly has failed: no route",
+        "Transfer nightly is complete, 12.0 GiB",
         "Timer quick.timer is overdue: quick.service was to start on",
+        "Timer doomed.timer has failed: resources, doomed.service is not started by it any more",
     ] {
         assert!(said.contains(sentence), "{sentence}:\n{said}");
     }
+    assert!(!said.contains("forged") && !said.contains('\u{1b}'), "{said}");
+    let told = connections(&appliance);
+    let closed = "Share data was closed by alice, from 127.0.0.1, smb3.11";
+    assert_eq!((told.matches(opened).count(), told.matches(closed).count()), (1, 1), "{told}");
     let unexpected: Vec<_> = appliance
         .about(|event| event["kind"] == "system.host.blind_spot" && event["source"] != "storage")
         .iter()

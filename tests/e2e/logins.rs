@@ -84,5 +84,14 @@ fn logins_good_and_bad_are_told_and_what_anybody_writes_in_their_words_is_not() 
     assert_eq!(appliance.about(begins).len(), 1);
     assert!(!told(&appliance, "root").iter().any(|line| line.contains("6.6.6.6") || line.contains("success")));
     let problems = String::from_utf8_lossy(&appliance.attempt("rodent problems").stdout).into_owned();
-    assert!(problems.contains("127.0.0.1"), "{problems}");
+    assert!(problems.contains("Logins from 127.0.0.1 fail again and again"), "{problems}");
+
+    // Whoever gets in from there then.
+    appliance.run(&ssh("alice", "right"));
+    let is_in = |event: &Value| event["kind"] == "security.auth.login_success" && event["level"] == "error";
+    let got_in = appliance.wait_for_event("that somebody has got in", is_in);
+    let payload = &got_in["payload"];
+    assert_eq!((&payload["username"], &payload["source_ip"]), (&"alice".into(), &"127.0.0.1".into()), "{got_in}");
+    let sentence = "User alice has logged in, from 127.0.0.1, ssh password, after failures: ";
+    assert!(appliance.run("rodent events security.auth -n 100 | tr -s ' '").contains(sentence), "{got_in}");
 }
