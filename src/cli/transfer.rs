@@ -41,6 +41,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode, Failure> {
+    let (kind, fields, spool) = event(arguments);
+    emit::run(emit::Arguments::one(&kind, fields, spool), socket).await
+}
+
+/// The kind and the fields of what is told, and whether it may be left for the agent.
+fn event(arguments: Arguments) -> (String, Vec<(String, String)>, bool) {
     let operation = match arguments.step.as_str() {
         "start" => "started",
         "done" => "completed",
@@ -53,6 +59,47 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
         ("total_bytes", arguments.total.map(|size| size.to_string())),
     ];
     let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-    let kind = format!("data_transfer.transfer.{operation}");
-    emit::run(emit::Arguments::one(&kind, fields, arguments.spool), socket).await
+    (format!("data_transfer.transfer.{operation}"), fields, arguments.spool)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::event::{Metadata, json::from_pairs};
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn told(words: &str) -> Option<String> {
+        let program = Program::try_parse_from(std::iter::once("transfer").chain(words.split(' '))).ok()?;
+        let (kind, fields, spool) = event(program.arguments);
+        from_pairs(&kind, None, &fields, Metadata::new()).expect("a kind and fields of the schema");
+        let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Some(format!("{kind} {}{}", fields.join(" "), if spool { " or left" } else { "" }))
+    }
+
+    #[test]
+    fn each_step_is_a_kind_of_the_schema_with_what_is_known_of_it() {
+        let expected = [
+            ("start nightly --total 12GiB -d tank", "started transfer_id=nightly detail=tank total_bytes=12884901888"),
+            (
+                "progress nightly --done 1KiB --total 4KiB",
+                "progress transfer_id=nightly done_bytes=1024 total_bytes=4096",
+            ),
+            ("done nightly --done 7 --spool", "completed transfer_id=nightly done_bytes=7 or left"),
+            ("failed nightly", "failed transfer_id=nightly"),
+            ("cancelled nightly", "cancelled transfer_id=nightly"),
+            ("paused nightly", "paused transfer_id=nightly"),
+            ("resumed nightly", "resumed transfer_id=nightly"),
+        ];
+        for (words, line) in expected {
+            assert_eq!(told(words).as_deref(), Some(&*format!("data_transfer.transfer.{line}")), "{words}");
+        }
+        assert_eq!((told("begin nightly"), told("start nightly --done much")), (None, None));
+    }
 }

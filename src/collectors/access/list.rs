@@ -175,8 +175,21 @@ pub(super) mod tests {
         assert_eq!(said, [(Who::User(1000), "rw-".to_owned()), (Who::Group(50), "-w-".to_owned())]);
         let mut rights = Rights::default();
         posix_default(&posix_bytes(&entries), &mut rights);
-        assert_eq!(rights.list.len(), 5);
+        let said: Vec<_> = rights.list.iter().map(|entry| (entry.who, letters(entry))).collect();
+        let expected = [
+            (Who::Owner, "rw-"),
+            (Who::OwningGroup, "r--"),
+            (Who::Everyone, "---"),
+            (Who::User(1000), "rw-"),
+            (Who::Group(50), "-w-"),
+        ];
+        assert_eq!(said, expected.map(|(who, letters)| (who, letters.to_owned())));
         assert!(rights.list.iter().all(|entry| entry.kind == Kind::PosixDefault));
+        let mut other = posix_bytes(&entries);
+        other[0] = 3;
+        let mut rights = Rights::default();
+        posix(&other, &mut rights);
+        assert_eq!(rights, Rights::default(), "of another version nothing is known");
     }
 
     #[test]
@@ -197,6 +210,9 @@ pub(super) mod tests {
             (Kind::Refuses, Who::User(1000), 11, "w".to_owned()),
         ];
         assert_eq!(said, expected);
+        let mut twice = Rights::default();
+        nfs4(&nfs4_bytes(0, &[[0, 0, 0, 0x1, 1000], [0, 0, 0, 0x2, 1000]]), &mut twice);
+        assert_eq!(twice.list.iter().map(letters).collect::<Vec<_>>(), ["rw"], "what two entries let one do is one");
         let mut trivial = Rights::default();
         nfs4(&nfs4_bytes(IS_TRIVIAL, &entries), &mut trivial);
         assert_eq!(trivial.list, []);

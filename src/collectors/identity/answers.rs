@@ -124,6 +124,10 @@ mod tests {
         assert_eq!(trust(NOT_JOINED), Trust::NotJoined);
         assert_eq!(trust(NOT_RUNNING), Trust::Unknown);
         assert_eq!(trust(""), Trust::Unknown);
+        assert_eq!(
+            trust("checking the NETLOGON for domain EXAMPLE dc connection to \"dc\" succeeded\n"),
+            Trust::Unknown
+        );
     }
 
     #[test]

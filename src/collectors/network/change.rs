@@ -227,6 +227,16 @@ mod tests {
     }
 
     #[test]
+    fn a_carrier_of_which_the_kernel_has_yet_to_say_what_it_makes_is_none_on_the_way_down_and_waited_for_on_the_way_up()
+    {
+        let NetlinkMessage::Link(up) = link("eth0", true, true) else { unreachable!() };
+        let half = NetlinkMessage::Link(Link { running: false, ..up });
+        let of = |messages: &[NetlinkMessage]| story(messages).iter().map(|told| told.1).collect::<Vec<_>>();
+        assert_eq!(of(&[link("eth0", true, true), half.clone()]), [Operation::Added, Operation::Down]);
+        assert_eq!(of(&[link("eth0", true, false), half]), [Operation::Added]);
+    }
+
+    #[test]
     fn an_address_is_added_when_it_is_usable_and_removed_when_it_is_gone() {
         let told = story(&[
             link("eth0", true, true),

@@ -106,7 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collectors::finding::sentences;
+    use crate::collectors::{finding::sentences, tests::Machine};
 
     fn machine(resolv: &str, resolved: &str) -> Known {
         let root = tempfile::tempdir().unwrap();
@@ -129,6 +129,21 @@ mod tests {
         let stub = machine("nameserver 127.0.0.53\nsearch lan\n", "nameserver 10.0.0.3\n");
         assert_eq!(look.inventory(&stub), "name servers: 10.0.0.3");
         assert_eq!(look.diff(&after, &after), vec![]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_is_written_in_two_steps_is_believed_when_it_is_seen_twice() {
+        let machine = Machine::new();
+        let (context, _log) = machine.ground("network").await;
+        let mut look = NameServers::default();
+        machine.write("etc/resolv.conf", "nameserver 10.0.0.1\n");
+        let first = look.look(&context, None).await.unwrap().unwrap();
+        machine.write("etc/resolv.conf", "");
+        assert_eq!(look.look(&context, Some(&first)).await.unwrap(), None);
+        machine.write("etc/resolv.conf", "nameserver 10.0.0.2\n");
+        assert_eq!(look.look(&context, Some(&first)).await.unwrap(), None);
+        let second = look.look(&context, Some(&first)).await.unwrap().unwrap();
+        assert_eq!(second.servers, ["10.0.0.2"]);
     }
 
     proptest! {

@@ -167,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collectors::finding::sentences;
+    use crate::collectors::{finding::sentences, tests::Machine};
 
     const ROUTES: &str = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
                           eth0\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
@@ -198,6 +198,8 @@ mod tests {
             sentences(&routes.diff(&known, &moved)),
             ["Route to 192.168.0.0/16 was changed, via 10.0.0.3, on eth0"]
         );
+        let learnt = ROUTES6.replace(" 00000003 ", " 01000003 ");
+        assert_eq!(machine("", &learnt), Known::new(), "for one peer alone");
         let none = machine("", "");
         let expected = [
             "Route to 192.168.0.0/16 was removed, via 10.0.0.2, on eth0",
@@ -207,6 +209,23 @@ mod tests {
         assert_eq!(sentences(&routes.diff(&known, &none)), expected);
         assert_eq!(routes.diff(&none, &known).len(), 3);
         assert_eq!((routes.diff(&known, &known), routes.first_sight(&known)), (vec![], vec![]));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_route_is_believed_when_it_is_seen_twice_and_of_too_many_and_those_left_out_none_is() {
+        let machine = Machine::new();
+        let (context, _log) = machine.ground("network").await;
+        let mut routes = Routes::new(Patterns::new(vec!["veth*".to_owned()]));
+        machine.write("proc/net/route", &format!("{ROUTES}{}", ROUTES.replace("eth0", "veth1")));
+        let first = routes.look(&context, None).await.unwrap().unwrap();
+        assert_eq!(first.len(), 2);
+        machine.write("proc/net/route", "");
+        assert_eq!(routes.look(&context, Some(&first)).await.unwrap(), None);
+        assert_eq!(routes.look(&context, Some(&first)).await.unwrap(), Some(Known::new()));
+        let many = |number: usize| format!("eth0\t{number:08X}\t0200000A\t0003\t0\t0\t0\tFFFFFFFF\t0\t0\t0\n");
+        machine.write("proc/net/route", &(0..ROUTES_MAX + 2).map(many).collect::<String>());
+        let all = routes.look(&context, None).await.unwrap().unwrap();
+        assert_eq!((all.len(), context.sight.blind_to("")), (ROUTES_MAX, vec!["all routes".to_owned()]));
     }
 
     proptest! {

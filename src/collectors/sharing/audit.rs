@@ -262,6 +262,7 @@ pub(super) mod tests {
             ),
             ("a|10.0.0.7|pc|data|openat|fail (No such file or directory)|r|/srv/a", None),
             ("a|10.0.0.7|pc|data|create_file|ok|0x120089|file|open|/srv/a", Some("Read a 10.0.0.7 data /srv/a")),
+            ("a|10.0.0.7|pc|data|create_file|ok|0x12019f|file|open|/srv/a", Some("Write a 10.0.0.7 data /srv/a")),
             ("a|10.0.0.7|pc|data|create_file|ok|0x80|file|open|/srv/a", None),
             ("a|10.0.0.7|pc|data|close|ok|/srv/a", None),
             ("a|10.0.0.7|unlinkat|ok|/srv/a", None),

@@ -161,9 +161,44 @@ mod tests {
         audit::tests::{LINES, audit, said},
         *,
     };
-    use crate::collectors::finding::{lines, sentences};
+    use crate::collectors::{
+        finding::{lines, sentences},
+        tests::Machine,
+    };
 
     const CONF: &str = include_str!("../../../tests/fixtures/samba/smb.conf");
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn where_nothing_is_audited_any_more_it_begins_anew_when_something_is_again() {
+        let machine = Machine::new();
+        let (context, _log) = machine.ground("sharing").await;
+        machine.write("etc/samba/smb.conf", "[data]\npath = /srv/data\n");
+        let mut domain = FileAccess::default();
+        assert_eq!(domain.look(&context, None).await.unwrap(), None);
+        let mut fold = Fold::default();
+        let deleted = said(1, "alice|10.0.0.7|pc|data|unlinkat|ok|/srv/a");
+        let (act, access) = audit(CONF).unwrap().access(&deleted).unwrap();
+        fold.take(act, access, &mut Vec::new());
+        let before = Known { fold, ..Known::default() };
+        assert_eq!(domain.look(&context, Some(&before)).await.unwrap(), Some(Known::default()));
+    }
+
+    #[test]
+    fn a_name_with_what_nobody_sees_does_not_get_onto_a_screen() {
+        let mut domain = FileAccess { audit: audit(CONF), ..FileAccess::default() };
+        let evil = "a\u{1b}[2J\u{202e}b\nunlinkat|ok|/srv/other";
+        let records = vec![said(1_000_000, &format!("{evil}|10.0.0.7|pc|data|renameat|ok|/srv/{evil}|/srv/{evil}"))];
+        domain.take(&mut Fold::default(), &JournalLook { records, ..JournalLook::default() }, 1_000_000);
+        let told = sentences(&domain.diff(&Known::default(), &Known::default()));
+        assert!(told.iter().all(|told| told.chars().all(|c| !crate::visible::is_hidden(c))), "{told:?}");
+        let records = vec![said(1_000_000, &format!("alice|10.0.0.7|pc|data|unlinkat|ok|/srv/{evil}"))];
+        domain.told.clear();
+        domain.take(&mut Fold::default(), &JournalLook { records, ..JournalLook::default() }, 1_000_000);
+        let told = sentences(&domain.diff(&Known::default(), &Known::default()));
+        let expected =
+            "File /srv/a\\u{1b}[2J\\u{202e}b\\nunlinkat|ok|/srv/other was deleted by alice, share data, from 10.0.0.7";
+        assert_eq!(told, [expected]);
+    }
 
     #[test]
     fn accesses_are_told_with_user_share_and_address_once_and_a_busy_share_does_not_flood() {

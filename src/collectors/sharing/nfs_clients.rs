@@ -128,8 +128,17 @@ mod tests {
         let (without, _) = machine(&[&INFO.replace("confirmed", "unconfirmed")]).unwrap();
         assert_eq!(sentences(&NfsClients.diff(&without, &with)), ["Share NFS was opened, from 127.0.0.1, nfs4.2"]);
         assert_eq!(sentences(&NfsClients.diff(&with, &without)), ["Share NFS was closed, from 127.0.0.1, nfs4.2"]);
+        let mapped = INFO.replace("127.0.0.1:702", "[::ffff:10.0.0.7]:702");
+        assert_eq!(parse(&mapped), Some(("10.0.0.7".to_owned(), "nfs4.2".to_owned())));
         let sixth = INFO.replace("127.0.0.1:702", "[fe80::1]:702");
         assert_eq!(parse(&sixth), Some(("fe80::1".to_owned(), "nfs4.2".to_owned())));
+    }
+
+    #[test]
+    fn a_client_that_leaves_while_it_is_looked_at_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("proc/fs/nfsd/clients/1")).unwrap();
+        assert_eq!(look(&Host::at(root.path())).unwrap(), Some((Known::new(), 0)));
     }
 
     proptest! {

@@ -115,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collectors::finding::sentences;
+    use crate::collectors::{finding::sentences, tests::Machine};
 
     /// As a real Samba 4.17 says it.
     const STATUS: &str = include_str!("../../../tests/fixtures/samba/smbstatus.json");
@@ -138,6 +138,20 @@ mod tests {
         let shares: Vec<_> = (0..SESSIONS_MAX + 5).map(share).collect();
         let (known, beyond) = parse(&format!(r#"{{"sessions": {{}}, "tcons": {{{}}}}}"#, shares.join(","))).unwrap();
         assert_eq!((known.len(), beyond), (SESSIONS_MAX, 5));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn where_samba_does_not_run_nobody_is_asked_and_there_are_no_sessions() {
+        let machine = Machine::new();
+        let (context, _log) = machine.ground("sharing").await;
+        let mut look = SmbSessions::default();
+        assert_eq!(look.look(&context, None).await.unwrap(), None, "there is no Samba");
+        machine.program("usr/bin/smbstatus", &format!("cat <<'E'\n{STATUS}E"));
+        assert_eq!(look.look(&context, None).await.unwrap(), Some(Known::new()));
+        machine.write("run/samba/smbd.pid", "7\n");
+        assert_eq!(look.look(&context, None).await.unwrap().unwrap().len(), 1);
+        machine.program("usr/bin/smbstatus", "echo 'cannot open sessionid.tdb'");
+        assert!(look.look(&context, None).await.is_err(), "it is a blind spot");
     }
 
     proptest! {

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn synonyms_comments_long_lines_and_includes_are_read_as_samba_does() {
-        let text = "; no\n# no\n[Pub]\n Directory = /srv/pub\n  writeable = Yes\nvalid \\\n users = a, \\\n b\n[GLOBAL]\n\
+        let text = "; no\n# no\n[Pub]\n Directory = /srv/pub\n ; no \\\n  writeable = Yes\nvalid \\\n users = a, \\\n b\n[GLOBAL]\n\
                     include = /etc/samba/more.conf\nregistry shares = yes\ngarbage\n[]\nx=1";
         let conf = read(text);
         assert_eq!(conf.shares["Pub"]["read only"], "no");

@@ -151,6 +151,15 @@ fn what_a_program_has_only_written_to_its_output_is_not_its_word_and_fields_of_s
     );
     file.entry(7, 4, &["_TRANSPORT=journal", "_UID=0", "EXE=/x", &exe, "MESSAGE=true", "MESSAGE=second"]);
     assert_eq!(machine.said(&mut places), ["true"]);
+    // Whoever writes to the journal's own socket names fields as he likes, but for those with a line before them.
+    let forged = format!("EXE={SSHD}");
+    file.entry(7, 5, &["_TRANSPORT=journal", &forged, "_UID=1000", "MESSAGE=by another program"]);
+    let fields =
+        ["_TRANSPORT=journal", &exe, "_UID=1000", "UID=0", "_SYSTEMD_UNIT=user@1000.service", "UNIT=smbd.service"];
+    file.entry(7, 6, &[&fields[..], &["MESSAGE=forged"]].concat());
+    let records = machine.look(&mut places).records;
+    let told: Vec<_> = records.iter().map(|it| (it.message.as_str(), it.uid, it.unit.as_str())).collect();
+    assert_eq!(told, [("forged", 1000, "user@1000.service")]);
 }
 
 #[test]

@@ -1,5 +1,3 @@
-use std::{fs, os::unix::fs::PermissionsExt as _};
-
 use super::*;
 use crate::collectors::{
     driver::compare,
@@ -58,6 +56,8 @@ fn what_is_wrong_at_first_is_told_and_what_nobody_answers_is_not() {
     assert_eq!(member(Trust::Unknown, None, None), None);
     let offline = member(Trust::Unknown, Some(false), None).flatten().unwrap();
     assert!(!offline.is_online && offline.is_taken);
+    let refused = known(Trust::Refused("NT_STATUS_ACCESS_DENIED".to_owned()), Some(true), None);
+    assert_eq!(known(Trust::Unknown, Some(true), Some(&refused)), refused, "what is not told now has not changed");
 }
 
 #[test]
@@ -73,20 +73,44 @@ fn the_domain_stands_in_the_configuration_of_samba() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn programs_are_asked_where_the_machine_is_a_member_and_a_domain_is_no_news_at_first_sight() {
     let machine = Machine::new();
-    let program = |path: &str, text: &str| {
-        machine.write(path, text);
-        fs::set_permissions(machine.path(path), fs::Permissions::from_mode(0o755)).unwrap();
-    };
     machine.write("proc/sys/kernel/hostname", "nas\n");
     machine.write("etc/samba/smb.conf", "[global]\nsecurity = ads\nworkgroup = example\n");
-    let wbinfo = format!("#!/bin/sh\ncase $1 in\n-t) cat <<'E'\n{TAKEN}E\n;;\n*) cat <<'E'\n{ONLINE}E\n;;\nesac\n");
-    program("usr/bin/wbinfo", &wbinfo);
-    program(
-        "usr/sbin/sssctl",
-        "#!/bin/sh\ncase $1 in\ndomain-list) echo example.com ;;\n*) echo 'Online status: Offline' ;;\nesac\n",
-    );
+    machine.program("usr/bin/wbinfo", &wbinfo(TAKEN));
+    machine.program("usr/sbin/sssctl", &sssctl("Online status: Offline"));
     let told = machine.run("identity", End::Clean, async |told| told.reaches(2).await).await;
     assert_eq!(told, ["error identity.computer.offline nas", "info system.host.inventory identity"]);
     let told = machine.run("identity", End::Clean, async |told| told.reaches(0).await).await;
     assert_eq!(told, Vec::<String>::new());
+}
+
+fn wbinfo(trust: &str) -> String {
+    format!("case $1 in\n-t) cat <<'E'\n{trust}E\n;;\n*) cat <<'E'\n{ONLINE}E\n;;\nesac")
+}
+
+fn sssctl(status: &str) -> String {
+    format!("case $1 in\ndomain-list) echo example.com ;;\n*) echo '{status}' ;;\nesac")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_believed_when_it_is_seen_twice_and_where_nobody_answers_nothing_is_lost() {
+    let machine = Machine::new();
+    let (context, _log) = machine.ground("identity").await;
+    machine.write("etc/samba/smb.conf", "[global]\nsecurity = ads\nworkgroup = example\n");
+    machine.program("usr/bin/wbinfo", &wbinfo(TAKEN));
+    machine.program("usr/sbin/sssctl", &sssctl("Online status: Offline"));
+    let mut domain = look();
+    let first = domain.look(&context, None).await.unwrap().unwrap();
+    assert!(first["EXAMPLE"].is_taken && !first["example.com"].is_online);
+    let refused = include_str!("../../../../tests/fixtures/identity/wbinfo-t.refused.txt");
+    machine.program("usr/bin/wbinfo", &wbinfo(refused));
+    assert_eq!(domain.look(&context, Some(&first)).await.unwrap(), None);
+    let second = domain.look(&context, Some(&first)).await.unwrap().unwrap();
+    assert!(!second["EXAMPLE"].is_taken);
+    assert_eq!(context.sight.blind_to(""), Vec::<String>::new());
+    machine.program("usr/bin/wbinfo", "exit 1");
+    machine.program("usr/sbin/sssctl", &sssctl("Unable to get online status"));
+    assert_eq!(domain.look(&context, Some(&second)).await.unwrap(), Some(second.clone()));
+    assert_eq!(context.sight.blind_to(""), [WINBIND]);
+    machine.program("usr/sbin/sssctl", "exit 1");
+    assert_eq!(domain.look(&context, Some(&second)).await.unwrap(), Some(second), "sssd does not answer either");
 }

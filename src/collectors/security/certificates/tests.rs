@@ -2,7 +2,11 @@ use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
 use super::*;
-use crate::collectors::{driver::compare, finding::sentences};
+use crate::collectors::{
+    driver::compare,
+    finding::{lines, sentences},
+    tests::Machine,
+};
 
 /// A certificate that ends on that day of June 2030, with its key behind it, as some services want it.
 fn pem(day: u8) -> String {
@@ -105,6 +109,36 @@ fn of_a_directory_certificates_are_taken_and_keys_and_what_is_none_are_not() {
     assert_eq!(looked.known.keys().collect::<Vec<_>>(), ["/etc/ssl/a.pem", "/etc/ssl/b.crt"]);
     let unseen: Vec<_> = looked.unseen.keys().map(String::as_str).collect();
     assert_eq!(unseen, ["/etc/none.pem", "/etc/ssl/d.pem", "/etc/ssl/f.pem"], "a pipe is not waited for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_cannot_be_read_now_is_not_gone_and_is_a_blind_spot_until_it_can() {
+    let machine = Machine::new();
+    let (context, _log) = machine.ground("security").await;
+    let mut certificates = Certificates::new(vec!["/etc/ssl/nas.pem".into()]);
+    machine.write("etc/ssl/nas.pem", &pem(30));
+    let first = certificates.look(&context, None).await.unwrap().unwrap();
+    machine.write("etc/ssl/nas.pem", "half of it");
+    assert_eq!(certificates.look(&context, Some(&first)).await.unwrap(), Some(first.clone()));
+    assert_eq!(context.sight.blind_to(PREFIX), ["/etc/ssl/nas.pem"]);
+    machine.write("etc/ssl/nas.pem", &pem(30));
+    let renewed = certificates.look(&context, Some(&first)).await.unwrap().unwrap();
+    assert_eq!(context.sight.blind_to(PREFIX), Vec::<String>::new());
+    assert_eq!(lines(&certificates.diff(&first, &renewed)), ["info security.certificate.renewed"]);
+}
+
+#[test]
+fn of_a_chain_the_first_counts_and_one_that_comes_or_is_renewed_near_its_end_is_told_as_that_too() {
+    let (near, far) = (pem(10), pem(30));
+    let now = at("06-05");
+    let of = |text: &str| Known::from([("/c".to_owned(), certificate(text.as_bytes(), now).unwrap())]);
+    assert_eq!(of(&format!("{near}{far}")), of(&near));
+    let mut certificates = Certificates::new(Vec::new());
+    certificates.now = now;
+    let near_too = ["info security.certificate.renewed", "warn security.certificate.expires_soon"];
+    assert_eq!(lines(&certificates.diff(&of(&far), &of(&near))), near_too);
+    let gone = certificates.diff(&of(&far), &Known::new());
+    assert_eq!(lines(&gone), ["info security.certificate.removed"]);
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn who_leaves_is_told_where_the_login_was_and_by_the_word_of_that_process_alone(
         "User alice has logged out, from 10.0.0.7, ssh password",
     ];
     assert_eq!(told(sshd(&[login.clone(), left("bob"), left("alice"), left("alice")])), expected);
+    assert_eq!(told(sshd(&[login.clone(), left("bob")])), expected[..1]);
     // A second login within the hour only counts, and so does its end.
     assert_eq!(told(sshd(&[login.clone(), left("alice"), login.clone(), left("alice")])), expected);
     let mut records = sshd(&[login, left("alice")]);
@@ -74,6 +75,28 @@ fn who_gets_in_after_trying_again_and_again_is_an_error() {
     );
     let known = Known { fold, ..Known::default() };
     assert_eq!(logins.first_sight(&known)[0].line(), "warn security.auth.brute_force");
+}
+
+/// Each ten times, as a machine on the open network sees it.
+#[test]
+fn ten_thousand_failures_a_minute_from_a_thousand_addresses_are_some_events_and_little_to_remember() {
+    let failed = |number: i64| {
+        let (address, user) = (format!("10.1.{}.{}", number % 1000 / 250, number % 250), number % 77);
+        format!("Failed password for invalid user u{user} from {address} port {} ssh2", 1024 + number)
+    };
+    let mut records = sshd(&(0..10_000).map(failed).collect::<Vec<_>>());
+    records.iter_mut().for_each(|record| record.at = record.at * 6 / 1000);
+    let (mut logins, mut fold, mut told) = (Logins::default(), Fold::default(), Vec::new());
+    for records in records.chunks(512) {
+        let now = records.last().map_or(0, |record| record.at);
+        logins.take(&mut fold, records.to_vec(), &BTreeMap::new(), now);
+        told.extend(logins.diff(&Known::default(), &Known::default()));
+    }
+    let many = told.iter().filter(|it| it.sentence().starts_with("Logins from many addresses fail again and again"));
+    assert_eq!(many.count(), 1);
+    assert!(told.len() < 64, "{}", told.len());
+    assert!(logins.connections.len() <= CONNECTIONS_MAX);
+    assert!(serde_json::to_string(&fold).unwrap().len() < 64 * 1024);
 }
 
 #[test]

@@ -100,6 +100,16 @@ fn a_timer_by_the_clock_of_the_boot_is_due_by_the_wall_and_one_that_starts_nothi
     assert_eq!(judge(None, &service, at(LAST + 1000 * DAY)).unwrap().is, Condition::OnTime, "its job is to go on");
 }
 
+#[test]
+fn a_timer_is_overdue_when_a_tenth_of_its_time_and_its_accuracy_are_over_and_one_that_comes_stopped_is_no_news() {
+    let hourly = properties("active", "waiting", LAST, LAST + 3600);
+    let after = |seconds: i64| judge(None, &hourly, at(LAST + 3600 + seconds)).unwrap().is;
+    assert_eq!((after(360 + 60), after(360 + 61)), (Condition::OnTime, Condition::Overdue));
+    let timers = Timers::new(Patterns::new(Vec::new()));
+    let stopped = judge(None, &properties("inactive", "dead", LAST, NEVER), at(LAST)).unwrap();
+    assert_eq!(timers.diff(&Known::new(), &Known::from([("a.timer".to_owned(), stopped)])), vec![]);
+}
+
 proptest! {
     #[test]
     fn no_numbers_make_it_panic_and_nobody_is_overdue_before_the_time(

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::collectors::finding::{lines, sentences};
+use crate::collectors::{
+    finding::{lines, sentences},
+    tests::Machine,
+};
 
 const CONF: &str = include_str!("../../../../tests/fixtures/samba/smb.conf");
 
@@ -27,6 +30,8 @@ fn a_share_of_samba_that_comes_changes_and_goes_is_told() {
         |before: &str, after: &str| sentences(&Shares::default().diff(&known(&conf(before)), &known(&conf(after))));
     assert_eq!(diff(CONF, &with), ["Share photos was created: /srv/photos, smb, read-only"]);
     assert_eq!(diff(&with, CONF), ["Share photos was deleted: /srv/photos, smb"]);
+    let gone = Shares::default().diff(&known(&conf(&with)), &known(&conf(CONF)));
+    assert_eq!(gone.iter().map(|it| it.level).collect::<Vec<_>>(), [Level::Warn]);
     let open = with.replace("@family\n", "@family\n guest ok = yes\n");
     assert_eq!(diff(&with, &open), ["Share photos was changed: /srv/photos, smb, read-only, changed: guest ok"]);
     let off = with.replace("@family\n", "@family\n available = no\n");
@@ -41,6 +46,9 @@ fn a_share_of_samba_that_comes_changes_and_goes_is_told() {
 fn an_export_that_comes_changes_and_goes_is_told_and_a_server_that_stops_has_given_up_none() {
     let exports = ("etc/exports", "/srv/x 10.0.0.0/24(rw)\n");
     let zfs = ("etc/exports.d/zfs.exports", "/tank *(ro)\n");
+    for none in ["etc/exports.d/zfs.exports.old", "etc/exports.d/.swp.exports"] {
+        assert_eq!(told(&[exports], &[exports, (none, "/tank *(ro)\n")]), Vec::<String>::new(), "{none}");
+    }
     let etab = ("var/lib/nfs/etab", include_str!("../../../../tests/fixtures/nfs/etab"));
     assert_eq!(told(&[exports], &[exports, zfs]), ["Share /tank was created: /tank, nfs, read-only, for *(ro)"]);
     assert_eq!(told(&[exports, zfs], &[exports]), ["Share /tank was deleted: /tank, nfs"]);
@@ -50,6 +58,18 @@ fn an_export_that_comes_changes_and_goes_is_told_and_a_server_that_stops_has_giv
     assert_eq!(told(&[exports], &[open]), [expected]);
     assert_eq!(told(&[exports, etab], &[exports]), Vec::<String>::new());
     assert_eq!(told(&[], &[etab]).len(), 1, "what is in force alone is offered, too");
+}
+
+#[test]
+fn names_with_what_nobody_sees_do_not_get_onto_a_screen() {
+    let evil = "a\u{1b}[2J\u{202e}b";
+    let conf = format!("[{evil}]\npath = /srv/{evil}\nvalid users = {evil}\n");
+    let told = told(&[], &[("etc/samba/smb.conf", &conf), ("etc/exports", "/srv/\\033[2J h\u{9b}2J(rw)\n")]);
+    let expected = [
+        "Share /srv/\\u{1b}[2J was created: /srv/\\u{1b}[2J, nfs, for h\\u{9b}2J(rw)",
+        "Share a\\u{1b}[2J\\u{202e}b was created: /srv/a\\u{1b}[2J\\u{202e}b, smb, read-only",
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]
@@ -70,6 +90,27 @@ fn what_there_is_is_an_inventory_and_printers_are_no_shares() {
     assert_eq!(shares.inventory(&known(&looked)), "shares by SMB: 1; shares by NFS: 2");
     assert_eq!(lines(&shares.first_sight(&known(&looked))), Vec::<String>::new());
     assert!(machine(&[]).exports.is_none() && machine(&[]).conf.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shares_of_the_registry_are_shares_and_what_cannot_be_asked_for_or_was_seen_only_once_has_not_changed() {
+    let machine = Machine::new();
+    let (context, _log) = machine.ground("sharing").await;
+    let conf =
+        |shares: &str| machine.write("etc/samba/smb.conf", &format!("[global]\nconfig backend = registry\n{shares}"));
+    let mut shares = Shares::default();
+    machine.program("usr/bin/net", "printf '[photos]\\n\\tpath = /srv/photos\\n'");
+    conf("[data]\npath = /srv/data\n");
+    let first = shares.look(&context, None).await.unwrap().unwrap();
+    assert_eq!(first.keys().collect::<Vec<_>>(), ["smb data", "smb photos"]);
+    assert_eq!(first["smb photos"].settings["path"], "/srv/photos");
+    machine.program("usr/bin/net", "exit 1");
+    assert_eq!(shares.look(&context, Some(&first)).await.unwrap(), Some(first.clone()));
+    machine.program("usr/bin/net", "printf '[photos]\\n\\tpath = /srv/photos\\n'");
+    conf("");
+    assert_eq!(shares.look(&context, Some(&first)).await.unwrap(), None);
+    let second = shares.look(&context, Some(&first)).await.unwrap().unwrap();
+    assert_eq!(second.keys().collect::<Vec<_>>(), ["smb photos"]);
 }
 
 proptest! {

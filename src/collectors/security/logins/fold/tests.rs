@@ -58,6 +58,14 @@ fn a_source_that_tries_again_and_again_is_told_once_and_once_when_it_is_quiet_wi
 }
 
 #[test]
+fn who_was_in_already_and_gets_in_again_after_many_failures_is_told_again() {
+    let mut fold = Fold::default();
+    run(&mut fold, [success("10.0.0.7", "root", 1)], 1);
+    run(&mut fold, (2..11).map(|at| failure("10.0.0.7", "root", at)), 11);
+    assert_eq!(run(&mut fold, [success("10.0.0.7", "root", 12)], 12), ["in root after 9 like 0"]);
+}
+
+#[test]
 fn ten_thousand_failures_a_minute_from_a_thousand_addresses_are_one_bounded_flood() {
     let (mut fold, mut told) = (Fold::default(), Vec::new());
     for number in 0..10_000_i64 {
