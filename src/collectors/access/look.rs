@@ -2,10 +2,7 @@
 
 use std::{io, os::unix::fs::MetadataExt as _, path::Path};
 
-use super::{
-    list,
-    rights::{ENTRIES_MAX, Rights},
-};
+use super::{list, rights::Rights};
 use crate::host::xattr::xattr;
 
 /// What a look at a path finds.
@@ -36,7 +33,6 @@ pub(super) fn look(path: &Path) -> io::Result<Option<Seen>> {
     if let Some(bytes) = xattr(path, list::NFS4)? {
         list::nfs4(&bytes, &mut rights);
     }
-    let is_too_long = rights.list.len() > ENTRIES_MAX;
-    rights.list.truncate(ENTRIES_MAX);
+    let is_too_long = rights.cut();
     Ok(Some(Seen { rights, is_directory: found.is_dir(), device: found.dev(), is_too_long }))
 }

@@ -75,6 +75,13 @@ impl Rights {
             }
         }
     }
+
+    /// Leaves the entries that are followed; whether there were more.
+    pub(super) fn cut(&mut self) -> bool {
+        let is_too_long = self.list.len() > ENTRIES_MAX;
+        self.list.truncate(ENTRIES_MAX);
+        is_too_long
+    }
 }
 
 impl From<Rights> for String {

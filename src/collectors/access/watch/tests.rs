@@ -222,6 +222,7 @@ async fn a_list_that_is_too_long_and_what_cannot_be_seen_are_blind_spots_and_wha
         many.add(rights::Entry { kind: rights::Kind::Posix, who, flags: 0, may: 7 });
     }
     assert_eq!(many.list.len(), rights::ENTRIES_MAX + 1, "one stays as a sign of the others");
+    assert_eq!((many.cut(), many.list.len(), many.cut()), (true, rights::ENTRIES_MAX, false));
     // The named directory goes, and comes back with other rights.
     fs::rename(looks.path("srv/a"), looks.path("srv/b")).unwrap();
     assert_eq!(looks.told().await, Vec::<String>::new());
