@@ -105,6 +105,11 @@ fn begin() -> Appliance {
          systemd-run -q --unit=agent-of-root rodent agent --config /run/agent-of-root.yml",
     );
     appliance.begin();
+    // Who is there at its first look has not come.
+    let inventory = "RODENT_SOCKET=/run/agent-of-root.sock rodent events -n 1 system.host.inventory";
+    appliance.wait("the agent of root has looked", PATIENCE, |machine| {
+        String::from_utf8_lossy(&machine.attempt(inventory).stdout).contains("Inventory of sharing").then_some(())
+    });
     // A client that stays.
     let commands = "(echo open file; sleep infinity) | smbclient //127.0.0.1/data -U alice%right";
     appliance.run(&format!("systemd-run -q --unit=client sh -c '{commands}'"));
