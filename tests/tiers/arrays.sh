@@ -15,7 +15,7 @@ if [ ! -x "$work/uml/usr/bin/linux.uml" ]; then
     (cd "$work/uml" && apt-get -o APT::Sandbox::User=root download -q user-mode-linux)
     dpkg-deb -x "$work"/uml/user-mode-linux_*.deb "$work/uml"
 fi
-PACKAGES=,mdadm,kmod,e2fsprogs tests/e2e/root_fs.sh "$work/root"
+PACKAGES=,mdadm,kmod,e2fsprogs,nfs-kernel-server,quota tests/e2e/root_fs.sh "$work/root"
 
 prepare "$work/root" arrays
 modules=$(basename "$work"/uml/usr/lib/uml/modules/*)
@@ -23,6 +23,11 @@ mkdir -p "$machine/lib/modules"
 cp -a "$work/uml/usr/lib/uml/modules/$modules" "$machine/lib/modules/"
 chroot "$machine" depmod "$modules"
 printf '%s\n' md-mod raid1 raid456 loop dm-mod dm-flakey > "$machine/etc/modules-load.d/trial.conf"
+# The clients of NFS the kernel tells to who may read all files.
+mkdir -p "$machine/etc/systemd/system/rodent.service.d"
+cp systemd/drop-ins/locked-accounts.conf "$machine/etc/systemd/system/rodent.service.d/"
+# Started when their step comes.
+rm -f "$machine"/etc/systemd/system/*.wants/{nfs-server,nfs-client,rpcbind,quota*}.*
 make_image 2G
 
 cc -O2 -shared -fPIC -o "$work/ptrace.so" tests/tiers/ptrace.c

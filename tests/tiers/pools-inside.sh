@@ -1,14 +1,14 @@
 #!/bin/bash
 # Run by pools.sh on its machine: makes real pools, breaks and mends them. steps.sh says how what is told is compared.
 # How long something takes, how much room there is, and how often a scan tells how far it is, depends on the machine.
-levelled='/ storage\.pool\.(resilver|scrub)_progress /d; s/, [0-9]+ % done$//; s/, took [0-9dhms ]+//
+levelled='/ storage\.pool\.(resilver|scrub)_progress /d; s/, [0-9.]+ % done$//; s/, took [0-9dhms ]+//
     s/(, zfs), [0-9.]+ .?i?B$/\1/; s/ [0-9.]+ .?i?B (used|free|repaired|written)/ some \1/g; s/ [0-9.]+ %/ some %/
     s/[0-9,]+ (read|write|checksum)/some \1/g; s/(read|write|checksum) errors: [0-9,]+/some \1 errors/g
     s/in [0-9,]+ of its/in some of its/; s/set by [0-9.,]+ s/set by some s/'
-unsure='(scrub|resilver)_started'
+unsure='(scrub|resilver)_started' growing=' storage[.]pool[.]errors '
 kinds='(storage|usage|system\.host\.clock)[a-z_.]+'
-# Two cores that are emulated.
-QUIET=8
+# Two cores that are emulated, on a machine that may have other things to do.
+QUIET=8 STEP_MAX=240
 . "$(dirname "$0")/steps.sh"
 
 # Disks by what they are for; the names are the kernel's, dealt in the order of the machine's slots.
@@ -24,8 +24,15 @@ plug() { echo 1 > /sys/bus/pci/rescan; }
 data() { dd if=/dev/urandom "of=$1" bs=1M "count=$2" status=none; sync; }
 hold_scans() { echo "$1" > /sys/module/zfs/parameters/zfs_scan_suspend_progress; }
 token() { zfs get -H -o value receive_resume_token "$1"; }
-# The agent looks at all there is, as it does after minutes otherwise.
-look() { systemctl restart rodent && await 'rodent status >/dev/null' && sleep "$QUIET"; }
+# The agent looks at all there is, as it does after minutes otherwise; it has when it has little to do and asks ZFS nothing.
+look() { systemctl restart rodent && await 'rodent status >/dev/null' && await has_looked; }
+has_looked() {
+    local agent before
+    agent=$(systemctl show -p MainPID --value rodent) && before=$(ticks "$agent") && sleep 3
+    ! pgrep -P "$agent" -x zfs > /dev/null && (($(ticks "$agent") - before < 100))
+}
+# What a process has used, hundredths of a second.
+ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 state_of() { zpool list -H -o health "$1"; }
 
 modprobe -a zfs dm-mod
