@@ -130,11 +130,16 @@ impl Place {
     }
 }
 
-/// Has root go on as whoever decides what lies in the log. Gives the directory without links.
+/// Has root go on as whoever decides what lies in the log, or as itself where all of it is root's. Gives the directory
+/// without links.
 fn become_owner(directory: PathBuf) -> Result<PathBuf, Failure> {
     let directory = StoppedLog::locate(&directory)?;
-    let owner = files::become_owner(&directory).map_err(|error| Failure::of(Code::Permission, &error))?;
-    let Some(uid) = owner else { return Ok(directory) };
+    let refused = |error| Failure::of(Code::Permission, &error);
+    let Some(uid) = files::become_owner(&directory).map_err(refused)? else {
+        // A copy that was made root's still has the links and rights that its owner gave it.
+        files::refuse_others_within(&directory).map_err(refused)?;
+        return Ok(directory);
+    };
     fs::read_dir(&directory).map_err(|error| {
         let directory = directory.display();
         Failure::permission(format!(

@@ -11,6 +11,6 @@ mod read;
 mod replace;
 
 pub use followed::{Followed, Look};
-pub use owner::{OwnerError, become_owner, refuse_others};
+pub use owner::{OwnerError, become_owner, refuse_others, refuse_others_within};
 pub use read::{is_open_to_all, open, read_bounded, read_secret};
 pub use replace::{remove, replace, replace_by, replace_for, sync_directory};

@@ -3,7 +3,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -37,6 +38,14 @@ pub enum OwnerError {
         one: (Uid, PathBuf),
         /// Another.
         two: (Uid, PathBuf),
+    },
+    /// It leads elsewhere, where root would act as well.
+    #[error(
+        "{path}: a link, and root follows none that somebody may have left there; remove it, or put there what it leads to"
+    )]
+    Link {
+        /// Which one.
+        path: PathBuf,
     },
     /// Another user decides, and who asks is to stay root.
     #[error(
@@ -95,12 +104,47 @@ pub fn refuse_others(path: &Path) -> Result<(), OwnerError> {
     }
 }
 
+/// For what goes on as root in a directory of its own, of which another user may have made the contents: that no directory
+/// in it is another's or open to others, and that no link leads out of it. A copy keeps all three.
+///
+/// # Errors
+/// When something is, and who asks is root.
+pub fn refuse_others_within(directory: &Path) -> Result<(), OwnerError> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let mut directories = vec![directory.to_owned()];
+    while let Some(place) = directories.pop() {
+        let unseen = |source| OwnerError::Look { path: place.clone(), source };
+        for entry in fs::read_dir(&place).map_err(unseen)? {
+            let path = entry.map_err(unseen)?.path();
+            let found = match fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                found => found.map_err(unseen)?,
+            };
+            match found.uid() {
+                _ if found.is_symlink() => return Err(OwnerError::Link { path }),
+                _ if !found.is_dir() => {}
+                0 if is_open(&found) => return Err(OwnerError::Open { path }),
+                0 => directories.push(path),
+                uid => return Err(OwnerError::Other { uid: Uid::from_raw(uid), path }),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether others may put into a directory what they like, and take away what is there.
+fn is_open(found: &Metadata) -> bool {
+    found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0
+}
+
 /// The one user beside root who decides what lies at `path`, his group, and the nearest of his.
 fn decides(path: &Path) -> Result<Option<(Uid, Gid, PathBuf)>, OwnerError> {
     let mut owners = BTreeMap::new();
     for place in path.ancestors() {
         let found = fs::metadata(place).map_err(|source| OwnerError::Look { path: place.to_owned(), source })?;
-        if found.is_dir() && found.uid() == 0 && found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 {
+        if found.is_dir() && found.uid() == 0 && is_open(&found) {
             return Err(OwnerError::Open { path: place.to_owned() });
         }
         owners.entry(found.uid()).or_insert((found.gid(), place.to_owned()));

@@ -248,4 +248,34 @@ mod as_root {
         rodent(copy.path(), &["repair", "--apply"]);
         assert_eq!(fs::read_dir(&target).expect("a directory").count(), 0, "nothing comes where root only may write");
     }
+
+    #[test]
+    fn what_an_owner_left_in_a_copy_that_was_made_root_s_leads_root_nowhere() {
+        let (_original, copy) = damaged();
+        let (log, target) = (copy.path().join("log"), copy.path().join("cron"));
+        fs::create_dir(&target).expect("made");
+        let refused = |left: &str, part: &str| {
+            for words in [&["check"][..], &["export"], &["repair"], &["repair", "--apply"]] {
+                let (code, said, why) = rodent(copy.path(), words);
+                assert_eq!(code, Some(77), "{left}, {words:?}: {said}{why}");
+                assert!(why.contains(part), "{left}, {words:?}: {why}");
+            }
+            assert_eq!(fs::read_dir(&target).expect("a directory").count(), 0, "{left} leads root");
+        };
+        for left in ["quarantine", "routine/gen-0000000099", "urgent/away"] {
+            std::os::unix::fs::symlink(&target, log.join(left)).expect("linked");
+            refused(left, &format!("log/{left}: a link"));
+            fs::remove_file(log.join(left)).expect("it is there");
+        }
+        let lane = log.join("routine");
+        chown(&lane, Some(OWNER), Some(OWNER)).expect("root may");
+        refused("routine", "log/routine belongs to user 65534");
+        chown(&lane, Some(0), Some(0)).expect("root may");
+        fs::set_permissions(&lane, fs::Permissions::from_mode(0o777)).expect("root may");
+        refused("routine", "log/routine: others may write there");
+        fs::set_permissions(&lane, fs::Permissions::from_mode(0o700)).expect("root may");
+        let (code, said, why) = rodent(copy.path(), &["repair", "--apply"]);
+        assert_eq!(code, Some(0), "{said}{why}");
+        assert!(log.join("quarantine/ledger-1").exists());
+    }
 }
