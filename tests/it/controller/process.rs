@@ -79,8 +79,10 @@ impl Place {
         Process { address: address.parse().expect(&line), child, log }
     }
 
+    /// A command that is to end by itself; one that does not is ended, and has code 124.
     pub(super) fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_rodent-controller"))
+        Command::new("timeout")
+            .args(["60", env!("CARGO_BIN_EXE_rodent-controller")])
             .args(arguments)
             .current_dir(self.directory.path())
             .output()
