@@ -119,7 +119,16 @@ fn tell_waiting(socket: Option<PathBuf>, loaded: &Loaded) {
     let files: Vec<_> = loaded.files.iter().map(|file| file.display().to_string()).collect();
     if answer.files == files {
         waiting(&answer).iter().for_each(|line| tell(line));
+        of_environment(&answer, loaded).iter().for_each(|line| tell(line));
     }
+}
+
+/// What only the agent's own environment sets, and so stands in none of the lines above.
+fn of_environment(answer: &ReloadResponse, loaded: &Loaded) -> Option<String> {
+    let is_ours =
+        |name: &&String| loaded.records.iter().any(|own| own.origin == SettingOrigin::Environment((*name).clone()));
+    let others: Vec<_> = answer.variables.iter().filter(|name| !is_ours(name)).map(String::as_str).collect();
+    (!others.is_empty()).then(|| format!("not seen here, set by the agent's environment: {}", others.join(", ")))
 }
 
 fn waiting(answer: &ReloadResponse) -> Vec<String> {

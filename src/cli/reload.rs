@@ -82,7 +82,7 @@ fn list(changed: &[ChangedSetting], [key, before, after]: [&'static str; 3], scr
 
 fn document(answer: &ReloadResponse) -> Value {
     let list = |changed: &[ChangedSetting]| changed.iter().map(|it| object(it, None)).collect::<Vec<_>>();
-    json!({"applied": list(&answer.applied), "needs_restart": list(&answer.needs_restart), "files": answer.files})
+    json!({"applied": list(&answer.applied), "needs_restart": list(&answer.needs_restart), "files": answer.files, "variables": answer.variables})
 }
 
 fn rows(answer: &ReloadResponse) -> impl Iterator<Item = Value> {

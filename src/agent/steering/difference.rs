@@ -3,7 +3,7 @@
 use crate::{
     agent::config::{Loaded, Source},
     schema::local::{ChangedSetting, ReloadResponse},
-    settings::{Records, SettingRecord},
+    settings::{Records, SettingOrigin, SettingRecord},
 };
 
 /// Keys with other values than those in force.
@@ -45,11 +45,16 @@ impl Difference {
     }
 
     pub(super) fn answer(&self, loaded: &Loaded) -> ReloadResponse {
+        let variable = |record: &SettingRecord| match &record.origin {
+            SettingOrigin::Environment(name) => Some(name.clone()),
+            _ => None,
+        };
         ReloadResponse {
             faults: Vec::new(),
             applied: self.applied.clone(),
             needs_restart: self.needs_restart.clone(),
             files: loaded.files.iter().map(|file| file.display().to_string()).collect(),
+            variables: loaded.records.iter().filter_map(variable).collect(),
         }
     }
 }

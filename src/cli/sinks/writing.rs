@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     agent::config::{WrittenSink, WrittenSinkError, is_key},
-    client::{Client, ClientError, ReloadRequest},
+    client::{Client, ClientError, ReloadRequest, ReloadResponse},
 };
 
 /// The longest value that is read from standard input, bytes.
@@ -29,7 +29,7 @@ Examples:
 
 As root. Writes /etc/rodent/rodent.d/sinks-NAME.yml whole, if the configuration is valid with it, and has the agent read it. \
 Values are text or JSON. `url=-` reads the value from standard input, for what nobody else is to see: of many a webhook the URL \
-is the password. The keys stand in docs/configuration.md.
+is the password. The keys stand in /usr/share/doc/rodent/docs/configuration.md, receivers to begin with in receivers.md beside it.
 
 Exit codes: 0 done, 64 no key=value, 65 there is one, or it is configured by hand, 77 not root, 78 refused.";
 
@@ -38,7 +38,8 @@ Examples:
   sudo rodent sinks set phone quiet=22:00-07:00
   sudo rodent sinks set phone quiet=      without it
 
-As root, for what `rodent sinks add` has written; what was configured by hand is left alone.
+As root, for what `rodent sinks add` has written; what was configured by hand is left alone. Values are as `add` takes them. What \
+the agent's environment sets (RODENT_SINKS__PHONE__QUIET) beats the file, and is named; what the agent refuses is taken back.
 
 Exit codes: 0 done, 64 no key=value, 65 no such sink, or it is configured by hand, 77 not root, 78 refused.";
 
@@ -99,33 +100,58 @@ pub(super) async fn run(edit: Edit, root: &Path, socket: &Path) -> Result<ExitCo
     if !geteuid().is_root() {
         return Err(Failure::permission("the files of the configuration are root's: run it with sudo"));
     }
-    write(&edit, root, &mut io::stdin().lock())?;
     let client = match Client::connect(socket).await {
-        Err(ClientError::NotRunning(_)) => {
-            say("done; no agent runs that could be told, it reads it when it starts")?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        connected => connected?,
+        Err(ClientError::NotRunning(_)) => None,
+        connected => Some(connected?),
     };
-    let answer = client.reload(ReloadRequest { dry_run: false }).await?;
-    if !answer.faults.is_empty() {
-        answer.faults.iter().for_each(|fault| tell(fault));
-        return Err(Failure::config(
-            "it is written, and the agent refuses the configuration; what was in force goes on",
-        ));
+    let variables = match &client {
+        Some(client) => client.reload(ReloadRequest { dry_run: true }).await?.variables,
+        None => Vec::new(),
+    };
+    let name = edit.name();
+    let own = of_sink(&variables, name);
+    let before = write(&edit, root, &mut io::stdin().lock(), &own)?;
+    let Some(client) = client else {
+        say("done; no agent runs that could be told, it reads it when it starts")?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let mut answer = ReloadResponse::default();
+    for dry_run in [true, false] {
+        answer = client.reload(ReloadRequest { dry_run }).await?;
+        if !answer.faults.is_empty() {
+            answer.faults.iter().for_each(|fault| tell(fault));
+            // With what it refuses the agent would not start the next time.
+            WrittenSink::stand(root, name, before.as_ref()).map_err(failure)?;
+            return Err(Failure::config("the agent refuses it, and all is as it was before"));
+        }
     }
     say(if answer.applied.is_empty() { "nothing has changed" } else { "done, and in force" })?;
+    if !own.is_empty() {
+        tell(&format!("set by the agent's environment, which beats what is written: {}", own.join(", ")));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn write(edit: &Edit, root: &Path, input: &mut dyn io::BufRead) -> Result<(), Failure> {
+/// Variables that set keys of this sink.
+fn of_sink<'v>(variables: &'v [String], name: &str) -> Vec<&'v str> {
+    let own = format!("RODENT_SINKS__{name}__").to_uppercase();
+    variables.iter().map(String::as_str).filter(|variable| variable.to_uppercase().starts_with(&own)).collect()
+}
+
+/// Gives what stood there before. `unseen` are variables of the agent, which whoever checks it here does not have.
+fn write(
+    edit: &Edit,
+    root: &Path,
+    input: &mut dyn io::BufRead,
+    unseen: &[&str],
+) -> Result<Option<WrittenSink>, Failure> {
     let name = edit.name();
-    let found = WrittenSink::find(root, name).map_err(failure)?;
-    let mut sink = match (edit, found) {
+    let before = WrittenSink::find(root, name).map_err(failure)?;
+    let mut sink = match (edit, &before) {
         (Edit::Add { .. }, Some(_)) => return Err(failure(WrittenSinkError::There(name.to_owned()))),
         (Edit::Add { .. }, None) => WrittenSink::default(),
         (_, None) => return Err(failure(WrittenSinkError::Unknown(name.to_owned()))),
-        (_, Some(sink)) => sink,
+        (_, Some(sink)) => sink.clone(),
     };
     match edit {
         Edit::Add { pairs, .. } => {
@@ -138,7 +164,14 @@ fn write(edit: &Edit, root: &Path, input: &mut dyn io::BufRead) -> Result<(), Fa
         Edit::Remove(_) => {}
     }
     let stays = Some(&sink).filter(|_| !matches!(edit, Edit::Remove(_)));
-    WrittenSink::stand(root, name, stays).map_err(failure)
+    match WrittenSink::stand(root, name, stays) {
+        Ok(()) => Ok(before),
+        Err(error @ WrittenSinkError::Refused(_)) if !unseen.is_empty() => Err(Failure::config(format!(
+            "{error}\nnot seen here, set by the agent's environment: {}; what the sink needs is to be given here, too",
+            unseen.join(", ")
+        ))),
+        Err(error) => Err(failure(error)),
+    }
 }
 
 /// `key=value`: JSON where it is such and no bare text, otherwise text. `key=` takes the key away, `key=-` reads a line.
@@ -176,7 +209,8 @@ mod tests {
     use super::*;
 
     fn edit(root: &Path, edit: Edit, input: &str) -> Result<String, String> {
-        write(&edit, root, &mut input.as_bytes()).map_err(|failure| failure.message().to_owned())?;
+        let unseen = ["RODENT_SINKS__PHONE__FORMAT"];
+        write(&edit, root, &mut input.as_bytes(), &unseen).map_err(|failure| failure.message().to_owned())?;
         let path = root.join("etc/rodent/rodent.d/sinks-phone.yml");
         let text = std::fs::read_to_string(path).unwrap_or_default();
         Ok(text.lines().skip(1).map(str::trim).collect::<Vec<_>>().join("|"))
@@ -208,9 +242,17 @@ mod tests {
         assert!(edit(root, Edit::Disable(phone()), "").expect("written").ends_with("|enabled: false"));
         assert_eq!(edit(root, Edit::Enable(phone()), "").expect("written"), set);
         let refused = edit(root, set_to("timout=5s"), "").expect_err("a wrong key");
-        assert!(refused.contains("timeout"), "{refused}");
+        assert!(refused.contains("timeout") && refused.contains("RODENT_SINKS__PHONE__FORMAT"), "{refused}");
+        assert!(edit(root, set_to("timeout=null"), "").expect_err("a text").contains("sinks.phone.timeout: null"));
         assert!(edit(root, set_to("timeout"), "").expect_err("no pair").contains("key=value"));
         assert_eq!(edit(root, Edit::Remove(phone()), "").expect("gone"), "");
         assert!(edit(root, Edit::Remove(phone()), "").expect_err("none").contains("no sink is called `phone`"));
+    }
+
+    #[test]
+    fn what_the_agents_environment_sets_of_a_sink_is_told_by_its_own_name_only() {
+        let all =
+            ["RODENT_SINKS__PHONE__URL", "RODENT_SINKS__phone__quiet", "RODENT_SINKS__PHONES__URL", "RODENT_EVENTS__X"];
+        assert_eq!(of_sink(&all.map(str::to_owned), "phone"), all[..2]);
     }
 }
