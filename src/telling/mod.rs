@@ -256,15 +256,16 @@ impl Telling {
         look
     }
 
-    /// It is being sent: should the agent be killed now, it is not known whether they know of it. Gives whether that is to be kept
-    /// before anything is sent.
-    pub fn announce(&mut self, notice: &Notification) -> bool {
+    /// It is being sent: should the agent be killed now, it is not known whether they know of it. Gives of which things that is so
+    /// since now; where there are such, it is to be kept before anything is sent.
+    pub fn announce(&mut self, notice: &Notification) -> Vec<u64> {
         self.told.announce(&notice.marks)
     }
 
-    /// It was not sent after all, for certain.
-    pub fn withdraw(&mut self, notice: &Notification) {
-        self.told.withdraw(&notice.marks);
+    /// What was announced was not sent after all, for certain. Not for what an earlier attempt has announced, which may have
+    /// arrived.
+    pub fn withdraw(&mut self, announced: &[u64]) {
+        self.told.withdraw(announced);
     }
 
     /// It was sent: whoever is told knows it now.

@@ -109,6 +109,7 @@ fn every_story_is_told_as_it_is_written() {
             if !event.is_empty() {
                 person.happens(event, minutes);
             }
+            let asked_for = person.again_at.take();
             let is = person.is_told(minutes);
             told.clear();
             while let Some(line) = lines.next_if(|line| line.starts_with("->")) {
@@ -116,6 +117,9 @@ fn every_story_is_told_as_it_is_written() {
             }
             let is: Vec<_> =
                 is.iter().map(|notice| format!("{}: {}", notice.title(), notice.text.replace('\n', "|"))).collect();
+            if event.is_empty() && !is.is_empty() && asked_for.is_none_or(|asked_for| asked_for > at(minutes).now) {
+                wrong.push(format!("{title}\n  {line}\n  nobody would have looked then, but at {asked_for:?}"));
+            }
             if is != told {
                 wrong.push(format!("{title}\n  {line}\n  expected {told:#?}\n  told {is:#?}"));
             }
@@ -145,13 +149,66 @@ fn more_than_can_be_remembered_is_told_as_a_number_and_what_was_told_ends_one_by
     (0..TOLD_MAX + 50).for_each(|pool| person.happens(&degraded(pool), 0));
     let told = person.is_told(0);
     assert_eq!(told.len(), 1, "a digest");
-    assert!(told[0].text.contains("and 286 more") || told[0].text.contains("more"), "{}", told[0].text);
+    let says = "and 286 more; `rodent problems` lists what is wrong";
+    assert!(told[0].text.ends_with(says), "{}", told[0].text);
     assert_eq!(person.telling.told.len(), TOLD_MAX);
     assert_eq!(person.telling.told.more, 50);
     assert_eq!(person.is_told(2), [], "nothing is told twice");
     (0..TOLD_MAX + 50).for_each(|pool| person.happens(&healthy(pool), 3));
     assert_eq!(person.is_told(3).len(), 1);
-    assert_eq!(person.telling.told.len(), 0);
+    assert_eq!((person.telling.told.len(), person.telling.told.more), (0, 0));
+    (0..TOLD_MAX + 50).for_each(|pool| person.happens(&degraded(pool), 30));
+    let told = person.is_told(30);
+    assert!(told[0].text.ends_with(says), "the number is told again: {}", told[0].text);
+}
+
+#[test]
+fn what_came_and_went_before_anybody_was_to_be_told_is_no_news() {
+    let quiet = Some(Quiet::parse("22:00-07:00").expect("hours"));
+    let mut person = Person::new(Rules { quiet, digest_after: 10, ..Rules::default() });
+    person.happens(&degraded(1), DAY - 60);
+    person.happens(&healthy(1), DAY + 60);
+    assert_eq!(person.is_told(DAY + 8 * 60), []);
+}
+
+#[test]
+fn what_nobody_knows_of_any_more_is_forgotten() {
+    let mut person = Person::new(Rules { digest_after: 10, ..Rules::default() });
+    person.happens(&degraded(1), 0);
+    assert_eq!(person.is_told(0).len(), 1);
+    assert!(person.telling.looked([], at(1)) && !person.telling.looked([], at(1)));
+    assert_eq!(person.is_told(2).iter().map(|it| it.what).collect::<Vec<_>>(), [What::Problem], "it is there again");
+}
+
+#[test]
+fn who_wants_less_from_now_on_is_told_of_the_end_of_what_they_know() {
+    let mut person = Person::new(Rules { digest_after: 10, ..Rules::default() });
+    person.happens(&degraded(1), 0);
+    assert_eq!(person.is_told(0).len(), 1);
+    person.least = StateLevel::Critical;
+    person.happens(&healthy(1), 1);
+    assert_eq!(person.is_told(1).iter().map(|it| it.what).collect::<Vec<_>>(), [What::Recovered]);
+}
+
+#[test]
+fn a_message_says_since_when_it_is_so_and_what_to_do_while_it_is() {
+    let mut person = Person::new(Rules { digest_after: 10, ..Rules::default() });
+    person.happens(&degraded(1), 0);
+    let told = person.is_told(0);
+    assert!(
+        !told[0].advice.is_empty() && told[0].body() == format!("{}\n{}", told[0].text, told[0].advice),
+        "{told:?}"
+    );
+    person.happens(r#"{"level": "critical", "kind": "storage.pool.faulted", "payload": {"pool_name": "p1"}}"#, 7);
+    let told = person.is_told(7);
+    assert_eq!((told[0].what, told[0].since), (What::Worse, at(0).now), "since it went wrong");
+    person.happens(r#"{"kind": "storage.pool.deleted", "payload": {"pool_name": "p1"}}"#, 9);
+    let told = person.is_told(9);
+    assert_eq!(
+        (told[0].since, told[0].body()),
+        (at(9).now, told[0].text.clone()),
+        "nothing is to be done about the end"
+    );
 }
 
 #[test]
@@ -166,6 +223,13 @@ fn the_same_look_gives_the_same_identifiers() {
     person.happens(&healthy(1), 10);
     person.happens(&degraded(1), 11);
     assert_ne!(look(&person, 11)[0].id, first[0].id, "another time that it is wrong");
+    let (repeat, weekly) = (Some(Duration::from_secs(3600)), Some(Weekly::parse("mon 9:00").expect("a time")));
+    let mut person = Person::new(Rules { repeat, weekly, digest_after: 10, ..Rules::default() });
+    person.happens(&degraded(1), 0);
+    let ids = [0, 60, 120].map(|minutes| person.is_told(minutes)[0].id.clone());
+    assert!(ids[0] != ids[1] && ids[1] != ids[2], "each repeat is another message: {ids:?}");
+    let weekly = [0, 1].map(|minutes| look(&person, DAY + 9 * 60 + minutes).pop().expect("it is time").id);
+    assert_eq!(weekly[0], weekly[1]);
 }
 
 #[test]
@@ -174,7 +238,8 @@ fn what_was_being_told_when_the_agent_was_killed_is_told_again_and_so_is_its_end
         let mut person = Person::new(Rules { digest_after: 10, ..Rules::default() });
         person.happens(&degraded(1), 0);
         let look = person.telling.look(person.fold.worst_first(), |_, _| true, |_| None, at(0));
-        assert!(person.telling.announce(&look.notices[0]) && !person.telling.announce(&look.notices[0]));
+        assert_eq!(person.telling.announce(&look.notices[0]).len(), 1);
+        assert_eq!(person.telling.announce(&look.notices[0]), [0; 0], "that is known");
         person.telling = Telling::new(person.telling.rules.clone(), &person.telling.encode());
         (person, look.notices[0].clone())
     };
@@ -184,9 +249,22 @@ fn what_was_being_told_when_the_agent_was_killed_is_told_again_and_so_is_its_end
     person.happens(&healthy(1), 1);
     assert_eq!(person.is_told(1).iter().map(|it| it.what).collect::<Vec<_>>(), [What::Recovered]);
     let (mut person, notice) = killed();
-    person.telling.withdraw(&notice);
+    let again = person.telling.announce(&notice);
+    person.telling.withdraw(&again);
     person.happens(&healthy(1), 1);
-    assert_eq!(person.is_told(1), [], "what certainly did not arrive has no end");
+    let told = person.is_told(1);
+    assert_eq!(told.len(), 1, "that a later attempt certainly did not arrive says nothing of the first");
+}
+
+#[test]
+fn what_certainly_did_not_arrive_has_no_end() {
+    let mut person = Person::new(Rules { digest_after: 10, ..Rules::default() });
+    person.happens(&degraded(1), 0);
+    let look = person.telling.look(person.fold.worst_first(), |_, _| true, |_| None, at(0));
+    let announced = person.telling.announce(&look.notices[0]);
+    person.telling.withdraw(&announced);
+    person.happens(&healthy(1), 1);
+    assert_eq!(person.is_told(1), []);
 }
 
 #[test]

@@ -101,21 +101,21 @@ impl Told {
         }
     }
 
-    /// Of what is not known yet it is noted that it is being told; gives whether there is such.
-    pub(super) fn announce(&mut self, marks: &[Mark]) -> bool {
-        let mut is_new = false;
+    /// Of what is not known yet it is noted that it is being told; gives what that is.
+    pub(super) fn announce(&mut self, marks: &[Mark]) -> Vec<u64> {
+        let mut new = Vec::new();
         for Mark { key, entry } in marks {
             if let (Some(entry), None) = (entry, self.entries.get(key)) {
                 self.entries.insert(*key, Entry { is_pending: true, ..*entry });
-                is_new = true;
+                new.push(*key);
             }
         }
-        is_new
+        new
     }
 
     /// It was not told after all.
-    pub(super) fn withdraw(&mut self, marks: &[Mark]) {
-        for Mark { key, .. } in marks {
+    pub(super) fn withdraw(&mut self, new: &[u64]) {
+        for key in new {
             if self.entries.get(key).is_some_and(|entry| entry.is_pending) {
                 self.entries.remove(key);
             }

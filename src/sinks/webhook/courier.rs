@@ -133,7 +133,11 @@ impl Courier {
         let outcome = self.post(said, now).await.map(drop);
         match &outcome {
             Err(not_taken) if !is_refusal(not_taken) => match fallback.fails() {
-                true => fallback.take(said, now).await.or(outcome),
+                // Who may have taken it is asked again, and told of its end, whatever the first has said.
+                true => match fallback.take(said, now).await {
+                    Err(not_taken) if !may_be_taken(&not_taken) => outcome,
+                    taken => taken,
+                },
                 false => outcome,
             },
             _ => {
@@ -209,6 +213,11 @@ impl Courier {
     }
 }
 
+/// Whether somebody has perhaps taken it all the same.
+pub(super) fn may_be_taken(not_taken: &NotTaken) -> bool {
+    not_taken.as_ref().is_err_and(|why| why.may_be_taken)
+}
+
 impl Fallback {
     async fn take(&self, said: &[Said], now: i64) -> Result<(), NotTaken> {
         let mut to = self.to.clone();
@@ -255,3 +264,6 @@ impl Fallback {
         first.fails_since.filter(|_| first.rests_until.is_none()).map(|since| since + self.after)
     }
 }
+
+#[cfg(test)]
+mod tests;

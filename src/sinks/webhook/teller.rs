@@ -12,7 +12,7 @@ use std::{
 use tokio::{sync::MutexGuard, time::Instant};
 
 use super::{
-    courier::{Courier, NotTaken},
+    courier::{Courier, NotTaken, may_be_taken},
     said::Said,
 };
 use crate::{
@@ -114,7 +114,7 @@ impl Teller {
             return Ok(());
         }
         for _ in 0..LOOKS_MAX {
-            let at = self.moment();
+            let at = moment((self.now)(), TimeZone::Local);
             let Due { notices, again_at } = self.look(at);
             if notices.is_empty() {
                 let wait = again_at.map(|again_at| Duration::from_millis((again_at - at.now).max(0).unsigned_abs()));
@@ -136,19 +136,16 @@ impl Teller {
         // Who only knows how things are is not told how many there are.
         let is_said = |notice: &&Notification| !(courier.format.is_of_states() && notice.what == What::More);
         let said: Vec<_> = notices.iter().filter(is_said).map(|notice| Said::notice(notice, &self.node)).collect();
-        let (is_new, announced) = {
+        let (announced, kept) = {
             let mut telling = lock(&self.telling);
-            let mut is_new = false;
-            notices.iter().for_each(|notice| is_new |= telling.announce(notice));
-            (is_new, telling.encode())
+            let announced: Vec<_> = notices.iter().flat_map(|notice| telling.announce(notice)).collect();
+            (announced, telling.encode())
         };
         // Where the disk does not take it, a person is told all the same.
-        let _ = is_new && self.cursor.keep(&announced).await;
+        let _ = !announced.is_empty() && self.cursor.keep(&kept).await;
         if let Err(not_taken) = courier.take(&said, at.now).await {
-            let may_be_taken = not_taken.as_ref().is_err_and(|why| why.may_be_taken);
-            if !may_be_taken {
-                let mut telling = lock(&self.telling);
-                notices.iter().for_each(|notice| telling.withdraw(notice));
+            if !may_be_taken(&not_taken) {
+                lock(&self.telling).withdraw(&announced);
             }
             return Err(not_taken);
         }
@@ -166,12 +163,24 @@ impl Teller {
         });
         look
     }
+}
 
-    fn moment(&self) -> Moment {
-        let now = (self.now)();
-        let time = TimeZone::Local.time_of_day(now);
-        let mut parts = time.split(':').map(|part| part.parse::<u16>().unwrap_or_default());
-        let minute_of_day = parts.next().unwrap_or_default() * 60 + parts.next().unwrap_or_default();
-        Moment { now, minute_of_day, day_of_week: TimeZone::Local.day_of_week(now) }
+/// What a clock on the wall shows at this time, Unix milliseconds.
+fn moment(now: i64, zone: TimeZone) -> Moment {
+    let time = zone.time_of_day(now);
+    let mut parts = time.split(':').map(|part| part.parse::<u16>().unwrap_or_default());
+    let minute_of_day = parts.next().unwrap_or_default() * 60 + parts.next().unwrap_or_default();
+    Moment { now, minute_of_day, day_of_week: zone.day_of_week(now) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_what_the_clock_on_the_wall_shows() {
+        // Thursday 28 May 2026, 20:26:40.
+        let Moment { now, minute_of_day, day_of_week } = moment(1_780_000_000_000, TimeZone::Utc);
+        assert_eq!((now, minute_of_day, day_of_week), (1_780_000_000_000, 20 * 60 + 26, 4));
     }
 }

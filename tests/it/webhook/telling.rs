@@ -1,6 +1,12 @@
 //! A webhook that tells what is wrong and what is well again, and not what happened.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -19,7 +25,7 @@ fn teller(receiver: &Receiver, more: &str) -> String {
 #[test]
 fn what_is_wrong_is_told_once_and_that_it_is_well_again_although_the_agent_is_killed() {
     let receiver = Receiver::start(|_| answer("200 OK"));
-    let mut site = Site::start(&teller(&receiver, ""));
+    let mut site = Site::start(&teller(&receiver, "").replace("level>=warn", "level>=error"));
     let told = || {
         receiver
             .taken()
@@ -35,6 +41,8 @@ fn what_is_wrong_is_told_once_and_that_it_is_well_again_although_the_agent_is_ki
     wait("it is told", PATIENCE, || (told() == [r#""state.problem" "tank""#]).then_some(()));
     degraded(&site, "tank");
     site.until("the second event is passed", |status| hook(status)["lanes"].to_string().contains("delivered_events"));
+    let done = site.rodent(&["emit", "storage.pool.degraded", "pool_name=lake", "-l", "warn"]);
+    assert_eq!(done.code, Some(0), "what its filter does not take: {done:?}");
     degraded(&site, "pond");
     wait("the other one is told", PATIENCE, || told().contains(&r#""state.problem" "pond""#.to_owned()).then_some(()));
     // What was told is kept in the write that moves the cursor.
@@ -123,4 +131,100 @@ fn of_what_is_silenced_nothing_is_told_over_a_kill_until_somebody_ends_it() {
         story.contains("Nobody is told of tank for 1h") && story.contains("People are told of tank again"),
         "{story}"
     );
+}
+
+#[test]
+fn who_may_have_been_told_is_told_of_the_end_and_who_cannot_have_been_is_not() {
+    // None hangs up: it may have taken what it was asked.
+    let says = Arc::new(Mutex::new(Some("503 Service Unavailable")));
+    let (script, asked) = (Arc::clone(&says), Arc::new(AtomicU32::new(0)));
+    let counting = Arc::clone(&asked);
+    let receiver = Receiver::start(move |_| {
+        counting.fetch_add(1, Ordering::Relaxed);
+        // What is no answer ends the connection.
+        script.lock().expect("no panic under the lock").map_or_else(|| "none\r\n\r\n".to_owned(), answer)
+    });
+    let mut site = Site::start(&teller(&receiver, ""));
+    let emit = |site: &Site, kind: &str, pool: &str| {
+        let done = site.rodent(&["emit", kind, &format!("pool_name={pool}")]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    };
+    let told = || {
+        let line = |it: &super::Posted| format!("{} {}", it.json()["type"], it.json()["data"]["subject"]);
+        receiver.taken().iter().map(|it| line(it).replace('"', "")).collect::<Vec<_>>()
+    };
+    let is_asked = |what: &str| {
+        let before = asked.load(Ordering::Relaxed);
+        wait(what, PATIENCE, || (asked.load(Ordering::Relaxed) > before).then_some(()));
+    };
+    emit(&site, "storage.pool.degraded", "tank");
+    is_asked("it is asked, and says no");
+    site.until("it waits", |status| hook(status)["state"] == "STATE_WAITING");
+    emit(&site, "storage.pool.online", "tank");
+    site.until("there is nothing to say", |status| hook(status)["state"] == "STATE_CONNECTED");
+    let set = |what| *says.lock().expect("no panic under the lock") = what;
+    for (pool, is_killed) in [("pond", false), ("lake", true)] {
+        set(None);
+        emit(&site, "storage.pool.degraded", pool);
+        is_asked("it is asked, and hangs up");
+        // That it says no to a second one says nothing of the first.
+        if is_killed {
+            site.signal(Signal::SIGKILL);
+            set(Some("503 Service Unavailable"));
+            site.start_again();
+            wait("it answers", PATIENCE, || (site.rodent(&["status"]).code == Some(0)).then_some(()));
+        }
+        set(Some("503 Service Unavailable"));
+        is_asked("it is asked again, and says no");
+        emit(&site, "storage.pool.online", pool);
+        set(Some("200 OK"));
+        let line = format!("state.recovered {pool}");
+        wait("the end is told", PATIENCE, || (told().last() == Some(&line)).then_some(()));
+    }
+    assert_eq!(told(), ["state.recovered pond", "state.recovered lake"], "and nothing of what nobody has heard");
+}
+
+#[test]
+fn a_silence_that_can_be_none_is_refused_with_what_would_be_one() {
+    let site = Site::start("events: {categories: [storage]}");
+    site.rodent(&["emit", "storage.pool.online", "pool_name=tank"]);
+    let refused = |words: &[&str], code: i32, says: &str| {
+        let answer = site.rodent(&[&["silence"], words].concat());
+        assert!(answer.code == Some(code) && answer.err.contains(says), "{words:?}: {answer:?}");
+    };
+    let long = "x".repeat(2000);
+    refused(&["tank", "--for", "59s"], 65, "a silence lasts from a minute to 7d");
+    refused(&["tank", "--for", "7days 1s"], 65, "`rodent ack`");
+    refused(&["tank", "--note", &long], 65, "a note at most");
+    refused(&[&format!("{long}*")], 65, "a name has at most 300 bytes");
+    refused(&["pond"], 65, "what is yet to come takes a pattern, `pond*`");
+    refused(&["--end", "tank"], 65, "there is no silence of `tank`");
+    refused(&["--end", "--all"], 65, "there is no silence of all of this machine");
+    refused(&["--end"], 64, "say what is over");
+    refused(&[""], 64, "a name is not empty");
+    // Without the category of what would say so nothing does.
+    refused(&["tank"], 69, "left out, see `events.categories`: it is told as ever");
+    site.reload("");
+    for number in 0..64 {
+        let silenced = site.rodent(&["silence", &format!("{number}*"), "--for", "1h"]);
+        assert!(silenced.code == Some(0) && silenced.out.contains(&format!("{number}*")), "at once: {silenced:?}");
+    }
+    refused(&["tank"], 65, "there are 64 silences, the most there may be");
+    assert_eq!(site.rodent(&["silence", "7*", "--for", "2h"]).code, Some(0), "one that stands may be longer");
+    let ended = site.rodent(&["silence", "--end", "7*", "-o", "jsonl"]);
+    assert!(ended.code == Some(0) && ended.out.lines().count() == 63, "{ended:?}");
+    let listed = site.rodent(&["silence", "-o", "jsonl"]).out;
+    assert!(listed.lines().all(|line| !line.contains(r#""actor":"""#)), "who did it is known: {listed}");
+}
+
+#[test]
+fn a_silence_ends_by_itself_and_what_is_still_wrong_is_told_then() {
+    let receiver = Receiver::start(|_| answer("200 OK"));
+    let site = Site::start(&teller(&receiver, ""));
+    assert_eq!(site.rodent(&["silence", "tank*", "--for", "60s"]).code, Some(0));
+    let begun = std::time::Instant::now();
+    assert_eq!(site.rodent(&["emit", "storage.pool.degraded", "pool_name=tank"]).code, Some(0));
+    wait("it is told", 2 * PATIENCE, || (!receiver.taken().is_empty()).then_some(()));
+    assert!(begun.elapsed().as_secs() >= 59, "not before its time: {:?}", begun.elapsed());
+    assert_eq!(site.rodent(&["silence"]).out, "Nothing is silenced.\n");
 }
