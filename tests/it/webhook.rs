@@ -1,6 +1,7 @@
 //! Webhooks of an agent as built, towards a receiver that answers as the test says: every event arrives, in order, under its
 //! own identifier, however often the agent or the receiver goes; and what a receiver can answer means what it should.
 
+mod dropped;
 mod free;
 mod mistakes;
 mod nasty;
