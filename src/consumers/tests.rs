@@ -113,7 +113,11 @@ fn open(directory: &Path) -> (EventLog, Cursor) {
 }
 
 async fn append(log: &EventLog, count: u64) {
-    let event = Event { event_id: "e".to_owned(), timestamp: 1, ..Event::default() }.encode_to_vec();
+    append_heavy(log, count, 1).await;
+}
+
+async fn append_heavy(log: &EventLog, count: u64, bytes: usize) {
+    let event = Event { event_id: "e".repeat(bytes), timestamp: 1, ..Event::default() }.encode_to_vec();
     let draft = Draft { event: &event, level: 0, category: 0, timestamp: 1, kind: None };
     for _ in 0..count {
         log.append(Lane::Routine, &[draft]).await.expect("taken");
@@ -216,16 +220,52 @@ impl Sink for Endpoint {
 const HOUR: Duration = Duration::from_secs(3600);
 const HOURS_OF_MONTH: u64 = 30 * 24;
 
-/// Time is simulated: it passes as fast as nobody has anything to do.
-#[tokio::test(start_paused = true)]
-async fn one_that_is_dead_for_a_month_costs_few_attempts_and_another_beside_it_gets_each_event_as_it_comes() {
-    const DEAD: usize = 1;
+/// Of which one is dead.
+const ENDPOINTS: usize = 10;
+const DEAD: usize = 4;
+
+/// Events of an hour, and bytes of each: what is kept for the dead one in a month is several times [`GROWTH_KIB_MAX`].
+const EVENTS_OF_HOUR: u64 = 10;
+const BALLAST_BYTES: usize = 4 * 1024;
+
+/// What the allocator keeps, KiB.
+const GROWTH_KIB_MAX: u64 = 4 * 1024;
+
+/// Set for the process that has the month for itself, so that its memory is its own.
+const ALONE: &str = "RODENT_MONTH_ALONE";
+const MONTH: &str =
+    "consumers::tests::beside_one_that_is_dead_for_a_month_nine_get_each_event_as_it_comes_and_memory_is_flat";
+
+/// Resident memory of this process, KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("the kernel tells");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+    line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("a number")
+}
+
+#[test]
+fn beside_one_that_is_dead_for_a_month_nine_get_each_event_as_it_comes_and_memory_is_flat() {
+    if std::env::var_os(ALONE).is_none() {
+        let program = std::env::current_exe().expect("the test's own program");
+        let alone =
+            std::process::Command::new(program).args([MONTH, "--exact", "--nocapture"]).env(ALONE, "1").output();
+        let alone = alone.expect("start the test's own program");
+        print!("{}", String::from_utf8_lossy(&alone.stdout));
+        assert!(alone.status.success(), "{}", String::from_utf8_lossy(&alone.stderr));
+        return;
+    }
+    // Time is simulated: it passes as fast as nobody has anything to do.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime").block_on(month());
+}
+
+async fn month() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = EventLog::open(Settings::new(directory.path().join("log"))).expect("a log");
     let (is_dead, never, end) = (Arc::new(AtomicBool::new(true)), Arc::default(), CancellationToken::new());
     let threshold = Threshold { batch_size: 10, batch_timeout: Duration::from_millis(5) };
     let (mut drivers, mut sinks) = (Vec::new(), Vec::new());
-    for number in 0..=DEAD {
+    for number in 0..ENDPOINTS {
         let cursor = log.cursor(&format!("s{number}")).expect("room for a cursor");
         let is_dead = if number == DEAD { Arc::clone(&is_dead) } else { Arc::clone(&never) };
         let (state, attempts) =
@@ -237,22 +277,34 @@ async fn one_that_is_dead_for_a_month_costs_few_attempts_and_another_beside_it_g
         sinks.push((cursor, state, attempts));
     }
     let month = async {
-        let begun = Instant::now();
+        let (begun, mut after_day) = (Instant::now(), 0);
         for hour in 1..=HOURS_OF_MONTH {
-            append(&log, 1).await;
+            append_heavy(&log, EVENTS_OF_HOUR, BALLAST_BYTES).await;
+            let next = 1 + hour * EVENTS_OF_HOUR;
             // The disk takes real time; some of the simulated passes meanwhile, too.
-            log.secure(Lane::Routine, 1 + hour).await.expect("durable");
+            log.secure(Lane::Routine, next).await.expect("durable");
             tokio::time::sleep(HOUR).await;
-            let [(healthy, ..), (dead, state, _)] = &sinks[..] else { panic!("two") };
-            assert_eq!(healthy.next(Lane::Routine), 1 + hour, "within the hour");
-            assert_eq!((dead.next(Lane::Routine), state.status().in_flight_batches), (1, 0), "nothing is on its way");
+            for (number, (cursor, state, _)) in sinks.iter().enumerate() {
+                let expected = if number == DEAD { 1 } else { next };
+                assert_eq!(cursor.next(Lane::Routine), expected, "{number} within hour {hour}");
+                assert_eq!(state.status().in_flight_batches, 0, "nothing is on its way");
+            }
+            if hour == 24 {
+                after_day = resident();
+            }
         }
+        let after_month = resident();
+        println!(
+            "{ENDPOINTS} endpoints, one of them dead: {after_day} KiB resident after a day, {after_month} KiB after 30"
+        );
+        assert!(after_month < after_day + GROWTH_KIB_MAX, "from {after_day} to {after_month} KiB");
         let (attempts, minutes) = (u64::from(sinks[DEAD].2.load(Ordering::Relaxed)), begun.elapsed().as_secs() / 60);
         // Up to ten minutes apart by chance, and five at an even chance.
         assert!((minutes / 10..minutes / 3).contains(&attempts), "{attempts} in {minutes} minutes");
         is_dead.store(false, Ordering::Relaxed);
         tokio::time::sleep(HOUR).await;
-        assert_eq!(sinks[DEAD].0.next(Lane::Routine), 1 + HOURS_OF_MONTH, "all that was kept for it");
+        let all = 1 + HOURS_OF_MONTH * EVENTS_OF_HOUR;
+        assert_eq!(sinks[DEAD].0.next(Lane::Routine), all, "all that was kept for it");
         end.cancel();
     };
     tokio::join!(futures_util::future::join_all(drivers), month);
