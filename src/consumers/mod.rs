@@ -31,7 +31,7 @@ pub use self::{
     failure::{DeliveryFailure, Reason, Taken, Then, Verdict},
     news::Wording,
     pacing::{BACKOFF, Pacing},
-    refused::bury,
+    refused::{bury, letter},
     sink::Sink,
     state::ConsumerState,
 };

@@ -1,9 +1,11 @@
 //! The way of a refused event into the dead letters: kept durably there, accounted for in the log, and only then passed.
 
+use bytes::Bytes;
+
 use super::{Batch, Packing};
 use crate::{
     dead_letters::{DeadLetters, Letter},
-    event_log::{EventLog, Lane, LogError, Refusal},
+    event_log::{EventLog, Lane, LogError, Refusal, Run},
     telemetry::ErrorChain,
 };
 
@@ -32,20 +34,31 @@ impl Refused<'_> {
         let run = batch.run().plain().map_err(|error| format!("the event cannot be read: {error}"))?;
         let event = run.events().next().ok_or("the event cannot be read")?.event;
         let letter = Letter {
-            consumer: self.consumer.into(),
-            event,
-            lane: run.lane,
-            epoch: run.epoch,
-            sequence: run.first_sequence,
-            boot_id: run.boot_id,
-            clock: run.clock,
-            refused_at: self.at,
-            refusals: 1,
             code: self.code.to_owned(),
             message: self.error.to_owned(),
             target: self.target.to_owned(),
+            ..letter(&run, event, self.consumer, self.at)
         };
         bury(letter, dead_letters, log).await
+    }
+}
+
+/// What is kept of the first event of a run, which is refused for the first time and without a word. `refused_at` is in Unix
+/// milliseconds.
+pub fn letter(run: &Run, event: Bytes, consumer: &str, refused_at: i64) -> Letter {
+    Letter {
+        consumer: consumer.into(),
+        event,
+        lane: run.lane,
+        epoch: run.epoch,
+        sequence: run.first_sequence,
+        boot_id: run.boot_id,
+        clock: run.clock,
+        refused_at,
+        refusals: 1,
+        code: String::new(),
+        message: String::new(),
+        target: String::new(),
     }
 }
 

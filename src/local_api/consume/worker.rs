@@ -8,7 +8,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
-    consumers::programs::{Attachment, Uncommitted},
+    consumers::{
+        self,
+        programs::{Attachment, Uncommitted},
+    },
     dead_letters::Letter,
     event::Head,
     event_log::Run,
@@ -161,18 +164,10 @@ pub(super) fn share(event: &[u8], workers: usize) -> usize {
 /// What is kept of an event that came so often.
 pub(super) fn letter(run: &Run, event: Bytes, attachment: &Attachment, deliveries: u32) -> Letter {
     Letter {
-        consumer: attachment.name().into(),
-        event,
-        lane: run.lane,
-        epoch: run.epoch,
-        sequence: run.first_sequence,
-        boot_id: run.boot_id,
-        clock: run.clock,
-        refused_at: attachment.now(),
         refusals: deliveries,
         code: "not committed".to_owned(),
         message: format!("given {deliveries} times and not committed"),
-        target: String::new(),
+        ..consumers::letter(run, event, attachment.name(), attachment.now())
     }
 }
 
