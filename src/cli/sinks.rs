@@ -54,7 +54,7 @@ Exit codes: 0 done, 65 no such sink, 69 no agent, 77 no permission.";
 
 const TEST_EXAMPLES: &str = "\
 Examples:
-  rodent sinks test phone
+  sudo rodent sinks test phone
   sudo rodent sinks test phone && echo it arrives
 
 The agent sends it by the way that events go, with the sink's own address, secrets and format. For root and the agent's \
@@ -288,6 +288,18 @@ fn whole(sink: &ListedConsumer, now: SystemTime, screen: &mut Screen) -> io::Res
     if status.state() == State::Waiting {
         let wait = std::time::Duration::from_millis(status.next_attempt_milliseconds);
         screen.line(&format!("{:<17}in {}", "next attempt", crate::terminal::human_duration(wait)))?;
+    }
+    let name = &status.name;
+    let of_state = match status.state() {
+        State::Waiting => Some(format!("`rodent sinks test {name}` tries whether a message arrives")),
+        State::Held => Some(format!("mend what it says, then `rodent sinks resume {name}`")),
+        State::Paused => Some(format!("`rodent sinks resume {name}` ends that")),
+        _ => None,
+    };
+    let of_letters =
+        (refused > 0).then(|| format!("`rodent dead-letters list --consumer {name}` tells what was refused"));
+    for advice in of_state.iter().chain(&of_letters) {
+        screen.line(&format!("{:<17}{advice}", "what to do"))?;
     }
     Ok(())
 }

@@ -94,6 +94,7 @@ fn one_that_is_held_tries_at_once_when_it_is_resumed_and_shows_how_it_does() {
     let shown = site.rodent(&["sinks", "show", "hook"]).out;
     assert!(shown.contains("held for ") && shown.contains("401") && shown.contains("failed in a row  1"), "{shown}");
     assert!(shown.contains("last taken       not since the agent started"), "{shown}");
+    assert!(shown.contains("what to do       mend what it says, then `rodent sinks resume hook`"), "{shown}");
     *says.lock().expect("no panic under the lock") = "200 OK";
     assert_eq!(site.rodent(&["sinks", "resume", "hook"]).code, Some(0));
     wait("it arrives", PATIENCE, || (receiver.numbers() == [1]).then_some(()));
@@ -124,4 +125,31 @@ fn what_was_sent_is_sent_again_when_somebody_says_so_and_only_then() {
     site.rodent(&["reload"]);
     let refused = site.rodent(&["sinks", "replay", "hook", "--since", "1h", "--yes"]);
     assert!(refused.code == Some(65) && refused.err.contains("tells how things are"), "{refused:?}");
+}
+
+#[test]
+fn pauses_are_those_that_are_set_and_the_next_attempt_is_shown() {
+    let receiver = Receiver::start(|_| answer("503 Service Unavailable"));
+    let site = Site::start(&sink(&receiver, ""));
+    site.put(1, 1);
+    site.until("a second apart at most", |status| hook(status)["failures_in_a_row"].as_u64() >= Some(10));
+    site.reload(&sink(&receiver, ", schedule: [10m]"));
+    site.until("it waits for minutes, although `backoff_max` is a second", |_| {
+        let shown = site.rodent(&["sinks", "show", "hook"]).out;
+        let next = shown.lines().find_map(|line| line.strip_prefix("next attempt     in "));
+        next.is_some_and(|next| next.contains('m') && !next.contains("ms"))
+    });
+}
+
+#[test]
+fn what_was_taken_of_a_portion_is_not_sent_again_with_the_rest() {
+    let is_first = std::sync::atomic::AtomicBool::new(true);
+    let receiver = Receiver::start(move |posted| {
+        let fails = posted.number() == Some(3) && is_first.swap(false, std::sync::atomic::Ordering::Relaxed);
+        answer(if fails { "503 Service Unavailable" } else { "200 OK" })
+    });
+    let site = Site::start(&sink(&receiver, ""));
+    site.put(1, 5);
+    wait("all arrive", PATIENCE, || receiver.numbers().contains(&5).then_some(()));
+    assert_eq!(receiver.numbers(), [1, 2, 3, 4, 5]);
 }
