@@ -201,6 +201,7 @@ mod tests {
         counters.set(&[
             settings("pools_total", &["storage.pool.created", "storage.pool.deleted"], &["pool_name", "operation"]),
             settings("all_total", &["*"], &[]),
+            settings("tank_total", &["storage.pool.* pool_name=tank"], &[]),
         ]);
         counters.count(&pool("tank", Operation::Created));
         counters.count(&pool("tank", Operation::Created));
@@ -210,6 +211,7 @@ mod tests {
         let pair = |values: &str, count| (values.to_owned(), count);
         assert_eq!(of(&counters, 0), [pair("a deleted", 1), pair("tank created", 2)]);
         assert_eq!(of(&counters, 1), [pair("", 4)]);
+        assert_eq!(of(&counters, 2), [pair("", 2)], "what it says counts, and not its kind alone");
     }
 
     #[test]
@@ -251,6 +253,9 @@ mod tests {
             let fault = FieldCounter::new(settings(name, &[on], &[by])).expect_err("refused");
             assert!(fault.key == key && fault.message.contains(says), "{fault:?}");
         }
+        let many =
+            FieldCounter::new(settings("x_total", &["storage"], &["level"; LABELS_MAX + 1])).expect_err("refused");
+        assert!(many.key == "by" && many.message.contains("at most 8"), "{many:?}");
         let twice = FieldCounter::new(settings("x_total", &["storage"], &["level", "level"])).expect_err("refused");
         assert_eq!(twice.key, "by");
     }

@@ -114,3 +114,20 @@ pub(super) fn is_name(name: &str) -> Result<(), String> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SINKS_MAX;
+    use crate::agent::config::Config;
+
+    #[test]
+    fn there_are_as_many_sinks_as_the_log_has_places_for() {
+        let parsed = |count: usize| {
+            let sink = |number: usize| format!("  s{number}: {{type: webhook, url: 'http://ops.lan/'}}\n");
+            Config::parse("f", &format!("sinks:\n{}", (0..count).map(sink).collect::<String>()))
+        };
+        assert_eq!(parsed(SINKS_MAX).expect("right").config.sinks.len(), SINKS_MAX);
+        let refused = parsed(SINKS_MAX + 1).expect_err("one too many").to_string();
+        assert!(refused.contains("sinks.s32.type: webhook: at most 32 sinks are taken"), "{refused}");
+    }
+}

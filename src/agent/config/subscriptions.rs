@@ -278,6 +278,15 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_that_is_named_twice_is_one_and_what_says_nothing_sets_nothing() {
+        let loaded =
+            loaded("subscriptions: [{on: storage, to: [phone, phone], retry: {attempts: 0, backoff: exponential}}]");
+        assert_eq!(shown(&loaded, "sinks.phone.filter"), "[storage] (f:4)");
+        assert_eq!(shown(&loaded, "sinks.phone.refusals_max"), "0 (default)");
+        assert_eq!(shown(&loaded, "sinks.phone.schedule"), "[] (default)");
+    }
+
+    #[test]
     fn a_url_is_a_sink_of_its_own_that_is_called_alike_at_each_start_and_shows_no_path() {
         let url = "https://hooks.example.com/T0/secret";
         let loaded =
@@ -305,6 +314,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_with_its_place_and_what_would_be_right() {
+        let many = format!("[{{on: storage, to: [{}]}}]", vec!["phone"; 33].join(", "));
         for (subscriptions, says) in [
             (
                 "[{on: storage, to: [phnoe]}]",
@@ -322,6 +332,7 @@ mod tests {
             ),
             ("[{on: storage, to: 'consumer:'}]", "`consumer:` is followed by what a program calls its consumer"),
             ("[phone]", "f:4:17: subscriptions[0]: phone: expected a list of parts"),
+            (many.as_str(), "subscriptions[0].to: a list: at most 32 receivers are taken"),
             ("phone", "subscriptions: phone: expected a list of parts"),
             (
                 "[{on: storage, to: phone, timeout: 5s}, {on: system, to: phone, timeout: 6s}]",

@@ -232,6 +232,11 @@ mod tests {
         WrittenSink::stand(root, "bridge", None).expect_err("the other one needs it");
         assert_eq!(names(root), ["bridge", "phone"]);
         WrittenSink::stand(root, "../x", Some(&sink)).expect_err("that is no name");
+        let directory = path_of(root, "phone").parent().expect("a directory").to_owned();
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).expect("for all to write");
+        let stands = WrittenSink::stand(root, "phone", Some(&sink));
+        // Whoever is not root may do to their own files what they like.
+        assert_eq!(matches!(stands, Err(WrittenSinkError::Owner(_))), nix::unistd::geteuid().is_root(), "{stands:?}");
     }
 
     #[test]
@@ -251,5 +256,8 @@ mod tests {
         let edited = fs::read_to_string(path_of(root, "bridge")).expect("read").replace("type:", "type :");
         fs::write(path_of(root, "bridge"), edited).expect("written");
         assert!(matches!(WrittenSink::find(root, "bridge"), Err(WrittenSinkError::ByHand { .. })));
+        let edited = fs::read_to_string(path_of(root, "bridge")).expect("read").replace("type :", "type:  ");
+        fs::write(path_of(root, "bridge"), edited).expect("written");
+        assert!(matches!(WrittenSink::find(root, "bridge"), Err(WrittenSinkError::ByHand { .. })), "also a blank more");
     }
 }

@@ -108,3 +108,81 @@ async fn call(client: &Client, patience: Duration) -> Result<(), String> {
         Err(why) => Err(why.why),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Write as _},
+        net::TcpListener,
+        sync::{Arc, Mutex},
+        thread,
+    };
+
+    use super::*;
+    use crate::{health::Registry, lock::lock};
+
+    /// How the agent is, what who waits says, and how often they were called.
+    #[derive(Default)]
+    struct Course {
+        trouble: Option<String>,
+        says: &'static str,
+        calls: u32,
+    }
+
+    /// Who waits for the calls; the thread ends with the test.
+    fn waits(course: &Arc<Mutex<Course>>) -> Target {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/ping", listener.local_addr().expect("bound"));
+        let course = Arc::clone(course);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut lines = BufReader::new(stream.try_clone().expect("a copy")).lines().map_while(Result::ok);
+                lines.find(String::is_empty).expect("a head");
+                let mut course = lock(&course);
+                course.calls += 1;
+                let answer = format!("HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", course.says);
+                (&stream).write_all(answer.as_bytes()).expect("it listens");
+            }
+        });
+        Target::parse(&url).expect("a URL")
+    }
+
+    async fn until(is: impl Fn() -> bool) {
+        let waiting = async {
+            while !is() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("in time");
+    }
+
+    #[tokio::test]
+    async fn a_call_is_made_at_each_interval_while_all_is_well_and_one_that_fails_is_told_until_it_is_over() {
+        let course = Course { trouble: Some("it starts".to_owned()), says: "200 OK", ..Course::default() };
+        let course = Arc::new(Mutex::new(course));
+        // A call may take as long.
+        let every = Duration::from_millis(300);
+        let settings = BeatSettings { target: waits(&course), every, is_insecure: false, proxy: None };
+        let (set, settings) = watch::channel(Some(settings));
+        let (registry, stop) = (Registry::new(|| 0), CancellationToken::new());
+        let trouble = || lock(&course).trouble.clone();
+        let told = || registry.standing().iter().map(|condition| condition.text.clone()).collect::<Vec<_>>();
+        let story = async {
+            tokio::time::sleep(every * 2).await;
+            assert_eq!(lock(&course).calls, 0, "the agent takes nothing yet");
+            lock(&course).trouble = None;
+            until(|| lock(&course).calls >= 3).await;
+            until(|| told().is_empty()).await;
+            lock(&course).says = "404 Not Found";
+            until(|| told().iter().any(|text| text.contains("404 Not Found") && !text.contains("ping"))).await;
+            lock(&course).says = "200 OK";
+            until(|| told().is_empty()).await;
+            lock(&course).says = "500 Internal Server Error";
+            until(|| !told().is_empty()).await;
+            set.send(None).expect("it listens");
+            until(|| told().is_empty()).await;
+            stop.cancel();
+        };
+        tokio::join!(beat(settings, trouble, registry.part("beat"), stop.clone()), story);
+    }
+}

@@ -158,3 +158,72 @@ async fn exchange(open: &mut Open, request: Request<Whole>, target: &Target) -> 
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader, Write as _},
+        net::TcpListener,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        thread,
+    };
+
+    use super::*;
+
+    /// What a receiver says to a request; it hangs up where that is nothing.
+    type Says = Option<&'static str>;
+
+    /// One that answers so, and how many connections it has had. Its threads end with the test.
+    fn receiver(says: Says) -> (Client, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("bound"));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&connections);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                counting.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || {
+                    let mut lines = BufReader::new(stream.try_clone().expect("a copy")).lines().map_while(Result::ok);
+                    while lines.find(String::is_empty).is_some() {
+                        match says {
+                            Some(says) => (&stream).write_all(says.as_bytes()).expect("it listens"),
+                            None => return,
+                        }
+                    }
+                });
+            }
+        });
+        (Client::new(Connector::new(Target::parse(&url).expect("a URL"), None, false)), connections)
+    }
+
+    async fn ask(client: &Client, edition: u64) -> Result<Answer, NoAnswer> {
+        let request = client.request(Method::GET).body(Whole::default()).expect("a request");
+        client.ask(request, &Trust { edition, ..Trust::default() }, Duration::from_secs(1)).await
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_for_as_long_as_the_credentials_are_the_same() {
+        let (client, connections) = receiver(Some("HTTP/1.1 204 No Content\r\n\r\n"));
+        for (edition, expected) in [(1, 1), (1, 1), (2, 2), (2, 2)] {
+            assert!(ask(&client, edition).await.expect("an answer").status.is_success());
+            assert_eq!(connections.load(Ordering::SeqCst), expected, "{edition}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_was_asked_and_says_nothing_may_have_taken_it_and_who_was_not_reached_has_not() {
+        let (hangs_up, _) = receiver(None);
+        let why = ask(&hangs_up, 0).await.expect_err("no answer");
+        assert!(why.may_be_taken && !why.is_timeout, "{why:?}");
+        let (is_silent, _) = receiver(Some(""));
+        let why = ask(&is_silent, 0).await.expect_err("no answer");
+        assert!(why.may_be_taken && why.is_timeout, "{why:?}");
+        let gone = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+        let target = Target::parse(&format!("http://{gone}/")).expect("a URL");
+        let why = ask(&Client::new(Connector::new(target, None, false)), 0).await.expect_err("nobody is there");
+        assert!(!why.may_be_taken, "{why:?}");
+    }
+}

@@ -278,6 +278,31 @@ mod tests {
         assert_eq!(token(secrets.read().await.expect("another")).as_deref(), Some("Bearer second"));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn each_secret_is_followed_those_in_headers_and_in_the_free_form_too() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [header, word] = ["header", "word"].map(|name| directory.path().join(name));
+        let places = Places {
+            headers: vec![(HeaderName::from_static("x-key"), header.clone())],
+            words: vec![("token".to_owned(), word.clone())],
+            ..Places::default()
+        };
+        let write = |path: &Path, text: &str| fs::write(path, text).expect("written");
+        write(&header, "one");
+        write(&word, "one");
+        let secrets = Credentials::new(places);
+        let read = async || {
+            let proof = secrets.read().await.expect("both are there");
+            [proof.headers[0].1.reveal().to_owned(), proof.words[0].1.reveal().to_owned()]
+        };
+        assert_eq!(read().await, ["one", "one"]);
+        for (path, expected) in [(&header, ["another", "one"]), (&word, ["another", "another"])] {
+            write(path, "another");
+            assert!(is_seen(&secrets).await);
+            assert_eq!(read().await, expected);
+        }
+    }
+
     #[test]
     fn a_file_that_holds_no_secret_is_refused_and_not_quoted() {
         let directory = tempfile::tempdir().expect("a directory");

@@ -229,5 +229,10 @@ mod tests {
             let told = read(text, is_of_states).expect_err(text);
             assert!(told.contains(why), "{told}");
         }
+        let long = "x".repeat(TEXT_BYTES_MAX + 1);
+        let told = read(&format!("rename: {{level: {long}}}"), false).expect_err("too long");
+        assert!(told.contains("a new name has at most 1024 bytes"), "{told}");
+        let told = read(&format!("add: {{a: {long}}}"), false).expect_err("too long");
+        assert!(told.contains("at most 1024 bytes together"), "{told}");
     }
 }

@@ -214,6 +214,9 @@ mod tests {
         let title = ("title".to_owned(), "Re A  7".to_owned());
         assert_eq!(value["s"], "t0ken");
         assert_eq!(form.headers(saying), [title], "one line, whatever it says");
+        let long = Said { data: serde_json::json!({"metadata": {"ticket": "x".repeat(5000)}}), ..said.clone() };
+        let cut = form.headers(Saying { said: &long, ..saying }).remove(0).1;
+        assert_eq!(cut.chars().count(), HEADER_CHARACTERS_MAX);
     }
 
     #[test]

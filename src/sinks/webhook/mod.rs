@@ -367,3 +367,67 @@ fn asked(retry_after: Option<&str>, now: SystemTime) -> Duration {
     };
     wait.min(RETRY_AFTER_MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn judged(status: u16, retry_after: Option<&str>, body: &str) -> DeliveryFailure {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let (retry_after, body) = (retry_after.map(str::to_owned), body.as_bytes().to_vec());
+        let target = target::Target::parse("https://example.com/secret").expect("a URL");
+        failure(&target, Ok(Answer { retry_after, body, ..Answer::of(status) }))
+    }
+
+    #[test]
+    fn an_answer_means_what_the_table_says() {
+        let later = Then::Later(Duration::ZERO);
+        for (statuses, then, reason) in [
+            (&[408_u16][..], later, Reason::Timeout),
+            (&[425, 429, 503], later, Reason::Busy),
+            (&[500, 502, 504, 507, 599], later, Reason::Error),
+            (&[401, 403, 407], Then::Hold, Reason::Credentials),
+            (&[301, 302, 304, 307, 308, 404, 405, 410, 501], Then::Hold, Reason::Unsupported),
+            (&[400, 402, 406, 409, 413, 422, 451], Then::Smaller, Reason::Refused),
+        ] {
+            for status in statuses {
+                let judged = judged(*status, None, "");
+                assert_eq!((judged.then, judged.reason), (then, reason), "{status}");
+                assert_eq!(judged.code, status.to_string());
+                assert!(!judged.error.contains("secret"), "{}", judged.error);
+            }
+        }
+    }
+
+    #[test]
+    fn a_person_is_told_what_was_answered_and_what_to_do() {
+        let long = "x".repeat(1000);
+        let cut = format!("https://example.com answered 400 Bad Request: {}", "x".repeat(200));
+        for (status, body, says) in [
+            (500, "no\u{1b}[31m disk", "https://example.com answered 500 Internal Server Error: no[31m disk"),
+            (400, long.as_str(), cut.as_str()),
+            (302, "", "answered 302 Found; redirects are not followed: give the URL that it leads to"),
+            (410, "", "answered 410 Gone; the receiver wants no more: remove the sink, or correct its URL"),
+            (407, "", "answered 407 Proxy Authentication Required; correct `http_proxy`"),
+        ] {
+            let told = judged(status, None, body).error;
+            assert!(told.ends_with(says), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_is_waited_for_as_long_as_it_asks_and_an_hour_at_most() {
+        let then = |asked: &str| judged(503, Some(asked), "").then;
+        for (text, wait) in [("7", 7), (" 90 ", 90), ("3600", 3600), ("3601", 3600), ("999999999999", 3600)] {
+            assert_eq!(then(text), Then::Later(Duration::from_secs(wait)), "{text}");
+        }
+        for none in ["", "soon", "-7", "1.5", "Thu, 01 Jan 1970 00:00:00 GMT"] {
+            assert_eq!(then(none), Then::Later(Duration::ZERO), "{none}");
+        }
+        let now = SystemTime::UNIX_EPOCH + 10_000 * HOUR;
+        let date = |ahead: Duration| asked(Some(&httpdate::fmt_http_date(now + ahead)), now);
+        assert_eq!((date(Duration::from_secs(42)), date(2 * HOUR)), (Duration::from_secs(42), HOUR));
+    }
+}

@@ -127,12 +127,12 @@ fn identifier(id: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     match (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_plain) {
         true => id.to_owned(),
-        false => hexadecimal(id.as_bytes()),
+        false => digest_of(id.as_bytes()),
     }
 }
 
-/// The digest of something, SHA-256.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+/// The digest of something, SHA-256, in hexadecimal.
+pub(super) fn digest_of(bytes: &[u8]) -> String {
     words::hexadecimal(digest(&SHA256, bytes).as_ref())
 }
 
@@ -149,5 +149,28 @@ pub(super) fn cut(text: &str, characters_max: usize) -> String {
     match text.char_indices().nth(characters_max) {
         None => text.to_owned(),
         Some(_) => text.chars().take(characters_max.saturating_sub(1)).chain([CUT]).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_that_cannot_stand_in_a_header_is_its_digest() {
+        let long = "x".repeat(ID_BYTES_MAX + 1);
+        for id in ["0192f0a1-7d5e-7c11", "a_B", &long[1..]] {
+            assert_eq!(identifier(id), id);
+        }
+        for id in ["", "a b", "a\r\nx: y", "é", &long] {
+            let digest = identifier(id);
+            assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
+            assert_eq!(digest, identifier(id), "each time it is sent");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_as_long_as_it_may_be_with_the_mark() {
+        assert_eq!((cut("äöü", 3), cut("äöüß", 3)), ("äöü".to_owned(), "äö…".to_owned()));
     }
 }

@@ -400,3 +400,29 @@ fn pairs<T>(
     }
     pairs
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Document;
+
+    fn read(lines: &str) -> Settings {
+        let document = Document::parse("f", &format!("url: https://example.com/\n{lines}"));
+        Settings::read(&mut document.root()).expect("nothing is wrong with it")
+    }
+
+    #[test]
+    fn who_keeps_alerts_is_told_of_them_within_the_time_that_they_believe_them() {
+        let rules = read("format: alertmanager\ntell: changes").rules.expect("of states");
+        assert_eq!((rules.repeat, rules.is_mirror), (Some(Duration::from_secs(60)), true));
+        let rules = read("format: ntfy\ntell: changes").rules.expect("of states");
+        assert_eq!((rules.repeat, rules.is_mirror), (None, false));
+    }
+
+    #[test]
+    fn without_a_word_of_it_nothing_is_put_aside_but_what_is_refused() {
+        assert_eq!(read("").refusals_max, None);
+        assert_eq!(read("refusals_max: 0").refusals_max, None);
+        assert_eq!(read("refusals_max: 5").refusals_max, Some(5));
+    }
+}

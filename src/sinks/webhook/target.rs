@@ -188,6 +188,8 @@ mod tests {
             let error = Target::parse(url).expect_err(url);
             assert!(!error.contains("user:pass") && !error.contains("exämple"), "{error}");
         }
+        let error = Target::parse("https://user@example.com").expect_err("a user");
+        assert!(error.contains("use `bearer_file`"), "{error}");
     }
 
     #[test]

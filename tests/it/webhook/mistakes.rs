@@ -5,6 +5,10 @@ use crate::site::Site;
 #[test]
 fn what_is_wrong_with_a_sink_is_told_with_its_place_and_without_its_url() {
     let site = Site::start("");
+    let many = |key: &str, item: &str| {
+        let items = vec![format!("'{item}'"); 33].join(", ");
+        format!("sinks:\n  a: {{type: webhook, url: 'https://x/', {key}: [{items}]}}")
+    };
     for (lines, fault) in [
         ("sinks:\n  a: {type: webhook}", "2:3: sinks.a.url: missing; expected a URL"),
         ("sinks:\n  a: {url: 'https://x/'}", "2:3: sinks.a.type: missing; expected "),
@@ -128,6 +132,24 @@ fn what_is_wrong_with_a_sink_is_told_with_its_place_and_without_its_url() {
             "sinks:\n  a: {type: webhook, url: 'https://x/', format: ntfy, add: {site: berlin}}",
             "sinks.a.add: a table: ntfy has no fields: it is a text",
         ),
+        (
+            "sinks:\n  a: {type: webhook, url: 'https://x/', format: alertmanager, tell: changes, weekly: 'sun 9:00'}",
+            "sinks.a.weekly: sun 9:00: is for people",
+        ),
+        (
+            "sinks:\n  a: {type: webhook, url: 'https://x/', secret_file: [/a, /b, /c]}",
+            "sinks.a.secret_file: a list: at most 2 keys are valid at once",
+        ),
+        (
+            "sinks:\n  a: {type: webhook, url: 'https://x/', secret_file: ['u:secret']}",
+            "sinks.a.secret_file: a list: expected paths that begin with `/`",
+        ),
+        (
+            "sinks:\n  a: {type: webhook, url: 'https://x/', schedule: [1m, 2days]}",
+            "expected at most 32 durations from 1s to 24h",
+        ),
+        (many("headers", "X-H: v").as_str(), "sinks.a.headers: a list: at most 32 are taken"),
+        (many("drop", "pool_name").as_str(), "sinks.a.drop: a list: at most 32 are taken"),
         ("beat: {url: 'https://x/', http_proxy: 'http://u:secret@p/x'}", "beat.http_proxy: a proxy has no path"),
         ("sinks: [a]", "1:8: sinks: a list: expected keys with values below it"),
     ] {
