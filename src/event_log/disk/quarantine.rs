@@ -44,6 +44,9 @@ pub struct Quarantined {
 pub(in crate::event_log) fn take_in(root: &Path, path: &Path, name: &str) -> io::Result<PathBuf> {
     let quarantine = place(root);
     make_directory(&quarantine)?;
+    if !fs::symlink_metadata(&quarantine)?.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::AlreadyExists));
+    }
     let order = list(root).last().map_or(1, |newest| newest.order.saturating_add(1));
     let to = quarantine.join(format!("{name}-{order}"));
     if fs::symlink_metadata(&to).is_ok() {
@@ -92,11 +95,13 @@ fn move_away(root: &Path, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The quarantine's directory, under another name where somebody has put something else.
+/// The quarantine's directory, under another name where somebody has put something else. A link is something else: it would
+/// have what is damaged moved, and the oldest of it deleted, where it leads.
 fn place(root: &Path) -> PathBuf {
     let names = (2..=PLACES_MAX).map(|number| format!("{NAME}-{number}"));
     let mut places = std::iter::once(NAME.to_owned()).chain(names).map(|name| root.join(name));
-    places.find(|place| place.is_dir() || fs::symlink_metadata(place).is_err()).unwrap_or_else(|| root.join(NAME))
+    let is_taken = |place: &PathBuf| matches!(fs::symlink_metadata(place), Ok(found) if !found.is_dir());
+    places.find(|place| !is_taken(place)).unwrap_or_else(|| root.join(NAME))
 }
 
 /// The name that a generation has there.
@@ -177,6 +182,24 @@ mod tests {
             names(root.path()),
             ["urgent-gen-0000000009-1", "urgent-gen-0000000001-2", "urgent-gen-0000000009-3"]
         );
+    }
+
+    #[test]
+    fn a_link_in_its_place_is_not_followed() {
+        let (root, elsewhere) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("another"));
+        std::os::unix::fs::symlink(elsewhere.path(), root.path().join(NAME)).expect("linked");
+        let path = store(root.path(), "damaged", 1);
+        let there = take_in(root.path(), &path, &generation_name(Lane::Urgent, 1)).expect("moved");
+        assert_eq!(there, root.path().join("quarantine-2/urgent-gen-0000000001-1"));
+        fs::remove_dir_all(root.path().join("quarantine-2")).expect("removed");
+        for number in 2..=PLACES_MAX {
+            let place = root.path().join(format!("{NAME}-{number}"));
+            std::os::unix::fs::symlink(elsewhere.path(), place).expect("linked");
+        }
+        let path = store(root.path(), "damaged", 1);
+        take_in(root.path(), &path, &generation_name(Lane::Urgent, 1)).expect_err("there is no place for it");
+        assert!(path.join("db").exists(), "it is where it was");
+        assert_eq!(fs::read_dir(elsewhere.path()).expect("a directory").count(), 0);
     }
 
     #[test]
