@@ -27,6 +27,9 @@ use crate::{
 /// First and longest wait before a part starts again.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// A part whose neighbour has panicked may return for want of it, before the neighbour's end is known, which is the one to tell.
+const AFTERMATH: Duration = Duration::from_millis(200);
+
 /// A part that ran this long before it ended counts as new.
 const STEADY: Duration = Duration::from_secs(600);
 
@@ -228,7 +231,10 @@ impl Supervisor {
         let task = self.killable(name, task);
         match contained(task).await {
             Ok(()) if may_return || stop.is_cancelled() => None,
-            Ok(()) => Some("it has returned".to_owned()),
+            Ok(()) => {
+                tokio::time::sleep(AFTERMATH).await;
+                Some("it has returned".to_owned())
+            }
             // Nothing is lost any more but what it had yet to do at the end.
             Err(how) if stop.is_cancelled() => {
                 tracing::error!(part = name, how, "a part of the agent has panicked while it was stopping");
