@@ -203,6 +203,10 @@ fn what_happens_on_a_nas_is_told_once_with_its_level_and_is_a_problem_while_it_l
     appliance.wait("a client is seen", PATIENCE, |_| connections(&appliance).contains(opened).then_some(()));
     appliance.run("systemctl stop client");
 
+    // What takes longest begins here: a job of a timer hangs, and another timer has nothing to start any more.
+    thread::sleep(TIMERS_SEEN.saturating_sub(begun.elapsed()));
+    appliance.run("touch /run/hang && systemctl mask --runtime doomed.service");
+
     // Shares that come, change and go.
     appliance.write("/etc/exports", "/srv/x *(rw)\n/srv/data 192.0.2.0/24(ro)\n");
     appliance.write("/etc/samba/smb.conf", &SMB_CONF.replace("[data]", "[archive]"));
@@ -262,8 +266,6 @@ fn what_happens_on_a_nas_is_told_once_with_its_level_and_is_a_problem_while_it_l
     assert!(!found.contains("nightly") && !found.contains("/etc/ssl/nas.pem"), "{found}");
 
     // A timer whose job hangs, until it does not, and one that has nothing to start any more.
-    thread::sleep(TIMERS_SEEN.saturating_sub(begun.elapsed()));
-    appliance.run("touch /run/hang && systemctl mask --runtime doomed.service");
     let overdue = told_once(&appliance, "warn service.timer.overdue", TIMERS_PATIENCE, |_| true);
     assert_eq!(overdue["payload"]["unit_name"], "quick.service", "{overdue}");
     told_once(&appliance, "error service.timer.failed", TIMERS_PATIENCE, |event| {
