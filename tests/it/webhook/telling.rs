@@ -202,9 +202,10 @@ fn a_silence_that_can_be_none_is_refused_with_what_would_be_one() {
     refused(&["--end", "--all"], 65, "there is no silence of all of this machine");
     refused(&["--end"], 64, "say what is over");
     refused(&[""], 64, "a name is not empty");
-    // Without the category of what would say so nothing does.
-    refused(&["tank"], 69, "left out, see `events.categories`: it is told as ever");
-    site.reload("");
+    // It holds although the category of what says so is left out: what a person does is essential.
+    let silenced = site.rodent(&["silence", "tank", "--for", "1min"]);
+    assert!(silenced.code == Some(0) && silenced.out.contains("tank"), "{silenced:?}");
+    assert_eq!(site.rodent(&["silence", "--end", "tank"]).out, "Nothing is silenced.\n");
     for number in 0..64 {
         let silenced = site.rodent(&["silence", &format!("{number}*"), "--for", "1h"]);
         assert!(silenced.code == Some(0) && silenced.out.contains(&format!("{number}*")), "at once: {silenced:?}");
