@@ -217,15 +217,18 @@ impl Sink for Endpoint {
     }
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
-const HOURS_OF_MONTH: u64 = 30 * 24;
+/// How often the test appends, and looks.
+const LOOK: Duration = Duration::from_secs(6 * 3600);
+const LOOKS_OF_MONTH: u64 = 30 * 4;
+/// By then each part has what it needs once, a sealed generation and what reads it included: after ten days.
+const LOOKS_OF_START: u64 = 10 * 4;
 
 /// Of which one is dead.
 const ENDPOINTS: usize = 10;
 const DEAD: usize = 4;
 
-/// Events of an hour, and bytes of each: what is kept for the dead one in a month is several times [`GROWTH_KIB_MAX`].
-const EVENTS_OF_HOUR: u64 = 10;
+/// Events of a look, and bytes of each: what is kept for the dead one in a month is several times [`GROWTH_KIB_MAX`].
+const EVENTS_OF_LOOK: u64 = 30;
 const BALLAST_BYTES: usize = 4 * 1024;
 
 /// What the allocator keeps, KiB.
@@ -277,33 +280,33 @@ async fn month() {
         sinks.push((cursor, state, attempts));
     }
     let month = async {
-        let (begun, mut after_day) = (Instant::now(), 0);
-        for hour in 1..=HOURS_OF_MONTH {
-            append_heavy(&log, EVENTS_OF_HOUR, BALLAST_BYTES).await;
-            let next = 1 + hour * EVENTS_OF_HOUR;
+        let (begun, mut after_start) = (Instant::now(), 0);
+        for look in 1..=LOOKS_OF_MONTH {
+            append_heavy(&log, EVENTS_OF_LOOK, BALLAST_BYTES).await;
+            let next = 1 + look * EVENTS_OF_LOOK;
             // The disk takes real time; some of the simulated passes meanwhile, too.
             log.secure(Lane::Routine, next).await.expect("durable");
-            tokio::time::sleep(HOUR).await;
+            tokio::time::sleep(LOOK).await;
             for (number, (cursor, state, _)) in sinks.iter().enumerate() {
                 let expected = if number == DEAD { 1 } else { next };
-                assert_eq!(cursor.next(Lane::Routine), expected, "{number} within hour {hour}");
+                assert_eq!(cursor.next(Lane::Routine), expected, "{number} by look {look}");
                 assert_eq!(state.status().in_flight_batches, 0, "nothing is on its way");
             }
-            if hour == 24 {
-                after_day = resident();
+            if look == LOOKS_OF_START {
+                after_start = resident();
             }
         }
         let after_month = resident();
         println!(
-            "{ENDPOINTS} endpoints, one of them dead: {after_day} KiB resident after a day, {after_month} KiB after 30"
+            "{ENDPOINTS} endpoints, one of them dead: {after_start} KiB resident after 10 days, {after_month} KiB after 30"
         );
-        assert!(after_month < after_day + GROWTH_KIB_MAX, "from {after_day} to {after_month} KiB");
+        assert!(after_month < after_start + GROWTH_KIB_MAX, "from {after_start} to {after_month} KiB");
         let (attempts, minutes) = (u64::from(sinks[DEAD].2.load(Ordering::Relaxed)), begun.elapsed().as_secs() / 60);
         // Up to ten minutes apart by chance, and five at an even chance.
         assert!((minutes / 10..minutes / 3).contains(&attempts), "{attempts} in {minutes} minutes");
         is_dead.store(false, Ordering::Relaxed);
-        tokio::time::sleep(HOUR).await;
-        let all = 1 + HOURS_OF_MONTH * EVENTS_OF_HOUR;
+        tokio::time::sleep(LOOK).await;
+        let all = 1 + LOOKS_OF_MONTH * EVENTS_OF_LOOK;
         assert_eq!(sinks[DEAD].0.next(Lane::Routine), all, "all that was kept for it");
         end.cancel();
     };
