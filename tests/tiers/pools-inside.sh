@@ -3,8 +3,8 @@
 # How long something takes, how much room there is, and how often a scan tells how far it is, depends on the machine.
 levelled='/ storage\.pool\.(resilver|scrub)_progress /d; s/, [0-9.]+ % done$//; s/, took [0-9dhms ]+//
     s/(, zfs), [0-9.]+ .?i?B$/\1/; s/ [0-9.]+ .?i?B (used|free|repaired|written)/ some \1/g; s/ [0-9.]+ %/ some %/
-    s/[0-9,]+ (read|write|checksum)/some \1/g; s/(read|write|checksum) errors: [0-9,]+/some \1 errors/g
-    s/in [0-9,]+ of its/in some of its/; s/set by [0-9.,]+ s/set by some s/'
+    s/[0-9]+(,[0-9]{3})* (read|write|checksum)/some \2/g; s/(read|write|checksum) errors: [0-9]+(,[0-9]{3})*/some \1 errors/g
+    s/: \(resilvering\)//; s/in [0-9]+(,[0-9]{3})* of its/in some of its/; s/set by [0-9.,]+ s/set by some s/'
 unsure='(scrub|resilver)_started' growing=' storage[.]pool[.]errors '
 kinds='(storage|usage|system\.host\.clock)[a-z_.]+'
 # Two cores that are emulated, on a machine that may have other things to do.
