@@ -4,8 +4,9 @@
 levelled='/ storage\.pool\.(resilver|scrub)_progress /d; s/, [0-9.]+ % done$//; s/, took [0-9dhms ]+//
     s/(, zfs), [0-9.]+ .?i?B$/\1/; s/ [0-9.]+ .?i?B (used|free|repaired|written)/ some \1/g; s/ [0-9.]+ %/ some %/
     s/[0-9]+(,[0-9]{3})* (read|write|checksum)/some \2/g; s/(read|write|checksum) errors: [0-9]+(,[0-9]{3})*/some \1 errors/g
-    s/: \(resilvering\)//; s/in [0-9]+(,[0-9]{3})* of its/in some of its/; s/set by [0-9.,]+ s/set by some s/'
-unsure='(scrub|resilver)_started' growing=' storage[.]pool[.]errors '
+    s/: \(resilvering\)//; s/( % full,) [0-9.]+ .?i?B of/\1 some of/
+    s/in [0-9]+(,[0-9]{3})* of its/in some of its/; s/set by [0-9.,]+ s/set by some s/'
+unsure='(scrub|resilver)_started|^warn storage[.]pool[.]capacity' growing=' storage[.]pool[.]errors '
 kinds='(storage|usage|system\.host\.clock)[a-z_.]+'
 # Two cores that are emulated, on a machine that may have other things to do.
 QUIET=8 STEP_MAX=240
@@ -319,9 +320,13 @@ info storage.pool.resilver_completed Pool single was rebuilt, some written
 END
 
 step "a pool fills past its thresholds" "data /single/much 1600; sleep 15; data /single/more 140" <<END
+error storage.pool.capacity Pool single is some % full, some of 1.9 GiB
+warn storage.pool.capacity Pool single is some % full, some of 1.9 GiB
+wrong error single: Pool single is some % full, some of 1.9 GiB
 END
 
 step "and back" "rm /single/m*; sync; sleep 10; sync" <<END
+info storage.pool.capacity Pool single is some % full, some of 1.9 GiB
 END
 
 step "a pool is exported" "zpool export single" <<END
