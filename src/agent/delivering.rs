@@ -38,7 +38,7 @@ use crate::{
     local_api::SinksDesk,
     schema::local::{ConsumerStatus, TestSinkResponse},
     sinks::{
-        Configured, Consumer, SinkTest,
+        Configured, Consumer, NodeName, SinkTest,
         uplink::{self, UPLINK, Uplink, UplinkState, control::Order},
     },
     state::StatesWatch,
@@ -66,7 +66,7 @@ pub(super) struct Surroundings {
     pub(super) states: Arc<dyn StatesWatch>,
     /// Where the certificate is kept that the controller issues.
     pub(super) identity: PathBuf,
-    pub(super) node_id: String,
+    pub(super) node: NodeName,
     /// Unix milliseconds.
     pub(super) now: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// The signs of life of whichever uplink is at work.
@@ -89,7 +89,7 @@ pub(super) struct Consumers {
     uplink: ConsumerState,
     sinks: Arc<Mutex<BTreeMap<String, (ConsumerState, SinkSettings)>>>,
     registry: Registry,
-    node_id: String,
+    node: NodeName,
 }
 
 impl Consumers {
@@ -122,7 +122,7 @@ impl Consumers {
             Box::pin(async move {
                 let Some(sink) = sink else { return Err(Status::invalid_argument(consumers.unknown(&name))) };
                 let target = sink.target();
-                let SinkTest { error, answer, took, certificate_until } = sink.test(&consumers.node_id).await;
+                let SinkTest { error, answer, took, certificate_until } = sink.test(&consumers.node).await;
                 let until = certificate_until.and_then(|until| until.duration_since(UNIX_EPOCH).ok());
                 Ok(TestSinkResponse {
                     target,
@@ -209,7 +209,7 @@ impl Delivering {
             uplink: with.state.consumer(),
             sinks: Arc::default(),
             registry: with.registry.clone(),
-            node_id: with.node_id.clone(),
+            node: with.node.clone(),
         };
         let mut delivering = Delivering { with, consumers, uplink: None, control: None, sinks: BTreeMap::new() };
         if let Some(controller) = controller {
@@ -273,7 +273,7 @@ impl Delivering {
             address: controller.address.clone(),
             token: controller.token.clone(),
             tls: controller.tls.clone(),
-            node_id: with.node_id.clone(),
+            node_id: with.node.id.to_string(),
         };
         let system_info = Arc::new(|| system_info::measure(&Host::at("/")));
         let surroundings = uplink::Surroundings { now: Arc::clone(&with.now), system_info };
@@ -322,7 +322,7 @@ impl Delivering {
             state,
             dead_letters: with.dead_letters.clone(),
             states: Arc::clone(&with.states),
-            node_id: with.node_id.clone(),
+            node: with.node.clone(),
             now: Arc::clone(&with.now),
             replaced: replaced.clone(),
             shutdown: with.shutdown.clone(),

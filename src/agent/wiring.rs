@@ -34,7 +34,7 @@ use crate::{
     pipeline::{Emitter, Gate, MemoryKeeper},
     schema::local::SOCKET,
     sinks::{
-        self,
+        self, NodeName,
         uplink::{UPLINK, UplinkState},
     },
     spool::Spool,
@@ -112,7 +112,10 @@ impl Agent {
                 paused,
                 states: Arc::new(states.clone()),
                 identity: config.state_directory.join(IDENTITY),
-                node_id: node_id.clone(),
+                node: NodeName {
+                    id: node_id.as_str().into(),
+                    host: host.hostname().unwrap_or_else(|_| node_id.clone()).into(),
+                },
                 now: Arc::clone(&now),
                 pulse: delivery,
                 orders,

@@ -4,7 +4,7 @@
 use std::{io, path::Path, process::ExitCode, time::SystemTime};
 
 use super::{
-    Failure, silence,
+    Failure,
     state::{describe_folding, known, plain, rows, since, things, tone},
 };
 use crate::{
@@ -82,7 +82,8 @@ fn print(answer: &StateResponse, now: SystemTime, screen: &mut Screen) -> io::Re
         screen.line(&format!("And {} more.", grouped(answer.more_subjects)))?;
     }
     for its in &answer.silences {
-        let (what, until) = (silence::name(its), TimeZone::Local.time(its.until));
+        let (what, until) =
+            (if its.subject.is_empty() { "anything" } else { &its.subject }, TimeZone::Local.time(its.until));
         screen.line(&format!("Nobody is told of {what} until {until}: `rodent silence`."))?;
     }
     let unsure = describe_folding(&answer.folding.clone().unwrap_or_default(), false);

@@ -30,6 +30,9 @@ and why become an event.
 
 Exit codes: 0 done, 65 nothing is known of it, or no silence has this name, 69 no agent, 77 no permission.";
 
+/// How long a silence lasts where nothing is said.
+const LASTS: Duration = Duration::from_secs(2 * 3600);
+
 /// Have nobody be told of something for a while
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -40,9 +43,9 @@ pub(super) struct Arguments {
     /// All of this machine
     #[arg(long)]
     all: bool,
-    /// For how long
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration, default_value = "2h", conflicts_with = "end")]
-    lasts: Duration,
+    /// For how long; two hours where it is not said
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration, conflicts_with = "end")]
+    lasts: Option<Duration>,
     /// Why
     #[arg(short, long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     note: String,
@@ -62,13 +65,16 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
         (Some(subject), _) if subject.is_empty() => {
             return Err(Failure::usage("a name is not empty; --all is everything"));
         }
+        (None, false) if lasts.is_some() || !note.is_empty() => {
+            return Err(Failure::usage("say of what nobody is told: a name, or --all"));
+        }
         (None, false) => {
             let nothing = StateRequest { subjects: vec![String::new()], ..StateRequest::default() };
             client.state(nothing).await?.silences
         }
         (subject, _) => {
             // What is begun lasts for a second at least: nothing would end it.
-            let seconds = if end { 0 } else { lasts.as_secs().max(1) };
+            let seconds = if end { 0 } else { lasts.unwrap_or(LASTS).as_secs().max(1) };
             client.silence(SilenceRequest { subject: subject.unwrap_or_default(), seconds, note }).await?
         }
     };

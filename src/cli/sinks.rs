@@ -232,7 +232,9 @@ fn print(sinks: &[ListedConsumer], output: Output, is_whole: bool) -> Result<(),
     let printed = match output {
         Output::Json => screen.json_document(&sinks.iter().map(value).collect::<Vec<_>>()),
         Output::Jsonl => sinks.iter().try_for_each(|sink| screen.json(&value(sink))),
-        Output::Table if sinks.is_empty() => screen.line("No sink is configured."),
+        Output::Table if sinks.is_empty() => {
+            screen.line("No sink is told of anything: none is configured, or each has `enabled: false`.")
+        }
         Output::Table if is_whole => sinks.iter().try_for_each(|sink| whole(sink, now, &mut screen)),
         Output::Table => table(sinks, now).print(&mut screen),
     };
@@ -283,7 +285,7 @@ fn whole(sink: &ListedConsumer, now: SystemTime, screen: &mut Screen) -> io::Res
         ("dead letters", format!("{} since the agent started", grouped(refused))),
         ("to go", format!("{}, before its filter", counted(to_go(sink), "event"))),
     ] {
-        screen.line(&format!("{name:<17}{text}"))?;
+        screen.hanging(&format!("{name:<17}"), &text)?;
     }
     if status.state() == State::Waiting {
         let wait = std::time::Duration::from_millis(status.next_attempt_milliseconds);
@@ -299,7 +301,7 @@ fn whole(sink: &ListedConsumer, now: SystemTime, screen: &mut Screen) -> io::Res
     let of_letters =
         (refused > 0).then(|| format!("`rodent dead-letters list --consumer {name}` tells what was refused"));
     for advice in of_state.iter().chain(&of_letters) {
-        screen.line(&format!("{:<17}{advice}", "what to do"))?;
+        screen.hanging(&format!("{:<17}", "what to do"), advice)?;
     }
     Ok(())
 }

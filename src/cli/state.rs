@@ -127,10 +127,10 @@ fn print_stories(answer: &StateResponse, clock: TimeZone, screen: &mut Screen) -
         }
         screen.line(&format!("{}: {}, {}", state.subject, state.state, state.level().word()))?;
         for line in [known(state, now), Some(&state.doubt).filter(|it| !it.is_empty()).map(|it| format!("? {it}"))] {
-            line.map_or(Ok(()), |line| screen.line(&format!("  {line}")))?;
+            line.map_or(Ok(()), |line| screen.hanging("  ", &line))?;
         }
         let advice = state.changes.first().map(|now| now.advice.as_str()).filter(|advice| !advice.is_empty());
-        advice.map_or(Ok(()), |advice| screen.line(&format!("  → {advice}")))?;
+        advice.map_or(Ok(()), |advice| screen.hanging("  → ", advice))?;
         let mut table = TextTable::new(&[
             Column::left("SINCE"),
             Column::left("LEVEL"),

@@ -3,6 +3,8 @@
 use std::{path::Path, process::ExitCode};
 
 use super::{Failure, emit};
+use clap::builder::{PossibleValue, PossibleValuesParser};
+
 use crate::words::parse_size;
 
 const EXAMPLES: &str = "\
@@ -22,7 +24,7 @@ Exit codes: 0 taken or left, 65 something was refused, 69 no agent, 77 no permis
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// How it is
-    #[arg(value_parser = ["start", "progress", "done", "failed", "cancelled", "paused", "resumed"])]
+    #[arg(value_parser = PossibleValuesParser::new(steps()))]
     step: String,
     /// What it is called; the same in each of its runs
     id: String,
@@ -40,6 +42,13 @@ pub(super) struct Arguments {
     spool: bool,
 }
 
+/// What may be said of one; what it is called elsewhere, too.
+fn steps() -> [PossibleValue; 7] {
+    let [start, progress, done, failed, cancelled, paused, resumed] =
+        ["start", "progress", "done", "failed", "cancelled", "paused", "resumed"].map(PossibleValue::new);
+    [start.alias("started"), progress, done.aliases(["finished", "completed"]), failed, cancelled, paused, resumed]
+}
+
 pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode, Failure> {
     let (kind, fields, spool) = event(arguments);
     emit::run(emit::Arguments::one(&kind, fields, spool), socket).await
@@ -48,8 +57,8 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
 /// The kind and the fields of what is told, and whether it may be left for the agent.
 fn event(arguments: Arguments) -> (String, Vec<(String, String)>, bool) {
     let operation = match arguments.step.as_str() {
-        "start" => "started",
-        "done" => "completed",
+        "start" | "started" => "started",
+        "done" | "finished" | "completed" => "completed",
         step => step,
     };
     let fields = [

@@ -136,7 +136,7 @@ fn introduce(screen: &mut Screen, address: &SocketAddr, socket: &Path) -> Result
         format!("A throw-away controller listens on {address}; below is what it has stored."),
         "See something happen, from another terminal:".to_owned(),
         String::new(),
-        "  sudo ip link add demo0 type dummy         a network interface appears".to_owned(),
+        "  sudo ip link add demo0 type bridge        a network interface appears".to_owned(),
         "  sudo ip link set demo0 up                 and comes up".to_owned(),
         "  sudo systemctl restart cron               a service restarts".to_owned(),
         "  sudo useradd demo; sudo userdel demo      an account comes and goes".to_owned(),

@@ -25,7 +25,9 @@ const OWNER_ONLY: u32 = 0o600;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Two agents on one socket would take each other's callers.
-    #[error("another agent is running: it answers on {0}; stop it, or set `socket` to another path")]
+    #[error(
+        "another agent is running: it answers on {0}; stop it, or give this one another path (`socket`; --socket and RODENT_SOCKET win over it)"
+    )]
     AlreadyRunning(PathBuf),
     /// Nothing of ours.
     #[error("{0} is no socket; remove it, or set `socket` to another path")]

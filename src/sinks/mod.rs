@@ -64,7 +64,7 @@ pub trait Configured: Any + Send {
     fn stand_in(&mut self, _other: &dyn Configured) {}
 
     /// Sends a message that says it is a test, by the way that events go.
-    fn test(self: Box<Self>, node: &str) -> Pin<Box<dyn Future<Output = SinkTest> + Send>>;
+    fn test(self: Box<Self>, node: &NodeName) -> Pin<Box<dyn Future<Output = SinkTest> + Send>>;
 
     /// Delivers what its consumer has yet to get, until that ends.
     fn run(self: Box<Self>, consumer: Consumer) -> SinkRun;
@@ -97,6 +97,23 @@ impl Consumer {
     }
 }
 
+/// What this node is called. Cheap to copy.
+#[derive(Clone, Debug)]
+pub struct NodeName {
+    /// For programs: the same for ever.
+    pub id: Arc<str>,
+    /// For people: what the machine was called when the agent began.
+    pub host: Arc<str>,
+}
+
+#[cfg(test)]
+impl NodeName {
+    /// The one of the tests.
+    pub(crate) fn of_tests() -> NodeName {
+        NodeName { id: "nas".into(), host: "attic".into() }
+    }
+}
+
 /// What a sink delivers for. Cheap to copy.
 #[derive(Clone)]
 pub struct Consumer {
@@ -111,8 +128,7 @@ pub struct Consumer {
     pub dead_letters: DeadLetters,
     /// How things are.
     pub states: Arc<dyn StatesWatch>,
-    /// The name of this node.
-    pub node_id: String,
+    pub node: NodeName,
     /// Unix milliseconds.
     pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Another takes its place: nothing more is sent.

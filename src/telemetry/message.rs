@@ -69,7 +69,7 @@ messages! {
         => "rodent dead-letters list";
     /// A sink cannot be reached; events are kept for it.
     SINK_AWAY = "e270c6ae3a0d4b488abbfdce50f63200"
-        => "look whether the receiver runs and whether the network leads there; the agent tries by itself";
+        => "look whether the receiver runs, the network leads there and the agent may read the files that the sink names; it tries by itself";
     /// Events reach a sink.
     SINK_BACK = "3f2861be58984ac88fa8abfc08883db7";
     /// A sink takes nothing until somebody acts; events are kept for it.

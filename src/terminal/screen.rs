@@ -8,12 +8,16 @@ use std::{
 
 use anstyle::Style;
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::wrapped;
 use crate::visible::{visible, visible_json};
 
 /// Columns of a terminal that does not tell its width.
 const WIDTH_DEFAULT: usize = 80;
+
+/// A text behind a lead gets so many columns, however narrow the terminal is.
+const HANGING_WIDTH_MIN: usize = 20;
 
 /// Lines of one that does not tell its height.
 const HEIGHT_DEFAULT: usize = 24;
@@ -74,6 +78,20 @@ impl Screen {
     /// As [`Screen::line`].
     pub fn sentence(&mut self, text: &str) -> io::Result<()> {
         wrapped(text, self.width.unwrap_or(usize::MAX)).iter().try_for_each(|line| self.line(line))
+    }
+
+    /// A text behind a lead, which goes on in the next line below itself.
+    ///
+    /// # Errors
+    /// As [`Screen::line`].
+    pub fn hanging(&mut self, lead: &str, text: &str) -> io::Result<()> {
+        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(lead.width()).max(HANGING_WIDTH_MIN));
+        let mut lead = lead.to_owned();
+        wrapped(text, room).iter().try_for_each(|line| {
+            self.line(&format!("{lead}{line}"))?;
+            lead = " ".repeat(lead.width());
+            Ok(())
+        })
     }
 
     /// One value as JSON in one line; what nobody sees in its texts is spelt out as JSON does, also for a pipe, which may end

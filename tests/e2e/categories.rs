@@ -110,6 +110,14 @@ fn begin() -> Appliance {
     appliance.wait("the agent of root has looked", PATIENCE, |machine| {
         String::from_utf8_lossy(&machine.attempt(inventory).stdout).contains("Inventory of sharing").then_some(())
     });
+    // What is said in the journal before the first look belongs to the time before.
+    appliance.wait("the agent has looked", PATIENCE, |machine| {
+        let told = machine.run("rodent events -n 100 system.host.inventory");
+        ["access", "network", "security", "sharing"]
+            .iter()
+            .all(|what| told.contains(&format!("Inventory of {what}")))
+            .then_some(())
+    });
     // A client that stays.
     let commands = "(echo open file; sleep infinity) | smbclient //127.0.0.1/data -U alice%right";
     appliance.run(&format!("systemd-run -q --unit=client sh -c '{commands}'"));

@@ -20,7 +20,7 @@ impl Difference {
         let mut difference = Difference::default();
         for record in read.iter() {
             let before = in_force.get(&record.key);
-            if before.is_some_and(|before| before.is_as(record)) {
+            if before.map_or_else(|| is_default(record), |before| before.is_as(record)) {
                 continue;
             }
             let list = match source.needs_restart(&record.key) {
@@ -31,7 +31,7 @@ impl Difference {
             list.push(ChangedSetting { key: record.key.clone(), before, after: record.text() });
         }
         // Of a part that is not there any more, such as a sink.
-        for record in in_force.iter().filter(|record| read.get(&record.key).is_none()) {
+        for record in in_force.iter().filter(|record| read.get(&record.key).is_none() && !is_default(record)) {
             let (key, before, after) = (record.key.clone(), record.text(), String::new());
             difference.applied.push(ChangedSetting { key, before, after });
         }
@@ -57,6 +57,11 @@ impl Difference {
             variables: loaded.records.iter().filter_map(variable).collect(),
         }
     }
+}
+
+/// Whether nobody has said it: of a part that comes or goes, such as a sink, that is told which was said.
+fn is_default(record: &SettingRecord) -> bool {
+    matches!(record.origin, SettingOrigin::Default)
 }
 
 /// Their keys.
@@ -97,6 +102,16 @@ mod tests {
     #[test]
     fn a_value_that_only_stands_elsewhere_is_no_change() {
         assert_eq!(difference("", "log: {level: info}\nevents: {profile: default}", None), Difference::default());
+    }
+
+    #[test]
+    fn of_a_part_that_comes_or_goes_is_told_what_somebody_has_set() {
+        let sink = "sinks: {phone: {type: webhook, url: 'http://ntfy.lan/x', format: ntfy}}";
+        let keys = |changed: &[ChangedSetting]| keys(changed).join(" ");
+        let [came, went] = [difference("", sink, None), difference(sink, "", None)];
+        assert_eq!(keys(&came.applied), "sinks.phone.type sinks.phone.url sinks.phone.format");
+        assert_eq!(keys(&went.applied), keys(&came.applied));
+        assert!(came.touches("sinks") && went.touches("sinks"));
     }
 
     #[test]

@@ -132,9 +132,9 @@ impl Connector {
     async fn open(&self, target: &Target, address: SocketAddr) -> Result<TcpStream, NoAnswer> {
         let ip: IpAddr = address.ip();
         if !target.is_encrypted && !self.is_insecure && !Target::is_near(ip) {
+            let host = if target.host.parse() == Ok(ip) { String::new() } else { format!("{}: ", target.host) };
             return Err(NoAnswer::new(format!(
-                "{} is {ip}, beyond private networks, where anybody may read along; use https, or set `insecure: true`",
-                target.host
+                "{host}{ip} is beyond private networks, where anybody may read along; use https, or set `insecure: true`"
             )));
         }
         let stream = TcpStream::connect(address).await;

@@ -29,7 +29,7 @@ use super::{
     settings::Settings,
     signature, unix_ms,
 };
-use crate::{consumers::ConsumerState, lock::lock};
+use crate::{consumers::ConsumerState, lock::lock, sinks::NodeName};
 
 /// How often a receiver is tried whose place another one has taken.
 const PROBE_INTERVAL: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ pub(super) struct Courier {
     fields: Arc<Fields>,
     is_compressed: bool,
     expectation: Arc<Expectation>,
-    node: Arc<str>,
+    node: NodeName,
     fallback: Option<Arc<Fallback>>,
     /// Where it says that it posts, and whether that was taken.
     state: Option<ConsumerState>,
@@ -74,7 +74,7 @@ struct First {
 }
 
 impl Courier {
-    pub(super) fn new(settings: Settings, node: &Arc<str>) -> Courier {
+    pub(super) fn new(settings: Settings, node: &NodeName) -> Courier {
         let Settings { target, format, places, is_insecure, timeout, headers, fallback, stand_in, .. } = settings;
         let Settings { fields, is_compressed, expectation, proxy, .. } = settings;
         let fallback = fallback.zip(stand_in).map(|(fallback, settings)| {
@@ -92,7 +92,7 @@ impl Courier {
             fields: Arc::new(fields),
             is_compressed,
             expectation: Arc::new(expectation),
-            node: Arc::clone(node),
+            node: node.clone(),
             fallback,
             state: None,
         }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     event::{Level, TRACEPARENT},
     settings::Secret,
+    sinks::NodeName,
     words::time_utc,
 };
 
@@ -153,13 +154,19 @@ impl Format {
 
     /// What this node says, at this time (Unix milliseconds), in as few letters as the receiver takes. Of `secrets` there is in
     /// them what the free form asks for.
-    pub(super) fn letters(&self, said: &[Said], node: &str, secrets: &[(String, Secret)], now: i64) -> Vec<Letter> {
+    pub(super) fn letters(
+        &self,
+        said: &[Said],
+        node: &NodeName,
+        secrets: &[(String, Secret)],
+        now: i64,
+    ) -> Vec<Letter> {
         if said.is_empty() || !self.is_of_several() {
             return said.iter().map(|said| self.letter(Saying { said, node, secrets })).collect();
         }
         let (content_type, values): (_, Vec<_>) = match self {
             Format::Alertmanager => (JSON, said.iter().map(|said| said.alert(node, now)).collect()),
-            _ => ("application/cloudevents-batch+json", said.iter().map(|said| said.cloud_event(node)).collect()),
+            _ => ("application/cloudevents-batch+json", said.iter().map(|said| said.cloud_event(&node.id)).collect()),
         };
         let ids: Vec<_> = said.iter().map(|said| said.id.as_str()).collect();
         let id = digest_of(ids.join("\0").as_bytes());
@@ -168,7 +175,7 @@ impl Format {
     }
 
     fn letter(&self, saying: Saying) -> Letter {
-        let Saying { said, node, .. } = saying;
+        let (Saying { said, node, .. }, host) = (saying, &saying.node.host);
         let (mut headers, mut content_type) = (Vec::new(), Cow::Borrowed(JSON));
         let mut header = |name: &str, value: String| headers.push((name.to_owned(), value));
         let time = time_utc(said.time);
@@ -178,12 +185,12 @@ impl Format {
         let body = match self {
             Format::CloudEvents => {
                 content_type = "application/cloudevents+json".into();
-                said.cloud_event(node).to_string()
+                said.cloud_event(&node.id).to_string()
             }
             Format::CloudEventsBinary => {
                 header("ce-specversion", "1.0".to_owned());
                 header("ce-id", said.id.clone());
-                header("ce-source", escaped(&source(node)));
+                header("ce-source", escaped(&source(&node.id)));
                 header("ce-type", escaped(&said.kind));
                 header("ce-time", time);
                 if !said.subject.is_empty() {
@@ -201,24 +208,24 @@ impl Format {
             }
             Format::Ntfy => {
                 content_type = "text/plain; charset=utf-8".into();
-                header("title", encoded(&cut(&format!("{node}: {}", said.title), NTFY_TITLE_CHARACTERS_MAX)));
+                header("title", encoded(&cut(&format!("{host}: {}", said.title), NTFY_TITLE_CHARACTERS_MAX)));
                 header("priority", priority(said).to_string());
                 header("tags", tag(said).to_owned());
                 cut_bytes(&said.text, NTFY_BYTES_MAX)
             }
             Format::Gotify => {
-                let title = format!("{node}: {}", said.title);
+                let title = format!("{host}: {}", said.title);
                 json!({"title": title, "message": said.text, "priority": priority(said) * 2}).to_string()
             }
-            Format::Slack => json!({"text": said.chat(node, SLACK_CHARACTERS_MAX)}).to_string(),
-            Format::Discord => json!({"content": said.chat(node, DISCORD_CHARACTERS_MAX)}).to_string(),
-            Format::Mattermost => json!({"text": said.chat(node, MATTERMOST_CHARACTERS_MAX)}).to_string(),
+            Format::Slack => json!({"text": said.chat(host, SLACK_CHARACTERS_MAX)}).to_string(),
+            Format::Discord => json!({"content": said.chat(host, DISCORD_CHARACTERS_MAX)}).to_string(),
+            Format::Mattermost => json!({"text": said.chat(host, MATTERMOST_CHARACTERS_MAX)}).to_string(),
             Format::PagerDuty => json!({
                 "event_action": if said.is_over { "resolve" } else { "trigger" },
-                "dedup_key": said.incident(node),
+                "dedup_key": said.incident(&node.id),
                 "payload": {
-                    "summary": cut(&format!("{node}: {}", said.text), PAGERDUTY_SUMMARY_CHARACTERS_MAX),
-                    "source": node,
+                    "summary": cut(&format!("{host}: {}", said.text), PAGERDUTY_SUMMARY_CHARACTERS_MAX),
+                    "source": **host,
                     "severity": severity(said.level),
                     "timestamp": time,
                     "component": said.subject,
@@ -254,11 +261,11 @@ impl Said {
         }))
     }
 
-    fn alert(&self, node: &str, now: i64) -> Value {
+    fn alert(&self, node: &NodeName, now: i64) -> Value {
         let ends_at = if self.is_over { now } else { now.saturating_add(ALERT_LASTS) };
         json!({
             "labels": without_empty(json!({
-                "alertname": if self.state.is_empty() { &self.kind } else { &self.state }, "instance": node, "subject": self.subject, "severity": severity(self.level),
+                "alertname": if self.state.is_empty() { &self.kind } else { &self.state }, "instance": *node.id, "host": *node.host, "subject": self.subject, "severity": severity(self.level),
             })),
             "annotations": {"summary": self.title, "description": self.text},
             "startsAt": time_utc(self.time),
@@ -266,10 +273,10 @@ impl Said {
         })
     }
 
-    fn chat(&self, node: &str, characters_max: usize) -> String {
+    fn chat(&self, host: &str, characters_max: usize) -> String {
         let title = if self.state.is_empty() { String::new() } else { format!("{}\n", self.title) };
         let title = if self.kind == self.title { String::new() } else { title };
-        cut(&format!("{node}: {title}{}", self.text), characters_max)
+        cut(&format!("{host}: {title}{}", self.text), characters_max)
     }
 
     /// The same for what begins and for what ends: of a thing's state on a node.
@@ -358,12 +365,12 @@ mod tests {
             title: "tank: pool health".to_owned(),
             level,
             is_over,
-            ..Said::test("nas", 0)
+            ..Said::test(&NodeName::of_tests(), 0)
         }
     }
 
     fn letter(format: &Format, said: Said) -> Letter {
-        format.letters(&[said], "nas", &[], 0).remove(0)
+        format.letters(&[said], &NodeName::of_tests(), &[], 0).remove(0)
     }
 
     fn json_of(format: &Format, said: Said) -> Value {
@@ -383,7 +390,7 @@ mod tests {
         let title = header(&of_ntfy, "title");
         let title = title.strip_prefix("=?UTF-8?B?").and_then(|title| title.strip_suffix("?=")).expect("as RFC 2047");
         let title = String::from_utf8(STANDARD.decode(title).expect("base64")).expect("text");
-        assert!(title.chars().count() == 250 && title.starts_with("nas: t") && title.ends_with(CUT), "{title}");
+        assert!(title.chars().count() == 250 && title.starts_with("attic: t") && title.ends_with(CUT), "{title}");
         for (format, path, most) in [
             (Format::Slack, "/text", 4000),
             (Format::Discord, "/content", 2000),
@@ -395,7 +402,7 @@ mod tests {
             assert!(text.chars().count() == most && text.ends_with(CUT), "{path}: {}", text.chars().count());
         }
         let short = letter(&Format::Ntfy, said(Level::Error, false));
-        assert!(!short.body.contains(CUT) && header(&short, "title") == "nas: tank: pool health", "{short:?}");
+        assert!(!short.body.contains(CUT) && header(&short, "title") == "attic: tank: pool health", "{short:?}");
     }
 
     #[test]
@@ -433,7 +440,8 @@ mod tests {
     #[test]
     fn the_end_of_an_incident_has_the_key_of_its_beginning() {
         let key = |said: Said, node: &str| {
-            let letter = Format::PagerDuty.letters(&[said], node, &[], 0).remove(0);
+            let node = NodeName { id: node.into(), ..NodeName::of_tests() };
+            let letter = Format::PagerDuty.letters(&[said], &node, &[], 0).remove(0);
             let body: Value = serde_json::from_str(&letter.body).expect("JSON");
             body["dedup_key"].as_str().expect("a key").to_owned()
         };
@@ -454,20 +462,21 @@ mod tests {
     fn several_are_one_letter_that_is_called_alike_when_it_is_sent_again() {
         let all = [said(Level::Error, false), Said { subject: "pond".to_owned(), ..said(Level::Error, true) }];
         for format in [Format::CloudEventsBatch, Format::Alertmanager] {
-            let [first] = &format.letters(&all, "nas", &[], 1000)[..] else { panic!("one letter") };
+            let [first] = &format.letters(&all, &NodeName::of_tests(), &[], 1000)[..] else { panic!("one letter") };
             let body: Value = serde_json::from_str(&first.body).expect("JSON");
             assert_eq!(body.as_array().map(Vec::len), Some(2));
-            assert_eq!(format.letters(&all, "nas", &[], 2000)[0].id, first.id);
-            assert_ne!(format.letters(&all[..1], "nas", &[], 1000)[0].id, first.id);
-            assert_eq!(format.letters(&[], "nas", &[], 0), []);
+            assert_eq!(format.letters(&all, &NodeName::of_tests(), &[], 2000)[0].id, first.id);
+            assert_ne!(format.letters(&all[..1], &NodeName::of_tests(), &[], 1000)[0].id, first.id);
+            assert_eq!(format.letters(&[], &NodeName::of_tests(), &[], 0), []);
         }
         let alerts: Value =
-            serde_json::from_str(&Format::Alertmanager.letters(&all, "nas", &[], 60_000)[0].body).expect("JSON");
+            serde_json::from_str(&Format::Alertmanager.letters(&all, &NodeName::of_tests(), &[], 60_000)[0].body)
+                .expect("JSON");
         assert_eq!(alerts[0]["endsAt"], "1970-01-01T00:05:00Z", "believed for four minutes");
         assert_eq!(alerts[1]["endsAt"], "1970-01-01T00:01:00Z", "over now");
         assert_eq!(
             alerts[0]["labels"],
-            json!({"alertname": "pool health", "instance": "nas", "subject": "tank", "severity": "error"})
+            json!({"alertname": "pool health", "instance": "nas", "host": "attic", "subject": "tank", "severity": "error"})
         );
     }
 }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     event::Filter,
     settings::Secret,
+    sinks::NodeName,
     words::{self, time_utc},
 };
 
@@ -23,8 +24,8 @@ use crate::{
 pub(super) const METHODS: [&str; 3] = ["POST", "PUT", "PATCH"];
 
 /// What every event and every state has.
-const OF_ALL: [&str; 11] =
-    ["advice", "id", "json", "kind", "level", "node", "state", "subject", "text", "time", "title"];
+const OF_ALL: [&str; 12] =
+    ["advice", "host", "id", "json", "kind", "level", "node", "state", "subject", "text", "time", "title"];
 
 /// What only events have beside the fields of their payload.
 const OF_EVENTS: [&str; 2] = ["category", "source"];
@@ -63,7 +64,7 @@ pub(super) struct Names<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Saying<'a> {
     pub(super) said: &'a Said,
-    pub(super) node: &'a str,
+    pub(super) node: &'a NodeName,
     pub(super) secrets: &'a [(String, Secret)],
 }
 
@@ -143,10 +144,11 @@ fn value<'s>(name: &str, Saying { said, node, secrets }: Saying<'s>) -> Option<C
     }
     match name {
         "advice" => text(&said.advice),
+        "host" => text(&node.host),
         "id" => text(&said.id),
         "kind" => text(&said.kind),
         "level" => text(said.level.name()),
-        "node" => text(node),
+        "node" => text(&node.id),
         "state" => text(&said.state),
         "subject" => text(&said.subject),
         "text" => text(sentence()),
@@ -205,7 +207,7 @@ mod tests {
             fields: Fields::default(),
         };
         let (said, secrets) = (said(), [("token".to_owned(), Secret::new("t0ken"))]);
-        let saying = Saying { said: &said, node: "nas", secrets: &secrets };
+        let saying = Saying { said: &said, node: &NodeName::of_tests(), secrets: &secrets };
         let value: Value = serde_json::from_str(&form.body(saying)).expect("JSON");
         assert_eq!(value["t"], format!("nas: {}", said.data["text"].as_str().expect("a sentence")));
         assert_eq!((&value["k"], &value["p"]), (&"storage.pool.created".into(), &"ta\"nk".into()));

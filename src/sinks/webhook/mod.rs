@@ -48,7 +48,7 @@ use self::{
     settings::Settings,
     teller::Teller,
 };
-use super::{Configured, Consumer, SinkRun, SinkSpec, SinkTest};
+use super::{Configured, Consumer, NodeName, SinkRun, SinkSpec, SinkTest};
 use crate::{
     consumers::{Batch, DeliveryFailure, Pacing, Packing, Reason, Sink, Taken, Then, Threshold, Verdict},
     event::{EventView, Filter, Head, loss_record_consumer, may_be_loss_record},
@@ -94,8 +94,8 @@ impl Configured for Settings {
         self.stand_in = other.downcast_ref::<Settings>().cloned().map(Box::new);
     }
 
-    fn test(self: Box<Self>, node: &str) -> Pin<Box<dyn Future<Output = SinkTest> + Send>> {
-        let (node, target) = (Arc::from(node), self.target.clone());
+    fn test(self: Box<Self>, node: &NodeName) -> Pin<Box<dyn Future<Output = SinkTest> + Send>> {
+        let (node, target) = (node.clone(), self.target.clone());
         // The other one is another sink, with a test of its own.
         let mut courier = Courier::new(Settings { fallback: None, ..*self }, &node);
         Box::pin(async move {
@@ -190,7 +190,7 @@ impl Packing for Wanted {
 impl Webhook {
     fn new(mut settings: Settings, consumer: &Consumer) -> Webhook {
         let refusals = Refusals::new(settings.refusals_max);
-        let (filter, node) = (Arc::new(std::mem::take(&mut settings.filter)), consumer.node_id.as_str().into());
+        let (filter, node) = (Arc::new(std::mem::take(&mut settings.filter)), Arc::clone(&consumer.node.id));
         let teller = settings.rules.take().map(|rules| {
             let (states, now) = (Arc::clone(&consumer.states), Arc::clone(&consumer.now));
             Arc::new(Teller::new(
@@ -202,7 +202,7 @@ impl Webhook {
             ))
         });
         Webhook {
-            courier: Courier::new(settings, &node).telling(consumer.state.clone()),
+            courier: Courier::new(settings, &consumer.node).telling(consumer.state.clone()),
             wanted: Wanted { filter, node, consumer: consumer.name.as_str().into(), is_of_states: teller.is_some() },
             teller,
             refusals,

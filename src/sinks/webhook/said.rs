@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     event::{EventView, Level, TRACEPARENT, is_traceparent, json},
+    sinks::NodeName,
     telling::Notification,
     words::{self, time_utc},
 };
@@ -75,8 +76,8 @@ impl Said {
     }
 
     /// That somebody tries whether it arrives, at this time, Unix milliseconds.
-    pub(super) fn test(node: &str, time: i64) -> Said {
-        let text = format!("This is a test of {node}. Nothing is wrong; messages arrive here.");
+    pub(super) fn test(node: &NodeName, time: i64) -> Said {
+        let text = format!("This is a test of {}. Nothing is wrong; messages arrive here.", node.host);
         Said {
             id: Uuid::now_v7().to_string(),
             kind: "test".to_owned(),
@@ -84,7 +85,7 @@ impl Said {
             subject: String::new(),
             state: String::new(),
             title: "test".to_owned(),
-            data: json!({"node": node, "text": text, "test": true}),
+            data: json!({"node": *node.id, "text": text, "test": true}),
             text,
             advice: String::new(),
             level: Level::Info,

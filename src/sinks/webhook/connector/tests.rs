@@ -108,11 +108,11 @@ async fn in_plain_text_nobody_beyond_private_networks_is_connected_to() {
     let far = "93.184.216.34:80".parse().expect("an address");
     let (connector, _) = connector_to("http://example.com/", None, &[&[far]]);
     let why = refused(&connector).await;
-    assert!(why.starts_with("example.com is 93.184.216.34, beyond private networks"), "{why}");
+    assert!(why.starts_with("example.com: 93.184.216.34 is beyond private networks"), "{why}");
     let (connector, _) = connector_to("https://example.com/", Some("http://proxy.example.com:3128"), &[&[far]]);
     let why = refused(&connector).await;
     assert!(
-        why.starts_with("proxy.example.com is 93.184.216.34, beyond"),
+        why.starts_with("proxy.example.com: 93.184.216.34 is beyond"),
         "a proxy is told of user and password: {why}"
     );
 }

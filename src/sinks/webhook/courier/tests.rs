@@ -20,8 +20,8 @@ fn settings(lines: &str) -> Settings {
     Settings::read(&mut document.root()).expect("nothing is wrong with it")
 }
 
-fn node() -> Arc<str> {
-    Arc::from("nas")
+fn node() -> NodeName {
+    NodeName::of_tests()
 }
 
 fn fallback() -> Fallback {
@@ -89,7 +89,7 @@ fn courier(first: &str, other: &str) -> Courier {
 
 #[tokio::test]
 async fn what_the_first_refuses_is_refused_and_what_it_cannot_take_goes_to_the_other_alone() {
-    let said = [Said::test("nas", 0)];
+    let said = [Said::test(&node(), 0)];
     let (other, taken) = receiver("200 OK");
     let (refuses, _) = receiver("422 Unprocessable Content");
     let outcome = courier(&refuses, &other).take(&said, 0).await;
@@ -105,7 +105,7 @@ async fn what_the_first_refuses_is_refused_and_what_it_cannot_take_goes_to_the_o
 
 #[tokio::test]
 async fn what_the_other_may_have_taken_is_not_said_to_be_taken_by_nobody() {
-    let (said, fails) = ([Said::test("nas", 0)], receiver("503 Service Unavailable").0);
+    let (said, fails) = ([Said::test(&node(), 0)], receiver("503 Service Unavailable").0);
     let outcome = courier(&fails, &receiver("").0).take(&said, 0).await;
     assert!(outcome.as_ref().is_err_and(may_be_taken), "it hung up: {outcome:?}");
     let outcome = courier(&fails, &receiver("500 Internal Server Error").0).take(&said, 0).await;
@@ -120,7 +120,8 @@ fn a_request_carries_what_was_set_and_what_proves_the_node() {
     courier.proof.authorization = Some(Secret::new("Bearer token"));
     courier.proof.headers = vec![(HeaderName::from_static("x-key"), Secret::new("key"))];
     courier.proof.keys = vec![signature::Key::of(vec![7; 24])];
-    let letter = courier.format.letters(&[Said::test("nas", 0)], "nas", &[], 0).remove(0);
+    let letter =
+        courier.format.letters(&[Said::test(&NodeName::of_tests(), 0)], &NodeName::of_tests(), &[], 0).remove(0);
     let request = courier.request(&letter).expect("a request");
     let header = |name: &str| request.headers()[name].to_str().expect("text").to_owned();
     for (name, value) in [
@@ -129,7 +130,7 @@ fn a_request_carries_what_was_set_and_what_proves_the_node() {
         ("x-site", "berlin"),
         ("x-key", "key"),
         ("authorization", "Bearer token"),
-        ("title", "nas: test"),
+        ("title", "attic: test"),
         ("host", "127.0.0.1:9"),
     ] {
         assert_eq!(header(name), value, "{name}");
