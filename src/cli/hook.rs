@@ -74,14 +74,14 @@ pub(super) fn daemon(name: &str) -> Result<Daemon, String> {
 pub(super) async fn run(arguments: Arguments, socket: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let daemon = arguments.daemon;
     let words = Words::new(env::vars_os(), arguments.words);
-    let mut events = hooks::events(daemon, &words, Path::new("/"))
+    let places = Places::of(arguments.config.as_deref(), socket);
+    let mut events = hooks::events(daemon, &words, Path::new("/"), places.is_alone)
         .map_err(|why| complain(daemon, format!("the hook was called without what it needs: {why}")))
         .map_err(Failure::usage)?;
     let torn = hooks::torn(daemon, &words);
     if events.is_empty() && torn.is_none() {
         return Ok(ExitCode::SUCCESS);
     }
-    let places = Places::of(arguments.config.as_deref(), socket);
     if let Some(torn) = torn
         && is_under_way(&torn, &places.socket).await
     {
@@ -165,17 +165,21 @@ async fn was_under_way(torn: &Torn, socket: &Path) -> Result<bool, ClientError> 
 pub(super) struct Places {
     socket: PathBuf,
     pub(super) spool: Spool,
+    /// The storage collector is switched off.
+    is_alone: bool,
 }
 
 impl Places {
     /// As configured; where the configuration cannot be read, as by default.
     pub(super) fn of(file: Option<&Path>, socket: Option<PathBuf>) -> Places {
         let config = Config::load(file, Path::new("/")).map(|loaded| loaded.config);
+        let is_off = |config: &Config| config.collectors.iter().any(|it| it.spec.name == "storage" && !it.enabled);
+        let is_alone = config.as_ref().is_ok_and(is_off);
         let (configured, state_directory) = config.map_or_else(
             |_| (PathBuf::from(SOCKET), PathBuf::from(STATE_DIRECTORY)),
             |config| (config.socket, config.state_directory),
         );
-        Places { socket: socket.unwrap_or(configured), spool: Spool::of(&state_directory) }
+        Places { socket: socket.unwrap_or(configured), spool: Spool::of(&state_directory), is_alone }
     }
 }
 

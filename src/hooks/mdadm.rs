@@ -29,17 +29,19 @@ const GENERATIONS_MAX: usize = 8;
 /// In which the kernel counts when a process began.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// What a report tells; none where the storage collector sees it.
-pub(super) fn events(words: &Words, root: &Path) -> Result<Vec<Event>, String> {
+/// What a report tells; none where the storage collector sees it. `is_alone`: it is switched off.
+pub(super) fn events(words: &Words, root: &Path, is_alone: bool) -> Result<Vec<Event>, String> {
     let (report, device, other) = (words.argument(0), words.argument(1), words.argument(2));
     if report.is_empty() || device.is_empty() {
         return Err("an event and an md device are wanted as arguments".to_owned());
     }
     let array = Array::of(root, device);
     let event = match report {
-        "Fail" | "FailSpare" | "SpareActive" | "MoveSpare" | "DegradedArray" | "NewArray" => None,
+        "Fail" | "FailSpare" | "SpareActive" | "MoveSpare" | "DegradedArray" | "NewArray" => {
+            is_alone.then(|| array.alone(report)).flatten()
+        }
         // Its beginning, its end, and percents of it.
-        rebuild if rebuild.starts_with("Rebuild") => None,
+        rebuild if rebuild.starts_with("Rebuild") => is_alone.then(|| array.alone(report)).flatten(),
         // A stripe or a concatenation is there, and mdadm has nothing to watch of it.
         "DeviceDisappeared" if other == "Wrong-Level" => None,
         // mdadm misses what its configuration calls otherwise, every day; the kernel has it.
@@ -133,6 +135,22 @@ impl Array {
         self.word("array_state").is_some_and(|state| !matches!(state.as_str(), "clear" | "inactive" | ""))
     }
 
+    /// What somebody has to know of an array that runs, where no collector looks: whether it is whole, and what a check has found.
+    fn alone(&self, report: &str) -> Option<Event> {
+        let number = |file: &str| self.word(file).and_then(|word| word.parse::<u64>().ok()).unwrap_or_default();
+        let (level, payload) = match report {
+            "Fail" | "DegradedArray" => (Level::Error, self.payload(PoolOperation::Degraded)),
+            "SpareActive" if number("degraded") == 0 => (Level::Info, self.payload(PoolOperation::Online)),
+            "RebuildFinished" if self.word("last_sync_action").as_deref() == Some("check") => {
+                let mismatches = number("mismatch_cnt");
+                let level = if mismatches > 0 { Level::Warn } else { Level::Info };
+                (level, StoragePoolPayload { mismatches, ..self.payload(PoolOperation::ScrubCompleted) })
+            }
+            _ => return None,
+        };
+        Some(event(Daemon::Mdadm, level, payload, report))
+    }
+
     fn pool(&self, level: Level, operation: PoolOperation, report: &str) -> Event {
         event(Daemon::Mdadm, level, self.payload(operation), report)
     }
@@ -156,7 +174,23 @@ mod tests {
 
     fn told(root: &Path, arguments: &[&str]) -> Vec<String> {
         let words = Words::new([], arguments.iter().map(Into::into));
-        lines(&events(&words, root).expect("a report"))
+        lines(&events(&words, root, false).expect("a report"))
+    }
+
+    #[test]
+    fn where_no_collector_looks_the_hook_tells_whether_an_array_is_whole_and_what_a_check_has_found() {
+        let told = |files: &[(&str, &str)], report: &str| {
+            let words = Words::new([], [report, "/dev/md127"].map(Into::into));
+            lines(&events(&words, machine(files).path(), true).expect("a report"))
+        };
+        let check = |count| [("last_sync_action", "check"), ("mismatch_cnt", count), ("degraded", "0")];
+        assert_eq!(told(&[], "Fail"), ["error storage.pool.degraded md127"]);
+        assert_eq!(told(&[("degraded", "1")], "SpareActive"), [""; 0]);
+        assert_eq!(told(&[("degraded", "0")], "SpareActive"), ["info storage.pool.online md127"]);
+        assert_eq!(told(&check("128"), "RebuildFinished"), ["warn storage.pool.scrub_completed md127"]);
+        assert_eq!(told(&check("0"), "RebuildFinished"), ["info storage.pool.scrub_completed md127"]);
+        assert_eq!(told(&[("last_sync_action", "recover")], "RebuildFinished"), [""; 0]);
+        assert_eq!(told(&[], "Rebuild40"), [""; 0]);
     }
 
     fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -247,7 +281,7 @@ mod tests {
             (&["SomethingNew", "/dev/md0"], "Pool md0 reports an event: SomethingNew"),
         ] {
             let words = Words::new([], arguments.iter().map(Into::into));
-            assert_eq!(sentences(&events(&words, root.path()).expect("a report")), [sentence], "{arguments:?}");
+            assert_eq!(sentences(&events(&words, root.path(), false).expect("a report")), [sentence], "{arguments:?}");
         }
     }
 
@@ -264,6 +298,6 @@ mod tests {
 
     #[test]
     fn a_call_without_an_array_is_an_error() {
-        assert!(events(&Words::new([], ["Fail".into()]), Path::new("/")).is_err());
+        assert!(events(&Words::new([], ["Fail".into()]), Path::new("/"), false).is_err());
     }
 }
