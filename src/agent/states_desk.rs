@@ -202,7 +202,7 @@ impl StatesDesk {
         match collectors.iter().find(|collector| collector.name == now.source).map(|collector| collector.state.as_str())
         {
             Some("off") => format!("the collector {} is off, and tells of no change", now.source),
-            Some("absent") => format!("the collector {} finds nothing to look at any more", now.source),
+            Some("absent") => format!("the collector {} finds nothing to look at, and tells of no change", now.source),
             Some("failed") => format!("the collector {} has failed, and tells of no change", now.source),
             _ => String::new(),
         }

@@ -227,7 +227,7 @@ fn table(consumers: &[ListedConsumer], now: SystemTime) -> TextTable {
         Column::left("TYPE"),
         Column::left("OF"),
         Column::left("STATE"),
-        Column::right("SINCE"),
+        Column::right("FOR"),
         Column::right("TO GO"),
     ]);
     for consumer in consumers {
@@ -270,7 +270,7 @@ fn show(consumers: &[ListedConsumer], output: Output, screen: &mut Screen) -> io
         let Some(status) = &consumer.status else { continue };
         if let Some(program) = &status.program {
             screen.line("")?;
-            screen.line(&format!("made            {}", crate::terminal::time_utc(program.created_at)))?;
+            screen.line(&format!("made            {}", TimeZone::Local.time(program.created_at)))?;
             screen.line(&format!("in records      {}", status.name))?;
             screen.line(&format!(
                 "committed       {} events since the agent started",

@@ -45,14 +45,10 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode, Failure> {
     let client = Client::connect(socket).await?;
     let mut answer = client.state(StateRequest { problems_only: true, ..StateRequest::default() }).await?;
+    answer.conditions.retain(|condition| !is_said(condition, &answer.subjects));
     if arguments.new {
         answer.subjects.retain(|problem| problem.acknowledgement.is_none());
     }
-    let states = &answer.subjects;
-    answer.conditions.retain(|condition| {
-        let is_said = |(id, state): &(&str, &str)| *id == condition.id && states.iter().any(|its| its.state == *state);
-        !SAID_BY_STATE.iter().any(is_said)
-    });
     let mut screen = Screen::stdout();
     let printed = match arguments.output {
         Output::Table => print(&answer, SystemTime::now(), &mut screen),
@@ -62,6 +58,12 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
     quiet_end(printed.and_then(|()| screen.flush()))?;
     let is_well = answer.subjects.is_empty() && answer.conditions.is_empty();
     Ok(if is_well { ExitCode::SUCCESS } else { Code::Other.into() })
+}
+
+/// Whether one of these states tells the same as what the agent says of itself.
+pub(super) fn is_said(condition: &ConditionStatus, states: &[SubjectState]) -> bool {
+    let says = |(id, state): &(&str, &str)| *id == condition.id && states.iter().any(|its| its.state == *state);
+    SAID_BY_STATE.iter().any(says)
 }
 
 fn print(answer: &StateResponse, now: SystemTime, screen: &mut Screen) -> io::Result<()> {

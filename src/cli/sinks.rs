@@ -245,11 +245,11 @@ fn table(sinks: &[ListedConsumer], now: SystemTime) -> TextTable {
     let mut table = TextTable::new(&[
         Column::left("SINK").elastic(8),
         Column::left("STATE"),
-        Column::right("SINCE"),
+        Column::right("FOR"),
         Column::right("FAILED"),
         Column::right("TAKEN"),
         Column::right("TO GO"),
-        Column::left("TO").elastic(10),
+        Column::left("TO").wraps(),
     ]);
     for sink in sinks {
         let ((word, tone), status) = (consumers::state(sink), sink.status.clone().unwrap_or_default());

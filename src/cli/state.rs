@@ -12,6 +12,7 @@ use crate::{
     terminal::{
         Cell, Column, Output, Screen, TextTable, TimeZone, Tone, grouped, human_duration, moment::ago, quiet_end,
     },
+    words,
 };
 
 const EXAMPLES: &str = "\
@@ -43,7 +44,8 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode, Failure> {
     let Arguments { subjects, output, utc } = arguments;
     let request = StateRequest { subjects: subjects.clone(), problems_only: false };
-    let answer = Client::connect(socket).await?.state(request).await?;
+    let client = Client::connect(socket).await?;
+    let answer = client.state(request).await?;
     let mut screen = Screen::stdout();
     let printed = match output {
         Output::Table if subjects.is_empty() => print_all(&answer, SystemTime::now(), &mut screen),
@@ -52,10 +54,12 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
         Output::Jsonl => rows(&answer, &["subjects"]).try_for_each(|row| screen.json(&row)),
     };
     quiet_end(printed.and_then(|()| screen.flush()))?;
-    match answer.subjects.is_empty() && !subjects.is_empty() {
-        true => Err(Failure::other(format!("no event has told how {} is", subjects.join(", ")))),
-        false => Ok(ExitCode::SUCCESS),
+    if subjects.is_empty() || !answer.subjects.is_empty() {
+        return Ok(ExitCode::SUCCESS);
     }
+    let all = client.state(StateRequest::default()).await?.subjects;
+    let near = subjects.iter().find_map(|name| words::nearest(name, all.iter().map(|state| state.subject.as_str())));
+    Err(Failure::other(format!("no event has told how {} is{}", subjects.join(", "), words::did_you_mean(near))))
 }
 
 /// With levels of states as they are called everywhere else.
@@ -88,7 +92,7 @@ pub(super) fn rows(answer: &StateResponse, lists: &[&str]) -> impl Iterator<Item
 pub(super) fn things() -> TextTable {
     TextTable::new(&[
         Column::left("LEVEL"),
-        Column::right("SINCE"),
+        Column::right("FOR"),
         Column::left("SUBJECT").elastic(8),
         Column::left("WHAT").wraps(),
     ])

@@ -84,7 +84,8 @@ fn what_is_wrong_is_told_until_it_ends_and_is_known_when_somebody_says_so() {
     for told in ["tank: pool health, ok", "Pool tank is online again", "critical", "Folded until urgent"] {
         assert!(story.contains(told), "{told}: {story}");
     }
-    assert_eq!(site.rodent(&["state", "nowhere"]).code, Some(1));
+    let unknown = site.rodent(&["state", "tnak"]);
+    assert!(unknown.code == Some(1) && unknown.err.contains("did you mean \"tank\"?"), "{unknown:?}");
     emit(&site, &["storage.pool.exported", "pool_name=tank"]);
     settle(&site);
     let all = site.rodent(&["state"]).out;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{finding::Finding, patient::Patient};
+use super::{finding::Finding, patient::Patient, token::moment};
 use crate::{
     agent::probe::{self, Synchronisation},
     telemetry::message,
@@ -55,7 +55,7 @@ fn against_controller(offset: i64) -> Finding {
 /// A token cannot have been issued in the time to come.
 fn against_token(issued: SystemTime, now: SystemTime) -> Option<Finding> {
     let ahead = issued.duration_since(now).ok().filter(|ahead| *ahead > OFFSET_FAIL)?;
-    let issued = humantime::format_rfc3339_seconds(issued);
+    let issued = moment(issued);
     let text = format!("the token was issued at {issued}: this clock is at least {} behind", human_duration(ahead));
     Some(Finding::fail(text, ADVICE))
 }
@@ -80,6 +80,8 @@ mod tests {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         assert_eq!(against_token(at(1_000), at(2_000)), None);
         assert_eq!(against_token(at(1_030), at(1_000)), None, "a little is no fault");
-        assert_eq!(against_token(at(5_000), at(1_000)).expect("a finding").mark, Mark::Fail);
+        for far in [5_000, 1_800_000_000_000] {
+            assert_eq!(against_token(at(far), at(1_000)).expect("a finding").mark, Mark::Fail, "{far}");
+        }
     }
 }

@@ -98,7 +98,8 @@ fn of_condition(condition: &ConditionStatus) -> Finding {
 /// As this program has it, and not as the agent says: root is told what to do by root's own program alone.
 fn advice(id: &str) -> &'static str {
     let message = message::ALL.iter().find(|message| message.name.eq_ignore_ascii_case(id));
-    message.map_or("", |message| message.advice)
+    // That one is to run this program: its other lines tell where the way ends.
+    message.filter(|message| **message != message::CONTROLLER_AWAY).map_or("", |message| message.advice)
 }
 
 /// Does a look at files off the async thread. A disk that hangs is then not waited for.

@@ -9,7 +9,7 @@ use super::{finding::Finding, patient::Patient};
 use crate::{
     agent::probe::{self, ControllerLook, EXPIRY_MIN, ProbeVerdict, TokenTimes},
     telemetry::message,
-    terminal::human_duration,
+    terminal::{human_duration, time_utc},
 };
 
 const ADVICE: &str = message::TOKEN_EXPIRES.advice;
@@ -51,8 +51,13 @@ fn opaque(look: Option<&ControllerLook>) -> Finding {
     Finding::fail(text, ADVICE)
 }
 
+/// A time out of a token. Any number may stand there; such as milliseconds, which have no date.
+pub(super) fn moment(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    time_utc(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
 fn judge(times: TokenTimes, now: SystemTime) -> Finding {
-    let moment = humantime::format_rfc3339_seconds;
     if let Some(from) = times.not_before.filter(|from| *from > now) {
         return Finding::fail(
             format!("the token is not valid before {}", moment(from)),
@@ -96,6 +101,16 @@ mod tests {
             (Mark::Pass, Mark::Warn, Mark::Fail)
         );
         assert_eq!(mark(Some(101), Some(200)), Mark::Fail);
+    }
+
+    #[test]
+    fn a_time_beyond_the_year_9999_is_told_by_its_number() {
+        let far = UNIX_EPOCH.checked_add(Duration::from_secs(1_800_000_000_000));
+        let told = |times| judge(times, UNIX_EPOCH).text;
+        let expires = told(TokenTimes { expires: far, ..TokenTimes::default() });
+        assert!(expires.ends_with("until 1800000000000000ms"), "{expires}");
+        let begins = told(TokenTimes { not_before: far, ..TokenTimes::default() });
+        assert!(begins.ends_with("before 1800000000000000ms"), "{begins}");
     }
 
     #[test]

@@ -117,7 +117,18 @@ pub(super) async fn run(edit: Edit, root: &Path, socket: &Path) -> Result<ExitCo
     };
     let mut answer = ReloadResponse::default();
     for dry_run in [true, false] {
-        answer = client.reload(ReloadRequest { dry_run }).await?;
+        answer = match client.reload(ReloadRequest { dry_run }).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                if dry_run {
+                    // It has only been asked: what it would take at its next start is taken back.
+                    WrittenSink::stand(root, name, before.as_ref()).map_err(failure)?;
+                } else {
+                    tell("the change is written down; whether the agent has taken it is not known: rodent reload");
+                }
+                return Err(error.into());
+            }
+        };
         if !answer.faults.is_empty() {
             answer.faults.iter().for_each(|fault| tell(fault));
             // With what it refuses the agent would not start the next time.

@@ -5,6 +5,7 @@
 use std::time::SystemTime;
 
 use crate::{
+    cli::problems::is_said,
     client::StatusResponse,
     order::Sorted as _,
     schema::local::{ConditionStatus, LaneStatus, LogStatus, StateLevel, SubjectState, UplinkStatus},
@@ -49,11 +50,12 @@ pub(in crate::cli) struct Report {
 impl Report {
     pub(in crate::cli) fn of(status: &StatusResponse, now: SystemTime) -> Report {
         let (log, uplink) = (status.log.clone().unwrap_or_default(), status.uplink.clone().unwrap_or_default());
-        let (notices, problems): (Vec<_>, Vec<_>) = status.conditions.iter().partition(|it| it.level == NOTICE);
-        let mut problems: Vec<Fact> = problems.into_iter().map(problem).collect();
+        let conditions = status.conditions.iter().filter(|condition| !is_said(condition, &status.worst));
+        let (notices, of_agent): (Vec<_>, Vec<_>) = conditions.partition(|condition| condition.level == NOTICE);
+        let mut problems: Vec<Fact> = of_agent.iter().copied().map(problem).collect();
         problems.extend(of_machine(status, now));
         problems.order_by_key(|problem| problem.tone != Tone::Bad);
-        let (mut verdict, tone) = verdict(status, &problems);
+        let (mut verdict, tone) = verdict(status, of_agent.len() as u64, &problems);
         if status.problems.is_none() && verdict == HEALTHY {
             verdict = AGENT_HEALTHY.to_owned();
         }
@@ -64,8 +66,7 @@ impl Report {
             facts.push(fact("", MACHINE.to_owned()));
         }
         let is_of_machine = status.worst.iter().any(|problem| problem.acknowledgement.is_none());
-        let is_of_agent = status.conditions.iter().any(|condition| condition.level != NOTICE);
-        let what_to_do = match (is_of_machine, is_of_agent) {
+        let what_to_do = match (is_of_machine, !of_agent.is_empty()) {
             (true, true) => Some("→ `rodent problems` and `rodent doctor` say what to do"),
             (true, false) => Some("→ `rodent problems` says what to do"),
             (false, true) => Some("→ `rodent doctor` says what to do"),
@@ -132,8 +133,7 @@ fn acknowledged(status: &StatusResponse) -> Option<String> {
 }
 
 /// Of the agent and the machine, in a few words.
-fn verdict(status: &StatusResponse, problems: &[Fact]) -> (String, Tone) {
-    let agent = status.conditions.iter().filter(|condition| condition.level != NOTICE).count() as u64;
+fn verdict(status: &StatusResponse, agent: u64, problems: &[Fact]) -> (String, Tone) {
     let count = agent + unknown_of(status);
     let tone = if problems.iter().any(|problem| problem.tone == Tone::Bad) { Tone::Bad } else { Tone::Warn };
     match count {
@@ -400,6 +400,27 @@ mod tests {
         (status.problems, status.worst) =
             (Some(ProblemCounts { error: 1, acknowledged: 1, ..Default::default() }), Vec::new());
         assert_eq!(Report::of(&status, now()).headline.text, format!("0.1.0 {HEALTHY}"));
+    }
+
+    #[test]
+    fn what_the_agent_and_an_event_both_tell_is_one_thing_also_when_somebody_knows_of_it() {
+        let mut status = status();
+        let text = "The wall clock is not synchronised".to_owned();
+        let change = StateChange { level: StateLevel::Warn.into(), text, ..Default::default() };
+        let clock = SubjectState { state: "clock".to_owned(), changes: vec![change], ..Default::default() };
+        status.worst = vec![clock.clone()];
+        status.problems = Some(ProblemCounts { warn: 1, ..Default::default() });
+        let in_agent = "nothing keeps the clock of this machine in step";
+        status.conditions =
+            vec![ConditionStatus { id: "clock_unsynchronised".to_owned(), ..condition("warning", in_agent) }];
+        let report = Report::of(&status, now());
+        assert_eq!(report.headline.text, "0.1.0 1 thing needs attention");
+        assert!(report.facts.iter().all(|fact| fact.text != in_agent), "{report:?}");
+        status.worst = vec![SubjectState { acknowledgement: Some(Default::default()), ..clock }];
+        status.problems = Some(ProblemCounts { warn: 1, acknowledged: 1, ..Default::default() });
+        assert_eq!(Report::of(&status, now()).headline.text, format!("0.1.0 {HEALTHY}"));
+        (status.worst, status.problems) = (Vec::new(), Some(ProblemCounts::default()));
+        assert_eq!(Report::of(&status, now()).facts[0].text, in_agent, "where no event tells it");
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn of_sinks(sinks: &[&ConsumerStatus], log: &LogStatus, now: SystemTime) -> Text
     let mut table = TextTable::new(&[
         Column::left("CONSUMER").elastic(8),
         Column::left("STATE"),
-        Column::right("SINCE"),
+        Column::right("FOR"),
         Column::right("DELIVERED"),
         Column::right("TO GO"),
         Column::left("WHY").elastic(10),

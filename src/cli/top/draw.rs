@@ -307,7 +307,19 @@ fn categories(view: &View, rows: usize) -> Vec<Line> {
         let tone = if category.accepted_events == 0 { Tone::Dim } else { Tone::Plain };
         line(tone, &category.category, &rate_words(rate(&category.category)), &grouped(category.accepted_events))
     };
-    std::iter::once(line(Tone::Dim, "CATEGORY", "IN/s", "EVENTS")).chain(list.iter().map(row)).take(rows + 1).collect()
+    let head = line(Tone::Dim, "CATEGORY", "IN/s", "EVENTS");
+    std::iter::once(head).chain(shortened(list.iter().map(row).collect(), rows)).collect()
+}
+
+/// The first of them; where there is not room for all, the last line says how many are left out.
+fn shortened(mut lines: Vec<Line>, rows: usize) -> Vec<Line> {
+    if lines.len() > rows {
+        let shown = rows.saturating_sub(1);
+        let more = Line::of(Tone::Dim, &format!("and {} more", lines.len() - shown));
+        lines.truncate(shown);
+        lines.extend((rows > 0).then_some(more));
+    }
+    lines
 }
 
 fn collectors(view: &View, rows: usize) -> Vec<Line> {
@@ -320,10 +332,13 @@ fn collectors(view: &View, rows: usize) -> Vec<Line> {
         let rate = view.meter.rates.collectors.get(&collector.name).copied().flatten();
         line(&collector.name, (tone, &collector.state), &rate_words(rate), &grouped(collector.emitted_events))
     };
-    std::iter::once(line("COLLECTOR", (Tone::Dim, "STATE"), "IN/s", "EVENTS"))
-        .chain(view.status.collectors.iter().map(row))
-        .take(rows + 1)
-        .collect()
+    let head = line("COLLECTOR", (Tone::Dim, "STATE"), "IN/s", "EVENTS");
+    let mut list: Vec<_> = view.status.collectors.iter().collect();
+    // Where there is not room for all, those that are not well stand first.
+    if list.len() > rows {
+        list.order_by_key(|collector| collector_tone(&collector.state) != Tone::Bad);
+    }
+    std::iter::once(head).chain(shortened(list.into_iter().map(row).collect(), rows)).collect()
 }
 
 /// The newest last, as far as they fit; nothing where there is room for none.

@@ -142,12 +142,25 @@ fn a_screen_of_80x24_has_every_part_and_nothing_beyond_its_edges() {
     assert_eq!(row("LANE"), "LANE IN/s OUT/s TO GO STORED ON DISK IN MEMORY LOST");
     assert_eq!(row("routine"), "routine 1,234 1,199 1,200,000 12,960,000 1.1 GiB 17 0");
     assert_eq!(row("storage"), "storage 900 81,000 network running 3.0 270");
+    assert!(lines.iter().any(|line| line.starts_with("and ") && line.contains(" more")), "{text}");
     let events = lines.iter().filter(|line| line.contains("is scrubbed")).count();
     assert!(events >= 3, "{text}");
     assert!(
         text.contains("tank99") && lines.last().expect("keys").starts_with("q quit  p pause  s sort: rate"),
         "{text}"
     );
+}
+
+#[test]
+fn where_there_is_not_room_for_all_collectors_those_that_are_not_well_stand_first_and_the_others_are_counted() {
+    let lines = drawn((80, 24), |status, _| {
+        let of = |number| CollectorStatus { name: format!("c{number}"), state: "running".into(), ..Default::default() };
+        status.collectors.splice(0..0, (0..8).map(of));
+    });
+    let text = lines.join("\n");
+    let head = lines.iter().position(|line| line.starts_with("CATEGORY")).expect("a table");
+    assert!(lines[head + 1].contains("service   failed"), "{text}");
+    assert!(lines.iter().any(|line| line.starts_with("and ") && line.matches(" more").count() == 2), "{text}");
 }
 
 #[test]
