@@ -7,6 +7,7 @@
 //! only, for want of a disk, is named there, too.
 
 use std::{
+    cell::LazyCell,
     env,
     ffi::OsString,
     io,
@@ -74,8 +75,9 @@ pub(super) fn daemon(name: &str) -> Result<Daemon, String> {
 pub(super) async fn run(arguments: Arguments, socket: Option<PathBuf>) -> Result<ExitCode, Failure> {
     let daemon = arguments.daemon;
     let words = Words::new(env::vars_os(), arguments.words);
-    let places = Places::of(arguments.config.as_deref(), socket);
-    let mut events = hooks::events(daemon, &words, Path::new("/"), places.is_alone)
+    // Most calls tell nothing and need no configuration.
+    let places = LazyCell::new(|| Places::of(arguments.config.as_deref(), socket));
+    let mut events = hooks::events(daemon, &words, Path::new("/"), || places.is_alone)
         .map_err(|why| complain(daemon, format!("the hook was called without what it needs: {why}")))
         .map_err(Failure::usage)?;
     let torn = hooks::torn(daemon, &words);

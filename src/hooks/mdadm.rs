@@ -29,8 +29,8 @@ const GENERATIONS_MAX: usize = 8;
 /// In which the kernel counts when a process began.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// What a report tells; none where the storage collector sees it. `is_alone`: it is switched off.
-pub(super) fn events(words: &Words, root: &Path, is_alone: bool) -> Result<Vec<Event>, String> {
+/// What a report tells; none where the storage collector sees it. `is_alone`: whether it is switched off.
+pub(super) fn events(words: &Words, root: &Path, is_alone: impl Fn() -> bool) -> Result<Vec<Event>, String> {
     let (report, device, other) = (words.argument(0), words.argument(1), words.argument(2));
     if report.is_empty() || device.is_empty() {
         return Err("an event and an md device are wanted as arguments".to_owned());
@@ -38,10 +38,10 @@ pub(super) fn events(words: &Words, root: &Path, is_alone: bool) -> Result<Vec<E
     let array = Array::of(root, device);
     let event = match report {
         "Fail" | "FailSpare" | "SpareActive" | "MoveSpare" | "DegradedArray" | "NewArray" => {
-            is_alone.then(|| array.alone(report)).flatten()
+            is_alone().then(|| array.alone(report)).flatten()
         }
         // Its beginning, its end, and percents of it.
-        rebuild if rebuild.starts_with("Rebuild") => is_alone.then(|| array.alone(report)).flatten(),
+        rebuild if rebuild.starts_with("Rebuild") => is_alone().then(|| array.alone(report)).flatten(),
         // A stripe or a concatenation is there, and mdadm has nothing to watch of it.
         "DeviceDisappeared" if other == "Wrong-Level" => None,
         // mdadm misses what its configuration calls otherwise, every day; the kernel has it.
@@ -103,7 +103,8 @@ fn read(path: &Path) -> Option<String> {
 }
 
 struct Array {
-    /// `md0`, or what stands behind `/dev/` otherwise.
+    /// The kernel's, as the collector has it: `md0`. Where that is not known, what stands behind `/dev/`: the collector tells that
+    /// such a one has come, too.
     name: String,
     /// Where the kernel tells of it, if it does.
     directory: Option<PathBuf>,
@@ -113,16 +114,21 @@ impl Array {
     fn of(root: &Path, device: &str) -> Array {
         let name = device.strip_prefix("/dev/").unwrap_or(device).to_owned();
         let kernel_name = if name.contains('/') {
-            // `/dev/md/data` is a link to `../md127`.
+            // `/dev/md/data` is a link to `../md127`. `/dev/md/0` is `md0`, also where it is not there.
             let target = std::fs::read_link(root.join("dev").join(&name)).ok();
-            target.and_then(|target| Some(target.file_name()?.to_str()?.to_owned()))
+            let linked = target.and_then(|target| Some(target.file_name()?.to_str()?.to_owned()));
+            linked.or_else(|| {
+                let number: u32 = name.strip_prefix("md/")?.parse().ok()?;
+                Some(format!("md{number}"))
+            })
         } else {
             Some(name.clone())
         };
         let is_plain =
             |name: &String| name.starts_with("md") && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let directory = kernel_name.filter(is_plain).map(|name| root.join("sys/block").join(name).join("md"));
-        Array { name, directory }
+        let kernel_name = kernel_name.filter(is_plain);
+        let directory = kernel_name.as_ref().map(|name| root.join("sys/block").join(name).join("md"));
+        Array { name: kernel_name.unwrap_or(name), directory }
     }
 
     /// A word that the kernel has of it.
@@ -174,14 +180,14 @@ mod tests {
 
     fn told(root: &Path, arguments: &[&str]) -> Vec<String> {
         let words = Words::new([], arguments.iter().map(Into::into));
-        lines(&events(&words, root, false).expect("a report"))
+        lines(&events(&words, root, || false).expect("a report"))
     }
 
     #[test]
     fn where_no_collector_looks_the_hook_tells_whether_an_array_is_whole_and_what_a_check_has_found() {
         let told = |files: &[(&str, &str)], report: &str| {
             let words = Words::new([], [report, "/dev/md127"].map(Into::into));
-            lines(&events(&words, machine(files).path(), true).expect("a report"))
+            lines(&events(&words, machine(files).path(), || true).expect("a report"))
         };
         let check = |count| [("last_sync_action", "check"), ("mismatch_cnt", count), ("degraded", "0")];
         assert_eq!(told(&[], "Fail"), ["error storage.pool.degraded md127"]);
@@ -243,6 +249,22 @@ mod tests {
     }
 
     #[test]
+    fn an_array_has_the_kernels_name_whatever_its_configuration_calls_it_where_that_is_known() {
+        let root = machine(&[]);
+        for (device, name) in [
+            ("/dev/md0", "md0"),
+            ("/dev/md/data", "md127"),
+            ("/dev/md/0", "md0"),
+            ("/dev/md/backup", "md/backup"),
+            ("/dev/md/nas:0", "md/nas:0"),
+            ("/dev/md/../../etc", "md/../../etc"),
+        ] {
+            let missed = format!("critical storage.pool.removed {name}");
+            assert_eq!(told(root.path(), &["DeviceDisappeared", device]), [missed], "{device}");
+        }
+    }
+
+    #[test]
     fn an_array_that_was_there_when_the_monitor_began_has_been_stopped_and_the_collector_tells_of_that() {
         let root = machine(&[]);
         let process = |number: u32, line: String| {
@@ -275,13 +297,17 @@ mod tests {
     fn every_report_is_a_sentence() {
         let root = machine(&[("level", "raid1")]);
         for (arguments, sentence) in [
-            (&["DeviceDisappeared", "/dev/md/data"][..], "Pool md/data has disappeared: md-raid1"),
-            (&["SparesMissing", "/dev/md/data"], "Pool md/data is short of spares: md-raid1"),
+            (&["DeviceDisappeared", "/dev/md/data"][..], "Pool md127 has disappeared: md-raid1"),
+            (&["SparesMissing", "/dev/md/data"], "Pool md127 is short of spares: md-raid1"),
             (&["TestMessage", "/dev/md0"], "Hook of mdadm works: mdadm has tried out its hook for /dev/md0"),
             (&["SomethingNew", "/dev/md0"], "Pool md0 reports an event: SomethingNew"),
         ] {
             let words = Words::new([], arguments.iter().map(Into::into));
-            assert_eq!(sentences(&events(&words, root.path(), false).expect("a report")), [sentence], "{arguments:?}");
+            assert_eq!(
+                sentences(&events(&words, root.path(), || false).expect("a report")),
+                [sentence],
+                "{arguments:?}"
+            );
         }
     }
 
@@ -298,6 +324,6 @@ mod tests {
 
     #[test]
     fn a_call_without_an_array_is_an_error() {
-        assert!(events(&Words::new([], ["Fail".into()]), Path::new("/"), false).is_err());
+        assert!(events(&Words::new([], ["Fail".into()]), Path::new("/"), || false).is_err());
     }
 }

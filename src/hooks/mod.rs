@@ -78,12 +78,12 @@ impl fmt::Display for Daemon {
 }
 
 /// What a daemon's call says has happened; nothing where a collector tells it, or it tells nothing. `root` is `/`, or
-/// where a test keeps a machine: of md arrays some small files below `/sys` are read. `is_alone`: no
-/// collector looks at the storage.
+/// where a test keeps a machine: of md arrays some small files below `/sys` are read. `is_alone`: whether no
+/// collector looks at the storage; it is asked only where that makes a difference.
 ///
 /// # Errors
 /// When the call is not one of this daemon's: says what is missing.
-pub fn events(daemon: Daemon, words: &Words, root: &Path, is_alone: bool) -> Result<Vec<Event>, String> {
+pub fn events(daemon: Daemon, words: &Words, root: &Path, is_alone: impl Fn() -> bool) -> Result<Vec<Event>, String> {
     match daemon {
         Daemon::Zed => zed::events(words),
         Daemon::Smartd => smartd::events(words),

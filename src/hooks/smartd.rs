@@ -42,8 +42,8 @@ fn judge(kind: &str) -> (Level, &'static str) {
 
 struct Disk<'a> {
     path: &'a str,
-    /// `/dev/sda`, or `/dev/sda [megaraid_disk_03]`: the disk behind a controller.
-    name: &'a str,
+    /// As [`named`] has it.
+    name: String,
     device_type: &'a str,
     message: &'a str,
     vendor: &'a str,
@@ -62,7 +62,7 @@ impl<'a> Disk<'a> {
         let serial = described.split(", ").find_map(|part| part.strip_prefix("S/N:")).unwrap_or_default().trim();
         Ok(Disk {
             path,
-            name: if name.is_empty() { path } else { name },
+            name: named(if name.is_empty() { path } else { name }),
             device_type: words.variable("SMARTD_DEVICETYPE"),
             message: without_name(words.variable("SMARTD_MESSAGE"), path),
             vendor,
@@ -73,7 +73,7 @@ impl<'a> Disk<'a> {
 
     fn health_changed(&self, health: &str) -> StorageDiskPayload {
         StorageDiskPayload {
-            device_id: self.name.to_owned(),
+            device_id: self.name.clone(),
             device_path: self.path.to_owned(),
             serial: self.serial.to_owned(),
             vendor: self.vendor.to_owned(),
@@ -95,7 +95,7 @@ impl<'a> Disk<'a> {
 
     fn self_test_failed(&self) -> Event {
         let payload = StorageDiskProbePayload {
-            device_id: self.name.to_owned(),
+            device_id: self.name.clone(),
             device_path: self.path.to_owned(),
             probe_type: "self-test".to_owned(),
             error_message: self.message.to_owned(),
@@ -115,6 +115,14 @@ impl<'a> Disk<'a> {
         };
         event(Daemon::Smartd, Level::Info, payload, "EmailTest")
     }
+}
+
+/// `/dev/sda` of `/dev/sda [SAT]`: how smartd talks to it is no part of its name, by which the collector ends what is told here.
+/// `/dev/bus/0 [megaraid_disk_03]` stays: that is the disk behind a controller.
+fn named(device: &str) -> String {
+    let mut parts = device.split(" [");
+    let path = parts.next().unwrap_or_default().to_owned();
+    parts.filter(|part| part.contains("_disk")).fold(path, |name, part| format!("{name} [{part}"))
 }
 
 /// Vendor and product of a SCSI disk in brackets: 8 and 16 columns, then the revision.
@@ -162,19 +170,19 @@ mod tests {
     fn each_kind_of_warning_has_the_level_that_it_deserves() {
         for (kind, line) in [
             ("EmailTest", "info system.host.hook_tested smartd"),
-            ("Health", "critical storage.disk.health_changed /dev/sda [SAT]"),
-            ("Usage", "error storage.disk.health_changed /dev/sda [SAT]"),
-            ("SelfTest", "error storage.disk_probe.failed /dev/sda [SAT]"),
-            ("ErrorCount", "warn storage.disk.health_changed /dev/sda [SAT]"),
-            ("CurrentPendingSector", "error storage.disk.health_changed /dev/sda [SAT]"),
-            ("OfflineUncorrectableSector", "error storage.disk.health_changed /dev/sda [SAT]"),
-            ("Temperature", "warn storage.disk.health_changed /dev/sda [SAT]"),
-            ("FailedHealthCheck", "warn storage.disk.health_changed /dev/sda [SAT]"),
-            ("FailedReadSmartData", "warn storage.disk.health_changed /dev/sda [SAT]"),
-            ("FailedReadSmartErrorLog", "warn storage.disk.health_changed /dev/sda [SAT]"),
-            ("FailedReadSmartSelfTestLog", "warn storage.disk.health_changed /dev/sda [SAT]"),
-            ("FailedOpenDevice", "error storage.disk.health_changed /dev/sda [SAT]"),
-            ("Something new", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("Health", "critical storage.disk.health_changed /dev/sda"),
+            ("Usage", "error storage.disk.health_changed /dev/sda"),
+            ("SelfTest", "error storage.disk_probe.failed /dev/sda"),
+            ("ErrorCount", "warn storage.disk.health_changed /dev/sda"),
+            ("CurrentPendingSector", "error storage.disk.health_changed /dev/sda"),
+            ("OfflineUncorrectableSector", "error storage.disk.health_changed /dev/sda"),
+            ("Temperature", "warn storage.disk.health_changed /dev/sda"),
+            ("FailedHealthCheck", "warn storage.disk.health_changed /dev/sda"),
+            ("FailedReadSmartData", "warn storage.disk.health_changed /dev/sda"),
+            ("FailedReadSmartErrorLog", "warn storage.disk.health_changed /dev/sda"),
+            ("FailedReadSmartSelfTestLog", "warn storage.disk.health_changed /dev/sda"),
+            ("FailedOpenDevice", "error storage.disk.health_changed /dev/sda"),
+            ("Something new", "warn storage.disk.health_changed /dev/sda"),
         ] {
             assert_eq!(lines(&warning(kind, "Device: /dev/sda [SAT], …")), [line]);
         }
@@ -207,15 +215,28 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_has_the_name_that_the_collector_gives_it_and_one_behind_a_controller_its_own() {
+        for (device, name) in [
+            ("/dev/sda", "/dev/sda"),
+            ("/dev/sda [SAT]", "/dev/sda"),
+            ("/dev/sdb [USB JMicron]", "/dev/sdb"),
+            ("/dev/bus/0 [megaraid_disk_03] [SAT]", "/dev/bus/0 [megaraid_disk_03]"),
+            ("/dev/twa0 [3ware_disk_01]", "/dev/twa0 [3ware_disk_01]"),
+        ] {
+            assert_eq!(named(device), name);
+        }
+    }
+
+    #[test]
     fn a_sentence_names_the_disk_once() {
         let read = |kind, message| sentences(&warning(kind, message)).remove(0);
         assert_eq!(
             read("CurrentPendingSector", "Device: /dev/sda [SAT], 8 Currently unreadable (pending) sectors"),
-            "Disk /dev/sda [SAT] health is failing: 8 Currently unreadable (pending) sectors, QEMU HARDDISK, serial SATA1"
+            "Disk /dev/sda health is failing: 8 Currently unreadable (pending) sectors, QEMU HARDDISK, serial SATA1"
         );
         assert_eq!(
             read("SelfTest", "Device: /dev/sda [SAT], Self-Test Log error count increased from 0 to 1"),
-            "Disk /dev/sda [SAT] has failed its test (self-test): Self-Test Log error count increased from 0 to 1"
+            "Disk /dev/sda has failed its test (self-test): Self-Test Log error count increased from 0 to 1"
         );
         // Of another disk, or without one: all of it.
         for message in ["Device: /dev/sdb, failing", "failing, and soon", "Device: /dev/sda [SAT]"] {

@@ -99,6 +99,8 @@ fn link(before: &Interface, after: &Interface) -> Option<Finding> {
         (old, new) if old == new => return None,
         (_, LinkState::Up) => (Level::Info, Operation::Up),
         (LinkState::Up, _) => (Level::Warn, Operation::Down),
+        // Somebody has switched it off: what was wrong with its link is over.
+        (_, LinkState::Disabled) => (Level::Info, Operation::Down),
         _ => (Level::Info, Operation::LinkChanged),
     };
     Some(finding(level, payload(operation, after)))
@@ -227,6 +229,13 @@ mod tests {
     }
 
     #[test]
+    fn a_link_without_a_carrier_that_somebody_switches_off_is_well_again() {
+        let told = story(&[link("eth0", true, true), link("eth0", true, false), link("eth0", false, false)]);
+        let operations: Vec<_> = told.iter().map(|(level, operation, _)| (*level, *operation)).skip(1).collect();
+        assert_eq!(operations, [(Level::Warn, Operation::Down), (Level::Info, Operation::Down)]);
+    }
+
+    #[test]
     fn a_carrier_of_which_the_kernel_has_yet_to_say_what_it_makes_is_none_on_the_way_down_and_waited_for_on_the_way_up()
     {
         let NetlinkMessage::Link(up) = link("eth0", true, true) else { unreachable!() };
@@ -258,10 +267,11 @@ mod tests {
     }
 
     #[test]
-    fn enabling_without_a_carrier_is_a_change_of_the_link_and_not_down_again() {
+    fn enabling_without_a_carrier_is_a_change_of_the_link_and_disabling_it_again_is_no_fault() {
         let told = story(&[link("eth0", false, false), link("eth0", true, false), link("eth0", false, false)]);
         let operations: Vec<_> = told.iter().map(|(_, operation, _)| *operation).collect();
-        assert_eq!(operations, [Operation::Added, Operation::LinkChanged, Operation::LinkChanged]);
+        assert_eq!(operations, [Operation::Added, Operation::LinkChanged, Operation::Down]);
+        assert!(told.iter().all(|(level, ..)| *level == Level::Info), "nobody has lost anything: {told:?}");
     }
 
     #[test]
@@ -355,8 +365,9 @@ mod tests {
             let findings = diff_one(Some(&before), Some(&after));
             prop_assert!(findings.iter().all(|finding| told(finding).is_up == (after.state == LinkState::Up)));
             let toggled = findings.iter().filter(|it| matches!(told(it).operation(), Operation::Up | Operation::Down));
-            let expected = usize::from((before.state == LinkState::Up) != (after.state == LinkState::Up));
-            prop_assert_eq!(toggled.count(), expected);
+            let is_off = before.state != after.state && after.state == LinkState::Disabled;
+            let expected = is_off || (before.state == LinkState::Up) != (after.state == LinkState::Up);
+            prop_assert_eq!(toggled.count(), usize::from(expected));
         }
     }
 }

@@ -70,12 +70,13 @@ impl Domain for MountTable {
             tracing::debug!(%error, "the table of mounts cannot be watched; it is read now and then");
         }
         let table = context.look(&format!("read {MOUNT_TABLE}"), |host| host.read(MOUNT_TABLE)).await?;
-        let (after, beyond) = mounts::bounded(mounts::parse(&table, &self.rule), before);
+        let (mut after, beyond) = mounts::bounded(mounts::parse(&table, &self.rule), before);
         let why = listing::beyond(beyond, MOUNTS_MAX, "mounted", "storage.mounts.exclude");
         context.note(BEYOND, why).await?;
         let near = listing::near(after.len(), MOUNTS_MAX).unwrap_or_default();
         context.sight.is_not_meant_to_see(NEAR, &near);
         if let Some(before) = before {
+            mounts::follow(&mut after, before);
             let come = after.keys().filter(|place| !before.contains_key(place));
             self.spaces = self.gauge.measure(context, come).await?;
         }

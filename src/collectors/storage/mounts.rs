@@ -30,6 +30,17 @@ pub(super) struct Mount {
     /// `major:minor`.
     pub(super) device: String,
     pub(super) read_only: bool,
+    /// It has become read-only while it was mounted, and that was told.
+    #[serde(default)]
+    pub(super) told: bool,
+}
+
+/// Carries over what the table alone does not tell.
+pub(super) fn follow(after: &mut Mounts, before: &Mounts) {
+    for (place, mount) in after {
+        let earlier = before.get(place);
+        mount.told = mount.read_only && earlier.is_some_and(|earlier| earlier.told || !earlier.read_only);
+    }
 }
 
 /// Parses `/proc/self/mountinfo`; lines that make no sense are passed over.
@@ -105,7 +116,7 @@ fn parse_line(line: &str) -> Option<(Place, Mount)> {
     let place = Place::new(unescape(mountpoint), &unescape(source), unescape(fstype), unescape(root));
     // Not the mount's own options: a service that may not write (ProtectSystem=) sees every mount as read-only.
     let read_only = super_options.split(',').any(forbids_writing);
-    Some((place, Mount { device: device.to_owned(), read_only }))
+    Some((place, Mount { device: device.to_owned(), read_only, told: false }))
 }
 
 /// ext4 leaves `rw` standing when it has stopped writing after an error.
@@ -135,6 +146,10 @@ pub(super) fn diff(before: &Mounts, after: &Mounts, spaces: &Spaces) -> Vec<Find
     // Going first: a file system that is mounted elsewhere is told in the order in which it happened.
     for place in before.keys().filter(|place| !after.contains_key(place)) {
         findings.push(finding(Level::Info, place, 0, Operation::Unmounted, "unmounted"));
+        // That ends what was told of the file system, which may still be mounted elsewhere and be as it was.
+        let others = after.iter().filter(|(other, mount)| other.source == place.source && mount.told);
+        let still = others.filter(|(other, _)| before.get(other).is_some_and(|mount| mount.told)).take(1);
+        findings.extend(still.map(|(other, _)| writability(other, 0, true)));
     }
     for (place, mount) in after {
         let size = spaces.get(place).map_or(0, |space| space.total_bytes);
@@ -158,8 +173,10 @@ fn writability(place: &Place, size: u64, read_only: bool) -> Finding {
 
 fn finding(level: Level, place: &Place, size: u64, operation: Operation, action: &str) -> Finding {
     let pool = place.source.split('/').next().filter(|_| place.fstype == "zfs").unwrap_or_default();
+    // Anybody may mount such, and say that it is any disk.
+    let is_of_user = place.fstype == "fuse" || place.fstype.starts_with("fuse.");
     let payload = StorageDatasetPayload {
-        dataset_name: place.source.clone(),
+        dataset_name: if is_of_user { place.mountpoint.clone() } else { place.source.clone() },
         pool_name: pool.to_owned(),
         r#type: place.fstype.clone(),
         mountpoint: place.mountpoint.clone(),
@@ -168,7 +185,8 @@ fn finding(level: Level, place: &Place, size: u64, operation: Operation, action:
         root: if place.root == "/" { String::new() } else { place.root.clone() },
         ..Default::default()
     };
-    Finding::new(level, payload, COMPONENT, action)
+    let finding = Finding::new(level, payload, COMPONENT, action);
+    if is_of_user { finding.with("source", place.source.as_str()) } else { finding }
 }
 
 #[cfg(test)]
@@ -196,7 +214,9 @@ mod tests {
             root: format!("/{number}"),
         };
         let mounts = |numbers: std::ops::Range<usize>| -> Mounts {
-            numbers.map(|number| (place(number), Mount { device: "8:1".into(), read_only: false })).collect()
+            numbers
+                .map(|number| (place(number), Mount { device: "8:1".into(), read_only: false, told: false }))
+                .collect()
         };
         let (followed, beyond) = bounded(mounts(0..MOUNTS_MAX + 7), None);
         assert_eq!((followed.len(), beyond), (MOUNTS_MAX, 7));
@@ -244,6 +264,31 @@ mod tests {
     }
 
     #[test]
+    fn a_file_system_that_is_still_read_only_elsewhere_stays_so_when_one_of_its_mounts_goes() {
+        let bind = "30 1 8:1 /media /export/media rw - ext4 /dev/sda1";
+        let table = |options: &str| format!("29 1 8:1 / /srv rw - ext4 /dev/sda1 {options}\n{bind} {options}");
+        let before = mounts(&table("rw"));
+        let mut stopped = mounts(&table("ro"));
+        follow(&mut stopped, &before);
+        assert_eq!(diff(&before, &stopped, &BTreeMap::new()).len(), 2);
+        let mut left = mounts("29 1 8:1 / /srv rw - ext4 /dev/sda1 ro");
+        follow(&mut left, &stopped);
+        let told = lines(&diff(&stopped, &left, &BTreeMap::new()));
+        assert_eq!(told, ["info storage.dataset.unmounted /export/media", "error storage.dataset.read_only /srv"]);
+        // One that was mounted so from the beginning is as it was meant to be.
+        let (both, mut one) = (mounts(&table("ro")), mounts("29 1 8:1 / /srv rw - ext4 /dev/sda1 ro"));
+        follow(&mut one, &both);
+        assert_eq!(lines(&diff(&both, &one, &BTreeMap::new())), ["info storage.dataset.unmounted /export/media"]);
+    }
+
+    #[test]
+    fn what_a_user_mounts_under_the_name_of_a_disk_says_nothing_of_that_disk() {
+        let table = "30 1 0:50 / /home/eve/mnt rw - fuse.anything /dev/sda1 ro";
+        let findings = diff(&mounts(table), &Mounts::new(), &BTreeMap::new());
+        assert_eq!(findings[0].payload::<StorageDatasetPayload>().dataset_name, "/home/eve/mnt");
+    }
+
+    #[test]
     fn no_event_and_no_memory_holds_the_password_of_a_mounts_source() {
         let table = "29 1 0:50 / /mnt/ftp rw - fuse.curlftpfs curlftpfs\\043ftp://bob:S3CRET@nas/share rw\n\
                      30 1 0:51 / /mnt/smb rw - cifs //bob:S3CRET@nas/share rw\n\
@@ -253,7 +298,8 @@ mod tests {
         let findings = diff(&Mounts::new(), &mounts, &BTreeMap::new());
         let sources: Vec<_> =
             findings.iter().map(|finding| finding.payload::<StorageDatasetPayload>().dataset_name).collect();
-        assert_eq!(sources, ["10.0.0.1@tcp:/fs", "curlftpfs#ftp://nas/share", "//nas/share", "tank@s1"]);
+        assert_eq!(sources, ["10.0.0.1@tcp:/fs", "/mnt/ftp", "//nas/share", "tank@s1"]);
+        assert_eq!(findings[1].metadata["source"], "curlftpfs#ftp://nas/share");
         let memory = serde_json::to_string(&mounts).unwrap();
         assert!(!memory.contains("S3CRET") && !memory.contains("bob"), "{memory}");
         // An agent that has learnt it remembers such a mount as the same.

@@ -78,7 +78,7 @@ async fn programs_are_asked_where_the_machine_is_a_member_and_a_domain_is_no_new
     machine.program("usr/bin/wbinfo", &wbinfo(TAKEN));
     machine.program("usr/sbin/sssctl", &sssctl("Online status: Offline"));
     let told = machine.run("identity", End::Clean, async |told| told.reaches(2).await).await;
-    assert_eq!(told, ["error identity.computer.offline nas", "info system.host.inventory identity"]);
+    assert_eq!(told, ["error identity.computer.offline nas example.com", "info system.host.inventory identity"]);
     let told = machine.run("identity", End::Clean, async |told| told.reaches(0).await).await;
     assert_eq!(told, Vec::<String>::new());
 }

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::Host;
+use crate::{host::Host, order::Gather as _};
 
 const DIRECTORY: &str = "/sys/block";
 /// Block devices that no hardware stands behind, or that hold no data of the machine, by the beginning of their names.
 const NO_DISKS: [&str; 9] = ["loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "zd"];
 const SECTOR_BYTES: u64 = 512;
 
-/// By what makes a disk the same one after a boot: model and serial, or, where it has none, its name.
+/// By what makes a disk the same one after a boot: model and serial, or, where it has none or another has the same, its name.
 pub(in crate::collectors::storage) type Disks = BTreeMap<String, Disk>;
 
 /// One disk.
@@ -31,7 +31,16 @@ pub(in crate::collectors::storage) struct Disk {
 
 impl Disk {
     fn key(&self) -> String {
-        if self.serial.is_empty() { format!("/dev/{}", self.name) } else { format!("{} {}", self.model, self.serial) }
+        if self.serial.is_empty() { self.path() } else { format!("{} {}", self.model, self.serial) }
+    }
+
+    fn path(&self) -> String {
+        format!("/dev/{}", self.name)
+    }
+
+    /// Whether it is the same one under the same name: its key is another when one with its serial comes or goes.
+    pub(super) fn is_in_place_of(&self, other: &Disk) -> bool {
+        (&self.name, &self.model, &self.serial) == (&other.name, &other.model, &other.serial)
     }
 
     /// Whether it may tell of its own health; what only pretends to be a disk does not.
@@ -64,15 +73,14 @@ pub(super) fn look(host: &Host, before: &Seen) -> io::Result<Seen> {
 /// By name: the kernel's number for it, which it gives to each that comes, and what it is.
 pub(super) type Seen = BTreeMap<String, (String, Disk)>;
 
-/// Those that can be told apart. Two with the same serial are, by their names.
+/// Those that can be told apart. Two with the same serial are, by their names: two ways to one, or what a dock makes up.
 pub(super) fn by_key(seen: &Seen) -> Disks {
-    let mut disks = Disks::new();
-    for (name, (_, disk)) in seen {
-        let key = disk.key();
-        let key = if disks.contains_key(&key) { format!("/dev/{name}") } else { key };
-        disks.insert(key, disk.clone());
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for (_, disk) in seen.values() {
+        *counts.entry(disk.key()).or_default() += 1;
     }
-    disks
+    let key = |disk: &Disk| Some(disk.key()).filter(|key| counts.get(key) == Some(&1)).unwrap_or_else(|| disk.path());
+    seen.values().map(|(_, disk)| (key(disk), disk.clone())).gather()
 }
 
 struct Files<'a> {

@@ -113,17 +113,23 @@ impl Domain for DiskList {
     }
 }
 
-/// What has come and gone. A disk that has another name after a boot is the same one.
+/// What has come and gone. A disk that has another name after a boot is the same one, and so is one that has another key.
 fn diff(before: &Disks, after: &Disks) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for disk in before.iter().filter(|(key, _)| !after.contains_key(*key)).map(|(_, disk)| disk) {
+    for disk in missing(before, after) {
         let level = if disk.comes_and_goes() { Level::Info } else { Level::Warn };
         findings.push(Finding::new(level, payload(disk, Operation::Removed), COMPONENT, "removed"));
     }
-    for disk in after.iter().filter(|(key, _)| !before.contains_key(*key)).map(|(_, disk)| disk) {
+    for disk in missing(after, before) {
         findings.push(Finding::new(Level::Info, payload(disk, Operation::Discovered), COMPONENT, "found"));
     }
     findings
+}
+
+/// Those of these that are not among those.
+fn missing<'a>(these: &'a Disks, those: &Disks) -> Vec<&'a Disk> {
+    let others = these.iter().filter(|(key, _)| !those.contains_key(*key)).map(|(_, disk)| disk);
+    others.filter(|disk| !those.values().any(|other| other.is_in_place_of(disk))).collect()
 }
 
 fn payload(disk: &Disk, operation: Operation) -> StorageDiskPayload {

@@ -116,6 +116,32 @@ fn disks_that_come_and_go_are_told_and_one_with_another_name_is_the_same() {
     assert_eq!([pulled, back, renamed, stick], expected);
 }
 
+#[test]
+fn of_two_ways_to_one_disk_each_is_told_when_it_comes_and_when_it_goes_and_no_other() {
+    let machine = Machine::new();
+    let way = |number: u32| format!("pci0000:00/0000:03:00.0/host0/port-0:{number}/end_device-0:{number}");
+    let mut before = Disks::new();
+    let mut told = || {
+        let after = disk::by_key(&machine.look(&Seen::new()));
+        let findings = sentences(&diff(&before, &after));
+        before = after;
+        findings.join("; ")
+    };
+    let found = |name: &str| format!("Disk /dev/{name} was found: QEMU HARDDISK, 512.0 MiB, serial SATA1");
+    let removed = |name: &str| format!("Disk /dev/{name} was removed, QEMU HARDDISK, serial SATA1");
+    machine.put(&way(1), "sda", SATA);
+    assert_eq!(told(), found("sda"));
+    machine.put(&way(2), "sdb", SATA);
+    assert_eq!(told(), found("sdb"));
+    assert_eq!(told(), "");
+    machine.pull("sda");
+    assert_eq!(told(), removed("sda"));
+    machine.put(&way(3), "sdc", SATA);
+    assert_eq!(told(), found("sdc"));
+    machine.pull("sdc");
+    assert_eq!(told(), removed("sdc"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]

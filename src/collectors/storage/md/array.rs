@@ -1,7 +1,10 @@
 //! An array as it is known: what the table of the kernel tells, completed by what sysfs has of it.
 
 use crate::order::Gather as _;
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +40,16 @@ pub(in crate::collectors::storage) struct Array {
     pub(super) permille: Option<u16>,
     /// Sectors whose copies differ, of the last check; none where there was none, or something else since.
     pub(super) mismatches: Option<u64>,
+    /// Whether the kernel counts those of a part: of a check that was broken off, or that went on where one was. That tells of
+    /// differences, and not that there are no others.
+    #[serde(default)]
+    pub(super) is_part: bool,
+    /// Whether a check was broken off since the look before.
+    #[serde(skip)]
+    pub(super) is_broken_off: bool,
+    /// Other names below `/dev`, as `md/data`: mdadm's configuration has them, and its monitor.
+    #[serde(default)]
+    pub(super) aliases: BTreeSet<String>,
 }
 
 /// What an array is fit for.
@@ -106,6 +119,14 @@ impl Sysfs<'_> {
     fn work(&self, file: &str) -> Option<Work> {
         Work::of(&self.word(file)?)
     }
+
+    /// By udev's database, for devices and links to them are kept from the agent.
+    fn aliases(&self) -> BTreeSet<String> {
+        let number = self.host.read(&format!("/sys/block/{}/dev", self.name)).unwrap_or_default();
+        let entry = self.host.read(&format!("/run/udev/data/b{}", number.trim())).unwrap_or_default();
+        let links = entry.lines().filter_map(|line| line.strip_prefix("S:"));
+        links.filter(|link| link.starts_with("md/")).map(str::to_owned).gather()
+    }
 }
 
 impl Array {
@@ -148,6 +169,10 @@ impl Array {
             sync,
             permille: sync.and(row.sync.as_ref()).and_then(|sync| sync.permille),
             mismatches,
+            // Where the kernel has begun a check, or left it.
+            is_part: sysfs.number("sync_min").is_some_and(|sectors| sectors > 0),
+            is_broken_off: false,
+            aliases: sysfs.aliases(),
         };
         array.condition = array.judge(row.slots.map(|(_, working)| working));
         array
@@ -159,7 +184,14 @@ impl Array {
 
     /// Carries over what one look alone does not tell.
     pub(super) fn follow(&mut self, before: &Array) {
-        self.mismatches = self.mismatches.or(before.mismatches);
+        if self.sync.is_none() {
+            // After a boot the kernel has no count of a check.
+            let has_no_end = self.is_part || self.mismatches.is_none();
+            self.is_broken_off = has_no_end && before.sync.is_some_and(Work::is_scrub);
+            self.is_part |= self.is_broken_off || before.is_part;
+        }
+        let known = if self.is_part { before.mismatches } else { None };
+        self.mismatches = self.mismatches.or(before.mismatches).max(known);
     }
 
     /// Whether it may be one that is being assembled.

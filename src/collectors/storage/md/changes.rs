@@ -37,6 +37,7 @@ pub(super) fn diff(before: &Arrays, after: &Arrays) -> Vec<Finding> {
                 findings.extend(view.faults());
             }
         }
+        view.alias_changes(before.arrays.get(name), &mut findings);
     }
     findings
 }
@@ -80,6 +81,18 @@ impl View<'_> {
                 ..self.payload(Operation::Expanded)
             };
             findings.push(self.finding(Level::Info, payload, "grown"));
+        }
+    }
+
+    /// By a name of its configuration mdadm's monitor may have missed it, and does not tell that it has come: udev makes that name
+    /// a moment after it has.
+    fn alias_changes(&self, before: Option<&Array>, findings: &mut Vec<Finding>) {
+        // Of a number the hook makes the kernel's name.
+        let is_other = |alias: &str| alias.strip_prefix("md/") != self.name.strip_prefix("md");
+        let is_new = |alias: &str| before.is_none_or(|before| !before.aliases.contains(alias));
+        for alias in self.array.aliases.iter().filter(|alias| is_other(alias) && is_new(alias)) {
+            let payload = StoragePoolPayload { pool_name: alias.clone(), ..self.payload(Operation::Imported) };
+            findings.push(self.finding(Level::Info, payload, "appeared"));
         }
     }
 
@@ -135,6 +148,10 @@ impl View<'_> {
             }
             (_, Some(work)) if !work.is_scrub() && part(self.array.permille) > part(before.permille) => {
                 Some(self.pass(Level::Info, self.payload(Operation::ResilverProgress), work, "progress"))
+            }
+            // What it has found is told all the same.
+            (Some(work), None) if self.array.is_broken_off && self.array.mismatches() <= before.mismatches() => {
+                Some(self.pass(Level::Info, self.payload(Operation::ScrubCancelled), work, "cancelled"))
             }
             (Some(work), None) if work.is_scrub() => Some(self.scrubbed(work)),
             // One that ends and leaves the array short of a disk has not made it whole.

@@ -60,6 +60,12 @@ fn percent(table: &str, percent: &str) -> Arrays {
     arrays(&table.replace("10.9%", percent))
 }
 
+/// What is told at a look, and what is known then.
+fn follow(mut after: Arrays, before: &Arrays) -> (Vec<String>, Arrays) {
+    after.arrays.iter_mut().for_each(|(name, array)| array.follow(&before.arrays[name]));
+    (sentences(&changes::diff(before, &after)), after)
+}
+
 /// Looks one after the other, and what is told at each, from the first on.
 fn story(looks: &[(&str, Arrays)]) -> Vec<String> {
     let mut told = Vec::new();
@@ -193,16 +199,75 @@ fn a_rebuild_that_nobody_saw_leaves_the_count_of_the_check_before_as_it_was() {
         let sysfs = [("level", "raid1\n"), ("last_sync_action", action), ("mismatch_cnt", count)];
         Machine::new().shows(table!("mdstat.healthy"), &sysfs)
     };
-    let follow = |mut after: Arrays, before: &Arrays| {
-        after.arrays.iter_mut().for_each(|(name, array)| array.follow(&before.arrays[name]));
-        (sentences(&changes::diff(before, &after)), after)
-    };
     let (told, known) = follow(seen("recover\n", "2048\n"), &seen("repair\n", "2048\n"));
     assert_eq!(told, [""; 0], "the kernel counts on what the repair has mended");
     let (told, known) = follow(seen("check\n", "8\n"), &known);
     assert_eq!(told, ["Pool md0 was scrubbed, mismatches: 8"]);
     let (told, _) = follow(seen("recover\n", "8\n"), &known);
     assert_eq!(told, [""; 0]);
+}
+
+#[test]
+fn a_check_that_is_broken_off_is_cancelled_and_does_not_say_that_nothing_differs() {
+    let table: Vec<_> = table!("mdstat.check").lines().filter(|line| !line.contains("check =")).collect();
+    let idle = |action: &str, from: &str, count: &str| {
+        let sysfs = [("level", "raid1"), ("last_sync_action", action), ("sync_min", from), ("mismatch_cnt", count)];
+        Machine::new().shows(&(table.join("\n") + "\n"), &sysfs)
+    };
+    let running = |from: &str| {
+        let sysfs = [("level", "raid1"), ("sync_action", "check"), ("last_sync_action", "check"), ("sync_min", from)];
+        Machine::new().shows(table!("mdstat.check"), &sysfs)
+    };
+    let mut known = idle("check", "0", "128");
+    for (what, after, expected) in [
+        ("a check", running("0"), "Pool md0 is being scrubbed"),
+        ("is broken off", idle("check", "8128", "0"), "Pool md0 had its scrub cancelled"),
+        ("and stays so", idle("check", "8128", "0"), ""),
+        ("goes on", running("8128"), "Pool md0 is being scrubbed"),
+        ("to its end", idle("check", "0", "0"), "Pool md0 was scrubbed, mismatches: 128"),
+        ("which is that of a part", idle("check", "0", "0"), ""),
+        ("a whole one", running("0"), "Pool md0 is being scrubbed"),
+        ("comes to its end", idle("check", "0", "0"), "Pool md0 was scrubbed"),
+        ("one more", running("0"), "Pool md0 is being scrubbed"),
+        ("finds something before it is broken off", idle("check", "64", "8"), "Pool md0 was scrubbed, mismatches: 8"),
+        ("the next", running("0"), "Pool md0 is being scrubbed"),
+        ("ends with a boot", idle("idle", "0", "0"), "Pool md0 had its scrub cancelled"),
+        ("that leaves nothing", idle("idle", "0", "0"), ""),
+    ] {
+        let (told, seen) = follow(after, &known);
+        assert_eq!(told.join("; "), expected, "{what}");
+        known = seen;
+    }
+    assert_eq!(known.arrays["md0"].mismatches, Some(8));
+}
+
+#[test]
+fn an_array_that_has_come_is_told_by_its_name_in_the_configuration_too_once_udev_has_made_that() {
+    let machine = Machine::new();
+    let named = |entry: &str| {
+        machine.write("proc/mdstat", table!("mdstat.healthy").as_bytes());
+        machine.write("sys/block/md0/dev", b"9:0\n");
+        machine.write("run/udev/data/b9:0", entry.as_bytes());
+        Arrays::look(&Host::at(machine.0.path())).expect("a table")
+    };
+    let (none, bare) = (arrays("unused devices: <none>\n"), named("S:disk/by-id/md-name-nas:data\nE:MD_LEVEL=raid1\n"));
+    let full = named("S:disk/by-id/md-name-nas:data\nS:md/data\nS:md/0\nE:MD_LEVEL=raid1\n");
+    let told = |before: &Arrays, after: &Arrays| lines(&changes::diff(before, after));
+    assert_eq!(told(&none, &full), ["info storage.pool.imported md0", "info storage.pool.imported md/data"]);
+    assert_eq!(told(&none, &bare), ["info storage.pool.imported md0"]);
+    assert_eq!(told(&bare, &full), ["info storage.pool.imported md/data"]);
+    assert_eq!(told(&full, &bare), [""; 0]);
+    assert_eq!(told(&full, &full), [""; 0]);
+}
+
+#[test]
+fn what_an_older_agent_remembers_is_understood() {
+    let known = arrays(table!("mdstat.healthy"));
+    let mut remembered = serde_json::to_value(&known).expect("JSON");
+    for field in ["is_part", "aliases"] {
+        remembered["arrays"]["md0"].as_object_mut().and_then(|array| array.remove(field)).expect(field);
+    }
+    assert_eq!(serde_json::from_value::<Arrays>(remembered).expect("arrays"), known);
 }
 
 #[test]

@@ -116,7 +116,8 @@ impl Domain for Smart {
     async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
         let disks = self.disks.borrow().clone();
         let mut known = before.cloned().unwrap_or_default();
-        known.retain(|key, _| disks.contains_key(key));
+        // A boot deals the names anew.
+        known.retain(|key, (name, _)| disks.get(key).inspect(|disk| name.clone_from(&disk.name)).is_some());
         context.sees_gone(DISK, |path| disks.values().any(|disk| device_path(&disk.name) == path)).await?;
         let now = Instant::now();
         let next = self.next(&disks, now);
@@ -156,20 +157,37 @@ impl Domain for Smart {
     }
 }
 
-/// What is worse than it was, or well again. A disk that is gone is told by who follows the disks.
+/// What is worse than it was, or well again, and what is not well under another name. A disk that is gone is told by who follows the
+/// disks.
 fn diff(before: &Known, after: &Known) -> Vec<Finding> {
     let mut findings = Vec::new();
     let well = Report::default();
     for (key, (name, report)) in after {
-        let was = before.get(key).map_or(&well, |(_, was)| was);
-        if report.health != was.health || report.told > was.told {
+        let (old, was) = before.get(key).map_or((name, &well), |(old, was)| (old, was));
+        let is_renamed = old != name;
+        if is_renamed {
+            left_behind(old, was, after, &mut findings);
+        }
+        if report.health != was.health || report.told > was.told || (is_renamed && report.health != Health::Well) {
             findings.push(health(name, report));
         }
-        if report.self_test != was.self_test {
+        if report.self_test != was.self_test || (is_renamed && report.self_test == SelfTest::Failed) {
             findings.push(self_test(name, report.self_test));
         }
     }
     findings
+}
+
+/// What was wrong is so no more under the name that the disk had, unless it is with the one that has it now.
+fn left_behind(old: &str, was: &Report, after: &Known, findings: &mut Vec<Finding>) {
+    let none = Report::default();
+    let now = after.values().find(|(name, _)| name == old).map_or(&none, |(_, report)| report);
+    if was.health != Health::Well && now.health == Health::Well {
+        findings.push(health(old, now));
+    }
+    if was.self_test == SelfTest::Failed && now.self_test == SelfTest::Passed {
+        findings.push(self_test(old, SelfTest::Passed));
+    }
 }
 
 fn health(name: &str, report: &Report) -> Finding {

@@ -86,6 +86,55 @@ fn a_disk_that_gets_worse_is_told_when_it_does_and_a_test_that_fails() {
 }
 
 #[test]
+fn a_disk_that_is_not_well_is_told_under_the_name_that_it_has_after_a_boot_and_no_more_under_the_old_one() {
+    let disk = |serial: &str, health: Health, self_test: SelfTest| {
+        let (serial, told) = (serial.to_owned(), u64::from(health != Health::Well));
+        Report { health, self_test, told, serial, model: "HD".to_owned(), ..Report::default() }
+    };
+    let (ill, worn) = (disk("1", Health::Failing, SelfTest::Failed), disk("3", Health::Warning, SelfTest::Passed));
+    let well = disk("2", Health::Well, SelfTest::Passed);
+    let known = |disks: &[(&str, &Report)]| -> Known {
+        let of = |(name, report): &(&str, &Report)| (report.serial.clone(), ((*name).to_owned(), (*report).clone()));
+        disks.iter().map(of).collect()
+    };
+    let told = |before: &[(&str, &Report)], after: &[(&str, &Report)]| sentences(&diff(&known(before), &known(after)));
+    let before = [("sda", &ill), ("sdb", &well), ("sdc", &worn)];
+    assert_eq!(
+        told(&before, &[("sdb", &ill), ("sda", &well), ("sdc", &worn)]),
+        [
+            "Disk /dev/sda health is well, HD, serial 2",
+            "Disk /dev/sda was tested (self-test): passed",
+            "Disk /dev/sdb health is failing, HD, serial 1",
+            "Disk /dev/sdb has failed its test (self-test): the last one found an error",
+        ]
+    );
+    assert_eq!(
+        told(&before, &[("sdc", &ill), ("sdb", &well), ("sda", &worn)]),
+        [
+            "Disk /dev/sda was tested (self-test): passed",
+            "Disk /dev/sdc health is failing, HD, serial 1",
+            "Disk /dev/sdc has failed its test (self-test): the last one found an error",
+            "Disk /dev/sda health is warning, HD, serial 3",
+        ],
+        "neither name is that of a disk that is well"
+    );
+    assert_eq!(told(&before[1..], &[("sdd", &well), ("sde", &worn)])[0], "Disk /dev/sdc health is well");
+    assert_eq!(told(&before, &before), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_name_that_a_disk_has_is_known_before_it_is_asked_again() {
+    let machine = Machine::new();
+    let (context, _log) = machine.ground("storage").await;
+    machine.program("usr/sbin/smartctl", "exit 1");
+    let disks = Disks::from([("a".to_owned(), Disk { name: "sdb".to_owned(), ..Disk::default() })]);
+    let (_sender, receiver) = watch::channel(Arc::new(disks));
+    let before = Known::from(["a", "b"].map(|key| (key.to_owned(), ("sda".to_owned(), Report::default()))));
+    let after = Smart::new(receiver).look(&context, Some(&before)).await.unwrap().unwrap();
+    assert_eq!(after, Known::from([("a".to_owned(), ("sdb".to_owned(), Report::default()))]));
+}
+
+#[test]
 fn an_nvme_disk_tells_of_wear_and_warnings() {
     let nvme = |from: &str, to: &str| of(&fixture!("nvme0.json").replace(from, to));
     let worn = nvme("\"percentage_used\": 0", "\"percentage_used\": 104");

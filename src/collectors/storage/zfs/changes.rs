@@ -53,6 +53,11 @@ impl Pool {
         self.disks.is_empty()
     }
 
+    /// Whether it was last seen before that boot.
+    pub(super) fn is_from_before(&self, boot: &str) -> bool {
+        !self.boot.is_empty() && !boot.is_empty() && self.boot != boot
+    }
+
     /// Carries over what one look alone does not tell: how full the pool was, and which errors were told of.
     pub(super) fn follow(&mut self, before: Option<&Pool>, thresholds: &Thresholds) {
         let (fill, told) = before.map_or((Fill::Normal, 0), |before| (before.fill, before.errors_told));
@@ -89,18 +94,11 @@ pub(in crate::collectors::storage) fn faults(pools: &Pools) -> Vec<Finding> {
     pools.iter().flat_map(|(name, pool)| PoolView { name, pool }.faults()).collect()
 }
 
-/// What changed, pool by pool.
-pub(in crate::collectors::storage) fn diff(before: &Pools, after: &Pools) -> Vec<Finding> {
+/// What changed, pool by pool, in this boot.
+pub(in crate::collectors::storage) fn diff(before: &Pools, after: &Pools, boot: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, pool) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
-        // Exported or destroyed: what is no longer there does not say which.
-        let view = PoolView { name, pool };
-        findings.push(view.finding(Level::Info, Operation::Exported, "gone"));
-        // Nobody looks at its disks any more, to tell that those that were not well are so again.
-        for (device, disk) in pool.disks.iter().filter(|(_, disk)| disk.level() != Level::Info) {
-            let payload = view.disk(device, disk, DiskOperation::RemovedFromPool);
-            findings.push(view.disk_finding(Level::Info, payload, "gone"));
-        }
+        PoolView { name, pool }.gone(boot, &mut findings);
     }
     for (name, pool) in after {
         let view = PoolView { name, pool };
@@ -139,6 +137,19 @@ impl PoolView<'_> {
         }
         (healthy.errors_told, healthy.data_errors, healthy.fill) = (0, Some(0), Fill::Normal);
         healthy
+    }
+
+    /// Exported or destroyed: what is no longer there does not say which. Or it was there before the boot, and did not come back.
+    fn gone(&self, boot: &str, findings: &mut Vec<Finding>) {
+        findings.push(match self.pool.is_from_before(boot) {
+            true => self.finding(Level::Critical, Operation::Removed, "not imported"),
+            false => self.finding(Level::Info, Operation::Exported, "gone"),
+        });
+        // Nobody looks at its disks any more, to tell that those that were not well are so again.
+        for (device, disk) in self.pool.disks.iter().filter(|(_, disk)| disk.level() != Level::Info) {
+            let payload = self.disk(device, disk, DiskOperation::RemovedFromPool);
+            findings.push(self.disk_finding(Level::Info, payload, "gone"));
+        }
     }
 
     fn changes(&self, before: &Pool, findings: &mut Vec<Finding>) {
@@ -192,7 +203,9 @@ impl PoolView<'_> {
         let (level, operation, action) = if lost > before.data_errors.unwrap_or_default() {
             (Level::Critical, Operation::Errors, "data lost")
         } else if pool.errors_told > before.errors_told {
-            (Level::Error, Operation::Errors, "errors counted")
+            // With data that is lost it stays as grave as that.
+            let level = if lost > 0 { Level::Critical } else { Level::Error };
+            (level, Operation::Errors, "errors counted")
         } else if !pool.has_errors() && before.has_errors() {
             (Level::Info, Operation::ErrorsCleared, "errors cleared")
         } else {

@@ -137,6 +137,23 @@ pub(super) fn complete(after: &mut Pools, before: Option<&Pools>, thresholds: &T
     }
 }
 
+/// Notes that those are of this boot which zpool or the kernel has. One that is only known keeps the boot in which it was seen.
+pub(super) fn note_boot(pools: &mut Pools, states: &States, boot: &str) {
+    for (name, pool) in pools {
+        // What zpool has told of has none yet.
+        if pool.boot.is_empty() || states.contains_key(name) {
+            boot.clone_into(&mut pool.boot);
+        }
+    }
+}
+
+/// Those that were there before the boot and are not yet may still be imported: they are as they were.
+pub(super) fn wait_for_import(before: &Pools, after: &mut Pools, boot: &str) {
+    for (name, pool) in before.iter().filter(|(_, pool)| pool.is_from_before(boot)) {
+        after.entry(name.clone()).or_insert_with(|| pool.clone());
+    }
+}
+
 /// How many devices the pools have.
 pub(super) fn disks(pools: &Pools) -> usize {
     pools.values().map(|pool| pool.disks.len()).sum()
@@ -154,7 +171,7 @@ mod tests {
 
     fn compare(before: Option<&Pools>, mut after: Pools) -> (Pools, Vec<Finding>) {
         complete(&mut after, before, &DEFAULT);
-        let findings = before.map_or_else(|| faults(&after), |before| diff(before, &after));
+        let findings = before.map_or_else(|| faults(&after), |before| diff(before, &after, ""));
         (after, findings)
     }
 

@@ -32,6 +32,10 @@ pub(in crate::collectors::storage) struct Pool {
     /// How many errors of disks have been told of: only twice as many are worth telling again.
     pub(super) errors_told: u64,
     pub(super) fill: Fill,
+    /// In which boot it was last seen: one that is not imported after a boot was not exported by somebody. Empty where that is
+    /// not known, as in memories of older agents.
+    #[serde(default)]
+    pub(super) boot: String,
 }
 
 /// A device at the end of the tree.

@@ -15,6 +15,10 @@ macro_rules! fixture {
     };
 }
 
+fn diff(before: &Pools, after: &Pools) -> Vec<Finding> {
+    super::diff(before, after, "")
+}
+
 /// What is told when the pools look like this one after the other, from the second on.
 fn told(looks: &[&str]) -> Vec<Vec<String>> {
     findings(looks).iter().map(|findings| lines(findings)).collect()
@@ -262,6 +266,43 @@ fn pools_that_come_and_go_are_told_with_what_is_wrong_with_them() {
     let told = told(&["no pools available\n", fixture!("-v.data-loss"), "no pools available\n"]);
     assert_eq!(told[1], ["info storage.pool.imported lossy", "critical storage.pool.errors lossy"]);
     assert_eq!(told[2], ["info storage.pool.exported lossy"]);
+}
+
+#[test]
+fn a_pool_that_a_boot_does_not_bring_back_is_missed_and_one_that_goes_in_this_boot_was_exported() {
+    let gone = |boot: &str, now: &str| {
+        let mut pools = parse_status(fixture!("-p.disk-faulted"));
+        pools.values_mut().for_each(|pool| pool.boot = boot.to_owned());
+        sentences(&super::diff(&pools, &Pools::new(), now))
+    };
+    let missed = ["Pool pool1 has disappeared: mirror", "Disk zc was taken out of pool pool1, it was FAULTED"];
+    assert_eq!(gone("one", "two"), missed);
+    for (boot, now) in [("one", "one"), ("", "two"), ("one", "")] {
+        assert_eq!(gone(boot, now)[0], "Pool pool1 is gone: exported or destroyed", "{boot}, {now}");
+    }
+}
+
+#[test]
+fn a_pool_in_the_memory_of_an_older_agent_is_of_no_known_boot() {
+    let mut remembered = serde_json::to_value(parse_status(fixture!(".healthy"))).expect("JSON");
+    remembered["tank"].as_object_mut().and_then(|pool| pool.remove("boot")).expect("a boot");
+    let pools: Pools = serde_json::from_value(remembered).expect("pools");
+    assert_eq!(pools, parse_status(fixture!(".healthy")));
+    assert!(!pools["tank"].is_from_before("two"));
+}
+
+#[test]
+fn more_errors_of_disks_of_a_pool_that_has_lost_data_are_as_grave_as_that() {
+    let with = |count: &str| fixture!("-v.data-loss").replace("913", count);
+    let told = told(&[&with("913"), &with("1826")]);
+    assert_eq!(told[1], ["critical storage.pool.errors lossy"]);
+}
+
+#[test]
+fn a_clean_scrub_ends_what_a_rebuild_has_left_and_an_import_what_was_told_before_the_pool_had_gone() {
+    let ends = |kind: &str| crate::event::Catalogue::compiled().describe(kind).expect("a kind").meaning().ends.clone();
+    assert_eq!(ends("storage.pool.scrub_completed"), ["pool resilver"]);
+    assert_eq!(ends("storage.pool.imported"), ["pool health", "pool errors", "pool capacity"]);
 }
 
 #[test]
