@@ -10,6 +10,7 @@ pub mod directory_watch;
 pub mod file_watch;
 pub mod journal;
 pub mod kernel_log;
+pub mod listener;
 #[cfg(feature = "kernel")]
 pub mod netlink;
 pub mod nut;

@@ -124,9 +124,11 @@ impl Domain for Certificates {
         let mut looked = context.look("look at the certificates", move |host| Ok(look(host, &paths, now))).await?;
         for (path, why) in &looked.unseen {
             context.is_blind(&format!("{PREFIX}{path}"), why).await?;
-            // What cannot be seen now is not gone.
-            if let Some(was) = before.and_then(|before| before.get(path)) {
-                looked.known.insert(path.clone(), was.clone());
+        }
+        // What cannot be seen now is not gone.
+        for (path, was) in before.into_iter().flatten() {
+            if looked.is_unseen(path) {
+                looked.known.entry(path.clone()).or_insert_with(|| was.clone());
             }
         }
         context.sees_gone(PREFIX, |path| looked.unseen.contains_key(path)).await?;
@@ -231,6 +233,12 @@ fn is_certificate(name: &str) -> bool {
 }
 
 impl Looked {
+    /// Whether it is not seen, or the directory in which it lies.
+    fn is_unseen(&self, path: &str) -> bool {
+        let path = Path::new(path);
+        self.unseen.keys().map(Path::new).any(|unseen| path == unseen || path.parent() == Some(unseen))
+    }
+
     /// What has no certificate is unseen only where it was named.
     fn take(&mut self, host: &Host, path: &str, now: i64, is_named: bool) {
         if self.known.len() + self.unseen.len() >= FILES_MAX {

@@ -1,8 +1,8 @@
 //! Keys with which one may log in by ssh, as a domain: those in the `authorized_keys` of root and of each user with a shell.
 //!
 //! Read where sshd's configuration says they are, when a directory of them tells of a change and once a minute. Users whose file may
-//! not be read are a blind spot that `rodent status` says. Keys that `AuthorizedKeysCommand` gives are not seen, and of `Match` in the
-//! configuration nothing counts.
+//! not be read are a blind spot that `rodent status` says; what is no ordinary file sshd does not read either. Keys that
+//! `AuthorizedKeysCommand` gives are not seen, and of `Match` in the configuration nothing counts.
 
 mod file;
 mod places;
@@ -29,7 +29,7 @@ use crate::{
 };
 
 const INTERVAL: Duration = Duration::from_secs(60);
-/// Some hundred keys.
+/// Some hundred keys; that there is more of a file is a blind spot.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 /// The most users whose keys are followed, and keys of one of them; that there are more is a blind spot.
 const USERS_MAX: usize = 1024;
@@ -58,10 +58,12 @@ struct Looked {
     known: Known,
     /// Users whose files may not be read, or cannot.
     unseen: BTreeSet<String>,
+    /// Users of whose files not all was read.
+    cut: BTreeSet<String>,
     roots: BTreeSet<String>,
     /// Files, and the directories that lead to them.
     paths: BTreeSet<PathBuf>,
-    /// Users and keys beyond the bounds.
+    /// Users, keys and files beyond the bounds.
     beyond: usize,
 }
 
@@ -86,15 +88,18 @@ impl Domain for Keys {
         // `/etc/passwd` is being written.
         let Some(mut looked) = looked else { return Ok(None) };
         self.note_unseen(context, looked.unseen.len());
+        // What cannot be seen now is not gone; and what can be seen is, beside it.
+        for (user, keys) in before.into_iter().flatten() {
+            if looked.unseen.contains(user) || looked.cut.contains(user) {
+                looked.keep(user, keys);
+            }
+        }
         let why = format!(
-            "more than {USERS_MAX} users or {KEYS_MAX} keys of one are there, {} are not followed",
+            "more than {USERS_MAX} users, {KEYS_MAX} keys of one or {} KiB of a file are there, {} are not followed",
+            FILE_BYTES_MAX / 1024,
             looked.beyond
         );
         context.note(BEYOND, (looked.beyond > 0).then_some(why)).await?;
-        // What cannot be seen now is not gone.
-        for (user, keys) in before.into_iter().flatten().filter(|(user, _)| looked.unseen.contains(*user)) {
-            looked.known.insert(user.clone(), keys.clone());
-        }
         (self.paths, self.roots) = (looked.paths, looked.roots);
         Ok(Some(looked.known))
     }
@@ -185,7 +190,11 @@ impl Looked {
         let mut keys = BTreeMap::new();
         for path in files.iter().map(|file| host.path(&user.path(file))) {
             match read(&path) {
-                Ok(text) => {
+                Ok((text, is_whole)) => {
+                    if !is_whole {
+                        self.cut.insert(user.name.clone());
+                        self.beyond += 1;
+                    }
                     for (print, key) in text.lines().filter_map(file::key) {
                         if keys.len() < KEYS_MAX {
                             keys.insert(print, key);
@@ -207,13 +216,31 @@ impl Looked {
             self.known.insert(user.name.clone(), keys);
         }
     }
+
+    /// Keys that were known of a user of whom not everything is seen now.
+    fn keep(&mut self, user: &str, keys: &BTreeMap<String, file::Key>) {
+        let known = self.known.entry(user.to_owned()).or_default();
+        for (print, key) in keys {
+            let is_missing = !known.contains_key(print);
+            if is_missing && known.len() < KEYS_MAX {
+                known.insert(print.clone(), key.clone());
+            } else if is_missing {
+                self.beyond += 1;
+            }
+        }
+    }
 }
 
-/// A pipe that somebody has put there is not waited for.
-fn read(path: &Path) -> io::Result<String> {
+/// As far as the bound, and whether that is all. What is no ordinary file is not there for sshd either; a pipe that somebody has
+/// put there is not even opened.
+fn read(path: &Path) -> io::Result<(String, bool)> {
+    if !path.metadata()?.is_file() {
+        return Err(ErrorKind::NotFound.into());
+    }
     let mut bytes = Vec::new();
-    files::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    files::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    let is_whole = bytes.len() as u64 <= FILE_BYTES_MAX;
+    Ok((String::from_utf8_lossy(&bytes).into_owned(), is_whole))
 }
 
 /// Watches the directories of these paths, and of a directory that is not there yet the one that it would be in.

@@ -3,7 +3,6 @@
 
 use std::{
     future::pending,
-    io::ErrorKind,
     time::{Duration, Instant},
 };
 
@@ -21,7 +20,7 @@ use crate::{
     host::{
         Host,
         clock::Clock,
-        journal::{self, JournalLook, JournalPlaces, JournalWatch},
+        journal::{self, JournalLook, JournalPlaces, JournalSight, JournalWatch},
     },
     schema::events::{SharingFileAccessPayload, sharing_file_access_payload::SharingFileAccessOperation as Operation},
 };
@@ -31,7 +30,6 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// Between two looks where one was not enough.
 const MORE: Duration = Duration::from_millis(50);
 const COMPONENT: &str = "files";
-const UNSEEN: &str = "the journal may not be read; with journal.conf of the unit's drop-ins it may";
 
 /// How far the journal is read, and what is counted since.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,19 +73,18 @@ impl Domain for FileAccess {
         let mut known = self.ahead.clone().or_else(|| before.cloned()).unwrap_or_default();
         let (mut places, mut watch) = (known.places.clone(), std::mem::take(&mut self.watch));
         let look = move |host: &Host| {
-            watch.begin(host);
-            let look = match journal::look(host, &mut places, audit::programs()) {
-                Ok(look) => Ok(Some(look)),
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some(JournalLook::default())),
-                Err(error) => Err(error),
-            };
-            Ok((look?, places, watch))
+            let sight = watch.look(host, &mut places, audit::programs())?;
+            Ok((sight, places, watch))
         };
-        let (look, places, watch) = context.look("read the journal", look).await?;
+        let (sight, places, watch) = context.look("read the journal", look).await?;
         self.watch = watch;
-        context.sight.is_not_meant_to_see(Self::NAME, if look.is_some() { "" } else { UNSEEN });
-        let Some(look) = look else { return Ok(None) };
+        let is_closed = matches!(sight, JournalSight::Closed);
+        context.sight.is_not_meant_to_see(Self::NAME, if is_closed { journal::CLOSED } else { "" });
+        let look = match sight {
+            JournalSight::Open(look) => look,
+            JournalSight::Absent => JournalLook::default(),
+            JournalSight::Closed => return Ok(None),
+        };
         self.has_more = look.has_more;
         known.places = places;
         self.take(&mut known.fold, &look, Clock::of(&context.host).unix_milliseconds());

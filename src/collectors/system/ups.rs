@@ -1,5 +1,5 @@
 //! Uninterruptible power supplies as a domain: upsd of Network UPS Tools is asked on the loopback. It need not be there; where
-//! it once was and does not answer, that is a blind spot.
+//! it once was and does not answer, or somebody else listens in its place, that is a blind spot.
 
 use crate::order::Gather as _;
 use std::{collections::BTreeMap, io, time::Duration};
@@ -59,10 +59,14 @@ impl Domain for Supplies {
         if !context.host.is_live() {
             return Ok(None);
         }
-        let supplies = match self.nut.supplies().await {
+        let answer = self.nut.supplies(&context.host).await;
+        let is_missed = before.is_some_and(|before| !before.is_empty());
+        let intruder = answer.as_ref().err().filter(|error| is_intruder(error) && !is_missed);
+        context.sight.is_not_meant_to_see(Self::NAME, &intruder.map(ToString::to_string).unwrap_or_default());
+        let supplies = match answer {
             Ok(supplies) => supplies,
             // It may be started later; and one that watches nothing is not missed.
-            Err(error) if is_absent(&error) && before.is_none_or(BTreeMap::is_empty) => return Ok(None),
+            Err(error) if is_absent(&error) && !is_missed => return Ok(None),
             Err(error) => return Err(CollectError::failed("ask upsd", error)),
         };
         for (name, supply) in &supplies {
@@ -93,7 +97,13 @@ impl Domain for Supplies {
 }
 
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied)
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::PermissionDenied) || is_intruder(error)
+}
+
+/// Somebody listens in the place of upsd: any user may. Where no UPS is known that is no more than a line of the status, for he
+/// could make a blind spot come and go as he likes.
+fn is_intruder(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
 }
 
 /// What is known after this answer; a supply without data is as it was.
@@ -234,6 +244,14 @@ mod tests {
             "not watched any more: UPS rack is no longer watched by NUT",
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn where_no_ups_is_known_neither_no_upsd_nor_somebody_in_its_place_is_a_blind_spot() {
+        let absent = [io::ErrorKind::ConnectionRefused, io::ErrorKind::AddrInUse].map(io::Error::from);
+        assert!(absent.iter().all(is_absent));
+        assert_eq!(absent.each_ref().map(is_intruder), [false, true]);
+        assert!(!is_absent(&io::ErrorKind::TimedOut.into()), "what listens there and is believed has to answer");
     }
 
     proptest! {

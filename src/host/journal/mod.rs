@@ -96,12 +96,26 @@ pub struct JournalLook {
     pub beyond: usize,
 }
 
+/// What there is to see of it.
+#[derive(Debug)]
+pub enum JournalSight {
+    /// What was said since.
+    Open(JournalLook),
+    /// There is no journal; or journald puts its file aside at this moment.
+    Absent,
+    /// What [`CLOSED`] says.
+    Closed,
+}
+
+/// What is missing without the right to read the journal, and what helps.
+pub const CLOSED: &str = "the journal may not be read; with journal.conf of the unit's drop-ins it may";
+
 /// What the programs with these executables have said since the last look. Where nothing has been read yet, the end of the
 /// journal is where it begins.
 ///
 /// # Errors
 /// `NotFound` where there is no journal, `PermissionDenied` where it may not be read.
-pub fn look(host: &Host, places: &mut JournalPlaces, wanted: &[&str]) -> io::Result<JournalLook> {
+fn look(host: &Host, places: &mut JournalPlaces, wanted: &[&str]) -> io::Result<JournalLook> {
     let (directory, mut names) = directory(host)?;
     let is_first = places.0.is_empty();
     let mut look = Looking { wanted, bytes_left: LOOK_BYTES_MAX, found: JournalLook::default() };

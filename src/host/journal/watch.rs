@@ -2,14 +2,14 @@
 //! file after it, which inotify does: some 250 ms later, once for all that came.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use tokio::time::sleep;
 
-use super::{Host, directory};
+use super::{Host, JournalPlaces, JournalSight, directory, look};
 use crate::host::directory_watch::DirectoryWatch;
 
 /// A journal that is written without end is looked at so often.
@@ -24,8 +24,23 @@ pub struct JournalWatch {
 }
 
 impl JournalWatch {
-    /// Watches the directory that is in use now. Look at the journal after this, so that nothing falls between.
-    pub fn begin(&mut self, host: &Host) {
+    /// What the programs with these executables have said since the last look; see [`look`]. From now on it is told what comes.
+    ///
+    /// # Errors
+    /// When the journal is there, may be read, and cannot be.
+    pub fn look(&mut self, host: &Host, places: &mut JournalPlaces, wanted: &[&str]) -> io::Result<JournalSight> {
+        // Before the look, so that nothing falls between.
+        self.begin(host);
+        match look(host, places, wanted) {
+            Ok(look) => Ok(JournalSight::Open(look)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(JournalSight::Absent),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(JournalSight::Closed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Watches the directory that is in use now.
+    fn begin(&mut self, host: &Host) {
         let Ok((directory, _)) = directory(host) else { return };
         if self.open.as_ref().is_none_or(|(open, _)| *open != directory) {
             self.open =

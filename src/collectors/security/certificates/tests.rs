@@ -127,6 +127,29 @@ async fn a_certificate_that_cannot_be_read_now_is_not_gone_and_is_a_blind_spot_u
     assert_eq!(lines(&certificates.diff(&first, &renewed)), ["info security.certificate.renewed"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_of_a_directory_that_cannot_be_read_now_are_not_gone_and_do_not_come_again() {
+    let machine = Machine::new();
+    let (context, _log) = machine.ground("security").await;
+    let mut certificates = Certificates::new(vec!["/etc/ssl/".into()]);
+    machine.write("etc/ssl/nas.pem", &pem(30));
+    machine.write("etc/ssl/mail.pem", &pem(29));
+    let first = certificates.look(&context, None).await.unwrap().unwrap();
+    assert_eq!(first.len(), 2);
+    // Root can read what nobody may, but no link in a circle.
+    std::fs::rename(machine.path("etc/ssl"), machine.path("etc/away")).unwrap();
+    std::os::unix::fs::symlink("ssl", machine.path("etc/ssl")).unwrap();
+    assert_eq!(certificates.look(&context, Some(&first)).await.unwrap(), Some(first.clone()));
+    assert_eq!(context.sight.blind_to(PREFIX), ["/etc/ssl/"]);
+    std::fs::remove_file(machine.path("etc/ssl")).unwrap();
+    std::fs::rename(machine.path("etc/away"), machine.path("etc/ssl")).unwrap();
+    assert_eq!(certificates.look(&context, Some(&first)).await.unwrap(), Some(first.clone()));
+    assert_eq!(context.sight.blind_to(PREFIX), Vec::<String>::new());
+    std::fs::remove_file(machine.path("etc/ssl/mail.pem")).unwrap();
+    let gone = certificates.look(&context, Some(&first)).await.unwrap().unwrap();
+    assert_eq!(lines(&certificates.diff(&first, &gone)), ["info security.certificate.removed"]);
+}
+
 #[test]
 fn of_a_chain_the_first_counts_and_one_that_comes_or_is_renewed_near_its_end_is_told_as_that_too() {
     let (near, far) = (pem(10), pem(30));

@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 
 /// As much of a comment as is told, characters.
 const COMMENT_CHARS_MAX: usize = 128;
+/// What stands between words, as often as somebody likes.
+const BLANKS: [char; 2] = [' ', '\t'];
+const RSA: &str = "ssh-rsa";
+/// The names of its newer signatures, under which sshd takes the same key.
+const ALSO_RSA: [&str; 2] = ["rsa-sha2-256", "rsa-sha2-512"];
 
 /// A key, by what is not secret of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +25,8 @@ pub(in crate::collectors::security) struct Key {
 
 /// Its fingerprint, as `ssh-keygen -l` writes it, and what else there is to say; none of what is no key.
 pub(super) fn key(line: &str) -> Option<(String, Key)> {
-    let line = line.trim();
+    // For sshd it ends there.
+    let line = line.split('\0').next().unwrap_or_default().trim();
     if line.is_empty() || line.starts_with('#') {
         return None;
     }
@@ -36,15 +42,19 @@ pub(super) fn key(line: &str) -> Option<(String, Key)> {
 
 /// `ssh-ed25519 AAAA… alice@laptop`
 fn plain(text: &str) -> Option<(String, Key)> {
-    let mut words = text.splitn(3, [' ', '\t']);
-    let (kind, encoded) = (words.next()?, words.next()?);
+    let (name, rest) = text.split_once(BLANKS)?;
+    let rest = rest.trim_start_matches(BLANKS);
+    let (encoded, comment) = rest.split_once(BLANKS).unwrap_or((rest, ""));
+    // sshd passes over white space of other kinds within it.
+    let encoded: String = encoded.split(['\u{b}', '\u{c}', '\r']).collect();
     let bytes = STANDARD.decode(encoded).ok()?;
     // The key says itself of what kind it is.
+    let kind = if ALSO_RSA.contains(&name) { RSA } else { name };
     if parts(&bytes)?.first() != Some(&kind.as_bytes()) {
         return None;
     }
     let print = format!("SHA256:{}", STANDARD_NO_PAD.encode(digest(&SHA256, &bytes)));
-    let comment = words.next().unwrap_or_default().trim().chars().take(COMMENT_CHARS_MAX).collect();
+    let comment = comment.trim().chars().take(COMMENT_CHARS_MAX).collect();
     Some((print, Key { kind: kind.to_owned(), comment }))
 }
 
@@ -60,13 +70,13 @@ fn parts(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     (parts.len() > 1).then_some(parts)
 }
 
-/// Options end at the first blank that is in no quotes.
+/// Options end at the first blank that is in no quotes. A backslash counts before a quotation mark alone, as for sshd.
 fn end_of_options(line: &str) -> usize {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    for (at, letter) in line.char_indices() {
+    let mut is_quoted = false;
+    let mut letters = line.char_indices().peekable();
+    while let Some((at, letter)) = letters.next() {
         match letter {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
+            '\\' => drop(letters.next_if(|(_, next)| *next == '"')),
             '"' => is_quoted = !is_quoted,
             ' ' | '\t' if !is_quoted => return at,
             _ => {}

@@ -116,11 +116,63 @@ fn the_files_are_where_the_configuration_says_and_who_has_no_shell_has_none() {
 }
 
 #[test]
-fn a_pipe_or_a_directory_in_place_of_the_file_is_not_seen_and_not_waited_for() {
-    let root = machine(&[("home/alice/.ssh/x", "")]);
-    nix::unistd::mkfifo(&root.path().join("home/alice/.ssh/authorized_keys"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+fn blanks_names_and_bytes_that_sshd_passes_over_hide_no_key() {
+    let kind_of = |line: &str| file::key(line).map(|(print, key)| (print, key.kind));
+    let expected = |at: usize, kind: &str| Some((PRINTS[at].to_owned(), kind.to_owned()));
+    let ed25519 = expected(2, "ssh-ed25519");
+    for blanks in ["  ", "\t", " \t  \t"] {
+        let line = line(0).replacen(' ', blanks, 2);
+        assert_eq!(file::key(&line).unwrap().1.comment, "alice@laptop", "{line:?}");
+        assert_eq!(kind_of(&line), ed25519, "{line:?}");
+        assert_eq!(kind_of(&format!("no-pty{blanks}{line}")), ed25519, "{line:?}");
+    }
+    for name in ["rsa-sha2-256", "rsa-sha2-512"] {
+        assert_eq!(kind_of(&line(2).replacen("ssh-rsa", name, 1)), expected(0, "ssh-rsa"));
+        assert_eq!(kind_of(&line(0).replacen("ssh-ed25519", name, 1)), None, "the key says what it is");
+    }
+    assert_eq!(kind_of(&line(0).replacen("AAAA", "AA\u{b}A\rA\u{c}", 1)), ed25519);
+    assert_eq!(kind_of(&line(0).replacen(" alice", "\0 alice", 1)), ed25519);
+    let option = r#"command="a\\" b""#;
+    assert_eq!(kind_of(&format!("{option} {}", line(0))), ed25519, "a backslash does not end the quotes");
+}
+
+#[test]
+fn a_pipe_or_a_directory_in_place_of_a_file_is_passed_over_as_by_sshd_and_not_waited_for() {
+    let root = machine(&[("home/alice/.ssh/authorized_keys", line(0)), ("root/.ssh/authorized_keys", line(1))]);
+    nix::unistd::mkfifo(&root.path().join("home/alice/.ssh/authorized_keys2"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    fs::create_dir(root.path().join("root/.ssh/authorized_keys2")).unwrap();
     let looked = look(&Host::at(root.path())).unwrap();
-    assert_eq!(looked.unseen.iter().collect::<Vec<_>>(), ["alice"]);
+    assert_eq!(looked.unseen, BTreeSet::new());
+    assert_eq!(looked.known.keys().collect::<Vec<_>>(), ["alice", "root"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_beside_what_cannot_be_read_are_told_and_of_a_file_that_is_too_long_none_is_gone() {
+    let machine = Machine::new();
+    let (context, _log) = machine.ground("security").await;
+    machine.write("etc/passwd", PASSWD);
+    machine.write("home/alice/.ssh/authorized_keys", line(0));
+    let mut keys = Keys::default();
+    let first = keys.look(&context, None).await.unwrap().unwrap();
+    cannot_be_read(&machine.path("home/alice/.ssh/authorized_keys2"));
+    machine.write("home/alice/.ssh/authorized_keys", line(1));
+    let both = keys.look(&context, Some(&first)).await.unwrap().unwrap();
+    assert_eq!(both["alice"].keys().collect::<Vec<_>>(), [PRINTS[1], PRINTS[2]]);
+    assert_eq!(context.sight.blind_to(""), Vec::<String>::new(), "it may be meant to be so");
+    fs::remove_file(machine.path("home/alice/.ssh/authorized_keys2")).unwrap();
+    let long = "#\n".repeat(usize::try_from(FILE_BYTES_MAX / 2).unwrap());
+    machine.write("home/alice/.ssh/authorized_keys", &format!("{}\n{long}{}\n", line(2), line(1)));
+    let all = keys.look(&context, Some(&both)).await.unwrap().unwrap();
+    assert_eq!(all["alice"].keys().collect::<Vec<_>>(), PRINTS);
+    assert_eq!(context.sight.blind_to(""), [BEYOND]);
+    machine.write("home/alice/.ssh/authorized_keys", &long);
+    assert_eq!(keys.look(&context, Some(&all)).await.unwrap(), Some(Known::new()), "as long as it may be");
+    assert_eq!(context.sight.blind_to(""), Vec::<String>::new());
+}
+
+/// A link in a circle, which root cannot read either.
+fn cannot_be_read(path: &Path) {
+    std::os::unix::fs::symlink(path.file_name().unwrap(), path).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,7 +186,7 @@ async fn keys_that_cannot_be_read_now_are_not_gone_and_there_may_be_many() {
     assert_eq!(first["alice"].len(), 1);
     let path = machine.path("home/alice/.ssh/authorized_keys");
     fs::remove_file(&path).unwrap();
-    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    cannot_be_read(&path);
     assert_eq!(keys.look(&context, Some(&first)).await.unwrap(), Some(first));
     fs::remove_file(&path).unwrap();
     let many = |number: usize| {

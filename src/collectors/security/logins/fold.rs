@@ -71,8 +71,10 @@ pub(super) enum Told {
 }
 
 impl Fold {
-    /// Takes an attempt in.
+    /// Takes an attempt in. What had been quiet for long when it came is over, however late both are read.
     pub(super) fn take(&mut self, attempt: Attempt, told: &mut Vec<Told>) {
+        // What is read file by file goes back in time with each: an older one says nothing of what came later.
+        self.let_go(attempt.at, |quiet| quiet >= CALM, told);
         if attempt.succeeded { self.logged_in(attempt, told) } else { self.failed(attempt, told) }
     }
 
@@ -170,9 +172,13 @@ impl Fold {
 
     /// Lets go of what is over.
     pub(super) fn settle(&mut self, now: i64, told: &mut Vec<Told>) {
+        // A clock that was set back must not keep it for ever.
+        self.let_go(now, |quiet| quiet.unsigned_abs() >= CALM.unsigned_abs(), told);
+    }
+
+    fn let_go(&mut self, now: i64, is_calm: impl Fn(i64) -> bool, told: &mut Vec<Told>) {
         self.sources.retain(|_, source| {
-            // A clock that was set back must not keep it for ever.
-            let is_over = now.saturating_sub(source.last).unsigned_abs() >= CALM.unsigned_abs();
+            let is_over = is_calm(now.saturating_sub(source.last));
             if is_over && source.is_told {
                 told.push(Told::Ceased(source.clone()));
             }

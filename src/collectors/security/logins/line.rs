@@ -92,8 +92,8 @@ fn by_owner(attempt: Attempt, uid: u32, owner: impl FnOnce(u32) -> String) -> At
 }
 
 /// `Accepted publickey for alice from 10.0.0.7 port 50122 ssh2: …`, `Failed password for invalid user x from …`, `Connection
-/// closed by authenticating user alice 10.0.0.7 port 50122 [preauth]`. Names are what the client says: everything else is found
-/// from the end.
+/// closed by authenticating user alice 10.0.0.7 port 50122 [preauth]`. Names are what the client says: of the end of a connection
+/// everything else is found from the end, of the rest by [`user_and_place`].
 fn sshd(text: &str) -> Option<Line> {
     if let Some(left) = left(text, "sshd") {
         return Some(left);
@@ -101,23 +101,21 @@ fn sshd(text: &str) -> Option<Line> {
     let (verb, rest) = text.split_once(' ')?;
     if let "Accepted" | "Failed" = verb {
         let (method, rest) = rest.split_once(" for ")?;
-        let (user, from) = rest.rsplit_once(" from ")?;
-        let (address, rest) = from.split_once(" port ")?;
-        let (port, rest) = rest.split_once(' ')?;
+        let method = method.split(['/', ' ']).next().unwrap_or_default();
         // `none` is how a client asks which ways there are.
-        if method == "none" || !rest.starts_with("ssh") {
+        if method == "none" {
             return None;
         }
+        let (user, (source, connection)) = user_and_place(method, rest)?;
         let (user, reason) = known(user);
         let attempt = Attempt {
             succeeded: verb == "Accepted",
             user,
-            method: format!("ssh {}", method.split(['/', ' ']).next().unwrap_or_default()),
-            source: source(address)?,
+            method: format!("ssh {method}"),
+            source,
             reason,
             ..Attempt::default()
         };
-        let connection = connection(&attempt.source, port)?;
         return Some(Line::Attempt(attempt, connection));
     }
     let rest = text.strip_suffix(" [preauth]")?;
@@ -126,7 +124,7 @@ fn sshd(text: &str) -> Option<Line> {
         .find_map(|beginning| rest.strip_prefix(beginning))?;
     let (name, is_invalid) = match rest.strip_prefix("authenticating user ") {
         Some(name) => (name, false),
-        None => (rest.strip_prefix("invalid user ")?, true),
+        None => (rest.strip_prefix(INVALID)?, true),
     };
     let (name, port) = name.rsplit_once(" port ")?;
     let port = port.split(':').next().unwrap_or_default();
@@ -149,10 +147,38 @@ fn left(text: &str, service: &str) -> Option<Line> {
     Some(Line::Left(Attempt { user, ..Attempt::default() }))
 }
 
+/// `alice from 10.0.0.7 port 50122 ssh2: ED25519-CERT SHA256:… ID alice from laptop (serial 0) CA …`. A name that no user has is what
+/// the client says; what a certificate is called says whoever has signed it, and for one that is refused that is anybody. Where
+/// both may lie nothing is told here: the end of the connection is told by itself.
+fn user_and_place<'a>(method: &str, text: &'a str) -> Option<(&'a str, (String, String))> {
+    let mut found = text.match_indices("from ").filter_map(|(at, from)| {
+        let user = text.get(..at)?.strip_suffix(' ')?;
+        Some((user, place(text.get(at + from.len()..)?)?))
+    });
+    let first = found.next()?;
+    match found.last() {
+        None => Some(first),
+        Some(_) if !text.starts_with(INVALID) => Some(first),
+        // Nothing stands behind the place.
+        Some(last) if matches!(method, "password" | "keyboard-interactive") => Some(last),
+        Some(_) => None,
+    }
+}
+
+/// `10.0.0.7 port 50122 ssh2`, at the end or with what is known of a key behind it: the address, and the connection.
+fn place(text: &str) -> Option<(String, String)> {
+    let (address, rest) = text.split_once(" port ").filter(|(address, _)| !address.contains(' '))?;
+    let (port, rest) = rest.split_once(" ssh2")?;
+    let source = source(address)?;
+    let connection = connection(&source, port)?;
+    (rest.is_empty() || rest.starts_with(": ")).then_some((source, connection))
+}
+
+const INVALID: &str = "invalid user ";
 const NO_SUCH_USER: &str = "no such user";
 
 fn known(user: &str) -> (String, String) {
-    match user.strip_prefix("invalid user ") {
+    match user.strip_prefix(INVALID) {
         Some(user) => (user.to_owned(), NO_SUCH_USER.to_owned()),
         None => (user.to_owned(), String::new()),
     }

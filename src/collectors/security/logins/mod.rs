@@ -9,7 +9,6 @@ mod line;
 use crate::order::Gather as _;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    io::ErrorKind,
     time::Duration,
 };
 
@@ -26,7 +25,7 @@ use crate::{
     host::{
         Host, account_names,
         clock::Clock,
-        journal::{self, JournalLook, JournalPlaces, JournalRecord, JournalWatch},
+        journal::{self, JournalLook, JournalPlaces, JournalRecord, JournalSight, JournalWatch},
     },
     schema::events::{SecurityAuthPayload, security_auth_payload::SecurityAuthOperation as Operation},
 };
@@ -38,8 +37,6 @@ const MORE: Duration = Duration::from_millis(50);
 /// Connections of which a failure was told, so that their end is no second one. Older ones are forgotten: then it counts twice.
 const CONNECTIONS_MAX: usize = 512;
 const COMPONENT: &str = "logins";
-/// What is missing without the right to read the journal.
-const UNSEEN: &str = "the journal may not be read; with journal.conf of the unit's drop-ins it may";
 
 /// How far the journal is read, and what failed there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -81,7 +78,10 @@ impl Logins {
                 _ => {}
             }
         }
-        fold.settle(now, &mut self.told);
+        // Where there is more to read, nobody is known to be quiet now.
+        if !self.has_more {
+            fold.settle(now, &mut self.told);
+        }
     }
 
     fn connected(&mut self, connection: String) {
@@ -94,9 +94,9 @@ impl Logins {
     }
 
     fn note_unseen(&mut self, context: &Context, sees: bool) {
-        context.sight.is_not_meant_to_see("logins", if sees { "" } else { UNSEEN });
+        context.sight.is_not_meant_to_see("logins", if sees { "" } else { journal::CLOSED });
         if !sees && !self.said_unseen {
-            tracing::info!(why = UNSEEN, "logins are not seen");
+            tracing::info!(why = journal::CLOSED, "logins are not seen");
         }
         self.said_unseen = !sees;
     }
@@ -115,23 +115,20 @@ impl Domain for Logins {
         let is_new = places == JournalPlaces::default();
         let mut watch = std::mem::take(&mut self.watch);
         let look = move |host: &Host| {
-            watch.begin(host);
-            let seen = match journal::look(host, &mut places, &line::programs()) {
-                Ok(look) => Seen::Journal(owners(host, &look), look, places),
-                Err(error) if error.kind() == ErrorKind::NotFound => Seen::Nothing,
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => Seen::Closed,
-                Err(error) => return Err(error),
+            let sight = watch.look(host, &mut places, &line::programs())?;
+            let owners = match &sight {
+                JournalSight::Open(look) => owners(host, look),
+                JournalSight::Absent | JournalSight::Closed => BTreeMap::new(),
             };
-            Ok((seen, watch))
+            Ok((sight, owners, places, watch))
         };
-        let (seen, watch) = context.look("read the journal", look).await?;
+        let (sight, owners, places, watch) = context.look("read the journal", look).await?;
         self.watch = watch;
-        self.note_unseen(context, !matches!(seen, Seen::Closed));
-        let (owners, look, places) = match seen {
-            Seen::Journal(owners, look, places) => (owners, look, places),
-            Seen::Nothing if is_new => return Err(CollectError::Absent("there is no journal".to_owned())),
-            // journald puts its file aside just now.
-            Seen::Nothing | Seen::Closed => return Ok(None),
+        self.note_unseen(context, !matches!(sight, JournalSight::Closed));
+        let look = match sight {
+            JournalSight::Open(look) => look,
+            JournalSight::Absent if is_new => return Err(CollectError::Absent("there is no journal".to_owned())),
+            JournalSight::Absent | JournalSight::Closed => return Ok(None),
         };
         self.has_more = look.has_more;
         let why = format!("there are more than {} of users' files in the journal", journal::FILES_MAX);
@@ -170,13 +167,6 @@ impl Domain for Logins {
         }
         Ok(())
     }
-}
-
-/// What a look finds: a journal with who has spoken in it, none, or one that is closed to us.
-enum Seen {
-    Journal(BTreeMap<u32, String>, JournalLook, JournalPlaces),
-    Nothing,
-    Closed,
 }
 
 /// The names of those who have spoken, where the machine itself knows them.

@@ -77,6 +77,20 @@ fn who_gets_in_after_trying_again_and_again_is_an_error() {
     assert_eq!(logins.first_sight(&known)[0].line(), "warn security.auth.brute_force");
 }
 
+#[test]
+fn who_goes_on_in_what_is_still_to_be_read_has_not_ceased() {
+    let failed = |port: i64| format!("Failed password for root from 10.0.0.7 port {port} ssh2");
+    let (mut logins, mut fold) = (Logins::default(), Fold::default());
+    let (mut told, day) = (Vec::new(), 24 * 3600 * 1000);
+    for has_more in [true, false] {
+        logins.has_more = has_more;
+        logins.take(&mut fold, sshd(&(1..=9).map(failed).collect::<Vec<_>>()), &BTreeMap::new(), day);
+        told.extend(logins.diff(&Known::default(), &Known::default()).iter().map(Finding::line));
+    }
+    let expected = ["warn security.auth.brute_force", "info security.auth.brute_force_ceased"];
+    assert_eq!(told[5..], expected);
+}
+
 /// Each ten times, as a machine on the open network sees it.
 #[test]
 fn ten_thousand_failures_a_minute_from_a_thousand_addresses_are_some_events_and_little_to_remember() {

@@ -17,10 +17,41 @@ pub(super) enum Line {
 
 /// As much of a line as is told, characters.
 const CHARS_MAX: usize = 200;
+/// The longest name of a process, bytes.
+const NAME_BYTES_MAX: usize = 15;
 
 /// What a line tells; most tell nothing.
 pub(super) fn of(text: &str) -> Option<Line> {
+    if begins_with_a_process(text) {
+        return None;
+    }
     io_error(text).or_else(|| oom_kill(text)).or_else(|| xfs(text)).or_else(|| oops(text))
+}
+
+/// `NAME[4711]: segfault at 0 ip …`, `NAME[4711] bad frame in …`, `NAME (4711): attempted to duplicate …`, `NAME: page allocation
+/// failure: …`: what the kernel says of a user's process may begin with its name, and anybody may call his `BUG: `.
+fn begins_with_a_process(text: &str) -> bool {
+    /// What stands behind a name without a number.
+    const SAID: [&str; 4] = [
+        ": page allocation failure: ",
+        ": vmalloc error: ",
+        ": vmalloc: allocation failure",
+        " uses obsolete (PF_INET,SOCK_PACKET)",
+    ];
+    let is_name_before = |at: usize| {
+        // Bytes that are no plain text are given as `\x1b`; and a blank may follow.
+        let escaped = text.get(..at).map_or(0, |name| name.matches("\\x").count());
+        at.saturating_sub(3 * escaped) <= NAME_BYTES_MAX + 1
+    };
+    let is_number_at = |at: usize| {
+        let rest = text.get(at + 1..).and_then(|rest| rest.split_once([']', ')']));
+        rest.is_some_and(|(number, said)| {
+            let is_number = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+            is_number && (said.starts_with(' ') || said.starts_with(": "))
+        })
+    };
+    text.match_indices(['[', '(']).any(|(at, _)| is_name_before(at) && is_number_at(at))
+        || SAID.iter().any(|said| text.find(said).is_some_and(is_name_before))
 }
 
 /// `critical medium error, dev sdb, sector 2000 op 0x0:(READ) flags 0x800 phys_seg 1 prio class 2`, in old kernels with
@@ -82,7 +113,8 @@ fn is_reporter(from: &str) -> bool {
 /// `Memory cgroup out of memory: ` before it.
 fn oom_kill(text: &str) -> Option<Line> {
     let (why, rest) = text.split_once("Killed process ").or_else(|| text.split_once("Kill process "))?;
-    if !why.to_ascii_lowercase().contains("out of memory") {
+    // At the beginning: what comes later may be the name of a process, as in `traps: NAME[4711] trap …`.
+    if !["Out of memory", "Memory cgroup out of memory"].iter().any(|beginning| why.starts_with(beginning)) {
         return None;
     }
     let (number, rest) = rest.split_once(" (")?;
@@ -159,6 +191,48 @@ mod tests {
                 Some(Line::XfsMounts(device)) => format!("xfs mounts {device}"),
             };
             assert_eq!(kind, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn whoever_calls_his_process_like_an_error_of_the_kernel_makes_none() {
+        let behind = [
+            "[123]: segfault at 0 ip 0000000000401136 sp 00007ffd error 6 in a[401000+1000] likely on CPU 1 (core 1, socket 0)",
+            "[123] bad frame in rt_sigreturn frame:00007ffd ip:401136 sp:7ffd orax:ffffffffffffffff in a[401000+1000]",
+            "[123] vsyscall read attempt denied -- look up the vsyscall kernel parameter ip:ffffffffff600000 cs:33",
+            "[123]: unhandled exception: DABT (lower EL), ESR 0x0000000092000046, level 2 translation fault in a[400000+1000]",
+            " (123): attempted to duplicate a private mapping with mremap.  This is not supported.",
+            ": page allocation failure: order:9, mode:0xdc0(GFP_KERNEL|__GFP_ZERO), nodemask=(null),cpuset=/,mems_allowed=0",
+            ": vmalloc error: size 8796093022208, exceeds total pages, mode:0xdc0(GFP_KERNEL|__GFP_ZERO)",
+            " uses obsolete (PF_INET,SOCK_PACKET)",
+        ];
+        // What the files are called that stand further behind is for them to choose as well.
+        let and = ["", " in Killed process 1 (init)", " Shutting down filesystem", " blocked for more than "];
+        let names = [
+            "BUG: x",
+            "BUG: [1]x",
+            "BUG: \\x1b\\x1b\\x1b\\x1b\\x1b\\x1b\\x1b\\x1b\\x1b\\x1b",
+            "watchdog: BUG: ",
+            "kernel BUG at ",
+        ];
+        let names = names.into_iter().chain(["Kernel panic - ", "Out of memory: ", "XFS (sda): x", "INFO: task x"]);
+        for name in names {
+            for (behind, and) in behind.iter().flat_map(|behind| and.map(|and| (behind, and))) {
+                let line = format!("{name}{behind}{and}");
+                assert_eq!(of(&line), None, "{line}");
+            }
+        }
+        let traps = "traps: Out of memory: [123] trap divide error ip:401136 sp:7ffd error:0 in Killed process 1 (init)[401000+1000]";
+        assert_eq!(of(traps), None);
+        // What the kernel says of itself has no number so early.
+        for oops in [
+            "BUG: unable to handle page fault for address: ffffb1a3c0f5d000",
+            "BUG: Bad page state in process x[123]: y  pfn:10a5c4",
+            "BUG: soft lockup - CPU#1 stuck for 26s! [z_wr_iss:812]",
+            "general protection fault, probably for non-canonical address 0xdead000000000108: 0000 [#1] PREEMPT SMP NOPTI",
+            "Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b",
+        ] {
+            assert!(matches!(of(oops), Some(Line::Oops(_))), "{oops}");
         }
     }
 

@@ -399,6 +399,15 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_is_called_like_an_error_hides_none_that_comes_with_it() {
+        let (mut log, mut known) = (Log::default(), Known::default());
+        let texts =
+            ["BUG: x[123]: segfault at 0 ip 0 sp 0 error 6", "BUG: kernel NULL pointer dereference, address: 8"];
+        let told = look(&mut log, &mut known, &records(1, &texts), 10);
+        assert_eq!(told, "Kernel of nas has hit an error: BUG: kernel NULL pointer dereference, address: 8");
+    }
+
+    #[test]
     fn what_the_kernel_said_before_the_installation_is_never_told_and_what_it_said_before_a_start_is() {
         let mut told = Vec::new();
         let (old, new) = (records(1, &["BUG: before", "usb 1: x"]), records(3, &["BUG: after"]));

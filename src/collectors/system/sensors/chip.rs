@@ -36,7 +36,8 @@ pub(super) struct Temperature {
 /// Turns a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fan {
-    pub(super) speed: u64,
+    /// None where the chip gives no answer.
+    pub(super) speed: Option<u64>,
     pub(super) least: Option<u64>,
     pub(super) has_alarm: bool,
 }
@@ -114,7 +115,7 @@ impl Chip<'_> {
             } else if is_temperature {
                 readings.temperatures.insert(self.label(name, input, "temp1"), self.temperature(input, rests));
             } else if is_fan {
-                readings.fans.extend(self.fan(input).map(|fan| (self.label(name, input, ""), fan)));
+                readings.fans.insert(self.label(name, input, ""), self.fan(input));
             }
         }
         Ok(())
@@ -141,10 +142,10 @@ impl Chip<'_> {
         Temperature { now: now.filter(|now| PLAUSIBLE.contains(now)), warn, critical }
     }
 
-    fn fan(&self, input: &str) -> Option<Fan> {
-        let speed = self.word(&format!("{input}_input")).parse().ok()?;
+    fn fan(&self, input: &str) -> Fan {
+        let speed = self.word(&format!("{input}_input")).parse().ok();
         let least = self.word(&format!("{input}_min")).parse().ok().filter(|least| *least > 0);
-        Some(Fan { speed, least, has_alarm: self.word(&format!("{input}_alarm")) == "1" })
+        Fan { speed, least, has_alarm: self.word(&format!("{input}_alarm")) == "1" }
     }
 }
 

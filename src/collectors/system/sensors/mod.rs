@@ -135,14 +135,16 @@ impl Temperature {
 }
 
 impl Fan {
+    /// One that gives no answer is as it was.
     fn next(&self, was: Turning) -> Turning {
+        let Some(speed) = self.speed else { return was };
         // A limit that the board was delivered with often fits no fan: a fan is slow when the chip says so, and turns less
         // than it should, or not at all.
-        let is_slow = (self.speed == 0 && was.has_turned)
-            || (self.has_alarm && self.speed > 0 && self.least.is_some_and(|least| self.speed < least));
+        let is_slow = (speed == 0 && was.has_turned)
+            || (self.has_alarm && speed > 0 && self.least.is_some_and(|least| speed < least));
         let slow_looks = if is_slow { was.slow_looks.saturating_add(1).min(SLOW_LOOKS) } else { 0 };
         Turning {
-            has_turned: was.has_turned || self.speed > 0,
+            has_turned: was.has_turned || speed > 0,
             is_slow: is_slow && (was.is_slow || slow_looks >= SLOW_LOOKS),
             slow_looks,
         }
@@ -200,9 +202,12 @@ fn turning(name: &str, is_slow: bool, fan: Option<&Fan>) -> Finding {
         true => (Level::Error, SystemHostOperation::FanStopped, "too slow"),
         false => (Level::Info, SystemHostOperation::FanTurns, "turns"),
     };
-    let detail = fan.map(|fan| match fan.least.filter(|_| is_slow) {
-        Some(least) => format!("{} turns a minute, at least {least} are wanted", fan.speed),
-        None => format!("{} turns a minute", fan.speed),
+    let detail = fan.and_then(|fan| {
+        let speed = fan.speed?;
+        Some(match fan.least.filter(|_| is_slow) {
+            Some(least) => format!("{speed} turns a minute, at least {least} are wanted"),
+            None => format!("{speed} turns a minute"),
+        })
     });
     Finding::host(level, operation, name, detail.unwrap_or_default(), COMPONENT, action)
 }

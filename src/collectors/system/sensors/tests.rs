@@ -131,6 +131,24 @@ fn what_gets_hot_and_stands_still_is_told_once_and_when_it_is_over() {
 }
 
 #[test]
+fn a_fan_that_gives_no_answer_is_as_it_was() {
+    let mut machine = server();
+    let (mut known, mut told) = (None, Vec::new());
+    for speed in ["1200", "", "0", "0", "", "0", "0", "", "900"] {
+        machine.write("sys/class/hwmon/hwmon1/fan1_input", speed.as_bytes());
+        let readings = machine.look();
+        let after = follow(&readings, known.as_ref());
+        told.extend(sentences(&diff(&known.unwrap_or_default(), &after, &readings)));
+        known = Some(after);
+    }
+    let expected = [
+        "Fan nct6775 fan1 has stopped or is too slow: 0 turns a minute, at least 600 are wanted",
+        "Fan nct6775 fan1 turns again: 900 turns a minute",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn what_was_hot_is_not_told_again_after_a_start_and_a_socket_without_a_fan_never_is() {
     let mut machine = server();
     machine.write("sys/class/hwmon/hwmon0/temp1_input", b"90000");

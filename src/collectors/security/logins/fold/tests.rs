@@ -58,6 +58,20 @@ fn a_source_that_tries_again_and_again_is_told_once_and_once_when_it_is_quiet_wi
 }
 
 #[test]
+fn what_was_quiet_for_long_by_its_own_time_is_over_also_where_all_is_read_at_once() {
+    let hour = 6 * CALM;
+    let told = run(&mut Fold::default(), (0..8).map(|at| failure("10.0.0.7", "root", at * hour)), 8 * hour);
+    assert_eq!(told, vec!["failed root"; 8], "hours apart they are no brute force");
+    let night = (0..9).map(|at| failure("10.0.0.7", "root", at));
+    let told = run(&mut Fold::default(), night.chain([success("10.0.0.7", "root", hour)]), hour);
+    assert_eq!(told[5..], ["begins 10.0.0.7 6", "ceased 10.0.0.7 9 0..8", "in root after 0 like 0"]);
+    // From another file, which is read after the first.
+    let attempts = (0..9).map(|at| failure("10.0.0.7", "root", hour + at)).chain([failure("", "alice", 0)]);
+    let told = run(&mut Fold::default(), attempts, hour + 9);
+    assert_eq!(told[5..], ["begins 10.0.0.7 6", "failed alice"]);
+}
+
+#[test]
 fn who_was_in_already_and_gets_in_again_after_many_failures_is_told_again() {
     let mut fold = Fold::default();
     run(&mut fold, [success("10.0.0.7", "root", 1)], 1);

@@ -97,6 +97,28 @@ fn every_way_in_by_ssh_is_read_from_its_end_whatever_the_client_calls_itself() {
 }
 
 #[test]
+fn neither_a_name_nor_what_a_certificate_is_called_hides_a_login_or_moves_it_to_another_address() {
+    let sshd = |message: &str| by("/usr/sbin/sshd", message);
+    let liar = "a from 6.6.6.6 port 1 ssh2: b";
+    let key = |id: &str| format!("port 5 ssh2: ED25519-CERT SHA256:wvYf ID {id} (serial 0) CA ED25519 SHA256:GrDi");
+    for id in ["alice from laptop", "alice", liar] {
+        let accepted = format!("Accepted publickey for alice from 10.0.0.7 {}", key(id));
+        assert_eq!(sshd(&accepted).as_deref(), Some("in alice> ssh publickey from 10.0.0.7: "), "{id}");
+        let failed = format!("Failed publickey for alice from 10.0.0.7 {}", key(id));
+        assert_eq!(sshd(&failed).as_deref(), Some("failed alice> ssh publickey from 10.0.0.7: "), "{id}");
+    }
+    let invalid =
+        |name: &str, id: &str| sshd(&format!("Failed publickey for invalid user {name} from 10.0.0.7 {}", key(id)));
+    let expected = |name: &str| Some(format!("failed {name}> ssh publickey from 10.0.0.7: no such user"));
+    for name in ["x", "x from", "x from 6.6.6.6", "x from fe80::1%"] {
+        assert_eq!(invalid(name, "alice from laptop"), expected(name));
+    }
+    for (name, id) in [("x", liar), (liar, "x"), (liar, liar)] {
+        assert_eq!(invalid(name, id), None, "the end of the connection tells");
+    }
+}
+
+#[test]
 fn who_becomes_somebody_else_or_sits_at_the_machine_is_read() {
     let expected = [
         ("/usr/bin/su", "(to root) alice on pts/0", "in alice>root su from : "),
