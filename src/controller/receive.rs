@@ -20,6 +20,10 @@ use tokio::time::timeout;
 /// What gRPC puts before a message: whether it is compressed, and its length.
 pub(super) const PREFIX_BYTES: usize = 5;
 
+/// Shorter pieces are copied together. A piece keeps alive what it was read into, which is about a frame of 16 KiB, and has
+/// its place in the list: of one byte each they would hold many times what is counted.
+const PIECE_BYTES_MIN: usize = 8 * 1024;
+
 /// What one request may be like.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
@@ -65,7 +69,7 @@ pub(super) enum NotReceived {
     BrokenOff,
 }
 
-/// The body of a request, in the pieces that it came in.
+/// The body of a request, in the pieces that it came in, but for short ones.
 pub(super) struct Received {
     pieces: VecDeque<Bytes>,
     held: Held,
@@ -87,6 +91,12 @@ pub(super) struct Held {
 }
 
 impl Received {
+    fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.pieces.push_back(piece);
+        }
+    }
+
     /// Bytes of the whole body.
     pub(super) fn len(&self) -> usize {
         self.pieces.iter().map(Bytes::len).sum()
@@ -154,9 +164,11 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let mut received = Received { pieces: VecDeque::new(), held: Held { room: Arc::clone(room), bytes: 0 } };
+    let mut short = BytesMut::new();
     loop {
         let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
         let Some(frame) = timeout(bounds.silence_max, frame).await.map_err(|_| NotReceived::Silent)? else {
+            received.push(short.freeze());
             return Ok(received);
         };
         // Trailers are not for us.
@@ -166,7 +178,16 @@ where
             return Err(NotReceived::TooLarge);
         }
         received.held.grow(piece.len())?;
-        received.pieces.push_back(piece);
+        let is_short = piece.len() < PIECE_BYTES_MIN;
+        if is_short {
+            short.put_slice(&piece);
+        }
+        if !is_short || short.len() >= PIECE_BYTES_MIN {
+            received.push(std::mem::take(&mut short).freeze());
+        }
+        if !is_short {
+            received.push(piece);
+        }
     }
 }
 
@@ -222,6 +243,21 @@ mod tests {
         assert_eq!(charged.get(), 600 + 600 + 601 + 300, "what was refused is charged, too");
         drop(first);
         assert_eq!(room.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_in_tiny_pieces_is_held_in_few_and_in_their_order() {
+        let (room, bounds) = (Room::new(50_000), Bounds { bytes_max: 50_000, silence_max: Duration::from_millis(50) });
+        let whole: Vec<u8> = (0..40_000u32).map(|byte| byte.to_be_bytes()[3]).collect();
+        let (tiny, rest) = whole.split_at(20_000);
+        let (long, end) = rest.split_at(PIECE_BYTES_MIN);
+        let tiny = tiny.chunks(1).flat_map(|byte| [Bytes::copy_from_slice(byte), Bytes::new()]);
+        let sent = tiny.chain([Bytes::copy_from_slice(long)]).chain(end.chunks(7).map(Bytes::copy_from_slice));
+        let received = receive(Pieces(sent.collect(), false), bounds, &room, |_| ()).await;
+        let received = received.unwrap_or_else(|_| panic!("it fits"));
+        assert_eq!((received.len(), room.held()), (whole.len(), whole.len()));
+        assert!(received.pieces.len() <= 6, "{} pieces", received.pieces.len());
+        assert_eq!(received.pieces.iter().flatten().copied().collect::<Vec<_>>(), whole);
     }
 
     #[tokio::test]

@@ -34,6 +34,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Bytes of the headers of one call: a token of eight thousand and some more.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 
+/// Bytes of a question for the health, the name of a service: strangers ask, and what they send is not counted.
+const HEALTH_BYTES_MAX: usize = 1024;
+
 /// Connections at once, for callers that do not say.
 const CONNECTIONS_MAX: usize = 1024;
 
@@ -141,7 +144,7 @@ impl Server {
         let incoming = Incoming::new(self.listener, Arc::clone(&state)).connections();
         let serving = builder()
             // It asks for no token; a connection that carries nothing else ends after half a minute.
-            .add_service(HealthServer::new(health.service()))
+            .add_service(HealthServer::new(health.service()).max_decoding_message_size(HEALTH_BYTES_MAX))
             .add_service(RodentService::new(ingest, Arc::clone(&state)))
             .serve_with_incoming_shutdown(incoming, told);
         let overdue = async {

@@ -20,7 +20,7 @@ use tokio_rustls::{
         self, RootCertStore, ServerConfig,
         crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-        server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
+        server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
     },
     server::TlsStream,
 };
@@ -152,6 +152,11 @@ impl TlsFiles {
         let mut config =
             builder.with_single_cert(certificates, private_key(&self.key)?).map_err(|source| self.pair(source))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
+        if self.client_ca.is_some() {
+            // Who resumes a session is taken at the word of its first connection: its certificate may have ended since.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         Ok(Loaded { config: Arc::new(config), ends_at, asks: self.client_ca.is_some() })
     }
 

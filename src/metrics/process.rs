@@ -5,6 +5,7 @@ use std::fs;
 
 use nix::{
     sys::resource::{Resource, UsageWho, getrlimit, getrusage},
+    time::{ClockId, clock_gettime},
     unistd::{SysconfVar, sysconf},
 };
 
@@ -40,9 +41,9 @@ pub fn write(page: &mut Page) {
     if let Ok(Some(page_bytes)) = sysconf(SysconfVar::PAGE_SIZE) {
         page.one(&RESIDENT, stat.resident_pages * page_bytes as f64);
     }
-    let booted = fs::read_to_string("/proc/stat").ok().and_then(|stat| boot_time(&stat));
-    if let (Some(booted), Ok(Some(ticks))) = (booted, sysconf(SysconfVar::CLK_TCK)) {
-        page.one(&STARTED, booted + stat.started_ticks / ticks as f64);
+    if let (Some(booted), Ok(Some(ticks))) = (boot_time(), sysconf(SysconfVar::CLK_TCK)) {
+        // The two clocks are read one after the other: in whole seconds it says the same each time.
+        page.one(&STARTED, (booted + stat.started_ticks / ticks as f64).round());
     }
 }
 
@@ -75,9 +76,10 @@ pub fn stat_field(stat: &str, number: usize) -> Option<&str> {
     rest.split_whitespace().nth(number.checked_sub(3)?)
 }
 
-/// When the machine started, Unix seconds: proc_stat(5).
-fn boot_time(stat: &str) -> Option<f64> {
-    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+/// When the machine started, Unix seconds. Not out of /proc/stat, which a unit may hide (`ProcSubset=pid`).
+fn boot_time() -> Option<f64> {
+    let seconds = |clock| clock_gettime(clock).ok().map(|time| time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9);
+    Some(seconds(ClockId::CLOCK_REALTIME)? - seconds(ClockId::CLOCK_BOOTTIME)?)
 }
 
 #[cfg(test)]
@@ -91,7 +93,15 @@ mod tests {
         let expected = Stat { threads: 12.0, started_ticks: 3456.0, virtual_bytes: 789_000.0, resident_pages: 321.0 };
         assert_eq!(Stat::parse(stat), Some(expected));
         assert_eq!(Stat::parse("7 (a) S 1"), None);
-        assert_eq!(boot_time("cpu 1 2\nbtime 1700000000\n"), Some(1_700_000_000.0));
+    }
+
+    #[test]
+    fn the_clocks_say_what_the_kernel_says_of_its_start() {
+        let stat = fs::read_to_string("/proc/stat").expect("a file");
+        let said = stat.lines().find_map(|line| line.strip_prefix("btime ")).expect("a line");
+        let said: f64 = said.trim().parse().expect("a number");
+        let booted = boot_time().expect("two clocks");
+        assert!((booted - said).abs() < 2.0, "{booted} {said}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Which exit code each of what goes wrong in a command has.
 
+use std::io;
+
 use crate::controller::{
     denied::DeniedError,
     server::ControllerServeError,
@@ -73,9 +75,36 @@ impl From<TlsError> for Failure {
 impl From<ControllerServeError> for Failure {
     fn from(error: ControllerServeError) -> Failure {
         let code = match &error {
-            ControllerServeError::Listen { .. } => Code::Config,
-            ControllerServeError::Serve(_) => Code::Io,
+            ControllerServeError::Listen { source, .. } if is_for_good(source) => Code::Config,
+            // Taken by a controller that is about to end, or not there yet after a boot: systemd tries again.
+            ControllerServeError::Listen { .. } | ControllerServeError::Serve(_) => Code::Io,
         };
         Failure::of(code, &error)
+    }
+}
+
+/// Whether an address that was refused like this is refused every time.
+fn is_for_good(refused: &io::Error) -> bool {
+    matches!(refused.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn an_address_that_may_be_had_later_is_no_fault_of_the_configuration() {
+        let code = |errno: Errno| {
+            let address = "192.0.2.1:7443".parse().expect("an address");
+            Failure::from(ControllerServeError::Listen { address, source: errno.into() }).code()
+        };
+        for later in [Errno::EADDRNOTAVAIL, Errno::EADDRINUSE, Errno::ENODEV, Errno::EMFILE] {
+            assert_eq!(code(later), Code::Io, "{later}");
+        }
+        for never in [Errno::EACCES, Errno::EPERM, Errno::EINVAL] {
+            assert_eq!(code(never), Code::Config, "{never}");
+        }
     }
 }

@@ -31,7 +31,8 @@ const EXAMPLES: &str = "Examples:
   rodent-controller gaps --store sqlite:events.db --node nas-1
 
 Exit codes: 0 done, 1 events are missing (`gaps`), 64 wrong usage, 65 not an
-event database, 66 no such file or node, 74 input or output failed, 78 wrong
+event database, 66 no such file or node, 74 input or output failed, or an
+address cannot be had now, 77 as root: others decide what lies there, 78 wrong
 key, certificate or address.";
 
 #[derive(Parser)]

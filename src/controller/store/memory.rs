@@ -158,7 +158,8 @@ impl Held {
         let name: Arc<str> = arrival.node.as_str().into();
         let node = self.nodes.entry(Arc::clone(&name)).or_default();
         node.organisation = arrival.organisation;
-        node.seen_at = node.seen_at.max(arrival.received_at);
+        // Also where it is earlier: the clock was set back.
+        node.seen_at = arrival.received_at;
         if arrival.records.is_empty() {
             return Ok(Receipt::default());
         }

@@ -220,6 +220,17 @@ async fn nodes_tell_what_has_arrived_and_what_is_missing() {
     .await;
 }
 
+#[tokio::test]
+async fn a_node_was_seen_when_it_came_last_also_after_a_clock_was_set_back() {
+    on_each(|store| async move {
+        for (first, received_at) in [(1, NOW + 1_000_000), (2, NOW)] {
+            store.store(Arrival { received_at, ..numbered("n", first, &["a"]) }).await.expect("stored");
+            assert_eq!(store.nodes().await.expect("nodes")[0].seen_at, received_at);
+        }
+    })
+    .await;
+}
+
 /// A report of the log that routine 2 and 3 of `epoch` are lost, as the urgent event of a sequence in an epoch.
 fn report(id: &str, epoch: &str, sequence: u64) -> Arrival {
     let loss = events::EventLossPayload {
@@ -426,15 +437,16 @@ async fn ranges_that_touch_are_one_row_of_the_database() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("events.db");
     let store = SqliteStore::open(&path).expect("a database");
-    for first in [1, 2, 9, 8, 5, 3, 4, 6, 7, 12] {
+    for first in [1, 2, 9, 8, 5, 3, 4, 6, 7, 12, 14, 16, 20] {
         store.store(numbered("n", first, &["x"])).await.expect("stored");
     }
+    store.store(numbered("n", 13, &["x"; 5])).await.expect("stored");
     store.close().await;
     let database = rusqlite::Connection::open(&path).expect("a database");
     let mut statement = database.prepare("SELECT first, last FROM received ORDER BY first").expect("SQL");
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("rows");
     let rows: Vec<(i64, i64)> = rows.map(|row| row.expect("a row")).collect();
-    assert_eq!(rows, [(1, 9), (12, 12)]);
+    assert_eq!(rows, [(1, 9), (12, 17), (20, 20)]);
 }
 
 #[tokio::test]

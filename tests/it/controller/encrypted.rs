@@ -6,7 +6,18 @@ use rodent::controller::{
     store::MemoryStore,
     tls::{ServerTls, TlsError, TlsFiles},
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        self, ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion,
+        crypto::ring::default_provider,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    },
+};
 use tonic::{
     Code, Status,
     transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
@@ -103,6 +114,51 @@ async fn with_an_authority_for_clients_only_its_certificates_get_in_and_only_as_
     tried(&controller, &place, Some(&own), "nas-1").await.expect("its own");
     assert_eq!(controller.stored_ids().await, ["n1"]);
     controller.stop().await;
+}
+
+/// A client that resumes its sessions where it may.
+fn resuming(place: &Place, own: &Issued, version: &'static SupportedProtocolVersion) -> TlsConnector {
+    let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate(&place.servers.pem())).expect("an authority");
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("PEM");
+    let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[version])
+        .expect("a version")
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate(&own.certificate)], key)
+        .expect("a pair");
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsConnector::from(Arc::new(config))
+}
+
+/// How the handshake of another connection went.
+async fn handshake(connector: &TlsConnector, address: SocketAddr) -> Option<HandshakeKind> {
+    let stream = TcpStream::connect(address).await.expect("accepted");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut stream = connector.connect(name, stream).await.expect("a handshake");
+    // HTTP/2 begins, with no settings: the tickets, where there are any, come before the answer.
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("sent");
+    stream.flush().await.expect("sent");
+    stream.read_u8().await.expect("an answer");
+    stream.get_ref().1.handshake_kind()
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_only_where_no_certificate_would_escape_its_check() {
+    for (client_ca, again) in [(false, HandshakeKind::Resumed), (true, HandshakeKind::Full)] {
+        let place = Place::new();
+        let controller = place.controller(client_ca).await;
+        let own = place.nodes.issue("nas-1", 2099);
+        for &version in rustls::ALL_VERSIONS {
+            let connector = resuming(&place, &own, version);
+            for expected in [HandshakeKind::Full, again] {
+                let kind = handshake(&connector, controller.address).await;
+                assert_eq!(kind, Some(expected), "{version:?}, asked for certificates: {client_ca}");
+            }
+        }
+        controller.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -326,9 +326,9 @@ fn wrong_use_gets_a_clear_line_and_the_code_of_its_kind() {
         (&["serve", "--token-secret", "none"], 66, "read token secret none"),
         (&["serve", "--token-secret", "short"], 78, "at least 32 are needed"),
         (
-            &["serve", "--token-secret", "secret", "--store", "memory", "--listen", "192.0.2.1:1", "--plaintext"],
-            78,
-            "192.0.2.1:1",
+            &["serve", "--token-secret", "secret", "--store", "memory", "--listen", "192.0.2.1:7443", "--plaintext"],
+            74,
+            "192.0.2.1:7443",
         ),
         (&["serve", "--token-secret", "secret", "--store", "memory", "--listen", "0.0.0.0:0"], 64, "--plaintext where"),
         (&["serve", "--store", "memory"], 64, "--token-secret"),

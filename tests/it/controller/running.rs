@@ -136,6 +136,19 @@ async fn a_failing_store_is_seen_by_whoever_asks_until_it_works_again() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_the_health_of_a_name_without_end_is_refused_before_it_is_read() {
+    let controller = controller(&Arc::new(Gate::opened())).await;
+    let channel = Endpoint::from_shared(format!("http://{}", controller.address)).expect("an address").connect().await;
+    let mut client = HealthClient::new(channel.expect("a connection"));
+    for (bytes, code) in [(1000, Code::NotFound), (2000, Code::OutOfRange)] {
+        let request = HealthCheckRequest { service: "x".repeat(bytes) };
+        let refusal = client.check(Request::new(request)).await.expect_err("no such service");
+        assert_eq!(refusal.code(), code, "{}", refusal.message());
+    }
+    controller.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_watches_is_told_of_the_end_and_does_not_hold_it_up() {
     let controller = controller(&Arc::new(Gate::opened())).await;
     let channel = Endpoint::from_shared(format!("http://{}", controller.address)).expect("an address").connect().await;

@@ -109,7 +109,8 @@ impl Seen {
     fn take(&mut self, found: Found) {
         let Told { organisation, received_at, event, .. } = found.told;
         self.organisation = organisation;
-        self.seen_at = self.seen_at.max(received_at);
+        // Messages are read as they came; where this one's time is earlier, the clock was set back.
+        self.seen_at = received_at;
         let Some(EventTold { epoch, place, id, kind }) = event else { return };
         if kind.starts_with(crate::controller::store::loss::KIND) {
             self.reports.push((found.row, received_at));

@@ -179,11 +179,11 @@ impl Batch<'_> {
         Ok(Ok(written))
     }
 
-    /// Its row, and the bytes of its events so far.
+    /// Its row, and the bytes of its events so far. When it was seen is what the clock says now: a time out of a clock that
+    /// was ahead would hide for long that the node has gone.
     fn node(&self) -> rusqlite::Result<(i64, u64)> {
         let sql = "INSERT INTO node (name, organisation, seen_at) VALUES (?1, ?2, ?3)
-            ON CONFLICT (name) DO UPDATE SET organisation = excluded.organisation,
-                seen_at = max(seen_at, excluded.seen_at)
+            ON CONFLICT (name) DO UPDATE SET organisation = excluded.organisation, seen_at = excluded.seen_at
             RETURNING id, bytes";
         let Arrival { node, organisation, received_at, .. } = self.arrival;
         self.tx
@@ -283,19 +283,30 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Joins the batch's range with those that it touches: which numbers have arrived stays a short list.
+    /// Joins the batch's range with those that it touches: which numbers have arrived stays a short list. Ranges of a stream
+    /// end in the order in which they begin. So they are read from above, and the first that does not touch is the last that
+    /// is looked at, however many holes lie below.
     fn note_received(&self, stream: i64, numbering: &Numbering) -> rusqlite::Result<()> {
-        let (first, last) = (signed(numbering.first()), signed(numbering.last()));
-        let touching = "stream = ?1 AND first <= ?3 + 1 AND last >= ?2 - 1";
-        // At the highest number `last + 1` would not be an integer any more, and nothing stands above it.
-        let reach = params![stream, first, last.min(i64::MAX - 1)];
-        let (least, most, earliest): (Option<i64>, Option<i64>, Option<i64>) = self
-            .tx
-            .prepare_cached(&format!("SELECT min(first), max(last), min(since) FROM received WHERE {touching}"))?
-            .query_row(reach, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        self.tx.prepare_cached(&format!("DELETE FROM received WHERE {touching}"))?.execute(reach)?;
-        let (first, last) = (least.map_or(first, |least| least.min(first)), most.map_or(last, |most| most.max(last)));
-        let since = earliest.map_or(self.arrival.received_at, |earliest| earliest.min(self.arrival.received_at));
+        let (mut first, mut last) = (signed(numbering.first()), signed(numbering.last()));
+        let mut since = self.arrival.received_at;
+        // Above the highest number nothing stands.
+        let (before, behind) = (first.saturating_sub(1), last.saturating_add(1));
+        {
+            let sql = "SELECT first, last, since FROM received WHERE stream = ?1 AND first <= ?2 ORDER BY first DESC";
+            let mut statement = self.tx.prepare_cached(sql)?;
+            let mut ranges = statement.query(params![stream, behind])?;
+            while let Some(range) = ranges.next()? {
+                let (other_first, other_last, other_since): (i64, i64, i64) =
+                    (range.get(0)?, range.get(1)?, range.get(2)?);
+                if other_last < before {
+                    break;
+                }
+                (first, last, since) = (first.min(other_first), last.max(other_last), since.min(other_since));
+            }
+        }
+        self.tx
+            .prepare_cached("DELETE FROM received WHERE stream = ?1 AND first BETWEEN ?2 AND ?3")?
+            .execute(params![stream, first, behind])?;
         self.tx
             .prepare_cached("INSERT INTO received (stream, first, last, since) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![stream, first, last, since])?;
