@@ -297,6 +297,8 @@ impl Delivering {
 
     fn begin_sink(&mut self, settings: &SinkSettings) {
         let (with, name) = (&self.with, &settings.name);
+        // One that is paused is sent nothing, whoever it is for.
+        let settings = &settings.relying_on(|other| with.paused.get(other).is_none());
         let Some(sink) = settings.build() else { return };
         let Some(cursor) = with.log.cursor(name) else {
             tracing::error!(sink = name, "the event log has no place for another consumer; nothing is delivered to it");

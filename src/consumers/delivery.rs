@@ -97,6 +97,19 @@ impl<P: Packing> Delivery<P> {
         }
     }
 
+    /// Whether a batch of the lane was sent that has not arrived.
+    pub fn is_undelivered(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::Urgent => self.urgent.is_undelivered(),
+            Lane::Routine => self.routine.is_undelivered(),
+        }
+    }
+
+    /// Nothing is sent any more: what is not delivered is in nobody's hands but the log's.
+    pub fn let_go(&self) {
+        Lane::ALL.into_iter().for_each(|lane| self.cursor.held(lane, self.cursor.next(lane)));
+    }
+
     /// The batch has arrived: the log need not keep it for this consumer. `blob` is kept with the cursor from now on; false,
     /// and nothing is done, when it is too long.
     pub fn delivered(&mut self, batch: &Batch<P>, blob: Option<&[u8]>) -> bool {

@@ -130,6 +130,7 @@ impl<S: Sink> Driver<S> {
             () = self.deliver(&shutdown) => {}
             () = abandon.cancelled() => {}
         }
+        self.delivery.let_go();
         self.pulse.rest();
     }
 
@@ -299,9 +300,14 @@ impl<S: Sink> Driver<S> {
     }
 
     fn arrived(&mut self, batch: Batch<S::Packing>, bytes: u64, Taken { after, blob }: Taken) {
-        self.pacing.reset();
+        // What was not for the other side says nothing of it, while something else that was sent has still to arrive.
+        let waits = |lane: Lane| lane != batch.lane && self.delivery.is_undelivered(lane);
+        let is_in_doubt = bytes == 0 && self.state.is_failing() && Lane::ALL.into_iter().any(waits);
+        if !is_in_doubt {
+            self.pacing.reset();
+        }
         self.renumbering.arrived(&batch);
-        if !self.is_of_records(&batch) {
+        if bytes > 0 && !self.is_of_records(&batch) {
             self.refusals = 0;
             self.records.clear();
         }
@@ -313,7 +319,9 @@ impl<S: Sink> Driver<S> {
         match self.delivery.held() {
             Some(reason) => self.state.still_held(reason, now),
             // What was sent before a failure and arrives after it does not end the pause.
-            None if self.pause.is_none() && self.state.enter(State::Connected, now) => self.state.tell(&News::Arrives),
+            None if !is_in_doubt && self.pause.is_none() && self.state.enter(State::Connected, now) => {
+                self.state.tell(&News::Arrives);
+            }
             None => {}
         }
         if !after.is_zero() {
@@ -422,3 +430,6 @@ impl DeliveryFailure {
         DeliveryFailure { then: Then::Hold, error, code: String::new(), reason: Reason::Local, is_strain: false }
     }
 }
+
+#[cfg(test)]
+mod tests;

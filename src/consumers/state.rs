@@ -190,6 +190,11 @@ impl ConsumerState {
         is_back && self.enter(State::Connected, now)
     }
 
+    /// Whether nothing was taken since an attempt failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.lock().status.failures_in_a_row > 0
+    }
+
     /// A batch is on its way.
     pub(super) fn sent(&self, lane: Lane, bytes: u64, now: i64) {
         let mut inner = self.lock();

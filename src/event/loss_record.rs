@@ -44,6 +44,12 @@ impl LossRecord<'_> {
     /// Number of their category.
     pub const CATEGORY: i32 = events::EventCategory::System as i32;
 
+    /// Whether an event is a record of a loss of the event log's own that is for this consumer: of what it loses itself, or of what
+    /// nobody in particular does and so may be lost to anybody, such as at an unclean stop.
+    pub fn is_for(event: &EventView, consumer: &str) -> bool {
+        loss_record_cause(event).is_some() && loss_record_consumer(event).is_none_or(|whose| whose == consumer)
+    }
+
     /// The event, encoded, and its time in Unix milliseconds. The same identifier makes the same event.
     pub fn encode(&self, id: Uuid) -> (Vec<u8>, i64) {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
@@ -150,5 +156,29 @@ mod tests {
 
         let others = Event { source: "local".to_owned(), ..Event::decode(bytes.as_slice()).expect("an event") };
         assert_eq!(loss_record_cause(&EventView::from(&others)), None, "somebody else's is not the log's own");
+    }
+
+    #[test]
+    fn a_record_is_for_whom_it_names_and_for_all_where_it_names_nobody() {
+        let record = |consumer: &str| {
+            let lost = LossRecord {
+                consumer,
+                lane: "routine",
+                epoch: Uuid::from_u128(7),
+                sequences: None,
+                count: 0,
+                levels: &[0; 10],
+                times: [10, 20],
+                cause: "unclean_stop",
+            };
+            lost.encode(Uuid::now_v7()).0
+        };
+        let is_for = |bytes: &[u8]| {
+            let view = EventView::decode(bytes).expect("an event");
+            ["phone", "bridge"].map(|consumer| LossRecord::is_for(&view, consumer))
+        };
+        assert_eq!((is_for(&record("phone")), is_for(&record(""))), ([true, false], [true, true]));
+        let others = Event { source: "local".to_owned(), ..Event::decode(record("").as_slice()).expect("an event") };
+        assert_eq!(is_for(&others.encode_to_vec()), [false, false], "somebody else's");
     }
 }

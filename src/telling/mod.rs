@@ -76,6 +76,8 @@ pub struct Due {
     pub notices: Vec<Notification>,
     /// When there may be something though no state changes, Unix milliseconds.
     pub again_at: Option<i64>,
+    /// Whether there is something to say that has to wait until then: nobody has looked in vain.
+    pub is_held_back: bool,
 }
 
 impl Due {
@@ -181,7 +183,8 @@ impl Telling {
         let weekly = self.rules.weekly?;
         look.again(weekly.next(at));
         let last = weekly.last(at);
-        let is_due = !is_quiet && self.told.weekly_at != 0 && self.told.weekly_at < last;
+        // In the week in which clocks go back the same one is an hour later.
+        let is_due = !is_quiet && self.told.weekly_at != 0 && self.told.weekly_at + weekly::SAME_WITHIN < last;
         is_due.then(|| Standing::of(last))
     }
 
@@ -201,16 +204,14 @@ impl Telling {
             Some(Notification::of(state, now, what, level, mark(entry)))
         };
         let is_flapping = !self.rules.is_mirror && is_flapping(state, at.now, news_from);
-        if is_flapping || before.is_some_and(|before| before.is_flapping) {
-            let calm_at = now.since.saturating_add(FLAPS_WITHIN);
-            if calm_at > at.now {
-                look.again(calm_at);
-                let worst = worst(state).map_or(level, StateChange::level).max(level);
-                return match before {
-                    Some(before) if before.is_flapping => None,
-                    _ => say(What::Flapping, worst, entry(worst, true)),
-                };
-            }
+        let is_restless = is_flapping || before.is_some_and(|before| before.is_flapping);
+        if is_restless && is_within(FLAPS_WITHIN, now.since, at.now) {
+            look.again(now.since.saturating_add(FLAPS_WITHIN));
+            let worst = worst(state).map_or(level, StateChange::level).max(level);
+            return match before {
+                Some(before) if before.is_flapping => None,
+                _ => say(What::Flapping, worst, entry(worst, true)),
+            };
         }
         let is_known = state.acknowledgement.is_some() && !self.rules.is_mirror;
         // Whether what was being told has arrived nobody knows: it is told again, and so is its end.
@@ -241,7 +242,7 @@ impl Telling {
 
     /// Many at once become one.
     fn fold_together(&self, mut look: Due, is_morning: bool, at: Moment) -> Due {
-        let recent = self.sent_at.iter().filter(|sent| at.now - **sent < STORM_WITHIN);
+        let recent = self.sent_at.iter().filter(|sent| is_within(STORM_WITHIN, **sent, at.now));
         let (count, oldest) = (recent.clone().count(), recent.min().copied());
         let most = self.rules.digest_after.max(1);
         if look.notices.is_empty() || self.rules.is_mirror {
@@ -250,6 +251,7 @@ impl Telling {
         if count >= most {
             look.again(oldest.unwrap_or(at.now).saturating_add(STORM_WITHIN));
             look.notices.clear();
+            look.is_held_back = true;
         } else if look.notices.len() > most - count || is_morning && look.notices.len() > 1 {
             look.notices = vec![Notification::digest(std::mem::take(&mut look.notices), at.now)];
         }
@@ -277,7 +279,7 @@ impl Telling {
         if self.rules.is_mirror {
             return;
         }
-        self.sent_at.retain(|sent| at.now - *sent < STORM_WITHIN);
+        self.sent_at.retain(|sent| is_within(STORM_WITHIN, *sent, at.now));
         let messages = if notice.what == What::Digest { self.rules.digest_after.max(1) } else { 1 };
         self.sent_at.extend(std::iter::repeat_n(at.now, messages));
     }
@@ -294,7 +296,8 @@ impl Telling {
         let was_asked = self.rules.weekly.is_some();
         let is_first = is_first || was_asked != (self.told.weekly_at != 0);
         if !was_asked || self.told.weekly_at == 0 {
-            self.told.weekly_at = if was_asked { at.now } else { 0 };
+            // One that comes within the hour is not the same as any before.
+            self.told.weekly_at = if was_asked { at.now - weekly::SAME_WITHIN } else { 0 };
         }
         let forgot = !self.told.is_empty() && self.told.forget_all_but(states);
         is_first || forgot
@@ -311,6 +314,11 @@ fn worst(state: &SubjectState) -> Option<&StateChange> {
 
 /// Of what happened from `from` on.
 fn is_flapping(state: &SubjectState, now: i64, from: i64) -> bool {
-    let counts = |change: &&StateChange| change.since >= from && now.saturating_sub(change.since) < FLAPS_WITHIN;
+    let counts = |change: &&StateChange| change.since >= from && is_within(FLAPS_WITHIN, change.since, now);
     state.changes.iter().filter(counts).count() >= FLAP_EDGES
+}
+
+/// Whether it is no longer ago than that. What is ahead of a clock that was set back is not.
+fn is_within(span: i64, time: i64, now: i64) -> bool {
+    (0..span).contains(&now.saturating_sub(time))
 }

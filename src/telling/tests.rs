@@ -52,11 +52,17 @@ impl Person {
     }
 
     fn is_told(&mut self, minutes: i64) -> Vec<Notification> {
-        let (least, moment) = (self.least, at(minutes));
+        self.is_told_at(at(minutes))
+    }
+
+    fn is_told_at(&mut self, moment: Moment) -> Vec<Notification> {
+        let least = self.least;
         let silenced = |subject: &str| self.fold.silences().until(subject, moment.now);
         let look = self.telling.look(self.fold.worst_first(), |level, _| level >= least, silenced, moment);
         look.notices.iter().for_each(|notice| self.telling.sent(notice, moment));
-        self.telling.looked(self.fold.worst_first(), moment);
+        if !look.is_held_back {
+            self.telling.looked(self.fold.worst_first(), moment);
+        }
         self.again_at = look.again_at;
         // As if the agent had been restarted.
         let kept = self.telling.encode();
@@ -169,6 +175,55 @@ fn what_came_and_went_before_anybody_was_to_be_told_is_no_news() {
     person.happens(&degraded(1), DAY - 60);
     person.happens(&healthy(1), DAY + 60);
     assert_eq!(person.is_told(DAY + 8 * 60), []);
+}
+
+#[test]
+fn what_has_to_wait_at_the_end_of_quiet_hours_is_told_when_it_may_be() {
+    let quiet = Some(Quiet::parse("22:00-07:00").expect("hours"));
+    let mut person = Person::new(Rules { quiet, digest_after: 1, ..Rules::default() });
+    assert_eq!(person.is_told(21 * 60), []);
+    person.happens(&degraded(1), 23 * 60);
+    person.happens(&healthy(1), DAY + 60);
+    let morning = DAY + 7 * 60;
+    let seconds_after = |seconds: i64| Moment { now: at(morning).now + seconds * 1000, ..at(morning + seconds / 60) };
+    person.happens(
+        r#"{"level": "critical", "kind": "storage.pool.faulted", "payload": {"pool_name": "p2"}}"#,
+        morning - 1,
+    );
+    let told = person.is_told_at(Moment { now: at(morning).now - 30_000, ..at(morning - 1) });
+    assert_eq!(told.iter().map(|it| it.what).collect::<Vec<_>>(), [What::Problem]);
+    assert_eq!(person.is_told_at(seconds_after(0)), [], "more than one a minute");
+    assert_eq!(person.again_at, Some(seconds_after(30).now));
+    let told = person.is_told_at(seconds_after(30));
+    assert_eq!(told.iter().map(|it| it.what).collect::<Vec<_>>(), [What::Healed], "what came and went at night");
+    assert_eq!(person.is_told_at(seconds_after(90)), [], "and once");
+}
+
+#[test]
+fn a_clock_that_is_set_back_keeps_nobody_from_being_told() {
+    let mut person = Person::new(Rules { digest_after: 1, ..Rules::default() });
+    person.happens(&degraded(1), DAY);
+    assert_eq!(person.is_told(DAY).len(), 1);
+    person.happens(&degraded(2), 60);
+    let told = person.is_told(60);
+    assert!(told.len() == 1 && told[0].subject == "p2", "what was told tomorrow is no storm: {told:?}");
+    let mut person = Person::new(Rules { digest_after: 10, ..Rules::default() });
+    (0..5).for_each(|minute| person.happens(&if minute % 2 == 0 { degraded(1) } else { healthy(1) }, DAY + minute));
+    let told = person.is_told(60);
+    assert_eq!(told.iter().map(|it| it.what).collect::<Vec<_>>(), [What::Problem], "nor does what will be come and go");
+}
+
+#[test]
+fn in_the_week_in_which_clocks_go_back_the_weekly_message_comes_once() {
+    let weekly = Some(Weekly::parse("sun 2:30").expect("a time"));
+    let mut person = Person::new(Rules { weekly, digest_after: 10, ..Rules::default() });
+    let shown = |minutes: i64, later: i64| Moment { now: at(minutes + later).now, ..at(minutes) };
+    assert_eq!(person.is_told(140), [], "asked for ten minutes before");
+    assert_eq!(person.is_told(150).iter().map(|it| it.what).collect::<Vec<_>>(), [What::Well]);
+    assert_eq!(person.is_told_at(shown(150, 60)), [], "the clock shows the same hour again");
+    assert_eq!(person.is_told_at(shown(DAY + 150, 60)), [], "and from then on it was an hour later");
+    let told = person.is_told_at(shown(7 * DAY + 150, 60));
+    assert_eq!(told.iter().map(|it| it.what).collect::<Vec<_>>(), [What::Well]);
 }
 
 #[test]

@@ -11,6 +11,10 @@ const MINUTES_OF_DAY: i64 = 24 * 60;
 const MINUTES_OF_WEEK: i64 = 7 * MINUTES_OF_DAY;
 const MINUTE: i64 = 60 * 1000;
 
+/// Two times that are no further apart are the same one: clocks are changed by an hour, and it is kept in minutes when it was.
+/// Milliseconds.
+pub(super) const SAME_WITHIN: i64 = 61 * MINUTE;
+
 /// As people write them, the first of the week as the machine counts it first.
 const DAYS: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
 

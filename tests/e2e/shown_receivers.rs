@@ -115,10 +115,11 @@ fn the_receiver_in_python_keeps_each_event_once_over_kills_of_both_sides_and_not
         let signed: String = signed.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(post(port, &signature.replace("SIGNED", &signed), body), status, "{signature}");
     }
-    // What reads it is Python's own, which is there already.
+    // What reads it is Python's own, which is there already. Without the records that something may have been lost with the kill.
     let count = || {
-        let question = "import json, sqlite3; print(json.dumps([json.loads(row[0])['metadata']['number'] for row in \
-                        sqlite3.connect('events.db').execute('SELECT data FROM events ORDER BY rowid')]))";
+        let question = "import json, sqlite3; rows = sqlite3.connect('events.db').execute('SELECT data FROM events ORDER BY rowid'); \
+                        numbers = [json.loads(row[0])['metadata'].get('number') for row in rows]; \
+                        print(json.dumps([number for number in numbers if number]))";
         let output = Command::new("python3").args(["-c", question]).current_dir(here).output().expect("start Python");
         let numbers: Vec<String> = serde_json::from_slice(&output.stdout).ok()?;
         (numbers.len() >= 2 * EVENTS).then_some(numbers)
@@ -151,9 +152,14 @@ fn the_receiver_in_node_shows_each_event_once_and_takes_two_secrets_and_none_of_
         let counts: Value = serde_json::from_str(&ask(port, get).1).expect("JSON");
         (counts["storage.pool.created"] == json!(2 * EVENTS)).then_some(counts)
     };
-    assert_eq!(wait("all are counted", PATIENCE, counted), json!({ "storage.pool.created": 2 * EVENTS }));
+    let counts = wait("all are counted", PATIENCE, counted);
+    // And that of each lane something may have been lost with the kill.
+    let others: Vec<_> =
+        counts.as_object().expect("an object").keys().filter(|kind| *kind != "storage.pool.created").collect();
+    assert_eq!(others, ["system.loss.unclean_stop"]);
     for _ in 0..2 * EVENTS {
-        let line = lines.recv_timeout(PATIENCE).expect("a line for each");
+        let is_other = |line: &String| !line.contains("system.loss");
+        let line = std::iter::from_fn(|| lines.recv_timeout(PATIENCE).ok()).find(is_other).expect("a line for each");
         assert!(line.contains(" storage.pool.created Pool tank"), "{line}");
     }
     // The vector of Standard Webhooks: right, and years old.
@@ -163,5 +169,5 @@ fn the_receiver_in_node_shows_each_event_once_and_takes_two_secrets_and_none_of_
     for (headers, body) in [("", body), (vector, body), (&vector.replace("1649367553", "soon") as &str, body)] {
         assert_eq!(post(port, headers, body), 401, "{headers}");
     }
-    assert_eq!(counted(), Some(json!({ "storage.pool.created": 2 * EVENTS })), "nothing of a stranger");
+    assert_eq!(counted(), Some(counts), "nothing of a stranger");
 }

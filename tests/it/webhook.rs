@@ -143,7 +143,8 @@ fn every_event_arrives_in_order_and_signed_although_both_sides_go_and_come_back(
     let seen = Arc::new(Mutex::new(BTreeMap::<u64, u32>::new()));
     let counting = Arc::clone(&seen);
     let receiver = Receiver::start(move |posted| {
-        let number = posted.number().expect("a number");
+        // What tells of the kill has no number.
+        let Some(number) = posted.number() else { return answer("200 OK") };
         let mut seen = counting.lock().expect("no panic under the lock");
         let attempts = seen.entry(number).or_default();
         *attempts += 1;
@@ -179,7 +180,7 @@ fn every_event_arrives_in_order_and_signed_although_both_sides_go_and_come_back(
     assert!(first.ends_with(&(151..=300).collect::<Vec<_>>()), "{first:?}");
     assert!(lost.is_empty(), "what was acknowledged and is not lost on the disk arrives: {lost:?}");
     let mut ids = BTreeMap::new();
-    for posted in receiver.taken() {
+    for posted in receiver.taken().into_iter().filter(|posted| posted.number().is_some()) {
         assert_eq!(posted.path, "/in?of=nas");
         let id = posted.headers["webhook-id"].clone();
         assert_eq!(id, posted.json()["data"]["id"], "the event's own");
@@ -202,8 +203,7 @@ fn an_event_that_is_refused_is_a_dead_letter_and_what_is_behind_it_goes_on() {
     let site = Site::start(&sink(&receiver, ""));
     site.put(1, 5);
     wait("the last arrives", PATIENCE, || receiver.numbers().contains(&5).then_some(()));
-    let numbers: std::collections::BTreeSet<_> = receiver.numbers().into_iter().collect();
-    assert_eq!(numbers.into_iter().collect::<Vec<_>>(), [1, 2, 4, 5]);
+    assert_eq!(receiver.numbers(), [1, 2, 4, 5], "each once, although the portion is cut up to find the third");
     let letters = site.rodent(&["dead-letters", "list", "-o", "jsonl"]).out;
     let letter: Value = serde_json::from_str(letters.lines().next().expect("a letter")).expect("JSON");
     let text = letter.to_string();

@@ -40,6 +40,12 @@ impl SinkSettings {
         Some(sink)
     }
 
+    /// The same without the sink that takes what this one has not taken for long, unless that `may_be_told`.
+    pub fn relying_on(&self, may_be_told: impl Fn(&str) -> bool) -> SinkSettings {
+        let fallback = self.fallback.clone().filter(|other| may_be_told(&other.name));
+        SinkSettings { fallback, ..self.clone() }
+    }
+
     /// The names of the sinks that it is made of: its own, and that of its fallback.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.name.as_str()).chain(self.fallback.as_ref().map(|other| other.name.as_str()))
@@ -129,5 +135,17 @@ mod tests {
         assert_eq!(parsed(SINKS_MAX).expect("right").config.sinks.len(), SINKS_MAX);
         let refused = parsed(SINKS_MAX + 1).expect_err("one too many").to_string();
         assert!(refused.contains("sinks.s32.type: webhook: at most 32 sinks are taken"), "{refused}");
+    }
+
+    #[test]
+    fn one_that_may_not_be_told_takes_nothing_for_another() {
+        let sink = "type: webhook, url: 'http://ops.lan/'";
+        let lines = format!("sinks:\n  a: {{{sink}, fallback: {{to: b, after: 10m}}}}\n  b: {{{sink}}}\n");
+        let parsed = Config::parse("f", &lines).expect("right");
+        let first = parsed.config.sinks.iter().find(|sink| sink.name == "a").expect("it is there");
+        let (with, without) = (first.relying_on(|other| other == "b"), first.relying_on(|other| other != "b"));
+        assert_eq!(with.names().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(without.names().collect::<Vec<_>>(), ["a"]);
+        assert!(without.build().is_some(), "all else is as it was");
     }
 }

@@ -32,14 +32,14 @@ impl Delivering {
                 self.set_pause(name, Some(Pause { since: now, actor: actor.clone() })).await?;
                 let message_id = message::SINK_PAUSED;
                 tracing::info!(%message_id, sink = name, actor, "the sink is paused; what is for it is kept");
-                self.begin_anew(settings).await;
+                self.begin_anew(sinks, name).await;
                 Ok(0)
             }
             SinkAct::Resume => {
                 self.set_pause(name, None).await?;
                 tracing::info!(sink = name, actor, "the sink goes on");
                 // Also where it was not paused: whatever it waits for, it tries now.
-                self.begin_anew(settings).await;
+                self.begin_anew(sinks, name).await;
                 Ok(0)
             }
             SinkAct::Replay { to, dry_run } => {
@@ -75,9 +75,12 @@ impl Delivering {
         Ok(())
     }
 
-    async fn begin_anew(&mut self, settings: &SinkSettings) {
-        self.end_sink(&settings.name).await;
-        self.begin_sink(settings);
+    /// With those that it takes the place of.
+    async fn begin_anew(&mut self, sinks: &[SinkSettings], name: &str) {
+        for settings in sinks.iter().filter(|sink| sink.names().any(|its| its == name)) {
+            self.end_sink(&settings.name).await;
+            self.begin_sink(settings);
+        }
     }
 
     async fn end_sink(&mut self, name: &str) {

@@ -173,6 +173,11 @@ impl<P: Packing> Outgoing<P> {
         self.taken.len()
     }
 
+    /// Whether one was sent that has not arrived.
+    pub(super) fn is_undelivered(&self) -> bool {
+        !self.taken.is_empty() || self.kept.values().any(|batch| batch.is_sent)
+    }
+
     pub(super) fn delivered(&mut self, batch: &Batch<P>, blob: Option<&[u8]>) {
         self.taken.remove(&batch.first_sequence);
         self.commit(blob);

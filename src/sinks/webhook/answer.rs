@@ -25,12 +25,15 @@ pub(super) struct Answer {
     pub(super) is_whole: bool,
     /// Why it does not mean that something was taken, although its status would.
     pub(super) misfit: Option<String>,
+    /// Whether something of what was asked may be taken all the same: in an earlier letter.
+    pub(super) may_be_taken: bool,
 }
 
 impl Answer {
     /// One that says no more than its status.
     pub(super) fn of(status: StatusCode) -> Answer {
-        Answer { status, retry_after: None, body: Vec::new(), is_whole: true, misfit: None }
+        let (retry_after, body, misfit) = (None, Vec::new(), None);
+        Answer { status, retry_after, body, is_whole: true, misfit, may_be_taken: false }
     }
 
     /// # Errors

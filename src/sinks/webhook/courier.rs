@@ -27,12 +27,18 @@ use super::{
     is_refusal,
     said::Said,
     settings::Settings,
-    signature, unix_ms,
+    signature::{self, Key},
+    unix_ms,
 };
-use crate::{consumers::ConsumerState, lock::lock, sinks::NodeName};
+use crate::{consumers::ConsumerState, lock::lock, order::Sorted as _, sinks::NodeName};
 
 /// How often a receiver is tried whose place another one has taken.
 const PROBE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A part of a URL that is at least so long may be a secret by itself.
+const SECRET_BYTES_MIN: usize = 16;
+/// Stands where a secret would.
+const HIDDEN: &str = "…";
 
 /// Why something was not taken: what was answered, or why nothing was.
 pub(super) type NotTaken = Result<Answer, NoAnswer>;
@@ -127,14 +133,21 @@ impl Courier {
     /// When it was not taken.
     pub(super) async fn take(&self, said: &[Said], now: i64) -> Result<(), NotTaken> {
         let Some(fallback) = &self.fallback else { return self.post(said, now).await.map(drop) };
-        if fallback.is_in_place() && fallback.take(said, now).await.is_ok() {
-            return Ok(());
+        if !fallback.is_in_place() {
+            return self.take_or_pass_on(fallback, said, now).await;
         }
+        let Err(not_taken) = fallback.take(said, now).await else { return Ok(()) };
+        let outcome = self.take_or_pass_on(fallback, said, now).await;
+        outcome.map_err(|why| if may_be_taken(&not_taken) { perhaps_taken(why) } else { why })
+    }
+
+    async fn take_or_pass_on(&self, fallback: &Fallback, said: &[Said], now: i64) -> Result<(), NotTaken> {
         let outcome = self.post(said, now).await.map(drop);
         match &outcome {
             Err(not_taken) if !is_refusal(not_taken) => match fallback.fails() {
                 // Who may have taken it is asked again, and told of its end, whatever the first has said.
                 true => match fallback.take(said, now).await {
+                    Err(Ok(answer)) if answer.may_be_taken => outcome.map_err(perhaps_taken),
                     Err(not_taken) if !may_be_taken(&not_taken) => outcome,
                     taken => taken,
                 },
@@ -153,19 +166,54 @@ impl Courier {
     /// When it was not taken.
     pub(super) async fn post(&self, said: &[Said], now: i64) -> Result<String, NotTaken> {
         let mut text = String::new();
-        for letter in self.format.letters(&self.fields.of(said), &self.node, &self.proof.words, now) {
-            let request = self.request(&letter).map_err(Err)?;
-            let posts =
-                |is_taken| self.state.iter().for_each(|state| state.posts(is_taken, unix_ms(SystemTime::now())));
-            posts(false);
-            let answer = self.client.ask(request, &self.proof.trust, self.timeout).await.map_err(Err)?;
-            if let Err(misfit) = self.expectation.judge(&answer) {
-                return Err(Ok(Answer { misfit, ..answer }));
-            }
-            posts(true);
+        let letters = self.format.letters(&self.fields.of(said), &self.node, &self.proof.words, now);
+        for (number, letter) in letters.iter().enumerate() {
+            // Those before it are taken.
+            let posted = self.post_letter(letter).await;
+            let answer = posted.map_err(|why| if number > 0 { perhaps_taken(why) } else { why })?;
             text = format!("{} {}", answer.status, answer.text());
         }
         Ok(text)
+    }
+
+    async fn post_letter(&self, letter: &Letter) -> Result<Answer, NotTaken> {
+        let request = self.request(letter).map_err(Err)?;
+        let posts = |is_taken| self.state.iter().for_each(|state| state.posts(is_taken, unix_ms(SystemTime::now())));
+        posts(false);
+        let answer = self.client.ask(request, &self.proof.trust, self.timeout).await.map_err(Err)?;
+        let judged = self.expectation.judge(&answer);
+        let answer = self.without_secrets(answer);
+        if let Err(misfit) = judged {
+            // In words that quote no secret either.
+            let misfit = misfit.map(|misfit| self.expectation.judge(&answer).err().flatten().unwrap_or(misfit));
+            return Err(Ok(Answer { misfit, ..answer }));
+        }
+        posts(true);
+        Ok(answer)
+    }
+
+    /// What a receiver says, without what it may repeat of the question and nobody is to see: path and query, and what the node
+    /// proves itself with.
+    fn without_secrets(&self, answer: Answer) -> Answer {
+        let Proof { keys, authorization, headers, words, .. } = &self.proof;
+        let path = self.client.target().path.as_str();
+        let without_query = path.split_once('?').map(|(path, _)| path);
+        // However the rest of it is escaped.
+        let parts = path.split(['/', '?', '&', '=']).filter(|part| part.len() >= SECRET_BYTES_MIN);
+        let of_headers = headers.iter().map(|(_, secret)| secret.reveal());
+        let of_words = words.iter().map(|(_, secret)| secret.reveal());
+        // `Bearer` in front of it is none.
+        let tokens = authorization.iter().filter_map(|secret| Some(secret.reveal().split_once(' ')?.1));
+        let keys: Vec<String> = keys.iter().map(Key::reveal).collect();
+        let keys = keys.iter().map(String::as_str);
+        let all = [path].into_iter().chain(without_query).chain(parts).chain(of_headers).chain(of_words);
+        let all = all.chain(tokens).chain(keys);
+        let mut hidden: Vec<&str> = all.filter(|secret| !matches!(*secret, "" | "/")).collect();
+        // What is a part of another one comes behind it.
+        hidden.order_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let said = String::from_utf8_lossy(&answer.body).into_owned();
+        let body = hidden.iter().fold(said, |said, secret| said.replace(*secret, HIDDEN)).into_bytes();
+        Answer { body, ..answer }
     }
 
     fn request(&self, letter: &Letter) -> Result<Request<Whole>, NoAnswer> {
@@ -213,9 +261,19 @@ impl Courier {
     }
 }
 
-/// Whether somebody has perhaps taken it all the same.
+/// Whether somebody has perhaps taken it all the same, or some of it.
 pub(super) fn may_be_taken(not_taken: &NotTaken) -> bool {
-    not_taken.as_ref().is_err_and(|why| why.may_be_taken)
+    match not_taken {
+        Ok(answer) => answer.may_be_taken,
+        Err(why) => why.may_be_taken,
+    }
+}
+
+fn perhaps_taken(not_taken: NotTaken) -> NotTaken {
+    match not_taken {
+        Ok(answer) => Ok(Answer { may_be_taken: true, ..answer }),
+        Err(why) => Err(NoAnswer { may_be_taken: true, ..why }),
+    }
 }
 
 impl Fallback {

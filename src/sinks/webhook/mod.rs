@@ -2,7 +2,8 @@
 //! receiver answers 2xx; or, with `tell: changes`, what is wrong and what is well again ([`teller`]).
 //!
 //! Gives nothing of the node but events. Always holds: an event has one identifier, its own, however often it is sent; a
-//! record of what this consumer lost passes every filter; what the receiver answers moves nothing but this consumer's cursor.
+//! record of what this consumer lost, or anybody may have, passes every filter; what the receiver answers moves nothing but
+//! this consumer's cursor.
 
 mod answer;
 pub(super) mod beat;
@@ -31,7 +32,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -51,7 +52,7 @@ use self::{
 use super::{Configured, Consumer, NodeName, SinkRun, SinkSpec, SinkTest};
 use crate::{
     consumers::{Batch, DeliveryFailure, Pacing, Packing, Reason, Sink, Taken, Then, Threshold, Verdict},
-    event::{EventView, Filter, Head, loss_record_consumer, may_be_loss_record},
+    event::{EventView, Filter, Head, LossRecord, may_be_loss_record},
     health::Pulse,
     settings::Table,
 };
@@ -140,6 +141,8 @@ struct Wanted {
     consumer: Arc<str>,
     /// Whether states are told of, and no events but what this consumer has lost.
     is_of_states: bool,
+    /// Of each lane: what is before this sequence has arrived, and does not go again when the batch is cut in two.
+    arrived: [Arc<AtomicU64>; 2],
 }
 
 impl PartialEq for Wanted {
@@ -149,11 +152,13 @@ impl PartialEq for Wanted {
     }
 }
 
-/// What is to be said of a batch, and how much of it has arrived already.
+/// What is to be said of a batch, and how much of its lane has arrived already.
 #[derive(Clone)]
 struct Sendings {
     said: Arc<[Said]>,
-    arrived: Arc<AtomicUsize>,
+    /// Where that stands in the lane.
+    sequences: Arc<[u64]>,
+    arrived: Arc<AtomicU64>,
     bytes: usize,
 }
 
@@ -163,7 +168,7 @@ impl Packing for Wanted {
 
     fn pack(&self, batch: &Batch<Wanted>, (): &mut (), _: i64) -> io::Result<Sendings> {
         let run = batch.run().plain()?;
-        let (mut said, mut bytes) = (Vec::new(), 0);
+        let (mut said, mut sequences, mut bytes) = (Vec::new(), Vec::new(), 0);
         for placed in run.events() {
             // The log holds only what was an event when it was accepted.
             let head = Head::read(&placed.event).map_err(io::Error::other)?;
@@ -172,13 +177,15 @@ impl Packing for Wanted {
                 continue;
             }
             let event = EventView::decode(&placed.event).map_err(io::Error::other)?;
-            let names = || loss_record_consumer(&event).is_some_and(|consumer| consumer == *self.consumer);
-            if may_be_lost && names() || !self.is_of_states && self.filter.matches(&event) {
+            let is_told = || LossRecord::is_for(&event, &self.consumer);
+            if may_be_lost && is_told() || !self.is_of_states && self.filter.matches(&event) {
                 bytes += placed.event.len();
                 said.push(Said::event(&event, &self.node));
+                sequences.push(placed.sequence);
             }
         }
-        Ok(Sendings { said: said.into(), arrived: Arc::default(), bytes })
+        let arrived = Arc::clone(&self.arrived[batch.lane.index()]);
+        Ok(Sendings { said: said.into(), sequences: sequences.into(), arrived, bytes })
     }
 
     /// Of the events: how long they are in the format, only the receiver learns.
@@ -201,12 +208,15 @@ impl Webhook {
                 now,
             ))
         });
-        Webhook {
-            courier: Courier::new(settings, &consumer.node).telling(consumer.state.clone()),
-            wanted: Wanted { filter, node, consumer: consumer.name.as_str().into(), is_of_states: teller.is_some() },
-            teller,
-            refusals,
-        }
+        let wanted = Wanted {
+            filter,
+            node,
+            consumer: consumer.name.as_str().into(),
+            is_of_states: teller.is_some(),
+            arrived: Default::default(),
+        };
+        let courier = Courier::new(settings, &consumer.node).telling(consumer.state.clone());
+        Webhook { wanted, courier, teller, refusals }
     }
 
     /// What is kept with the cursor, for a sink that tells of states.
@@ -237,15 +247,18 @@ impl Sink for Webhook {
 
     fn deliver(
         &mut self,
-        Sendings { said, arrived, .. }: Sendings,
+        Sendings { said, sequences, arrived, .. }: Sendings,
     ) -> impl Future<Output = Self::Outcome> + Send + 'static {
         let (courier, teller, refusals) = (self.courier.clone(), self.teller.clone(), self.refusals.clone());
         async move {
-            let rest = said.get(arrived.load(Ordering::Relaxed)..).unwrap_or_default();
+            let from = sequences.partition_point(|sequence| *sequence < arrived.load(Ordering::Relaxed));
+            let rest = (said.get(from..).unwrap_or_default(), sequences.get(from..).unwrap_or_default());
             let at_once = if courier.format.is_of_several() { BATCH_EVENTS } else { 1 };
-            for said in rest.chunks(at_once) {
+            for (said, sequences) in rest.0.chunks(at_once).zip(rest.1.chunks(at_once)) {
                 courier.take(said, 0).await.map_err(|why| refusals.note(said, why))?;
-                arrived.fetch_add(said.len(), Ordering::Relaxed);
+                if let Some(last) = sequences.last() {
+                    arrived.store(last + 1, Ordering::Relaxed);
+                }
             }
             match teller {
                 Some(teller) => teller.tell(&courier).await.map_err(Refused::of_nobody),

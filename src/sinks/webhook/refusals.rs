@@ -23,16 +23,16 @@ pub(super) struct Refusals {
     counted: Arc<Mutex<Vec<(String, u32)>>>,
 }
 
-/// Why something was not taken, and how often that event was refused by now; 0 where that is not counted.
+/// Why something was not taken, and how often that event was refused by now: 0 where that is not counted, none where it is no event.
 pub(super) struct Refused {
     pub(super) why: NotTaken,
-    pub(super) times: u32,
+    pub(super) times: Option<u32>,
 }
 
 impl Refused {
     /// What is no event is not counted.
     pub(super) fn of_nobody(why: NotTaken) -> Refused {
-        Refused { why, times: 0 }
+        Refused { why, times: None }
     }
 }
 
@@ -45,7 +45,7 @@ impl Refusals {
     pub(super) fn note(&self, said: &[Said], why: NotTaken) -> Refused {
         let first = said.first().filter(|_| self.most.is_some() && is_of_event(&why));
         let times = first.map_or(0, |first| self.count(first.id()));
-        Refused { why, times }
+        Refused { why, times: Some(times) }
     }
 
     fn count(&self, id: &str) -> u32 {
@@ -60,7 +60,11 @@ impl Refusals {
     }
 
     /// What is to be done about it, when `otherwise` is what the answer alone means.
-    pub(super) fn then(&self, times: u32, otherwise: Then) -> Then {
+    pub(super) fn then(&self, times: Option<u32>, otherwise: Then) -> Then {
+        let Some(times) = times else {
+            // The events of the batch are not at fault, and what is cannot be put aside.
+            return if otherwise == Then::Smaller { Then::Hold } else { otherwise };
+        };
         match self.most.filter(|_| times > 0) {
             None => otherwise,
             Some(most) if times >= most => Then::Smaller,
@@ -118,7 +122,7 @@ mod tests {
     fn an_event_is_put_aside_after_so_many_refusals_and_each_is_counted_for_itself() {
         let refusals = Refusals::new(Some(3));
         let later = Then::Later(Duration::ZERO);
-        let then = |id: &str, otherwise: Then| refusals.then(refusals.count(id), otherwise);
+        let then = |id: &str, otherwise: Then| refusals.then(Some(refusals.count(id)), otherwise);
         assert_eq!(then("one", Then::Smaller), later);
         assert_eq!(then("other", Then::Later(Duration::from_secs(7))), Then::Later(Duration::from_secs(7)));
         assert_eq!(then("one", Then::Smaller), later);
@@ -128,6 +132,15 @@ mod tests {
         (0..100).for_each(|number| _ = refusals.count(&format!("{number}")));
         assert_eq!(lock(&refusals.counted).len(), COUNTED_MAX);
         let usual = Refusals::new(None);
-        assert_eq!((usual.then(0, Then::Smaller), usual.then(0, Then::Hold)), (Then::Smaller, Then::Hold));
+        assert_eq!((usual.then(Some(0), Then::Smaller), usual.then(Some(0), Then::Hold)), (Then::Smaller, Then::Hold));
+    }
+
+    #[test]
+    fn a_message_that_is_refused_holds_the_sink_and_is_no_fault_of_an_event() {
+        let later = Then::Later(Duration::ZERO);
+        for refusals in [Refusals::new(None), Refusals::new(Some(1))] {
+            let then = |otherwise: Then| refusals.then(Refused::of_nobody(answered(400)).times, otherwise);
+            assert_eq!([Then::Smaller, Then::Hold, later].map(then), [Then::Hold, Then::Hold, later]);
+        }
     }
 }

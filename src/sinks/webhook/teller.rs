@@ -115,12 +115,14 @@ impl Teller {
         }
         for _ in 0..LOOKS_MAX {
             let at = moment((self.now)(), TimeZone::Local);
-            let Due { notices, again_at } = self.look(at);
+            let Due { notices, again_at, is_held_back } = self.look(at);
             if notices.is_empty() {
                 let wait = again_at.map(|again_at| Duration::from_millis((again_at - at.now).max(0).unsigned_abs()));
                 *lock(&self.again_at) = wait.map(|wait| Instant::now() + wait);
-                let mut telling = lock(&self.telling);
-                self.states.look(&mut |fold| _ = telling.looked(fold.worst_first(), at));
+                if !is_held_back {
+                    let mut telling = lock(&self.telling);
+                    self.states.look(&mut |fold| _ = telling.looked(fold.worst_first(), at));
+                }
                 return Ok(());
             }
             let at_once = if courier.format.is_of_several() { notices.len() } else { 1 };

@@ -66,14 +66,15 @@ fn places(site: &Site) -> BTreeMap<u64, u64> {
     stored.lines().filter_map(place).collect()
 }
 
-/// The records of losses among what was posted, each once: who has lost, why, from where to where, and how many.
+/// The records of losses among what was posted that name who has lost, each once: who, why, from where to where, and how many.
+/// Those of the kills name nobody, and come to all.
 fn records(posted: &[Posted]) -> BTreeSet<(String, String, u64, u64, u64)> {
     let record = |posted: &Posted| {
         let body = posted.json();
         let why = body["type"].as_str()?.strip_prefix("system.loss.")?.to_owned();
         let payload = &body["data"]["payload"];
         let number = |name: &str| payload[name].as_u64().unwrap_or_else(|| panic!("{name} in {payload}"));
-        let whose = payload["consumer"].as_str().unwrap_or_default().to_owned();
+        let whose = payload["consumer"].as_str().filter(|whose| !whose.is_empty())?.to_owned();
         Some((whose, why, number("first_sequence"), number("last_sequence"), number("count")))
     };
     posted.iter().filter_map(record).collect()

@@ -56,6 +56,23 @@ fn a_sink_that_is_paused_is_sent_nothing_over_a_kill_and_has_everything_when_it_
 }
 
 #[test]
+fn a_sink_that_is_paused_is_sent_nothing_for_another_either_until_it_goes_on() {
+    let away = Receiver::start(|_| answer("503 Service Unavailable"));
+    let other = Receiver::start(|_| answer("200 OK"));
+    let fallback = format!(
+        ", fallback: {{to: other, after: 1s}}}}\n  other: {{type: webhook, url: 'http://{}/', filter: ['level>=critical']",
+        other.address
+    );
+    let site = Site::start(&sink(&away, &fallback));
+    assert_eq!(site.rodent(&["sinks", "pause", "other"]).code, Some(0));
+    site.put(1, 2);
+    site.until("it fails again and again", |status| hook(status)["failures_in_a_row"].as_u64() >= Some(8));
+    assert_eq!(other.numbers(), [0; 0]);
+    assert_eq!(site.rodent(&["sinks", "resume", "other"]).code, Some(0));
+    wait("the other takes them", PATIENCE, || (other.numbers() == [1, 2]).then_some(()));
+}
+
+#[test]
 fn while_all_is_well_a_url_is_called_and_when_nobody_answers_that_is_said() {
     let calls = Arc::new(Mutex::new(0));
     let counting = Arc::clone(&calls);

@@ -51,6 +51,11 @@ async fn another_takes_the_place_of_one_that_fails_for_long_and_the_first_is_tri
 
 /// One that answers with this status, or where that is empty hangs up, and how often it was asked. Its threads end with the test.
 fn receiver(status: &'static str) -> (String, Arc<AtomicUsize>) {
+    answering(vec![status])
+}
+
+/// The same, with one status after the other, and the last one from then on.
+fn answering(statuses: Vec<&'static str>) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("url: http://{}/", listener.local_addr().expect("bound"));
     let asked = Arc::new(AtomicUsize::new(0));
@@ -69,7 +74,8 @@ fn receiver(status: &'static str) -> (String, Arc<AtomicUsize>) {
                 }
             }
             reader.read_exact(&mut vec![0; length]).expect("a body");
-            counting.fetch_add(1, Ordering::SeqCst);
+            let asked = counting.fetch_add(1, Ordering::SeqCst);
+            let status = statuses[asked.min(statuses.len() - 1)];
             if status.is_empty() {
                 continue;
             }
@@ -111,6 +117,45 @@ async fn what_the_other_may_have_taken_is_not_said_to_be_taken_by_nobody() {
     let outcome = courier(&fails, &receiver("500 Internal Server Error").0).take(&said, 0).await;
     let of_first = |why: NotTaken| why.is_ok_and(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE);
     assert!(outcome.is_err_and(of_first), "what the first says counts");
+}
+
+#[tokio::test]
+async fn once_the_other_has_taken_one_of_several_it_is_not_said_that_nobody_has_taken_any() {
+    let said = [0, 1].map(|time| Said::test(&node(), time));
+    let (fails, _) = receiver("503 Service Unavailable");
+    // One letter for all to the first, one for each to the other.
+    let fails = format!("{fails}\nformat: cloudevents-batch");
+    let busy = "429 Too Many Requests";
+    let to = courier(&fails, &answering(vec!["200 OK", busy]).0);
+    let outcome = to.take(&said, 0).await;
+    assert!(outcome.as_ref().is_err_and(may_be_taken), "the first of them: {outcome:?}");
+    let of_first = |why: NotTaken| why.is_ok_and(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE);
+    assert!(outcome.is_err_and(of_first), "what the first says counts");
+    let outcome = to.take(&said, 0).await;
+    assert!(outcome.is_err_and(|why| !may_be_taken(&why)), "of another attempt that says nothing");
+    let to = courier(&fails, &answering(vec!["200 OK", "200 OK", busy]).0);
+    assert!(to.take(&said[..1], 0).await.is_ok());
+    let outcome = to.take(&said, 0).await;
+    assert!(outcome.as_ref().is_err_and(may_be_taken), "when it was in its place already: {outcome:?}");
+}
+
+#[test]
+fn what_a_receiver_repeats_of_what_it_was_asked_shows_neither_its_path_nor_a_secret() {
+    let mut courier = Courier::new(settings("url: http://127.0.0.1:9/hook/T0?of=nas"), &node());
+    courier.proof.authorization = Some(Secret::new("Bearer T0KEN"));
+    courier.proof.headers = vec![(HeaderName::from_static("x-key"), Secret::new("KEY"))];
+    courier.proof.words = vec![("word".to_owned(), Secret::new("W0RD"))];
+    courier.proof.keys = vec![Key::of(b"R0UT1NG".to_vec())];
+    let says = |courier: &Courier, body: &str| {
+        let answer = Answer { body: body.into(), ..Answer::of(StatusCode::NOT_FOUND) };
+        courier.without_secrets(answer).text()
+    };
+    assert_eq!(says(&courier, "Cannot POST /hook/T0?of=nas"), "Cannot POST …");
+    assert_eq!(says(&courier, "/hook/T0: Bearer T0KEN, KEY, W0RD, R0UT1NG?"), "…: Bearer …, …, …, …?");
+    let of_token = Courier::new(settings("url: http://127.0.0.1:9/api/0123456789abcdef"), &node());
+    assert_eq!(says(&of_token, r#"{"path": "\/api\/0123456789abcdef"}"#), r#"{"path": "\/api\/…"}"#);
+    let of_none = Courier::new(settings("url: http://127.0.0.1:9/"), &node());
+    assert_eq!(says(&of_none, "/ is not here"), "/ is not here");
 }
 
 #[test]
