@@ -83,7 +83,7 @@ pub(super) async fn with_agent(
         .await
         .map_err(io::Error::other)?;
     let rooms = Rooms {
-        emitter: Emitter::new(log.clone(), Gate::open(), || 1),
+        emitter: Emitter::new(log.clone(), Gate::open(), || sample::AFTER),
         log: log.clone(),
         status: Arc::new(StatusResponse::default),
         programs: Programs::new(log.clone(), Registry::new(|| 1), Arc::new(|| 1)),

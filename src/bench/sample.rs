@@ -19,6 +19,8 @@ use crate::{
 
 /// The first event's time, Unix milliseconds.
 const BEGIN: i64 = 1_780_000_000_000;
+/// Later than any of them: 34 years.
+pub(super) const AFTER: i64 = BEGIN + (1 << 40);
 
 /// Event number `n`: mostly file accesses, then services, thresholds, interfaces and pools.
 pub(super) fn event(n: u64) -> Event {

@@ -26,7 +26,7 @@ pub use self::{
     letter::{Letter, LetterId, LetterName, MESSAGE_BYTES_MAX, NotALetter},
 };
 use self::{letter::consumer_of, shelf::Shelf};
-use crate::{files, lock::lock};
+use crate::{files, lock::lock, schema::local::PROGRAM_PREFIX};
 
 /// The most letters of a consumer. So many refused events are no accident: the other side does not understand what this node
 /// sends.
@@ -36,7 +36,8 @@ pub const LETTERS_MAX: u64 = 1_000;
 /// events.
 pub const LETTERS_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Of so many consumers there may be letters, those that are not configured any more among them.
+/// Of so many consumers of programs there may be letters, those that are gone among them. The agent's own, of which the
+/// configuration says how many there are, always have their place.
 pub const CONSUMERS_MAX: usize = 64;
 
 /// Whose the letters are that earlier versions kept beside each other, in the directory itself.
@@ -97,10 +98,13 @@ impl DeadLetters {
     pub fn add(&self, letter: &Letter) -> Result<(), DeadLetterError> {
         consumer_of(&letter.consumer).map_err(|_| DeadLetterError::Absent(letter.id()))?;
         self.shelves(|shelves| {
-            if !shelves.contains_key(&letter.consumer) && shelves.len() >= CONSUMERS_MAX {
+            let is_programs = |consumer: &str| consumer.starts_with(PROGRAM_PREFIX);
+            let is_new = !shelves.contains_key(&letter.consumer);
+            let of_programs = || shelves.keys().filter(|consumer| is_programs(consumer)).count();
+            if is_new && is_programs(&letter.consumer) && of_programs() >= CONSUMERS_MAX {
                 return Err(DeadLetterError::Consumers(letter.consumer.to_string()));
             }
-            if !shelves.contains_key(&letter.consumer) {
+            if is_new {
                 let shelf = Shelf::open(&self.inner.directory, &letter.consumer)?;
                 shelves.insert(Arc::clone(&letter.consumer), shelf);
             }

@@ -124,16 +124,19 @@ fn what_one_consumer_refuses_takes_no_room_from_another_and_the_same_event_has_a
 }
 
 #[test]
-fn letters_of_too_many_consumers_are_not_taken_until_those_of_one_are_gone() {
+fn letters_of_too_many_programs_are_not_taken_until_those_of_one_are_gone_and_the_agents_own_always_are() {
     let directory = tempfile::tempdir().expect("a directory");
     let letters = DeadLetters::open(directory.path()).expect("made");
-    let of = |number: usize| Letter { consumer: format!("c{number}").into(), ..letter(Lane::Urgent, 1) };
+    let of = |number: usize| Letter { consumer: format!("program.c{number}").into(), ..letter(Lane::Urgent, 1) };
     for number in 0..CONSUMERS_MAX {
         fs::write(file_of(directory.path(), &of(number)), "x").expect("written");
     }
     let full = DeadLetters::open(directory.path()).expect("opened");
     let refused = full.add(&of(CONSUMERS_MAX)).expect_err("full");
     assert_eq!((refused.kind(), full.count()), ("full", CONSUMERS_MAX as u64), "{refused}");
+    full.add(&letter(Lane::Urgent, 1))
+        .and_then(|()| full.remove(&[letter(Lane::Urgent, 1).id()]))
+        .expect("the uplink's");
     full.remove(&[of(7).id()]).and_then(|_| full.add(&of(CONSUMERS_MAX))).expect("there is room again");
     assert_eq!(letters.count(), 0, "each that is open sees what it has itself");
 }

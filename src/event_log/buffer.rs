@@ -159,24 +159,23 @@ impl Buffer {
         self.lock().limits
     }
 
-    /// Puts events, all of them or none; gives the sequence after the last. Waits while there is no room. `is_awaited`: a commit
-    /// would be asked for at once.
+    /// Puts events of both lanes, urgent first, all of them or none; gives the sequences after the last. Waits while there is no
+    /// room. `is_awaited`: a commit would be asked for at once.
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing has been put.
     pub(super) async fn put(
         &self,
-        lane: Lane,
-        drafts: &[Draft<'_>],
+        drafts: [&[Draft<'_>]; 2],
         clock: ClockState,
         is_awaited: bool,
-    ) -> Result<u64, LogError> {
+    ) -> Result<[u64; 2], LogError> {
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
             // Room that is made from here on is not missed.
             room.as_mut().enable();
-            if let Some(next) = self.put_if_room(lane, drafts, clock, is_awaited)? {
+            if let Some(next) = self.put_if_room(drafts, clock, is_awaited)? {
                 return Ok(next);
             }
             room.await;
@@ -185,32 +184,33 @@ impl Buffer {
 
     fn put_if_room(
         &self,
-        lane: Lane,
-        drafts: &[Draft<'_>],
+        [urgent, routine]: [&[Draft<'_>]; 2],
         clock: ClockState,
         is_awaited: bool,
-    ) -> Result<Option<u64>, LogError> {
-        let bytes: usize = drafts.iter().map(|draft| draft.event.len()).sum();
+    ) -> Result<Option<[u64; 2]>, LogError> {
+        let bytes: usize = urgent.iter().chain(routine).map(|draft| draft.event.len()).sum();
+        let count = urgent.len() + routine.len();
         let mut state = self.lock();
         state.check_open()?;
         let (events, held) = (state.events(), state.bytes());
         // A request larger than the whole buffer is taken when it is alone.
-        let fits = events + drafts.len() <= state.limits.events_max && held + bytes <= BUFFER_BYTES_MAX;
+        let fits = events + count <= state.limits.events_max && held + bytes <= BUFFER_BYTES_MAX;
         if !fits && events > 0 {
             state.aim_at_everything();
             state.crowded = true;
             self.wake(state);
             return Ok(None);
         }
-        let next = state.push(lane, drafts, clock);
-        if events + drafts.len() >= state.limits.flush_threshold || held + bytes >= BUFFER_BYTES_MAX / 2 {
+        let next = [state.push(Lane::Urgent, urgent, clock), state.push(Lane::Routine, routine, clock)];
+        if events + count >= state.limits.flush_threshold || held + bytes >= BUFFER_BYTES_MAX / 2 {
             state.aim_at_everything();
-        } else if lane == Lane::Urgent {
+        } else if !urgent.is_empty() {
             state.hurry();
-        } else if is_awaited {
-            state.aim_at(lane);
-        } else if events > 0 {
+        } else if !is_awaited && events > 0 {
             return Ok(Some(next));
+        }
+        if is_awaited && !routine.is_empty() {
+            state.aim_at(Lane::Routine);
         }
         self.wake(state);
         Ok(Some(next))

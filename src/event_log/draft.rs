@@ -2,6 +2,10 @@
 
 use crate::{event::KindMark, event_log::disk::frame};
 
+/// The metadata key that an event bears which is put into the log again, as a dead letter that is retried: what happened since
+/// it happened first has happened later.
+pub const APPENDED_AGAIN: &str = "rodent.retried";
+
 /// An encoded event on its way into the log, with what the log notes of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Draft<'a> {

@@ -115,15 +115,18 @@ impl EventLog {
     /// # Cancel safety
     /// Dropped before it is ready, nothing has been appended.
     pub async fn append(&self, lane: Lane, drafts: &[Draft<'_>]) -> Result<u64, LogError> {
-        self.shared.buffer.put(lane, drafts, self.shared.clock(), false).await
+        let mut of_lanes: [&[Draft<'_>]; 2] = [&[], &[]];
+        of_lanes[lane.index()] = drafts;
+        Ok(self.append_to_both(of_lanes, false).await?[lane.index()])
     }
 
-    /// As [`EventLog::append`], for whoever makes them durable at once: one turn of the writer serves both.
+    /// Appends events to both lanes, urgent first: all of them or none of either. `is_awaited` for whoever makes them durable at
+    /// once: one turn of the writer serves both. Gives the sequences after the last. Otherwise as [`EventLog::append`].
     ///
     /// # Errors
     /// As [`EventLog::append`].
-    pub async fn append_awaited(&self, lane: Lane, drafts: &[Draft<'_>]) -> Result<u64, LogError> {
-        self.shared.buffer.put(lane, drafts, self.shared.clock(), true).await
+    pub async fn append_to_both(&self, drafts: [&[Draft<'_>]; 2], is_awaited: bool) -> Result<[u64; 2], LogError> {
+        self.shared.buffer.put(drafts, self.shared.clock(), is_awaited).await
     }
 
     /// Makes durable, now, everything of a lane before `next`. Cancel safe.
@@ -345,8 +348,8 @@ mod tests {
         let log = EventLog::open(settings).expect("a log");
         let draft = Draft { event: b"x", level: 1, category: 1, timestamp: 1, kind: None };
         log.append(Lane::Routine, &[draft]).await.expect("appended");
-        let next = log.append_awaited(Lane::Routine, &[draft]).await.expect("appended");
-        log.durable(Lane::Routine, next).await.expect("durable without a commit");
+        let next = log.append_to_both([&[], &[draft]], true).await.expect("appended");
+        log.durable(Lane::Routine, next[1]).await.expect("durable without a commit");
         log.close();
     }
 }

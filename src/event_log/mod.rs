@@ -63,7 +63,7 @@ pub use self::{
     clock_state::ClockState,
     cursor::Cursor,
     disk::{generation::GENERATION_BYTES, quarantine::Quarantined},
-    draft::Draft,
+    draft::{APPENDED_AGAIN, Draft},
     error::LogError,
     lane::Lane,
     ledger::{consumer::BLOB_BYTES_MAX, loss::Cause, ownership::Ownership},

@@ -257,9 +257,10 @@ mod tests {
         let next = log.append(Lane::Routine, &[draft; 10]).await.expect("appended");
         log.shared.count_loss(Lane::Routine, 3);
         log.shared.losses.add(Lane::Routine, Cause::MemoryBound, 3);
-        let asked = log.status();
+        let (asked, bounds) = (log.status(), Lane::ALL.map(|lane| log.bounds(lane)));
         let refreshed = {
             let _held: Vec<_> = log.shared.rows.iter().map(Row::hold).collect();
+            assert_eq!(Lane::ALL.map(|lane| log.bounds(lane)), bounds, "where a lane begins and ends, too");
             let (log, mut none) = (log.clone(), LogState::default());
             let refreshing = std::thread::spawn(move || {
                 log.refresh(&mut seen);

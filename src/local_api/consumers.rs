@@ -1,5 +1,8 @@
 //! Consumers of the log on demand: which there are, one again further back, one no more.
 
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 use tonic::Status;
 
 use super::{
@@ -45,19 +48,24 @@ impl Consumers {
         Ok(ListConsumersResponse { consumers })
     }
 
+    /// Whether it may be rewound now, before a place is looked for.
+    ///
+    /// # Errors
+    /// When the caller may not, or a program is attached.
+    pub(super) fn idle(&self, consumer: &str, caller: Caller) -> Result<(), Status> {
+        self.programs.idle(consumer, caller).map_err(|error| status_of(&error))
+    }
+
     /// Blocking.
     ///
     /// # Errors
-    /// When the caller may not, a program is attached, or there is no such place.
+    /// When the caller may not, or a program is attached.
     pub(super) fn rewind(
         &self,
-        request: &RewindConsumerRequest,
+        RewindConsumerRequest { consumer, dry_run, .. }: &RewindConsumerRequest,
+        to: [u64; 2],
         caller: Caller,
     ) -> Result<RewindConsumerResponse, Status> {
-        let RewindConsumerRequest { consumer, to, dry_run } = request;
-        let refused = |error| status_of(&error);
-        self.programs.idle(consumer, caller).map_err(refused)?;
-        let to = self.place(to.as_ref())?;
         let rewind = |log: &EventLog, cursor: &str| {
             let events = Lane::ALL.into_iter().zip(to).map(|(lane, to)| {
                 // What is gone of it does not come again.
@@ -70,15 +78,17 @@ impl Consumers {
             }
             events
         };
-        Ok(RewindConsumerResponse { events: self.programs.change(consumer, caller, rewind).map_err(refused)? })
+        let rewound = self.programs.change(consumer, caller, rewind);
+        rewound.map(|events| RewindConsumerResponse { events }).map_err(|error| status_of(&error))
     }
 
-    /// The sequences that a place stands for. Blocking: may read the log.
+    /// The sequences that a place stands for. May read the log, in its turns at the disk. Cancel safe.
     ///
     /// # Errors
-    /// When it names none.
-    pub(super) fn place(&self, to: Option<&Start>) -> Result<[u64; 2], Status> {
-        find(&self.log, to.filter(|to| to.start.is_some()))?
+    /// When it names none, or one that is not there.
+    pub(super) async fn place(&self, slots: &Arc<Semaphore>, to: Option<&Start>) -> Result<[u64; 2], Status> {
+        find(&self.log, slots, to.filter(|to| to.start.is_some()))
+            .await?
             .ok_or_else(|| Status::invalid_argument("it is not said to where: name an event, a time, or the oldest"))
     }
 

@@ -4,14 +4,15 @@
 //! twice and never not at all; what is thrown away is told by a durable event before it is gone. One decision at a
 //! time. A request that names a letter that is not there does nothing.
 
+use bytes::Bytes;
 use prost::Message as _;
 use tokio::sync::Mutex;
 use tonic::Status;
 
 use crate::{
     dead_letters::{DeadLetterError, DeadLetters, LETTERS_BYTES_MAX, LETTERS_MAX, Letter, LetterId, LetterName},
-    event::{Level, Metadata},
-    event_log::{Draft, EventLog, Lane, LogError},
+    event::{EVENT_BYTES_MAX, Level, Metadata},
+    event_log::{APPENDED_AGAIN, Draft, EventLog, Lane, LogError},
     pipeline::{EmitError, Emitter, Origin},
     schema::{
         events::{Event, SystemHostPayload, system_host_payload::SystemHostOperation},
@@ -124,10 +125,9 @@ impl Desk {
         }
         let mut next = [None; 2];
         for letter in letters {
-            // What cannot be decoded was put into the log all the same.
-            let event = Event::decode(letter.event.clone()).unwrap_or_default();
+            let (event, bytes) = again(letter);
             let draft = Draft {
-                event: &letter.event,
+                event: &bytes,
                 level: event.level,
                 category: event.category,
                 timestamp: event.timestamp,
@@ -271,6 +271,21 @@ fn intact(letters: &DeadLetters, ids: &[LetterId]) -> Result<(Vec<Letter>, u64),
         }
     }
     Ok((intact, damaged))
+}
+
+/// The event of a letter, and its bytes with the mark that they are put into the log again: by that the states know that it has
+/// not happened again. Where the mark has no room it is missing.
+fn again(letter: &Letter) -> (Event, Bytes) {
+    // What cannot be decoded was put into the log all the same.
+    let Ok(event) = Event::decode(letter.event.clone()) else { return (Event::default(), letter.event.clone()) };
+    let metadata = [(APPENDED_AGAIN.to_owned(), "true".to_owned())].into();
+    let mark = Event { metadata, ..Event::default() }.encode_to_vec();
+    let has_room = letter.event.len() + mark.len() <= EVENT_BYTES_MAX;
+    let bytes = match has_room && !event.metadata.contains_key(APPENDED_AGAIN) {
+        true => Bytes::from([&letter.event[..], &mark[..]].concat()),
+        false => letter.event.clone(),
+    };
+    (event, bytes)
 }
 
 fn not_durable(reason: &str) -> Status {

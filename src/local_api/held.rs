@@ -1,7 +1,9 @@
-//! What callers hold of the agent's memory: the bytes of requests that are being received or answered.
+//! What callers hold of the agent's memory: the bytes of requests that are being received or answered, and large answers that
+//! nobody has read yet.
 //!
-//! Stands before a service. Always holds: of all requests no more is held than the bounds say, a user's and everybody's; a
-//! request that was begun and of which nothing more comes has an end. Between two requests a stream may be silent for ever.
+//! Stands before a service. Always holds: of all requests no more is held than the bounds say, a user's and everybody's, and no
+//! more large answers; a request that was begun and of which nothing more comes has an end. Between two requests a stream may be
+//! silent for ever.
 
 use std::{
     pin::Pin,
@@ -27,6 +29,13 @@ use crate::lock::lock;
 /// Bytes of requests that are held at once.
 const HELD_BYTES: Bounds = Bounds { max: 64 << 20, user_max: 24 << 20, kept: 16 << 20 };
 
+/// Calls that are answered at once, with up to a MiB, whether or not somebody reads it. What is given page by page has places of
+/// its own.
+const LARGE_ANSWERS: [&str; 3] = ["/State", "/Status", "/ListDeadLetters"];
+
+/// So many of these at once, until their answers are taken.
+const LARGE: Bounds = Bounds { max: 48, user_max: 12, kept: 24 };
+
 /// A caller of which nothing more comes for so long in the middle of a request is given up.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(20);
 
@@ -38,6 +47,8 @@ const PREFIX_BYTES: usize = 5;
 pub(super) struct Counted<S> {
     service: S,
     shares: Arc<Shares>,
+    /// Places for large answers.
+    large: Arc<Shares>,
     silence_max: Duration,
 }
 
@@ -51,7 +62,7 @@ pub(super) fn shares() -> Arc<Shares> {
 
 impl<S> Counted<S> {
     pub(super) fn new(service: S, shares: Arc<Shares>) -> Counted<S> {
-        Counted { service, shares, silence_max: SILENCE_MAX }
+        Counted { service, shares, large: Shares::new(LARGE), silence_max: SILENCE_MAX }
     }
 }
 
@@ -76,6 +87,13 @@ where
         let peer = request.extensions().get::<UdsConnectInfo>().and_then(|info| info.peer_cred);
         // Whom the kernel does not name is nobody, and refused behind this.
         let user = peer.map_or(u32::MAX, |peer| peer.uid());
+        let is_large = LARGE_ANSWERS.iter().any(|method| request.uri().path().ends_with(method));
+        let place = is_large.then(|| self.large.take(user, 1));
+        if let Some(None) = place {
+            let Bounds { max, user_max, .. } = LARGE;
+            let what = format!("too many such answers wait to be read ({max} in all, {user_max} of one user)");
+            return Box::pin(async move { Ok(Status::resource_exhausted(what).into_http()) });
+        }
         let share: CallShare = Arc::new(Mutex::new(self.shares.take(user, 0)));
         let (of_request, silence_max) = (Arc::clone(&share), self.silence_max);
         let counted = |body| {
@@ -84,7 +102,7 @@ where
         let answering = self.service.call(request.map(counted));
         Box::pin(async move {
             let response = answering.await?;
-            Ok(response.map(|body| Body::new(Answer { body, _share: share })))
+            Ok(response.map(|body| Body::new(Answer { body, _share: share, _place: place.flatten() })))
         })
     }
 }
@@ -171,10 +189,11 @@ impl http_body::Body for Request {
     }
 }
 
-/// The body of an answer, which keeps what its request holds.
+/// The body of an answer, which keeps what its request holds, and its own place.
 struct Answer {
     body: Body,
     _share: CallShare,
+    _place: Option<Share>,
 }
 
 impl http_body::Body for Answer {
@@ -212,6 +231,42 @@ mod tests {
         fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             self.0.pop_front().map_or(Poll::Pending, |piece| Poll::Ready(Some(Ok(Frame::data(piece)))))
         }
+    }
+
+    /// Answers at once, with what nobody has read yet.
+    struct Answering;
+
+    impl Service<http::Request<Body>> for Answering {
+        type Response = http::Response<Body>;
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<http::Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+            std::future::ready(Ok(http::Response::new(Body::new(Pieces(VecDeque::new())))))
+        }
+    }
+
+    #[tokio::test]
+    async fn large_answers_that_a_user_does_not_read_are_bounded_and_nothing_else_waits_for_them() {
+        let mut counted = Counted::new(Answering, shares());
+        let mut call = |method: &str| {
+            let uri = format!("/rodent.local.LocalService/{method}");
+            counted.call(http::Request::builder().uri(uri).body(Body::default()).expect("a request"))
+        };
+        let is_refused = |answer: &http::Response<Body>| answer.headers().contains_key("grpc-status");
+        let mut unread = Vec::new();
+        for method in ["State", "Status", "ListDeadLetters"].iter().cycle().take(LARGE.user_max) {
+            unread.push(call(method).await.expect("an answer"));
+        }
+        assert!(!unread.iter().any(is_refused));
+        assert!(is_refused(&call("State").await.expect("an answer")));
+        assert!(!is_refused(&call("Flush").await.expect("an answer")));
+        unread.pop();
+        assert!(!is_refused(&call("State").await.expect("an answer")), "there is room again");
     }
 
     fn message(bytes: usize) -> Vec<u8> {

@@ -23,6 +23,13 @@ impl Scopes {
         self.of_users.iter().find(|(user, _)| *user == uid).map(|(_, filter)| filter.clone())
     }
 
+    /// Whether a user may read the same by these and by those.
+    pub(super) fn are_alike_for(&self, uid: u32, others: &Scopes) -> bool {
+        // A filter cannot be compared but by what it is made of.
+        let said = |scopes: &Scopes| scopes.of(uid).map(|filter| format!("{filter:?}"));
+        Arc::ptr_eq(&self.of_users, &others.of_users) || said(self) == said(others)
+    }
+
     /// What is subscribed for the consumer of this name; `None` where nothing is.
     pub fn of_consumer(&self, name: &str) -> Option<Filter> {
         self.of_consumers.iter().find(|(consumer, _)| consumer == name).map(|(_, filter)| filter.clone())

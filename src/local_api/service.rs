@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use super::{
-    Rooms, SinkAct, SinkOrder,
+    Rooms, Scopes, SinkAct, SinkOrder,
     consume::{self, Asked, Consuming},
     consumers::Consumers,
     dead_letters::Desk,
@@ -43,6 +44,10 @@ const CONSUMING: Bounds = Bounds { max: PROGRAMS_MAX, user_max: PROGRAMS_OF_USER
 /// Of these, so many read the disk at the same moment; the others wait for their turn.
 const READS_MAX: usize = 4;
 
+/// Why who may see a part of the events is given no states, and no dead letters.
+const OF_ALL: &str = "states are made of all";
+const OF_ANY: &str = "dead letters may be of any";
+
 /// The most names that are looked for among the states at once.
 const NAMES_MAX: usize = 100;
 
@@ -66,14 +71,10 @@ impl Service {
         Service { rooms, gate, places, consuming: Shares::new(CONSUMING), slots, desk, consumers, shutdown }
     }
 
-    /// States are folded from all events: who may see a part of them is given none.
-    fn sees_all(&self, reader: Origin) -> Result<(), Status> {
-        let refusal = || {
-            Status::permission_denied(format!(
-                "user {} may see some events only, and states are made of all",
-                reader.uid
-            ))
-        };
+    /// What is made of any events is not for who may see a part of them. `why`: that it is.
+    fn sees_all(&self, reader: Origin, why: &str) -> Result<(), Status> {
+        let uid = reader.uid;
+        let refusal = || Status::permission_denied(format!("user {uid} may see some events only, and {why}"));
         self.scope(reader).map_or(Ok(()), |_| Err(refusal()))
     }
 
@@ -105,6 +106,35 @@ impl Service {
             ))
         })?;
         Ok(ReaderPlace::new(place, self.slots.clone()))
+    }
+
+    /// Ends what a user follows when it may read something else than by these scopes: it is to call again.
+    fn while_it_may<T: Send + 'static>(
+        &self,
+        reader: Origin,
+        before: Scopes,
+        given: impl Stream<Item = Result<T, Status>> + Send + 'static,
+    ) -> BoxStream<T> {
+        let (mut scopes, uid) = (self.rooms.scopes.clone(), reader.uid);
+        let changed = async move {
+            while scopes.borrow_and_update().are_alike_for(uid, &before) {
+                if scopes.changed().await.is_err() {
+                    // Nobody changes them any more.
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        Box::pin(stream::unfold(Some((Box::pin(given), Box::pin(changed))), move |state| async move {
+            let (mut given, mut changed) = state?;
+            tokio::select! {
+                biased;
+                () = &mut changed => {
+                    let what = format!("what user {uid} may read is another now; call again");
+                    Some((Err(Status::unavailable(what)), None))
+                }
+                next = given.next() => Some((next?, Some((given, changed)))),
+            }
+        }))
     }
 
     fn reader_place(&self, reader: Origin) -> Result<ReaderPlace, Status> {
@@ -149,18 +179,20 @@ impl LocalService for Service {
         let reader = self.gate.admit(&request).await?;
         let asked = request.into_inner();
         check_limit(asked.backlog)?;
-        let wanted = Wanted::parse(&asked.filter, asked.since, 0)?.within(self.scope(reader));
+        let scopes = self.rooms.scopes.borrow().clone();
+        let wanted = Wanted::parse(&asked.filter, asked.since, 0)?.within(scopes.of(reader.uid));
         let tail = match (asked.since, asked.backlog) {
             (1.., 0) => Tail::of_all(&self.rooms.log, wanted),
             (_, backlog) => Tail::new(&self.rooms.log, wanted, backlog, Telling::new(asked.progress)),
         };
-        Ok(Response::new(Box::pin(tail::pages(tail, self.reader_place(reader)?, self.shutdown.clone()))))
+        let pages = tail::pages(tail, self.reader_place(reader)?, self.shutdown.clone());
+        Ok(Response::new(self.while_it_may(reader, scopes, pages)))
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let reader = self.gate.admit(&request).await?;
         (self.rooms.settling)().await;
-        let (status, sees_all) = (self.rooms.status.clone(), self.sees_all(reader).is_ok());
+        let (status, sees_all) = (self.rooms.status.clone(), self.sees_all(reader, OF_ALL).is_ok());
         let answer = tokio::task::spawn_blocking(move || status()).await.map(|mut answer| {
             if !sees_all {
                 answer.worst.clear();
@@ -181,7 +213,7 @@ impl LocalService for Service {
         &self,
         request: Request<ListDeadLettersRequest>,
     ) -> Result<Response<ListDeadLettersResponse>, Status> {
-        self.gate.admit(&request).await?;
+        self.sees_all(self.gate.admit(&request).await?, OF_ANY)?;
         self.desk.list(request.into_inner()).await.map(Response::new)
     }
 
@@ -189,7 +221,7 @@ impl LocalService for Service {
         &self,
         request: Request<RetryDeadLettersRequest>,
     ) -> Result<Response<RetryDeadLettersResponse>, Status> {
-        self.gate.admit(&request).await?;
+        self.sees_all(self.gate.admit(&request).await?, OF_ANY)?;
         self.desk.retry(request.into_inner()).await.map(Response::new)
     }
 
@@ -202,7 +234,7 @@ impl LocalService for Service {
     }
 
     async fn state(&self, request: Request<StateRequest>) -> Result<Response<StateResponse>, Status> {
-        self.sees_all(self.gate.admit(&request).await?)?;
+        self.sees_all(self.gate.admit(&request).await?, OF_ALL)?;
         let asked = request.into_inner();
         check_names(&asked.subjects)?;
         // What the caller has emitted before counts.
@@ -214,13 +246,13 @@ impl LocalService for Service {
 
     async fn acknowledge(&self, request: Request<AcknowledgeRequest>) -> Result<Response<AcknowledgeResponse>, Status> {
         let origin = self.gate.admit(&request).await?;
-        self.sees_all(origin)?;
+        self.sees_all(origin, OF_ALL)?;
         (self.rooms.acknowledge)(request.into_inner(), origin).await.map(Response::new)
     }
 
     async fn silence(&self, request: Request<SilenceRequest>) -> Result<Response<SilenceResponse>, Status> {
         let origin = self.gate.admit(&request).await?;
-        self.sees_all(origin)?;
+        self.sees_all(origin, OF_ALL)?;
         (self.rooms.silence)(request.into_inner(), origin).await.map(Response::new)
     }
 
@@ -241,7 +273,7 @@ impl LocalService for Service {
             Ok(Act::Pause) => SinkAct::Pause,
             Ok(Act::Resume) => SinkAct::Resume,
             Ok(Act::Replay) => {
-                let to = self.ask(move |consumers| consumers.place(to.as_ref())).await?.into_inner();
+                let to = self.consumers.place(&self.slots, to.as_ref()).await?;
                 SinkAct::Replay { to, dry_run }
             }
             Ok(Act::Unspecified) | Err(_) => {
@@ -265,15 +297,13 @@ impl LocalService for Service {
             return Err(Status::invalid_argument("the first request of Consume is `attach`"));
         };
         let place = self.place(&self.consuming, "programs already consume", reader)?;
-        let subscribed = self.rooms.scopes.borrow().of_consumer(own_name(&attach.consumer));
-        let (slot, scopes) = (self.slots.clone().acquire_owned().await, [self.scope(reader), subscribed]);
-        let asked = self.ask(move |consumers| {
-            let _slot = slot;
-            Asked::check(&attach, scopes, &consumers.programs, &consumers.log, caller)
-        });
-        let asked = asked.await?.into_inner();
+        let scopes = self.rooms.scopes.borrow().clone();
+        let filters = [scopes.of(reader.uid), scopes.of_consumer(own_name(&attach.consumer))];
+        let asked = self.ask(move |consumers| Asked::check(&attach, filters, &consumers.programs, caller));
+        let asked = asked.await?.into_inner().find(&self.rooms.log, &self.slots).await?;
         let consuming = Consuming::begin(asked, &self.rooms, caller)?;
-        Ok(Response::new(Box::pin(consume::responses(consuming, requests, place, self.shutdown.clone()))))
+        let responses = consume::responses(consuming, requests, place, self.shutdown.clone());
+        Ok(Response::new(self.while_it_may(reader, scopes, responses)))
     }
 
     async fn list_consumers(
@@ -288,8 +318,14 @@ impl LocalService for Service {
         &self,
         request: Request<RewindConsumerRequest>,
     ) -> Result<Response<RewindConsumerResponse>, Status> {
-        let caller = self.caller(self.gate.admit(&request).await?);
-        self.ask(move |consumers| consumers.rewind(request.get_ref(), caller)).await
+        let reader = self.gate.admit(&request).await?;
+        // A search reads as much as a query does.
+        let (caller, _place) = (self.caller(reader), self.reader_place(reader)?);
+        let request = request.into_inner();
+        let name = request.consumer.clone();
+        self.ask(move |consumers| consumers.idle(&name, caller)).await?;
+        let to = self.consumers.place(&self.slots, request.to.as_ref()).await?;
+        self.ask(move |consumers| consumers.rewind(&request, to, caller)).await
     }
 
     async fn remove_consumer(

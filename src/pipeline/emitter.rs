@@ -267,7 +267,7 @@ impl Emitter {
         Ok(Submission { outcomes: stamped.into_iter().zip(passes).map(outcome).collect(), ends })
     }
 
-    /// Appends events to their lanes, the urgent ones first.
+    /// Appends events to their lanes, all of them or none.
     async fn append(
         &self,
         events: &[&Stamped],
@@ -275,17 +275,17 @@ impl Emitter {
         sorted: &Pending<'_>,
         durability: Durability,
     ) -> Result<Ends, EmitError> {
-        let (log, mut ends) = (&self.pipeline.log, Ends::default());
-        for (lane, next) in Lane::ALL.into_iter().zip(&mut ends.next) {
-            let of_lane = events.iter().enumerate().filter(|(place, _)| sorted.lane(*place) == lane);
-            let drafts: Vec<_> = of_lane.map(|(_, event)| event.draft(completed)).collect();
-            *next = match durability {
-                _ if drafts.is_empty() => None,
-                Durability::Committed => Some(log.append_awaited(lane, &drafts).await?),
-                Durability::Buffered => Some(log.append(lane, &drafts).await?),
-            };
+        if events.is_empty() {
+            return Ok(Ends::default());
         }
-        Ok(ends)
+        let drafts = Lane::ALL.map(|lane| {
+            let of_lane = events.iter().enumerate().filter(|(place, _)| sorted.lane(*place) == lane);
+            of_lane.map(|(_, event)| event.draft(completed)).collect::<Vec<_>>()
+        });
+        let is_awaited = durability == Durability::Committed;
+        let next = self.pipeline.log.append_to_both(drafts.each_ref().map(Vec::as_slice), is_awaited).await?;
+        let of_lane = |lane: Lane| (!drafts[lane.index()].is_empty()).then_some(next[lane.index()]);
+        Ok(Ends { next: Lane::ALL.map(of_lane) })
     }
 
     /// Makes events durable, in both lanes at once; while the disk cannot be written, gives why not. Cancel safe.

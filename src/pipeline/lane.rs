@@ -5,7 +5,8 @@
 //! it follows: so what is urgent is remembered until it has ended, and a warning and its end stay in one lane. Kept by the
 //! emitter, and written down between runs.
 //!
-//! Always holds: at most [`STATES_MAX`] states of [`NAME_BYTES_MAX`] bytes are remembered.
+//! Always holds: at most [`STATES_MAX`] states of [`NAME_BYTES_MAX`] bytes are remembered, and of those that only other programs
+//! told of at most [`OTHERS_MAX`].
 
 use std::collections::VecDeque;
 
@@ -17,6 +18,12 @@ use crate::{
 
 /// The most states that are remembered. Beyond it the oldest is forgotten, and its end travels as its level says.
 const STATES_MAX: usize = 512;
+
+/// Of these, so many that only other programs told of. The oldest of theirs goes first.
+const OTHERS_MAX: usize = STATES_MAX / 4;
+
+/// What such a one is written down with, before its name.
+const OTHERS_MARK: char = '~';
 
 /// A thing with a longer name is not remembered: its end travels as its level says.
 const NAME_BYTES_MAX: usize = 200;
@@ -32,20 +39,37 @@ pub(super) struct Facts {
     tells: Option<String>,
     /// States of the thing that are over with it.
     ends: Vec<String>,
+    /// Who says so.
+    teller: Teller,
+}
+
+/// Who told of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Teller {
+    /// The agent itself.
+    Agent,
+    /// Another program.
+    Other,
 }
 
 /// States that were told as urgent and have not ended, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct UrgentStates {
-    states: VecDeque<String>,
+    states: VecDeque<UrgentState>,
+}
+
+#[derive(Debug)]
+struct UrgentState {
+    name: String,
+    teller: Teller,
 }
 
 /// The lanes of some events in their order, and which states were otherwise before them.
 #[derive(Debug, Default)]
 pub(super) struct Sorted {
     pub(super) lanes: Vec<Lane>,
-    /// State, and whether it was an urgent one; in the order of the changes.
-    before: Vec<(String, bool)>,
+    /// State, and by whose word it was an urgent one, if it was; in the order of the changes.
+    before: Vec<(String, Option<Teller>)>,
 }
 
 impl Sorted {
@@ -64,7 +88,7 @@ impl Facts {
     /// Of an event of this level and category.
     pub(super) fn of(event: &Head, level: Level, category: i32) -> Facts {
         let begins = is_urgent(level, category);
-        let mut facts = Facts { urgent: begins, begins, tells: None, ends: Vec::new() };
+        let mut facts = Facts { urgent: begins, begins, tells: None, ends: Vec::new(), teller: Teller::Agent };
         if let Some(meaning) = event.meaning().filter(|meaning| !meaning.tells.is_empty() || !meaning.ends.is_empty()) {
             let subject = event.subject_name();
             let state = |name: &String| format!("{name} {subject}");
@@ -74,6 +98,11 @@ impl Facts {
             facts.urgent |= meaning.ends.contains(&meaning.tells);
         }
         facts
+    }
+
+    /// The same, of another program's event.
+    pub(super) fn of_another(self) -> Facts {
+        Facts { teller: Teller::Other, ..self }
     }
 
     /// The urgent state that it begins.
@@ -91,13 +120,24 @@ impl UrgentStates {
     /// As they were written down, oldest first.
     pub(super) fn from_names(names: Vec<String>) -> UrgentStates {
         let mut states = UrgentStates::default();
-        names.into_iter().filter(|name| name.len() <= NAME_BYTES_MAX).for_each(|name| states.begin(name));
+        for name in names {
+            let (name, teller) = match name.strip_prefix(OTHERS_MARK) {
+                Some(name) => (name.to_owned(), Teller::Other),
+                None => (name, Teller::Agent),
+            };
+            if name.len() <= NAME_BYTES_MAX {
+                states.begin(UrgentState { name, teller });
+            }
+        }
         states
     }
 
     /// To be written down, oldest first.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.states.iter().map(String::as_str)
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        self.states.iter().map(|UrgentState { name, teller }| match teller {
+            Teller::Agent => name.clone(),
+            Teller::Other => format!("{OTHERS_MARK}{name}"),
+        })
     }
 
     /// The lanes of events that come one after the other. What follows from them is remembered at once, so that whatever comes
@@ -108,10 +148,10 @@ impl UrgentStates {
             let before = self.are_spoken_of_by(facts);
             sorted.lanes.push(if facts.urgent || before { Lane::Urgent } else { Lane::Routine });
             for state in &facts.ends {
-                self.change(state, false, &mut sorted);
+                self.change(state, None, &mut sorted);
             }
             if let Some(state) = &facts.tells {
-                self.change(state, facts.begins, &mut sorted);
+                self.change(state, facts.begins.then_some(facts.teller), &mut sorted);
             }
         }
         sorted
@@ -119,7 +159,7 @@ impl UrgentStates {
 
     /// Whether this event tells of one of these states, or ends it.
     pub(super) fn are_spoken_of_by(&self, facts: &Facts) -> bool {
-        facts.states().any(|state| self.states.iter().any(|urgent| urgent == state))
+        facts.states().any(|state| self.states.iter().any(|urgent| urgent.name == state))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -128,31 +168,40 @@ impl UrgentStates {
 
     /// Forgets what followed from events that the log has not taken.
     pub(super) fn undo(&mut self, sorted: Sorted) {
-        for (state, was_urgent) in sorted.before.into_iter().rev() {
-            self.set(&state, was_urgent);
+        for (state, teller) in sorted.before.into_iter().rev() {
+            self.set(&state, teller);
         }
     }
 
-    fn change(&mut self, state: &str, urgent: bool, sorted: &mut Sorted) {
-        if self.set(state, urgent) {
-            sorted.before.push((state.to_owned(), !urgent));
+    fn change(&mut self, state: &str, urgent: Option<Teller>, sorted: &mut Sorted) {
+        let before = self.set(state, urgent);
+        if before.is_some() != urgent.is_some() {
+            sorted.before.push((state.to_owned(), before));
         }
     }
 
-    /// Gives whether it was otherwise.
-    fn set(&mut self, state: &str, urgent: bool) -> bool {
-        let known = self.states.iter().position(|other| other == state);
-        match (known, urgent) {
-            (None, true) => self.begin(state.to_owned()),
-            (Some(place), false) => drop(self.states.remove(place)),
-            _ => return false,
+    /// Makes it an urgent one by somebody's word, or none. Gives by whose word it was one before.
+    fn set(&mut self, state: &str, urgent: Option<Teller>) -> Option<Teller> {
+        let place = self.states.iter().position(|other| other.name == state);
+        let before = place.and_then(|place| self.states.get(place)).map(|known| known.teller);
+        match (place, urgent) {
+            (None, Some(teller)) => self.begin(UrgentState { name: state.to_owned(), teller }),
+            (Some(place), None) => drop(self.states.remove(place)),
+            // What the agent has seen itself is not only another's word any more.
+            (Some(place), Some(Teller::Agent)) => {
+                self.states.get_mut(place).into_iter().for_each(|known| known.teller = Teller::Agent);
+            }
+            _ => {}
         }
-        true
+        before
     }
 
-    fn begin(&mut self, state: String) {
-        if self.states.len() >= STATES_MAX {
-            self.states.pop_front();
+    fn begin(&mut self, state: UrgentState) {
+        let is_theirs = |known: &UrgentState| known.teller == Teller::Other;
+        let theirs = self.states.iter().filter(|known| is_theirs(known)).count();
+        if self.states.len() >= STATES_MAX || (is_theirs(&state) && theirs >= OTHERS_MAX) {
+            let first = self.states.iter().position(is_theirs).unwrap_or(0);
+            self.states.remove(first);
         }
         self.states.push_back(state);
     }
@@ -293,7 +342,7 @@ mod tests {
     fn what_is_written_down_comes_back_in_its_order() {
         let mut states = UrgentStates::default();
         lanes(&mut states, &["error service.status.failed b", "error service.status.failed a"]);
-        let names: Vec<String> = states.names().map(str::to_owned).collect();
+        let names: Vec<String> = states.names().collect();
         let mut states = UrgentStates::from_names(names.clone());
         assert_eq!(states.names().collect::<Vec<_>>(), names);
         assert_eq!(lanes(&mut states, &["info service.status.started a"]), [Urgent]);
@@ -311,5 +360,24 @@ mod tests {
         let long = "x".repeat(NAME_BYTES_MAX);
         assert_eq!(facts(&format!("error service.status.failed {long}")).tells, None);
         assert_eq!(UrgentStates::from_names(vec![long + "x"; STATES_MAX + 1]).names().count(), 0);
+    }
+
+    #[test]
+    fn other_programs_have_a_quarter_of_the_memory_and_theirs_goes_first() {
+        let mut states = UrgentStates::default();
+        lanes(&mut states, &["error service.status.failed own"]);
+        let theirs = |number: usize| facts(&format!("error service.status.failed s{number}")).of_another();
+        for number in 0..2 * STATES_MAX {
+            states.sort([&theirs(number)]);
+        }
+        assert_eq!(states.names().count(), 1 + OTHERS_MAX);
+        // Also through a restart.
+        let mut states = UrgentStates::from_names(states.names().collect());
+        for number in 1..STATES_MAX {
+            lanes(&mut states, &[&format!("error service.status.failed own{number}")]);
+        }
+        let of_others = states.names().filter(|name| name.starts_with(OTHERS_MARK)).count();
+        assert_eq!((states.names().count(), of_others), (STATES_MAX, 0));
+        assert_eq!(lanes(&mut states, &["info service.status.started own"]), [Urgent]);
     }
 }

@@ -19,6 +19,13 @@ use crate::{
 /// Source of everything that comes through the socket.
 const SOURCE: &str = "local";
 
+/// A time that lies further ahead is one of a wrong clock, milliseconds: the event gets the one at which it came, or it would be
+/// later than whatever happens until then.
+const AHEAD_MAX: i64 = 5 * 60 * 1000;
+
+/// Where the time stands then that the caller gave.
+const CLAIMED_TIME: &str = "rodent.claimed_time";
+
 /// The longest identifier that a caller may choose, bytes.
 const ID_BYTES_MAX: usize = 64;
 
@@ -101,15 +108,18 @@ impl Stamp {
     ) -> Result<Stamped, EmitError> {
         let head = Head::read(event).map_err(|_| refused("is not an encoded rodent.events.Event"))?;
         let category = check(&head)?;
-        let level = head.level;
-        let own = Event {
+        let (level, is_ahead) = (head.level, head.timestamp > self.now.saturating_add(AHEAD_MAX));
+        let mut own = Event {
             event_id: if head.id.is_empty() { identifiers.next() } else { String::new() },
             // Written even where the caller gave one: an unknown number counts as info everywhere.
             level: level.to_wire().into(),
             category,
-            timestamp: if head.timestamp == 0 { self.now } else { 0 },
+            timestamp: if head.timestamp == 0 || is_ahead { self.now } else { 0 },
             ..Event::default()
         };
+        if is_ahead {
+            own.metadata.insert(CLAIMED_TIME.to_owned(), head.timestamp.to_string());
+        }
         let start = completed.len();
         completed.extend_from_slice(event);
         completed.extend_from_slice(&self.common);
@@ -118,7 +128,7 @@ impl Stamp {
         if length > EVENT_BYTES_MAX {
             return Err(refused(&format!("is {length} bytes long; at most {EVENT_BYTES_MAX} are taken")));
         }
-        let (facts, mark, kind) = (Facts::of(&head, level, category), head.kind_mark(), head.kind());
+        let (facts, mark, kind) = (Facts::of(&head, level, category).of_another(), head.kind_mark(), head.kind());
         let timestamp = if own.timestamp == 0 { head.timestamp } else { own.timestamp };
         let id = if head.id.is_empty() { own.event_id } else { head.id };
         Ok(Stamped { place: start..completed.len(), id, level, category, timestamp, mark, kind, facts })

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,7 @@ use crate::{
     event::{EventView, Level, Metadata, json},
     event_log::{EventLog, Lane, Read, Settings},
     schema::events::{
-        ServiceStatusPayload, StoragePoolPayload, service_status_payload::ServiceStatusOperation as Operation,
+        Event, ServiceStatusPayload, StoragePoolPayload, service_status_payload::ServiceStatusOperation as Operation,
         storage_pool_payload::StoragePoolOperation,
     },
     schema::local::emit_request::Durability,
@@ -92,6 +93,42 @@ async fn a_request_with_a_bad_event_leaves_nothing_in_either_lane() {
     let submission = emitter.submit(vec![service("info", "a")], ORIGIN, Durability::Buffered).await.expect("taken");
     emitter.secure(submission.ends).await.expect("durable");
     assert_eq!(names(&log, Lane::Routine), ["a"]);
+    log.close();
+}
+
+#[tokio::test]
+async fn a_request_for_both_lanes_that_is_given_up_while_it_waits_for_room_leaves_nothing_in_either() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = Settings { buffer_size: 3, ..Settings::new(directory.path().join("log")) };
+    let log = EventLog::open(settings).expect("a log");
+    let emitter = Emitter::new(log.clone(), Gate::open(), || 1);
+    let both = || vec![service("error", "a"), service("info", "b")];
+    // Of those that find no room each is given up at once; the writer makes room in between.
+    for _ in 0..200 {
+        let _ = emitter.submit(both(), ORIGIN, Durability::Buffered).now_or_never();
+        let [urgent, routine] = Lane::ALL.map(|lane| log.next_sequence(lane));
+        assert_eq!(urgent, routine, "all of it or nothing");
+    }
+    log.close();
+}
+
+#[tokio::test]
+async fn a_time_that_lies_ahead_is_that_of_the_arrival_and_what_was_claimed_stands_beside_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, emitter) = open(directory.path());
+    let at = |timestamp: i64| {
+        let event = Event::decode(service("info", "a")).expect("an event");
+        Bytes::from(Event { timestamp, ..event }.encode_to_vec())
+    };
+    let events = [299_000, 400_000, i64::MAX].map(at);
+    let submission = emitter.submit(events.into(), ORIGIN, Durability::Buffered).await.expect("taken");
+    emitter.secure(submission.ends).await.expect("durable");
+    let Read::Run(run) = log.reader(Lane::Routine, 1).read(9, 1 << 20).expect("readable") else {
+        panic!("it is durable")
+    };
+    let views: Vec<_> = run.events().map(|stored| EventView::decode(&stored.event).expect("an event")).collect();
+    let times: Vec<_> = views.iter().map(|view| (view.timestamp(), view.metadata("rodent.claimed_time"))).collect();
+    assert_eq!(times, [(299_000, None), (1, Some("400000")), (1, Some("9223372036854775807"))]);
     log.close();
 }
 

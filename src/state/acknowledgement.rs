@@ -1,6 +1,6 @@
 //! That a person knows of a problem: it stands until the problem gets worse or ends.
 
-use super::changes::EventOrder;
+use super::changes::{EventOrder, OTHERS};
 use crate::{
     event::{EventView, Level},
     schema::{
@@ -18,9 +18,11 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// `None` for an event that says something else.
+    /// `None` for an event that says something else, and for what another program emits: whose word it is, the agent has not
+    /// asked then.
     pub(super) fn of(event: &EventView) -> Option<Known> {
-        if event.kind().as_str() != format!("{}.acknowledged", SystemProblemPayload::SUBJECT) {
+        let is_known = event.kind().as_str() == format!("{}.acknowledged", SystemProblemPayload::SUBJECT);
+        if event.source() == OTHERS || !is_known {
             return None;
         }
         let said: SystemProblemPayload = event.payload()?.transcode_to().ok()?;
@@ -57,14 +59,9 @@ pub(super) fn level_of(level: Level) -> StateLevel {
     }
 }
 
-/// What an event at this level, of this time, leaves of it.
-pub(super) fn after(
-    known: Option<Acknowledgement>,
-    level: StateLevel,
-    event_id: &str,
-    time: i64,
-) -> Option<Acknowledgement> {
-    known.filter(|known| !(EventOrder::of(event_id, time) > order_of(known) && ends(known, level)))
+/// What this change leaves of it.
+pub(super) fn after(known: Option<Acknowledgement>, change: &StateChange) -> Option<Acknowledgement> {
+    known.filter(|known| !(EventOrder::of_last(change) > order_of(known) && ends(known, change.level())))
 }
 
 fn ends(known: &Acknowledgement, level: StateLevel) -> bool {

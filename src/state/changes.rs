@@ -1,8 +1,9 @@
 //! The last changes of one state, and where a new event goes among them.
 //!
 //! In one lane the order of the numbers counts. Between the lanes, and for what somebody else than a collector reports (a
-//! hook's event may have waited in the spool while the agent was away), the time counts at which it happened. So a fold gives
-//! the same however far one lane is read ahead of the other, as long as the clock is not set back in between.
+//! hook's event may have waited in the spool while the agent was away) or was put into the log again, the time counts at which
+//! it happened. So a fold gives the same however far one lane is read ahead of the other, as long as the clock is not set back
+//! in between.
 
 use uuid::Uuid;
 
@@ -13,6 +14,10 @@ pub(super) const CHANGES_MAX: usize = 5;
 
 /// The source of events of other programs.
 pub(super) const OTHERS: &str = "local";
+
+/// An identifier that another program chose may lie so far ahead of its event's time, milliseconds. One that lies further
+/// ahead would come after whatever the collectors tell, for ever.
+const AHEAD_MAX: i64 = 5 * 60 * 1000;
 
 /// When an event happened, as far as two can be put in order: by its identifier, where that is one that grows with time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,15 +32,17 @@ impl EventOrder {
     }
 
     pub(super) fn of_last(change: &StateChange) -> EventOrder {
-        EventOrder::of(&change.event_id, change.last_time)
+        let order = EventOrder::of(&change.event_id, change.last_time);
+        let is_made_up =
+            change.source == OTHERS && order > EventOrder::of("", change.last_time.saturating_add(AHEAD_MAX));
+        if is_made_up { EventOrder::of("", change.last_time) } else { order }
     }
 }
 
-/// Puts what one event tells among the changes, the newest first.
-pub(super) fn put(changes: &mut Vec<StateChange>, told: StateChange) {
-    let when = EventOrder::of_last(&told);
-    let is_later =
-        |known: &&StateChange| (known.lane != told.lane || told.source == OTHERS) && EventOrder::of_last(known) > when;
+/// Puts what one event tells among the changes, the newest first. `is_again`: it was put into the log again.
+pub(super) fn put(changes: &mut Vec<StateChange>, told: StateChange, is_again: bool) {
+    let (when, by_time) = (EventOrder::of_last(&told), is_again || told.source == OTHERS);
+    let is_later = |known: &&StateChange| (known.lane != told.lane || by_time) && EventOrder::of_last(known) > when;
     // Those before `place` are later.
     let place = changes.iter().take_while(is_later).count();
     if let Some(before) = changes.get_mut(place).filter(|before| before.level == told.level) {

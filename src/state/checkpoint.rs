@@ -16,7 +16,7 @@ const MAGIC: [u8; 8] = *b"RDNTSTA1";
 pub const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// Changes whenever the same events are folded otherwise.
-const FOLD_VERSION: u64 = 1;
+const FOLD_VERSION: u64 = 2;
 
 /// What a file holds.
 #[derive(Clone, Debug, PartialEq)]

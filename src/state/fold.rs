@@ -10,12 +10,12 @@ use uuid::Uuid;
 
 use super::{
     acknowledgement::{self, Known, level_of},
-    changes,
+    changes::{self, OTHERS},
     silences::Silences,
 };
 use crate::{
     event::{Catalogue, EventView, Head, Kind, KindMark, Level, loss_record},
-    event_log::{Gap, Lane},
+    event_log::{APPENDED_AGAIN, Gap, Lane},
     order::{Gather as _, Sorted as _},
     schema::{
         Payload as _,
@@ -27,6 +27,9 @@ use crate::{
 /// The most states that are kept. Beyond it go those that are well, the ones of which nothing was heard for longest first; where
 /// all are wrong, the worse stay.
 pub const SUBJECTS_MAX: usize = 4_096;
+
+/// Of these, so many of which nobody but other programs has told. They go before others.
+const OTHERS_MAX: usize = SUBJECTS_MAX / 4;
 
 /// So many that are well go at once, so that finding them costs nothing when things come and go all the time.
 const FORGOTTEN_AT_ONCE: usize = SUBJECTS_MAX / 16;
@@ -293,11 +296,12 @@ impl Fold {
             lane: at.lane.name().to_owned(),
             sequence: at.sequence,
         };
+        let is_again = view.metadata(APPENDED_AGAIN).is_some();
         for ended in meaning.ends.iter().filter(|ended| **ended != meaning.tells) {
-            self.put(ended, head.subject_name(), change(StateLevel::Ok));
+            self.put(ended, head.subject_name(), change(StateLevel::Ok), is_again);
         }
         if !meaning.tells.is_empty() {
-            self.put(&meaning.tells, head.subject_name(), change(level_of(told)));
+            self.put(&meaning.tells, head.subject_name(), change(level_of(told)), is_again);
         }
         true
     }
@@ -334,9 +338,9 @@ impl Fold {
         true
     }
 
-    fn put(&mut self, state: &str, subject: &str, change: StateChange) {
+    fn put(&mut self, state: &str, subject: &str, change: StateChange, is_again: bool) {
         let key = (cut(subject.to_owned()), state.to_owned());
-        if !self.subjects.contains_key(&key) && self.subjects.len() >= SUBJECTS_MAX && !self.make_room(change.level()) {
+        if !self.subjects.contains_key(&key) && !self.has_room(&change) {
             self.left_out += u64::from(change.level() != StateLevel::Ok);
             self.forgotten += u64::from(change.level() == StateLevel::Ok);
             return;
@@ -353,30 +357,41 @@ impl Fold {
         }
         (known.carried_from, known.lost_since) = (0, 0);
         let acknowledgement = known.acknowledgement.take();
-        known.acknowledgement =
-            acknowledgement::after(acknowledgement, change.level(), &change.event_id, change.last_time);
-        changes::put(&mut known.changes, change);
+        known.acknowledgement = acknowledgement::after(acknowledgement, &change);
+        changes::put(&mut known.changes, change, is_again);
     }
 
-    /// Has somebody go for something new at this level; gives whether there is room now.
-    fn make_room(&mut self, level_of_new: StateLevel) -> bool {
+    /// Whether there is room for something new, if need be because somebody goes for it.
+    fn has_room(&mut self, new: &StateChange) -> bool {
+        let is_theirs = new.source == OTHERS && self.subjects.len() >= OTHERS_MAX;
+        if is_theirs && self.subjects.values().filter(|state| is_of_others(state)).count() >= OTHERS_MAX {
+            return self.make_room(new, is_of_others);
+        }
+        self.subjects.len() < SUBJECTS_MAX || self.make_room(new, |_| true)
+    }
+
+    /// Has somebody go, of those who may, for something new; gives whether there is room now.
+    fn make_room(&mut self, new: &StateChange, may_go: impl Fn(&SubjectState) -> bool) -> bool {
         let heard = |state: &SubjectState| state.changes.first().map_or(0, |now| now.last_time);
         let mut well: Vec<_> = self
             .subjects
             .iter()
-            .filter(|(_, state)| state.level() == StateLevel::Ok)
-            .map(|(key, state)| (heard(state), key.clone()))
+            .filter(|(_, state)| state.level() == StateLevel::Ok && may_go(state))
+            .map(|(key, state)| (!is_of_others(state), heard(state), key.clone()))
             .collect();
         if well.is_empty() {
-            let least = self.subjects.iter().min_by_key(|(_, state)| (state.level(), heard(state)));
-            let Some((key, _)) = least.filter(|(_, state)| state.level() < level_of_new) else { return false };
+            let rank = |state: &SubjectState| (state.level(), !is_of_others(state));
+            let rank_of_new = (new.level(), new.source != OTHERS);
+            let those = self.subjects.iter().filter(|(_, state)| may_go(state));
+            let least = those.min_by_key(|(_, state)| (rank(state), heard(state)));
+            let Some((key, _)) = least.filter(|(_, state)| rank(state) < rank_of_new) else { return false };
             let key = key.clone();
             self.subjects.remove(&key);
             self.left_out += 1;
             return true;
         }
         well.order_by(Ord::cmp);
-        for (_, key) in well.into_iter().take(FORGOTTEN_AT_ONCE) {
+        for (_, _, key) in well.into_iter().take(FORGOTTEN_AT_ONCE) {
             self.subjects.remove(&key);
             self.forgotten += 1;
         }
@@ -421,6 +436,11 @@ impl Fold {
         open.for_each(|gap| gap.noticed_at = time);
         is_news
     }
+}
+
+/// Whether nobody but other programs has told of it.
+fn is_of_others(state: &SubjectState) -> bool {
+    state.changes.iter().all(|change| change.source == OTHERS)
 }
 
 /// Whether events of this kind say something about states without telling of one.

@@ -7,8 +7,9 @@ use std::{collections::BTreeMap, time::Duration};
 use prost::Message as _;
 use rodent::{
     client::{
-        Attach, Bound, Client, ClientError, Consumed, ConsumedEvent, Consumption, Durability, Encoding, QueryRequest,
-        RemoveConsumerRequest, RewindConsumerRequest, Start, start,
+        Attach, Bound, Client, ClientError, Consumed, ConsumedEvent, Consumption, Durability, Encoding,
+        ListDeadLettersRequest, QueryRequest, RemoveConsumerRequest, RetryDeadLettersRequest, RewindConsumerRequest,
+        Start, start,
     },
     consumers::programs::{Absence, Attendance},
     event::{EventView, Filter, json, loss_record_consumer},
@@ -289,6 +290,34 @@ async fn a_user_who_may_read_only_some_events_gets_no_others_by_whatever_way() {
     assert_eq!(page.events.len(), 1);
     let frames = Attach { encoding: Encoding::Frames.into(), ..attach("frames") };
     assert!(refusal(&site.client, frames).await.contains("who may not read everything"));
+    let listed = site.client.dead_letters(ListDeadLettersRequest::default()).await.expect_err("refused");
+    let retry = RetryDeadLettersRequest { all: true, ..RetryDeadLettersRequest::default() };
+    let retried = site.client.retry_dead_letters(retry).await.expect_err("refused");
+    for refused in [listed, retried] {
+        assert!(refused.to_string().contains("dead letters may be of any"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_user_is_given_ends_when_it_may_read_something_else() {
+    let site = Site::new().await;
+    let own = nix::unistd::geteuid().as_raw();
+    let filter = Filter::parse(&["storage.pool.degraded"]).expect("a filter");
+    let mut consumption = site.client.consume(attach("some")).await.expect("attached");
+    site.scopes.send_replace(Scopes::new(vec![(own + 1, filter.clone())], Vec::new()));
+    emit(&site.client, 0..1).await;
+    assert_eq!(take(&mut consumption, 1).await.len(), 1, "that was about another");
+    site.scopes.send_replace(Scopes::new(vec![(own, filter)], Vec::new()));
+    let ended = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match consumption.next().await {
+                Ok(next) => assert!(next.is_some(), "it ends and says nothing"),
+                Err(error) => return error,
+            }
+        }
+    });
+    let ended = ended.await.expect("in time").to_string();
+    assert!(ended.contains("may read is another now"), "{ended}");
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ pub(crate) struct Site {
     pub(crate) dead_letters: DeadLetters,
     pub(crate) programs: Programs,
     pub(crate) socket: PathBuf,
+    pub(crate) scopes: tokio::sync::watch::Sender<Scopes>,
     shutdown: CancellationToken,
     serving: JoinSet<Result<(), ServeError>>,
     _directory: TempDir,
@@ -89,13 +90,14 @@ impl Site {
         let programs = Programs::new(log.clone(), Registry::new(|| NOW), Arc::new(|| NOW));
         let acknowledge: AcknowledgeDesk =
             Arc::new(|_, _| Box::pin(async { Err(Status::unavailable("nothing is known")) }));
+        let scopes = tokio::sync::watch::Sender::new(scopes);
         let rooms = Rooms {
             emitter,
             log: log.clone(),
             status,
             dead_letters: letters,
             programs: programs.clone(),
-            scopes: tokio::sync::watch::Sender::new(scopes).subscribe(),
+            scopes: scopes.subscribe(),
             reload,
             settling: Arc::new(|| Box::pin(async {})),
             states: Arc::new(|_| StateResponse::default()),
@@ -107,7 +109,7 @@ impl Site {
         };
         serving.spawn(api.serve(rooms, shutdown.clone()));
         let client = Client::connect(&socket).await.expect("the agent answers");
-        Site { client, log, dead_letters, programs, socket, shutdown, serving, _directory: directory }
+        Site { client, log, dead_letters, programs, socket, scopes, shutdown, serving, _directory: directory }
     }
 
     async fn emit(&self, events: &[Event]) -> Result<EmitResponse, ClientError> {

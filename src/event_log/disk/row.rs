@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    ops::Range,
+    ops::{Deref, DerefMut, Range},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, Weak,
@@ -84,10 +84,48 @@ pub(in crate::event_log) struct Row {
     lane: Lane,
     path: PathBuf,
     volumes: Mutex<BTreeMap<u64, Volume>>,
+    /// First stored sequence, [`NOTHING`] when there is none. For those who do not wait for a look at the disk.
+    first: AtomicU64,
     /// The highest number that was ever given to a generation.
     highest: AtomicU64,
     /// Some volume has news of damage.
     news: AtomicBool,
+}
+
+/// Where the first stored sequence would stand.
+const NOTHING: u64 = u64::MAX;
+
+/// The volumes, for as long as nobody else has them. What of them is known without is said when they are let go of.
+struct Volumes<'a> {
+    volumes: MutexGuard<'a, BTreeMap<u64, Volume>>,
+    first: &'a AtomicU64,
+    is_changed: bool,
+}
+
+impl Deref for Volumes<'_> {
+    type Target = BTreeMap<u64, Volume>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.volumes
+    }
+}
+
+impl DerefMut for Volumes<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.is_changed = true;
+        &mut self.volumes
+    }
+}
+
+impl Drop for Volumes<'_> {
+    fn drop(&mut self) {
+        if self.is_changed {
+            // One without events may lie anywhere: its making was given up.
+            let first =
+                self.volumes.values().find(|volume| volume.summary.events() > 0).or(self.volumes.values().next());
+            self.first.store(first.map_or(NOTHING, |volume| volume.summary.first_sequence), Ordering::Release);
+        }
+    }
 }
 
 /// Where a sequence is to be found.
@@ -108,8 +146,8 @@ impl Row {
     /// When what is there cannot be read.
     pub(in crate::event_log) fn load(root: &Path, lane: Lane, known: Known) -> Result<Row, LogError> {
         let path = root.join(lane.name());
-        let row =
-            Row { lane, path, volumes: Mutex::default(), highest: AtomicU64::new(0), news: AtomicBool::new(false) };
+        let (first, highest, news) = (AtomicU64::new(NOTHING), AtomicU64::new(0), AtomicBool::new(false));
+        let row = Row { lane, path, volumes: Mutex::default(), first, highest, news };
         let cleared = row.make().and_then(|()| generation::clear_leftovers(&row.path));
         if let Err(error) = cleared.and_then(|()| repair::adopt(root, lane)) {
             tracing::warn!(path = %row.path.display(), %error, "leftovers in the event log stay");
@@ -218,12 +256,9 @@ impl Row {
         self.highest.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// First stored sequence; `None` when there is no generation.
+    /// First stored sequence; `None` when there is no generation. Does not wait for the disk.
     pub(in crate::event_log) fn first_sequence(&self) -> Option<u64> {
-        let volumes = self.lock();
-        // One without events may lie anywhere: its making was given up.
-        let first = volumes.values().find(|volume| volume.summary.events() > 0).or(volumes.values().next());
-        first.map(|volume| volume.summary.first_sequence)
+        Some(self.first.load(Ordering::Acquire)).filter(|first| *first != NOTHING)
     }
 
     /// The sequence after the sealed generation that holds this one, where nothing in it is wanted, as its summary tells; without
@@ -455,7 +490,7 @@ impl Row {
         self.lock()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Volume>> {
-        lock(&self.volumes)
+    fn lock(&self) -> Volumes<'_> {
+        Volumes { volumes: lock(&self.volumes), first: &self.first, is_changed: false }
     }
 }

@@ -18,7 +18,10 @@ use crate::{
     },
     local_api::wanted::Wanted,
     order::Sorted as _,
-    schema::local::{ConsumedGap, ConsumedRun, StoredFrame, consume_response::Response, stored_frame},
+    schema::{
+        events::EventLossPayload,
+        local::{ConsumedGap, ConsumedRun, StoredFrame, consume_response::Response, stored_frame},
+    },
 };
 
 /// Events of one answer.
@@ -288,7 +291,8 @@ impl Giving {
         let Some(worker) = self.workers.get_mut(number) else { return Step::End };
         let Some(Uncommitted { sequences, .. }) = worker.waiting() else { return Step::End };
         let (from, to) = (sequences.start, sequences.end.min(until));
-        self.uncommitted_events -= worker.drop_until(to);
+        // What is with the worker was given, and is there to be committed.
+        self.uncommitted_events -= worker.drop_waiting_until(to);
         attachment.cursor.lost_by(Cause::Damage, self.lane, Gap { from, to });
         attachment.cursor.held(self.lane, self.reader.position());
         self.move_cursor(attachment);
@@ -350,11 +354,11 @@ impl Giving {
             (0..).take(self.workers.len()).map(|worker| ConsumedRun { worker, ..of(run) }).collect();
         let mut bytes = 0;
         for StoredEvent { sequence, event } in run.events() {
-            let loss = (self.lane == Lane::Urgent).then(|| loss_of(cursor, &event)).flatten();
-            if loss.is_none() && !terms.wanted.takes(&event) {
+            let record = (self.lane == Lane::Urgent).then(|| record_for(cursor, &event)).flatten();
+            if record.is_none() && !terms.wanted.takes(&event) {
                 continue;
             }
-            self.recorded.extend(loss);
+            self.recorded.extend(record.and_then(lost));
             self.uncommitted_events += 1;
             let (number, (before, alone)) = (share(&event, self.workers.len()), self.given_before(sequence));
             let Some((worker, run)) = self.workers.get_mut(number).zip(given.get_mut(number)) else { continue };
@@ -446,12 +450,19 @@ fn of<F>(run: &Run<F>) -> ConsumedRun {
     ConsumedRun { lane: run.lane.name().to_owned(), log_epoch: run.epoch.to_string(), ..ConsumedRun::default() }
 }
 
-/// What the event says that this consumer lost, if it is a record of that: those come whatever it wants.
-fn loss_of(cursor: &str, event: &[u8]) -> Option<ConsumedGap> {
+/// What the event says is lost and why, if it is a record of what this consumer lost, or everybody did: those come whatever it
+/// wants.
+fn record_for(cursor: &str, event: &[u8]) -> Option<(EventLossPayload, String)> {
     // Few events are at that level, and the head is read at no cost.
     Head::read(event).ok().filter(|head| head.level.to_wire() as i32 == LossRecord::LEVEL)?;
-    let (loss, cause) = loss_record(&EventView::decode(event).ok()?)?;
-    (loss.consumer == cursor).then_some(ConsumedGap {
+    let view = EventView::decode(event).ok()?;
+    LossRecord::is_for(&view, cursor).then(|| loss_record(&view)).flatten()
+}
+
+/// The same as a gap of this consumer. What everybody lost has none: it never had numbers that would be missed, or they are met
+/// on the way.
+fn lost((loss, cause): (EventLossPayload, String)) -> Option<ConsumedGap> {
+    (!loss.consumer.is_empty()).then_some(ConsumedGap {
         lane: loss.lane,
         first_sequence: loss.first_sequence,
         last_sequence: loss.last_sequence,
@@ -478,3 +489,6 @@ fn frame_bytes(frame: &StoredFrame) -> usize {
         None => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,10 +9,10 @@ mod giving;
 mod start;
 mod worker;
 
-use std::{collections::VecDeque, ops::RangeInclusive, time::Duration};
+use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, Stream, future::Either, stream};
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
@@ -29,7 +29,7 @@ use crate::{
     event_log::{EventLog, Lane, LogError},
     health::{ConditionLevel, Fault},
     schema::local::{
-        Attach, Attached, AttachedLane, CaughtUp, Commit, ConsumeRequest, ConsumeResponse, ConsumerCondition,
+        Attach, Attached, AttachedLane, CaughtUp, Commit, ConsumeRequest, ConsumeResponse, ConsumerCondition, Start,
         attach::{Bound, Encoding},
         consume_request::Request,
         consume_response::Response,
@@ -79,6 +79,8 @@ pub(super) struct Asked {
     name: String,
     steal: bool,
     terms: Terms,
+    /// Where a new consumer is to begin.
+    from: Option<Start>,
     first: Option<[u64; 2]>,
 }
 
@@ -95,7 +97,8 @@ pub(super) fn status_of(error: &AttachError) -> Status {
 }
 
 impl Asked {
-    /// Checks the first request. `scopes` is what the caller may have, and what is subscribed for the consumer. Blocking where a new consumer does not begin at an end of the log.
+    /// Checks the first request. `scopes` is what the caller may have, and what is subscribed for the consumer. Where a new one
+    /// begins is to be [found](Asked::find) then.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -103,7 +106,6 @@ impl Asked {
         attach: &Attach,
         scopes: [Option<Filter>; 2],
         programs: &Programs,
-        log: &EventLog,
         caller: Caller,
     ) -> Result<Asked, Status> {
         let window = attach.bound.map_or(WINDOW_DEFAULT, |Bound::Window(window)| window);
@@ -144,7 +146,7 @@ impl Asked {
         let wanted = scopes.into_iter().fold(Wanted::parse(&attach.filter, 0, 0)?, Wanted::within);
         let is_there = programs.is_there(&attach.consumer, caller).map_err(|error| status_of(&error))?;
         // Of one that is there it says nothing, and is not looked for: the event may be gone long since.
-        let first = if is_there { None } else { start::find(log, attach.from.as_ref())? };
+        let from = if is_there { None } else { attach.from.clone() };
         let terms = Terms {
             wanted,
             form,
@@ -153,7 +155,15 @@ impl Asked {
             redeliver_after: (redeliver != 0).then(|| Duration::from_millis(redeliver.into())),
             deliveries_max: attach.deliveries_max,
         };
-        Ok(Asked { name: attach.consumer.clone(), steal: attach.steal, terms, first })
+        Ok(Asked { name: attach.consumer.clone(), steal: attach.steal, terms, from, first: None })
+    }
+
+    /// Looks for where a new consumer begins. Cancel safe.
+    ///
+    /// # Errors
+    /// When there is no such place, or the log cannot be read.
+    pub(super) async fn find(self, log: &EventLog, slots: &Arc<Semaphore>) -> Result<Asked, Status> {
+        Ok(Asked { first: start::find(log, slots, self.from.as_ref()).await?, ..self })
     }
 }
 
@@ -167,7 +177,7 @@ impl Consuming {
         Rooms { programs, log, dead_letters, .. }: &Rooms,
         caller: Caller,
     ) -> Result<Consuming, Status> {
-        let Asked { name, steal, terms, first } = asked;
+        let Asked { name, steal, terms, first, .. } = asked;
         let first = first.unwrap_or_else(|| Lane::ALL.map(|lane| log.bounds(lane).0));
         let attachment = programs.attach(&name, caller, first, steal).map_err(|error| status_of(&error))?;
         let lanes: Vec<_> =

@@ -81,23 +81,16 @@ impl Worker {
 
     /// What is before `end` is done with. Gives how many events that are.
     pub(super) fn drop_until(&mut self, end: u64) -> u64 {
-        let mut count = 0;
-        for parts in [&mut self.given, &mut self.waiting] {
-            while let Some(first) = parts.front_mut()
-                && first.sequences.start < end
-            {
-                let until = first.sequences.end.min(end);
-                count += until - first.sequences.start;
-                first.sequences.start = until;
-                if first.sequences.is_empty() {
-                    parts.pop_front();
-                }
-            }
-        }
+        let count = cut_until(&mut self.given, end) + cut_until(&mut self.waiting, end);
         if count > 0 {
             self.since = Instant::now();
         }
         count
+    }
+
+    /// What waits before `end` cannot be given any more. Gives how many events that are.
+    pub(super) fn drop_waiting_until(&mut self, end: u64) -> u64 {
+        cut_until(&mut self.waiting, end)
     }
 
     /// When what it has is to come again, if it commits nothing.
@@ -171,6 +164,22 @@ pub(super) fn letter(run: &Run, event: Bytes, attachment: &Attachment, deliverie
     }
 }
 
+/// Takes what is before `end` out of these. Gives how many events that are.
+fn cut_until(parts: &mut VecDeque<Uncommitted>, end: u64) -> u64 {
+    let mut count = 0;
+    while let Some(first) = parts.front_mut()
+        && first.sequences.start < end
+    {
+        let until = first.sequences.end.min(end);
+        count += until - first.sequences.start;
+        first.sequences.start = until;
+        if first.sequences.is_empty() {
+            parts.pop_front();
+        }
+    }
+    count
+}
+
 fn join(parts: &mut VecDeque<Uncommitted>, part: Uncommitted) {
     if !parts.back_mut().is_some_and(|last| last.join(&part)) {
         parts.push_back(part);
@@ -206,6 +215,17 @@ mod tests {
         // Late, but it was given that far.
         worker.take_back();
         assert_eq!((worker.commit(5), worker.first()), (Some(3), None));
+    }
+
+    #[test]
+    fn what_is_gone_of_what_waits_leaves_what_was_given_to_be_committed() {
+        let mut worker = Worker::new(1);
+        worker.give(1..3, 0);
+        worker.give(7..9, 0);
+        worker.take_back();
+        assert_eq!([1, 2].map(|sequence| worker.take_up(sequence, false)), [Some(2), Some(2)]);
+        assert_eq!((worker.drop_waiting_until(8), worker.first()), (1, Some(1)), "the cursor stays before it");
+        assert_eq!((worker.commit(2), worker.first()), (Some(2), Some(8)));
     }
 
     #[test]

@@ -42,6 +42,31 @@ fn when_everything_is_wrong_the_worse_stay_and_the_others_are_counted() {
 }
 
 #[test]
+fn what_only_other_programs_tell_has_a_quarter_and_gives_way_to_what_is_as_bad() {
+    let (mut told, mut time) = (Told::nothing(), 0);
+    let mut tell = |told: &mut Told, line: String, source: &str| {
+        time += 1;
+        told.take(Lane::Urgent, &event(time, &line, source));
+    };
+    for number in 0..SUBJECTS_MAX {
+        tell(&mut told, format!("critical service.status.failed s{number}"), "local");
+    }
+    assert_eq!(told.fold.len(), SUBJECTS_MAX / 4);
+    tell(&mut told, "info service.status.started s1".to_owned(), "local");
+    tell(&mut told, "critical service.status.failed one-more".to_owned(), "local");
+    assert_eq!(
+        (told.fold.len(), told.fold.of_subject("s1").count()),
+        (SUBJECTS_MAX / 4, 0),
+        "their own are first to go"
+    );
+    for number in 0..SUBJECTS_MAX {
+        tell(&mut told, format!("critical network.interface.down d{number}"), "network");
+    }
+    let kept = told.fold.subjects.keys().filter(|(subject, _)| subject.starts_with('d')).count();
+    assert_eq!((kept, told.fold.len()), (SUBJECTS_MAX, SUBJECTS_MAX));
+}
+
+#[test]
 fn names_and_sentences_are_cut_and_gaps_are_counted() {
     let mut told = Told::nothing();
     let long = "語".repeat(500);

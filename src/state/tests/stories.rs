@@ -1,6 +1,7 @@
 //! Stories that a person can read and judge: what came in which lane, and what `rodent problems` says behind it.
 
 use super::*;
+use crate::event_log::APPENDED_AGAIN;
 
 /// Plays lines of `LANE TIME WHAT | PROBLEMS`. What: an event (`error storage.pool.degraded tank`, with ` by local` at its end where
 /// it is no collector's), `ack SUBJECT/STATE LEVEL`, or `lost NUMBER`.
@@ -206,4 +207,49 @@ fn what_cannot_be_folded_again_is_as_it_was_until_something_tells_of_it() {
     assert!(told.fold.needs_assertion(), "that was before");
     told.fold.asserted(30);
     assert!(!told.fold.needs_assertion());
+}
+
+#[test]
+fn what_another_program_says_acknowledges_nothing() {
+    let mut told = play("urgent 10 error storage.pool.degraded tank | error pool health tank since 10");
+    let known = acknowledged(20, "tank", "pool health", Level::Critical);
+    assert!(!told.take(Lane::Urgent, &Event { source: "local".to_owned(), ..known.clone() }));
+    assert_eq!(told.problems(), "error pool health tank since 10");
+    told.take(Lane::Urgent, &known);
+    assert_eq!(told.problems(), "error pool health tank since 10 known");
+}
+
+#[test]
+fn an_identifier_that_lies_ahead_of_its_events_time_is_later_than_nothing() {
+    let ahead = |source: &str| {
+        let event = event(10, "info storage.pool.online tank", source);
+        Event { event_id: "ffffffff-ffff-7fff-bfff-ffffffffffff".to_owned(), ..event }
+    };
+    let mut told = Told::nothing();
+    told.take(Lane::Routine, &ahead("local"));
+    told.take(Lane::Urgent, &event(20, "error storage.pool.degraded tank", "storage"));
+    assert_eq!(told.problems(), "error pool health tank since 20");
+    // Its own identifiers run ahead where the clock was set back.
+    let mut told = Told::nothing();
+    told.take(Lane::Routine, &ahead("storage"));
+    told.take(Lane::Urgent, &event(20, "error storage.pool.degraded tank", "storage"));
+    assert_eq!(told.problems(), "");
+}
+
+#[test]
+fn what_is_put_into_the_log_again_counts_when_it_happened() {
+    let again = |event: Event| {
+        let mark = (APPENDED_AGAIN.to_owned(), String::new());
+        Event { metadata: event.metadata.into_iter().chain([mark]).collect(), ..event }
+    };
+    let mut told = play(
+        "urgent 10 error storage.pool.degraded tank | error pool health tank since 10
+         urgent 20 info storage.pool.online tank    |",
+    );
+    told.take(Lane::Urgent, &again(event(10, "error storage.pool.degraded tank", "storage")));
+    assert_eq!(told.problems(), "");
+    told.take(Lane::Urgent, &event(30, "error storage.pool.degraded tank", "storage"));
+    told.take(Lane::Urgent, &again(event(20, "info storage.pool.online tank", "storage")));
+    assert_eq!(told.problems(), "error pool health tank since 30");
+    assert_eq!(told.state("tank", "pool health").changes.len(), 3, "each is known");
 }
