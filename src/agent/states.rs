@@ -29,9 +29,9 @@ use crate::{
     event_log::{EventLog, Lane, Read, Sieve},
     health::{Conditions, Fault},
     lock::lock,
-    state::{Checkpoint, Fold, LaneAt, SUBJECTS_MAX, StatesWatch},
+    state::{Checkpoint, Fold, LaneAt, OTHERS_MAX, SUBJECTS_MAX, StatesWatch},
     telemetry::{ErrorChain, message},
-    words::grouped,
+    words::{counted, grouped},
 };
 
 /// The file beside the log.
@@ -276,10 +276,12 @@ impl States {
             };
             self.shared.conditions.put(message::STATES_BEHIND, behind.map(text).map(Fault::warning));
         }
-        let (subjects, left_out) = self.with(|fold| (fold.len(), fold.left_out()));
-        let full = (subjects >= SUBJECTS_MAX && left_out > 0).then(|| {
+        let left_out = self.with(|fold| if fold.is_full() { fold.left_out() } else { 0 });
+        let full = (left_out > 0).then(|| {
             Fault::warning(format!(
-                "{SUBJECTS_MAX} states are wrong or known, and {left_out} that are wrong have no room beside them"
+                "there is no room for {} that went wrong: {SUBJECTS_MAX} are kept, and of what other programs tell \
+                 {OTHERS_MAX}",
+                counted(left_out, "state")
             ))
         });
         self.shared.conditions.put(message::STATES_FULL, full);

@@ -192,7 +192,9 @@ pub(super) fn describe_folding(folding: &Folding, all: bool) -> Vec<String> {
     }
     if folding.left_out > 0 {
         let (left_out, most) = (grouped(folding.left_out), grouped(folding.subjects_max));
-        lines.push(format!("No room for {left_out} more that were wrong: {most} states are kept."));
+        lines.push(format!(
+            "No room for {left_out} more that were wrong: {most} states are kept, of other programs a quarter."
+        ));
     }
     if all && folding.forgotten > 0 {
         let forgotten = grouped(folding.forgotten);

@@ -19,7 +19,10 @@ pub(super) fn events(words: &Words) -> Result<Vec<Event>, String> {
         "SelfTest" => disk.self_test_failed(),
         kind => {
             let (level, health) = judge(kind);
-            event(Daemon::Smartd, level, disk.health_changed(health), kind)
+            // What is less than the disk's health stands beside that, and not in its place.
+            let is_its_health = matches!(health, "failed" | "failing");
+            let id = if is_its_health { named(disk.name) } else { disk.name.to_owned() };
+            event(Daemon::Smartd, level, disk.health_changed(health, id), kind)
         }
     };
     // A warning that is repeated while it lasts.
@@ -42,8 +45,8 @@ fn judge(kind: &str) -> (Level, &'static str) {
 
 struct Disk<'a> {
     path: &'a str,
-    /// As [`named`] has it.
-    name: String,
+    /// As smartd has it: `/dev/sda [SAT]`.
+    name: &'a str,
     device_type: &'a str,
     message: &'a str,
     vendor: &'a str,
@@ -62,7 +65,7 @@ impl<'a> Disk<'a> {
         let serial = described.split(", ").find_map(|part| part.strip_prefix("S/N:")).unwrap_or_default().trim();
         Ok(Disk {
             path,
-            name: named(if name.is_empty() { path } else { name }),
+            name: if name.is_empty() { path } else { name },
             device_type: words.variable("SMARTD_DEVICETYPE"),
             message: without_name(words.variable("SMARTD_MESSAGE"), path),
             vendor,
@@ -71,9 +74,9 @@ impl<'a> Disk<'a> {
         })
     }
 
-    fn health_changed(&self, health: &str) -> StorageDiskPayload {
+    fn health_changed(&self, health: &str, id: String) -> StorageDiskPayload {
         StorageDiskPayload {
-            device_id: self.name.clone(),
+            device_id: id,
             device_path: self.path.to_owned(),
             serial: self.serial.to_owned(),
             vendor: self.vendor.to_owned(),
@@ -95,7 +98,7 @@ impl<'a> Disk<'a> {
 
     fn self_test_failed(&self) -> Event {
         let payload = StorageDiskProbePayload {
-            device_id: self.name.clone(),
+            device_id: named(self.name),
             device_path: self.path.to_owned(),
             probe_type: "self-test".to_owned(),
             error_message: self.message.to_owned(),
@@ -173,16 +176,16 @@ mod tests {
             ("Health", "critical storage.disk.health_changed /dev/sda"),
             ("Usage", "error storage.disk.health_changed /dev/sda"),
             ("SelfTest", "error storage.disk_probe.failed /dev/sda"),
-            ("ErrorCount", "warn storage.disk.health_changed /dev/sda"),
+            ("ErrorCount", "warn storage.disk.health_changed /dev/sda [SAT]"),
             ("CurrentPendingSector", "error storage.disk.health_changed /dev/sda"),
             ("OfflineUncorrectableSector", "error storage.disk.health_changed /dev/sda"),
-            ("Temperature", "warn storage.disk.health_changed /dev/sda"),
-            ("FailedHealthCheck", "warn storage.disk.health_changed /dev/sda"),
-            ("FailedReadSmartData", "warn storage.disk.health_changed /dev/sda"),
-            ("FailedReadSmartErrorLog", "warn storage.disk.health_changed /dev/sda"),
-            ("FailedReadSmartSelfTestLog", "warn storage.disk.health_changed /dev/sda"),
-            ("FailedOpenDevice", "error storage.disk.health_changed /dev/sda"),
-            ("Something new", "warn storage.disk.health_changed /dev/sda"),
+            ("Temperature", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("FailedHealthCheck", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("FailedReadSmartData", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("FailedReadSmartErrorLog", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("FailedReadSmartSelfTestLog", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("FailedOpenDevice", "error storage.disk.health_changed /dev/sda [SAT]"),
+            ("Something new", "warn storage.disk.health_changed /dev/sda [SAT]"),
         ] {
             assert_eq!(lines(&warning(kind, "Device: /dev/sda [SAT], …")), [line]);
         }

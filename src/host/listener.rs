@@ -16,7 +16,10 @@ const LISTENS: &str = "0A";
 pub fn owners(host: &Host, port: u16) -> io::Result<BTreeSet<u32>> {
     let fourth = host.read("/proc/net/tcp")?;
     // Not there where the kernel has no sixth version.
-    let sixth = host.read("/proc/net/tcp6").unwrap_or_default();
+    let sixth = match host.read("/proc/net/tcp6") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
     let (loopback, zero) = (word([127, 0, 0, 1]), word([0; 4]));
     // As the kernel chooses: who listens at that address goes before who listens at all of them. Somebody else may have one of
     // those that come later, and gets nothing by it.

@@ -73,8 +73,9 @@ impl Nut {
     async fn list(&mut self, host: &Host, what: &str) -> io::Result<Result<Vec<String>, String>> {
         if self.stream.is_none() {
             let port = self.port.unwrap_or(PORT);
+            // Before and after: who has let it be connected, and has gone since, is none either. Nothing counts before both.
+            host.look(move |host| is_upsd(host, port)).await?;
             let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-            // Nothing that comes on it counts before.
             host.look(move |host| is_upsd(host, port)).await?;
             self.stream = Some(BufReader::new(stream));
         }
@@ -228,7 +229,8 @@ mod tests {
         let endless = format!("BEGIN LIST UPS\n{}", "UPS a \"\"\n".repeat(10_000));
         assert!(answered(endless.as_bytes()).await.is_err());
         let mut nobody = Nut { stream: None, port: Some(1) };
-        let host = Host::at("/nowhere");
+        let root = where_listens(0, 7);
+        let host = Host::at(root.path());
         assert_eq!(nobody.supplies(&host).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 

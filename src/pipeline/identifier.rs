@@ -36,6 +36,12 @@ pub(super) fn new(now: i64) -> String {
     Block::take(now, 1).next()
 }
 
+/// The time in one of version 7, Unix milliseconds; none in others.
+pub(super) fn time_of(id: &str) -> Option<i64> {
+    let id = Uuid::try_parse(id).ok().filter(|id| id.get_version_num() == 7)?;
+    i64::try_from(id.as_u128() >> 80).ok()
+}
+
 /// Identifiers that were reserved together: events of one request wait for the others' only once.
 pub(super) struct Block {
     milliseconds: u64,

@@ -200,8 +200,12 @@ impl UrgentStates {
         let is_theirs = |known: &UrgentState| known.teller == Teller::Other;
         let theirs = self.states.iter().filter(|known| is_theirs(known)).count();
         if self.states.len() >= STATES_MAX || (is_theirs(&state) && theirs >= OTHERS_MAX) {
-            let first = self.states.iter().position(is_theirs).unwrap_or(0);
-            self.states.remove(first);
+            match self.states.iter().position(is_theirs) {
+                Some(first) => drop(self.states.remove(first)),
+                // What the agent has seen itself does not go for another's word.
+                None if is_theirs(&state) => return,
+                None => drop(self.states.pop_front()),
+            }
         }
         self.states.push_back(state);
     }
@@ -378,6 +382,8 @@ mod tests {
         }
         let of_others = states.names().filter(|name| name.starts_with(OTHERS_MARK)).count();
         assert_eq!((states.names().count(), of_others), (STATES_MAX, 0));
+        states.sort([&theirs(0)]);
+        assert!(!states.names().any(|name| name.starts_with(OTHERS_MARK)), "nor does it take the place of another");
         assert_eq!(lanes(&mut states, &["info service.status.started own"]), [Urgent]);
     }
 }

@@ -23,8 +23,9 @@ const SOURCE: &str = "local";
 /// later than whatever happens until then.
 const AHEAD_MAX: i64 = 5 * 60 * 1000;
 
-/// Where the time stands then that the caller gave.
+/// Where the time stands then that the caller gave; and the identifier, where that one lies ahead.
 const CLAIMED_TIME: &str = "rodent.claimed_time";
+const CLAIMED_ID: &str = "rodent.claimed_id";
 
 /// The longest identifier that a caller may choose, bytes.
 const ID_BYTES_MAX: usize = 64;
@@ -108,9 +109,12 @@ impl Stamp {
     ) -> Result<Stamped, EmitError> {
         let head = Head::read(event).map_err(|_| refused("is not an encoded rodent.events.Event"))?;
         let category = check(&head)?;
-        let (level, is_ahead) = (head.level, head.timestamp > self.now.saturating_add(AHEAD_MAX));
+        let (level, latest) = (head.level, self.now.saturating_add(AHEAD_MAX));
+        let is_ahead = head.timestamp > latest;
+        // By its identifier an event is put in order, too.
+        let is_id_ahead = identifier::time_of(&head.id).is_some_and(|time| time > latest);
         let mut own = Event {
-            event_id: if head.id.is_empty() { identifiers.next() } else { String::new() },
+            event_id: if head.id.is_empty() || is_id_ahead { identifiers.next() } else { String::new() },
             // Written even where the caller gave one: an unknown number counts as info everywhere.
             level: level.to_wire().into(),
             category,
@@ -119,6 +123,9 @@ impl Stamp {
         };
         if is_ahead {
             own.metadata.insert(CLAIMED_TIME.to_owned(), head.timestamp.to_string());
+        }
+        if is_id_ahead {
+            own.metadata.insert(CLAIMED_ID.to_owned(), head.id.to_string());
         }
         let start = completed.len();
         completed.extend_from_slice(event);
@@ -130,7 +137,7 @@ impl Stamp {
         }
         let (facts, mark, kind) = (Facts::of(&head, level, category).of_another(), head.kind_mark(), head.kind());
         let timestamp = if own.timestamp == 0 { head.timestamp } else { own.timestamp };
-        let id = if head.id.is_empty() { own.event_id } else { head.id };
+        let id = if own.event_id.is_empty() { head.id } else { own.event_id };
         Ok(Stamped { place: start..completed.len(), id, level, category, timestamp, mark, kind, facts })
     }
 }

@@ -133,6 +133,32 @@ async fn a_time_that_lies_ahead_is_that_of_the_arrival_and_what_was_claimed_stan
 }
 
 #[tokio::test]
+async fn an_identifier_that_lies_ahead_is_the_agents_own_and_what_was_claimed_stands_beside_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (log, emitter) = open(directory.path());
+    let named = |id: &str| {
+        let event = Event::decode(service("info", "a")).expect("an event");
+        Bytes::from(Event { event_id: id.to_owned(), ..event }.encode_to_vec())
+    };
+    // Of 299 s after 1970, of a time in many thousand years, and no time.
+    let ids = ["00000004-8ff8-7000-8000-000000000001", "FFFFFFFF-ffff-7fff-bfff-ffffffffffff", "one"];
+    let submission = emitter.submit(ids.map(named).into(), ORIGIN, Durability::Buffered).await.expect("taken");
+    emitter.secure(submission.ends).await.expect("durable");
+    let Read::Run(run) = log.reader(Lane::Routine, 1).read(9, 1 << 20).expect("readable") else {
+        panic!("it is durable")
+    };
+    let views: Vec<_> = run.events().map(|stored| EventView::decode(&stored.event).expect("an event")).collect();
+    let claimed: Vec<_> = views.iter().map(|view| view.metadata("rodent.claimed_id")).collect();
+    assert_eq!(claimed, [None, Some(ids[1]), None]);
+    assert_eq!([views[0].id(), views[2].id()], [ids[0], ids[2]]);
+    let own = views[1].id();
+    assert!(own != ids[1] && super::identifier::time_of(own) < Some(i64::MAX >> 20), "{own}");
+    let told: Vec<_> = submission.outcomes.iter().map(|outcome| format!("{outcome:?}")).collect();
+    assert!(told[1].contains(own), "the caller learns it: {told:?}");
+    log.close();
+}
+
+#[tokio::test]
 async fn a_service_that_recovers_after_a_restart_of_the_agent_is_urgent() {
     let directory = tempfile::tempdir().expect("a directory");
     let run = async |level, operation: Operation| {

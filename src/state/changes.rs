@@ -15,10 +15,6 @@ pub(super) const CHANGES_MAX: usize = 5;
 /// The source of events of other programs.
 pub(super) const OTHERS: &str = "local";
 
-/// An identifier that another program chose may lie so far ahead of its event's time, milliseconds. One that lies further
-/// ahead would come after whatever the collectors tell, for ever.
-const AHEAD_MAX: i64 = 5 * 60 * 1000;
-
 /// When an event happened, as far as two can be put in order: by its identifier, where that is one that grows with time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventOrder(u128);
@@ -32,10 +28,7 @@ impl EventOrder {
     }
 
     pub(super) fn of_last(change: &StateChange) -> EventOrder {
-        let order = EventOrder::of(&change.event_id, change.last_time);
-        let is_made_up =
-            change.source == OTHERS && order > EventOrder::of("", change.last_time.saturating_add(AHEAD_MAX));
-        if is_made_up { EventOrder::of("", change.last_time) } else { order }
+        EventOrder::of(&change.event_id, change.last_time)
     }
 }
 

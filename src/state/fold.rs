@@ -29,7 +29,7 @@ use crate::{
 pub const SUBJECTS_MAX: usize = 4_096;
 
 /// Of these, so many of which nobody but other programs has told. They go before others.
-const OTHERS_MAX: usize = SUBJECTS_MAX / 4;
+pub const OTHERS_MAX: usize = SUBJECTS_MAX / 4;
 
 /// So many that are well go at once, so that finding them costs nothing when things come and go all the time.
 const FORGOTTEN_AT_ONCE: usize = SUBJECTS_MAX / 16;
@@ -359,6 +359,12 @@ impl Fold {
         let acknowledgement = known.acknowledgement.take();
         known.acknowledgement = acknowledgement::after(acknowledgement, &change);
         changes::put(&mut known.changes, change, is_again);
+    }
+
+    /// Whether something new may have no room, of other programs or at all.
+    pub fn is_full(&self) -> bool {
+        let of_others = || self.subjects.values().filter(|state| is_of_others(state)).count();
+        self.subjects.len() >= SUBJECTS_MAX || (self.subjects.len() >= OTHERS_MAX && of_others() >= OTHERS_MAX)
     }
 
     /// Whether there is room for something new, if need be because somebody goes for it.

@@ -23,7 +23,7 @@ use std::{future::Future, pin::Pin};
 pub use self::{
     changes::EventOrder,
     checkpoint::{Checkpoint, CheckpointDamage, FILE_BYTES_MAX},
-    fold::{Fold, LaneAt, SUBJECTS_MAX},
+    fold::{Fold, LaneAt, OTHERS_MAX, SUBJECTS_MAX},
     silences::{SILENCE_MAX, SILENCES_MAX, Silences},
 };
 

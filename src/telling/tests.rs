@@ -55,21 +55,29 @@ impl Person {
         self.is_told_at(at(minutes))
     }
 
+    /// Looks, and is told, until there is nothing more.
     fn is_told_at(&mut self, moment: Moment) -> Vec<Notification> {
-        let least = self.least;
-        let silenced = |subject: &str| self.fold.silences().until(subject, moment.now);
-        let look = self.telling.look(self.fold.worst_first(), |level, _| level >= least, silenced, moment);
-        look.notices.iter().for_each(|notice| self.telling.sent(notice, moment));
-        if !look.is_held_back {
-            self.telling.looked(self.fold.worst_first(), moment);
+        let (least, mut told) = (self.least, Vec::new());
+        loop {
+            let silenced = |subject: &str| self.fold.silences().until(subject, moment.now);
+            let look = self.telling.look(self.fold.worst_first(), |level, _| level >= least, silenced, moment);
+            look.notices.iter().for_each(|notice| self.telling.sent(notice, moment));
+            if !look.is_held_back {
+                self.telling.looked(self.fold.worst_first(), moment);
+            }
+            self.again_at = look.again_at;
+            if look.notices.is_empty() {
+                break;
+            }
+            told.extend(look.notices);
+            assert!(told.len() < 100, "the same over and over: {told:?}");
         }
-        self.again_at = look.again_at;
         // As if the agent had been restarted.
         let kept = self.telling.encode();
         assert!(kept.len() <= BLOB_BYTES_MAX);
         let sent_at = self.telling.sent_at.clone();
         self.telling = Telling { sent_at, ..Telling::new(self.telling.rules.clone(), &kept) };
-        look.notices
+        told
     }
 }
 

@@ -64,7 +64,8 @@ pub(super) struct Told {
     pub(super) looked_at: i64,
     /// How many more things than have room were told to be wrong.
     pub(super) more: u16,
-    /// When the weekly message was sent last, or first waited for, Unix milliseconds; 0 where nobody wants it.
+    /// When the weekly message was sent last, or an hour before it was first waited for, Unix milliseconds; 0 where nobody wants
+    /// it.
     pub(super) weekly_at: i64,
 }
 

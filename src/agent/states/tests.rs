@@ -271,7 +271,7 @@ async fn more_than_there_is_room_for_is_a_condition() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let standing = run.registry.standing();
-    assert!(standing[0].text.contains("1 that are wrong have no room"), "{}", standing[0].text);
+    assert!(standing[0].text.contains("no room for 1 state that went wrong"), "{}", standing[0].text);
     let all = run.states.with(|fold| fold.worst(SUBJECTS_MAX).len());
     assert_eq!(all, SUBJECTS_MAX);
     assert_eq!(run.states.with(|fold| fold.worst(1)[0].changes[0].level()), StateLevel::Error);

@@ -24,7 +24,7 @@ use crate::{
 /// How often the kernel's words for the pools are read.
 const STATES_INTERVAL: Duration = Duration::from_secs(5);
 /// Pools of many disks, or of disks that the network brings, are imported some time after the boot.
-const IMPORT_TIME: Duration = Duration::from_secs(120);
+const IMPORT_TIME: Duration = Duration::from_secs(300);
 /// What it is blind to while zpool does not tell all.
 const IN_FULL: &str = "ZFS pools in full";
 

@@ -64,8 +64,10 @@ pub(in crate::local_api) async fn find(
 /// The first event of a lane that has this time or a later one.
 async fn since(log: &EventLog, slots: &Arc<Semaphore>, lane: Lane, time: i64) -> Result<u64, Status> {
     let sieve = Sieve { times: (time, i64::MAX), ..Sieve::OPEN };
-    let found = search(slots, Search::new(log, lane, sieve, Sought::Since(time))).await?;
-    Ok(found.map_or_else(|| log.bounds(lane).1, |(sequence, _)| sequence))
+    let sought = Search::new(log, lane, sieve, Sought::Since(time));
+    // What comes while it is sought is as late.
+    let end = sought.end;
+    Ok(search(slots, sought).await?.map_or(end, |(sequence, _)| sequence))
 }
 
 async fn of_event(log: &EventLog, slots: &Arc<Semaphore>, id: Uuid) -> Result<Option<[u64; 2]>, Status> {
@@ -89,6 +91,9 @@ async fn search(slots: &Arc<Semaphore>, mut search: Search) -> Result<Option<(u6
         match step {
             Step::Found(sequence, time) => return Ok(Some((sequence, time))),
             Step::Again => {}
+            Step::End if search.reader.position() < search.end => {
+                return Err(Status::unavailable("the events of the log are being numbered anew; ask again"));
+            }
             Step::End => return Ok(None),
         }
     }

@@ -120,8 +120,7 @@ impl Teller {
                 let wait = again_at.map(|again_at| Duration::from_millis((again_at - at.now).max(0).unsigned_abs()));
                 *lock(&self.again_at) = wait.map(|wait| Instant::now() + wait);
                 if !is_held_back {
-                    let mut telling = lock(&self.telling);
-                    self.states.look(&mut |fold| _ = telling.looked(fold.worst_first(), at));
+                    self.looked(at);
                 }
                 return Ok(());
             }
@@ -129,9 +128,16 @@ impl Teller {
             for notices in notices.chunks(at_once) {
                 self.send(notices, at, courier).await?;
             }
+            // What came and went in quiet hours leaves nothing by which it could be known that it is told.
+            self.looked(at);
         }
         *lock(&self.again_at) = Some(Instant::now() + FOLD_TIME_MAX);
         Ok(())
+    }
+
+    fn looked(&self, at: Moment) {
+        let mut telling = lock(&self.telling);
+        self.states.look(&mut |fold| _ = telling.looked(fold.worst_first(), at));
     }
 
     async fn send(&self, notices: &[Notification], at: Moment, courier: &Courier) -> Result<(), NotTaken> {

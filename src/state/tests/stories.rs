@@ -220,23 +220,6 @@ fn what_another_program_says_acknowledges_nothing() {
 }
 
 #[test]
-fn an_identifier_that_lies_ahead_of_its_events_time_is_later_than_nothing() {
-    let ahead = |source: &str| {
-        let event = event(10, "info storage.pool.online tank", source);
-        Event { event_id: "ffffffff-ffff-7fff-bfff-ffffffffffff".to_owned(), ..event }
-    };
-    let mut told = Told::nothing();
-    told.take(Lane::Routine, &ahead("local"));
-    told.take(Lane::Urgent, &event(20, "error storage.pool.degraded tank", "storage"));
-    assert_eq!(told.problems(), "error pool health tank since 20");
-    // Its own identifiers run ahead where the clock was set back.
-    let mut told = Told::nothing();
-    told.take(Lane::Routine, &ahead("storage"));
-    told.take(Lane::Urgent, &event(20, "error storage.pool.degraded tank", "storage"));
-    assert_eq!(told.problems(), "");
-}
-
-#[test]
 fn what_is_put_into_the_log_again_counts_when_it_happened() {
     let again = |event: Event| {
         let mark = (APPENDED_AGAIN.to_owned(), String::new());

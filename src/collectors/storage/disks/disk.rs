@@ -38,6 +38,11 @@ impl Disk {
         format!("/dev/{}", self.name)
     }
 
+    /// Whether that may be its key: it is another one when one with its serial comes or goes.
+    pub(in crate::collectors::storage) fn may_be(&self, key: &str) -> bool {
+        key == self.key() || key == self.path()
+    }
+
     /// Whether it is the same one under the same name: its key is another when one with its serial comes or goes.
     pub(super) fn is_in_place_of(&self, other: &Disk) -> bool {
         (&self.name, &self.model, &self.serial) == (&other.name, &other.model, &other.serial)

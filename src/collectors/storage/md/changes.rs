@@ -30,14 +30,21 @@ pub(super) fn diff(before: &Arrays, after: &Arrays) -> Vec<Finding> {
     }
     for (name, array) in &after.arrays {
         let view = View { name, array };
-        match before.arrays.get(name) {
-            Some(before) => view.changes(before, &mut findings),
+        let has_booted = before.boot != after.boot;
+        let before = before.arrays.get(name);
+        match before {
+            Some(before) => {
+                view.changes(before, &mut findings);
+                if has_booted && view.condition_change(before).is_none() {
+                    findings.push(view.back());
+                }
+            }
             None => {
                 findings.push(view.finding(Level::Info, view.payload(Operation::Imported), "appeared"));
                 findings.extend(view.faults());
             }
         }
-        view.alias_changes(before.arrays.get(name), &mut findings);
+        view.alias_changes(before.filter(|_| !has_booted), &mut findings);
     }
     findings
 }
@@ -84,6 +91,14 @@ impl View<'_> {
         }
     }
 
+    /// It is there after a boot, as it was before. mdadm's monitor may have missed it in between: that is over.
+    fn back(&self) -> Finding {
+        match self.array.condition {
+            Condition::Online => self.finding(Level::Info, self.payload(Operation::Imported), "appeared"),
+            _ => self.condition(),
+        }
+    }
+
     /// By a name of its configuration mdadm's monitor may have missed it, and does not tell that it has come: udev makes that name
     /// a moment after it has.
     fn alias_changes(&self, before: Option<&Array>, findings: &mut Vec<Finding>) {
@@ -100,9 +115,11 @@ impl View<'_> {
         let array = self.array;
         // One more disk that is missing is worth a word of its own.
         let is_worse = array.condition == Condition::Degraded && array.missing > before.missing;
-        if array.condition == before.condition && !is_worse {
-            return None;
-        }
+        (array.condition != before.condition || is_worse).then(|| self.condition())
+    }
+
+    fn condition(&self) -> Finding {
+        let array = self.array;
         let (level, operation, action) = match array.condition {
             Condition::Online => (Level::Info, Operation::Online, "online"),
             Condition::Degraded => (Level::Error, Operation::Degraded, "degraded"),
@@ -116,7 +133,7 @@ impl View<'_> {
             faulty_devices: listed(faulty.into_iter()),
             ..self.payload(operation)
         };
-        Some(self.finding(level, payload, action))
+        self.finding(level, payload, action)
     }
 
     fn member_changes(&self, before: &Array, findings: &mut Vec<Finding>) {

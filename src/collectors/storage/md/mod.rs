@@ -60,8 +60,11 @@ impl ArrayTable {
             if now.saturating_duration_since(since) >= ASSEMBLY_TIME {
                 continue;
             }
-            match before.and_then(|before| before.arrays.get(&name)) {
-                Some(array) => drop(after.arrays.insert(name, array.clone())),
+            match before.and_then(|before| Some((before, before.arrays.get(&name)?))) {
+                Some((before, array)) => {
+                    after.arrays.insert(name, array.clone());
+                    after.boot.clone_from(&before.boot);
+                }
                 None => drop(after.arrays.remove(&name)),
             }
         }

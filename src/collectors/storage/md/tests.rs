@@ -280,6 +280,18 @@ fn an_array_that_is_stopped_is_gone_and_one_that_a_boot_does_not_bring_back_is_m
 }
 
 #[test]
+fn an_array_that_is_there_after_a_boot_is_told_as_it_is_for_mdadm_may_have_missed_it_before() {
+    for (table, expected) in [
+        (table!("mdstat.healthy"), "info storage.pool.imported md0"),
+        (table!("mdstat.degraded-failed"), "error storage.pool.degraded md0"),
+    ] {
+        let before = Arrays { boot: "another".into(), ..arrays(table) };
+        assert_eq!(lines(&changes::diff(&before, &arrays(table))), [expected]);
+        assert_eq!(changes::diff(&arrays(table), &arrays(table)), []);
+    }
+}
+
+#[test]
 fn an_array_that_is_being_assembled_is_waited_for() {
     let (mut look, now) = (ArrayTable::new(), Instant::now());
     let inactive = arrays("md0 : inactive loop1[0](S)\n      97280 blocks super 1.2\nunused devices: <none>\n");

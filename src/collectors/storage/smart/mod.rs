@@ -116,8 +116,18 @@ impl Domain for Smart {
     async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
         let disks = self.disks.borrow().clone();
         let mut known = before.cloned().unwrap_or_default();
+        for (key, disk) in disks.iter().filter(|(key, _)| before.is_none_or(|before| !before.contains_key(*key))) {
+            let is_same = |other: &String, name: &String| *name == disk.name && disk.may_be(other);
+            let other = known.iter().find(|(other, (name, _))| is_same(other, name)).map(|(other, _)| other.clone());
+            if let Some(moved) = other.and_then(|other| known.remove(&other)) {
+                known.insert(key.clone(), moved);
+            }
+        }
+        known.retain(|key, _| disks.contains_key(key));
         // A boot deals the names anew.
-        known.retain(|key, (name, _)| disks.get(key).inspect(|disk| name.clone_from(&disk.name)).is_some());
+        for (key, (name, _)) in &mut known {
+            disks.get(key).into_iter().for_each(|disk| name.clone_from(&disk.name));
+        }
         context.sees_gone(DISK, |path| disks.values().any(|disk| device_path(&disk.name) == path)).await?;
         let now = Instant::now();
         let next = self.next(&disks, now);
@@ -163,7 +173,12 @@ fn diff(before: &Known, after: &Known) -> Vec<Finding> {
     let mut findings = Vec::new();
     let well = Report::default();
     for (key, (name, report)) in after {
-        let (old, was) = before.get(key).map_or((name, &well), |(old, was)| (old, was));
+        let under_other_key = || {
+            let path = device_path(name);
+            let is_it = |old: &String, its: &String| its == name && (*old == path || *key == path);
+            before.iter().find(|(old, (its, _))| !after.contains_key(*old) && is_it(old, its)).map(|(_, was)| was)
+        };
+        let (old, was) = before.get(key).or_else(under_other_key).map_or((name, &well), |(old, was)| (old, was));
         let is_renamed = old != name;
         if is_renamed {
             left_behind(old, was, after, &mut findings);

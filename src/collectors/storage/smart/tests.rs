@@ -134,6 +134,25 @@ async fn the_name_that_a_disk_has_is_known_before_it_is_asked_again() {
     assert_eq!(after, Known::from([("a".to_owned(), ("sdb".to_owned(), Report::default()))]));
 }
 
+#[tokio::test]
+async fn what_is_known_of_a_disk_stays_when_another_way_to_it_comes_or_goes() {
+    let machine = Machine::new();
+    let (context, _log) = machine.ground("storage").await;
+    machine.program("usr/sbin/smartctl", "exit 1");
+    let disk = |name: &str| Disk { name: name.into(), model: "HD".into(), serial: "1".into(), ..Disk::default() };
+    let ill = Report { health: Health::Failing, told: 1, ..Report::default() };
+    let alone = Known::from([("HD 1".to_owned(), ("sda".to_owned(), ill.clone()))]);
+    let apart = Known::from([("/dev/sda".to_owned(), ("sda".to_owned(), ill))]);
+    let two = Disks::from(["sda", "sdb"].map(|name| (format!("/dev/{name}"), disk(name))));
+    let one = Disks::from([("HD 1".to_owned(), disk("sda"))]);
+    for (before, disks, after) in [(&alone, two, &apart), (&apart, one, &alone)] {
+        let (_sender, receiver) = watch::channel(Arc::new(disks));
+        let seen = Smart::new(receiver).look(&context, Some(before)).await.unwrap().unwrap();
+        assert_eq!(seen.get_key_value(after.keys().next().unwrap()), after.iter().next());
+        assert_eq!(diff(before, &seen), []);
+    }
+}
+
 #[test]
 fn an_nvme_disk_tells_of_wear_and_warnings() {
     let nvme = |from: &str, to: &str| of(&fixture!("nvme0.json").replace(from, to));
