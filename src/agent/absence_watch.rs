@@ -1,6 +1,6 @@
 //! Looks which programs stay away from their consumers, and tells as events who does, who is released and who is back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,7 @@ use crate::{
     pipeline::Emitter,
     schema::{
         events::{SystemHostPayload, system_host_payload::SystemHostOperation as Operation},
-        local::own_name,
+        local::{StateLevel, own_name},
     },
 };
 
@@ -19,19 +19,38 @@ use crate::{
 const INTERVAL_MAX: Duration = Duration::from_secs(600);
 const INTERVAL_MIN: Duration = Duration::from_millis(200);
 
+/// So long it is waited for what an earlier run has told.
+const RECALL_MAX: Duration = Duration::from_secs(60);
+
 /// A tenth of the time within which somebody is told, within bounds.
 fn interval(absence: Absence) -> Duration {
     let shortest = absence.release_after.map_or(absence.warn_after, |release| release.min(absence.warn_after));
     (shortest / 10).clamp(INTERVAL_MIN, INTERVAL_MAX)
 }
 
-/// Looks until `shutdown`.
+/// Looks until `shutdown`. `was_told` gives the consumers of which an earlier run has told, and how bad that is, once that is known.
 pub(super) async fn watch(
     programs: Programs,
+    was_told: impl Fn() -> Option<Vec<(String, StateLevel)>>,
     mut absence: watch::Receiver<Absence>,
     emitter: Emitter,
     shutdown: CancellationToken,
 ) {
+    let begun = Instant::now();
+    let told = loop {
+        match was_told() {
+            Some(told) => break told,
+            None if begun.elapsed() >= RECALL_MAX => break Vec::new(),
+            None => {}
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(INTERVAL_MIN) => {}
+        }
+    };
+    for (name, level) in told {
+        programs.recall(&name, if level >= StateLevel::Error { Attendance::Released } else { Attendance::Missing });
+    }
     loop {
         let now = *absence.borrow_and_update();
         for (cursor, attendance) in programs.look(now) {

@@ -29,6 +29,7 @@ use crate::{
     event_log::{EventLog, Lane, Read, Sieve},
     health::{Conditions, Fault},
     lock::lock,
+    schema::local::{StateLevel, SubjectState},
     state::{Checkpoint, Fold, LaneAt, OTHERS_MAX, SUBJECTS_MAX, StatesWatch},
     telemetry::{ErrorChain, message},
     words::{counted, grouped},
@@ -131,6 +132,14 @@ impl States {
     /// Looks at what is known.
     pub(super) fn with<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
         look(&lock(&self.shared.fold))
+    }
+
+    /// What things are told to be wrong in this state, and how badly; none before the log is folded to its end.
+    pub(super) fn wrong(&self, state: &str) -> Option<Vec<(String, StateLevel)>> {
+        let wrong = |its: &&SubjectState| its.state == state && its.level() != StateLevel::Ok;
+        let named = |its: &SubjectState| (its.subject.clone(), its.level());
+        (self.behind() == 0)
+            .then(|| self.with(|fold| fold.worst_first().into_iter().filter(wrong).map(named).collect()))
     }
 
     /// Events of the log that are yet to be folded.

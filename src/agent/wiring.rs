@@ -207,6 +207,7 @@ impl Agent {
             acknowledge: states_desk.acknowledge_desk(),
             sinks: sinks_desk,
         };
+        let told_before = states.clone();
         let (sources, doors) = (supervisor.stopping(Phase::Sources), supervisor.stopping(Phase::Doors));
         for part in [
             Part::again("pulse", Phase::Doors, move |stop| watchdog::beat(runtime.clone(), stop)),
@@ -228,14 +229,19 @@ impl Agent {
             Part::once("orders", Phase::Sources, desk.run(given, sources.clone())),
             Part::once("steering", Phase::Sources, steering.run(asked, signal, sources)),
             Part::again("absence_watch", Phase::Sources, {
-                let own = own.clone();
-                move |stop| absence_watch::watch(programs.clone(), absent.clone(), own.clone(), stop)
+                let (own, states) = (own.clone(), told_before.clone());
+                move |stop| {
+                    let states = states.clone();
+                    let was_told = move || states.wrong("consumer");
+                    absence_watch::watch(programs.clone(), was_told, absent.clone(), own.clone(), stop)
+                }
             }),
             Part::again("log_trouble", Phase::Sources, {
                 let log = log.clone();
                 move |stop| {
-                    let log = log.clone();
-                    log_trouble::report(move || log.degraded(), log_trouble::INTERVAL, own.clone(), stop)
+                    let (log, states) = (log.clone(), told_before.clone());
+                    let was_told = move || states.wrong("event log").map(|wrong| !wrong.is_empty());
+                    log_trouble::report(move || log.degraded(), was_told, log_trouble::INTERVAL, own.clone(), stop)
                 }
             }),
             Part::again("beat", Phase::Sources, {

@@ -7,7 +7,11 @@ use std::{path::Path, process::ExitCode};
 use clap::{Args, Subcommand};
 
 use self::print::{list, show};
-use super::{Failure, failure::tell, say};
+use super::{
+    Failure,
+    failure::{Code, tell},
+    say,
+};
 use crate::{
     client::{
         Client, ClientError, ListDeadLettersRequest, ListedDeadLetter, PurgeDeadLettersRequest, RetryDeadLettersRequest,
@@ -147,6 +151,7 @@ pub(super) async fn run(arguments: Arguments, socket: &Path) -> Result<ExitCode,
             say(&format!("{} back in the log, to be sent once more", counted(done.retried)))?;
             if done.damaged > 0 {
                 tell(&format!("rodent: {} damaged and kept", counted(done.damaged)));
+                return Ok(Code::Data.into());
             }
         }
         Command::Purge(Choice { ids, all, consumer }) => {

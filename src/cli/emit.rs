@@ -126,11 +126,13 @@ async fn one(kind: &str, arguments: &Arguments, socket: &Path, durability: Durab
 
 /// Leaves an event that the agent did not take where it finds it.
 fn leave(event: &Event, why: &ClientError, config: Option<&Path>) -> Result<ExitCode, Failure> {
-    let left = Places::of(config, None).spool.leave(&event.encode_to_vec());
+    let places = Places::of(config, None);
+    let left = places.spool.leave(&event.encode_to_vec());
     left.map_err(|error| {
         Failure::unavailable(format!("the event is not given: {}; {}", ErrorChain(why), ErrorChain(&error)))
     })?;
     tell(&format!("left for the agent as {}, which does not take it now", event.event_id));
+    places.guess.iter().for_each(|guess| tell(guess));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -115,6 +115,9 @@ pub(super) async fn run(arguments: Arguments, socket: Option<PathBuf>) -> Result
             Failure::unavailable(complain(daemon, format!("{what} is lost: {agent}; {spool}")))
         })?;
     }
+    if let Some(guess) = &places.guess {
+        tell(&complain(daemon, format!("{} is left for the agent, and {guess}", named(&events))));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -169,6 +172,8 @@ pub(super) struct Places {
     pub(super) spool: Spool,
     /// The storage collector is switched off.
     is_alone: bool,
+    /// Why the places are those by default, where another configuration may name others.
+    pub(super) guess: Option<String>,
 }
 
 impl Places {
@@ -177,11 +182,17 @@ impl Places {
         let config = Config::load(file, Path::new("/")).map(|loaded| loaded.config);
         let is_off = |config: &Config| config.collectors.iter().any(|it| it.spec.name == "storage" && !it.enabled);
         let is_alone = config.as_ref().is_ok_and(is_off);
+        let guess = config.as_ref().err().map(|_| {
+            format!(
+                "the configuration cannot be read (`rodent config check`): it lies in {STATE_DIRECTORY}/spool, where an agent with \
+                 another `state_directory` does not find it"
+            )
+        });
         let (configured, state_directory) = config.map_or_else(
             |_| (PathBuf::from(SOCKET), PathBuf::from(STATE_DIRECTORY)),
             |config| (config.socket, config.state_directory),
         );
-        Places { socket: socket.unwrap_or(configured), spool: Spool::of(&state_directory), is_alone }
+        Places { socket: socket.unwrap_or(configured), spool: Spool::of(&state_directory), is_alone, guess }
     }
 }
 

@@ -52,6 +52,7 @@ pub struct Emission {
     in_flight: VecDeque<Batch>,
     totals: Totals,
     refusals: Vec<EmitRefusal>,
+    only_in_memory: String,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +74,7 @@ impl Emission {
             in_flight: VecDeque::new(),
             totals: Totals::default(),
             refusals: Vec::new(),
+            only_in_memory: String::new(),
         })
     }
 
@@ -170,7 +172,15 @@ impl Emission {
         Ok(())
     }
 
+    /// Why some of it, that was to be durable, is in the agent's memory only; empty where all is.
+    pub fn only_in_memory(&self) -> &str {
+        &self.only_in_memory
+    }
+
     fn count(&mut self, answer: &EmitResponse) {
+        if !answer.only_in_memory.is_empty() {
+            self.only_in_memory.clone_from(&answer.only_in_memory);
+        }
         self.totals.accepted += answer.accepted;
         self.totals.filtered += answer.filtered;
     }

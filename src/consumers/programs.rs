@@ -177,6 +177,18 @@ impl Programs {
         }
     }
 
+    /// Whether a program is attached to the consumer of this name.
+    pub fn is_attached(&self, name: &str) -> bool {
+        cursor_name(name).is_ok_and(|name| self.lock().get(&name).is_some_and(|entry| entry.seat.is_some()))
+    }
+
+    /// Takes up what was told of a consumer, which may be gone since, before this run.
+    pub fn recall(&self, name: &str, told: Attendance) {
+        if let Ok(name) = cursor_name(name) {
+            self.lock().entry(name.clone()).or_insert_with(|| Entry::new(&name)).told = Some(told);
+        }
+    }
+
     /// Attaches a program. A new consumer begins at `first`. With `steal` a program that is attached is ousted.
     ///
     /// # Errors

@@ -462,4 +462,25 @@ async fn who_stays_away_is_told_of_then_released_and_comes_back_to_what_is_left(
     let mut back = site.client.consume(attach("away")).await.expect("attached");
     assert_eq!(take(&mut back, 10).await.len(), 10, "nothing of it was removed");
     assert_eq!(look(absence(1, 1)), [(name(), Attendance::Back)]);
+    // What an earlier run has told ends, too; of one that is not there any more as well.
+    for of_before in ["away", "gone"] {
+        site.programs.recall(of_before, Attendance::Missing);
+    }
+    let mut told = look(absence(60_000, 60_000));
+    told.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(told, [(name(), Attendance::Back), ("program.gone".to_owned(), Attendance::Back)]);
+    assert_eq!(look(absence(60_000, 60_000)), []);
+}
+
+#[tokio::test]
+async fn who_is_started_anew_before_its_end_is_known_waits_for_its_seat() {
+    let site = Site::new().await;
+    let first = site.client.consume(attach("trial")).await.expect("attached");
+    let second = site.client.consume(attach("trial"));
+    let dropped = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        drop(first);
+    };
+    let (second, ()) = tokio::join!(second, dropped);
+    assert!(second.is_ok(), "{:?}", second.err());
 }

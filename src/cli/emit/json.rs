@@ -48,6 +48,9 @@ pub(super) async fn run(file: &Path, socket: &Path, durability: Durability) -> R
     if totals.refused > 0 || totals.filtered > 0 || sent.is_err() || stderr().is_terminal() {
         tell(&summary(totals));
     }
+    if !emission.only_in_memory().is_empty() {
+        tell(&format!("some of it is kept in the agent's memory only: {}", emission.only_in_memory()));
+    }
     sent?;
     match sending.broken {
         Some(error) => Err(Failure::from(anyhow::Error::new(error).context(format!("read {}", sending.name)))),

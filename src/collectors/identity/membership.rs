@@ -67,7 +67,7 @@ impl Domain for Membership {
 
     async fn look(&mut self, context: &Context, before: Option<&Known>) -> Result<Option<Known>, CollectError> {
         let look = |host: &Host| {
-            let domain = sharing::samba_settings(host).as_ref().and_then(configured);
+            let domain = sharing::samba_settings(host).map(|settings| settings.as_ref().and_then(configured));
             Ok((host.hostname().unwrap_or_default(), domain))
         };
         let (computer, domain) = context.look("read smb.conf", look).await?;
@@ -76,13 +76,18 @@ impl Domain for Membership {
         let is_known =
             |by_sssd: bool| before.into_iter().flatten().filter(move |(_, member)| member.by_sssd == by_sssd);
         match domain {
-            Some(domain) => {
+            Ok(Some(domain)) => {
                 match self.winbind(context, &domain, before.and_then(|before| before.get(&domain))).await? {
                     Some(member) => seen.extend(member.map(|member| (domain, member))),
                     None => seen.extend(is_known(false).map(|(domain, member)| (domain.clone(), member.clone()))),
                 }
             }
-            None => context.sees(WINBIND).await?,
+            Ok(None) => context.sees(WINBIND).await?,
+            // Whether it is in a domain is not known now: it is where it was.
+            Err(why) => {
+                context.is_blind(WINBIND, &why).await?;
+                seen.extend(is_known(false).map(|(domain, member)| (domain.clone(), member.clone())));
+            }
         }
         match self.sssd(context, before).await? {
             Some(members) => seen.extend(members),

@@ -51,8 +51,11 @@ impl Collector for Sharing {
 }
 
 /// What Samba's configuration says of the machine as a whole; none where there is none.
-pub(super) fn samba_settings(host: &Host) -> Option<BTreeMap<String, String>> {
-    shares::configuration(host).map(|conf| conf.global)
+///
+/// # Errors
+/// When there is one and it cannot be read: says why.
+pub(super) fn samba_settings(host: &Host) -> Result<Option<BTreeMap<String, String>>, String> {
+    shares::configuration_or_why(host).map(|conf| conf.map(|conf| conf.global))
 }
 
 /// That a client has come or gone.

@@ -15,8 +15,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Some ten thousand sessions.
 const OUTPUT_BYTES_MAX: usize = 8 * 1024 * 1024;
 const INTERVAL: Duration = Duration::from_secs(15);
-/// It is there while smbd runs.
-const PID_FILE: &str = "/run/samba/smbd.pid";
+/// One of them is there while smbd runs: of Debian and its kin, of Fedora and its kin, of what was built by hand.
+const PID_FILES: [&str; 3] = ["/run/samba/smbd.pid", "/run/smbd.pid", "/usr/local/samba/var/run/smbd.pid"];
 /// The most sessions that are followed; the others are a blind spot.
 const SESSIONS_MAX: usize = 4096;
 
@@ -46,7 +46,7 @@ impl Domain for SmbSessions {
         if !may_ask {
             return Ok(None);
         }
-        if !host.path(PID_FILE).exists() {
+        if !PID_FILES.iter().any(|file| host.path(file).exists()) {
             return Ok(Some(Known::new()));
         }
         let answer = smbstatus.run(&["-j"]).await;
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(look.look(&context, None).await.unwrap(), None, "there is no Samba");
         machine.program("usr/bin/smbstatus", &format!("cat <<'E'\n{STATUS}E"));
         assert_eq!(look.look(&context, None).await.unwrap(), Some(Known::new()));
-        machine.write("run/samba/smbd.pid", "7\n");
+        machine.write("run/smbd.pid", "7\n");
         assert_eq!(look.look(&context, None).await.unwrap().unwrap().len(), 1);
         machine.program("usr/bin/smbstatus", "echo 'cannot open sessionid.tdb'");
         assert!(look.look(&context, None).await.is_err(), "it is a blind spot");

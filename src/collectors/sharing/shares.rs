@@ -178,6 +178,18 @@ pub(super) fn configuration(host: &Host) -> Option<SmbConf> {
     configuration_noting(host, &mut BTreeMap::new())
 }
 
+/// The same.
+///
+/// # Errors
+/// When there is one and it cannot be read: says why.
+pub(super) fn configuration_or_why(host: &Host) -> Result<Option<SmbConf>, String> {
+    let mut unseen = BTreeMap::new();
+    match configuration_noting(host, &mut unseen) {
+        None => unseen.remove(SMB).map_or(Ok(None), Err),
+        conf => Ok(conf),
+    }
+}
+
 fn configuration_noting(host: &Host, unseen: &mut BTreeMap<&'static str, String>) -> Option<SmbConf> {
     match SMB_CONF.iter().find_map(|path| found(host.read(path))).transpose() {
         Ok(text) => text.map(|text| smb_conf(host, &text, unseen)),

@@ -104,7 +104,12 @@ fn look(host: &Host, mounts: &Mounts) -> io::Result<Known> {
 fn follow(seen: Known, before: Option<&Known>) -> Known {
     let none = Known::new();
     let before = before.unwrap_or(&none);
-    let away = before.iter().filter(|(name, _)| !seen.contains_key(*name)).take(AWAY_MAX);
+    // A boot may deal the names anew: what is mounted there now, and has as many, is the same.
+    let is_renamed = |damage: &Damage| {
+        let is_it = |other: &Damage| other.mountpoint == damage.mountpoint && other.errors >= damage.errors;
+        !damage.mountpoint.is_empty() && seen.values().any(is_it)
+    };
+    let away = before.iter().filter(|(name, damage)| !seen.contains_key(*name) && !is_renamed(damage)).take(AWAY_MAX);
     let away: Vec<_> = away.map(|(name, damage)| (name.clone(), damage.clone())).collect();
     let damaged = seen.into_iter().filter(|(_, damage)| damage.errors > 0).map(|(name, damage)| {
         let told = told_of(damage.errors, before.get(&name).map_or(0, |before| before.told));
@@ -189,6 +194,18 @@ mod tests {
             "0: File system /dev/mapper/vg-srv has no errors any more, mounted at /srv, ext4",
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_file_system_that_has_another_name_after_a_boot_is_no_longer_damaged_under_the_old_one() {
+        let damage = |errors| Damage { errors, told: errors, mountpoint: "/srv".to_owned(), function: String::new() };
+        let known = |name: &str, errors| Known::from([(name.to_owned(), damage(errors))]);
+        let before = known("/dev/sdb1", 3);
+        let after = follow(known("/dev/sdc1", 3), Some(&before));
+        let told = lines(&diff(&before, &after));
+        assert_eq!(told, ["info storage.dataset.errors_cleared /srv", "error storage.dataset.errors /srv"]);
+        let other = follow(known("/dev/sdc1", 2), Some(&before));
+        assert_eq!(other.len(), 2, "one with fewer is another one");
     }
 
     #[test]

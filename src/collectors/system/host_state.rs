@@ -106,13 +106,15 @@ impl HostState {
             (Some(false), Some(true)) => findings.push(in_step()),
             _ => {}
         }
-        let was_required = before.is_some_and(|before| before.reboot_required);
-        if was_required && !self.reboot_required {
-            let (operation, subject) = (Operation::RebootNotRequired, &self.hostname);
+        // Under the name by which it was told it ends, too.
+        let required = before.filter(|before| before.reboot_required).map(|before| &before.hostname);
+        let goes_on = self.reboot_required && required == Some(&self.hostname);
+        if let Some(subject) = required.filter(|_| !goes_on) {
+            let operation = Operation::RebootNotRequired;
             let finding = Finding::host(Level::Info, operation, subject, String::new(), "host", "reboot not required");
             findings.push(finding);
         }
-        if self.reboot_required && !was_required {
+        if self.reboot_required && !goes_on {
             let detail = "installed updates take effect after a reboot".to_owned();
             findings.push(Finding::host(
                 Level::Warn,
@@ -198,14 +200,20 @@ mod tests {
         let found = state("vault", Some(true), false);
         assert_eq!(
             lines(&lost.changes(Some(&before))),
-            ["info system.host.hostname_changed vault", "warn system.host.clock_unsynchronised wall clock"]
+            [
+                "info system.host.hostname_changed vault",
+                "warn system.host.clock_unsynchronised wall clock",
+                "info system.host.reboot_not_required nas",
+                "warn system.host.reboot_required vault"
+            ],
+            "what was told of the old name ends with it"
         );
         assert_eq!(
             lines(&found.changes(Some(&lost))),
             ["info system.host.clock_synchronised wall clock", "info system.host.reboot_not_required vault"]
         );
         assert_eq!(
-            sentences(&lost.changes(Some(&before))),
+            sentences(&lost.changes(Some(&before)))[..2],
             ["Node vault has a new name, it was nas", "Clock is not synchronised: times of events may be wrong"]
         );
         assert_eq!(

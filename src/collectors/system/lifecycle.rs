@@ -88,7 +88,8 @@ impl Start {
 
     /// What to tell of this start, and of how the run before has ended.
     fn findings(&self, before: Option<&Run>) -> Vec<Finding> {
-        if before.is_some_and(|before| before.process == self.run.process) {
+        // After a boot another run may have the same number, and have begun at the same moment of it.
+        if before.is_some_and(|before| (&before.process, &before.boot_id) == (&self.run.process, &self.run.boot_id)) {
             return Vec::new();
         }
         let same_boot = before.is_some_and(|before| before.boot_id == self.run.boot_id);
@@ -222,6 +223,9 @@ mod tests {
         let told = |boot: &str| lines(&start(boot, "2:2", 5000).findings(Some(&run("a", true))));
         assert_eq!(told("a"), ["info system.startup.service_restart"]);
         assert_eq!(told("b"), ["info system.startup.cold_boot", "info system.startup.started"]);
+        // The same number, and as long after its boot.
+        let again = |boot: &str| lines(&start(boot, "1:1", 5000).findings(Some(&run("a", true)))).len();
+        assert_eq!((again("a"), again("b")), (0, 2));
     }
 
     #[test]

@@ -12,7 +12,10 @@ mod worker;
 use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, Stream, future::Either, stream};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
@@ -41,6 +44,10 @@ use crate::{
 
 /// Events of a lane that are given and not committed: by default, and at the most.
 const WINDOW_DEFAULT: u32 = 10_000;
+/// How long a program waits for another that is attached, and between two looks.
+const SEAT_WAIT: Duration = Duration::from_secs(2);
+const SEAT_PAUSE: Duration = Duration::from_millis(20);
+
 const WINDOW_MAX: u32 = 50_000;
 
 /// Workers of a program.
@@ -156,6 +163,14 @@ impl Asked {
             deliveries_max: attach.deliveries_max,
         };
         Ok(Asked { name: attach.consumer.clone(), steal: attach.steal, terms, from, first: None })
+    }
+
+    /// Waits for a moment while another program is attached: that it was killed may not be known yet. Cancel safe.
+    pub(super) async fn wait_for_seat(&self, programs: &Programs) {
+        let until = Instant::now() + SEAT_WAIT;
+        while !self.steal && programs.is_attached(&self.name) && Instant::now() < until {
+            sleep(SEAT_PAUSE).await;
+        }
     }
 
     /// Looks for where a new consumer begins. Cancel safe.

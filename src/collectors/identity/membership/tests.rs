@@ -112,5 +112,13 @@ async fn a_change_is_believed_when_it_is_seen_twice_and_where_nobody_answers_not
     assert_eq!(domain.look(&context, Some(&second)).await.unwrap(), Some(second.clone()));
     assert_eq!(context.sight.blind_to(""), [WINBIND]);
     machine.program("usr/sbin/sssctl", "exit 1");
-    assert_eq!(domain.look(&context, Some(&second)).await.unwrap(), Some(second), "sssd does not answer either");
+    let look = domain.look(&context, Some(&second)).await.unwrap();
+    assert_eq!(look, Some(second.clone()), "sssd does not answer either");
+    std::fs::remove_file(machine.path("etc/samba/smb.conf")).unwrap();
+    std::fs::create_dir(machine.path("etc/samba/smb.conf")).unwrap();
+    for _ in 0..2 {
+        let look = domain.look(&context, Some(&second)).await.unwrap();
+        assert_eq!(look, Some(second.clone()), "what cannot be read does not say that it has left");
+    }
+    assert!(context.sight.blind_to("").contains(&WINBIND.to_owned()));
 }
