@@ -21,6 +21,7 @@ const INTERVAL_MIN: Duration = Duration::from_millis(200);
 
 /// So long it is waited for what an earlier run has told.
 const RECALL_MAX: Duration = Duration::from_secs(60);
+const RECALL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A tenth of the time within which somebody is told, within bounds.
 fn interval(absence: Absence) -> Duration {
@@ -36,29 +37,25 @@ pub(super) async fn watch(
     emitter: Emitter,
     shutdown: CancellationToken,
 ) {
-    let begun = Instant::now();
-    let told = loop {
-        match was_told() {
-            Some(told) => break told,
-            None if begun.elapsed() >= RECALL_MAX => break Vec::new(),
-            None => {}
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(INTERVAL_MIN) => {}
-        }
-    };
-    for (name, level) in told {
-        programs.recall(&name, if level >= StateLevel::Error { Attendance::Released } else { Attendance::Missing });
-    }
+    let (begun, mut is_recalled) = (Instant::now(), false);
     loop {
         let now = *absence.borrow_and_update();
-        for (cursor, attendance) in programs.look(now) {
-            tell(&cursor, &attendance, &emitter).await;
+        if let Some(told) = was_told().filter(|_| !is_recalled) {
+            is_recalled = true;
+            for (name, level) in told {
+                let is_released = level >= StateLevel::Error;
+                programs.recall(&name, if is_released { Attendance::Released } else { Attendance::Missing });
+            }
         }
+        if is_recalled || begun.elapsed() >= RECALL_MAX {
+            for (cursor, attendance) in programs.look(now) {
+                tell(&cursor, &attendance, &emitter).await;
+            }
+        }
+        let pause = if is_recalled { interval(now) } else { interval(now).min(RECALL_PAUSE) };
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(interval(now)) => {}
+            () = tokio::time::sleep(pause) => {}
             Ok(()) = absence.changed() => {}
         }
     }

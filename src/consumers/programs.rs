@@ -182,10 +182,10 @@ impl Programs {
         cursor_name(name).is_ok_and(|name| self.lock().get(&name).is_some_and(|entry| entry.seat.is_some()))
     }
 
-    /// Takes up what was told of a consumer, which may be gone since, before this run.
+    /// Takes up what was told of a consumer, which may be gone since, before this run. What this run has told counts.
     pub fn recall(&self, name: &str, told: Attendance) {
         if let Ok(name) = cursor_name(name) {
-            self.lock().entry(name.clone()).or_insert_with(|| Entry::new(&name)).told = Some(told);
+            self.lock().entry(name.clone()).or_insert_with(|| Entry::new(&name)).told.get_or_insert(told);
         }
     }
 

@@ -65,7 +65,12 @@ impl Daemon {
                 "storage.transfer.completed",
                 "storage.transfer.failed",
             ],
-            Daemon::Smartd => &["storage.disk.health_changed", "storage.disk_probe.failed", "system.host.hook_tested"],
+            Daemon::Smartd => &[
+                "storage.disk.health_changed",
+                "storage.disk.warned",
+                "storage.disk_probe.failed",
+                "system.host.hook_tested",
+            ],
             Daemon::Mdadm => &["storage.pool.removed", "storage.pool.spares_missing", "system.host.hook_tested"],
         }
     }

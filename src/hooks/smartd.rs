@@ -21,8 +21,9 @@ pub(super) fn events(words: &Words) -> Result<Vec<Event>, String> {
             let (level, health) = judge(kind);
             // What is less than the disk's health stands beside that, and not in its place.
             let is_its_health = matches!(health, "failed" | "failing");
-            let id = if is_its_health { named(disk.name) } else { disk.name.to_owned() };
-            event(Daemon::Smartd, level, disk.health_changed(health, id), kind)
+            let operation =
+                if is_its_health { StorageDiskOperation::HealthChanged } else { StorageDiskOperation::Warned };
+            event(Daemon::Smartd, level, disk.told(health, operation), kind)
         }
     };
     // A warning that is repeated while it lasts.
@@ -74,9 +75,9 @@ impl<'a> Disk<'a> {
         })
     }
 
-    fn health_changed(&self, health: &str, id: String) -> StorageDiskPayload {
+    fn told(&self, health: &str, operation: StorageDiskOperation) -> StorageDiskPayload {
         StorageDiskPayload {
-            device_id: id,
+            device_id: named(self.name),
             device_path: self.path.to_owned(),
             serial: self.serial.to_owned(),
             vendor: self.vendor.to_owned(),
@@ -85,7 +86,7 @@ impl<'a> Disk<'a> {
             health: health.to_owned(),
             health_reason: self.message.to_owned(),
             temperature: self.temperature().unwrap_or_default(),
-            operation: StorageDiskOperation::HealthChanged.into(),
+            operation: operation.into(),
             ..Default::default()
         }
     }
@@ -176,16 +177,16 @@ mod tests {
             ("Health", "critical storage.disk.health_changed /dev/sda"),
             ("Usage", "error storage.disk.health_changed /dev/sda"),
             ("SelfTest", "error storage.disk_probe.failed /dev/sda"),
-            ("ErrorCount", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("ErrorCount", "warn storage.disk.warned /dev/sda"),
             ("CurrentPendingSector", "error storage.disk.health_changed /dev/sda"),
             ("OfflineUncorrectableSector", "error storage.disk.health_changed /dev/sda"),
-            ("Temperature", "warn storage.disk.health_changed /dev/sda [SAT]"),
-            ("FailedHealthCheck", "warn storage.disk.health_changed /dev/sda [SAT]"),
-            ("FailedReadSmartData", "warn storage.disk.health_changed /dev/sda [SAT]"),
-            ("FailedReadSmartErrorLog", "warn storage.disk.health_changed /dev/sda [SAT]"),
-            ("FailedReadSmartSelfTestLog", "warn storage.disk.health_changed /dev/sda [SAT]"),
-            ("FailedOpenDevice", "error storage.disk.health_changed /dev/sda [SAT]"),
-            ("Something new", "warn storage.disk.health_changed /dev/sda [SAT]"),
+            ("Temperature", "warn storage.disk.warned /dev/sda"),
+            ("FailedHealthCheck", "warn storage.disk.warned /dev/sda"),
+            ("FailedReadSmartData", "warn storage.disk.warned /dev/sda"),
+            ("FailedReadSmartErrorLog", "warn storage.disk.warned /dev/sda"),
+            ("FailedReadSmartSelfTestLog", "warn storage.disk.warned /dev/sda"),
+            ("FailedOpenDevice", "error storage.disk.warned /dev/sda"),
+            ("Something new", "warn storage.disk.warned /dev/sda"),
         ] {
             assert_eq!(lines(&warning(kind, "Device: /dev/sda [SAT], …")), [line]);
         }

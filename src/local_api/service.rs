@@ -301,7 +301,10 @@ impl LocalService for Service {
         let filters = [scopes.of(reader.uid), scopes.of_consumer(own_name(&attach.consumer))];
         let asked = self.ask(move |consumers| Asked::check(&attach, filters, &consumers.programs, caller));
         let asked = asked.await?.into_inner().find(&self.rooms.log, &self.slots).await?;
-        asked.wait_for_seat(&self.rooms.programs).await;
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            () = asked.wait_for_seat(&self.rooms.programs) => {}
+        }
         let consuming = Consuming::begin(asked, &self.rooms, caller)?;
         let responses = consume::responses(consuming, requests, place, self.shutdown.clone());
         Ok(Response::new(self.while_it_may(reader, scopes, responses)))

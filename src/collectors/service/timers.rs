@@ -219,10 +219,10 @@ fn judge(before: Option<&Timer>, properties: &Properties, now: Now) -> Option<Ti
             }
         }
         (_, "waiting") if due > 0 => {
-            let span = if last > 0 && due > last { due - last } else { timer.span };
-            // One that counts from the end of its run is not to start anew while it runs.
-            timer.span = if by_wall.is_some() { span } else { 0 };
-            if seconds(now.unix) > due.saturating_add(late(span)) {
+            if last > 0 && due > last {
+                timer.span = due - last;
+            }
+            if seconds(now.unix) > due.saturating_add(late(timer.span)) {
                 timer.is = Condition::Overdue;
             }
         }

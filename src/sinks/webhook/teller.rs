@@ -129,7 +129,9 @@ impl Teller {
                 self.send(notices, at, courier).await?;
             }
             // What came and went in quiet hours leaves nothing by which it could be known that it is told.
-            self.looked(at);
+            if !is_held_back {
+                self.looked(at);
+            }
         }
         *lock(&self.again_at) = Some(Instant::now() + FOLD_TIME_MAX);
         Ok(())

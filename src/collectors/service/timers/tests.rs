@@ -67,18 +67,6 @@ fn a_job_that_still_runs_when_the_next_was_to_begin_and_a_time_that_passes_are_o
 }
 
 #[test]
-fn a_timer_that_counts_from_the_end_of_its_run_is_not_overdue_while_it_runs() {
-    let by_boot = |sub: &str, last: i64, next: i64| {
-        let mut properties = properties("active", sub, last, 0);
-        properties.insert("NextElapseUSecMonotonic".to_owned(), Value::Number(next.saturating_mul(SECOND)));
-        properties
-    };
-    // In 600 s, and then not for as long as it runs.
-    let looks = [(by_boot("waiting", LAST, 1600), LAST), (by_boot("running", LAST + 600, 0), LAST + DAY)];
-    assert_eq!(told(&looks).concat(), [""; 0]);
-}
-
-#[test]
 fn a_timer_that_fails_is_an_error_one_that_is_stopped_is_told_and_one_of_a_moment_is_not_followed() {
     let (waiting, failed) =
         (properties("active", "waiting", LAST, LAST + DAY), properties("failed", "failed", LAST, NEVER));
@@ -105,7 +93,7 @@ fn a_timer_by_the_clock_of_the_boot_is_due_by_the_wall_and_one_that_starts_nothi
     let mut by_boot = properties("active", "waiting", LAST, 0);
     by_boot.insert("NextElapseUSecMonotonic".to_owned(), Value::Number(1600 * SECOND));
     let timer = judge(None, &by_boot, at(LAST)).unwrap();
-    assert_eq!((timer.told.due, timer.span, timer.is), (LAST + 600, 0, Condition::OnTime));
+    assert_eq!((timer.told.due, timer.span, timer.is), (LAST + 600, 600, Condition::OnTime));
     let elapsed = properties("active", "elapsed", LAST, NEVER);
     assert_eq!(judge(None, &elapsed, at(LAST + 1000 * DAY)).unwrap().is, Condition::OnTime);
     let service = properties("active", "running", LAST, 0);

@@ -35,8 +35,9 @@ pub(super) fn diff(before: &Arrays, after: &Arrays) -> Vec<Finding> {
         match before {
             Some(before) => {
                 view.changes(before, &mut findings);
-                if has_booted && view.condition_change(before).is_none() {
-                    findings.push(view.back());
+                // mdadm's monitor may have missed it before it was there: that is over.
+                if has_booted && (before.condition, array.condition) == (Condition::Online, Condition::Online) {
+                    findings.push(view.finding(Level::Info, view.payload(Operation::Imported), "appeared"));
                 }
             }
             None => {
@@ -88,14 +89,6 @@ impl View<'_> {
                 ..self.payload(Operation::Expanded)
             };
             findings.push(self.finding(Level::Info, payload, "grown"));
-        }
-    }
-
-    /// It is there after a boot, as it was before. mdadm's monitor may have missed it in between: that is over.
-    fn back(&self) -> Finding {
-        match self.array.condition {
-            Condition::Online => self.finding(Level::Info, self.payload(Operation::Imported), "appeared"),
-            _ => self.condition(),
         }
     }
 

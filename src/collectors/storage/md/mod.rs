@@ -43,29 +43,31 @@ impl ArrayTable {
 
     /// Those that may still be on their way are as they were, or not there yet.
     fn wait_for_assembly(&mut self, before: Option<&Arrays>, after: &mut Arrays, now: Instant) {
-        let has_booted = before.filter(|before| before.boot != after.boot);
-        if let Some(before) = has_booted.filter(|_| now.saturating_duration_since(self.started) < ASSEMBLY_TIME) {
-            let missing = before.arrays.iter().filter(|(name, _)| !after.arrays.contains_key(*name));
-            let missing: Vec<_> = missing.map(|(name, array)| (name.clone(), array.clone())).collect();
-            if !missing.is_empty() {
-                after.arrays.extend(missing);
-                after.boot.clone_from(&before.boot);
-            }
-        }
         self.assembling.retain(|name, _| after.arrays.get(name).is_some_and(Array::is_inactive));
         let inactive: Vec<_> =
             after.arrays.iter().filter(|(_, array)| array.is_inactive()).map(|(name, _)| name.clone()).collect();
+        let mut waits = now.saturating_duration_since(self.started) < ASSEMBLY_TIME;
+        let mut is_held = false;
         for name in inactive {
             let since = *self.assembling.entry(name.clone()).or_insert(now);
             if now.saturating_duration_since(since) >= ASSEMBLY_TIME {
                 continue;
             }
-            match before.and_then(|before| Some((before, before.arrays.get(&name)?))) {
-                Some((before, array)) => {
+            match before.and_then(|before| before.arrays.get(&name)) {
+                Some(array) => {
                     after.arrays.insert(name, array.clone());
-                    after.boot.clone_from(&before.boot);
+                    (waits, is_held) = (true, true);
                 }
                 None => drop(after.arrays.remove(&name)),
+            }
+        }
+        // While one of before the boot is waited for, all are: only with its end it is known what the boot has not brought back.
+        if let Some(before) = before.filter(|before| waits && before.boot != after.boot) {
+            let missing = before.arrays.iter().filter(|(name, _)| !after.arrays.contains_key(*name));
+            let missing: Vec<_> = missing.map(|(name, array)| (name.clone(), array.clone())).collect();
+            if is_held || !missing.is_empty() {
+                after.arrays.extend(missing);
+                after.boot.clone_from(&before.boot);
             }
         }
     }

@@ -280,15 +280,31 @@ fn an_array_that_is_stopped_is_gone_and_one_that_a_boot_does_not_bring_back_is_m
 }
 
 #[test]
-fn an_array_that_is_there_after_a_boot_is_told_as_it_is_for_mdadm_may_have_missed_it_before() {
-    for (table, expected) in [
-        (table!("mdstat.healthy"), "info storage.pool.imported md0"),
-        (table!("mdstat.degraded-failed"), "error storage.pool.degraded md0"),
-    ] {
+fn an_array_that_is_whole_after_a_boot_is_told_for_mdadm_may_have_missed_it_before_and_one_that_is_not_stays_as_it_was()
+{
+    let told = |table: &str| {
         let before = Arrays { boot: "another".into(), ..arrays(table) };
-        assert_eq!(lines(&changes::diff(&before, &arrays(table))), [expected]);
         assert_eq!(changes::diff(&arrays(table), &arrays(table)), []);
-    }
+        lines(&changes::diff(&before, &arrays(table)))
+    };
+    assert_eq!(told(table!("mdstat.healthy")), ["info storage.pool.imported md0"]);
+    assert_eq!(told(table!("mdstat.degraded-failed")), [""; 0]);
+}
+
+#[test]
+fn what_a_boot_has_not_brought_back_is_told_when_nothing_is_waited_for_any_more() {
+    let (mut look, now) = (ArrayTable::new(), Instant::now());
+    let mut before = Arrays { boot: "another".into(), ..arrays(table!("mdstat.healthy")) };
+    before.arrays.insert("md1".to_owned(), before.arrays["md0"].clone());
+    let late = now + ASSEMBLY_TIME;
+    let inactive = "md1 : inactive loop1[0](S)\n      97280 blocks super 1.2\nunused devices: <none>\n";
+    let mut after = arrays(inactive);
+    look.wait_for_assembly(Some(&before), &mut after, late);
+    assert_eq!(after, before, "md0 is not told of as stopped while md1 is waited for");
+    let mut after = arrays(inactive);
+    look.wait_for_assembly(Some(&before), &mut after, late + ASSEMBLY_TIME);
+    let told = lines(&changes::diff(&before, &after));
+    assert!(told.contains(&"critical storage.pool.removed md0".to_owned()), "{told:?}");
 }
 
 #[test]
