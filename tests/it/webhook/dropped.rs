@@ -117,28 +117,32 @@ fn what_makes_room_before_a_sink_has_taken_it_is_told_to_it_and_counted_over_kil
     wait("it has the last one", PATIENCE, || hook.numbers().contains(&all).then_some(()));
     let places = places(&site);
     let taken: BTreeSet<_> = hook.numbers().into_iter().filter(|number| *number > 1).collect();
-    let kept = *taken.first().expect("some are kept");
-    assert!(taken.iter().copied().eq(kept..=all), "what it takes is the end of it, without a gap: {taken:?}");
-    assert!(kept > 2, "the trial lost nothing");
+    // What it had in hand of a generation that went it takes all the same.
+    let missing = (2..=all).filter(|number| !taken.contains(number)).count() as u64;
+    assert!(missing > 0, "the trial lost nothing");
+    let sum =
+        |records: &BTreeSet<(String, String, u64, u64, u64)>| records.iter().map(|(.., count)| count).sum::<u64>();
     let records = wait("it is sent the records", PATIENCE, || {
         let records = records(&hook.taken());
-        let upto = records.iter().map(|(.., last, _)| *last).max();
-        (upto == Some(places[&kept] - 1)).then_some(records)
+        (sum(&records) >= missing).then_some(records)
     });
     let mut next = first + 1;
     for (whose, why, from, to, count) in &records {
         assert_eq!((whose.as_str(), why.as_str()), ("hook", "retention"), "{records:?}");
-        assert_eq!((*from, *count), (next, to + 1 - from), "each lost event stands in one record: {records:?}");
+        assert!(*from >= next && *count == to + 1 - from, "each lost event stands in one record: {records:?}");
         next = to + 1;
     }
-    let lost: u64 = records.iter().map(|(.., count)| count).sum();
+    let lost = sum(&records);
     let strangers = places[&all] - first - (all - 1);
     println!(
         "{all} events: {} taken, {lost} lost in {} records, {strangers} of the agent's own",
         taken.len() + 1,
         records.len()
     );
-    assert_eq!(lost, kept - 2 + strangers, "all that was not taken, and nothing else");
+    assert!(
+        (missing..=missing + strangers).contains(&lost),
+        "all that was not taken, and nothing else: {missing} {records:?}"
+    );
     let mut others: Vec<_> = fine.numbers();
     others.dedup();
     others.sort_unstable();
