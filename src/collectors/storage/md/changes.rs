@@ -36,8 +36,8 @@ pub(super) fn diff(before: &Arrays, after: &Arrays) -> Vec<Finding> {
             Some(before) => {
                 view.changes(before, &mut findings);
                 // mdadm's monitor may have missed it before it was there: that is over.
-                if has_booted && (before.condition, array.condition) == (Condition::Online, Condition::Online) {
-                    findings.push(view.finding(Level::Info, view.payload(Operation::Imported), "appeared"));
+                if has_booted && view.condition_change(before).is_none() {
+                    findings.push(view.back());
                 }
             }
             None => {
@@ -89,6 +89,14 @@ impl View<'_> {
                 ..self.payload(Operation::Expanded)
             };
             findings.push(self.finding(Level::Info, payload, "grown"));
+        }
+    }
+
+    /// That it is there, as it was.
+    fn back(&self) -> Finding {
+        match self.array.condition {
+            Condition::Online => self.finding(Level::Info, self.payload(Operation::Imported), "appeared"),
+            Condition::Degraded | Condition::Failed => self.condition(),
         }
     }
 

@@ -280,15 +280,14 @@ fn an_array_that_is_stopped_is_gone_and_one_that_a_boot_does_not_bring_back_is_m
 }
 
 #[test]
-fn an_array_that_is_whole_after_a_boot_is_told_for_mdadm_may_have_missed_it_before_and_one_that_is_not_stays_as_it_was()
-{
+fn an_array_is_told_as_it_is_after_a_boot_for_mdadm_may_have_missed_it_before() {
     let told = |table: &str| {
         let before = Arrays { boot: "another".into(), ..arrays(table) };
         assert_eq!(changes::diff(&arrays(table), &arrays(table)), []);
         lines(&changes::diff(&before, &arrays(table)))
     };
     assert_eq!(told(table!("mdstat.healthy")), ["info storage.pool.imported md0"]);
-    assert_eq!(told(table!("mdstat.degraded-failed")), [""; 0]);
+    assert_eq!(told(table!("mdstat.degraded-failed")), ["error storage.pool.degraded md0"]);
 }
 
 #[test]
