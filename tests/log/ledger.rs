@@ -319,7 +319,19 @@ impl Account {
 
     /// The first event before the consumer's cursor that it neither committed nor can read to be lost.
     fn silent_below(&self, cursor: u64) -> Option<u64> {
-        self.recorded.first_missing(self.committed, cursor)
+        self.recorded_or_carried(cursor).first_missing(self.committed, cursor)
+    }
+
+    /// What is recorded as lost; and records that stood before this place and stand again behind it: of a generation that goes they
+    /// are carried on.
+    fn recorded_or_carried(&self, before: u64) -> Ranges {
+        let mut recorded = self.recorded.clone();
+        let is_own = |place: &(&u64, &(Uuid, Option<u64>))| place.1.1.is_none();
+        let gone: Vec<_> = self.places.range(..before).filter(is_own).map(|(sequence, _)| *sequence).collect();
+        if self.places.range(before..).filter(is_own).count() >= gone.len() {
+            gone.iter().for_each(|sequence| recorded.add(*sequence, sequence + 1));
+        }
+        recorded
     }
 
     fn check_cursor(&self, cursor: u64) {
@@ -328,9 +340,9 @@ impl Account {
     }
 
     fn check_gaps(&mut self) {
-        let mut accounted = self.recorded.clone();
-        self.taken.each(|from, to| accounted.add(from, to));
-        for gap in self.gaps.drain(..) {
+        for gap in std::mem::take(&mut self.gaps) {
+            let mut accounted = self.recorded_or_carried(gap.to);
+            self.taken.each(|from, to| accounted.add(from, to));
             let silent = accounted.first_missing(gap.from, gap.to);
             assert!(silent.is_none(), "{:?}: {gap:?}, and of {silent:?} no record says so", self.lane);
         }
